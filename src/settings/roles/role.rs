@@ -1,0 +1,100 @@
+//! Roles by reference: a system role's id is its name, a custom one has a TypeID.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ids::RoleId;
+
+/// The roles that every organization has. They never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SystemRole {
+    /// Everything, the organization itself included.
+    Owner,
+    /// Everything but owning.
+    Admin,
+    /// Builds: environments' contents, keys, connections.
+    Developer,
+    /// Looks.
+    Viewer,
+    /// Looks, searches, exports, proves.
+    Auditor,
+    /// Plans and quotas.
+    Billing,
+    /// What a program needs at run time.
+    Workflow,
+}
+
+impl SystemRole {
+    /// All of them, in the order of API.md §6.
+    pub const ALL: [Self; 7] = [
+        Self::Owner,
+        Self::Admin,
+        Self::Developer,
+        Self::Viewer,
+        Self::Auditor,
+        Self::Billing,
+        Self::Workflow,
+    ];
+
+    /// Its name, which is its id.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Developer => "developer",
+            Self::Viewer => "viewer",
+            Self::Auditor => "auditor",
+            Self::Billing => "billing",
+            Self::Workflow => "workflow",
+        }
+    }
+}
+
+/// A role by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoleRef {
+    /// A system role.
+    System(SystemRole),
+    /// A custom role.
+    Custom(RoleId),
+}
+
+/// The text names neither a system role nor a custom role's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a system role's name or an id that begins with `role_`")]
+pub struct InvalidRole;
+
+impl fmt::Display for RoleRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(role) => f.write_str(role.name()),
+            Self::Custom(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for RoleRef {
+    type Err = InvalidRole;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRole> {
+        match SystemRole::ALL.into_iter().find(|role| role.name() == text) {
+            Some(role) => Ok(Self::System(role)),
+            None => text.parse().map(Self::Custom).map_err(|_| InvalidRole),
+        }
+    }
+}
+
+impl Serialize for RoleRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RoleRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
