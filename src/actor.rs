@@ -91,8 +91,7 @@ struct Wire {
 
 impl Serialize for Actor {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Wire { kind: self.id.kind(), id: self.id.to_string(), session: self.session }
-            .serialize(serializer)
+        Wire { kind: self.id.kind(), id: self.id.to_string(), session: self.session }.serialize(serializer)
     }
 }
 
@@ -100,12 +99,8 @@ impl<'de> Deserialize<'de> for Actor {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
         let id = match wire.kind {
-            ActorKind::Person => {
-                ActorId::Person(wire.id.parse().map_err(serde::de::Error::custom)?)
-            }
-            ActorKind::ApiKey => {
-                ActorId::ApiKey(wire.id.parse().map_err(serde::de::Error::custom)?)
-            }
+            ActorKind::Person => ActorId::Person(wire.id.parse().map_err(serde::de::Error::custom)?),
+            ActorKind::ApiKey => ActorId::ApiKey(wire.id.parse().map_err(serde::de::Error::custom)?),
             ActorKind::System => ActorId::System,
             ActorKind::Operator => ActorId::Operator,
         };

@@ -536,8 +536,8 @@ impl<'de> DeserializeSeed<'de> for DataSeed {
         match Event::current_schema(&self.action) {
             Some(current) if current != self.schema => {
                 let data = Value::deserialize(deserializer)?;
-                let data = upcast::to_current(&self.action, self.schema, current, data)
-                    .map_err(D::Error::custom)?;
+                let data =
+                    upcast::to_current(&self.action, self.schema, current, data).map_err(D::Error::custom)?;
                 Event::deserialize_data(&self.action, data).map_err(D::Error::custom)
             }
             _ => Event::deserialize_data(&self.action, deserializer),
