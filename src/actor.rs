@@ -4,13 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ApiKeyId, SessionId, UserId};
+use crate::ids::{AccountId, ApiKeyId, SessionId, UserId};
 
-/// Who acted. Never an account: the same human in two organizations is two actors.
+/// Who acted. The same human in two organizations is two actors; only the platform's stream names accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ActorId {
     /// A person, in the stream's organization.
     Person(UserId),
+    /// A person without an organization, in the platform's stream.
+    Account(AccountId),
     /// A program with an API key.
     ApiKey(ApiKeyId),
     /// Settled itself: schedulers, intents finished after a crash, aggregated counts.
@@ -24,6 +26,7 @@ impl ActorId {
     pub fn kind(self) -> ActorKind {
         match self {
             Self::Person(_) => ActorKind::Person,
+            Self::Account(_) => ActorKind::Account,
             Self::ApiKey(_) => ActorKind::ApiKey,
             Self::System => ActorKind::System,
             Self::Operator => ActorKind::Operator,
@@ -31,10 +34,18 @@ impl ActorId {
     }
 }
 
+impl ActorId {
+    /// Whether it is Settled itself or an operator.
+    pub fn is_system(self) -> bool {
+        matches!(self, Self::System | Self::Operator)
+    }
+}
+
 impl fmt::Display for ActorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Person(id) => id.fmt(f),
+            Self::Account(id) => id.fmt(f),
             Self::ApiKey(id) => id.fmt(f),
             Self::System => f.write_str("system"),
             Self::Operator => f.write_str("operator"),
@@ -48,6 +59,8 @@ impl fmt::Display for ActorId {
 pub enum ActorKind {
     /// A person.
     Person,
+    /// A person without an organization.
+    Account,
     /// A program with an API key.
     ApiKey,
     /// Settled itself.

@@ -11,6 +11,11 @@ use utoipa::{PartialSchema, ToSchema};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
+impl Timestamp {
+    /// 1970.
+    pub const EPOCH: Self = Self(0);
+}
+
 /// The last microsecond of the year 9999: later times have no RFC 3339 form.
 const LATEST_MICROS: i64 = 253_402_300_799_999_999;
 

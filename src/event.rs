@@ -27,6 +27,7 @@ use crate::settings::general::event::GeneralEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::sessions::event::SessionsEvent;
+use crate::store::exports::ExportsEvent;
 
 /// A stream's version: a gap-free count of its events, from 1. Zero is the empty stream.
 pub type Version = u64;
@@ -205,6 +206,8 @@ event_sum! {
     Foundings(FoundingsEvent),
     /// What operators do, in the platform's stream.
     Operations(OperationsEvent),
+    /// What was taken out.
+    Exports(ExportsEvent),
 }
 
 impl Event {

@@ -1,2 +1,59 @@
-//! x
+//! Accounts: an e-mail address and a password for a human, who is a person of any number of organizations. Only
+//! here is an account mapped to those persons; the organizations decide, this is a hint where to look.
+
+pub mod command;
 pub mod event;
+pub mod http;
+pub mod projection;
+
+use crate::event::ResourceType;
+use crate::ids::StreamId;
+use crate::platform::accounts::projection::Account;
+use crate::seal::keyring::{KeyError, KeyRing};
+use crate::seal::{Plain, SealedField};
+
+/// Where an account's address is sealed.
+pub fn email_field(account: &str) -> SealedField<'_> {
+    field(account, "email")
+}
+
+/// Where the name that an account signed up with is sealed.
+pub fn name_field(account: &str) -> SealedField<'_> {
+    field(account, "name")
+}
+
+/// Where an account's password hash is sealed.
+pub fn password_field(account: &str) -> SealedField<'_> {
+    field(account, "password")
+}
+
+fn field<'a>(account: &'a str, field: &'a str) -> SealedField<'a> {
+    SealedField { stream: StreamId::Platform, resource_type: ResourceType::Account, resource_id: account, field }
+}
+
+/// An account's address.
+///
+/// # Errors
+/// When its key is not to be had.
+pub fn open_email(account: &Account, ring: &KeyRing) -> Result<Plain, KeyError> {
+    let key = ring.data_key(StreamId::Platform, account.key, None)?;
+    Ok(key.open(&email_field(&account.id.to_string()), &account.email)?)
+}
+
+/// The name that an account signed up with.
+///
+/// # Errors
+/// When its key is not to be had.
+pub fn open_name(account: &Account, ring: &KeyRing) -> Result<Plain, KeyError> {
+    let key = ring.data_key(StreamId::Platform, account.key, None)?;
+    Ok(key.open(&name_field(&account.id.to_string()), &account.name)?)
+}
+
+/// An account's password hash, in PHC form.
+///
+/// # Errors
+/// When its key is not to be had.
+pub fn open_password(account: &Account, ring: &KeyRing) -> Result<Plain, KeyError> {
+    let key = ring.data_key(StreamId::Platform, account.key, None)?;
+    Ok(key.open(&password_field(&account.id.to_string()), &account.password)?)
+}

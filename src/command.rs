@@ -1,0 +1,284 @@
+//! What is asked for: [`Command`], the sum of the areas' commands, the [`Context`] to decide one in, and what
+//! deciding yields.
+//!
+//! `decide` is pure: the same state, command and context give the same events. A command holds fresh ids and
+//! values that are already sealed and hashed; plaintext never enters here.
+
+use crate::actor::Actor;
+use crate::clock::Timestamp;
+use crate::event::{Event, Outcome, Resource, Version};
+use crate::ids::EnvironmentId;
+use crate::organization::Organization;
+use crate::platform::Platform;
+use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
+use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
+use crate::platform::operations::command::OperationsCommand;
+use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
+use crate::settings::general::command::{GeneralCommand, GeneralRejection};
+use crate::settings::people::command::{PeopleCommand, PeopleRejection};
+use crate::settings::roles::command::{RolesCommand, RolesRejection};
+use crate::settings::roles::permission::Permission;
+use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
+use crate::settings::sessions::projection::Holder;
+use crate::store::exports::NoteExport;
+use crate::store::refusals::{RecordRefusal, RefusalsRejection};
+
+/// A command to one stream.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// To an organization.
+    Organization(OrganizationCommand),
+    /// To the platform.
+    Platform(PlatformCommand),
+}
+
+/// A command to an organization's stream.
+#[derive(Clone, Debug)]
+pub enum OrganizationCommand {
+    /// To the organization's own settings.
+    General(GeneralCommand),
+    /// To its people.
+    People(PeopleCommand),
+    /// To its roles.
+    Roles(RolesCommand),
+    /// To its environments.
+    Environments(EnvironmentsCommand),
+    /// To its sessions.
+    Sessions(SessionsCommand),
+    /// Something was refused or failed, and is recorded.
+    Refuse(RecordRefusal),
+    /// Events are taken out.
+    Export(NoteExport),
+}
+
+/// A command to the platform's stream.
+#[derive(Clone, Debug)]
+pub enum PlatformCommand {
+    /// To accounts.
+    Accounts(AccountsCommand),
+    /// To foundings.
+    Foundings(FoundingsCommand),
+    /// To sessions without an organization.
+    Sessions(SessionsCommand),
+    /// An operator's.
+    Operations(OperationsCommand),
+    /// Something was refused or failed, and is recorded.
+    Refuse(RecordRefusal),
+}
+
+/// What decides beside the state and the command.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Who asks.
+    pub actor: Actor,
+    /// The time of the batch, never before that of the stream's last event.
+    pub now: Timestamp,
+    /// The version that the caller saw of what it changes.
+    pub if_match: Option<Version>,
+}
+
+impl Context {
+    /// Refuses if the caller saw another version of what it changes.
+    ///
+    /// # Errors
+    /// [`Rejection::PreconditionFailed`].
+    pub fn check_version(&self, current: Version) -> Result<(), PreconditionFailed> {
+        match self.if_match {
+            Some(seen) if seen != current => Err(PreconditionFailed),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The caller saw another version of what it wants to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what is to be changed has changed since it was read")]
+pub struct PreconditionFailed;
+
+/// An event as decided, before the writer gives it an id, a version and a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// What it is about.
+    pub resource: Resource,
+    /// Ids of other resources concerned.
+    pub related: Vec<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How many occurrences it stands for, where it is an aggregate.
+    pub count: Option<u64>,
+    /// What happened.
+    pub event: Event,
+}
+
+impl NewEvent {
+    /// A success.
+    pub fn new(resource: Resource, event: impl Into<Event>) -> Self {
+        Self { resource, related: Vec::new(), outcome: Outcome::Success, count: None, event: event.into() }
+    }
+
+    /// The same, which also concerns another resource.
+    #[must_use]
+    pub fn relating(mut self, id: impl std::fmt::Display) -> Self {
+        self.related.push(id.to_string());
+        self
+    }
+}
+
+/// What a command needs of its actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A permission, in the whole organization.
+    Organization(Permission),
+    /// A permission, in one environment.
+    Environment(Permission, EnvironmentId),
+    /// To be the one whom the command is about: checked by `decide`.
+    Own,
+    /// To be Settled itself or an operator.
+    System,
+}
+
+/// Why a command appends nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The actor lacks a permission.
+    #[error("the permission `{0}` is missing")]
+    Forbidden(Permission),
+    /// Only Settled itself and operators may.
+    #[error("only the system may do this")]
+    SystemOnly,
+    /// The caller saw another version.
+    #[error(transparent)]
+    PreconditionFailed(#[from] PreconditionFailed),
+    /// The command does not belong to this kind of stream.
+    #[error("the command belongs to another kind of stream")]
+    WrongStream,
+    /// A value that must be unique is another's.
+    #[error("the value is taken")]
+    Taken,
+    /// Of general settings.
+    #[error(transparent)]
+    General(#[from] GeneralRejection),
+    /// Of people.
+    #[error(transparent)]
+    People(#[from] PeopleRejection),
+    /// Of roles.
+    #[error(transparent)]
+    Roles(#[from] RolesRejection),
+    /// Of environments.
+    #[error(transparent)]
+    Environments(#[from] EnvironmentsRejection),
+    /// Of sessions.
+    #[error(transparent)]
+    Sessions(#[from] SessionsRejection),
+    /// Of accounts.
+    #[error(transparent)]
+    Accounts(#[from] AccountsRejection),
+    /// Of foundings.
+    #[error(transparent)]
+    Foundings(#[from] FoundingsRejection),
+    /// Of refusals.
+    #[error(transparent)]
+    Refusals(#[from] RefusalsRejection),
+}
+
+impl OrganizationCommand {
+    /// What it needs of its actor.
+    pub fn need(&self) -> Need {
+        match self {
+            Self::General(command) => command.need(),
+            Self::People(command) => command.need(),
+            Self::Roles(command) => command.need(),
+            Self::Environments(command) => command.need(),
+            Self::Sessions(command) => command.need(),
+            Self::Refuse(_) => Need::Own,
+            Self::Export(_) => Need::Organization(Permission::AuditExport),
+        }
+    }
+
+    /// Decides, without asking whether the actor may.
+    ///
+    /// # Errors
+    /// The area's rejection.
+    pub fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        match self {
+            Self::General(command) => command.decide(state, context),
+            Self::People(command) => command.decide(state, context),
+            Self::Roles(command) => command.decide(state, context),
+            Self::Environments(command) => command.decide(state, context),
+            Self::Sessions(command) => {
+                let belongs = |holder| matches!(holder, Holder::Person(id) if state.people.get(id).is_some());
+                command.decide(&state.sessions, belongs, context)
+            }
+            Self::Refuse(command) => Ok(command.decide(&state.refusals, context)?),
+            Self::Export(note) => {
+                let id = state.general.founded().map(|founded| founded.organization.to_string());
+                Ok(note.decide(&state.exports, &id.unwrap_or_default(), context))
+            }
+        }
+    }
+}
+
+impl PlatformCommand {
+    /// What it needs of its actor.
+    pub fn need(&self) -> Need {
+        match self {
+            Self::Foundings(command) => command.need(),
+            Self::Operations(_) => Need::System,
+            Self::Accounts(_) | Self::Sessions(_) | Self::Refuse(_) => Need::Own,
+        }
+    }
+
+    /// Decides, without asking whether the actor may.
+    ///
+    /// # Errors
+    /// The area's rejection.
+    pub fn decide(&self, state: &Platform, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        match self {
+            Self::Accounts(command) => Ok(command.decide(state, context)?),
+            Self::Foundings(command) => Ok(command.decide(state, context)?),
+            Self::Sessions(command) => {
+                let belongs = |holder| matches!(holder, Holder::Account(id) if state.accounts.get(id).is_some());
+                command.decide(&state.sessions, belongs, context)
+            }
+            Self::Operations(command) => Ok(command.decide(context)),
+            Self::Refuse(command) => Ok(command.decide(&state.refusals, context)?),
+        }
+    }
+}
+
+macro_rules! command_from {
+    ($($sum:ident::$area:ident($command:ty) in $stream:ident;)*) => {$(
+        impl From<$command> for Command {
+            fn from(command: $command) -> Self {
+                Self::$stream($sum::$area(command))
+            }
+        }
+    )*};
+}
+
+command_from! {
+    OrganizationCommand::General(GeneralCommand) in Organization;
+    OrganizationCommand::People(PeopleCommand) in Organization;
+    OrganizationCommand::Roles(RolesCommand) in Organization;
+    OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
+    PlatformCommand::Accounts(AccountsCommand) in Platform;
+    PlatformCommand::Foundings(FoundingsCommand) in Platform;
+    PlatformCommand::Operations(OperationsCommand) in Platform;
+}
+
+impl Command {
+    /// Whether it takes something away from somebody: logging out, revoking. Such commands go on when the disk is
+    /// nearly full.
+    pub fn is_a_removal(&self) -> bool {
+        match self {
+            Self::Organization(OrganizationCommand::Sessions(command))
+            | Self::Platform(PlatformCommand::Sessions(command)) => {
+                matches!(command, SessionsCommand::Close(_))
+            }
+            Self::Organization(OrganizationCommand::Roles(command)) => {
+                matches!(command, RolesCommand::Unassign(_))
+            }
+            Self::Organization(_) | Self::Platform(_) => false,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Who may call a route: [`Access`], one row for each route, and the check that every request passes before its
+//! handler.
+//!
+//! The order is fixed: what cannot be read at all (413, 415, 400), then who it is (401), then the route's
+//! permission (403). What a handler adds comes after: 404, the permission in one environment (403), 422, 412, 409.
+
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::event::{Outcome, Refused, RefusedData, Resource};
+use crate::http::app::App;
+use crate::http::auth;
+use crate::http::caller::{Caller, Scope};
+use crate::http::conditional::min_version;
+use crate::http::credentials::Credential;
+use crate::http::input::RawBody;
+use crate::http::problem::Problem;
+use crate::settings::roles::permission::Permission;
+use crate::store::refusals::RecordRefusal;
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: anybody may call.
+    Public,
+    /// A session, with or without an organization: the caller's own account.
+    OwnAccount,
+    /// A session of an organization: the caller's own things in it.
+    Member,
+    /// A permission in the whole organization.
+    Organization(Permission),
+    /// A permission somewhere; the handler asks for it in the environment that it finds.
+    Environment(Permission),
+}
+
+/// A route's row in the table of permissions.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The method.
+    pub method: &'static str,
+    /// The path's template.
+    pub path: &'static str,
+    /// What it asks of its caller.
+    pub access: Access,
+    /// The action that a denial is recorded as.
+    pub attempt: &'static str,
+}
+
+/// The part of a row that the check needs.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) app: App,
+    pub(super) row: Row,
+}
+
+/// Passes a request on to its handler with its body and its caller, or answers why not.
+pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match admit(&guard, request).await {
+        Ok(request) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn admit(guard: &Guard, request: Request) -> Result<Request, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let body = match parts.method {
+        Method::GET | Method::HEAD => axum::body::Body::empty(),
+        _ => {
+            let raw = RawBody::read(&parts.headers, body).await?;
+            parts.extensions.insert(raw);
+            axum::body::Body::empty()
+        }
+    };
+    let credential = Credential::of(&parts.headers)?;
+    if guard.row.access != Access::Public {
+        let caller = auth::authenticate(&guard.app, credential)?;
+        if let Scope::Organization(scope) = &caller.scope {
+            min_version(&parts.headers, guard.app.store.epoch(), scope.view.version())?;
+        }
+        permit(guard, &caller).await?;
+        parts.extensions.insert(caller);
+    }
+    parts.extensions.insert(guard.row);
+    Ok(Request::from_parts(parts, body))
+}
+
+async fn permit(guard: &Guard, caller: &Caller) -> Result<(), Problem> {
+    let missing = match (guard.row.access, &caller.scope) {
+        (Access::Public | Access::OwnAccount, _) | (Access::Member, Scope::Organization(_)) => return Ok(()),
+        (_, Scope::None) => {
+            return Err(Problem::refused("organization_required", "choose an organization first"));
+        }
+        (Access::Organization(permission), Scope::Organization(scope)) => {
+            (!scope.grants.allows(permission)).then_some(permission)
+        }
+        (Access::Environment(permission), Scope::Organization(scope)) => {
+            (!scope.grants.allows_somewhere(permission)).then_some(permission)
+        }
+    };
+    match missing {
+        None => Ok(()),
+        Some(permission) => Err(deny(&guard.app, caller, guard.row.attempt, permission, None).await),
+    }
+}
+
+/// Records that a caller was denied, and gives the answer. Nothing of the request's content is recorded.
+pub async fn deny(
+    app: &App,
+    caller: &Caller,
+    attempt: &str,
+    permission: Permission,
+    resource: Option<Resource>,
+) -> Problem {
+    if let Scope::Organization(scope) = &caller.scope {
+        let resource = resource.unwrap_or_else(|| {
+            Resource::new(crate::event::ResourceType::Organization, scope.handle.stream())
+        });
+        let fact = RecordRefusal {
+            resource,
+            related: Vec::new(),
+            outcome: Outcome::Denied,
+            refused: Refused {
+                action: attempt.to_owned(),
+                data: RefusedData { permission: Some(permission.to_string()), cause: None },
+            },
+            count: None,
+        };
+        app.store.record_denial(&scope.handle, caller.actor, fact).await;
+    }
+    Problem::forbidden(&permission.to_string())
+}

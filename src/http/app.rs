@@ -1,0 +1,42 @@
+//! [`App`]: what every handler shares, and what of the configuration they need.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::http::throttle::Throttle;
+use crate::password::Passwords;
+use crate::store::Store;
+
+/// What every handler shares. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The store.
+    pub store: Store,
+    /// Threads that hash passwords.
+    pub passwords: Passwords,
+    /// Slows down whoever guesses passwords.
+    pub throttle: Arc<Throttle>,
+    /// What of the configuration handlers need.
+    pub policy: Arc<Policy>,
+}
+
+/// What of the configuration handlers need.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Where the one-time token for the set-up lies until it is used.
+    pub setup_token: PathBuf,
+    /// Who may found organizations after the first.
+    pub organizations: OrganizationsPolicy,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+/// Who may found organizations after the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OrganizationsPolicy {
+    /// Only the operator.
+    #[default]
+    Operator,
+    /// Everybody with an account.
+    Open,
+}

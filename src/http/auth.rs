@@ -1,0 +1,92 @@
+//! Authentication: from a credential to a [`Caller`]. One hash, one look-up in the directory, then the stream says
+//! whether the session still holds.
+
+use std::sync::Arc;
+
+use crate::actor::{Actor, ActorId};
+use crate::http::app::App;
+use crate::http::caller::{Caller, OrganizationScope, Scope};
+use crate::http::credentials::Credential;
+use crate::http::problem::Problem;
+use crate::ids::{OrganizationId, StreamId, UserId};
+use crate::seal::token::PlainToken;
+use crate::settings::sessions::projection::{Holder, Session};
+use crate::store::directory;
+
+/// Finds the caller of a request.
+///
+/// # Errors
+/// 401, the same for every cause.
+pub fn authenticate(app: &App, credential: Option<Credential>) -> Result<Caller, Problem> {
+    let token = match credential {
+        Some(Credential::Bearer(token)) => PlainToken::presented(&token),
+        // No program has a key yet: none is valid.
+        Some(Credential::ApiKey(_)) | None => return Err(Problem::unauthenticated()),
+    };
+    by_token(app, &token).ok_or_else(Problem::unauthenticated)
+}
+
+fn by_token(app: &App, token: &PlainToken) -> Option<Caller> {
+    let now = app.store.clock().now();
+    let credential = app.store.directory().credential(token.hash())?;
+    if !credential.is_alive(now) {
+        return None;
+    }
+    let caller = match credential.stream {
+        StreamId::Platform => of_account(app, &credential)?,
+        StreamId::Organization(id) => of_organization(app, id, &credential)?,
+    };
+    credential.touch(now);
+    Some(caller)
+}
+
+fn of_account(app: &App, credential: &Arc<directory::Credential>) -> Option<Caller> {
+    let platform = app.store.platform().view();
+    let session = platform.platform().sessions.get(credential.session)?.clone();
+    let Holder::Account(id) = session.holder else { return None };
+    let account = platform.platform().accounts.get(id)?;
+    if !account.accepts(&session) {
+        return None;
+    }
+    Some(Caller {
+        actor: Actor { id: ActorId::Account(id), session: Some(session.id) },
+        account: id,
+        session,
+        credential: Arc::clone(credential),
+        scope: Scope::None,
+    })
+}
+
+fn of_organization(
+    app: &App,
+    id: OrganizationId,
+    credential: &Arc<directory::Credential>,
+) -> Option<Caller> {
+    let handle = app.store.organization(id)?;
+    let view = handle.view();
+    let session = view.organization().sessions.get(credential.session)?.clone();
+    let Holder::Person(person) = session.holder else { return None };
+    view.organization().people.get(person)?;
+    let account = accepting_account(app, id, person, &session)?;
+    let actor = Actor::person(person, session.id);
+    let grants = view.organization().roles.grants(actor.id);
+    let scope = OrganizationScope { id, person, handle, view, grants };
+    Some(Caller {
+        actor,
+        account,
+        session,
+        credential: Arc::clone(credential),
+        scope: Scope::Organization(scope),
+    })
+}
+
+fn accepting_account(
+    app: &App,
+    organization: OrganizationId,
+    person: UserId,
+    session: &Session,
+) -> Option<crate::ids::AccountId> {
+    let platform = app.store.platform().view();
+    let account = platform.platform().accounts.by_person(organization, person)?;
+    account.accepts(session).then_some(account.id)
+}

@@ -1,0 +1,48 @@
+//! Foundings as a fold: the open intents, and whether the server was ever set up.
+
+use rpds::RedBlackTreeMapSync;
+use serde::Serialize;
+
+use crate::area::{Area, DirectoryEntry};
+use crate::event::{Event, Recorded};
+use crate::ids::OrganizationId;
+use crate::platform::foundings::event::{FoundingOpened, FoundingsEvent};
+
+/// Organizations being founded, and how many ever were.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Foundings {
+    open: RedBlackTreeMapSync<OrganizationId, FoundingOpened>,
+    ever: u64,
+}
+
+impl Foundings {
+    /// Intents whose second half may be missing.
+    pub fn open(&self) -> impl Iterator<Item = &FoundingOpened> {
+        self.open.values()
+    }
+
+    /// Whether an organization was ever founded, or is about to be.
+    pub fn any_ever(&self) -> bool {
+        self.ever > 0
+    }
+}
+
+impl Area for Foundings {
+    const NAME: &'static str = "foundings";
+    const PROJECTION: u32 = 1;
+
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::Foundings(event) = &recorded.event else { return };
+        match event {
+            FoundingsEvent::FoundingOpened(opened) => {
+                self.open.insert_mut(opened.organization, opened.clone());
+                self.ever += 1;
+            }
+            FoundingsEvent::FoundingClosed(closed) => {
+                self.open.remove_mut(&closed.organization);
+            }
+        }
+    }
+
+    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+}

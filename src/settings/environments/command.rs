@@ -1,0 +1,286 @@
+//! Making, changing and deleting environments, and writing their configuration.
+
+use crate::command::{Context, Need, NewEvent, Rejection};
+use crate::event::{Resource, ResourceType};
+use crate::ids::EnvironmentId;
+use crate::organization::Organization;
+use crate::settings::environments::event::{
+    ConfigDeleted, ConfigSet, EnvironmentCreated, EnvironmentDeleted, EnvironmentUpdated, EnvironmentsEvent, Mode,
+};
+use crate::settings::environments::projection::{Environment, Environments};
+use crate::settings::environments::value::{ConfigKey, Slug};
+use crate::settings::roles::permission::Permission;
+use crate::text::{Description, Name};
+
+/// The most environments of an organization: lists and per-environment grants stay small.
+pub const ENVIRONMENTS_MAX: usize = 1_000;
+/// The most configuration values of an environment.
+pub const CONFIG_VALUES_MAX: usize = 10_000;
+
+/// A command to environments.
+#[derive(Clone, Debug)]
+pub enum EnvironmentsCommand {
+    /// Makes an environment.
+    Create(CreateEnvironment),
+    /// Renames or describes one.
+    Update(UpdateEnvironment),
+    /// Deletes one with its configuration.
+    Delete(DeleteEnvironment),
+    /// Writes some configuration values, all or none.
+    WriteConfig(WriteConfig),
+}
+
+/// Makes an environment.
+#[derive(Clone, Debug)]
+pub struct CreateEnvironment {
+    /// Its id.
+    pub environment: EnvironmentId,
+    /// Its name.
+    pub name: Name,
+    /// Its slug.
+    pub slug: Slug,
+    /// Test or live, for ever.
+    pub mode: Mode,
+    /// What it is for.
+    pub description: Option<Description>,
+}
+
+/// Renames or describes an environment; `None` leaves, `Some(None)` clears.
+#[derive(Clone, Debug)]
+pub struct UpdateEnvironment {
+    /// Which.
+    pub environment: EnvironmentId,
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new slug.
+    pub slug: Option<Slug>,
+    /// The new description.
+    pub description: Option<Option<Description>>,
+}
+
+/// Deletes an environment.
+#[derive(Clone, Debug)]
+pub struct DeleteEnvironment {
+    /// Which.
+    pub environment: EnvironmentId,
+}
+
+/// Writes configuration values: all or none.
+#[derive(Clone, Debug)]
+pub struct WriteConfig {
+    /// Where.
+    pub environment: EnvironmentId,
+    /// What a version in the context is compared with.
+    pub compares: Compares,
+    /// Names and new values (canonical JSON text); `None` deletes.
+    pub values: Vec<(ConfigKey, Option<String>)>,
+    /// Whether a value may only be created (`If-None-Match: *`).
+    pub create_only: bool,
+    /// Whether deleting what is not there is refused.
+    pub must_exist: bool,
+}
+
+/// What an `If-Match` speaks of when configuration is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compares {
+    /// The one value that is written.
+    Value,
+    /// The environment's configuration as a whole.
+    Configuration,
+}
+
+/// Why a command to environments appends nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvironmentsRejection {
+    /// There is no such environment.
+    #[error("there is no such environment")]
+    NotFound,
+    /// There is no such configuration value.
+    #[error("there is no such configuration value")]
+    ValueNotFound,
+    /// Another environment has this name.
+    #[error("another environment has this name")]
+    NameTaken,
+    /// Another environment has this slug.
+    #[error("another environment has this slug")]
+    SlugTaken,
+    /// The value exists and should only have been created.
+    #[error("the configuration value exists already")]
+    ValueExists,
+    /// More environments than an organization can have.
+    #[error("an organization has at most {ENVIRONMENTS_MAX} environments")]
+    TooManyEnvironments,
+    /// More values than an environment can have.
+    #[error("an environment has at most {CONFIG_VALUES_MAX} configuration values")]
+    TooManyValues,
+}
+
+impl EnvironmentsCommand {
+    /// What it needs of its actor.
+    pub fn need(&self) -> Need {
+        match self {
+            Self::Create(_) => Need::Organization(Permission::EnvironmentManage),
+            Self::Update(command) => Need::Environment(Permission::EnvironmentManage, command.environment),
+            Self::Delete(command) => Need::Environment(Permission::EnvironmentManage, command.environment),
+            Self::WriteConfig(command) => Need::Environment(Permission::ConfigWrite, command.environment),
+        }
+    }
+
+    /// Decides.
+    ///
+    /// # Errors
+    /// [`EnvironmentsRejection`] or a failed precondition.
+    pub fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let environments = &state.environments;
+        match self {
+            Self::Create(command) => Ok(command.decide(environments)?),
+            Self::Update(command) => command.decide(environments, context),
+            Self::Delete(command) => command.decide(environments, context),
+            Self::WriteConfig(command) => command.decide(environments, context),
+        }
+    }
+}
+
+fn resource(environment: &Environment) -> Resource {
+    Resource::named(ResourceType::Environment, environment.id, environment.name.as_str())
+}
+
+fn find(environments: &Environments, id: EnvironmentId) -> Result<&Environment, EnvironmentsRejection> {
+    environments.get(id).ok_or(EnvironmentsRejection::NotFound)
+}
+
+fn check_free(
+    environments: &Environments,
+    own: EnvironmentId,
+    name: Option<&Name>,
+    slug: Option<&Slug>,
+) -> Result<(), EnvironmentsRejection> {
+    if let Some(name) = name {
+        let lower = name.as_str().to_lowercase();
+        if environments.iter().any(|other| other.id != own && other.name.to_lowercase() == lower) {
+            return Err(EnvironmentsRejection::NameTaken);
+        }
+    }
+    match slug.and_then(|slug| environments.by_slug(slug.as_str())) {
+        Some(other) if other.id != own => Err(EnvironmentsRejection::SlugTaken),
+        _ => Ok(()),
+    }
+}
+
+impl CreateEnvironment {
+    fn decide(&self, environments: &Environments) -> Result<Vec<NewEvent>, EnvironmentsRejection> {
+        if environments.iter().count() >= ENVIRONMENTS_MAX {
+            return Err(EnvironmentsRejection::TooManyEnvironments);
+        }
+        check_free(environments, self.environment, Some(&self.name), Some(&self.slug))?;
+        let created = EnvironmentCreated {
+            environment: self.environment,
+            name: self.name.to_string(),
+            slug: self.slug.to_string(),
+            mode: self.mode,
+            description: self.description.as_ref().map(ToString::to_string),
+        };
+        Ok(vec![NewEvent::new(
+            Resource::named(ResourceType::Environment, self.environment, self.name.as_str()),
+            EnvironmentsEvent::EnvironmentCreated(created),
+        )])
+    }
+}
+
+impl UpdateEnvironment {
+    fn decide(&self, environments: &Environments, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let current = find(environments, self.environment)?;
+        context.check_version(current.version)?;
+        let name = self.name.as_ref().filter(|name| name.as_str() != current.name);
+        let slug = self.slug.as_ref().filter(|slug| slug.as_str() != current.slug);
+        let described = match &self.description {
+            Some(Some(new)) if current.description.as_deref() != Some(new.as_str()) => Some(new.to_string()),
+            _ => None,
+        };
+        let clears = self.description == Some(None) && current.description.is_some();
+        if name.is_none() && slug.is_none() && described.is_none() && !clears {
+            return Ok(Vec::new());
+        }
+        check_free(environments, self.environment, name, slug)?;
+        let updated = EnvironmentUpdated {
+            environment: self.environment,
+            name: name.map(ToString::to_string),
+            slug: slug.map(ToString::to_string),
+            description: described,
+            cleared: if clears { vec!["description".to_owned()] } else { Vec::new() },
+        };
+        let shown = updated.name.as_deref().unwrap_or(&current.name);
+        Ok(vec![NewEvent::new(
+            Resource::named(ResourceType::Environment, current.id, shown),
+            EnvironmentsEvent::EnvironmentUpdated(updated),
+        )])
+    }
+}
+
+impl DeleteEnvironment {
+    fn decide(&self, environments: &Environments, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let current = find(environments, self.environment)?;
+        context.check_version(current.version)?;
+        let deleted = EnvironmentDeleted { environment: self.environment };
+        Ok(vec![NewEvent::new(resource(current), EnvironmentsEvent::EnvironmentDeleted(deleted))])
+    }
+}
+
+impl WriteConfig {
+    fn decide(&self, environments: &Environments, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let environment = find(environments, self.environment)?;
+        self.check_preconditions(environment, context)?;
+        let mut count = environment.config.size();
+        let mut events = Vec::new();
+        for (key, new) in &self.values {
+            let current = environment.config.get(key.as_str());
+            let event = match (new, current) {
+                (Some(new), Some(current)) if *current.value == **new => continue,
+                (Some(new), current) => {
+                    count += usize::from(current.is_none());
+                    EnvironmentsEvent::ConfigSet(ConfigSet {
+                        environment: self.environment,
+                        key: key.to_string(),
+                        value: new.clone(),
+                    })
+                }
+                (None, Some(_)) => {
+                    count -= 1;
+                    EnvironmentsEvent::ConfigDeleted(ConfigDeleted {
+                        environment: self.environment,
+                        key: key.to_string(),
+                    })
+                }
+                (None, None) if self.must_exist => return Err(EnvironmentsRejection::ValueNotFound.into()),
+                (None, None) => continue,
+            };
+            events.push(NewEvent::new(
+                Resource::named(ResourceType::Config, self.environment, key.as_str()),
+                event,
+            ));
+        }
+        if count > CONFIG_VALUES_MAX {
+            return Err(EnvironmentsRejection::TooManyValues.into());
+        }
+        Ok(events)
+    }
+
+    fn check_preconditions(&self, environment: &Environment, context: &Context) -> Result<(), Rejection> {
+        match self.compares {
+            Compares::Configuration => context.check_version(environment.config_version)?,
+            Compares::Value => {
+                for (key, _) in &self.values {
+                    let current = environment.config.get(key.as_str());
+                    if self.create_only && current.is_some() {
+                        return Err(EnvironmentsRejection::ValueExists.into());
+                    }
+                    if current.is_none() && self.must_exist {
+                        return Err(EnvironmentsRejection::ValueNotFound.into());
+                    }
+                    context.check_version(current.map_or(0, |value| value.version))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

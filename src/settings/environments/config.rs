@@ -1,0 +1,200 @@
+//! `/v1/environments/{env}/config`: configuration values over HTTP.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::canonical;
+use crate::clock::Timestamp;
+use crate::event::Version;
+use crate::http::app::App;
+use crate::http::call::Call;
+use crate::http::page::{Page, PageQuery};
+use crate::http::path::PathText;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::{NoParameters, RawQuery};
+use crate::ids::EnvironmentId;
+use crate::settings::environments::command::{Compares, EnvironmentsCommand, WriteConfig};
+use crate::settings::environments::http::find;
+use crate::settings::environments::projection::{ConfigValue, Environment};
+use crate::settings::environments::value::ConfigKey;
+use crate::settings::roles::permission::Permission;
+use crate::store::Done;
+
+/// A configuration value.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConfigValue)]
+pub struct ConfigBody {
+    /// Its name.
+    pub key: String,
+    /// Any JSON but null, in canonical form (RFC 8785).
+    #[schema(value_type = serde_json::Value)]
+    pub value: Box<RawValue>,
+    /// When it was first set.
+    pub created_at: Timestamp,
+    /// When it was last set.
+    pub updated_at: Timestamp,
+    /// The stream version of its last change.
+    pub version: Version,
+}
+
+impl ConfigBody {
+    fn new(key: &str, value: &ConfigValue) -> Result<Self, Problem> {
+        // Only canonical JSON text is ever recorded as a value.
+        let raw = RawValue::from_string(value.value.to_string()).map_err(|_| Problem::internal())?;
+        Ok(Self {
+            key: key.to_owned(),
+            value: raw,
+            created_at: value.created_at,
+            updated_at: value.updated_at,
+            version: value.version,
+        })
+    }
+}
+
+/// A value to be set.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewValue<'a> {
+    /// Any JSON but null, at most 64 KiB.
+    #[serde(borrow)]
+    #[schema(value_type = serde_json::Value)]
+    value: &'a RawValue,
+}
+
+/// Values to be set or, where null, deleted, by name.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = BTreeMap<String, serde_json::Value>)]
+pub struct ConfigPatch(#[expect(dead_code, reason = "the shape of a body that is read name by name")] ());
+
+/// All configuration values of an environment, by name.
+#[utoipa::path(get, path = "/v1/environments/{env}/config", tag = "environments",
+    params(("env" = String, Path, description = "Its id or slug"), PageQuery), responses(
+    (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
+pub async fn list(State(app): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let environment = find(&call, path.first())?;
+    call.require_in(Permission::ConfigRead, environment.id).await?;
+    let query: PageQuery = query.parse()?;
+    let window = query.window(app.store.epoch(), &format!("config/{}", environment.id))?;
+    let page = window.page(environment.config.iter(), |(key, _)| (*key).clone());
+    let page = page.try_map(|(key, value)| ConfigBody::new(key, value))?;
+    Ok(call.resource(StatusCode::OK, &call.organization.view, environment.config_version, &page))
+}
+
+/// Sets and deletes several values at once: all or none.
+#[utoipa::path(patch, path = "/v1/environments/{env}/config", tag = "environments", request_body = ConfigPatch,
+    params(("env" = String, Path, description = "Its id or slug")), responses(
+    (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
+pub async fn patch(State(app): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let environment = find(&call, path.first())?.id;
+    call.require_in(Permission::ConfigWrite, environment).await?;
+    let NoParameters {} = query.parse()?;
+    let values: BTreeMap<&str, &RawValue> = call.body().parse()?;
+    let values = values
+        .into_iter()
+        .map(|(name, raw)| {
+            let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+            let key = ConfigKey::try_from(name)
+                .map_err(|error| Problem::invalid_field(pointer.clone(), "invalid", error.to_string()))?;
+            let deletes = raw.get() == "null";
+            let value = if deletes { None } else { Some(canonical_value(raw, &pointer)?) };
+            Ok((key, value))
+        })
+        .collect::<Result<Vec<_>, Problem>>()?;
+    let command = WriteConfig {
+        environment,
+        compares: Compares::Configuration,
+        values,
+        create_only: false,
+        must_exist: false,
+    };
+    let done = call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await?;
+    let environment = done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
+    let window = PageQuery::first().window(app.store.epoch(), &format!("config/{}", environment.id))?;
+    let page = window.page(environment.config.iter(), |(key, _)| (*key).clone());
+    let page = page.try_map(|(key, value)| ConfigBody::new(key, value))?;
+    Ok(call.done(&done, StatusCode::OK, environment.config_version, None, &page))
+}
+
+/// A configuration value.
+#[utoipa::path(get, path = "/v1/environments/{env}/config/{key}", tag = "environments",
+    params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
+    responses((status = 200, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
+pub async fn show(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let environment = find(&call, path.first())?;
+    call.require_in(Permission::ConfigRead, environment.id).await?;
+    let NoParameters {} = query.parse()?;
+    let (body, version) = render(environment, path.second())?;
+    Ok(call.resource(StatusCode::OK, &call.organization.view, version, &body))
+}
+
+/// Sets a configuration value.
+#[utoipa::path(put, path = "/v1/environments/{env}/config/{key}", tag = "environments",
+    request_body = NewValue<'static>,
+    params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
+    responses((status = 200, body = ConfigBody), (status = 201, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
+pub async fn put(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let environment = find(&call, path.first())?;
+    let existed = environment.config.get(path.second()).map(|value| value.version);
+    let environment = environment.id;
+    call.require_in(Permission::ConfigWrite, environment).await?;
+    let NoParameters {} = query.parse()?;
+    let key = ConfigKey::try_from(path.second())
+        .map_err(|error| Problem::invalid_parameter("key", "invalid", error.to_string()))?;
+    let new: NewValue<'_> = call.body().parse()?;
+    let value = canonical_value(new.value, "/value")?;
+    let create_only = call.create_only()?;
+    let done = write(&call, environment, key, Some(value), create_only, false).await?;
+    let environment = done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
+    let (body, version) = render(environment, path.second())?;
+    let status = if existed.is_none() && done.events > 0 { StatusCode::CREATED } else { StatusCode::OK };
+    let location = (status == StatusCode::CREATED)
+        .then(|| format!("/v1/environments/{}/config/{}", environment.id, body.key));
+    Ok(call.done(&done, status, version, location, &body))
+}
+
+/// Deletes a configuration value.
+#[utoipa::path(delete, path = "/v1/environments/{env}/config/{key}", tag = "environments",
+    params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
+    responses((status = 204), (status = "4XX", body = ProblemBody)))]
+pub async fn delete(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let environment = find(&call, path.first())?.id;
+    call.require_in(Permission::ConfigWrite, environment).await?;
+    let NoParameters {} = query.parse()?;
+    let key = ConfigKey::try_from(path.second()).map_err(|_| Problem::not_found())?;
+    let done = write(&call, environment, key, None, false, true).await?;
+    Ok(call.no_content(&done))
+}
+
+async fn write(
+    call: &Call,
+    environment: EnvironmentId,
+    key: ConfigKey,
+    value: Option<String>,
+    create_only: bool,
+    must_exist: bool,
+) -> Result<Done, Problem> {
+    let command = WriteConfig {
+        environment,
+        compares: Compares::Value,
+        values: vec![(key, value)],
+        create_only,
+        must_exist,
+    };
+    call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await
+}
+
+fn render(environment: &Environment, key: &str) -> Result<(ConfigBody, Version), Problem> {
+    let value = environment.config.get(key).ok_or_else(Problem::not_found)?;
+    Ok((ConfigBody::new(key, value)?, value.version))
+}
+
+fn canonical_value(raw: &RawValue, pointer: &str) -> Result<String, Problem> {
+    canonical::config_value(raw.get())
+        .map_err(|error| Problem::invalid_field(pointer, error.code(), error.to_string()))
+}

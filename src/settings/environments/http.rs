@@ -1,0 +1,204 @@
+//! `/v1/environments`: environments over HTTP. Their configuration is in `config.rs` beside this.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::event::Version;
+use crate::http::app::App;
+use crate::http::call::Call;
+use crate::http::page::{Page, PageQuery};
+use crate::http::patch::{Patch, not_null};
+use crate::http::path::PathText;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::{NoParameters, RawQuery};
+use crate::ids::{EnvironmentId, Fresh};
+use crate::settings::environments::command::{
+    CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment,
+};
+use crate::settings::environments::event::Mode;
+use crate::settings::environments::projection::{Environment, Environments};
+use crate::settings::environments::value::Slug;
+use crate::settings::roles::permission::Permission;
+use crate::text::{Description, Name};
+
+/// An environment.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Environment)]
+pub struct EnvironmentBody {
+    /// The environment.
+    pub id: EnvironmentId,
+    /// Its name.
+    pub name: String,
+    /// Its slug, which stands for its id in paths.
+    pub slug: String,
+    /// Whether test keys or live keys reach it.
+    pub mode: Mode,
+    /// What it is for.
+    pub description: Option<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed; its configuration has versions of its own.
+    pub updated_at: Timestamp,
+    /// The stream version of its last change.
+    pub version: Version,
+}
+
+impl From<&Environment> for EnvironmentBody {
+    fn from(environment: &Environment) -> Self {
+        Self {
+            id: environment.id,
+            name: environment.name.clone(),
+            slug: environment.slug.clone(),
+            mode: environment.mode,
+            description: environment.description.clone(),
+            created_at: environment.created_at,
+            updated_at: environment.updated_at,
+            version: environment.version,
+        }
+    }
+}
+
+/// An environment to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewEnvironment {
+    /// Its name.
+    name: Name,
+    /// Its slug; made from the name where it is absent.
+    #[serde(default, deserialize_with = "not_null")]
+    slug: Option<Slug>,
+    /// Whether test keys or live keys will reach it. It never changes.
+    mode: Mode,
+    /// What it is for.
+    #[serde(default, deserialize_with = "not_null")]
+    description: Option<Description>,
+}
+
+/// What changes; a field that is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentPatch {
+    /// The new name.
+    #[serde(default, deserialize_with = "not_null")]
+    name: Option<Name>,
+    /// The new slug.
+    #[serde(default, deserialize_with = "not_null")]
+    slug: Option<Slug>,
+    /// The new description; null clears it.
+    #[serde(default)]
+    #[schema(value_type = Option<Description>)]
+    description: Patch<Description>,
+}
+
+/// All environments that the caller may see, by id.
+#[utoipa::path(get, path = "/v1/environments", tag = "environments", params(PageQuery), responses(
+    (status = 200, body = Page<EnvironmentBody>), (status = "4XX", body = ProblemBody)))]
+pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let query: PageQuery = query.parse()?;
+    let window = query.window(app.store.epoch(), "environments")?;
+    let visible = call
+        .settings()
+        .environments
+        .iter()
+        .filter(|environment| call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id));
+    let page = window.page(visible, |environment| environment.id.to_string());
+    Ok(call.list(&call.organization.view, &page.map(EnvironmentBody::from)))
+}
+
+/// Makes an environment.
+#[utoipa::path(post, path = "/v1/environments", tag = "environments", request_body = NewEnvironment, responses(
+    (status = 201, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
+pub async fn create(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let new: NewEnvironment = call.body().parse()?;
+    let slug = match new.slug {
+        Some(slug) => slug,
+        None => Slug::from_name(new.name.as_str()).ok_or_else(|| {
+            Problem::invalid_field("/slug", "missing", "no slug can be made from the name; give one")
+        })?,
+    };
+    let environment = Fresh.id();
+    let command = CreateEnvironment {
+        environment,
+        name: new.name,
+        slug,
+        mode: new.mode,
+        description: new.description,
+    };
+    let done = call.submit(EnvironmentsCommand::Create(command), StatusCode::CREATED).await?;
+    // A replay shows the environment that the first request made, which has another id.
+    let environments = &done.view.organization().environments;
+    let created = environments
+        .get(environment)
+        .or_else(|| environments.iter().find(|environment| environment.version == done.version))
+        .ok_or_else(Problem::not_found)?;
+    let location = format!("/v1/environments/{}", created.id);
+    let body = EnvironmentBody::from(created);
+    Ok(call.done(&done, StatusCode::CREATED, created.version, Some(location), &body))
+}
+
+/// An environment.
+#[utoipa::path(get, path = "/v1/environments/{env}", tag = "environments",
+    params(("env" = String, Path, description = "Its id or slug")), responses(
+    (status = 200, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
+pub async fn show(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let environment = find(&call, path.first())?;
+    call.require_in(Permission::EnvironmentRead, environment.id).await?;
+    let NoParameters {} = query.parse()?;
+    let body = EnvironmentBody::from(environment);
+    Ok(call.resource(StatusCode::OK, &call.organization.view, environment.version, &body))
+}
+
+/// Renames or describes an environment.
+#[utoipa::path(patch, path = "/v1/environments/{env}", tag = "environments", request_body = EnvironmentPatch,
+    params(("env" = String, Path, description = "Its id or slug")), responses(
+    (status = 200, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
+pub async fn update(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let environment = find(&call, path.first())?.id;
+    call.require_in(Permission::EnvironmentManage, environment).await?;
+    let NoParameters {} = query.parse()?;
+    let patch: EnvironmentPatch = call.body().parse()?;
+    let command = UpdateEnvironment {
+        environment,
+        name: patch.name,
+        slug: patch.slug,
+        description: patch.description.into_option(),
+    };
+    let done = call.submit(EnvironmentsCommand::Update(command), StatusCode::OK).await?;
+    let updated = done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
+    let body = EnvironmentBody::from(updated);
+    Ok(call.done(&done, StatusCode::OK, updated.version, None, &body))
+}
+
+/// Deletes an environment with its configuration.
+#[utoipa::path(delete, path = "/v1/environments/{env}", tag = "environments",
+    params(("env" = String, Path, description = "Its id or slug")), responses(
+    (status = 204), (status = "4XX", body = ProblemBody)))]
+pub async fn delete(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let environment = find(&call, path.first())?.id;
+    call.require_in(Permission::EnvironmentManage, environment).await?;
+    let NoParameters {} = query.parse()?;
+    let command = DeleteEnvironment { environment };
+    let done = call.submit(EnvironmentsCommand::Delete(command), StatusCode::NO_CONTENT).await?;
+    Ok(call.no_content(&done))
+}
+
+/// The environment of a path's segment, by id or slug. One that the caller may not see is not there.
+pub(super) fn find<'a>(call: &'a Call, segment: &str) -> Result<&'a Environment, Problem> {
+    let environment = by_segment(&call.settings().environments, segment).ok_or_else(Problem::not_found)?;
+    if !call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id) {
+        return Err(Problem::not_found());
+    }
+    Ok(environment)
+}
+
+fn by_segment<'a>(environments: &'a Environments, segment: &str) -> Option<&'a Environment> {
+    match segment.parse::<EnvironmentId>() {
+        Ok(id) => environments.get(id),
+        Err(_) => environments.by_slug(segment),
+    }
+}

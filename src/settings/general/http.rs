@@ -1,0 +1,155 @@
+//! `/v1/general`: the organization's own settings over HTTP.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::event::Version;
+use crate::http::app::App;
+use crate::http::call::Call;
+use crate::http::patch::{Patch, not_null};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::{NoParameters, RawQuery};
+use crate::ids::{OrganizationId, UserId};
+use crate::organization::Organization;
+use crate::seal::token::PlainToken;
+use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
+use crate::settings::general::value::{EmailDomain, Timezone};
+use crate::settings::roles::role::RoleRef;
+use crate::text::Name;
+
+/// The organization's own settings.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = General)]
+pub struct GeneralBody {
+    /// The organization.
+    pub id: OrganizationId,
+    /// Its name.
+    pub name: String,
+    /// An IANA time zone name.
+    pub timezone: String,
+    /// The domain whose users may join.
+    pub email_domain: Option<String>,
+    /// Whether DNS proves that the domain is the organization's.
+    pub email_domain_verified: bool,
+    /// The DNS TXT record that would prove it.
+    pub email_domain_challenge: Option<String>,
+    /// Whether domain users are added without a request.
+    pub auto_approve_domain_users: bool,
+    /// The role that a domain user gets.
+    #[schema(value_type = String)]
+    pub join_role: RoleRef,
+    /// The first of the caller's roles.
+    pub your_role: Option<RoleBody>,
+    /// The caller's roles in the whole organization.
+    pub your_roles: Vec<RoleBody>,
+    /// When the organization was founded.
+    pub created_at: Timestamp,
+    /// When these settings last changed.
+    pub updated_at: Timestamp,
+    /// The stream version of their last change.
+    pub version: Version,
+}
+
+/// A role by id and name.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = RoleName)]
+pub struct RoleBody {
+    /// Its id; a system role's is its name.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What changes; a field that is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GeneralPatch {
+    /// The new name.
+    #[serde(default, deserialize_with = "not_null")]
+    name: Option<Name>,
+    /// The new IANA time zone name.
+    #[serde(default, deserialize_with = "not_null")]
+    timezone: Option<Timezone>,
+    /// The new domain; null clears it.
+    #[serde(default)]
+    #[schema(value_type = Option<EmailDomain>)]
+    email_domain: Patch<EmailDomain>,
+    /// Whether domain users are added without a request.
+    #[serde(default, deserialize_with = "not_null")]
+    auto_approve_domain_users: Option<bool>,
+    /// The role that a domain user gets.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schema(value_type = Option<String>)]
+    join_role: Option<RoleRef>,
+}
+
+
+/// The organization's own settings.
+#[utoipa::path(get, path = "/v1/general", tag = "general", responses(
+    (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
+pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let (body, version) = render(call.settings(), call.organization.person)?;
+    Ok(call.resource(StatusCode::OK, &call.organization.view, version, &body))
+}
+
+/// Changes the organization's own settings.
+#[utoipa::path(patch, path = "/v1/general", tag = "general", request_body = GeneralPatch, responses(
+    (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
+pub async fn update(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let patch: GeneralPatch = call.body().parse()?;
+    let command = UpdateOrganization {
+        name: patch.name,
+        timezone: patch.timezone,
+        email_domain: patch.email_domain.into_option().map(|domain| domain.map(|domain| (domain, challenge()))),
+        auto_approve_domain_users: patch.auto_approve_domain_users,
+        join_role: patch.join_role,
+    };
+    let done = call.submit(GeneralCommand::Update(command), StatusCode::OK).await?;
+    let (body, version) = render(done.view.organization(), call.organization.person)?;
+    Ok(call.done(&done, StatusCode::OK, version, None, &body))
+}
+
+/// What a DNS TXT record has to say: random, so that nobody can publish it in advance.
+fn challenge() -> String {
+    format!("settled-verification={}", PlainToken::draw().expose())
+}
+
+fn render(organization: &Organization, person: UserId) -> Result<(GeneralBody, Version), Problem> {
+    let general = organization.general.founded().ok_or_else(Problem::not_found)?;
+    let your_roles = roles_of(organization, person);
+    let body = GeneralBody {
+        id: general.organization,
+        name: general.name.clone(),
+        timezone: general.timezone.clone(),
+        email_domain: general.email_domain.as_ref().map(|domain| domain.domain.clone()),
+        email_domain_verified: false,
+        email_domain_challenge: general.email_domain.as_ref().map(|domain| domain.challenge.clone()),
+        auto_approve_domain_users: general.auto_approve_domain_users,
+        join_role: general.join_role,
+        your_role: your_roles.first().cloned(),
+        your_roles,
+        created_at: general.created_at,
+        updated_at: general.updated_at,
+        version: general.version,
+    };
+    Ok((body, general.version))
+}
+
+/// A person's roles in the whole organization, in the order in which they were given.
+pub fn roles_of(organization: &Organization, person: UserId) -> Vec<RoleBody> {
+    organization
+        .roles
+        .assignments_of(person)
+        .filter(|(_, assignment)| assignment.environment.is_none())
+        .map(|(_, assignment)| {
+            let id = assignment.role.to_string();
+            RoleBody { name: id.clone(), id }
+        })
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! The organization's own settings as a fold.
+
+use serde::Serialize;
+
+use crate::area::{Area, DirectoryEntry};
+use crate::clock::Timestamp;
+use crate::event::{Event, Recorded, Version};
+use crate::ids::{DataKeyId, OrganizationId};
+use crate::settings::general::event::{GeneralEvent, OrganizationUpdated};
+use crate::settings::roles::role::{RoleRef, SystemRole};
+
+/// The organization's own settings; [`None`] inside until it is founded.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct General {
+    founded: Option<Founded>,
+}
+
+/// The settings of a founded organization.
+#[derive(Clone, Debug, Serialize)]
+pub struct Founded {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// The key under which reasons are sealed.
+    pub key: DataKeyId,
+    /// Its name.
+    pub name: String,
+    /// An IANA time zone name.
+    pub timezone: String,
+    /// The domain whose users may join.
+    pub email_domain: Option<EmailDomainState>,
+    /// Whether domain users are added without a request.
+    pub auto_approve_domain_users: bool,
+    /// The role that a domain user gets.
+    pub join_role: RoleRef,
+    /// When it was founded.
+    pub created_at: Timestamp,
+    /// When these settings last changed.
+    pub updated_at: Timestamp,
+    /// The stream version of their last change.
+    pub version: Version,
+}
+
+/// An e-mail domain and what DNS must say to verify it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EmailDomainState {
+    /// The domain.
+    pub domain: String,
+    /// The TXT record that would verify it.
+    pub challenge: String,
+}
+
+impl General {
+    /// The settings, once founded.
+    pub fn founded(&self) -> Option<&Founded> {
+        self.founded.as_ref()
+    }
+}
+
+impl Area for General {
+    const NAME: &'static str = "general";
+    const PROJECTION: u32 = 1;
+
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::General(event) = &recorded.event else { return };
+        match event {
+            GeneralEvent::OrganizationCreated(created) => {
+                self.founded = Some(Founded {
+                    organization: created.organization,
+                    key: created.key,
+                    name: created.name.clone(),
+                    timezone: created.timezone.clone(),
+                    email_domain: None,
+                    auto_approve_domain_users: false,
+                    join_role: RoleRef::System(SystemRole::Viewer),
+                    created_at: recorded.at,
+                    updated_at: recorded.at,
+                    version: recorded.version,
+                });
+            }
+            GeneralEvent::OrganizationUpdated(updated) => {
+                if let Some(founded) = &mut self.founded {
+                    founded.update(updated);
+                    founded.updated_at = recorded.at;
+                    founded.version = recorded.version;
+                }
+            }
+        }
+    }
+
+    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+}
+
+impl Founded {
+    fn update(&mut self, updated: &OrganizationUpdated) {
+        if let Some(name) = &updated.name {
+            self.name.clone_from(name);
+        }
+        if let Some(timezone) = &updated.timezone {
+            self.timezone.clone_from(timezone);
+        }
+        if let (Some(domain), Some(challenge)) = (&updated.email_domain, &updated.email_domain_challenge) {
+            self.email_domain =
+                Some(EmailDomainState { domain: domain.clone(), challenge: challenge.clone() });
+        }
+        if let Some(auto_approve) = updated.auto_approve_domain_users {
+            self.auto_approve_domain_users = auto_approve;
+        }
+        if let Some(role) = updated.join_role {
+            self.join_role = role;
+        }
+        if updated.cleared.iter().any(|field| field == "email_domain") {
+            self.email_domain = None;
+        }
+    }
+}

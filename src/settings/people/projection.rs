@@ -1,0 +1,80 @@
+//! The people of an organization as a fold.
+
+use rpds::RedBlackTreeMapSync;
+use serde::Serialize;
+
+use crate::area::{Area, DirectoryEntry};
+use crate::clock::Timestamp;
+use crate::event::{Event, Recorded, Version};
+use crate::ids::{DataKeyId, UserId};
+use crate::seal::Sealed;
+use crate::settings::people::event::PeopleEvent;
+
+/// The people of an organization.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct People {
+    members: RedBlackTreeMapSync<UserId, Person>,
+}
+
+/// A person, name and address sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Person {
+    /// The person.
+    pub id: UserId,
+    /// Their data key in this stream.
+    pub key: DataKeyId,
+    /// Their name.
+    pub name: Sealed,
+    /// Their e-mail address.
+    pub email: Sealed,
+    /// When they joined.
+    pub created_at: Timestamp,
+    /// When they last changed.
+    pub updated_at: Timestamp,
+    /// The stream version of their last change.
+    pub version: Version,
+}
+
+impl People {
+    /// A member by id.
+    pub fn get(&self, id: UserId) -> Option<&Person> {
+        self.members.get(&id)
+    }
+
+    /// All members, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Person> {
+        self.members.values()
+    }
+}
+
+impl Area for People {
+    const NAME: &'static str = "people";
+    const PROJECTION: u32 = 1;
+
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::People(event) = &recorded.event else { return };
+        match event {
+            PeopleEvent::PersonJoined(joined) => {
+                let person = Person {
+                    id: joined.person,
+                    key: joined.key,
+                    name: joined.name.clone(),
+                    email: joined.email.clone(),
+                    created_at: recorded.at,
+                    updated_at: recorded.at,
+                    version: recorded.version,
+                };
+                self.members.insert_mut(joined.person, person);
+            }
+            PeopleEvent::PersonUpdated(updated) => {
+                if let Some(person) = self.members.get_mut(&updated.person) {
+                    person.name = updated.name.clone();
+                    person.updated_at = recorded.at;
+                    person.version = recorded.version;
+                }
+            }
+        }
+    }
+
+    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+}

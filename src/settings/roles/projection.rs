@@ -1,0 +1,205 @@
+//! Assignments, and what each subject may do, as a fold. Authorisation is a query on it.
+
+use rpds::RedBlackTreeMapSync;
+use serde::Serialize;
+
+use crate::actor::ActorId;
+use crate::area::{Area, DirectoryEntry};
+use crate::clock::Timestamp;
+use crate::event::{Event, Recorded, Version};
+use crate::ids::{EnvironmentId, RoleAssignmentId, UserId};
+use crate::settings::environments::event::EnvironmentsEvent;
+use crate::settings::roles::event::RolesEvent;
+use crate::settings::roles::permission::{Permission, PermissionSet};
+use crate::settings::roles::role::{RoleRef, SystemRole};
+
+/// Who has which role, and so may do what.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Roles {
+    assignments: RedBlackTreeMapSync<RoleAssignmentId, Assignment>,
+    grants: RedBlackTreeMapSync<UserId, Grants>,
+}
+
+/// One grant of a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Assignment {
+    /// Who has it.
+    pub person: UserId,
+    /// The role.
+    pub role: RoleRef,
+    /// The environment that it is limited to.
+    pub environment: Option<EnvironmentId>,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// The stream version of its creation.
+    pub version: Version,
+}
+
+/// What one subject may do: computed once per change of its assignments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Grants {
+    /// Everywhere.
+    pub organization: PermissionSet,
+    /// In single environments, beyond what holds everywhere.
+    pub environments: RedBlackTreeMapSync<EnvironmentId, PermissionSet>,
+}
+
+impl Grants {
+    /// All permissions, of Settled itself and of operators.
+    fn all() -> Self {
+        Self {
+            organization: Permission::ALL.iter().copied().collect(),
+            environments: RedBlackTreeMapSync::new_sync(),
+        }
+    }
+
+    /// Whether the permission is held in the whole organization.
+    pub fn allows(&self, permission: Permission) -> bool {
+        self.organization.contains(permission)
+    }
+
+    /// Whether the permission is held in this environment.
+    pub fn allows_in(&self, permission: Permission, environment: EnvironmentId) -> bool {
+        self.allows(permission)
+            || self.environments.get(&environment).is_some_and(|set| set.contains(permission))
+    }
+
+    /// Whether the permission is held anywhere.
+    pub fn allows_somewhere(&self, permission: Permission) -> bool {
+        self.allows(permission) || self.environments.values().any(|set| set.contains(permission))
+    }
+}
+
+impl Roles {
+    /// What an actor may do.
+    pub fn grants(&self, actor: ActorId) -> Grants {
+        match actor {
+            ActorId::System | ActorId::Operator => Grants::all(),
+            ActorId::Person(person) => self.grants.get(&person).cloned().unwrap_or_default(),
+            ActorId::Account(_) | ActorId::ApiKey(_) => Grants::default(),
+        }
+    }
+
+    /// An assignment by id.
+    pub fn assignment(&self, id: RoleAssignmentId) -> Option<&Assignment> {
+        self.assignments.get(&id)
+    }
+
+    /// The assignments of a person, by id.
+    pub fn assignments_of(&self, person: UserId) -> impl Iterator<Item = (&RoleAssignmentId, &Assignment)> {
+        self.assignments.iter().filter(move |(_, assignment)| assignment.person == person)
+    }
+
+    /// What a role allows; `None` if there is no such role.
+    pub fn permissions(&self, role: RoleRef) -> Option<PermissionSet> {
+        match role {
+            RoleRef::System(role) => Some(PermissionSet::of(role)),
+            RoleRef::Custom(_) => None,
+        }
+    }
+
+    /// The ceiling: whoever adds permissions to a subject needs each of them, at that scope, now.
+    ///
+    /// # Errors
+    /// The first permission that the actor lacks.
+    pub fn ceiling(
+        &self,
+        actor: ActorId,
+        added: PermissionSet,
+        environment: Option<EnvironmentId>,
+    ) -> Result<(), Permission> {
+        let grants = self.grants(actor);
+        let held = match environment {
+            None => grants.organization,
+            Some(environment) => grants
+                .organization
+                .union(grants.environments.get(&environment).copied().unwrap_or_default()),
+        };
+        match added.minus(held).iter().next() {
+            Some(missing) => Err(missing),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether some owner remains when this assignment goes.
+    pub fn owner_remains_without(&self, gone: RoleAssignmentId) -> bool {
+        self.assignments.iter().any(|(id, assignment)| *id != gone && assignment.is_ownership())
+    }
+
+    fn recompute(&mut self, person: UserId) {
+        let mut grants = Grants::default();
+        for assignment in self.assignments.values().filter(|assignment| assignment.person == person) {
+            let permissions = self.permissions(assignment.role).unwrap_or_default();
+            match assignment.environment {
+                None => grants.organization = grants.organization.union(permissions),
+                Some(environment) => {
+                    let held = grants.environments.get(&environment).copied().unwrap_or_default();
+                    grants.environments.insert_mut(environment, held.union(permissions.per_environment()));
+                }
+            }
+        }
+        if grants == Grants::default() {
+            self.grants.remove_mut(&person);
+        } else {
+            self.grants.insert_mut(person, grants);
+        }
+    }
+
+    fn remove(&mut self, id: RoleAssignmentId) {
+        if let Some(person) = self.assignments.get(&id).map(|assignment| assignment.person) {
+            self.assignments.remove_mut(&id);
+            self.recompute(person);
+        }
+    }
+}
+
+impl Assignment {
+    /// Whether it makes somebody an owner.
+    pub fn is_ownership(&self) -> bool {
+        self.role == RoleRef::System(SystemRole::Owner) && self.environment.is_none()
+    }
+}
+
+impl Area for Roles {
+    const NAME: &'static str = "roles";
+    const PROJECTION: u32 = 1;
+
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Roles(RolesEvent::RoleAssigned(assigned)) => {
+                let assignment = Assignment {
+                    person: assigned.person,
+                    role: assigned.role,
+                    environment: assigned.environment,
+                    created_at: recorded.at,
+                    version: recorded.version,
+                };
+                self.assignments.insert_mut(assigned.assignment, assignment);
+                self.recompute(assigned.person);
+            }
+            Event::Roles(RolesEvent::RoleUnassigned(unassigned)) => self.remove(unassigned.assignment),
+            // A grant limited to an environment ends with it.
+            Event::Environments(EnvironmentsEvent::EnvironmentDeleted(deleted)) => {
+                let limited: Vec<_> = self
+                    .assignments
+                    .iter()
+                    .filter(|(_, assignment)| assignment.environment == Some(deleted.environment))
+                    .map(|(id, _)| *id)
+                    .collect();
+                for id in limited {
+                    self.remove(id);
+                }
+            }
+            Event::General(_)
+            | Event::Environments(_)
+            | Event::People(_)
+            | Event::Sessions(_)
+            | Event::Accounts(_)
+            | Event::Foundings(_)
+            | Event::Operations(_)
+            | Event::Refused(_) => {}
+        }
+    }
+
+    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+}

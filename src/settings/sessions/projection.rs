@@ -1,0 +1,147 @@
+//! Open sessions as a fold.
+
+use rpds::RedBlackTreeMapSync;
+use serde::Serialize;
+
+use crate::actor::ActorId;
+use crate::area::{Area, DirectoryEntry};
+use crate::clock::Timestamp;
+use crate::event::{Event, Recorded, Version};
+use crate::ids::{AccountId, SessionId, UserId};
+use crate::seal::Sealed;
+use crate::settings::sessions::event::SessionsEvent;
+
+/// The longest life of a session in seconds, used or not: 30 days.
+pub const SESSION_MAX_SECONDS: i64 = 30 * 24 * 3600;
+/// The longest time that a session may lie idle, in seconds: 12 hours.
+pub const SESSION_IDLE_SECONDS: i64 = 12 * 3600;
+
+/// The sessions of a stream that were opened within the last 30 days and not closed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Sessions {
+    open: RedBlackTreeMapSync<SessionId, Session>,
+    by_age: RedBlackTreeMapSync<(Timestamp, SessionId), ()>,
+}
+
+/// An open session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Session {
+    /// The session.
+    pub id: SessionId,
+    /// Whose it is.
+    pub holder: Holder,
+    /// The account's credential generation when it was opened.
+    pub generation: u64,
+    /// The address that it was opened from.
+    pub ip: Option<Sealed>,
+    /// The user agent that it was opened with.
+    pub user_agent: Option<Sealed>,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// The stream version of its opening.
+    pub version: Version,
+}
+
+/// Whose a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Holder {
+    /// A person's, in an organization.
+    Person(UserId),
+    /// An account's, without an organization.
+    Account(AccountId),
+}
+
+impl Holder {
+    /// The holder as an actor.
+    pub fn actor(self) -> ActorId {
+        match self {
+            Self::Person(id) => ActorId::Person(id),
+            Self::Account(id) => ActorId::Account(id),
+        }
+    }
+}
+
+impl Session {
+    /// When it ends at the latest.
+    pub fn expires_at(&self) -> Timestamp {
+        self.created_at.plus_seconds(SESSION_MAX_SECONDS)
+    }
+}
+
+impl Sessions {
+    /// An open session by id. Whether its time is over is for the caller to ask.
+    pub fn get(&self, id: SessionId) -> Option<&Session> {
+        self.open.get(&id)
+    }
+
+    /// The open sessions of one holder, by id.
+    pub fn of(&self, holder: Holder) -> impl Iterator<Item = &Session> {
+        self.open.values().filter(move |session| session.holder == holder)
+    }
+
+    fn close(&mut self, id: SessionId) {
+        if let Some(session) = self.open.get(&id) {
+            self.by_age.remove_mut(&(session.created_at, id));
+            self.open.remove_mut(&id);
+        }
+    }
+
+    fn drop_ended(&mut self, now: Timestamp) {
+        let ended_before = now.plus_seconds(-SESSION_MAX_SECONDS);
+        while let Some((opened_at, id)) = self.by_age.first().map(|(key, ())| *key) {
+            if opened_at >= ended_before {
+                break;
+            }
+            self.close(id);
+        }
+    }
+}
+
+impl Area for Sessions {
+    const NAME: &'static str = "sessions";
+    const PROJECTION: u32 = 1;
+
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::Sessions(event) = &recorded.event else { return };
+        match event {
+            SessionsEvent::SessionOpened(opened) => {
+                self.drop_ended(recorded.at);
+                let holder = match (opened.person, opened.account) {
+                    (Some(person), _) => Holder::Person(person),
+                    (None, Some(account)) => Holder::Account(account),
+                    (None, None) => return,
+                };
+                let session = Session {
+                    id: opened.session,
+                    holder,
+                    generation: opened.generation,
+                    ip: opened.ip.clone(),
+                    user_agent: opened.user_agent.clone(),
+                    created_at: recorded.at,
+                    version: recorded.version,
+                };
+                self.by_age.insert_mut((recorded.at, opened.session), ());
+                self.open.insert_mut(opened.session, session);
+            }
+            SessionsEvent::LoggedOut(closed)
+            | SessionsEvent::Switched(closed)
+            | SessionsEvent::SessionRevoked(closed) => self.close(closed.session),
+        }
+    }
+
+    fn directory(recorded: &Recorded, entries: &mut Vec<DirectoryEntry>) {
+        let Event::Sessions(event) = &recorded.event else { return };
+        entries.push(match event {
+            SessionsEvent::SessionOpened(opened) => DirectoryEntry::CredentialOpened {
+                token: opened.token,
+                session: opened.session,
+                opened_at: recorded.at,
+            },
+            SessionsEvent::LoggedOut(closed)
+            | SessionsEvent::Switched(closed)
+            | SessionsEvent::SessionRevoked(closed) => {
+                DirectoryEntry::CredentialClosed { session: closed.session }
+            }
+        });
+    }
+}

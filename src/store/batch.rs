@@ -1,0 +1,260 @@
+//! One batch being decided: the working states of its streams, beyond what is durable and never shown to readers.
+//!
+//! Nothing here does I/O. What a crash here leaves behind is nothing at all: the batch exists only in memory until
+//! the writer appends it whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::area::DirectoryEntry;
+use crate::clock::Timestamp;
+use crate::command::{Context, NewEvent, Rejection};
+use crate::event::{Recorded, RequestMark, Version};
+use crate::ids::{Fresh, StreamId};
+use crate::log::codec::{PackedEvent, pack};
+use crate::log::frame::{FrameBuilder, FrameStart, MAX_FRAME_BYTES, frame_hash};
+use crate::log::{Append, Head, Key, Position};
+use crate::store::resident::{Handle, View, directory_entries};
+use crate::store::{Done, Refusal, Replay, Submission};
+
+/// The most commands of one batch: a batch's sync is shared by all, and the last waits for all to be decided.
+pub(super) const BATCH_MAX_COMMANDS: usize = 512;
+/// The most bytes of one batch over all streams: with it, a run has few enough parts to be read back at once.
+pub(super) const BATCH_MAX_BYTES: usize = 2 * MAX_FRAME_BYTES;
+
+/// What a batch appends, and what it will publish.
+#[derive(Default)]
+pub(super) struct Batch {
+    streams: BTreeMap<StreamId, Working>,
+    commands: usize,
+    bytes: usize,
+}
+
+/// A stream within a batch.
+struct Working {
+    handle: Arc<Handle>,
+    /// The state with the batch's events so far.
+    view: View,
+    frame: FrameBuilder,
+    put: Vec<(Key, Vec<u8>)>,
+    directory: Vec<DirectoryEntry>,
+}
+
+/// What one command came to.
+pub(super) enum Outcome {
+    /// It is in the batch, or appends nothing; the answer waits for the batch's sync.
+    Decided(Box<Result<Done, Refusal>>),
+    /// The batch has no room for it; it is the first of the next one.
+    Full,
+}
+
+/// A stream's share of a batch that is durable.
+pub(super) struct Publication {
+    handle: Arc<Handle>,
+    view: View,
+    directory: Vec<DirectoryEntry>,
+}
+
+impl Batch {
+    /// Whether it appends anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.streams.values().all(|working| working.frame.count() == 0)
+    }
+
+    /// How many events it appends.
+    pub(super) fn events(&self) -> u64 {
+        self.streams.values().map(|working| working.frame.count()).sum()
+    }
+
+    /// Decides a command against what is durable and in this batch.
+    pub(super) fn decide(&mut self, handle: &Arc<Handle>, submission: &Submission, now: Timestamp) -> Outcome {
+        if self.commands >= BATCH_MAX_COMMANDS {
+            return Outcome::Full;
+        }
+        let working =
+            self.streams.entry(handle.stream()).or_insert_with(|| Working::begin(Arc::clone(handle), now));
+        let result = match working.prepare(submission) {
+            Err(refusal) => Err(refusal),
+            Ok(Prepared::Replay(replay)) => Ok(working.replayed(replay)),
+            Ok(Prepared::Events(events)) => {
+                let bytes: usize = events.iter().map(|event| event.bytes.len()).sum();
+                if !working.frame.fits(&events) || self.bytes + bytes > BATCH_MAX_BYTES {
+                    // Alone in a batch, it would be the batch's only command; if that does not fit, nothing will.
+                    if self.bytes > 0 {
+                        return Outcome::Full;
+                    }
+                    Err(Refusal::TooLarge)
+                } else {
+                    self.bytes += bytes;
+                    Ok(working.take(submission, &events))
+                }
+            }
+        };
+        self.commands += 1;
+        Outcome::Decided(Box::new(result))
+    }
+
+    /// What is appended, one entry a stream, and what is published once that is durable, in the same order.
+    pub(super) fn finish(self) -> (Vec<Append>, Vec<Publication>) {
+        self.streams.into_values().filter_map(Working::finish).unzip()
+    }
+}
+
+impl Publication {
+    /// Publishes the state, now that its frame is durable at `position`; returns what the directory takes in.
+    pub(super) fn publish(mut self, position: Position) -> (StreamId, Vec<DirectoryEntry>) {
+        self.view.head.position = position;
+        let stream = self.view.stream;
+        self.handle.publish(self.view);
+        (stream, self.directory)
+    }
+}
+
+enum Prepared {
+    Replay(Replay),
+    Events(Vec<PackedEvent>),
+}
+
+impl Working {
+    fn begin(handle: Arc<Handle>, now: Timestamp) -> Self {
+        let mut view = (*handle.view()).clone();
+        let previous = view.head;
+        // A stream's times never decrease: a small step back of the clock repeats the last one.
+        view.head.at = now.max(previous.at);
+        let start = FrameStart {
+            stream: view.stream,
+            first_version: previous.version + 1,
+            at: view.head.at,
+            previous: previous.position,
+            previous_hash: previous.hash,
+        };
+        Self { handle, view, frame: FrameBuilder::new(start), put: Vec::new(), directory: Vec::new() }
+    }
+
+    fn prepare(&self, submission: &Submission) -> Result<Prepared, Refusal> {
+        let now = self.view.head.at;
+        if let Some(replay) = self.replay(submission, now)? {
+            return Ok(Prepared::Replay(replay));
+        }
+        let context = Context { actor: submission.actor, now, if_match: submission.if_match };
+        let decided = self.view.state.decide(&submission.command, &context)?;
+        if !submission.claims.iter().all(|claim| self.view.lookup.admits(claim)) {
+            return Err(Rejection::Taken.into());
+        }
+        let mut version = self.frame.next_version();
+        let count = decided.len() as u64;
+        let mut packed = Vec::with_capacity(decided.len());
+        for (index, event) in decided.into_iter().enumerate() {
+            let recorded = self.record(event, submission, version, (index == 0).then_some(count));
+            packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(error.to_string()))?);
+            version += 1;
+        }
+        Ok(Prepared::Events(packed))
+    }
+
+    fn replay(&self, submission: &Submission, now: Timestamp) -> Result<Option<Replay>, Refusal> {
+        let (Some(idempotency), Some(requests)) = (&submission.idempotency, self.view.state.requests()) else {
+            return Ok(None);
+        };
+        match requests.get(&idempotency.key, now) {
+            Some(request) if request.body != idempotency.body => Err(Refusal::KeyReused),
+            Some(request) => Ok(Some(Replay { status: request.status, version: request.last })),
+            None if requests.has_room(now) => Ok(None),
+            None => Err(Refusal::TooManyKeys),
+        }
+    }
+
+    /// The envelope around a decided event. `first_of` is the number of the command's events on its first.
+    fn record(
+        &self,
+        event: NewEvent,
+        submission: &Submission,
+        version: Version,
+        first_of: Option<u64>,
+    ) -> Recorded {
+        let request = submission.idempotency.as_ref().zip(first_of).map(|(idempotency, events)| RequestMark {
+            key: idempotency.key.clone(),
+            body: idempotency.body.clone(),
+            status: idempotency.status,
+            events,
+        });
+        let keys = match first_of {
+            Some(_) => submission.keys.iter().map(|key| (key.id(), key.commitment())).collect(),
+            None => BTreeMap::new(),
+        };
+        Recorded {
+            id: Fresh.id(),
+            stream: self.view.stream,
+            version,
+            at: self.view.head.at,
+            actor: submission.actor,
+            resource: event.resource,
+            outcome: event.outcome,
+            event: event.event,
+            related: event.related,
+            reason: submission.reason.clone(),
+            request_id: submission.request_id.clone(),
+            request,
+            count: event.count,
+            keys,
+        }
+    }
+
+    fn replayed(&self, replay: Replay) -> Done {
+        Done { view: Arc::new(self.view.clone()), version: replay.version, events: 0, replay: Some(replay) }
+    }
+
+    /// Takes packed events into the batch: what is applied is what was read back from the packed bytes.
+    fn take(&mut self, submission: &Submission, events: &[PackedEvent]) -> Done {
+        for event in events {
+            self.frame.push(event);
+            self.view.state.apply(&event.recorded);
+            self.view.head.version = event.recorded.version;
+            directory_entries(&event.recorded, &mut self.directory);
+        }
+        if !events.is_empty() {
+            let stream = self.view.stream;
+            self.put.extend(
+                submission.keys.iter().map(|key| (Key::DataKey(stream, key.id()), key.wrapped().to_vec())),
+            );
+            for claim in &submission.claims {
+                self.view.lookup.grant(claim.clone());
+            }
+        }
+        Done {
+            view: Arc::new(self.view.clone()),
+            version: self.view.head.version,
+            events: events.len() as u64,
+            replay: None,
+        }
+    }
+
+    fn finish(mut self) -> Option<(Append, Publication)> {
+        let expected = self.handle.view().head.position;
+        let frame: Bytes = self.frame.finish()?;
+        self.view.head.hash = frame_hash(&frame);
+        let append = Append {
+            stream: self.view.stream,
+            expected: Some(expected),
+            frame: Some(frame),
+            put: self.put,
+            remove: Vec::new(),
+        };
+        let publication =
+            Publication { handle: self.handle, view: self.view, directory: self.directory };
+        Some((append, publication))
+    }
+}
+
+/// The head that a stream has after a frame.
+pub(super) fn head_after(position: Position, frame: &crate::log::frame::Frame) -> Head {
+    let header = frame.header();
+    Head {
+        version: header.last_version(),
+        position,
+        hash: frame_hash(frame.bytes()),
+        at: header.at,
+    }
+}

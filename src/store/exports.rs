@@ -1,0 +1,71 @@
+//! Exports: that somebody took events out is itself recorded, once an actor and hour for `/v1/events`.
+//!
+//! The audit log has no event of its own; what was read from it stands here, beside what was refused.
+
+use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::area::{Area, DirectoryEntry};
+use crate::command::{Context, NewEvent};
+use crate::event::{Event, Recorded, Resource, ResourceType};
+use crate::events;
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+events! {
+    /// What was taken out of a stream.
+    pub enum ExportsEvent {
+        /// An actor read events as recorded, or exported the audit log.
+        "audit.export", 1 => Exported(Exported);
+    }
+}
+
+/// An actor took events out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exported {
+    /// In which form: `events` for events as recorded.
+    pub form: String,
+}
+
+/// Who exported in the present hour.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Exports {
+    hour: i64,
+    actors: RedBlackTreeMapSync<String, ()>,
+}
+
+/// Notes that an actor reads events as recorded; within the hour of an earlier note it appends nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoteExport;
+
+impl NoteExport {
+    /// Decides; nothing can be refused.
+    pub fn decide(self, state: &Exports, stream: &str, context: &Context) -> Vec<NewEvent> {
+        let actor = context.actor.id.to_string();
+        if state.hour == context.now.micros() / HOUR_MICROS && state.actors.contains_key(&actor) {
+            return Vec::new();
+        }
+        vec![NewEvent::new(
+            Resource::new(ResourceType::Audit, stream),
+            ExportsEvent::Exported(Exported { form: "events".to_owned() }),
+        )]
+    }
+}
+
+impl Area for Exports {
+    const NAME: &'static str = "exports";
+    const PROJECTION: u32 = 1;
+
+    fn apply(&mut self, recorded: &Recorded) {
+        let Event::Exports(ExportsEvent::Exported(_)) = &recorded.event else { return };
+        let hour = recorded.at.micros() / HOUR_MICROS;
+        if self.hour != hour {
+            *self = Self { hour, actors: RedBlackTreeMapSync::new_sync() };
+        }
+        self.actors.insert_mut(recorded.actor.id.to_string(), ());
+    }
+
+    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+}

@@ -1,0 +1,124 @@
+//! What spans two streams: an intent where the uniqueness is, second halves elsewhere, then an event that closes it.
+//!
+//! If we die after the intent, it is open state and is finished at start; if we die after the second half, finishing
+//! it again appends nothing there and closes the intent. So a command touches one stream, and no log needs a
+//! transaction over several.
+
+use std::sync::Arc;
+
+use crate::actor::Actor;
+use crate::ids::{Fresh, StreamId};
+use crate::platform::accounts;
+use crate::platform::accounts::projection::Account;
+use crate::platform::foundings;
+use crate::platform::foundings::command::FoundingsCommand;
+use crate::platform::foundings::event::FoundingOpened;
+use crate::seal::keyring::{KeyError, NewDataKey};
+use crate::settings::general::command::{FoundOrganization, GeneralCommand};
+use crate::settings::general::value::Timezone;
+use crate::settings::people;
+use crate::settings::people::event::PersonJoined;
+use crate::store::resident::Handle;
+use crate::store::{Refusal, Store, Submission};
+use crate::text::Name;
+
+/// An intent that could not be finished now; it stays open, and is finished at the next start.
+#[derive(Debug, thiserror::Error)]
+pub enum IntentError {
+    /// A key was not to be had.
+    #[error("a key is not to be had")]
+    Key(#[from] KeyError),
+    /// The store refused a command.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What the intent holds is not what was put there.
+    #[error("the intent holds a value that no longer passes: {0}")]
+    Invalid(String),
+    /// The thread that works on keys died.
+    #[error("the thread that works on keys died")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+impl Store {
+    /// Finishes every open intent; called at start, before requests are served.
+    ///
+    /// # Errors
+    /// When one cannot be finished.
+    pub async fn finish_intents(&self) -> Result<usize, IntentError> {
+        let open: Vec<FoundingOpened> =
+            self.platform().view().platform().foundings.open().cloned().collect();
+        for founding in &open {
+            self.finish_founding(founding).await?;
+        }
+        Ok(open.len())
+    }
+
+    /// The second half of a founding, and its end. Safe to repeat.
+    ///
+    /// # Errors
+    /// When it cannot be finished now; the intent stays open.
+    pub async fn finish_founding(&self, founding: &FoundingOpened) -> Result<Arc<Handle>, IntentError> {
+        let prepared = {
+            let (store, founding) = (self.clone(), founding.clone());
+            tokio::task::spawn_blocking(move || store.prepare_founding(&founding)).await??
+        };
+        let handle = self.handle_for_founding(founding.organization);
+        let mut submission = Submission::new(GeneralCommand::Found(prepared.command), Actor::SYSTEM);
+        submission.keys = prepared.keys;
+        self.execute(&handle, submission).await?;
+        let close = FoundingsCommand::Close(founding.organization);
+        self.execute(self.platform(), Submission::new(close, Actor::SYSTEM)).await?;
+        Ok(handle)
+    }
+
+    /// Opens what the intent sealed for the platform's stream, and seals it anew for the organization's.
+    fn prepare_founding(&self, founding: &FoundingOpened) -> Result<Prepared, IntentError> {
+        let stream = StreamId::Organization(founding.organization);
+        let platform = self.platform().view();
+        let account = platform
+            .platform()
+            .accounts
+            .get(founding.account)
+            .ok_or_else(|| IntentError::Invalid("its account is not there".to_owned()))?;
+        let name = self.opened_name(account, founding)?;
+        let timezone = Timezone::try_from(founding.timezone.as_str())
+            .map_err(|error| IntentError::Invalid(error.to_string()))?;
+
+        self.ring().create_stream_key(stream)?;
+        let organization_key = self.ring().mint(stream)?;
+        let person_key = self.ring().mint(stream)?;
+        let founder = PersonJoined {
+            person: founding.person,
+            key: person_key.id(),
+            name: person_key
+                .key()
+                .seal(&people::name_field(stream, &founding.person.to_string()), &accounts::open_name(account, self.ring())?),
+            email: person_key
+                .key()
+                .seal(&people::email_field(stream, &founding.person.to_string()), &accounts::open_email(account, self.ring())?),
+        };
+        let command = FoundOrganization {
+            organization: founding.organization,
+            key: organization_key.id(),
+            name,
+            timezone,
+            founder,
+            assignment: Fresh.id(),
+        };
+        Ok(Prepared { command, keys: vec![organization_key, person_key] })
+    }
+
+    fn opened_name(&self, account: &Account, founding: &FoundingOpened) -> Result<Name, IntentError> {
+        let key = self.ring().data_key(StreamId::Platform, account.key, None)?;
+        let plain = key
+            .open(&foundings::name_field(&founding.organization.to_string()), &founding.name)
+            .map_err(KeyError::from)?;
+        let text = plain.as_str().map_err(|error| IntentError::Invalid(error.to_string()))?;
+        Name::try_from(text).map_err(|error| IntentError::Invalid(error.to_string()))
+    }
+}
+
+struct Prepared {
+    command: FoundOrganization,
+    keys: Vec<NewDataKey>,
+}

@@ -1,0 +1,75 @@
+//! Look-ups by personal data: maps in memory only, from an HMAC under a key of this process to the owner's id.
+//!
+//! Commands carry the HMACs as claims; the writer checks them against the look-up that goes with the batch's state,
+//! because the edge's view is too old to decide uniqueness. Nothing of this is ever on disk.
+
+use hmac::{Hmac, KeyInit, Mac};
+use rpds::HashTrieMapSync;
+use sha2::Sha256;
+
+/// HMAC-SHA256 of a normalized value under a key of this process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LookupKey([u8; 32]);
+
+/// Makes look-up keys. One a process; its key is random and never leaves it.
+pub struct Hasher {
+    key: [u8; 32],
+}
+
+impl Hasher {
+    /// With a fresh random key.
+    pub fn new() -> Self {
+        Self { key: rand::random() }
+    }
+
+    /// The look-up key of an e-mail address: addresses compare without regard to letter case.
+    pub fn email(&self, address: &str) -> LookupKey {
+        self.hash("email", &address.trim().to_lowercase())
+    }
+
+    fn hash(&self, kind: &str, value: &str) -> LookupKey {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        mac.update(kind.as_bytes());
+        mac.update(&[0]);
+        mac.update(value.as_bytes());
+        LookupKey(mac.finalize().into_bytes().into())
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// That a value is to belong to a resource from now on.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The value.
+    pub key: LookupKey,
+    /// The id of the resource that it will belong to.
+    pub owner: String,
+}
+
+/// Which resource a value belongs to, in one stream, at one version.
+#[derive(Clone, Debug, Default)]
+pub struct Lookup {
+    owners: HashTrieMapSync<LookupKey, String>,
+}
+
+impl Lookup {
+    /// The owner of a value.
+    pub fn owner(&self, key: LookupKey) -> Option<&str> {
+        self.owners.get(&key).map(String::as_str)
+    }
+
+    /// Whether a claim can be granted: the value is nobody's, or the claimant's already.
+    pub fn admits(&self, claim: &Claim) -> bool {
+        self.owner(claim.key).is_none_or(|owner| owner == claim.owner)
+    }
+
+    /// Grants a claim.
+    pub fn grant(&mut self, claim: Claim) {
+        self.owners.insert_mut(claim.key, claim.owner);
+    }
+}

@@ -1,0 +1,100 @@
+//! Refusals: that something was denied or failed is recorded, within bounds, and applies nothing.
+//!
+//! This is the part of it that stands in the state: how many refusals of an actor this hour has. What comes beyond
+//! is counted in memory (`store/aggregate.rs`) and recorded as one event with its count.
+
+use rpds::RedBlackTreeMapSync;
+use serde::Serialize;
+
+use crate::area::{Area, DirectoryEntry};
+use crate::clock::Timestamp;
+use crate::command::{Context, NewEvent};
+use crate::event::{Event, Outcome, Recorded, Refused, Resource};
+
+/// The most denials of one actor that are recorded singly within an hour.
+pub const DENIALS_PER_HOUR_MAX: u32 = 60;
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+/// How many refusals were recorded singly in the present hour, by actor.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Refusals {
+    hour: i64,
+    by_actor: RedBlackTreeMapSync<String, u32>,
+}
+
+impl Refusals {
+    fn recorded(&self, actor: &str, at: Timestamp) -> u32 {
+        if self.hour == hour(at) { self.by_actor.get(actor).copied().unwrap_or(0) } else { 0 }
+    }
+}
+
+/// The hour that a time lies in, counted from 1970.
+fn hour(at: Timestamp) -> i64 {
+    at.micros() / HOUR_MICROS
+}
+
+/// Records that something was refused or failed.
+#[derive(Clone, Debug)]
+pub struct RecordRefusal {
+    /// What it was about.
+    pub resource: Resource,
+    /// Ids of other resources concerned.
+    pub related: Vec<String>,
+    /// Denied or failed.
+    pub outcome: Outcome,
+    /// What was attempted.
+    pub refused: Refused,
+    /// How many, of an aggregate.
+    pub count: Option<u64>,
+}
+
+/// Why a refusal is not recorded singly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefusalsRejection {
+    /// The actor has its share of this hour.
+    #[error("the actor's refusals of this hour are only counted")]
+    Bounded,
+}
+
+impl RecordRefusal {
+    /// Decides.
+    ///
+    /// # Errors
+    /// [`RefusalsRejection::Bounded`] for a single denial beyond the bound.
+    pub fn decide(&self, state: &Refusals, context: &Context) -> Result<Vec<NewEvent>, RefusalsRejection> {
+        let single_denial = self.outcome == Outcome::Denied && self.count.is_none();
+        if single_denial
+            && state.recorded(&context.actor.id.to_string(), context.now) >= DENIALS_PER_HOUR_MAX
+        {
+            return Err(RefusalsRejection::Bounded);
+        }
+        Ok(vec![NewEvent {
+            resource: self.resource.clone(),
+            related: self.related.clone(),
+            outcome: self.outcome,
+            count: self.count,
+            event: Event::Refused(self.refused.clone()),
+        }])
+    }
+}
+
+impl Area for Refusals {
+    const NAME: &'static str = "refusals";
+    const PROJECTION: u32 = 1;
+
+    fn apply(&mut self, recorded: &Recorded) {
+        if recorded.outcome != Outcome::Denied || recorded.count.is_some() {
+            return;
+        }
+        let hour = hour(recorded.at);
+        if self.hour != hour {
+            *self = Self { hour, by_actor: RedBlackTreeMapSync::new_sync() };
+        }
+        let actor = recorded.actor.id.to_string();
+        let count = self.by_actor.get(&actor).copied().unwrap_or(0);
+        self.by_actor.insert_mut(actor, count + 1);
+    }
+
+    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+}

@@ -1,0 +1,85 @@
+//! Idempotency keys of the last 24 hours, as a fold: which request a command's first event came from, and where
+//! its answer is to be rendered again. No answer is stored.
+
+use rpds::RedBlackTreeMapSync;
+use serde::Serialize;
+
+use crate::area::{Area, DirectoryEntry};
+use crate::clock::Timestamp;
+use crate::event::{Recorded, Version};
+
+/// How long a key is kept, in seconds.
+pub const REQUEST_KEPT_SECONDS: i64 = 24 * 3600;
+/// The most keys of one organization at a time; beyond it a request with a key is 503.
+pub const REQUESTS_MAX: usize = 100_000;
+
+/// The idempotency keys of a stream.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Requests {
+    by_key: RedBlackTreeMapSync<String, Request>,
+    by_age: RedBlackTreeMapSync<(Timestamp, Version), String>,
+}
+
+/// A request that appended events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// HMAC of the body.
+    pub body: String,
+    /// The answer's status.
+    pub status: u16,
+    /// The version of the command's first event.
+    pub first: Version,
+    /// The version of its last event: the answer is rendered as of it.
+    pub last: Version,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Requests {
+    /// The request with this key's HMAC, if it is not older than a day.
+    pub fn get(&self, key: &str, now: Timestamp) -> Option<&Request> {
+        self.by_key.get(key).filter(|request| now.seconds_since(request.at) < REQUEST_KEPT_SECONDS)
+    }
+
+    /// Whether another key can be kept.
+    pub fn has_room(&self, now: Timestamp) -> bool {
+        let oldest_is_due = || {
+            self.by_age.first().is_some_and(|((at, _), _)| now.seconds_since(*at) >= REQUEST_KEPT_SECONDS)
+        };
+        self.by_key.size() < REQUESTS_MAX || oldest_is_due()
+    }
+
+    fn drop_old(&mut self, now: Timestamp) {
+        while let Some((age, key)) = self.by_age.first().map(|(age, key)| (*age, key.clone())) {
+            if now.seconds_since(age.0) < REQUEST_KEPT_SECONDS {
+                break;
+            }
+            self.by_age.remove_mut(&age);
+            // The key may have been used again since, for a younger request.
+            if self.by_key.get(&key).is_some_and(|request| request.first == age.1) {
+                self.by_key.remove_mut(&key);
+            }
+        }
+    }
+}
+
+impl Area for Requests {
+    const NAME: &'static str = "requests";
+    const PROJECTION: u32 = 1;
+
+    fn apply(&mut self, recorded: &Recorded) {
+        let Some(mark) = &recorded.request else { return };
+        self.drop_old(recorded.at);
+        let request = Request {
+            body: mark.body.clone(),
+            status: mark.status,
+            first: recorded.version,
+            last: recorded.version + mark.events.saturating_sub(1),
+            at: recorded.at,
+        };
+        self.by_age.insert_mut((recorded.at, recorded.version), mark.key.clone());
+        self.by_key.insert_mut(mark.key.clone(), request);
+    }
+
+    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+}

@@ -1,0 +1,109 @@
+//! The writer: one thread, one batch at a time. Decide, append and sync, publish, answer.
+//!
+//! Nothing that a caller is told, not even "no change" or "not found", is told before every event that it rests on
+//! is durable: all answers of a batch wait for its sync. The next batch is not begun before.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::log::EventLog;
+use crate::metrics::Metrics;
+use crate::store::batch::{Batch, Outcome};
+use crate::store::directory::Directory;
+use crate::store::resident::Handle;
+use crate::store::{DiskGauge, Done, Fatal, Refusal, Submission};
+
+/// A command on its way to the writer. Its handle pins the stream, so the writer never loads one.
+pub(super) struct Job {
+    pub(super) handle: Arc<Handle>,
+    pub(super) submission: Submission,
+    pub(super) reply: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+/// What the writer thread owns or shares.
+pub(super) struct Writer {
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) clock: Clock,
+    pub(super) directory: Arc<Directory>,
+    pub(super) disk: DiskGauge,
+    pub(super) metrics: Metrics,
+    pub(super) fatal: Fatal,
+}
+
+type Answer = (oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>);
+
+impl Writer {
+    /// Runs until the queue is closed and empty, or until the log fails.
+    pub(super) fn run(self, mut queue: mpsc::Receiver<Job>) {
+        let mut first = None;
+        loop {
+            let Some(job) = first.take().or_else(|| queue.blocking_recv()) else { return };
+            self.metrics.queue_length.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
+            match self.batch(job, &mut queue) {
+                Ok(left_over) => first = left_over,
+                Err(message) => {
+                    // Closing first: what waits in the queue is dropped unanswered, never acknowledged.
+                    queue.close();
+                    (self.fatal)(&message);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Decides, appends and answers one batch; returns the job that found no room in it.
+    fn batch(&self, first: Job, queue: &mut mpsc::Receiver<Job>) -> Result<Option<Job>, String> {
+        let mut batch = Batch::default();
+        let mut answers: Vec<Answer> = Vec::new();
+        let mut next = Some(first);
+        let mut left_over = None;
+        while let Some(job) = next.take() {
+            let outcome = match self.admit(&job.submission) {
+                Ok(now) => batch.decide(&job.handle, &job.submission, now),
+                Err(refusal) => Outcome::Decided(Box::new(Err(refusal))),
+            };
+            match outcome {
+                Outcome::Decided(result) => answers.push((job.reply, *result)),
+                Outcome::Full => {
+                    left_over = Some(job);
+                    break;
+                }
+            }
+            next = queue.try_recv().ok();
+        }
+        if !batch.is_empty() {
+            self.commit(batch)?;
+        }
+        for (reply, result) in answers {
+            // A caller that has gone away does not need its answer.
+            let _gone = reply.send(result);
+        }
+        Ok(left_over)
+    }
+
+    /// Whether the clock and the disk admit a command; the time to decide it at.
+    fn admit(&self, submission: &Submission) -> Result<crate::clock::Timestamp, Refusal> {
+        let now = self.clock.writable_now().map_err(|jumped| Refusal::ClockJumped(jumped.to_string()))?;
+        if !submission.command.is_a_removal() && !(self.disk)() {
+            return Err(Refusal::DiskFull);
+        }
+        Ok(now)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), String> {
+        let events = batch.events();
+        let (appends, publications) = batch.finish();
+        let began = Instant::now();
+        let positions = self.log.append(appends).map_err(|error| error.to_string())?;
+        self.metrics.observe_commit(events, began.elapsed());
+        let now = self.clock.now();
+        for (publication, position) in publications.into_iter().zip(positions) {
+            let (stream, entries) = publication.publish(position);
+            self.directory.apply(stream, &entries, now);
+        }
+        Ok(())
+    }
+}

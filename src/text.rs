@@ -1,0 +1,127 @@
+//! Text that people write into settings: names and descriptions, with their limits.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+/// The text is empty, too long, or holds characters that do not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidText {
+    /// Nothing is left after trimming.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than the limit, in characters.
+    #[error("must have at most {0} characters")]
+    TooLong(usize),
+    /// A control character, a line break in a name, or a character that reverses the reading direction.
+    #[error("must not hold control characters")]
+    Control,
+}
+
+/// The longest [`Name`], in characters: what a sidebar shows without breaking.
+pub const NAME_MAX_CHARS: usize = 100;
+/// The longest [`Description`], in characters.
+pub const DESCRIPTION_MAX_CHARS: usize = 1_000;
+
+/// A name: one line of 1 to 100 characters, trimmed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Name(String);
+
+/// A description: 1 to 1,000 characters, line breaks allowed, trimmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Description(String);
+
+/// Characters that change the order in which text shows, so that a name could pass for another.
+fn reorders(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn checked(text: &str, max_chars: usize, allow_breaks: bool) -> Result<String, InvalidText> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(InvalidText::Empty);
+    }
+    if text.chars().count() > max_chars {
+        return Err(InvalidText::TooLong(max_chars));
+    }
+    let forbidden = |c: char| (c.is_control() && !(allow_breaks && (c == '\n' || c == '\t'))) || reorders(c);
+    if text.chars().any(forbidden) {
+        return Err(InvalidText::Control);
+    }
+    Ok(text.to_owned())
+}
+
+macro_rules! text {
+    ($name:ident, $max:expr, $breaks:literal) => {
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = InvalidText;
+
+            fn try_from(text: &str) -> Result<Self, InvalidText> {
+                checked(text, $max, $breaks).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> String {
+                text.0
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                Self::try_from(&*text).map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .min_length(Some(1))
+                    .max_length(Some($max))
+                    .into()
+            }
+        }
+
+        impl ToSchema for $name {}
+    };
+}
+
+text!(Name, NAME_MAX_CHARS, false);
+text!(Description, DESCRIPTION_MAX_CHARS, true);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_trimmed_and_bounded() {
+        assert_eq!(Name::try_from("  Acme ").unwrap().as_str(), "Acme");
+        assert_eq!(Name::try_from("   "), Err(InvalidText::Empty));
+        assert_eq!(Name::try_from("x".repeat(101).as_str()), Err(InvalidText::TooLong(100)));
+        assert!(Name::try_from("é".repeat(100).as_str()).is_ok());
+    }
+
+    #[test]
+    fn a_name_cannot_pass_for_another() {
+        assert_eq!(Name::try_from("a\u{202e}b"), Err(InvalidText::Control));
+        assert_eq!(Name::try_from("a\nb"), Err(InvalidText::Control));
+        assert!(Description::try_from("a\nb").is_ok());
+    }
+}
