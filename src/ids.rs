@@ -119,6 +119,8 @@ ids! {
     EventId, EventKind = "evt";
     /// A data key of the key ring. Looked up by this id, never tried.
     DataKeyId, DataKeyKind = "dk";
+    /// A request over HTTP whose client gave it no id of its own.
+    HttpRequestId, HttpRequestKind = "req";
 }
 
 /// Ids that [`Fresh`] can mint.

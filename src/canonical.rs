@@ -1,0 +1,351 @@
+//! Canonical JSON (RFC 8785) of what a user wrote as JSON, such as a configuration value.
+//!
+//! A value is kept as this text and never as numbers, so it must survive the doubles of every language:
+//! numbers that would change are refused, not rounded. The text itself is our own: a library would have to
+//! read numbers as doubles first, and then what was written is gone.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The longest canonical text of a configuration value, in bytes.
+pub const LONGEST_CONFIG_VALUE: usize = 64 * 1024;
+
+/// The greatest integer up to which every integer is a double of its own: 2^53.
+const GREATEST_INTEGER: f64 = 9_007_199_254_740_992.0;
+
+/// A JSON text that cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidValue {
+    /// Not one JSON value with distinct keys.
+    #[error("invalid json: expected one JSON value with distinct keys")]
+    Syntax,
+    /// Null: absence is said by deleting.
+    #[error("null value: a value is any JSON but null; delete it instead")]
+    Null,
+    /// Longer than [`LONGEST_CONFIG_VALUE`].
+    #[error("too long: at most 64 KiB of JSON")]
+    TooLong,
+    /// A number that a double cannot hold as written.
+    #[error("lossy number: a number changes when read as a double; write it as a string")]
+    LossyNumber,
+}
+
+/// The canonical text of a configuration value: any JSON but null.
+///
+/// # Errors
+/// Null at the top, more than 64 KiB, an integer beyond 2^53, a number whose decimal value would change.
+pub fn config_value(raw: &str) -> Result<String, InvalidValue> {
+    if raw.trim_ascii() == "null" {
+        return Err(InvalidValue::Null);
+    }
+    // Spaces are not part of the value, but ten times its limit in spaces is not a value either.
+    if raw.len() > 10 * LONGEST_CONFIG_VALUE {
+        return Err(InvalidValue::TooLong);
+    }
+    let text = canonical(raw)?;
+    if text.len() > LONGEST_CONFIG_VALUE { Err(InvalidValue::TooLong) } else { Ok(text) }
+}
+
+/// The canonical text of one JSON value.
+///
+/// # Errors
+/// [`InvalidValue::Syntax`] and [`InvalidValue::LossyNumber`].
+pub fn canonical(raw: &str) -> Result<String, InvalidValue> {
+    let mut text = String::with_capacity(raw.len());
+    let value: &RawValue = serde_json::from_str(raw).map_err(|_| InvalidValue::Syntax)?;
+    write(value.get(), &mut text)?;
+    Ok(text)
+}
+
+fn write(raw: &str, out: &mut String) -> Result<(), InvalidValue> {
+    let syntax = |_| InvalidValue::Syntax;
+    match raw.as_bytes().first() {
+        Some(b'{') => {
+            let Members(members) = serde_json::from_str(raw).map_err(syntax)?;
+            out.push('{');
+            for (index, (key, value)) in members.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_string(&key.0, out)?;
+                out.push(':');
+                write(value.get(), out)?;
+            }
+            out.push('}');
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(syntax)?;
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write(item.get(), out)?;
+            }
+            out.push(']');
+        }
+        Some(b'"') => write_string(&serde_json::from_str::<String>(raw).map_err(syntax)?, out)?,
+        Some(b'-' | b'0'..=b'9') => write_number(raw, out)?,
+        _ => out.push_str(raw),
+    }
+    Ok(())
+}
+
+/// serde_json escapes exactly what RFC 8785 §3.2.2.2 asks for, in the same forms.
+fn write_string(text: &str, out: &mut String) -> Result<(), InvalidValue> {
+    out.push_str(&serde_json::to_string(text).map_err(|_| InvalidValue::Syntax)?);
+    Ok(())
+}
+
+fn write_number(raw: &str, out: &mut String) -> Result<(), InvalidValue> {
+    let value: f64 = raw.parse().map_err(|_| InvalidValue::Syntax)?;
+    if !value.is_finite() {
+        return Err(InvalidValue::LossyNumber);
+    }
+    let text = ecmascript(value);
+    // By the canonical form, so that what is shown can be written again.
+    let is_integer = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    if (is_integer && value.abs() > GREATEST_INTEGER) || decimal(&text) != decimal(raw) {
+        return Err(InvalidValue::LossyNumber);
+    }
+    out.push_str(&text);
+    Ok(())
+}
+
+/// A finite double as ECMAScript writes it (ECMA-262 §6.1.6.1.20, which RFC 8785 refers to).
+///
+/// Rust's `{:e}` gives the shortest digits that read back to the same double, and of several the closest,
+/// as ECMAScript asks; what differs is where the point and the exponent stand.
+fn ecmascript(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let scientific = format!("{:e}", value.abs());
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let digits = mantissa.replace('.', "");
+    let point = exponent.parse::<i32>().unwrap_or(0) + 1;
+    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
+    let zeros = |n: i32| "0".repeat(usize::try_from(n).unwrap_or(0));
+    let text = if count <= point && point <= 21 {
+        format!("{digits}{}", zeros(point - count))
+    } else if 0 < point && point <= 21 {
+        let (whole, fraction) = digits.split_at(usize::try_from(point).unwrap_or(0));
+        format!("{whole}.{fraction}")
+    } else if -6 < point && point <= 0 {
+        format!("0.{}{digits}", zeros(-point))
+    } else {
+        let sign = if point > 0 { '+' } else { '-' };
+        let (first, rest) = digits.split_at(1);
+        let dot = if rest.is_empty() { "" } else { "." };
+        format!("{first}{dot}{rest}e{sign}{}", (point - 1).abs())
+    };
+    if value < 0.0 { format!("-{text}") } else { text }
+}
+
+/// The decimal value of a JSON number: sign, digits without outer zeros, and the exponent of the last one.
+/// `None` for an exponent beyond any double.
+fn decimal(number: &str) -> Option<(bool, String, i64)> {
+    let (negative, number) = number.strip_prefix('-').map_or((false, number), |rest| (true, rest));
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_start_matches('0');
+    let trimmed = significant.trim_end_matches('0');
+    if trimmed.is_empty() {
+        return Some((false, String::new(), 0));
+    }
+    let exponent = exponent.parse::<i64>().ok()?;
+    let shift =
+        i64::try_from(significant.len() - trimmed.len()).ok()? - i64::try_from(fraction.len()).ok()?;
+    Some((negative, trimmed.to_owned(), exponent.checked_add(shift)?))
+}
+
+/// A key in RFC 8785's order: by UTF-16 code units.
+#[derive(PartialEq, Eq)]
+struct Key(String);
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.encode_utf16().cmp(other.0.encode_utf16())
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+struct Members<'a>(BTreeMap<Key, &'a RawValue>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
+                    if members.insert(Key(key), value).is_some() {
+                        return Err(serde::de::Error::custom("the same key twice"));
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_are_written_as_rfc_8785_appendix_b_lists_them() {
+        for (bits, text) in [
+            (0x0000_0000_0000_0000_u64, "0"),
+            (0x8000_0000_0000_0000, "0"),
+            (0x0000_0000_0000_0001, "5e-324"),
+            (0x8000_0000_0000_0001, "-5e-324"),
+            (0x7fef_ffff_ffff_ffff, "1.7976931348623157e+308"),
+            (0xffef_ffff_ffff_ffff, "-1.7976931348623157e+308"),
+            (0x4340_0000_0000_0000, "9007199254740992"),
+            (0xc340_0000_0000_0000, "-9007199254740992"),
+            (0x4430_0000_0000_0000, "295147905179352830000"),
+            (0x44b5_2d02_c7e1_4af5, "9.999999999999997e+22"),
+            (0x44b5_2d02_c7e1_4af6, "1e+23"),
+            (0x44b5_2d02_c7e1_4af7, "1.0000000000000001e+23"),
+            (0x444b_1ae4_d6e2_ef4e, "999999999999999700000"),
+            (0x444b_1ae4_d6e2_ef4f, "999999999999999900000"),
+            (0x444b_1ae4_d6e2_ef50, "1e+21"),
+            (0x3eb0_c6f7_a0b5_ed8c, "9.999999999999997e-7"),
+            (0x3eb0_c6f7_a0b5_ed8d, "0.000001"),
+            (0x41b3_de43_5555_53e3, "333333333.3333332"),
+            (0x41b3_de43_5555_53e4, "333333333.33333325"),
+            (0x41b3_de43_5555_53e5, "333333333.3333333"),
+            (0x41b3_de43_5555_53e6, "333333333.3333334"),
+            (0x41b3_de43_5555_53e7, "333333333.33333343"),
+            (0xbecb_f647_612f_3696, "-0.0000033333333333333333"),
+            (0x4314_3ff3_c1cb_0959, "1424953923781206.2"),
+        ] {
+            assert_eq!(ecmascript(f64::from_bits(bits)), text);
+        }
+    }
+
+    #[test]
+    fn rfc_8785_section_3_2_is_reproduced() {
+        let raw = r#"{
+            "numbers": [333333333.33333325, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
+            "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
+            "literals": [null, true, false]
+        }"#;
+        assert_eq!(
+            canonical(raw).as_deref(),
+            Ok(concat!(
+                r#"{"literals":[null,true,false],"numbers":[333333333.33333325,1e+30,4.5,0.002,1e-27],"#,
+                r#""string":"€$\u000f\nA'B\"\\\\\"/"}"#
+            ))
+        );
+    }
+
+    #[test]
+    fn keys_stand_in_the_order_of_utf16() {
+        let raw =
+            "{\"\u{20ac}\":1,\"\\r\":2,\"\u{fb33}\":3,\"1\":4,\"\u{1f600}\":5,\"\u{80}\":6,\"\u{f6}\":7}";
+        assert_eq!(
+            canonical(raw).as_deref(),
+            Ok("{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}")
+        );
+    }
+
+    #[test]
+    fn numbers_that_a_double_would_change_are_refused() {
+        for raw in [
+            "9007199254740993",
+            "-9007199254740993",
+            "9007199254740994",
+            "1e16",
+            "100000000000000000000",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "0.10000000000000000555",
+            "333333333.33333329",
+            "[{\"a\":1e999}]",
+            "1e99999999999999999999",
+            "123456789012345678.5",
+        ] {
+            assert_eq!(config_value(raw), Err(InvalidValue::LossyNumber), "{raw}");
+        }
+    }
+
+    #[test]
+    fn other_numbers_keep_their_decimal_value() {
+        for (raw, text) in [
+            ("9007199254740992", "9007199254740992"),
+            ("0.1", "0.1"),
+            ("1.10", "1.1"),
+            ("-0", "0"),
+            ("0.0e5", "0"),
+            ("100e-2", "1"),
+            ("1e21", "1e+21"),
+            ("5e-324", "5e-324"),
+            ("0e99999999999999999999", "0"),
+        ] {
+            assert_eq!(config_value(raw).as_deref(), Ok(text), "{raw}");
+        }
+    }
+
+    #[test]
+    fn null_is_refused_only_at_the_top() {
+        assert_eq!(config_value(" null "), Err(InvalidValue::Null));
+        assert_eq!(config_value("[null]").as_deref(), Ok("[null]"));
+    }
+
+    #[test]
+    fn the_length_is_that_of_the_canonical_text() {
+        let longest = format!("\"{}\"", "a".repeat(LONGEST_CONFIG_VALUE - 2));
+        assert!(config_value(&format!("  {longest}")).is_ok());
+        assert_eq!(config_value(&format!("[{longest}]")), Err(InvalidValue::TooLong));
+    }
+
+    #[test]
+    fn what_is_not_one_value_is_refused() {
+        for raw in ["", "1 2", "{\"a\":1,\"\\u0061\":2}", "{", "[1,]", "\"\\ud800\""] {
+            assert_eq!(config_value(raw), Err(InvalidValue::Syntax), "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_text_is_its_own_canonical_text(value in -1e15f64..1e15, scale in -300i32..280) {
+            let number = value * 10f64.powi(scale);
+            if let Ok(text) = config_value(&format!("[{number:e},{{\"b\":1,\"a\":\"x\"}}]")) {
+                let again = config_value(&text);
+                prop_assert_eq!(again.as_deref(), Ok(text.as_str()));
+            }
+        }
+
+        #[test]
+        fn what_is_written_reads_back_to_the_same_double(bits: u64) {
+            let value = f64::from_bits(bits);
+            prop_assume!(value.is_finite());
+            let back: f64 = ecmascript(value).parse().expect("a number");
+            prop_assert_eq!(back, value);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Where a request comes from: the peer of its connection, or what a trusted proxy says.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+/// The list that proxies append to.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The other end of a connection; an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP connection.
+    Tcp(SocketAddr),
+    /// The operator's socket. Whoever may open that file is the operator.
+    Unix,
+}
+
+/// The client's address; none over the operator's socket.
+///
+/// It is the peer's, unless that is a trusted proxy: then the right-most address of `X-Forwarded-For` that
+/// is not a trusted proxy itself. What stands left of it, anybody may have written. Where an entry cannot be
+/// read, or all are trusted, it is the last proxy that could be followed.
+pub fn client_address(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let Peer::Tcp(peer) = peer else { return None };
+    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    let mut address = peer.ip().to_canonical();
+    if !is_trusted(address) {
+        return Some(address);
+    }
+    let lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
+    let entries = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or("").rsplit(','));
+    for entry in entries {
+        let Some(forwarded) = entry_address(entry.trim()) else { break };
+        address = forwarded;
+        if !is_trusted(address) {
+            break;
+        }
+    }
+    Some(address)
+}
+
+/// Proxies write `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`.
+fn entry_address(entry: &str) -> Option<IpAddr> {
+    let bare = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')).unwrap_or(entry);
+    let address = bare.parse::<IpAddr>().or_else(|_| entry.parse::<SocketAddr>().map(|address| address.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn address(peer: &str, lines: &[&'static str]) -> String {
+        let trusted = ["10.0.0.0/8".parse().expect("a network"), "fd00::/8".parse().expect("a network")];
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_static(line));
+        }
+        let peer = Peer::Tcp(peer.parse().expect("an address"));
+        client_address(peer, &headers, &trusted).expect("an address").to_string()
+    }
+
+    #[test]
+    fn a_stranger_cannot_claim_another_address() {
+        assert_eq!(address("192.0.2.1:5", &["198.51.100.7"]), "192.0.2.1");
+        assert_eq!(address("[::ffff:192.0.2.1]:5", &["198.51.100.7"]), "192.0.2.1");
+    }
+
+    #[test]
+    fn behind_proxies_it_is_the_right_most_untrusted_address() {
+        assert_eq!(address("10.0.0.1:5", &["1.2.3.4, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(address("10.0.0.1:5", &["1.2.3.4, 198.51.100.7, 10.0.0.2"]), "198.51.100.7");
+        assert_eq!(address("10.0.0.1:5", &["1.2.3.4, 198.51.100.7", "10.0.0.2"]), "198.51.100.7");
+        assert_eq!(address("[fd00::1]:5", &["[2001:db8::1]:80"]), "2001:db8::1");
+        assert_eq!(address("[::ffff:10.0.0.1]:5", &["198.51.100.7:4711"]), "198.51.100.7");
+    }
+
+    #[test]
+    fn where_the_list_ends_it_is_the_last_proxy_that_was_followed() {
+        assert_eq!(address("10.0.0.1:5", &[]), "10.0.0.1");
+        assert_eq!(address("10.0.0.1:5", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
+        assert_eq!(address("10.0.0.1:5", &["198.51.100.7, unknown, 10.0.0.2"]), "10.0.0.2");
+    }
+
+    #[test]
+    fn the_operators_socket_has_no_address() {
+        assert_eq!(client_address(Peer::Unix, &HeaderMap::new(), &[]), None);
+    }
+}

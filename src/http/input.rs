@@ -1,0 +1,179 @@
+//! Bodies: [`RawBody`] is read and found to be strict JSON before anybody is authenticated; the handler
+//! then reads it as a type, with every fault named by a JSON Pointer. No fault repeats the input.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Deserialize;
+use serde_path_to_error::Segment;
+
+use crate::http::json;
+use crate::http::limits::Limits;
+use crate::http::problem::{InputError, Problem};
+use crate::http::refusal::{Refusal, is_nameable};
+
+/// A body that is strict JSON in UTF-8, or empty.
+#[derive(Clone, Default)]
+pub struct RawBody(Bytes);
+
+impl RawBody {
+    /// Reads the body of a request with these headers.
+    ///
+    /// # Errors
+    /// 413, 408, 415, 400, in this order.
+    pub async fn read(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Self, Problem> {
+        let bytes = collect(headers, body, limits.body_bytes, limits.body_read).await?;
+        if bytes.is_empty() {
+            return Ok(Self(bytes));
+        }
+        if !is_json(headers) {
+            return Err(Problem::unsupported_media_type());
+        }
+        Self::from_bytes(bytes)
+    }
+
+    /// Takes bytes that are already in memory.
+    ///
+    /// # Errors
+    /// 400: not UTF-8, or not strict JSON.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, Problem> {
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Problem::bad_request("invalid_utf8", "the body is not valid UTF-8"))?;
+        match json::check(text) {
+            Ok(()) => Ok(Self(bytes)),
+            Err(json::NotStrict::Syntax) => {
+                Err(Problem::bad_request("invalid_json", "the body is not valid JSON"))
+            }
+            Err(json::NotStrict::Trailing) => {
+                Err(Problem::bad_request("invalid_json", "the body holds more than one JSON value"))
+            }
+            Err(json::NotStrict::DuplicateKey) => {
+                Err(Problem::bad_request("duplicate_key", "an object in the body has the same key twice"))
+            }
+            Err(json::NotStrict::TooDeep) => {
+                Err(Problem::bad_request("too_deep", "arrays and objects are nested more than 64 deep"))
+            }
+        }
+    }
+
+    /// The bytes as sent, for the fingerprint of an idempotent request.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads the body as a type; an empty one as `{}`.
+    ///
+    /// The type denies unknown fields, and the texts of its own refusals are constants (see
+    /// `refusal.rs` for how they become codes).
+    ///
+    /// # Errors
+    /// 422 with one error: its pointer, its code (`missing`, `unknown_field`, `wrong_type`,
+    /// `unknown_value`, `invalid`, or a type's own) and its message.
+    pub fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
+        let bytes: &[u8] = if self.0.is_empty() { b"{}" } else { &self.0 };
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let text = error.inner().to_string();
+            let text = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
+            Problem::unprocessable(vec![self.locate(pointer(error.path()), text)])
+        })
+    }
+
+    fn locate(&self, mut pointer: String, text: &str) -> InputError {
+        match Refusal::of(text) {
+            Refusal::Missing(name) => {
+                push(&mut pointer, name);
+                InputError::at(pointer, "missing", "this field is required")
+            }
+            Refusal::Unknown(name) => {
+                let mut named = String::new();
+                push(&mut named, name);
+                let parent = pointer.strip_suffix(&named).unwrap_or(&pointer).to_owned();
+                let pointer = if is_nameable(name) { parent + &named } else { parent };
+                InputError::at(pointer, "unknown_field", "there is no such field")
+            }
+            Refusal::Value(code, message) => {
+                let message = if self.holds(&pointer, &message) { "not valid".to_owned() } else { message };
+                InputError::at(pointer, code, message)
+            }
+        }
+    }
+
+    /// Whether a message repeats the text at a place: a last guard against a type whose refusal quotes it.
+    fn holds(&self, pointer: &str, message: &str) -> bool {
+        let root: Option<serde_json::Value> = serde_json::from_slice(&self.0).ok();
+        let value = root.as_ref().and_then(|root| root.pointer(pointer)).and_then(|value| value.as_str());
+        value.is_some_and(|text| text.len() >= 4 && message.contains(text))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RawBody {
+    type Rejection = std::convert::Infallible;
+
+    /// The body that [`crate::http::layers::read_body`] has read; empty where there was none.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+async fn collect(headers: &HeaderMap, body: Body, limit: usize, within: Duration) -> Result<Bytes, Problem> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > limit)) {
+        return Err(Problem::payload_too_large(limit));
+    }
+    if http_body::Body::is_end_stream(&body) {
+        return Ok(Bytes::new());
+    }
+    match tokio::time::timeout(within, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::payload_too_large(limit)),
+        Ok(Err(_)) => Err(Problem::bad_request("incomplete_body", "the body ended too early")),
+        Err(_) => Err(Problem::request_timeout()),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    if headers.contains_key(CONTENT_ENCODING) {
+        return false;
+    }
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(Ok(value)), None) = (values.next().map(|value| value.to_str()), values.next()) else {
+        return false;
+    };
+    let mut parts = value.split(';').map(str::trim);
+    parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+        && parts.filter(|part| !part.is_empty()).all(|part| {
+            part.split_once('=').is_some_and(|(name, value)| {
+                name.eq_ignore_ascii_case("charset") && value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            })
+        })
+}
+
+/// The place of an error. A key that does not look like a name or a map's key ends the pointer early.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => push(&mut pointer, &index.to_string()),
+            Segment::Map { key } if key.len() <= 128 => push(&mut pointer, key),
+            Segment::Enum { .. } => {}
+            Segment::Map { .. } | Segment::Unknown => break,
+        }
+    }
+    pointer
+}
+
+fn push(pointer: &mut String, token: &str) {
+    pointer.push('/');
+    pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
+}
+
+#[cfg(test)]
+#[path = "input_tests.rs"]
+mod tests;

@@ -1,0 +1,125 @@
+//! What surrounds every route: the request's id, what is measured and logged of it, panics, and bodies.
+//!
+//! A log line never holds a path, a query, an address or anything that a client sent: routes are logged as
+//! their templates.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, Method};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::http::input::RawBody;
+use crate::http::limits::Limits;
+use crate::http::problem::{Problem, ProblemCode};
+use crate::http::request_id::{RequestId, X_REQUEST_ID};
+use crate::metrics::{Metrics, UNMATCHED};
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Puts around a router with all its routes what every one of them needs.
+///
+/// Bodies are read and checked ([`RawBody`]) before the handler, so before anybody is authenticated.
+pub fn wrap(router: Router, metrics: Metrics, limits: Arc<Limits>) -> Router {
+    router
+        .fallback(async || Problem::not_found())
+        // axum adds `Allow`.
+        .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
+        .route_layer(from_fn_with_state(limits, read_body))
+        .layer(from_fn_with_state(metrics, observe))
+}
+
+/// Reads the body of a method that may have one, for the handler to find as its [`RawBody`].
+///
+/// # Errors
+/// 413, 408, 415, 400.
+pub async fn read_body(
+    State(limits): State<Arc<Limits>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE) {
+        let body = std::mem::take(request.body_mut());
+        let body = RawBody::read(request.headers(), body, &limits).await?;
+        request.extensions_mut().insert(body);
+    }
+    Ok(next.run(request).await)
+}
+
+/// Gives the request its id and measures, logs and, if it panics, answers it.
+pub async fn observe(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::of(request.headers());
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let span = tracing::info_span!(target: "settled::request", "request", id = %id);
+
+    let answer = id.clone().scope(unless_it_panics(next.run(request)));
+    let mut response = answer.instrument(span.clone()).await;
+
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(X_REQUEST_ID, id.header_value());
+
+    let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let took = started.elapsed();
+    metrics.request(&method, route, response.status(), took);
+    log(&span, &method, route, &response, took);
+    response
+}
+
+fn log(span: &tracing::Span, method: &Method, route: &str, response: &Response, took: std::time::Duration) {
+    let status = response.status().as_u16();
+    let code = response.extensions().get::<ProblemCode>().map(|code| code.0);
+    let ms = took.as_secs_f64() * 1e3;
+    // An unusual method is whatever the client made up.
+    let method = if is_usual(method) { method.as_str() } else { "other" };
+    tracing::info!(target: "settled::access", parent: span, method, route, status, code, ms);
+}
+
+fn is_usual(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS
+    )
+}
+
+/// The answer, or a constant 500 if its handler panics. The log line is the panic hook's.
+async fn unless_it_panics(answer: impl Future<Output = Response>) -> Response {
+    let mut answer = pin!(answer);
+    // Safe to go on: the future is never polled again, and what it shared is behind locks that the
+    // domain does not hold across a panic's way, or poisons.
+    let caught =
+        std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+            Ok(std::task::Poll::Pending) => std::task::Poll::Pending,
+            Ok(std::task::Poll::Ready(response)) => std::task::Poll::Ready(Some(response)),
+            Err(_) => std::task::Poll::Ready(None),
+        });
+    caught.await.unwrap_or_else(|| Problem::internal().into_response())
+}
+
+/// Makes every panic of this process one log line that says where, never what: its text may quote a secret.
+pub fn log_panics_without_their_text() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(target: "settled::panic", place, thread, "a panic; this is a bug");
+    }));
+}
+
+#[cfg(test)]
+#[path = "layers_tests.rs"]
+mod tests;

@@ -1,0 +1,343 @@
+//! What the server measures of itself, for Prometheus. No label ever holds what a client chose or sent:
+//! routes are templates, statuses are classes, and no organization, person or address is named.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// The route of a request that no route matched.
+pub const UNMATCHED: &str = "unmatched";
+
+/// The server's metrics. A clone is the same metrics.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    status: &'static str,
+}
+
+struct Inner {
+    registry: Registry,
+    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    connections: Gauge,
+    connections_refused: Counter,
+    batch_commands: Histogram,
+    batch_events: Histogram,
+    sync: Histogram,
+    queue_length: Gauge,
+    queue_refused: Counter,
+    streams_in_memory: Gauge,
+    disk_free: Gauge<u64, AtomicU64>,
+    denials_unrecorded: Counter,
+    logins_throttled: Counter,
+}
+
+impl Metrics {
+    /// Metrics that have measured nothing.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("settled");
+        let requests = Family::new_with_constructor(request_seconds as fn() -> Histogram);
+        let inner = Inner {
+            connections: register(&mut registry, "connections", "Open connections", Gauge::default()),
+            connections_refused: register(
+                &mut registry,
+                "connections_refused",
+                "Connections refused because too many were open",
+                Counter::default(),
+            ),
+            batch_commands: register(
+                &mut registry,
+                "batch_commands",
+                "Commands decided in one commit",
+                Histogram::new(exponential_buckets(1.0, 2.0, 12)),
+            ),
+            batch_events: register(
+                &mut registry,
+                "batch_events",
+                "Events appended in one commit",
+                Histogram::new(exponential_buckets(1.0, 2.0, 16)),
+            ),
+            // From 16 µs, a fast disk with a cache of its own, to half a second, a disk in trouble.
+            sync: register_seconds(
+                &mut registry,
+                "sync",
+                "Time to make one commit durable",
+                Histogram::new(exponential_buckets(0.000_016, 2.0, 16)),
+            ),
+            queue_length: register(
+                &mut registry,
+                "queue_length",
+                "Commands waiting for the writer",
+                Gauge::default(),
+            ),
+            queue_refused: register(
+                &mut registry,
+                "queue_refused",
+                "Commands refused because the queue was full",
+                Counter::default(),
+            ),
+            streams_in_memory: register(
+                &mut registry,
+                "streams_in_memory",
+                "Streams whose state is in memory",
+                Gauge::default(),
+            ),
+            disk_free: register(
+                &mut registry,
+                "disk_free_bytes",
+                "Free space where the store lies, in bytes",
+                Gauge::default(),
+            ),
+            denials_unrecorded: register(
+                &mut registry,
+                "denials_unrecorded",
+                "Denials and failures that were only counted, not recorded",
+                Counter::default(),
+            ),
+            logins_throttled: register(
+                &mut registry,
+                "logins_throttled",
+                "Attempts to log in that came too soon",
+                Counter::default(),
+            ),
+            requests: {
+                registry.register_with_unit(
+                    "request",
+                    "Time to answer a request",
+                    Unit::Seconds,
+                    requests.clone(),
+                );
+                requests
+            },
+            registry: {
+                registry.register_collector(Box::new(Process));
+                registry
+            },
+        };
+        Self(Arc::new(inner))
+    }
+
+    /// A request was answered. `route` is the route's template, or [`UNMATCHED`].
+    pub fn request(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
+        let labels =
+            RequestLabels { method: method_label(method), route: route.to_owned(), status: class(status) };
+        self.0.requests.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// A connection was accepted. It counts as open until what this returns is dropped.
+    pub fn connection(&self) -> OpenConnection {
+        self.0.connections.inc();
+        OpenConnection(self.0.connections.clone())
+    }
+
+    /// A connection was refused because too many were open.
+    pub fn connection_refused(&self) {
+        self.0.connections_refused.inc();
+    }
+
+    /// A batch was committed: how many commands and events, and how long it took to make it durable.
+    pub fn batch(&self, commands: usize, events: usize, sync: Duration) {
+        self.0.batch_commands.observe(as_f64(commands));
+        self.0.batch_events.observe(as_f64(events));
+        self.0.sync.observe(sync.as_secs_f64());
+    }
+
+    /// So many commands wait for the writer.
+    pub fn queue_length(&self, commands: usize) {
+        self.0.queue_length.set(as_i64(commands));
+    }
+
+    /// A command was refused because the queue was full.
+    pub fn queue_refused(&self) {
+        self.0.queue_refused.inc();
+    }
+
+    /// So many streams are in memory.
+    pub fn streams_in_memory(&self, streams: usize) {
+        self.0.streams_in_memory.set(as_i64(streams));
+    }
+
+    /// So many bytes are free where the store lies.
+    pub fn disk_free_bytes(&self, bytes: u64) {
+        self.0.disk_free.set(bytes);
+    }
+
+    /// A denial or a failure was only counted, not recorded.
+    pub fn denial_unrecorded(&self) {
+        self.0.denials_unrecorded.inc();
+    }
+
+    /// An attempt to log in came too soon.
+    pub fn login_throttled(&self) {
+        self.0.logins_throttled.inc();
+    }
+
+    /// All of it in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.0.registry)
+            .expect("writing to a string does not fail");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// The media type of [`Metrics::encode`].
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// An open connection, as long as it lives.
+#[must_use]
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn register<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
+where
+    M: prometheus_client::registry::Metric + Clone,
+{
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn register_seconds(registry: &mut Registry, name: &str, help: &str, metric: Histogram) -> Histogram {
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+fn request_seconds() -> Histogram {
+    Histogram::new([
+        0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+        10.0,
+    ])
+}
+
+/// Methods as labels: a client may send any, so the unusual ones are one.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
+}
+
+fn as_f64(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn as_i64(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// What the kernel knows of this process, read when asked for.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(bytes) = resident_memory_bytes() else { return Ok(()) };
+        let gauge = ConstGauge::new(bytes);
+        let encoder = encoder.encode_descriptor(
+            "process_resident_memory_bytes",
+            "Memory of this process that is in RAM, in bytes",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        gauge.encode(encoder)
+    }
+}
+
+/// The resident memory of this process; none where the system does not tell.
+pub fn resident_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_is_encoded() {
+        let metrics = Metrics::new();
+        metrics.request(&Method::GET, "/v1/environments/{env}", StatusCode::OK, Duration::from_millis(2));
+        metrics.request(
+            &Method::from_bytes(b"BREW").expect("a token"),
+            UNMATCHED,
+            StatusCode::NOT_FOUND,
+            Duration::ZERO,
+        );
+        metrics.batch(3, 5, Duration::from_micros(40));
+        metrics.queue_length(7);
+        metrics.disk_free_bytes(1 << 40);
+        metrics.denial_unrecorded();
+        let open = metrics.connection();
+        let text = metrics.encode();
+        for line in [
+            r#"settled_request_seconds_count{method="GET",route="/v1/environments/{env}",status="2xx"} 1"#,
+            r#"settled_request_seconds_bucket{le="0.0025",method="GET",route="/v1/environments/{env}",status="2xx"} 1"#,
+            r#"settled_request_seconds_count{method="other",route="unmatched",status="4xx"} 1"#,
+            "settled_batch_commands_sum 3.0",
+            "settled_batch_events_sum 5.0",
+            "settled_sync_seconds_count 1",
+            "settled_queue_length 7",
+            "settled_disk_free_bytes 1099511627776",
+            "settled_denials_unrecorded_total 1",
+            "settled_connections 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        drop(open);
+        assert!(metrics.encode().contains("settled_connections 0\n"));
+    }
+
+    #[test]
+    fn the_process_has_memory() {
+        assert!(resident_memory_bytes().is_some_and(|bytes| bytes > 1 << 20));
+        assert!(Metrics::new().encode().contains("process_resident_memory_bytes "));
+    }
+}
