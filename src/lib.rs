@@ -5,6 +5,7 @@ pub mod clock;
 pub mod event;
 pub mod ids;
 pub mod log;
+pub mod password;
 pub mod platform;
 pub mod seal;
 pub mod settings;

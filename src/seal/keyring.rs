@@ -30,7 +30,9 @@ const WRAP_HEADER_BYTES: usize = 1 + 4;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The log has no such data key, and nobody said that it was destroyed.
-    #[error("data key {id} of {stream} is lost: the log does not have it, and nothing says that it was destroyed")]
+    #[error(
+        "data key {id} of {stream} is lost: the log does not have it, and nothing says that it was destroyed"
+    )]
     Lost {
         /// The stream.
         stream: StreamId,
@@ -300,7 +302,9 @@ impl KeyRing {
         })?;
         let material = with_headers(stream, id, generation, |headers| wrapping.unwrap(headers, wrapped))
             .ok_or_else(|| {
-                damaged("it was changed, moved, or wrapped by a stream key that is not here any more".to_owned())
+                damaged(
+                    "it was changed, moved, or wrapped by a stream key that is not here any more".to_owned(),
+                )
             })?;
         let key = DataKey::new(id, material);
         let commitment = key.commitment();
@@ -365,11 +369,7 @@ fn read_stream_key(directory: &Path, root: &RootKey, stream: StreamId) -> Result
         return Err(KeyError::DamagedFile { path, what: format!("it is the key of {}", file.stream) });
     }
     if file.root != root.fingerprint() {
-        return Err(KeyError::WrongRootKey {
-            path,
-            wrapped_by: file.root,
-            configured: root.fingerprint(),
-        });
+        return Err(KeyError::WrongRootKey { path, wrapped_by: file.root, configured: root.fingerprint() });
     }
     let generations = file
         .generations
@@ -392,12 +392,7 @@ fn split_wrapped(stored: &[u8]) -> Option<(u8, u32, &[u8])> {
     Some((*format, u32::from_be_bytes(*generation), wrapped))
 }
 
-fn with_headers<T>(
-    stream: StreamId,
-    id: DataKeyId,
-    generation: u32,
-    with: impl FnOnce(&[&[u8]]) -> T,
-) -> T {
+fn with_headers<T>(stream: StreamId, id: DataKeyId, generation: u32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
     with(&[WRAP_LABEL, &stream.to_bytes(), id.uuid().as_bytes(), &generation.to_be_bytes()])
 }
 

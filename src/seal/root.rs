@@ -81,7 +81,9 @@ pub enum RootKeyError {
         path: PathBuf,
     },
     /// What was read is not a root key.
-    #[error("{origin} holds no root key: expected one line that begins with `{PREFIX}` and goes on with 64 bytes in base64url")]
+    #[error(
+        "{origin} holds no root key: expected one line that begins with `{PREFIX}` and goes on with 64 bytes in base64url"
+    )]
     Malformed {
         /// Where it was read from.
         origin: String,
@@ -149,12 +151,8 @@ impl RootKey {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&unfinished)
-            .map_err(failed)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(failed)?;
         file.write_all(key.text().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
         // A link, unlike a rename, fails where something of the name exists.
         let linked = std::fs::hard_link(&unfinished, path);
