@@ -8,6 +8,7 @@ pub mod http;
 pub mod ids;
 pub mod log;
 pub mod metrics;
+pub mod password;
 pub mod platform;
 pub mod seal;
 pub mod settings;

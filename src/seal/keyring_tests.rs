@@ -1,0 +1,1 @@
+//! What the key ring promises, over a folder and a log that keeps only keys.
