@@ -7,7 +7,7 @@
 use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, Version};
-use crate::ids::EnvironmentId;
+use crate::ids::{DataKeyId, EnvironmentId};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
@@ -67,26 +67,37 @@ pub enum PlatformCommand {
 }
 
 /// What decides beside the state and the command.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// Who asks.
     pub actor: Actor,
     /// The time of the batch, never before that of the stream's last event.
     pub now: Timestamp,
-    /// The version that the caller saw of what it changes.
-    pub if_match: Option<Version>,
+    /// What the caller saw of what it changes.
+    pub precondition: Option<Precondition>,
+}
+
+/// What a caller saw of a resource (`If-Match`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// That it is there.
+    Exists,
+    /// One of these versions of it.
+    OneOf(Vec<Version>),
 }
 
 impl Context {
-    /// Refuses if the caller saw another version of what it changes.
+    /// Refuses if the caller saw another version of what it changes; `current` is 0 where it is not there.
     ///
     /// # Errors
     /// [`Rejection::PreconditionFailed`].
     pub fn check_version(&self, current: Version) -> Result<(), PreconditionFailed> {
-        match self.if_match {
-            Some(seen) if seen != current => Err(PreconditionFailed),
-            _ => Ok(()),
-        }
+        let met = match &self.precondition {
+            None => true,
+            Some(Precondition::Exists) => current != 0,
+            Some(Precondition::OneOf(versions)) => versions.contains(&current),
+        };
+        if met { Ok(()) } else { Err(PreconditionFailed) }
     }
 }
 
@@ -106,6 +117,8 @@ pub struct NewEvent {
     pub outcome: Outcome,
     /// How many occurrences it stands for, where it is an aggregate.
     pub count: Option<u64>,
+    /// Data keys that it is the first to use.
+    pub uses: Vec<DataKeyId>,
     /// What happened.
     pub event: Event,
 }
@@ -113,13 +126,27 @@ pub struct NewEvent {
 impl NewEvent {
     /// A success.
     pub fn new(resource: Resource, event: impl Into<Event>) -> Self {
-        Self { resource, related: Vec::new(), outcome: Outcome::Success, count: None, event: event.into() }
+        Self {
+            resource,
+            related: Vec::new(),
+            outcome: Outcome::Success,
+            count: None,
+            uses: Vec::new(),
+            event: event.into(),
+        }
     }
 
     /// The same, which also concerns another resource.
     #[must_use]
     pub fn relating(mut self, id: impl std::fmt::Display) -> Self {
         self.related.push(id.to_string());
+        self
+    }
+
+    /// The same, which is the first to use a data key.
+    #[must_use]
+    pub fn using(mut self, key: DataKeyId) -> Self {
+        self.uses.push(key);
         self
     }
 }

@@ -5,7 +5,6 @@
 //! permission (403). What a handler adds comes after: 404, the permission in one environment (403), 422, 412, 409.
 
 use axum::extract::{Request, State};
-use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -13,9 +12,8 @@ use crate::event::{Outcome, Refused, RefusedData, Resource};
 use crate::http::app::App;
 use crate::http::auth;
 use crate::http::caller::{Caller, Scope};
-use crate::http::conditional::min_version;
-use crate::http::credentials::Credential;
-use crate::http::input::RawBody;
+use crate::http::credentials::credential;
+use crate::http::headers::check_min_version;
 use crate::http::problem::Problem;
 use crate::settings::roles::permission::Permission;
 use crate::store::refusals::RecordRefusal;
@@ -65,19 +63,11 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
 
 async fn admit(guard: &Guard, request: Request) -> Result<Request, Problem> {
     let (mut parts, body) = request.into_parts();
-    let body = match parts.method {
-        Method::GET | Method::HEAD => axum::body::Body::empty(),
-        _ => {
-            let raw = RawBody::read(&parts.headers, body).await?;
-            parts.extensions.insert(raw);
-            axum::body::Body::empty()
-        }
-    };
-    let credential = Credential::of(&parts.headers)?;
+    let credential = credential(&parts.headers)?;
     if guard.row.access != Access::Public {
         let caller = auth::authenticate(&guard.app, credential)?;
         if let Scope::Organization(scope) = &caller.scope {
-            min_version(&parts.headers, guard.app.store.epoch(), scope.view.version())?;
+            check_min_version(&parts.headers, scope.view.version())?;
         }
         permit(guard, &caller).await?;
         parts.extensions.insert(caller);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::http::page::Cursors;
 use crate::http::throttle::Throttle;
 use crate::password::Passwords;
 use crate::store::Store;
@@ -16,6 +17,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Slows down whoever guesses passwords.
     pub throttle: Arc<Throttle>,
+    /// Makes and reads cursors.
+    pub cursors: Cursors,
     /// What of the configuration handlers need.
     pub policy: Arc<Policy>,
 }

@@ -19,7 +19,7 @@ use crate::store::directory;
 /// 401, the same for every cause.
 pub fn authenticate(app: &App, credential: Option<Credential>) -> Result<Caller, Problem> {
     let token = match credential {
-        Some(Credential::Bearer(token)) => PlainToken::presented(&token),
+        Some(Credential::Session(token)) => PlainToken::presented(token.expose()),
         // No program has a key yet: none is valid.
         Some(Credential::ApiKey(_)) | None => return Err(Problem::unauthenticated()),
     };

@@ -12,12 +12,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
-use crate::command::{Command, Rejection};
+use crate::command::{Command, Precondition, Rejection};
 use crate::event::{Resource, ResourceType, Version};
 use crate::http::access::{Row, deny};
 use crate::http::app::App;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
-use crate::http::conditional::{IfMatch, etag};
+use crate::http::conditional::{Conditions, IfMatch, etag};
 use crate::http::headers::{idempotency_key, reason};
 use crate::http::input::RawBody;
 use crate::http::problem::Problem;
@@ -102,7 +102,7 @@ impl Call {
     /// The problem that the refusal is.
     pub async fn submit(&self, command: impl Into<Command>, status: StatusCode) -> Result<Done, Problem> {
         let mut submission = Submission::new(command, self.caller.actor);
-        submission.if_match = self.if_match()?;
+        submission.precondition = self.precondition()?;
         submission.reason = self.sealed_reason()?;
         submission.request_id = RequestId::current().map(|id| id.as_str().to_owned());
         submission.idempotency = self.idempotency(status)?;
@@ -130,8 +130,11 @@ impl Call {
         Ok(Done { view: past, ..done })
     }
 
-    fn if_match(&self) -> Result<Option<Version>, Problem> {
-        IfMatch::of(&self.headers)?.version(self.app.store.epoch())
+    fn precondition(&self) -> Result<Option<Precondition>, Problem> {
+        Ok(Conditions::of(&self.headers)?.if_match.map(|if_match| match &if_match {
+            IfMatch::Any => Precondition::Exists,
+            IfMatch::Tags(_) => Precondition::OneOf(if_match.versions(self.app.store.epoch()).collect()),
+        }))
     }
 
     /// Whether the request may only create (`If-None-Match: *`).
@@ -139,7 +142,7 @@ impl Call {
     /// # Errors
     /// 422 for any other value of the header.
     pub fn create_only(&self) -> Result<bool, Problem> {
-        crate::http::conditional::create_only(&self.headers)
+        Ok(Conditions::of(&self.headers)?.if_none)
     }
 
     fn sealed_reason(&self) -> Result<Option<Sealed>, Problem> {
@@ -154,7 +157,7 @@ impl Call {
         self.app
             .store
             .ring()
-            .data_key(self.organization.handle.stream(), founded.key, None)
+            .data_key(self.organization.handle.stream(), founded.key, founded.commitment)
             .map_err(|error| rejection::unopened(&error))
     }
 
@@ -169,7 +172,7 @@ impl Call {
             [actor.as_bytes(), self.method.as_str().as_bytes(), self.path.as_bytes(), key.as_bytes()];
         Ok(Some(Idempotency {
             key: URL_SAFE_NO_PAD.encode(ring_key.fingerprint("idempotency-key", &parts)),
-            body: URL_SAFE_NO_PAD.encode(ring_key.fingerprint("idempotency-body", &[self.body.bytes()])),
+            body: URL_SAFE_NO_PAD.encode(ring_key.fingerprint("idempotency-body", &[self.body.as_bytes()])),
             status: status.as_u16(),
         }))
     }

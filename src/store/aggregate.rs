@@ -121,7 +121,7 @@ impl Store {
             let count = || self.count(handle, actor, fact, Window::Hour, 1);
             // The first beyond the bound is counted too, not recorded singly.
             if self.inner.aggregator.first_in_window(key, count, self.clock().now()) == Counted::NoRoom {
-                self.inner.metrics.refusals_uncounted.inc();
+                self.inner.metrics.denial_unrecorded();
             }
         }
     }
@@ -144,7 +144,7 @@ impl Store {
             }
             Counted::Counted => {}
             Counted::NoRoom => {
-                self.inner.metrics.refusals_uncounted.inc();
+                self.inner.metrics.denial_unrecorded();
             }
         }
     }

@@ -64,8 +64,8 @@ impl Batch {
     }
 
     /// How many events it appends.
-    pub(super) fn events(&self) -> u64 {
-        self.streams.values().map(|working| working.frame.count()).sum()
+    pub(super) fn events(&self) -> usize {
+        self.streams.values().map(|working| usize::try_from(working.frame.count()).unwrap_or(0)).sum()
     }
 
     /// Decides a command against what is durable and in this batch.
@@ -138,7 +138,7 @@ impl Working {
         if let Some(replay) = self.replay(submission, now)? {
             return Ok(Prepared::Replay(replay));
         }
-        let context = Context { actor: submission.actor, now, if_match: submission.if_match };
+        let context = Context { actor: submission.actor, now, precondition: submission.precondition.clone() };
         let decided = self.view.state.decide(&submission.command, &context)?;
         if !submission.claims.iter().all(|claim| self.view.lookup.admits(claim)) {
             return Err(Rejection::Taken.into());
@@ -180,10 +180,12 @@ impl Working {
             status: idempotency.status,
             events,
         });
-        let keys = match first_of {
-            Some(_) => submission.keys.iter().map(|key| (key.id(), key.commitment())).collect(),
-            None => BTreeMap::new(),
-        };
+        let keys: BTreeMap<_, _> = submission
+            .keys
+            .iter()
+            .filter(|key| event.uses.contains(&key.id()))
+            .map(|key| (key.id(), key.key().commitment()))
+            .collect();
         Recorded {
             id: Fresh.id(),
             stream: self.view.stream,

@@ -109,7 +109,7 @@ impl Store {
     }
 
     fn opened_name(&self, account: &Account, founding: &FoundingOpened) -> Result<Name, IntentError> {
-        let key = self.ring().data_key(StreamId::Platform, account.key, None)?;
+        let key = self.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
         let plain = key
             .open(&foundings::name_field(&founding.organization.to_string()), &founding.name)
             .map_err(KeyError::from)?;

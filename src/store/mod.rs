@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::Actor;
 use crate::clock::{Clock, Timestamp};
-use crate::command::{Command, Rejection};
+use crate::command::{Command, Precondition, Rejection};
 use crate::event::Version;
 use crate::ids::{OrganizationId, StreamId};
 use crate::log::{EventLog, Head};
@@ -49,8 +49,8 @@ pub struct Submission {
     pub command: Command,
     /// Who asks.
     pub actor: Actor,
-    /// The version that the caller saw of what it changes.
-    pub if_match: Option<Version>,
+    /// What the caller saw of what it changes.
+    pub precondition: Option<Precondition>,
     /// Why, sealed under the organization's key.
     pub reason: Option<Sealed>,
     /// The request that it came with.
@@ -69,7 +69,7 @@ impl Submission {
         Self {
             command: command.into(),
             actor,
-            if_match: None,
+            precondition: None,
             reason: None,
             request_id: None,
             idempotency: None,
@@ -208,7 +208,7 @@ impl Store {
             .name("writer".to_owned())
             .spawn(move || writer.run(receiver))
             .map_err(load::LoadError::Thread)?;
-        parts.metrics.streams.set(i64::try_from(loaded.organizations.len() + 1).unwrap_or(i64::MAX));
+        parts.metrics.streams_in_memory(loaded.organizations.len() + 1);
         Ok(Self {
             inner: Arc::new(Inner {
                 log: parts.log,
@@ -238,7 +238,10 @@ impl Store {
         let job = Job { handle: Arc::clone(handle), submission, reply };
         let sender = self.sender().ok_or(Refusal::Stopped)?;
         sender.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Refusal::QueueFull,
+            mpsc::error::TrySendError::Full(_) => {
+                self.inner.metrics.queue_refused();
+                Refusal::QueueFull
+            }
             mpsc::error::TrySendError::Closed(_) => Refusal::Stopped,
         })?;
         drop(sender);
@@ -284,7 +287,7 @@ impl Store {
             .entry(id)
             .or_insert_with(|| Arc::new(Handle::new(View::empty(StreamId::Organization(id)))));
         let handle = Arc::clone(handle);
-        self.inner.metrics.streams.set(i64::try_from(organizations.len() + 1).unwrap_or(i64::MAX));
+        self.inner.metrics.streams_in_memory(organizations.len());
         handle
     }
 

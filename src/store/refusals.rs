@@ -74,6 +74,7 @@ impl RecordRefusal {
             related: self.related.clone(),
             outcome: self.outcome,
             count: self.count,
+            uses: Vec::new(),
             event: Event::Refused(self.refused.clone()),
         }])
     }

@@ -41,7 +41,7 @@ impl Writer {
         let mut first = None;
         loop {
             let Some(job) = first.take().or_else(|| queue.blocking_recv()) else { return };
-            self.metrics.queue_length.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
+            self.metrics.queue_length(queue.len());
             match self.batch(job, &mut queue) {
                 Ok(left_over) => first = left_over,
                 Err(message) => {
@@ -75,7 +75,7 @@ impl Writer {
             next = queue.try_recv().ok();
         }
         if !batch.is_empty() {
-            self.commit(batch)?;
+            self.commit(batch, answers.len())?;
         }
         for (reply, result) in answers {
             // A caller that has gone away does not need its answer.
@@ -93,12 +93,12 @@ impl Writer {
         Ok(now)
     }
 
-    fn commit(&self, batch: Batch) -> Result<(), String> {
+    fn commit(&self, batch: Batch, commands: usize) -> Result<(), String> {
         let events = batch.events();
         let (appends, publications) = batch.finish();
         let began = Instant::now();
         let positions = self.log.append(appends).map_err(|error| error.to_string())?;
-        self.metrics.observe_commit(events, began.elapsed());
+        self.metrics.batch(commands, events, began.elapsed());
         let now = self.clock.now();
         for (publication, position) in publications.into_iter().zip(positions) {
             let (stream, entries) = publication.publish(position);

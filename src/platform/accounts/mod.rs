@@ -36,7 +36,7 @@ fn field<'a>(account: &'a str, field: &'a str) -> SealedField<'a> {
 /// # Errors
 /// When its key is not to be had.
 pub fn open_email(account: &Account, ring: &KeyRing) -> Result<Plain, KeyError> {
-    let key = ring.data_key(StreamId::Platform, account.key, None)?;
+    let key = ring.data_key(StreamId::Platform, account.key, account.commitment)?;
     Ok(key.open(&email_field(&account.id.to_string()), &account.email)?)
 }
 
@@ -45,7 +45,7 @@ pub fn open_email(account: &Account, ring: &KeyRing) -> Result<Plain, KeyError> 
 /// # Errors
 /// When its key is not to be had.
 pub fn open_name(account: &Account, ring: &KeyRing) -> Result<Plain, KeyError> {
-    let key = ring.data_key(StreamId::Platform, account.key, None)?;
+    let key = ring.data_key(StreamId::Platform, account.key, account.commitment)?;
     Ok(key.open(&name_field(&account.id.to_string()), &account.name)?)
 }
 
@@ -54,6 +54,6 @@ pub fn open_name(account: &Account, ring: &KeyRing) -> Result<Plain, KeyError> {
 /// # Errors
 /// When its key is not to be had.
 pub fn open_password(account: &Account, ring: &KeyRing) -> Result<Plain, KeyError> {
-    let key = ring.data_key(StreamId::Platform, account.key, None)?;
+    let key = ring.data_key(StreamId::Platform, account.key, account.commitment)?;
     Ok(key.open(&password_field(&account.id.to_string()), &account.password)?)
 }

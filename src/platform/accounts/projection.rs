@@ -9,7 +9,7 @@ use crate::event::{Event, Recorded, Version};
 use crate::ids::{AccountId, DataKeyId, OrganizationId, SessionId, UserId};
 use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
-use crate::seal::Sealed;
+use crate::seal::{Commitment, Sealed};
 use crate::settings::sessions::projection::Session;
 
 /// All accounts of the server.
@@ -26,6 +26,8 @@ pub struct Account {
     pub id: AccountId,
     /// Its data key.
     pub key: DataKeyId,
+    /// What the key is held against when it is unwrapped.
+    pub commitment: Option<Commitment>,
     /// The address.
     pub email: Sealed,
     /// The name that it signed up with.
@@ -83,6 +85,7 @@ impl Area for Accounts {
                 let account = Account {
                     id: signed_up.account,
                     key: signed_up.key,
+                    commitment: recorded.keys.get(&signed_up.key).copied(),
                     email: signed_up.email.clone(),
                     name: signed_up.name.clone(),
                     password: signed_up.password.clone(),

@@ -67,7 +67,8 @@ impl FoundingsCommand {
                 NewEvent::new(
                     Resource::new(ResourceType::Account, set_up.account.account),
                     AccountsEvent::SignedUp(set_up.account.clone()),
-                ),
+                )
+                .using(set_up.account.key),
                 opening(&set_up.founding),
             ]),
             Self::Open(founding) => {

@@ -114,11 +114,13 @@ impl FoundOrganization {
             NewEvent::new(
                 Resource::named(ResourceType::Organization, self.organization, self.name.as_str()),
                 GeneralEvent::OrganizationCreated(created),
-            ),
+            )
+            .using(self.key),
             NewEvent::new(
                 Resource::new(ResourceType::Person, person),
                 PeopleEvent::PersonJoined(self.founder.clone()),
-            ),
+            )
+            .using(self.founder.key),
             NewEvent::new(
                 Resource::new(ResourceType::RoleAssignment, self.assignment),
                 RolesEvent::RoleAssigned(assigned),

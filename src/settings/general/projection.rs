@@ -6,6 +6,7 @@ use crate::area::{Area, DirectoryEntry};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{DataKeyId, OrganizationId};
+use crate::seal::Commitment;
 use crate::settings::general::event::{GeneralEvent, OrganizationUpdated};
 use crate::settings::roles::role::{RoleRef, SystemRole};
 
@@ -22,6 +23,8 @@ pub struct Founded {
     pub organization: OrganizationId,
     /// The key under which reasons are sealed.
     pub key: DataKeyId,
+    /// What the key is held against when it is unwrapped.
+    pub commitment: Option<Commitment>,
     /// Its name.
     pub name: String,
     /// An IANA time zone name.
@@ -67,6 +70,7 @@ impl Area for General {
                 self.founded = Some(Founded {
                     organization: created.organization,
                     key: created.key,
+                    commitment: recorded.keys.get(&created.key).copied(),
                     name: created.name.clone(),
                     timezone: created.timezone.clone(),
                     email_domain: None,

@@ -54,7 +54,8 @@ impl PeopleCommand {
             Self::Join(joined) => Ok(vec![NewEvent::new(
                 Resource::new(ResourceType::Person, joined.person),
                 PeopleEvent::PersonJoined(joined.clone()),
-            )]),
+            )
+            .using(joined.key)]),
             Self::Update(update) => {
                 let person = state.people.get(update.person).ok_or(PeopleRejection::NotFound)?;
                 if context.actor.id != ActorId::Person(update.person) {

@@ -26,7 +26,7 @@ pub fn email_field(stream: StreamId, person: &str) -> SealedField<'_> {
 /// # Errors
 /// When their key is not to be had.
 pub fn open_name(stream: StreamId, person: &Person, ring: &KeyRing) -> Result<Plain, KeyError> {
-    let key = ring.data_key(stream, person.key, None)?;
+    let key = ring.data_key(stream, person.key, person.commitment)?;
     Ok(key.open(&name_field(stream, &person.id.to_string()), &person.name)?)
 }
 
@@ -35,6 +35,6 @@ pub fn open_name(stream: StreamId, person: &Person, ring: &KeyRing) -> Result<Pl
 /// # Errors
 /// When their key is not to be had.
 pub fn open_email(stream: StreamId, person: &Person, ring: &KeyRing) -> Result<Plain, KeyError> {
-    let key = ring.data_key(stream, person.key, None)?;
+    let key = ring.data_key(stream, person.key, person.commitment)?;
     Ok(key.open(&email_field(stream, &person.id.to_string()), &person.email)?)
 }

@@ -7,7 +7,7 @@ use crate::area::{Area, DirectoryEntry};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{DataKeyId, UserId};
-use crate::seal::Sealed;
+use crate::seal::{Commitment, Sealed};
 use crate::settings::people::event::PeopleEvent;
 
 /// The people of an organization.
@@ -23,6 +23,8 @@ pub struct Person {
     pub id: UserId,
     /// Their data key in this stream.
     pub key: DataKeyId,
+    /// What the key is held against when it is unwrapped.
+    pub commitment: Option<Commitment>,
     /// Their name.
     pub name: Sealed,
     /// Their e-mail address.
@@ -58,6 +60,7 @@ impl Area for People {
                 let person = Person {
                     id: joined.person,
                     key: joined.key,
+                    commitment: recorded.keys.get(&joined.key).copied(),
                     name: joined.name.clone(),
                     email: joined.email.clone(),
                     created_at: recorded.at,
