@@ -119,6 +119,8 @@ ids! {
     EventId, EventKind = "evt";
     /// A data key of the key ring. Looked up by this id, never tried.
     DataKeyId, DataKeyKind = "dk";
+    /// A store: one log with its keys, in a folder of its own. A restore makes a new one.
+    StoreId, StoreKind = "store";
 }
 
 /// Ids that [`Fresh`] can mint.
