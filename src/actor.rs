@@ -113,6 +113,7 @@ impl<'de> Deserialize<'de> for Actor {
         let wire = Wire::deserialize(deserializer)?;
         let id = match wire.kind {
             ActorKind::Person => ActorId::Person(wire.id.parse().map_err(serde::de::Error::custom)?),
+            ActorKind::Account => ActorId::Account(wire.id.parse().map_err(serde::de::Error::custom)?),
             ActorKind::ApiKey => ActorId::ApiKey(wire.id.parse().map_err(serde::de::Error::custom)?),
             ActorKind::System => ActorId::System,
             ActorKind::Operator => ActorId::Operator,

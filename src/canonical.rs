@@ -35,6 +35,18 @@ pub enum InvalidValue {
     LossyNumber,
 }
 
+impl InvalidValue {
+    /// The code of a problem that names it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Syntax => "invalid_json",
+            Self::Null => "null_value",
+            Self::TooLong => "too_long",
+            Self::LossyNumber => "lossy_number",
+        }
+    }
+}
+
 /// The canonical text of a configuration value: any JSON but null.
 ///
 /// # Errors

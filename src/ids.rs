@@ -121,6 +121,8 @@ ids! {
     DataKeyId, DataKeyKind = "dk";
     /// A request over HTTP whose client gave it no id of its own.
     HttpRequestId, HttpRequestKind = "req";
+    /// A store: one log with its keys, in a folder of its own. A restore makes a new one.
+    StoreId, StoreKind = "store";
 }
 
 /// Ids that [`Fresh`] can mint.

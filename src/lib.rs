@@ -1,14 +1,38 @@
 //! Settled: an event-sourced settings store.
+//!
+//! Every settings change is an event appended to a log. What an organization's settings are is a fold over that log;
+//! the audit log is a filter over it.
+//!
+//! ```text
+//!  HTTP · CLI                                                auditors
+//!    │ request                                                  ▲
+//!    ▼                                                          │
+//!  prepare ──► Command ──► Store::execute ──► decide ──► append, sync
+//!  (checks the form,  authorises,        pure       EventLog    │
+//!   seals, hashes,    queues                                    ▼
+//!   looks up)                        apply(&mut Organization, &Recorded)
+//!                                                  pure, total  │
+//!    readers ◄──── Arc<View>, a value ◄────────────────────────┘
+//! ```
+//!
+//! Read the modules in this order.
 
-pub mod actor;
-pub mod canonical;
 pub mod clock;
-pub mod event;
-pub mod http;
 pub mod ids;
-pub mod log;
-pub mod metrics;
-pub mod password;
+pub mod actor;
+pub mod text;
+pub mod event;
+pub mod command;
+pub mod area;
+pub mod organization;
 pub mod platform;
-pub mod seal;
 pub mod settings;
+pub mod store;
+pub mod log;
+pub mod seal;
+pub mod data_dir;
+pub mod audit;
+pub mod http;
+pub mod canonical;
+pub mod password;
+pub mod metrics;

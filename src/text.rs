@@ -10,10 +10,10 @@ use utoipa::{PartialSchema, ToSchema};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
     /// Nothing is left after trimming.
-    #[error("must not be empty")]
+    #[error("too short: must not be empty")]
     Empty,
     /// Longer than the limit, in characters.
-    #[error("must have at most {0} characters")]
+    #[error("too long: must have at most {0} characters")]
     TooLong(usize),
     /// A control character, a line break in a name, or a character that reverses the reading direction.
     #[error("must not hold control characters")]

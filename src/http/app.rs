@@ -23,13 +23,18 @@ pub struct App {
     pub policy: Arc<Policy>,
 }
 
+/// Asks for the bytes that may still be written to the store's disk.
+pub type FreeBytes = Arc<dyn Fn() -> std::io::Result<u64> + Send + Sync>;
+
 /// What of the configuration handlers need.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Policy {
     /// Where the one-time token for the set-up lies until it is used.
     pub setup_token: PathBuf,
     /// Who may found organizations after the first.
     pub organizations: OrganizationsPolicy,
+    /// The bytes that may still be written to the store's disk.
+    pub free_bytes: FreeBytes,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
 }

@@ -1,21 +1,134 @@
-//! What is the same for every route: reading requests strictly, answering problems, pages, conditions,
-//! limits, and the loop that serves connections. No area's handler is here, and nothing here reads a store.
+//! HTTP: every route of the server in one table, and what is the same for all of them.
+//!
+//! The table says for each route who may call it; a route cannot be served without its row. What an area answers
+//! stands in the area's `http.rs`.
 
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+
+use crate::audit;
+use crate::http::access::{Access, Guard, Row, check};
+use crate::http::app::App;
+use crate::http::limits::Limits;
+use crate::platform::accounts;
+use crate::settings::roles::permission::Permission;
+use crate::settings::{environments, general, sessions};
+
+pub mod access;
+pub mod app;
+pub mod auth;
+pub mod call;
+pub mod caller;
 pub mod client;
 pub mod conditional;
 pub mod credentials;
 pub mod headers;
+pub mod health;
 pub mod input;
 pub mod json;
 pub mod layers;
 pub mod limits;
+pub mod openapi;
+pub mod operator;
 pub mod page;
 pub mod patch;
+pub mod path;
 pub mod percent;
 pub mod problem;
 pub mod query;
 pub mod refusal;
+pub mod rejection;
 pub mod request_id;
 pub mod server;
 pub mod throttle;
 pub mod timed;
+
+/// A route: its row in the table of permissions, and its handler.
+pub struct Route {
+    /// Who may call it.
+    pub row: Row,
+    handler: MethodRouter<App>,
+}
+
+const fn row(method: &'static str, path: &'static str, access: Access, attempt: &'static str) -> Row {
+    Row { method, path, access, attempt }
+}
+
+/// Every route of the public listener.
+pub fn routes() -> Vec<Route> {
+    use Access::{Environment, Member, Organization, OwnAccount, Public};
+    use Permission as P;
+
+    let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
+    let env = "/v1/environments/{env}";
+    let config = "/v1/environments/{env}/config";
+    let value = "/v1/environments/{env}/config/{key}";
+    vec![
+        route(row("GET", "/healthz", Public, ""), get(health::healthz)),
+        route(row("GET", "/readyz", Public, ""), get(health::readyz)),
+        route(row("GET", "/v1/version", Public, ""), get(health::version)),
+        route(row("GET", "/v1/openapi.json", Public, ""), get(openapi::show)),
+        route(row("POST", "/v1/setup", Public, ""), post(accounts::http::set_up)),
+        route(row("POST", "/v1/auth/login", Public, ""), post(accounts::http::log_in)),
+        route(row("POST", "/v1/auth/logout", OwnAccount, ""), post(accounts::http::log_out)),
+        route(row("POST", "/v1/auth/switch", OwnAccount, ""), post(accounts::http::switch)),
+        route(row("POST", "/v1/organizations", OwnAccount, ""), post(accounts::me::found)),
+        route(row("GET", "/v1/me", OwnAccount, ""), get(accounts::me::show)),
+        route(row("PATCH", "/v1/me", Member, ""), patch(accounts::me::update)),
+        route(row("POST", "/v1/me/password", OwnAccount, ""), post(accounts::me::change_password)),
+        route(row("GET", "/v1/me/sessions", OwnAccount, ""), get(sessions::http::list)),
+        route(row("DELETE", "/v1/me/sessions/{ses}", OwnAccount, ""), delete(sessions::http::delete)),
+        route(
+            row("GET", "/v1/general", Organization(P::OrganizationRead), "organization.read"),
+            get(general::http::show),
+        ),
+        route(
+            row("PATCH", "/v1/general", Organization(P::OrganizationUpdate), "organization.update"),
+            patch(general::http::update),
+        ),
+        route(
+            row("GET", "/v1/environments", Environment(P::EnvironmentRead), "environment.read"),
+            get(environments::http::list),
+        ),
+        route(
+            row("POST", "/v1/environments", Organization(P::EnvironmentManage), "environment.create"),
+            post(environments::http::create),
+        ),
+        route(
+            row("GET", env, Environment(P::EnvironmentRead), "environment.read"),
+            get(environments::http::show),
+        ),
+        route(
+            row("PATCH", env, Environment(P::EnvironmentManage), "environment.update"),
+            patch(environments::http::update),
+        ),
+        route(
+            row("DELETE", env, Environment(P::EnvironmentManage), "environment.delete"),
+            delete(environments::http::delete),
+        ),
+        route(row("GET", config, Environment(P::ConfigRead), "config.read"), get(environments::config::list)),
+        route(row("PATCH", config, Environment(P::ConfigWrite), "config.set"), patch(environments::config::patch)),
+        route(row("GET", value, Environment(P::ConfigRead), "config.read"), get(environments::config::show)),
+        route(row("PUT", value, Environment(P::ConfigWrite), "config.set"), put(environments::config::put)),
+        route(
+            row("DELETE", value, Environment(P::ConfigWrite), "config.delete"),
+            delete(environments::config::delete),
+        ),
+        route(row("GET", "/v1/audit", Organization(P::AuditRead), "audit.read"), get(audit::http::list)),
+        route(row("GET", "/v1/events", Organization(P::AuditExport), "audit.export"), get(audit::http::events)),
+    ]
+}
+
+/// The router of the public listener: every route behind its row's check.
+pub fn router(app: &App, limits: Arc<Limits>) -> Router {
+    let mut router = Router::new();
+    for Route { row, handler } in routes() {
+        let guard = Guard { app: app.clone(), row };
+        router = router.route(row.path, handler.layer(from_fn_with_state(guard, check)));
+    }
+    let metrics = app.store.metrics().clone();
+    layers::wrap(router.with_state(app.clone()), metrics, limits)
+}

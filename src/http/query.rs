@@ -12,6 +12,11 @@ use crate::http::percent;
 use crate::http::problem::Problem;
 use crate::http::refusal::{Refusal, is_nameable};
 
+/// A query without parameters.
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
+
 /// The query of a request, as sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawQuery(String);

@@ -10,8 +10,10 @@ use crate::settings::general::command::GeneralRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::sessions::command::SessionsRejection;
+use crate::password::PasswordError;
 use crate::store::Refusal;
 use crate::store::history::HistoryError;
+use crate::store::intents::IntentError;
 
 /// The problem that a refusal is.
 pub fn problem(refusal: &Refusal) -> Problem {
@@ -46,6 +48,28 @@ pub fn unreadable(error: &HistoryError) -> Problem {
 pub fn unopened(error: &KeyError) -> Problem {
     tracing::error!(%error, "a sealed value could not be opened");
     Problem::internal()
+}
+
+/// The problem that a password which could not be hashed is.
+pub fn hashing(error: &PasswordError) -> Problem {
+    match error {
+        PasswordError::Busy => Problem::unavailable("overloaded", 1),
+        other => {
+            tracing::error!(error = %other, "a password could not be hashed");
+            Problem::internal()
+        }
+    }
+}
+
+/// The problem that an intent which could not be finished is. It stays open, and the next start finishes it.
+pub fn unfinished(error: &IntentError) -> Problem {
+    match error {
+        IntentError::Refused(refusal) => problem(refusal),
+        other => {
+            tracing::error!(error = %other, "an intent could not be finished");
+            Problem::internal()
+        }
+    }
 }
 
 fn rejected(rejection: &Rejection) -> Problem {

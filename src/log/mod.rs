@@ -9,7 +9,22 @@ use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::ids::{DataKeyId, StreamId};
 
+pub mod canonical;
+pub mod check;
+pub mod codec;
+pub mod filter;
+pub mod frame;
+pub mod head;
+pub mod heads;
+pub mod held;
+pub mod memory;
+pub mod run;
+pub mod sled;
 pub mod upcast;
+mod varint;
+
+/// How many bytes of frames one [`EventLog::read`] gives at most, unless a single frame is larger.
+pub const READ_BYTES: usize = 1 << 20;
 
 /// The place of a frame in the whole log, increasing; from 1, and 0 is before the first.
 ///
@@ -51,7 +66,7 @@ pub struct Append {
     /// The position of the stream's last frame as the writer knows it, compared before anything is
     /// written; `None` appends wherever the stream ends.
     pub expected: Option<Position>,
-    /// The frame, packed by [`codec`]; a rewrap of keys has none.
+    /// The frame, built by [`frame`]; a rewrap of keys has none.
     pub frame: Option<Bytes>,
     /// Wrapped keys and signed checkpoints to put.
     pub put: Vec<(Key, Vec<u8>)>,
@@ -71,6 +86,14 @@ pub enum AppendError {
         expected: Position,
         /// Where it ends.
         actual: Position,
+    },
+    /// The frame is no frame, or does not continue its stream: an error in the caller. Nothing was written.
+    #[error("a frame for stream {stream} was refused: {reason}")]
+    Refused {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        reason: String,
     },
     /// Writing, flushing or syncing failed: whether the batch is on disk is unknown. Acknowledge nothing and end
     /// the process; after a failed sync, reads show pages that the disk may lack.
@@ -92,6 +115,13 @@ pub enum ReadError {
     /// The storage engine failed.
     #[error("the log could not be read: {0}")]
     Storage(String),
+}
+
+impl ReadError {
+    /// The error for a position where no frame is.
+    pub fn missing(position: Position) -> Self {
+        Self::Damaged { position: position.0, what: "no frame is there".to_owned() }
+    }
 }
 
 /// An append-only log of frames, with a few keys beside them.

@@ -27,6 +27,7 @@ mod material;
 mod padding;
 mod recent;
 pub mod root;
+pub mod token;
 
 /// A sealed value as recorded: `{"sealed": key id, "data": format ‖ nonce ‖ tag ‖ ciphertext}`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

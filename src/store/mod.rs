@@ -176,6 +176,7 @@ struct Inner {
     clock: Clock,
     epoch: String,
     metrics: Metrics,
+    disk: DiskGauge,
     directory: Arc<Directory>,
     hasher: Hasher,
     aggregator: Aggregator,
@@ -200,7 +201,7 @@ impl Store {
             log: Arc::clone(&parts.log),
             clock: parts.clock.clone(),
             directory: Arc::clone(&directory),
-            disk: parts.disk,
+            disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
             fatal: parts.fatal,
         };
@@ -216,6 +217,7 @@ impl Store {
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,
+                disk: parts.disk,
                 directory,
                 hasher,
                 aggregator: Aggregator::default(),
@@ -342,6 +344,30 @@ impl Store {
         let capacity = self.inner.queue_capacity;
         let free = self.sender().map_or(capacity, |sender| sender.capacity());
         (capacity - free, capacity)
+    }
+
+    /// Whether commands are taken.
+    pub fn is_ready(&self) -> bool {
+        self.sender().is_some_and(|sender| !sender.is_closed())
+    }
+
+    /// What writes wait for, for operators.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !self.is_ready() {
+            problems.push("the writer has stopped".to_owned());
+        }
+        if let Err(jumped) = self.inner.clock.writable_now() {
+            problems.push(jumped.to_string());
+        }
+        if !(self.inner.disk)() {
+            problems.push("the disk is nearly full".to_owned());
+        }
+        let (length, capacity) = self.queue();
+        if length >= capacity {
+            problems.push("the write queue is full".to_owned());
+        }
+        problems
     }
 
     /// The newest frame's time over all streams.

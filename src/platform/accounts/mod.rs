@@ -2,8 +2,11 @@
 //! here is an account mapped to those persons; the organizations decide, this is a hint where to look.
 
 pub mod command;
+pub mod email;
 pub mod event;
 pub mod http;
+pub mod login;
+pub mod me;
 pub mod projection;
 
 use crate::event::ResourceType;

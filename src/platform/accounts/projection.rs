@@ -118,6 +118,7 @@ impl Area for Accounts {
             | Event::Roles(_)
             | Event::Sessions(_)
             | Event::Operations(_)
+            | Event::Exports(_)
             | Event::Refused(_) => {}
         }
     }

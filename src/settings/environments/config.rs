@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::call::Call;
-use crate::http::page::{Page, PageQuery};
+use crate::http::page::{After, Page, PageParameters};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
@@ -70,19 +70,16 @@ pub struct NewValue<'a> {
 /// Values to be set or, where null, deleted, by name.
 #[derive(Debug, ToSchema)]
 #[schema(value_type = BTreeMap<String, serde_json::Value>)]
-pub struct ConfigPatch(#[expect(dead_code, reason = "the shape of a body that is read name by name")] ());
+pub struct ConfigPatch;
 
 /// All configuration values of an environment, by name.
 #[utoipa::path(get, path = "/v1/environments/{env}/config", tag = "environments",
-    params(("env" = String, Path, description = "Its id or slug"), PageQuery), responses(
+    params(("env" = String, Path, description = "Its id or slug"), PageParameters), responses(
     (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(State(app): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let environment = find(&call, path.first())?;
     call.require_in(Permission::ConfigRead, environment.id).await?;
-    let query: PageQuery = query.parse()?;
-    let window = query.window(app.store.epoch(), &format!("config/{}", environment.id))?;
-    let page = window.page(environment.config.iter(), |(key, _)| (*key).clone());
-    let page = page.try_map(|(key, value)| ConfigBody::new(key, value))?;
+    let page = page(&app, environment, &query)?;
     Ok(call.resource(StatusCode::OK, &call.organization.view, environment.config_version, &page))
 }
 
@@ -115,9 +112,7 @@ pub async fn patch(State(app): State<App>, path: PathText, call: Call, query: Ra
     };
     let done = call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await?;
     let environment = done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
-    let window = PageQuery::first().window(app.store.epoch(), &format!("config/{}", environment.id))?;
-    let page = window.page(environment.config.iter(), |(key, _)| (*key).clone());
-    let page = page.try_map(|(key, value)| ConfigBody::new(key, value))?;
+    let page = page(&app, environment, &RawQuery::default())?;
     Ok(call.done(&done, StatusCode::OK, environment.config_version, None, &page))
 }
 
@@ -169,6 +164,24 @@ pub async fn delete(State(_): State<App>, path: PathText, call: Call, query: Raw
     let key = ConfigKey::try_from(path.second()).map_err(|_| Problem::not_found())?;
     let done = write(&call, environment, key, None, false, true).await?;
     Ok(call.no_content(&done))
+}
+
+fn page(app: &App, environment: &Environment, query: &RawQuery) -> Result<Page<ConfigBody>, Problem> {
+    let scope = environment.id.to_string();
+    let request = app.cursors.request(&scope, "config", query)?;
+    let NoParameters {} = request.filters.parse()?;
+    let after = request.after.as_ref().map(|after| after.last.as_str());
+    let found = environment
+        .config
+        .iter()
+        .filter(|(key, _)| after.is_none_or(|after| key.as_str() > after))
+        .take(request.limit + 1)
+        .map(|(key, value)| ConfigBody::new(key, value))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(app.cursors.page(&scope, "config", &request, found, |last| After {
+        last: last.key.clone(),
+        version: None,
+    }))
 }
 
 async fn write(

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::call::Call;
-use crate::http::page::{Page, PageQuery};
+use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::{Patch, not_null};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
@@ -95,18 +95,27 @@ pub struct EnvironmentPatch {
 }
 
 /// All environments that the caller may see, by id.
-#[utoipa::path(get, path = "/v1/environments", tag = "environments", params(PageQuery), responses(
+#[utoipa::path(get, path = "/v1/environments", tag = "environments", params(PageParameters), responses(
     (status = 200, body = Page<EnvironmentBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let query: PageQuery = query.parse()?;
-    let window = query.window(app.store.epoch(), "environments")?;
-    let visible = call
+    let scope = call.organization.id.to_string();
+    let request = app.cursors.request(&scope, "environments", &query)?;
+    let NoParameters {} = request.filters.parse()?;
+    let after = request.after.as_ref().and_then(|after| after.last.parse::<EnvironmentId>().ok());
+    let found: Vec<_> = call
         .settings()
         .environments
         .iter()
-        .filter(|environment| call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id));
-    let page = window.page(visible, |environment| environment.id.to_string());
-    Ok(call.list(&call.organization.view, &page.map(EnvironmentBody::from)))
+        .filter(|environment| after.is_none_or(|after| environment.id > after))
+        .filter(|environment| call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id))
+        .take(request.limit + 1)
+        .map(EnvironmentBody::from)
+        .collect();
+    let page = app.cursors.page(&scope, "environments", &request, found, |last| After {
+        last: last.id.to_string(),
+        version: None,
+    });
+    Ok(call.list(&call.organization.view, &page))
 }
 
 /// Makes an environment.

@@ -39,7 +39,7 @@ pub enum InvalidDomain {
     #[error("must be a registrable domain such as `example.com`")]
     NotRegistrable,
     /// A domain at which anybody can have an address.
-    #[error("public_email_domain: anybody can have an address at this domain")]
+    #[error("public email domain: anybody can have an address at this domain")]
     Public,
 }
 

@@ -197,6 +197,7 @@ impl Area for Roles {
             | Event::Accounts(_)
             | Event::Foundings(_)
             | Event::Operations(_)
+            | Event::Exports(_)
             | Event::Refused(_) => {}
         }
     }

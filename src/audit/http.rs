@@ -1,0 +1,142 @@
+//! `/v1/audit` and `/v1/events` over HTTP.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::audit::query::AuditParameters;
+use crate::audit::row::{Row, find};
+use crate::command::{Command, OrganizationCommand};
+use crate::event::Version;
+use crate::http::app::App;
+use crate::http::call::Call;
+use crate::http::page::{After, DEFAULT_PAGE, LONGEST_PAGE, PageParameters};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::RawQuery;
+use crate::http::rejection;
+use crate::store::Store;
+use crate::store::exports::NoteExport;
+use crate::store::history::{FramesBack, HistoryError};
+use crate::store::resident::View;
+
+/// A page of the audit log.
+#[derive(Serialize, ToSchema)]
+pub struct AuditPage {
+    /// The rows, newest first.
+    pub data: Vec<Row>,
+    /// Where the next page begins; null on the last one.
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+    /// How many rows match in all, exactly.
+    pub total: u64,
+}
+
+/// The audit log, newest first.
+#[utoipa::path(get, path = "/v1/audit", tag = "audit", params(AuditParameters, PageParameters), responses(
+    (status = 200, body = AuditPage), (status = "4XX", body = ProblemBody)))]
+pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let scope = call.organization.id.to_string();
+    let request = app.cursors.request(&scope, "audit", &query)?;
+    let parameters: AuditParameters = request.filters.parse()?;
+    let founded = call.settings().general.founded().ok_or_else(Problem::not_found)?;
+    let mut filter = parameters.filter(&founded.timezone)?;
+
+    let view = call.organization.view.clone();
+    // All pages of a list speak of the stream as it was at the first.
+    let pinned = request.after.as_ref().and_then(|after| after.version).unwrap_or(view.version());
+    filter.until = Some(pinned);
+    let before: Option<Version> = request.after.as_ref().and_then(|after| after.last.parse().ok());
+    let (store, seen, limit) = (app.store.clone(), view.clone(), request.limit);
+    let (rows, total) = tokio::task::spawn_blocking(move || {
+        let found = find(&store, &seen, &filter, before, limit + 1)?;
+        Ok::<_, HistoryError>((found.rows(&seen, store.ring()), found.total))
+    })
+    .await
+    .map_err(|_| Problem::internal())?
+    .map_err(|error| rejection::unreadable(&error))?;
+    let page = app.cursors.page(&scope, "audit", &request, rows, |last| After {
+        last: last.version.to_string(),
+        version: Some(pinned),
+    });
+    Ok(call.list(&view, &AuditPage { data: page.data, next_cursor: page.next_cursor, total }))
+}
+
+/// Parameters of events as recorded.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventsParameters {
+    /// Only events after this version.
+    after: Option<Version>,
+    /// How many events at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<usize>,
+}
+
+/// Events exactly as recorded, in order.
+#[derive(Serialize, ToSchema)]
+pub struct EventsPage {
+    /// The events; sealed fields are ciphertext.
+    #[schema(value_type = Vec<Object>)]
+    pub data: Vec<Value>,
+    /// The version to ask for what comes `after`; null where these are the newest.
+    #[schema(required)]
+    pub next_after: Option<Version>,
+}
+
+/// Events exactly as recorded: each, as canonical JSON, is a leaf of the stream's Merkle tree.
+#[utoipa::path(get, path = "/v1/events", tag = "audit", params(EventsParameters), responses(
+    (status = 200, body = EventsPage), (status = "4XX", body = ProblemBody)))]
+pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let parameters: EventsParameters = query.parse()?;
+    let limit = parameters.limit.unwrap_or(DEFAULT_PAGE);
+    if !(1..=LONGEST_PAGE).contains(&limit) {
+        return Err(Problem::invalid_parameter("limit", "invalid", "expected 1 to 200"));
+    }
+    let note = Command::Organization(OrganizationCommand::Export(NoteExport));
+    let view = call.submit(note, StatusCode::OK).await?.view;
+    let view = if view.head.position == call.organization.handle.view().head.position {
+        view
+    } else {
+        call.organization.handle.view()
+    };
+    let after = parameters.after.unwrap_or(0);
+    let (store, seen) = (app.store.clone(), view.clone());
+    let data = tokio::task::spawn_blocking(move || as_recorded(&store, &seen, after, limit))
+        .await
+        .map_err(|_| Problem::internal())?
+        .map_err(|error| rejection::unreadable(&error))?;
+    let last = after.saturating_add(data.len() as u64);
+    let next_after = (last < view.version()).then_some(last);
+    Ok(call.list(&view, &EventsPage { data, next_after }))
+}
+
+/// The events of a stream after a version, in order, as recorded. Blocks.
+fn as_recorded(store: &Store, view: &View, after: Version, limit: usize) -> Result<Vec<Value>, HistoryError> {
+    let mut frames = Vec::new();
+    for frame in FramesBack::new(&**store.log(), view.stream, view.head) {
+        let (position, frame) = frame?;
+        let header = frame.header();
+        if header.last_version() <= after {
+            break;
+        }
+        if header.first_version <= after.saturating_add(limit as u64) {
+            frames.push(position);
+        }
+    }
+    let mut events = Vec::with_capacity(limit);
+    for position in frames.into_iter().rev() {
+        let bytes = store.log().read_at(&[position])?.pop().unwrap_or_default();
+        let frame = crate::log::frame::Frame::parse(bytes)
+            .map_err(|error| HistoryError::Frame { stream: view.stream, error })?;
+        for (json, version) in frame.jsons().zip(frame.header().first_version..) {
+            if version > after && events.len() < limit {
+                events.push(json.map_err(|error| HistoryError::Event { stream: view.stream, error })?);
+            }
+        }
+    }
+    Ok(events)
+}

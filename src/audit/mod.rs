@@ -1,0 +1,8 @@
+//! The audit log: a filtered view of a stream. It stores nothing.
+//!
+//! `query` turns a request's parameters into a [`Filter`](crate::log::filter::Filter), `row` turns events into rows,
+//! `http` answers. There is no event, no command and no projection here: by what is missing you see what it is.
+
+pub mod http;
+pub mod query;
+pub mod row;

@@ -1,0 +1,417 @@
+//! The data directory: which store is in use, who holds it, and the room that it needs.
+//!
+//! ```text
+//! DIR/
+//!   current       names the store in use
+//!   stores/<id>/  log/ keys/ head derived/
+//!   ballast  lock  server.json  setup-token  root.key  operator.sock
+//! ```
+//! A store is made under another name and complete before `current` names it, so a store without `current`, or a
+//! `current` without its store, is damage and never a reason to begin anew. What is inside a store is the
+//! business of `log/` and `seal/`.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::ids::StoreId;
+
+/// The size of the ballast unless told otherwise: more than sled needs to open, which writes its page table.
+pub const DEFAULT_BALLAST_BYTES: u64 = 8 << 20;
+
+/// What a store is called until it is complete.
+const UNFINISHED: &str = "unfinished-";
+
+/// Names, in a store that was replaced, the store that replaced it.
+const SUCCESSOR: &str = "succeeded-by";
+
+/// A data directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// A file could not be reached.
+    #[error("could not {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("{} is in use by process {pid}; stop it, or talk to it over its socket", dir.display())]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+        /// The other process, or `unknown`.
+        pid: String,
+    },
+    /// Stores are there, and nothing says which one is in use.
+    #[error(
+        "{} is missing or unreadable, and {stores} in {} may be the one in use; write its name into `current` again, \
+         for nothing is set up beside a store that exists", current.display(), dir.display()
+    )]
+    StoresWithoutCurrent {
+        /// The file that should name the store.
+        current: PathBuf,
+        /// The folder of the stores.
+        dir: PathBuf,
+        /// The stores that are there.
+        stores: String,
+    },
+    /// `current` names a store that is not there.
+    #[error("`current` names {store}, which is not in {}; put it back, or restore a snapshot", dir.display())]
+    NoSuchStore {
+        /// The store that it names.
+        store: StoreId,
+        /// The folder of the stores.
+        dir: PathBuf,
+    },
+    /// `current` names a store that another one has replaced.
+    #[error(
+        "`current` names {store}, which {successor} has replaced; write {successor} into `current`, or remove {} to \
+         go back to the older store", marker.display()
+    )]
+    Replaced {
+        /// The store that it names.
+        store: StoreId,
+        /// The store that replaced it.
+        successor: StoreId,
+        /// The file that says so.
+        marker: PathBuf,
+    },
+}
+
+impl DataDirError {
+    fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// A data directory, locked for this process until dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    ballast_bytes: u64,
+    ballast_freed: bool,
+    /// The lock lasts as long as this handle is open.
+    lock: File,
+}
+
+/// The folder of one store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreDir {
+    /// The store.
+    pub id: StoreId,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+impl StoreDir {
+    /// The log's folder.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// The folder of the streams' keys.
+    pub fn keys(&self) -> PathBuf {
+        self.path.join("keys")
+    }
+
+    /// The head file.
+    pub fn head(&self) -> PathBuf {
+        self.path.join("head")
+    }
+
+    /// What can be deleted at any time and is built anew.
+    pub fn derived(&self) -> PathBuf {
+        self.path.join("derived")
+    }
+}
+
+impl DataDir {
+    /// Opens a data directory, makes it if need be, and locks it. On a disk that is full its ballast is freed.
+    ///
+    /// # Errors
+    /// When it cannot be made, or another process has it open.
+    pub fn open(root: impl Into<PathBuf>, ballast_bytes: u64) -> Result<Self, DataDirError> {
+        let root = root.into();
+        make_dir_all(&root).map_err(DataDirError::io("make", &root))?;
+        let lock = lock(&root)?;
+        let mut dir = Self { root, ballast_bytes, ballast_freed: false, lock };
+        dir.free_ballast_if_short()?;
+        let path = dir.root.join("lock");
+        note_process(&mut dir.lock).map_err(DataDirError::io("write", &path))?;
+        let stores = dir.stores_dir();
+        make_dir_all(&stores).map_err(DataDirError::io("make", &stores))?;
+        sync_dir(&dir.root).map_err(DataDirError::io("sync", &dir.root))?;
+        Ok(dir)
+    }
+
+    /// The store in use; `None` in a directory that never had one.
+    ///
+    /// # Errors
+    /// When stores are there and nothing names one, or one is named that is not there or was replaced.
+    pub fn current(&self) -> Result<Option<StoreDir>, DataDirError> {
+        let current = self.root.join("current");
+        let dir = self.stores_dir();
+        let named = match fs::read_to_string(&current) {
+            Ok(text) => text.trim_end().parse::<StoreId>().ok(),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                None
+            }
+            Err(error) => return Err(DataDirError::io("read", &current)(error)),
+        };
+        let Some(id) = named else {
+            let unreadable = current.try_exists().map_err(DataDirError::io("look for", &current))?;
+            let stores = self.stores()?;
+            return if stores.is_empty() && !unreadable {
+                Ok(None)
+            } else {
+                let stores = if stores.is_empty() { "nothing".to_owned() } else { stores.join(", ") };
+                Err(DataDirError::StoresWithoutCurrent { current, dir, stores })
+            };
+        };
+        let store = self.store(id);
+        if !store.path.is_dir() {
+            // A crash between naming a complete store and giving it its name.
+            let unfinished = self.unfinished(id);
+            if !unfinished.is_dir() {
+                return Err(DataDirError::NoSuchStore { store: id, dir });
+            }
+            fs::rename(&unfinished, &store.path).map_err(DataDirError::io("rename", &unfinished))?;
+            sync_dir(&dir).map_err(DataDirError::io("sync", &dir))?;
+        }
+        let marker = store.path.join(SUCCESSOR);
+        if let Some(successor) =
+            fs::read_to_string(&marker).ok().and_then(|text| text.trim_end().parse().ok())
+            && self.store(successor).path.is_dir()
+        {
+            return Err(DataDirError::Replaced { store: id, successor, marker });
+        }
+        Ok(Some(store))
+    }
+
+    /// Makes a store and puts it in use. `fill` gets its folder, empty, under a name that nothing takes for a
+    /// store, and makes all that is in it, synced. A store that was in use stays beside it.
+    ///
+    /// # Errors
+    /// Those of `fill`, and when a file cannot be made; nothing has changed then.
+    pub fn create_store<E: From<DataDirError>>(
+        &self,
+        id: StoreId,
+        fill: impl FnOnce(&StoreDir) -> Result<(), E>,
+    ) -> Result<StoreDir, E> {
+        let before = self.current()?;
+        let unfinished = StoreDir { id, path: self.unfinished(id) };
+        make_dir(&unfinished.path).map_err(DataDirError::io("make", &unfinished.path))?;
+        for path in [unfinished.keys(), unfinished.derived()] {
+            make_dir(&path).map_err(DataDirError::io("make", &path))?;
+        }
+        fill(&unfinished)?;
+        let dir = self.stores_dir();
+        for path in [&unfinished.path, &dir] {
+            sync_dir(path).map_err(DataDirError::io("sync", path))?;
+        }
+        if let Some(before) = before {
+            // Until the new store has its name, this is not believed.
+            let marker = before.path.join(SUCCESSOR);
+            write_private(&marker, format!("{id}\n").as_bytes())
+                .map_err(DataDirError::io("write", &marker))?;
+        }
+        let current = self.root.join("current");
+        write_private(&current, format!("{id}\n").as_bytes()).map_err(DataDirError::io("write", &current))?;
+        // From here on the new store is the one; `current` gives it its name if we die before the next line.
+        let store = self.store(id);
+        fs::rename(&unfinished.path, &store.path).map_err(DataDirError::io("rename", &unfinished.path))?;
+        sync_dir(&dir).map_err(DataDirError::io("sync", &dir))?;
+        Ok(store)
+    }
+
+    /// Removes what interrupted set-ups and restores left behind; gives their names.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn remove_unfinished(&self) -> Result<Vec<String>, DataDirError> {
+        let names = self.names_in_stores()?;
+        let unfinished: Vec<String> = names.into_iter().filter(|name| name.starts_with(UNFINISHED)).collect();
+        for name in &unfinished {
+            let path = self.stores_dir().join(name);
+            fs::remove_dir_all(&path).map_err(DataDirError::io("remove", &path))?;
+        }
+        Ok(unfinished)
+    }
+
+    /// The data directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What a running server says of itself to the command line.
+    pub fn server_file(&self) -> PathBuf {
+        self.root.join("server.json")
+    }
+
+    /// The one-time token of the first set-up.
+    pub fn setup_token(&self) -> PathBuf {
+        self.root.join("setup-token")
+    }
+
+    /// The root key, if it was made here.
+    pub fn root_key(&self) -> PathBuf {
+        self.root.join("root.key")
+    }
+
+    /// Where operators talk to a running server.
+    pub fn operator_socket(&self) -> PathBuf {
+        self.root.join("operator.sock")
+    }
+
+    /// The bytes that this process may still write to the disk.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Whether opening had to free the ballast.
+    pub fn ballast_freed(&self) -> bool {
+        self.ballast_freed
+    }
+
+    /// Makes the ballast, or makes it again, if so many bytes stay free beside it. Returns whether it is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_ballast(&self, keep_free_bytes: u64) -> io::Result<bool> {
+        let path = self.ballast();
+        let present = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        if present >= self.ballast_bytes {
+            return Ok(true);
+        }
+        if self.free_bytes()? < self.ballast_bytes.saturating_add(keep_free_bytes) {
+            return Ok(false);
+        }
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        // Zeros are written rather than reserved: some file systems reserve nothing.
+        let chunk = [0; 64 << 10];
+        let mut left = self.ballast_bytes;
+        while left > 0 {
+            let part = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+            if let Err(error) = (&file).write_all(&chunk[..part]) {
+                drop(file);
+                fs::remove_file(&path)?;
+                return Err(error);
+            }
+            left -= part as u64;
+        }
+        file.sync_all()?;
+        sync_dir(&self.root)?;
+        Ok(true)
+    }
+
+    /// sled cannot open without room for its page table.
+    fn free_ballast_if_short(&mut self) -> Result<(), DataDirError> {
+        let path = self.ballast();
+        let free = self.free_bytes().map_err(DataDirError::io("ask for the free space of", &self.root))?;
+        if free >= self.ballast_bytes {
+            return Ok(());
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => self.ballast_freed = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(DataDirError::io("remove", &path)(error)),
+        }
+        sync_dir(&self.root).map_err(DataDirError::io("sync", &self.root))
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+
+    fn stores_dir(&self) -> PathBuf {
+        self.root.join("stores")
+    }
+
+    fn store(&self, id: StoreId) -> StoreDir {
+        StoreDir { id, path: self.stores_dir().join(id.to_string()) }
+    }
+
+    fn unfinished(&self, id: StoreId) -> PathBuf {
+        self.stores_dir().join(format!("{UNFINISHED}{id}"))
+    }
+
+    fn stores(&self) -> Result<Vec<String>, DataDirError> {
+        let names = self.names_in_stores()?;
+        Ok(names.into_iter().filter(|name| !name.starts_with(UNFINISHED)).collect())
+    }
+
+    fn names_in_stores(&self) -> Result<Vec<String>, DataDirError> {
+        let dir = self.stores_dir();
+        let list = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&dir)? {
+                names.push(entry?.file_name().to_string_lossy().into_owned());
+            }
+            names.sort();
+            Ok(names)
+        };
+        list().map_err(DataDirError::io("list", &dir))
+    }
+}
+
+/// Writes a file whole or not at all: under another name, synced, renamed, the folder synced. Mode 0600.
+///
+/// # Errors
+/// Those of the system; the old file is still there then.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = dir.join(name);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_dir(dir)
+}
+
+fn lock(root: &Path) -> Result<File, DataDirError> {
+    let path = root.join("lock");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&path).map_err(DataDirError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let read = file.read_to_string(&mut pid);
+            let pid = pid.trim_end().to_owned();
+            let pid = if read.is_ok() && !pid.is_empty() { pid } else { "unknown".to_owned() };
+            Err(DataDirError::InUse { dir: root.to_owned(), pid })
+        }
+        Err(TryLockError::Error(source)) => Err(DataDirError::Io { action: "lock", path, source }),
+    }
+}
+
+fn note_process(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+fn make_dir_all(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

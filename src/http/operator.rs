@@ -1,0 +1,102 @@
+//! The operator's routes, on the socket in the data directory: figures, status, and vouching for the clock. Whoever
+//! may open that file is the operator.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Serialize;
+
+use crate::actor::Actor;
+use crate::clock::Timestamp;
+use crate::http::app::App;
+use crate::http::layers;
+use crate::http::limits::Limits;
+use crate::http::problem::Problem;
+use crate::http::query::{NoParameters, RawQuery};
+use crate::http::rejection;
+use crate::platform::operations::command::OperationsCommand;
+use crate::store::Submission;
+
+/// The server's state, for operators: positions show all organizations' traffic.
+#[derive(Serialize)]
+struct Status {
+    version: &'static str,
+    epoch: String,
+    ready: bool,
+    /// Why it is not ready, or what writes wait for.
+    problems: Vec<String>,
+    position: u64,
+    queue: Queue,
+    streams: usize,
+    credentials: usize,
+    disk_free_bytes: Option<u64>,
+    newest_event_at: Timestamp,
+    now: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Queue {
+    length: usize,
+    capacity: usize,
+}
+
+#[derive(Serialize)]
+struct Accepted {
+    accepted: Timestamp,
+}
+
+/// The router of the operator's socket.
+pub fn router(app: &App, limits: Arc<Limits>) -> Router {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/v1/operator/status", get(status))
+        .route("/v1/operator/clock/accept", post(accept_clock));
+    layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
+}
+
+async fn metrics(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let store = &app.store;
+    store.metrics().queue_length(store.queue().0);
+    if let Ok(free) = (app.policy.free_bytes)() {
+        store.metrics().disk_free_bytes(free);
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, kind)], store.metrics().encode()).into_response())
+}
+
+async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let store = &app.store;
+    let (length, capacity) = store.queue();
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        epoch: store.epoch().to_owned(),
+        ready: store.is_ready(),
+        problems: store.problems(),
+        position: store.log().end().0,
+        queue: Queue { length, capacity },
+        streams: store.organizations().len() + 1,
+        credentials: store.directory().len(),
+        disk_free_bytes: (app.policy.free_bytes)().ok(),
+        newest_event_at: store.newest(),
+        now: store.clock().now(),
+    })
+    .into_response())
+}
+
+/// The operator vouches for the wall clock; writes go on.
+async fn accept_clock(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let accepted = app.store.clock().accept();
+    let command = OperationsCommand::AcceptClock { wall: accepted };
+    app.store
+        .execute(app.store.platform(), Submission::new(command, Actor::OPERATOR))
+        .await
+        .map_err(|refusal| rejection::problem(&refusal))?;
+    Ok(Json(Accepted { accepted }).into_response())
+}

@@ -1,0 +1,275 @@
+//! One record packed and unpacked: MessagePack with named fields, compressed alone.
+//!
+//! What an event *is* stands in `event.rs`; how events share a frame, in `log/frame.rs`.
+
+use std::cell::RefCell;
+use std::io;
+
+use bytes::Bytes;
+use serde::de::{DeserializeSeed, IgnoredAny};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::canonical::leaf_hash;
+use crate::event::{Recorded, RecordedAt};
+
+/// The largest record before compression, in bytes. A request's body is at most 1 MiB, so no honest record
+/// comes near; it bounds what a damaged or hostile length can make a reader allocate.
+pub const MAX_RECORD_BYTES: usize = 4 << 20;
+
+/// The largest integer that every JSON reader keeps exact: 2^53 − 1.
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+
+const COMPRESSION_LEVEL: i32 = 1;
+
+/// Which dictionary compressed a frame's events. Released numbers stay for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dictionary(u8);
+
+impl Dictionary {
+    /// No dictionary.
+    pub const NONE: Self = Self(0);
+
+    /// The number in a frame's header.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The dictionary of a number; `None` if this build does not have it.
+    pub fn from_number(number: u8) -> Option<Self> {
+        (number == 0).then_some(Self::NONE)
+    }
+}
+
+/// A record that could not be packed or unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The record holds something that JSON readers disagree about.
+    #[error("a record's value at `{path}` is {what}, which no record may hold")]
+    Value {
+        /// Where in the record, names and indexes joined by `/`.
+        path: String,
+        /// What it is: `null`, a fraction, …
+        what: &'static str,
+    },
+    /// The record is larger than [`MAX_RECORD_BYTES`].
+    #[error("a record of {size} bytes is larger than {MAX_RECORD_BYTES}")]
+    TooLarge {
+        /// Its size before compression, in bytes.
+        size: usize,
+    },
+    /// What was packed reads back as something else.
+    #[error("a record of `{action}` does not read back as it was written")]
+    Unfaithful {
+        /// Its action.
+        action: String,
+    },
+    /// Serde could not write it.
+    #[error("a record could not be written")]
+    Write(#[source] rmp_serde::encode::Error),
+    /// The bytes are no record that this build reads.
+    #[error("a record could not be read: {0}")]
+    Read(#[source] rmp_serde::decode::Error),
+    /// Bytes follow the record.
+    #[error("{bytes} bytes follow a record")]
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+    /// The compressed bytes are damaged.
+    #[error("a record could not be compressed or decompressed")]
+    Compression(#[source] io::Error),
+    /// The frame holds no such event.
+    #[error("event {index} of a frame of {count}")]
+    NoSuchEvent {
+        /// What was asked for.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+/// A record ready for a frame, with what it reads back as.
+#[derive(Clone, Debug)]
+pub struct PackedEvent {
+    /// The compressed bytes.
+    pub bytes: Bytes,
+    /// The packed bytes decoded again; equal to what was packed.
+    pub recorded: Recorded,
+    /// The same as JSON, with `stream`, `version` and `at`: what an auditor exports.
+    pub json: Value,
+    /// The leaf hash of that JSON.
+    pub leaf: [u8; 32],
+}
+
+/// Packs a record, and reads it back: what goes into the log is known to come out of it.
+///
+/// # Errors
+/// When the record holds a value that no record may hold, is too large, or does not read back equal.
+pub fn pack(recorded: &Recorded) -> Result<PackedEvent, CodecError> {
+    let mut plain = Vec::with_capacity(512);
+    let mut serializer = rmp_serde::Serializer::new(&mut plain).with_struct_map().with_human_readable();
+    recorded.packed().serialize(&mut serializer).map_err(CodecError::Write)?;
+    if plain.len() > MAX_RECORD_BYTES {
+        return Err(CodecError::TooLarge { size: plain.len() });
+    }
+    let bytes = Bytes::from(compress(&plain)?);
+
+    let at = RecordedAt { stream: recorded.stream, version: recorded.version, at: recorded.at };
+    let again = decompress(&bytes)?;
+    whole(&again)?;
+    let json = json_of(&again, at)?;
+    check_value(&json, &mut Vec::new())?;
+    let decoded = recorded_of(&again, at)?;
+    if decoded != *recorded {
+        return Err(CodecError::Unfaithful { action: recorded.event.action().to_owned() });
+    }
+    let leaf = leaf_hash(&json);
+    Ok(PackedEvent { bytes, recorded: decoded, json, leaf })
+}
+
+/// Reads a packed record with its type.
+///
+/// # Errors
+/// When the bytes are no record that this build reads.
+pub fn unpack(bytes: &[u8], at: RecordedAt) -> Result<Recorded, CodecError> {
+    recorded_of(&decompress(bytes)?, at)
+}
+
+/// Reads a packed record as JSON, without knowing its type, with `stream`, `version` and `at` filled in.
+///
+/// # Errors
+/// When the bytes are no record.
+pub fn unpack_json(bytes: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
+    json_of(&decompress(bytes)?, at)
+}
+
+fn recorded_of(plain: &[u8], at: RecordedAt) -> Result<Recorded, CodecError> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(plain).with_human_readable();
+    at.deserialize(&mut deserializer).map_err(CodecError::Read)
+}
+
+fn json_of(plain: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(plain).with_human_readable();
+    let mut json = Value::deserialize(&mut deserializer).map_err(CodecError::Read)?;
+    let Value::Object(fields) = &mut json else {
+        return Err(CodecError::Value { path: String::new(), what: "not an object" });
+    };
+    fields.insert("stream".to_owned(), Value::from(at.stream.to_string()));
+    fields.insert("version".to_owned(), Value::from(at.version));
+    fields.insert("at".to_owned(), Value::from(at.at.to_string()));
+    Ok(json)
+}
+
+/// That nothing follows the record.
+fn whole(plain: &[u8]) -> Result<(), CodecError> {
+    let mut deserializer = rmp_serde::Deserializer::new(io::Cursor::new(plain)).with_human_readable();
+    IgnoredAny::deserialize(&mut deserializer).map_err(CodecError::Read)?;
+    let read = usize::try_from(deserializer.get_ref().position()).unwrap_or(usize::MAX);
+    match plain.len().saturating_sub(read) {
+        0 => Ok(()),
+        bytes => Err(CodecError::Trailing { bytes }),
+    }
+}
+
+fn check_value(value: &Value, path: &mut Vec<String>) -> Result<(), CodecError> {
+    let refuse = |path: &[String], what| Err(CodecError::Value { path: path.join("/"), what });
+    match value {
+        Value::Null => refuse(path, "null"),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(integer), _) if integer <= MAX_INTEGER => Ok(()),
+            (_, Some(integer)) if integer.unsigned_abs() <= MAX_INTEGER => Ok(()),
+            (None, None) => refuse(path, "a fraction"),
+            _ => refuse(path, "an integer beyond 2^53 - 1"),
+        },
+        Value::Bool(_) | Value::String(_) => Ok(()),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(index.to_string());
+                check_value(item, path)?;
+                path.pop();
+            }
+            Ok(())
+        }
+        Value::Object(map) => {
+            for (name, item) in map {
+                path.push(name.clone());
+                if !name.is_ascii() {
+                    return refuse(path, "under a name that is not ASCII");
+                }
+                check_value(item, path)?;
+                path.pop();
+            }
+            Ok(())
+        }
+    }
+}
+
+thread_local! {
+    // A zstd context is some hundred kilobytes: one a thread, not one an event.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compress(plain: &[u8]) -> Result<Vec<u8>, CodecError> {
+    COMPRESSOR.with_borrow_mut(|slot| {
+        let compressor = match slot {
+            Some(compressor) => compressor,
+            None => {
+                slot.insert(zstd::bulk::Compressor::new(COMPRESSION_LEVEL).map_err(CodecError::Compression)?)
+            }
+        };
+        compressor.compress(plain).map_err(CodecError::Compression)
+    })
+}
+
+fn decompress(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let size = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
+    let size = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
+    if size > MAX_RECORD_BYTES {
+        return Err(CodecError::TooLarge { size });
+    }
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        let decompressor = match slot {
+            Some(decompressor) => decompressor,
+            None => slot.insert(zstd::bulk::Decompressor::new().map_err(CodecError::Compression)?),
+        };
+        decompressor.decompress(bytes, size).map_err(CodecError::Compression)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn checked(value: Value) -> Result<(), String> {
+        check_value(&value, &mut Vec::new()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_record_holds_no_null_no_fraction_no_large_integer_and_no_foreign_name() {
+        assert_eq!(checked(json!({"a": [1, "x", true, {"b": -9_007_199_254_740_991_i64}]})), Ok(()));
+        assert_eq!(checked(json!({"a": 9_007_199_254_740_991_u64})), Ok(()));
+        for (value, expected) in [
+            (json!({"a": [0, null]}), "`a/1` is null"),
+            (json!({"a": 0.5}), "`a` is a fraction"),
+            (json!({"a": 9_007_199_254_740_992_u64}), "`a` is an integer beyond"),
+            (json!({"a": -9_007_199_254_740_992_i64}), "`a` is an integer beyond"),
+            (json!({"a": u64::MAX}), "`a` is an integer beyond"),
+            (json!({"ä": 1}), "`ä` is under a name that is not ASCII"),
+        ] {
+            let error = checked(value).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_before_anything_is_allocated() {
+        let bomb = zstd::bulk::compress(&vec![0; MAX_RECORD_BYTES + 1], 1).unwrap();
+        assert!(bomb.len() < 1024);
+        assert!(matches!(decompress(&bomb), Err(CodecError::TooLarge { .. })));
+        let fits = zstd::bulk::compress(&vec![0; MAX_RECORD_BYTES], 1).unwrap();
+        assert_eq!(decompress(&fits).unwrap().len(), MAX_RECORD_BYTES);
+    }
+}

@@ -1,0 +1,125 @@
+//! A log whose appends wait for a word, or fail on one: for the tests of those who build on a log.
+//!
+//! It shows whether anything gets out that rests on an event which is not durable, and what becomes of a
+//! program whose disk fails. No server is built with it.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Append, AppendError, EventLog, Head, Key, Position, ReadError};
+use crate::ids::{DataKeyId, StreamId};
+
+/// How long [`Hold::until_waiting`] waits: longer than any machine needs, shorter than a test's patience.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A log around another whose appends do as a [`Hold`] says. Until an append is let through, no read sees it.
+#[derive(Debug)]
+pub struct HeldLog<L> {
+    inner: L,
+    hold: Hold,
+}
+
+/// The word for a [`HeldLog`]. Clones are one and the same.
+#[derive(Clone, Debug, Default)]
+pub struct Hold(Arc<(Mutex<Word>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Word {
+    held: bool,
+    waiting: usize,
+    failure: Option<String>,
+    poisoned: Option<String>,
+}
+
+impl<L: EventLog> HeldLog<L> {
+    /// A log whose appends go through until the hold says otherwise.
+    pub fn new(inner: L) -> (Self, Hold) {
+        let hold = Hold::default();
+        (Self { inner, hold: hold.clone() }, hold)
+    }
+}
+
+impl Hold {
+    /// From now on appends wait.
+    pub fn hold(&self) {
+        self.word().held = true;
+    }
+
+    /// Lets the waiting appends through, and those that follow.
+    pub fn release(&self) {
+        self.word().held = false;
+        self.0.1.notify_all();
+    }
+
+    /// The next append to be let through, or the one that waits, fails with this message; so do all after it.
+    /// Nothing of them is appended.
+    pub fn fail(&self, message: impl Into<String>) {
+        self.word().failure = Some(message.into());
+    }
+
+    /// How many appends wait.
+    pub fn waiting(&self) -> usize {
+        self.word().waiting
+    }
+
+    /// Returns once an append waits; false if none came within 20 seconds.
+    pub fn until_waiting(&self) -> bool {
+        let word = self.word();
+        let waited = self.0.1.wait_timeout_while(word, PATIENCE, |word| word.waiting == 0);
+        let (word, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        word.waiting > 0
+    }
+
+    fn word(&self) -> MutexGuard<'_, Word> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass(&self) -> Result<(), AppendError> {
+        let mut word = self.word();
+        word.waiting += 1;
+        self.0.1.notify_all();
+        word = self.0.1.wait_while(word, |word| word.held).unwrap_or_else(PoisonError::into_inner);
+        word.waiting -= 1;
+        if let Some(failure) = word.failure.take() {
+            word.poisoned = Some(failure);
+        }
+        word.poisoned.clone().map_or(Ok(()), |message| Err(AppendError::Fatal(message)))
+    }
+}
+
+impl<L: EventLog> EventLog for HeldLog<L> {
+    fn append(&self, appends: Vec<Append>) -> Result<Vec<Position>, AppendError> {
+        self.hold.pass()?;
+        self.inner.append(appends)
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
+        self.inner.get(key)
+    }
+
+    fn data_keys(&self, stream: StreamId) -> Result<Vec<(DataKeyId, Vec<u8>)>, ReadError> {
+        self.inner.data_keys(stream)
+    }
+
+    fn last(&self, stream: StreamId) -> Option<Head> {
+        self.inner.last(stream)
+    }
+
+    fn streams(&self) -> Vec<(StreamId, Head)> {
+        self.inner.streams()
+    }
+
+    fn end(&self) -> Position {
+        self.inner.end()
+    }
+
+    fn read(&self, after: Position) -> Result<Vec<(Position, Bytes)>, ReadError> {
+        self.inner.read(after)
+    }
+
+    fn read_at(&self, positions: &[Position]) -> Result<Vec<Bytes>, ReadError> {
+        self.inner.read_at(positions)
+    }
+}

@@ -1,0 +1,89 @@
+//! Reading frames out of the tree. The caller has a reader's turn.
+
+use bytes::Bytes;
+use sled::{Db, IVec};
+
+use super::{keys, recover};
+use crate::log::{Position, ReadError};
+
+type Read<T> = Result<T, ReadError>;
+
+/// The frames after a position, some `limit` bytes of them and at least one.
+pub(super) fn after(db: &Db, after: Position, limit: usize) -> sled::Result<Read<Vec<(Position, Bytes)>>> {
+    let mut next = Position(after.0 + 1);
+    let Some(mut position) = run_of(db, next)? else {
+        return Ok(Err(ReadError::missing(next)));
+    };
+    let mut size = 0;
+    let mut found = Vec::new();
+    let mut parts: Vec<(IVec, IVec)> = Vec::new();
+    let mut entries = db.range(&keys::part(position, 0)[..]..keys::RUNS_TO);
+    loop {
+        let entry = entries.next().transpose()?;
+        let of = entry.as_ref().and_then(|(key, _)| keys::of_part(key)).map(|(position, _)| position);
+        if of == Some(position) {
+            parts.extend(entry);
+            continue;
+        }
+        let frames = match recover::frames(position, &parts) {
+            Ok(frames) => frames,
+            Err(what) => return Ok(Err(ReadError::Damaged { position: position.0, what })),
+        };
+        for (frame, at) in frames.into_iter().zip(position.0..) {
+            if at < next.0 {
+                continue;
+            }
+            if at > next.0 {
+                return Ok(Err(ReadError::missing(next)));
+            }
+            size += frame.len();
+            if size > limit && !found.is_empty() {
+                return Ok(Ok(found));
+            }
+            found.push((next, frame));
+            next.0 += 1;
+        }
+        let (Some(entry), Some(of)) = (entry, of) else {
+            return Ok(if found.is_empty() { Err(ReadError::missing(next)) } else { Ok(found) });
+        };
+        position = of;
+        parts = vec![entry];
+    }
+}
+
+/// The frames at some positions; those that are remembered are not read.
+pub(super) fn at(db: &Db, positions: &[Position], remembered: Vec<Option<Bytes>>) -> Read<Vec<Bytes>> {
+    let mut run: (Position, Vec<Bytes>) = (Position(0), Vec::new());
+    let mut found = Vec::with_capacity(positions.len());
+    for (position, remembered) in positions.iter().zip(remembered) {
+        if let Some(frame) = remembered {
+            found.push(frame);
+            continue;
+        }
+        if frame_of(&run, *position).is_none() {
+            run = load(db, *position)?;
+        }
+        found.push(frame_of(&run, *position).ok_or_else(|| ReadError::missing(*position))?);
+    }
+    Ok(found)
+}
+
+fn frame_of((first, frames): &(Position, Vec<Bytes>), position: Position) -> Option<Bytes> {
+    frames.get(usize::try_from(position.0.checked_sub(first.0)?).ok()?).cloned()
+}
+
+fn load(db: &Db, position: Position) -> Read<(Position, Vec<Bytes>)> {
+    let storage = |error: sled::Error| ReadError::Storage(error.to_string());
+    let first = run_of(db, position).map_err(storage)?.ok_or_else(|| ReadError::missing(position))?;
+    let range = keys::part(first, 0)..=keys::part(first, u16::MAX);
+    let parts: Vec<(IVec, IVec)> = db.range(range).collect::<Result<_, _>>().map_err(storage)?;
+    let frames = recover::frames(first, &parts);
+    Ok((first, frames.map_err(|what| ReadError::Damaged { position: first.0, what })?))
+}
+
+/// The first position of the run that a position is in: of the greatest key at or before it.
+fn run_of(db: &Db, position: Position) -> sled::Result<Option<Position>> {
+    let upto = keys::part(position, u16::MAX);
+    let entry = db.range(keys::RUNS_FROM..=&upto[..]).next_back().transpose()?;
+    Ok(entry.and_then(|(key, _)| keys::of_part(&key)).map(|(position, _)| position))
+}

@@ -1,0 +1,84 @@
+//! E-mail addresses, checked by their form.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat};
+use utoipa::{PartialSchema, ToSchema};
+
+/// The longest address, in bytes (RFC 5321 §4.5.3.1.3, less the angle brackets).
+const EMAIL_MAX_BYTES: usize = 254;
+
+/// An e-mail address as typed. Addresses compare without regard to letter case.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EmailAddress(String);
+
+/// The text is no e-mail address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be an e-mail address")]
+pub struct InvalidEmail;
+
+impl EmailAddress {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<&str> for EmailAddress {
+    type Error = InvalidEmail;
+
+    fn try_from(text: &str) -> Result<Self, InvalidEmail> {
+        let options = email_address::Options::default()
+            .with_required_tld()
+            .without_display_text()
+            .without_domain_literal();
+        let plain = text.len() <= EMAIL_MAX_BYTES && !text.chars().any(char::is_control);
+        match email_address::EmailAddress::parse_with_options(text, options) {
+            Ok(address) if plain => Ok(Self(address.to_string())),
+            _ => Err(InvalidEmail),
+        }
+    }
+}
+
+/// Shows nothing: an address is personal.
+impl fmt::Debug for EmailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmailAddress")
+    }
+}
+
+impl<'de> Deserialize<'de> for EmailAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::try_from(&*text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl PartialSchema for EmailAddress {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Email)))
+            .max_length(Some(EMAIL_MAX_BYTES))
+            .into()
+    }
+}
+
+impl ToSchema for EmailAddress {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_pass_and_other_text_does_not() {
+        for text in ["ada@example.com", "Ada.Lovelace+x@mail.example.co.uk"] {
+            assert!(EmailAddress::try_from(text).is_ok(), "{text}");
+        }
+        let long = format!("{}@example.com", "a".repeat(250));
+        for text in ["", "ada", "ada@", "@example.com", "ada@localhost", "Ada <ada@example.com>", "a@[127.0.0.1]", &long] {
+            assert!(EmailAddress::try_from(text).is_err(), "{text}");
+        }
+    }
+}

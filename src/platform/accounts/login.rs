@@ -1,0 +1,143 @@
+//! Opening sessions: from an address and a password to a token, or from one organization to another.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
+
+use crate::actor::{Actor, ActorId};
+use crate::clock::Timestamp;
+use crate::command::{Command, OrganizationCommand, PlatformCommand};
+use crate::http::app::App;
+use crate::http::problem::Problem;
+use crate::http::rejection;
+use crate::ids::{Fresh, OrganizationId, SessionId, StreamId, UserId};
+use crate::platform::accounts::projection::Account;
+use crate::seal::DataKey;
+use crate::seal::Plain;
+use crate::seal::token::PlainToken;
+use crate::settings::sessions;
+use crate::settings::sessions::command::SessionsCommand;
+use crate::settings::sessions::event::SessionOpened;
+use crate::settings::sessions::projection::SESSION_MAX_SECONDS;
+use crate::store::Submission;
+use crate::store::resident::{Handle, View};
+
+/// The longest user agent that is recorded, in characters.
+const USER_AGENT_MAX_CHARS: usize = 256;
+
+/// From where a session is opened: sealed into the event that opens it.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The client's address.
+    pub ip: Option<IpAddr>,
+    user_agent: Option<String>,
+}
+
+impl Origin {
+    /// Of a request.
+    pub fn of(headers: &HeaderMap, ip: Option<IpAddr>) -> Self {
+        let user_agent = headers
+            .get(USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .map(|text| text.chars().take(USER_AGENT_MAX_CHARS).collect());
+        Self { ip, user_agent }
+    }
+}
+
+/// Where a session is opened.
+#[derive(Clone)]
+pub enum Target {
+    /// In an organization, as a person.
+    Organization(Arc<Handle>, UserId),
+    /// In none.
+    Account,
+}
+
+/// A session just opened: its token is in nobody else's hands.
+pub struct Opened {
+    /// The token, to be shown once.
+    pub token: PlainToken,
+    /// The session.
+    pub session: SessionId,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// The stream right after.
+    pub view: Arc<View>,
+}
+
+/// The organizations in which an account is a member: the platform's pairs are a hint, the streams decide.
+pub fn memberships(app: &App, account: &Account) -> Vec<(OrganizationId, Arc<Handle>, UserId)> {
+    let belongs = |(organization, person): &(OrganizationId, UserId)| {
+        let handle = app.store.organization(*organization)?;
+        handle.view().organization().people.get(*person)?;
+        Some((*organization, handle, *person))
+    };
+    account.persons.iter().filter_map(belongs).collect()
+}
+
+/// Opens a session.
+///
+/// # Errors
+/// When a key is not to be had, or the store refuses.
+pub async fn open(app: &App, account: &Account, target: &Target, origin: &Origin) -> Result<Opened, Problem> {
+    let token = PlainToken::draw();
+    let session: SessionId = Fresh.id();
+    let (handle, holder) = match target {
+        Target::Organization(handle, person) => (handle, ActorId::Person(*person)),
+        Target::Account => (app.store.platform(), ActorId::Account(account.id)),
+    };
+    let stream = handle.stream();
+    let key = holders_key(app, account, handle, holder)?;
+    let id = session.to_string();
+    let seal_ip = |ip: IpAddr| key.seal(&sessions::ip_field(stream, &id), &Plain::from(ip.to_string()));
+    let seal_agent =
+        |agent: &String| key.seal(&sessions::user_agent_field(stream, &id), &Plain::from(agent.as_str()));
+    let opened = SessionOpened {
+        session,
+        person: match holder {
+            ActorId::Person(person) => Some(person),
+            _ => None,
+        },
+        account: match holder {
+            ActorId::Account(account) => Some(account),
+            _ => None,
+        },
+        token: token.hash(),
+        generation: account.generation,
+        ip: origin.ip.map(seal_ip),
+        user_agent: origin.user_agent.as_ref().map(seal_agent),
+    };
+    let command = SessionsCommand::Open(opened);
+    let command = match stream {
+        StreamId::Platform => Command::Platform(PlatformCommand::Sessions(command)),
+        StreamId::Organization(_) => Command::Organization(OrganizationCommand::Sessions(command)),
+    };
+    let actor = Actor { id: holder, session: Some(session) };
+    let done = app
+        .store
+        .execute(handle, Submission::new(command, actor))
+        .await
+        .map_err(|refusal| rejection::problem(&refusal))?;
+    let expires_at = done.view.head.at.plus_seconds(SESSION_MAX_SECONDS);
+    Ok(Opened { token, session, expires_at, view: done.view })
+}
+
+fn holders_key(
+    app: &App,
+    account: &Account,
+    handle: &Handle,
+    holder: ActorId,
+) -> Result<Arc<DataKey>, Problem> {
+    let ring = app.store.ring();
+    let key = match holder {
+        ActorId::Person(person) => {
+            let view = handle.view();
+            let person = view.organization().people.get(person).ok_or_else(Problem::unauthenticated)?;
+            ring.data_key(handle.stream(), person.key, person.commitment)
+        }
+        _ => ring.data_key(StreamId::Platform, account.key, account.commitment),
+    };
+    key.map_err(|error| rejection::unopened(&error))
+}

@@ -1,0 +1,341 @@
+//! `/v1/me` and `POST /v1/organizations`: the caller's own account over HTTP.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::actor::{Actor, ActorId};
+use crate::clock::Timestamp;
+use crate::event::Version;
+use crate::http::app::{App, OrganizationsPolicy};
+use crate::http::call::Call;
+use crate::http::caller::{Caller, OrganizationScope, Scope};
+use crate::http::client::{Peer, client_address};
+use crate::http::conditional::etag;
+use crate::http::headers::{SETTLED_VERSION, version_value};
+use crate::http::input::RawBody;
+use crate::http::patch::not_null;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::{NoParameters, RawQuery};
+use crate::http::rejection;
+use crate::ids::{OrganizationId, StreamId, UserId};
+use crate::organization::Organization;
+use crate::platform::accounts;
+use crate::platform::accounts::command::{AccountsCommand, ChangePassword};
+use crate::platform::accounts::http::{NewOrganization, Secret, check_password, founding};
+use crate::platform::accounts::projection::Account;
+use crate::platform::foundings::command::FoundingsCommand;
+use crate::seal::Plain;
+use crate::settings::general::http::{RoleBody, roles_of};
+use crate::settings::people;
+use crate::settings::people::command::{PeopleCommand, UpdatePerson};
+use crate::settings::roles::permission::Permission;
+use crate::store::Submission;
+use crate::store::resident::View;
+use crate::text::Name;
+
+/// A person as shown to themselves.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Person)]
+pub struct PersonBody {
+    /// The person; null for an account outside any organization.
+    pub id: Option<UserId>,
+    /// Their name.
+    pub name: String,
+    /// Their e-mail address.
+    pub email: String,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When they last changed.
+    pub updated_at: Timestamp,
+    /// The stream version of their last change; null for an account outside any organization.
+    pub version: Option<Version>,
+}
+
+impl PersonBody {
+    /// Of an account outside any organization.
+    ///
+    /// # Errors
+    /// When its key is not to be had.
+    pub fn of_account(app: &App, account: &Account) -> Result<Self, Problem> {
+        let ring = app.store.ring();
+        let name = accounts::open_name(account, ring).map_err(|error| rejection::unopened(&error))?;
+        let email = accounts::open_email(account, ring).map_err(|error| rejection::unopened(&error))?;
+        Ok(Self {
+            id: None,
+            name: text(&name)?,
+            email: text(&email)?,
+            created_at: account.created_at,
+            updated_at: account.created_at,
+            version: None,
+        })
+    }
+}
+
+/// A person of an organization.
+///
+/// # Errors
+/// When they are not there, or their key is not to be had.
+pub fn person_body(app: &App, view: &View, person: UserId) -> Result<PersonBody, Problem> {
+    let ring = app.store.ring();
+    let person = view.organization().people.get(person).ok_or_else(Problem::not_found)?;
+    let name =
+        people::open_name(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
+    let email =
+        people::open_email(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
+    Ok(PersonBody {
+        id: Some(person.id),
+        name: text(&name)?,
+        email: text(&email)?,
+        created_at: person.created_at,
+        updated_at: person.updated_at,
+        version: Some(person.version),
+    })
+}
+
+fn text(plain: &Plain) -> Result<String, Problem> {
+    plain.as_str().map(ToOwned::to_owned).map_err(|_| Problem::internal())
+}
+
+/// An organization by id and name.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OrganizationName {
+    /// Its id.
+    pub id: OrganizationId,
+    /// Its name.
+    pub name: String,
+    /// Its IANA time zone name.
+    pub timezone: String,
+}
+
+impl OrganizationName {
+    /// Of an organization's settings.
+    ///
+    /// # Errors
+    /// 404 if it is not founded.
+    pub fn of(organization: &Organization) -> Result<Self, Problem> {
+        let founded = organization.general.founded().ok_or_else(Problem::not_found)?;
+        Ok(Self {
+            id: founded.organization,
+            name: founded.name.clone(),
+            timezone: founded.timezone.clone(),
+        })
+    }
+}
+
+/// What a person may do.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = Permissions)]
+pub struct PermissionsBody {
+    /// In the whole organization.
+    #[schema(value_type = Vec<String>)]
+    pub organization: Vec<Permission>,
+    /// In single environments, beyond that.
+    #[schema(value_type = BTreeMap<String, Vec<String>>)]
+    pub environments: BTreeMap<String, Vec<Permission>>,
+}
+
+/// The caller.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Me)]
+pub struct MeBody {
+    /// Who.
+    pub person: PersonBody,
+    /// Where; null for a session without an organization.
+    pub organization: Option<OrganizationName>,
+    /// The caller's roles in the whole organization.
+    pub roles: Vec<RoleBody>,
+    /// What the caller may do.
+    pub permissions: PermissionsBody,
+}
+
+/// What changes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MePatch {
+    /// The new name.
+    #[serde(default, deserialize_with = "not_null")]
+    name: Option<Name>,
+}
+
+/// The old password and the new one.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The present password.
+    current: Secret,
+    /// The new password: 12 to 256 bytes, and not a common one.
+    new: Secret,
+}
+
+/// The caller: who, where, and what they may do.
+#[utoipa::path(get, path = "/v1/me", tag = "account", responses(
+    (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
+pub async fn show(State(app): State<App>, caller: Caller, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    match &caller.scope {
+        Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
+        Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
+    }
+}
+
+fn in_organization(app: &App, scope: &OrganizationScope, view: &View) -> Result<Response, Problem> {
+    let person = person_body(app, view, scope.person)?;
+    let version = person.version.unwrap_or_default();
+    let grants = view.organization().roles.grants(ActorId::Person(scope.person));
+    let body = MeBody {
+        person,
+        organization: Some(OrganizationName::of(view.organization())?),
+        roles: roles_of(view.organization(), scope.person),
+        permissions: PermissionsBody {
+            organization: grants.organization.iter().collect(),
+            environments: grants
+                .environments
+                .iter()
+                .map(|(environment, permissions)| (environment.to_string(), permissions.iter().collect()))
+                .collect(),
+        },
+    };
+    let mut response = Json(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(axum::http::header::ETAG, etag(app.store.epoch(), version));
+    headers.insert(SETTLED_VERSION, version_value(view.version()));
+    Ok(response)
+}
+
+fn without_organization(app: &App, caller: &Caller) -> Result<MeBody, Problem> {
+    let platform = app.store.platform().view();
+    let account =
+        platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
+    Ok(MeBody {
+        person: PersonBody::of_account(app, account)?,
+        organization: None,
+        roles: Vec::new(),
+        permissions: PermissionsBody::default(),
+    })
+}
+
+/// Changes the caller's own name in the organization.
+#[utoipa::path(patch, path = "/v1/me", tag = "account", request_body = MePatch, responses(
+    (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
+pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let patch: MePatch = call.body().parse()?;
+    let scope = &call.organization;
+    let Some(name) = patch.name else { return in_organization(&app, scope, &scope.view) };
+    let person = call.settings().people.get(scope.person).ok_or_else(Problem::not_found)?;
+    let stream = scope.handle.stream();
+    let key = app
+        .store
+        .ring()
+        .data_key(stream, person.key, person.commitment)
+        .map_err(|error| rejection::unopened(&error))?;
+    let id = scope.person.to_string();
+    let command = UpdatePerson { person: scope.person, name: key.seal(&people::name_field(stream, &id), &Plain::from(name.as_str())) };
+    let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
+    in_organization(&app, scope, &done.view)
+}
+
+/// Changes the caller's password; every other session of the account ends.
+#[utoipa::path(post, path = "/v1/me/password", tag = "account", request_body = PasswordChange, responses(
+    (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
+pub async fn change_password(
+    State(app): State<App>,
+    axum::extract::Extension(peer): axum::extract::Extension<Peer>,
+    headers: HeaderMap,
+    caller: Caller,
+    query: RawQuery,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let change: PasswordChange = body.parse()?;
+    check_password("/new", &change.new.0)?;
+    let platform = app.store.platform().view();
+    let account =
+        platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?.clone();
+    verify_own(&app, &account, change.current, &headers, peer).await?;
+    let hash = app.passwords.hash(change.new.0).await.map_err(|error| rejection::hashing(&error))?;
+    let key = app
+        .store
+        .ring()
+        .data_key(StreamId::Platform, account.key, account.commitment)
+        .map_err(|error| rejection::unopened(&error))?;
+    let command = ChangePassword {
+        account: account.id,
+        password: key.seal(&accounts::password_field(&account.id.to_string()), &hash),
+        verified_generation: account.generation,
+        spares: Some(caller.session.id),
+    };
+    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
+    let submission = Submission::new(AccountsCommand::ChangePassword(command), actor);
+    app.store
+        .execute(app.store.platform(), submission)
+        .await
+        .map_err(|refusal| rejection::problem(&refusal))?;
+    match &caller.scope {
+        Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
+        Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
+    }
+}
+
+/// Guessing at the present password is slowed down as guessing at a login is.
+async fn verify_own(
+    app: &App,
+    account: &Account,
+    current: Secret,
+    headers: &HeaderMap,
+    peer: Peer,
+) -> Result<(), Problem> {
+    let ip = client_address(peer, headers, &app.policy.trusted_proxies);
+    let key = account.id.to_string();
+    app.throttle
+        .attempt(&key, ip, app.store.clock().now())
+        .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
+    let phc = accounts::open_password(account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
+    if app.passwords.verify(current.0, phc).await.map_err(|error| rejection::hashing(&error))? {
+        app.throttle.succeeded(&key, ip);
+        Ok(())
+    } else {
+        Err(Problem::invalid_field("/current", "wrong_password", "this is not the present password"))
+    }
+}
+
+/// Founds a further organization, whose Owner is the caller.
+#[utoipa::path(post, path = "/v1/organizations", tag = "account", request_body = NewOrganization, responses(
+    (status = 201, body = OrganizationName), (status = "4XX", body = ProblemBody)))]
+pub async fn found(
+    State(app): State<App>,
+    caller: Caller,
+    query: RawQuery,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    if app.policy.organizations == OrganizationsPolicy::Operator {
+        return Err(Problem::refused("organizations_closed", "only the operator founds organizations here"));
+    }
+    let NoParameters {} = query.parse()?;
+    let new: NewOrganization = body.parse()?;
+    let platform = app.store.platform().view();
+    let account =
+        platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
+    let key = app
+        .store
+        .ring()
+        .data_key(StreamId::Platform, account.key, account.commitment)
+        .map_err(|error| rejection::unopened(&error))?;
+    let founding = founding(account.id, &key, &new);
+    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
+    let submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
+    app.store
+        .execute(app.store.platform(), submission)
+        .await
+        .map_err(|refusal| rejection::problem(&refusal))?;
+    let handle = app.store.finish_founding(&founding).await.map_err(|error| rejection::unfinished(&error))?;
+    let body = OrganizationName::of(handle.view().organization())?;
+    let location = [(axum::http::header::LOCATION, "/v1/general")];
+    Ok((StatusCode::CREATED, location, Json(body)).into_response())
+}

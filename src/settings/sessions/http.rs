@@ -1,0 +1,148 @@
+//! `/v1/me/sessions`: the caller's own sessions over HTTP.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::command::{Command, OrganizationCommand, PlatformCommand};
+use crate::event::Version;
+use crate::http::app::App;
+use crate::http::caller::{Caller, Scope};
+use crate::http::page::{After, Page, PageParameters};
+use crate::http::path::PathText;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::{NoParameters, RawQuery};
+use crate::http::rejection;
+use crate::ids::{SessionId, StreamId};
+use crate::platform::Platform;
+use crate::seal::{DataKey, Plain};
+use crate::settings::sessions;
+use crate::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
+use crate::settings::sessions::projection::{Holder, Session, Sessions};
+use crate::store::Submission;
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub struct SessionBody {
+    /// The session.
+    pub id: SessionId,
+    /// Whether it is the one of this request.
+    pub current: bool,
+    /// The address that it was opened from.
+    pub ip: Option<String>,
+    /// The user agent that it was opened with.
+    pub user_agent: Option<String>,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it was opened: a session never changes.
+    pub updated_at: Timestamp,
+    /// When it was last used; a restart of the server counts as use.
+    pub last_seen_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// The stream version of its opening.
+    pub version: Version,
+}
+
+/// The caller's open sessions, by id.
+#[utoipa::path(get, path = "/v1/me/sessions", tag = "account", params(PageParameters), responses(
+    (status = 200, body = Page<SessionBody>), (status = "4XX", body = ProblemBody)))]
+pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Result<Response, Problem> {
+    let scope = caller.session.holder.actor().to_string();
+    let request = app.cursors.request(&scope, "sessions", &query)?;
+    let NoParameters {} = request.filters.parse()?;
+    let platform = app.store.platform().view();
+    let key = own_key(&app, &caller, platform.platform())?;
+    let now = app.store.clock().now();
+    let after = request.after.as_ref().map(|after| after.last.as_str());
+    let found: Vec<SessionBody> = own_sessions(&caller, platform.platform())
+        .of(caller.session.holder)
+        .filter(|session| after.is_none_or(|after| session.id.to_string().as_str() > after))
+        .filter_map(|session| {
+            let credential = app.store.directory().of_session(session.id)?;
+            credential.is_alive(now).then(|| render(&caller, session, &key, credential.last_seen()))
+        })
+        .take(request.limit + 1)
+        .collect();
+    let page = app.cursors.page(&scope, "sessions", &request, found, |session| After {
+        last: session.id.to_string(),
+        version: None,
+    });
+    Ok(axum::Json(page).into_response())
+}
+
+/// Ends one of the caller's sessions.
+#[utoipa::path(delete, path = "/v1/me/sessions/{ses}", tag = "account",
+    params(("ses" = SessionId, Path)), responses((status = 204), (status = "4XX", body = ProblemBody)))]
+pub async fn delete(
+    State(app): State<App>,
+    path: PathText,
+    caller: Caller,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let session: SessionId = path.first().parse().map_err(|_| Problem::not_found())?;
+    let NoParameters {} = query.parse()?;
+    let command = SessionsCommand::Close(CloseSession { session, how: Closing::Revoke });
+    let (handle, command) = match &caller.scope {
+        Scope::Organization(scope) => {
+            (&scope.handle, Command::Organization(OrganizationCommand::Sessions(command)))
+        }
+        Scope::None => (app.store.platform(), Command::Platform(PlatformCommand::Sessions(command))),
+    };
+    app.store
+        .execute(handle, Submission::new(command, caller.actor))
+        .await
+        .map_err(|refusal| rejection::problem(&refusal))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn own_sessions<'a>(caller: &'a Caller, platform: &'a Platform) -> &'a Sessions {
+    match &caller.scope {
+        Scope::Organization(scope) => &scope.settings().sessions,
+        Scope::None => &platform.sessions,
+    }
+}
+
+fn own_key(app: &App, caller: &Caller, platform: &Platform) -> Result<std::sync::Arc<DataKey>, Problem> {
+    let ring = app.store.ring();
+    let key = match (&caller.scope, caller.session.holder) {
+        (Scope::Organization(scope), Holder::Person(person)) => {
+            let person = scope.settings().people.get(person).ok_or_else(Problem::unauthenticated)?;
+            ring.data_key(scope.handle.stream(), person.key, person.commitment)
+        }
+        _ => {
+            let account = platform.accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
+            ring.data_key(StreamId::Platform, account.key, account.commitment)
+        }
+    };
+    key.map_err(|error| rejection::unopened(&error))
+}
+
+fn render(caller: &Caller, session: &Session, key: &DataKey, last_seen_at: Timestamp) -> SessionBody {
+    let stream = match &caller.scope {
+        Scope::Organization(scope) => scope.handle.stream(),
+        Scope::None => StreamId::Platform,
+    };
+    let id = session.id.to_string();
+    let shown = |plain: Plain| plain.as_str().ok().map(ToOwned::to_owned);
+    let ip = session.ip.as_ref().and_then(|sealed| key.open(&sessions::ip_field(stream, &id), sealed).ok());
+    let user_agent = session
+        .user_agent
+        .as_ref()
+        .and_then(|sealed| key.open(&sessions::user_agent_field(stream, &id), sealed).ok());
+    SessionBody {
+        id: session.id,
+        current: session.id == caller.session.id,
+        ip: ip.and_then(shown),
+        user_agent: user_agent.and_then(shown),
+        created_at: session.created_at,
+        updated_at: session.created_at,
+        last_seen_at,
+        expires_at: session.expires_at(),
+        version: session.version,
+    }
+}
