@@ -274,8 +274,7 @@ impl DataDir {
     /// # Errors
     /// When the system does not say.
     pub fn free_bytes(&self) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(&self.root)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        free_bytes(&self.root)
     }
 
     /// Whether opening had to free the ballast.
@@ -362,6 +361,15 @@ impl DataDir {
         };
         list().map_err(DataDirError::io("list", &dir))
     }
+}
+
+/// The bytes that this process may still write to the disk of a path.
+///
+/// # Errors
+/// When the system does not say.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Writes a file whole or not at all: under another name, synced, renamed, the folder synced. Mode 0600.

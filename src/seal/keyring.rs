@@ -243,6 +243,11 @@ impl KeyRing {
         Ok(NewDataKey { key: Arc::new(key), wrapped: wrapped.into() })
     }
 
+    /// A key of this store's root key for a purpose, the same after every restart; not for anything that is kept.
+    pub fn derive(&self, label: &str) -> [u8; 32] {
+        self.root.derive(label)
+    }
+
     /// Holds a minted key, once the batch that it travelled in is durable.
     pub fn remember(&self, stream: StreamId, new: NewDataKey) {
         let commitment = new.key.commitment();

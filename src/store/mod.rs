@@ -29,7 +29,7 @@ pub mod directory;
 pub mod exports;
 pub mod history;
 pub mod intents;
-mod load;
+pub mod load;
 pub mod lookup;
 pub mod refusals;
 pub mod requests;

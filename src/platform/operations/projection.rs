@@ -10,8 +10,17 @@ use crate::platform::operations::event::OperationsEvent;
 /// What operators did last.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Operations {
-    /// When the wall clock was last vouched for, as recorded.
-    pub clock_accepted_at: Option<Timestamp>,
+    /// The last time that the wall clock was vouched for.
+    pub clock_accepted: Option<AcceptedClock>,
+}
+
+/// A wall clock that an operator vouched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct AcceptedClock {
+    /// The event's time, which never lies before earlier events'.
+    pub at: Timestamp,
+    /// What the wall clock said.
+    pub wall: Timestamp,
 }
 
 impl Area for Operations {
@@ -19,8 +28,8 @@ impl Area for Operations {
     const PROJECTION: u32 = 1;
 
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Operations(OperationsEvent::ClockAccepted(_)) = &recorded.event else { return };
-        self.clock_accepted_at = Some(recorded.at);
+        let Event::Operations(OperationsEvent::ClockAccepted(accepted)) = &recorded.event else { return };
+        self.clock_accepted = Some(AcceptedClock { at: recorded.at, wall: accepted.wall });
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}

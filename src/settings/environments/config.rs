@@ -68,9 +68,13 @@ pub struct NewValue<'a> {
 }
 
 /// Values to be set or, where null, deleted, by name.
-#[derive(Debug, ToSchema)]
-#[schema(value_type = BTreeMap<String, serde_json::Value>)]
-pub struct ConfigPatch;
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConfigPatch {
+    /// A value of any JSON, or null, by name.
+    #[serde(flatten)]
+    #[schema(inline)]
+    values: BTreeMap<String, serde_json::Value>,
+}
 
 /// All configuration values of an environment, by name.
 #[utoipa::path(get, path = "/v1/environments/{env}/config", tag = "environments",

@@ -1,0 +1,139 @@
+//! Opening a data directory: the lock, the store in use, its log, and the key ring, in an order in which nothing is
+//! written before the root key has proved to be the right one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::RootKeySource as Configured;
+use crate::data_dir::{DataDir, DataDirError, StoreDir};
+use crate::ids::{Fresh, StoreId, StreamId};
+use crate::log::EventLog;
+use crate::log::head::Epoch;
+use crate::log::sled::SledLog;
+use crate::log::sled::open::{self, Finding, HeadPolicy, OpenError, SledOptions};
+use crate::seal::keyring::{KeyError, KeyRing};
+use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
+
+/// A data directory that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    /// The directory.
+    #[error(transparent)]
+    Dir(#[from] DataDirError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The root key.
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// There is no store, and none was to be made.
+    #[error("there is no store in {}; `settled serve --data-dir` makes one", dir.display())]
+    NoStore {
+        /// The data directory.
+        dir: PathBuf,
+    },
+}
+
+/// What of the log's opening can be chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// The memory that sled's cache may take, in bytes.
+    pub cache_bytes: u64,
+    /// Whether the head file is believed.
+    pub head: HeadPolicy,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { cache_bytes: open::DEFAULT_CACHE_BYTES, head: HeadPolicy::Require }
+    }
+}
+
+/// A locked data directory with its store's log.
+pub struct OpenDir {
+    /// The directory; its lock is held until this is dropped.
+    pub dir: DataDir,
+    /// The store in use.
+    pub store: StoreDir,
+    /// Its log.
+    pub log: Arc<SledLog>,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// What an operator should read in the server's log.
+    pub findings: Vec<Finding>,
+}
+
+/// Opens the store in use, without its keys: all that a check or an export needs.
+///
+/// # Errors
+/// When there is none, or it cannot be opened.
+pub fn open_log(dir: DataDir, options: LogOptions) -> Result<OpenDir, DirError> {
+    let store = dir.current()?.ok_or_else(|| DirError::NoStore { dir: dir.root().to_owned() })?;
+    let mut sled = SledOptions::new(&store.path, store.id);
+    sled.cache_bytes = options.cache_bytes;
+    let opened = open::open(sled, options.head)?;
+    Ok(OpenDir {
+        dir,
+        store,
+        log: Arc::new(opened.log),
+        epoch: opened.epoch,
+        findings: opened.findings,
+    })
+}
+
+/// A root key, and the file that it was made in just now.
+pub struct LoadedRootKey {
+    key: RootKey,
+    /// Set where this start made the key: it should be moved away and backed up.
+    pub made: Option<PathBuf>,
+}
+
+/// Reads the root key, or makes one where a new store has none and none was configured.
+///
+/// # Errors
+/// When it is not there, not readable, or open to others.
+pub fn root_key(dir: &DataDir, configured: &Configured) -> Result<LoadedRootKey, DirError> {
+    let source = match configured {
+        Configured::MadeAtFirstStart(path) if dir.current()?.is_none() && !path.exists() => {
+            let key = RootKey::create(path)?;
+            return Ok(LoadedRootKey { key, made: Some(path.clone()) });
+        }
+        Configured::MadeAtFirstStart(path) | Configured::File(path) => RootKeySource::File(path.clone()),
+        Configured::Environment(name) => {
+            RootKeySource::Environment(std::env::var(name).unwrap_or_default().into())
+        }
+        Configured::Command(command) => RootKeySource::Command(command.clone()),
+    };
+    Ok(LoadedRootKey { key: RootKey::load(&source)?, made: None })
+}
+
+/// Opens the store in use with its keys, or makes one in a directory that never had any.
+///
+/// # Errors
+/// When it cannot be opened, or the root key is another one; nothing has been written then.
+pub fn open_store(
+    dir: DataDir,
+    root: LoadedRootKey,
+    options: LogOptions,
+) -> Result<(OpenDir, Arc<KeyRing>), DirError> {
+    match dir.current()? {
+        Some(store) => KeyRing::verify_root(&store.keys(), &root.key)?,
+        None => {
+            dir.remove_unfinished()?;
+            let id: StoreId = Fresh.id();
+            dir.create_store(id, |store| {
+                open::create(&SledOptions::new(&store.path, id), &Epoch::default())?;
+                Ok::<_, DirError>(())
+            })?;
+        }
+    }
+    let opened = open_log(dir, options)?;
+    let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
+    let ring = Arc::new(KeyRing::open(opened.store.keys(), root.key, log)?);
+    // The platform's stream comes first in every store; a crash before this line leaves a store without events.
+    ring.create_stream_key(StreamId::Platform)?;
+    Ok((opened, ring))
+}

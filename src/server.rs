@@ -1,0 +1,279 @@
+//! The server: a store opened, its listeners bound, served until it is told to stop, and closed cleanly.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, Founding};
+use crate::data_dir::{DataDir, DataDirError, write_private};
+use crate::http;
+use crate::http::app::{App, OrganizationsPolicy, Policy};
+use crate::http::limits::Limits;
+use crate::http::page::Cursors;
+use crate::http::server::{Listener, bind_unix};
+use crate::http::throttle::Throttle;
+use crate::log::EventLog;
+use crate::metrics::Metrics;
+use crate::open::{DirError, LogOptions, OpenDir, open_store, root_key};
+use crate::password::{HashCost, PasswordError, Passwords};
+use crate::seal::Plain;
+use crate::seal::token::PlainToken;
+use crate::store::intents::IntentError;
+use crate::store::load::LoadError;
+use crate::store::{Fatal, Parts, Store, scheduler};
+
+/// A server that could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory could not be opened.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    /// The store could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// An open intent could not be finished.
+    #[error("an intent that was left open cannot be finished")]
+    Intent(#[from] IntentError),
+    /// The threads that hash passwords could not be started.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
+    /// A listener could not be bound.
+    #[error("could not listen on {place}")]
+    Listen {
+        /// Where.
+        place: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("could not write {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A thread died.
+    #[error("a thread that opens the store died")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+impl From<DataDirError> for StartError {
+    fn from(error: DataDirError) -> Self {
+        Self::Dir(error.into())
+    }
+}
+
+/// What a start found or made, for the operator to read.
+#[derive(Debug, Default)]
+pub struct Started {
+    /// What was found while opening the log.
+    pub findings: Vec<String>,
+    /// The root key's file, where this start made it.
+    pub root_key_made: Option<PathBuf>,
+    /// The one-time token, while the server is not set up.
+    pub setup_token: Option<PlainToken>,
+}
+
+/// A server with its listeners bound, not yet serving.
+pub struct Server {
+    /// What handlers share.
+    pub app: App,
+    /// What the start found or made.
+    pub started: Started,
+    opened: OpenDir,
+    limits: Arc<Limits>,
+    public: Listener,
+    operator: Listener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Opens the store that a configuration names and binds the listeners. `fatal` is called if the log fails later.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: &Config, clock: Clock, fatal: Fatal) -> Result<Self, StartError> {
+        let limits = Arc::new(limits(config));
+        let mut started = Started::default();
+        let metrics = Metrics::new();
+        let (opened, store) = {
+            let (config, clock, metrics) = (config.clone(), clock.clone(), metrics.clone());
+            tokio::task::spawn_blocking(move || open(&config, clock, metrics, fatal)).await??
+        };
+        let OpenedStore { dir, root_key_made } = opened;
+        started.findings = dir.findings.iter().map(ToString::to_string).collect();
+        started.root_key_made = root_key_made;
+        store.finish_intents().await?;
+        started.setup_token = setup_token(&dir, &store)?;
+
+        let public = TcpListener::bind(config.listen)
+            .await
+            .map_err(|source| StartError::Listen { place: config.listen.to_string(), source })?;
+        let address = public
+            .local_addr()
+            .map_err(|source| StartError::Listen { place: config.listen.to_string(), source })?;
+        let socket = dir.dir.operator_socket();
+        let operator = bind_unix(&socket)
+            .map_err(|source| StartError::Listen { place: socket.display().to_string(), source })?;
+        note_server(&dir.dir, address)?;
+        let app = app(config, store, &dir)?;
+        Ok(Self { app, started, opened: dir, limits, public: Listener::Tcp(public), operator, address })
+    }
+
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`; then lets requests end, records open counts, and closes the log cleanly.
+    ///
+    /// # Errors
+    /// When the log cannot be closed; the next start then takes the stop for an unclean one.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let Self { app, opened, limits, public, operator, .. } = self;
+        let metrics = app.store.metrics().clone();
+        let timers = tokio::spawn(scheduler::run(app.store.clone()));
+        let (stop_operator, operator_stopped) = tokio::sync::oneshot::channel::<()>();
+        let operator_router = http::operator::router(&app, Arc::clone(&limits));
+        let operators = tokio::spawn(http::server::serve(
+            operator,
+            operator_router,
+            Arc::clone(&limits),
+            Metrics::new(),
+            async move {
+                let _dropped = operator_stopped.await;
+            },
+        ));
+        let cut =
+            http::server::serve(public, http::router(&app, Arc::clone(&limits)), limits, metrics, stop).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "connections were cut off at the stop");
+        }
+        timers.abort();
+        drop(stop_operator);
+        let _stopped = operators.await;
+        app.store.flush_counts(true).await;
+        tokio::task::spawn_blocking(move || {
+            app.store.stop();
+            let closed = opened.log.close();
+            for path in [opened.dir.operator_socket(), opened.dir.server_file()] {
+                let _gone = std::fs::remove_file(path);
+            }
+            closed
+        })
+        .await
+        .map_err(io::Error::other)?
+    }
+}
+
+struct OpenedStore {
+    dir: OpenDir,
+    root_key_made: Option<PathBuf>,
+}
+
+fn open(
+    config: &Config,
+    clock: Clock,
+    metrics: Metrics,
+    fatal: Fatal,
+) -> Result<(OpenedStore, Store), StartError> {
+    let dir = DataDir::open(&config.data_dir, config.ballast.bytes())?;
+    let root = root_key(&dir, &config.root_key())?;
+    let root_key_made = root.made.clone();
+    let options = LogOptions { cache_bytes: config.log_cache.bytes(), ..LogOptions::default() };
+    let (dir, ring) = open_store(dir, root, options)?;
+    let keep_free = config.min_free_disk.bytes();
+    if let Err(error) = dir.dir.keep_ballast(keep_free) {
+        tracing::warn!(%error, "the ballast file could not be written");
+    }
+    let root = dir.dir.root().to_owned();
+    let disk = Arc::new(move || crate::data_dir::free_bytes(&root).is_ok_and(|free| free >= keep_free));
+    let log: Arc<dyn EventLog> = Arc::clone(&dir.log) as Arc<dyn EventLog>;
+    let store = Store::open(Parts {
+        log,
+        ring,
+        clock: clock.clone(),
+        epoch: dir.epoch.as_str().to_owned(),
+        queue_capacity: config.queue_capacity as usize,
+        disk,
+        metrics,
+        fatal,
+    })?;
+    clock.resume(clock_baseline(&store));
+    Ok((OpenedStore { dir, root_key_made }, store))
+}
+
+/// What the wall clock is held against at start: the newest event's time or, while the log's time stands still after
+/// an operator accepted a clock behind it, the time that was accepted.
+fn clock_baseline(store: &Store) -> Timestamp {
+    let newest = store.newest();
+    match store.platform().view().platform().operations.clock_accepted {
+        Some(accepted) if accepted.at >= newest => accepted.wall,
+        _ => newest,
+    }
+}
+
+fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> {
+    let cost = HashCost {
+        memory_kib: u32::try_from(config.password_memory.bytes() / 1024).unwrap_or(u32::MAX),
+        passes: config.password_passes,
+        lanes: 1,
+    };
+    let passwords = Passwords::start(cost, config.password_queue as usize)?;
+    let root = dir.dir.root().to_owned();
+    let policy = Policy {
+        setup_token: dir.dir.setup_token(),
+        organizations: match config.organizations {
+            Founding::Operator => OrganizationsPolicy::Operator,
+            Founding::Open => OrganizationsPolicy::Open,
+        },
+        free_bytes: Arc::new(move || crate::data_dir::free_bytes(&root)),
+        trusted_proxies: config.trusted_proxies.clone(),
+    };
+    let cursors = Cursors::new(store.ring().derive("cursors"), store.epoch());
+    Ok(App { store, passwords, throttle: Arc::new(Throttle::new()), cursors, policy: Arc::new(policy) })
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: config.max_connections as usize,
+        header_read: config.header_timeout.duration(),
+        body_read: config.body_timeout.duration(),
+        idle: config.idle_timeout.duration(),
+        drain: config.drain_timeout.duration(),
+        ..Limits::default()
+    }
+}
+
+/// The one-time token, written where only the operator can read it; none once the server is set up.
+fn setup_token(dir: &OpenDir, store: &Store) -> Result<Option<PlainToken>, StartError> {
+    let path = dir.dir.setup_token();
+    if store.platform().view().platform().foundings.any_ever() {
+        // Left behind by a crash between the set-up and its removal; it has been void since.
+        let _gone = std::fs::remove_file(&path);
+        return Ok(None);
+    }
+    if let Ok(text) = std::fs::read_to_string(&path)
+        && !text.trim().is_empty()
+    {
+        return Ok(Some(PlainToken::presented(text.trim())));
+    }
+    let token = PlainToken::draw();
+    let line = Plain::from(format!("{}\n", token.expose()));
+    write_private(&path, line.as_bytes()).map_err(|source| StartError::File { path, source })?;
+    Ok(Some(token))
+}
+
+/// What a running server says of itself to the command line.
+fn note_server(dir: &DataDir, address: SocketAddr) -> Result<(), StartError> {
+    let path = dir.server_file();
+    let note = serde_json::json!({ "pid": std::process::id(), "listen": address.to_string() });
+    write_private(&path, format!("{note}\n").as_bytes()).map_err(|source| StartError::File { path, source })
+}
