@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod clock;
+pub mod config;
 pub mod event;
 pub mod ids;
 pub mod log;
