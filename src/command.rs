@@ -264,7 +264,8 @@ impl PlatformCommand {
             Self::Accounts(command) => Ok(command.decide(state, context)?),
             Self::Foundings(command) => Ok(command.decide(state, context)?),
             Self::Sessions(command) => {
-                let belongs = |holder| matches!(holder, Holder::Account(id) if state.accounts.get(id).is_some());
+                let belongs =
+                    |holder| matches!(holder, Holder::Account(id) if state.accounts.get(id).is_some());
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Operations(command) => Ok(command.decide(context)),

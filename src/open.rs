@@ -75,18 +75,13 @@ pub fn open_log(dir: DataDir, options: LogOptions) -> Result<OpenDir, DirError> 
     let mut sled = SledOptions::new(&store.path, store.id);
     sled.cache_bytes = options.cache_bytes;
     let opened = open::open(sled, options.head)?;
-    Ok(OpenDir {
-        dir,
-        store,
-        log: Arc::new(opened.log),
-        epoch: opened.epoch,
-        findings: opened.findings,
-    })
+    Ok(OpenDir { dir, store, log: Arc::new(opened.log), epoch: opened.epoch, findings: opened.findings })
 }
 
 /// A root key, and the file that it was made in just now.
 pub struct LoadedRootKey {
-    key: RootKey,
+    /// The key.
+    pub key: RootKey,
     /// Set where this start made the key: it should be moved away and backed up.
     pub made: Option<PathBuf>,
 }

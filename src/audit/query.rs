@@ -47,16 +47,14 @@ impl AuditParameters {
     /// # Errors
     /// 422 with the parameter.
     pub fn filter(self, timezone: &str) -> Result<Filter, Problem> {
-        for (name, values) in
-            [("user", &self.user), ("action", &self.action), ("resource", &self.resource)]
-        {
+        for (name, values) in [("user", &self.user), ("action", &self.action), ("resource", &self.resource)] {
             bounded(name, values)?;
         }
         let time = |name, value: Option<String>| match value {
             None => Ok(None),
-            Some(text) => point_in_time(&text, timezone)
-                .map(Some)
-                .ok_or_else(|| Problem::invalid_parameter(name, "invalid", "expected an RFC 3339 time or a date")),
+            Some(text) => point_in_time(&text, timezone).map(Some).ok_or_else(|| {
+                Problem::invalid_parameter(name, "invalid", "expected an RFC 3339 time or a date")
+            }),
         };
         Ok(Filter {
             actors: self.user,

@@ -57,11 +57,7 @@ fn of_account(app: &App, credential: &Arc<directory::Credential>) -> Option<Call
     })
 }
 
-fn of_organization(
-    app: &App,
-    id: OrganizationId,
-    credential: &Arc<directory::Credential>,
-) -> Option<Caller> {
+fn of_organization(app: &App, id: OrganizationId, credential: &Arc<directory::Credential>) -> Option<Caller> {
     let handle = app.store.organization(id)?;
     let view = handle.view();
     let session = view.organization().sessions.get(credential.session)?.clone();

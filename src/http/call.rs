@@ -87,7 +87,11 @@ impl Call {
     ///
     /// # Errors
     /// 403, which is recorded.
-    pub async fn require_in(&self, permission: Permission, environment: EnvironmentId) -> Result<(), Problem> {
+    pub async fn require_in(
+        &self,
+        permission: Permission,
+        environment: EnvironmentId,
+    ) -> Result<(), Problem> {
         if self.organization.grants.allows_in(permission, environment) {
             return Ok(());
         }
@@ -168,8 +172,7 @@ impl Call {
         let Some(key) = idempotency_key(&self.headers)? else { return Ok(None) };
         let ring_key = self.organization_key()?;
         let actor = self.caller.actor.id.to_string();
-        let parts =
-            [actor.as_bytes(), self.method.as_str().as_bytes(), self.path.as_bytes(), key.as_bytes()];
+        let parts = [actor.as_bytes(), self.method.as_str().as_bytes(), self.path.as_bytes(), key.as_bytes()];
         Ok(Some(Idempotency {
             key: URL_SAFE_NO_PAD.encode(ring_key.fingerprint("idempotency-key", &parts)),
             body: URL_SAFE_NO_PAD.encode(ring_key.fingerprint("idempotency-body", &[self.body.as_bytes()])),
@@ -202,10 +205,8 @@ impl Call {
         location: Option<String>,
         body: &T,
     ) -> Response {
-        let status = done
-            .replay
-            .and_then(|replay| StatusCode::from_u16(replay.status).ok())
-            .unwrap_or(status);
+        let status =
+            done.replay.and_then(|replay| StatusCode::from_u16(replay.status).ok()).unwrap_or(status);
         let mut response = self.resource(status, &done.view, version, body);
         if done.replay.is_some() {
             response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
@@ -237,5 +238,10 @@ impl Call {
 
 /// Where a reason is sealed: in the stream, under the organization's key. It belongs to the event that names it.
 pub fn reason_field(stream: crate::ids::StreamId, organization: &str) -> SealedField<'_> {
-    SealedField { stream, resource_type: ResourceType::Organization, resource_id: organization, field: "reason" }
+    SealedField {
+        stream,
+        resource_type: ResourceType::Organization,
+        resource_id: organization,
+        field: "reason",
+    }
 }

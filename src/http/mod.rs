@@ -110,7 +110,10 @@ pub fn routes() -> Vec<Route> {
             delete(environments::http::delete),
         ),
         route(row("GET", config, Environment(P::ConfigRead), "config.read"), get(environments::config::list)),
-        route(row("PATCH", config, Environment(P::ConfigWrite), "config.set"), patch(environments::config::patch)),
+        route(
+            row("PATCH", config, Environment(P::ConfigWrite), "config.set"),
+            patch(environments::config::patch),
+        ),
         route(row("GET", value, Environment(P::ConfigRead), "config.read"), get(environments::config::show)),
         route(row("PUT", value, Environment(P::ConfigWrite), "config.set"), put(environments::config::put)),
         route(
@@ -118,7 +121,10 @@ pub fn routes() -> Vec<Route> {
             delete(environments::config::delete),
         ),
         route(row("GET", "/v1/audit", Organization(P::AuditRead), "audit.read"), get(audit::http::list)),
-        route(row("GET", "/v1/events", Organization(P::AuditExport), "audit.export"), get(audit::http::events)),
+        route(
+            row("GET", "/v1/events", Organization(P::AuditExport), "audit.export"),
+            get(audit::http::events),
+        ),
     ]
 }
 

@@ -18,6 +18,7 @@ use crate::http::limits::Limits;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::rejection;
+use crate::log::check::check;
 use crate::platform::operations::command::OperationsCommand;
 use crate::store::Submission;
 
@@ -54,7 +55,9 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/v1/operator/status", get(status))
-        .route("/v1/operator/clock/accept", post(accept_clock));
+        .route("/v1/operator/clock/accept", post(accept_clock))
+        .route("/v1/operator/replay", post(replay))
+        .route("/v1/operator/fsck", post(fsck));
     layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
 }
 
@@ -99,4 +102,27 @@ async fn accept_clock(State(app): State<App>, query: RawQuery) -> Result<Respons
         .await
         .map_err(|refusal| rejection::problem(&refusal))?;
     Ok(Json(Accepted { accepted }).into_response())
+}
+
+/// Folds the log from zero beside what is served.
+async fn replay(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let store = app.store.clone();
+    let report =
+        tokio::task::spawn_blocking(move || store.replay()).await.map_err(|_| Problem::internal())?;
+    let report = report.map_err(|error| {
+        tracing::error!(%error, "the log could not be replayed");
+        Problem::internal()
+    })?;
+    Ok(Json(report).into_response())
+}
+
+/// Checks the whole log.
+async fn fsck(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let NoParameters {} = query.parse()?;
+    let log = Arc::clone(app.store.log());
+    let report = tokio::task::spawn_blocking(move || check(&*log, |_, _| {}))
+        .await
+        .map_err(|_| Problem::internal())?;
+    Ok(Json(report).into_response())
 }

@@ -2,6 +2,7 @@
 
 use crate::command::Rejection;
 use crate::http::problem::Problem;
+use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
 use crate::seal::keyring::KeyError;
@@ -10,7 +11,6 @@ use crate::settings::general::command::GeneralRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::sessions::command::SessionsRejection;
-use crate::password::PasswordError;
 use crate::store::Refusal;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
@@ -86,7 +86,9 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::People(PeopleRejection::NotFound) => Problem::not_found(),
         Rejection::Roles(rejection) => roles(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
-        Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => Problem::not_found(),
+        Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
+            Problem::not_found()
+        }
         Rejection::Accounts(AccountsRejection::NotFound) => Problem::not_found(),
         Rejection::Accounts(AccountsRejection::Stale) => {
             Problem::conflict("stale", "the password was changed in the meantime")
@@ -108,8 +110,12 @@ fn general(rejection: GeneralRejection) -> Problem {
 fn roles(rejection: RolesRejection) -> Problem {
     match rejection {
         RolesRejection::NotFound => Problem::not_found(),
-        RolesRejection::UnknownPerson => Problem::invalid_field("/subject", "unknown", "there is no such person"),
-        RolesRejection::UnknownRole => Problem::invalid_field("/role", "unknown_role", "there is no such role"),
+        RolesRejection::UnknownPerson => {
+            Problem::invalid_field("/subject", "unknown", "there is no such person")
+        }
+        RolesRejection::UnknownRole => {
+            Problem::invalid_field("/role", "unknown_role", "there is no such role")
+        }
         RolesRejection::UnknownEnvironment => {
             Problem::invalid_field("/environment", "unknown", "there is no such environment")
         }
@@ -141,7 +147,9 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
 
 fn foundings(rejection: FoundingsRejection) -> Problem {
     match rejection {
-        FoundingsRejection::AlreadySetUp => Problem::conflict("already_set_up", "the server is already set up"),
+        FoundingsRejection::AlreadySetUp => {
+            Problem::conflict("already_set_up", "the server is already set up")
+        }
         FoundingsRejection::UnknownAccount => Problem::not_found(),
         FoundingsRejection::TooMany => {
             Problem::conflict("too_many_organizations", "the account has as many organizations as it can")

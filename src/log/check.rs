@@ -3,12 +3,14 @@
 //! It reads through the trait, so it checks any log. What keeps a log from opening at all is listed by the
 //! errors of opening it.
 
+use serde::{Deserialize, Serialize};
+
 use super::frame::Frame;
 use super::heads::Heads;
 use super::{EventLog, Position};
 
 /// How much a check looked at, and what is wrong.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Frames read.
     pub frames: u64,
@@ -26,7 +28,8 @@ pub struct Report {
 pub const MAX_DEFECTS: usize = 1000;
 
 /// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Defect {
     /// A frame or a run cannot be read, or does not continue its stream.
     #[error("position {position}: {what}")]

@@ -177,6 +177,11 @@ impl RootKey {
         RootFingerprint(*half)
     }
 
+    /// A key for a purpose that is not sealing.
+    pub(super) fn derive(&self, label: &str) -> [u8; 32] {
+        self.0.digest(format!("settled derived key 1 {label}").as_bytes())
+    }
+
     /// The key as the one line of its file, for whoever wants it kept elsewhere.
     pub fn text(&self) -> Zeroizing<String> {
         // Encoded into a buffer that is large enough: growing would leave a piece of the key in freed memory.

@@ -116,8 +116,7 @@ impl Store {
         let single = submission(handle, actor, fact.clone());
         if let Err(refusal) = self.execute(handle, single).await {
             tracing::debug!(%refusal, "a denial is only counted");
-            let key =
-                Key { stream: handle.stream(), actor: actor.id.to_string(), kind: "denied".to_owned() };
+            let key = Key { stream: handle.stream(), actor: actor.id.to_string(), kind: "denied".to_owned() };
             let count = || self.count(handle, actor, fact, Window::Hour, 1);
             // The first beyond the bound is counted too, not recorded singly.
             if self.inner.aggregator.first_in_window(key, count, self.clock().now()) == Counted::NoRoom {

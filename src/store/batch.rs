@@ -69,7 +69,12 @@ impl Batch {
     }
 
     /// Decides a command against what is durable and in this batch.
-    pub(super) fn decide(&mut self, handle: &Arc<Handle>, submission: &Submission, now: Timestamp) -> Outcome {
+    pub(super) fn decide(
+        &mut self,
+        handle: &Arc<Handle>,
+        submission: &Submission,
+        now: Timestamp,
+    ) -> Outcome {
         if self.commands >= BATCH_MAX_COMMANDS {
             return Outcome::Full;
         }
@@ -155,7 +160,8 @@ impl Working {
     }
 
     fn replay(&self, submission: &Submission, now: Timestamp) -> Result<Option<Replay>, Refusal> {
-        let (Some(idempotency), Some(requests)) = (&submission.idempotency, self.view.state.requests()) else {
+        let (Some(idempotency), Some(requests)) = (&submission.idempotency, self.view.state.requests())
+        else {
             return Ok(None);
         };
         match requests.get(&idempotency.key, now) {
@@ -174,12 +180,13 @@ impl Working {
         version: Version,
         first_of: Option<u64>,
     ) -> Recorded {
-        let request = submission.idempotency.as_ref().zip(first_of).map(|(idempotency, events)| RequestMark {
-            key: idempotency.key.clone(),
-            body: idempotency.body.clone(),
-            status: idempotency.status,
-            events,
-        });
+        let request =
+            submission.idempotency.as_ref().zip(first_of).map(|(idempotency, events)| RequestMark {
+                key: idempotency.key.clone(),
+                body: idempotency.body.clone(),
+                status: idempotency.status,
+                events,
+            });
         let keys: BTreeMap<_, _> = submission
             .keys
             .iter()
@@ -244,8 +251,7 @@ impl Working {
             put: self.put,
             remove: Vec::new(),
         };
-        let publication =
-            Publication { handle: self.handle, view: self.view, directory: self.directory };
+        let publication = Publication { handle: self.handle, view: self.view, directory: self.directory };
         Some((append, publication))
     }
 }
@@ -253,10 +259,5 @@ impl Working {
 /// The head that a stream has after a frame.
 pub(super) fn head_after(position: Position, frame: &crate::log::frame::Frame) -> Head {
     let header = frame.header();
-    Head {
-        version: header.last_version(),
-        position,
-        hash: frame_hash(frame.bytes()),
-        at: header.at,
-    }
+    Head { version: header.last_version(), position, hash: frame_hash(frame.bytes()), at: header.at }
 }

@@ -104,8 +104,7 @@ impl Store {
             let frame =
                 Frame::parse(bytes).map_err(|error| HistoryError::Frame { stream: view.stream, error })?;
             for event in frame.events() {
-                let recorded =
-                    event.map_err(|error| HistoryError::Event { stream: view.stream, error })?;
+                let recorded = event.map_err(|error| HistoryError::Event { stream: view.stream, error })?;
                 if recorded.version > version {
                     break;
                 }

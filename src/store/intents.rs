@@ -45,8 +45,7 @@ impl Store {
     /// # Errors
     /// When one cannot be finished.
     pub async fn finish_intents(&self) -> Result<usize, IntentError> {
-        let open: Vec<FoundingOpened> =
-            self.platform().view().platform().foundings.open().cloned().collect();
+        let open: Vec<FoundingOpened> = self.platform().view().platform().foundings.open().cloned().collect();
         for founding in &open {
             self.finish_founding(founding).await?;
         }
@@ -90,12 +89,14 @@ impl Store {
         let founder = PersonJoined {
             person: founding.person,
             key: person_key.id(),
-            name: person_key
-                .key()
-                .seal(&people::name_field(stream, &founding.person.to_string()), &accounts::open_name(account, self.ring())?),
-            email: person_key
-                .key()
-                .seal(&people::email_field(stream, &founding.person.to_string()), &accounts::open_email(account, self.ring())?),
+            name: person_key.key().seal(
+                &people::name_field(stream, &founding.person.to_string()),
+                &accounts::open_name(account, self.ring())?,
+            ),
+            email: person_key.key().seal(
+                &people::email_field(stream, &founding.person.to_string()),
+                &accounts::open_email(account, self.ring())?,
+            ),
         };
         let command = FoundOrganization {
             organization: founding.organization,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::area::DirectoryEntry;
 use crate::clock::Timestamp;
 use crate::ids::{OrganizationId, StreamId};
 use crate::log::codec::CodecError;
@@ -70,7 +71,7 @@ pub(super) fn load(
     directory: &Directory,
     now: Timestamp,
 ) -> Result<Loaded, LoadError> {
-    let mut views = fold(log, |stream, entries| directory.apply(stream, entries, now))?;
+    let mut views = fold(log, |_, stream, entries| directory.apply(stream, entries, now))?;
     directory.drop_ended(now);
     let mut platform = views.remove(&StreamId::Platform).unwrap_or_else(|| View::empty(StreamId::Platform));
     platform.lookup = account_lookup(&platform, ring, hasher)?;
@@ -84,10 +85,14 @@ pub(super) fn load(
     Ok(Loaded { platform: Arc::new(Handle::new(platform)), organizations })
 }
 
-/// Folds every stream from the log's first frame on, telling what its events mean to the directory.
+/// Folds every stream from the log's first frame on. After each frame `folded` hears its position, its stream, and what
+/// its events mean to the directory.
+///
+/// # Errors
+/// When a frame or an event cannot be read.
 pub fn fold(
     log: &dyn EventLog,
-    mut directory: impl FnMut(StreamId, &[crate::area::DirectoryEntry]),
+    mut folded: impl FnMut(Position, StreamId, &[DirectoryEntry]),
 ) -> Result<HashMap<StreamId, View>, LoadError> {
     let mut views: HashMap<StreamId, View> = HashMap::new();
     let mut after = Position(0);
@@ -97,8 +102,8 @@ pub fn fold(
         let Some((last, _)) = frames.last() else { return Ok(views) };
         after = *last;
         for (position, bytes) in frames {
-            let frame = Frame::parse(bytes)
-                .map_err(|error| LoadError::Frame { position: position.0, error })?;
+            let frame =
+                Frame::parse(bytes).map_err(|error| LoadError::Frame { position: position.0, error })?;
             let stream = frame.header().stream;
             let view = views.entry(stream).or_insert_with(|| View::empty(stream));
             entries.clear();
@@ -113,7 +118,7 @@ pub fn fold(
                 directory_entries(&recorded, &mut entries);
             }
             view.head = head_after(position, &frame);
-            directory(stream, &entries);
+            folded(position, stream, &entries);
         }
     }
 }
@@ -124,7 +129,10 @@ fn account_lookup(platform: &View, ring: &KeyRing, hasher: &Hasher) -> Result<Lo
     for account in platform.platform().accounts.iter() {
         let email = crate::platform::accounts::open_email(account, ring)
             .map_err(|error| LoadError::Lookup { account: account.id.to_string(), error })?;
-        lookup.grant(Claim { key: hasher.email(email.as_str().unwrap_or_default()), owner: account.id.to_string() });
+        lookup.grant(Claim {
+            key: hasher.email(email.as_str().unwrap_or_default()),
+            owner: account.id.to_string(),
+        });
     }
     Ok(lookup)
 }

@@ -32,6 +32,7 @@ pub mod intents;
 pub mod load;
 pub mod lookup;
 pub mod refusals;
+pub mod replay;
 pub mod requests;
 pub mod resident;
 pub mod scheduler;

@@ -64,8 +64,7 @@ impl RecordRefusal {
     /// [`RefusalsRejection::Bounded`] for a single denial beyond the bound.
     pub fn decide(&self, state: &Refusals, context: &Context) -> Result<Vec<NewEvent>, RefusalsRejection> {
         let single_denial = self.outcome == Outcome::Denied && self.count.is_none();
-        if single_denial
-            && state.recorded(&context.actor.id.to_string(), context.now) >= DENIALS_PER_HOUR_MAX
+        if single_denial && state.recorded(&context.actor.id.to_string(), context.now) >= DENIALS_PER_HOUR_MAX
         {
             return Err(RefusalsRejection::Bounded);
         }

@@ -43,9 +43,8 @@ impl Requests {
 
     /// Whether another key can be kept.
     pub fn has_room(&self, now: Timestamp) -> bool {
-        let oldest_is_due = || {
-            self.by_age.first().is_some_and(|((at, _), _)| now.seconds_since(*at) >= REQUEST_KEPT_SECONDS)
-        };
+        let oldest_is_due =
+            || self.by_age.first().is_some_and(|((at, _), _)| now.seconds_since(*at) >= REQUEST_KEPT_SECONDS);
         self.by_key.size() < REQUESTS_MAX || oldest_is_due()
     }
 

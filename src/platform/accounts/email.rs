@@ -77,7 +77,16 @@ mod tests {
             assert!(EmailAddress::try_from(text).is_ok(), "{text}");
         }
         let long = format!("{}@example.com", "a".repeat(250));
-        for text in ["", "ada", "ada@", "@example.com", "ada@localhost", "Ada <ada@example.com>", "a@[127.0.0.1]", &long] {
+        for text in [
+            "",
+            "ada",
+            "ada@",
+            "@example.com",
+            "ada@localhost",
+            "Ada <ada@example.com>",
+            "a@[127.0.0.1]",
+            &long,
+        ] {
             assert!(EmailAddress::try_from(text).is_err(), "{text}");
         }
     }

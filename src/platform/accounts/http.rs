@@ -171,10 +171,18 @@ pub async fn set_up(
     }
     check_setup_token(&app, &request.setup_token)?;
     check_password("/person/password", &request.person.password.0)?;
-    let hash = app.passwords.hash(request.person.password.0).await.map_err(|error| rejection::hashing(&error))?;
+    let hash =
+        app.passwords.hash(request.person.password.0).await.map_err(|error| rejection::hashing(&error))?;
 
     let account: AccountId = Fresh.id();
-    let founding_for = prepare_set_up(&app, account, &request.person.email, &request.person.name, &hash, &request.organization);
+    let founding_for = prepare_set_up(
+        &app,
+        account,
+        &request.person.email,
+        &request.person.name,
+        &hash,
+        &request.organization,
+    );
     let (command, key, founding) = founding_for.await?;
     let mut submission = Submission::new(FoundingsCommand::SetUp(command), Actor::SYSTEM);
     submission.keys = vec![key];
@@ -197,10 +205,7 @@ pub async fn set_up(
     let body = SetUpBody {
         organization: OrganizationName::of(opened.view.organization())?,
         person: person_body(&app, &opened.view, founding.person)?,
-        session: SessionTokenBody {
-            token: opened.token.expose().to_owned(),
-            expires_at: opened.expires_at,
-        },
+        session: SessionTokenBody { token: opened.token.expose().to_owned(), expires_at: opened.expires_at },
     };
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
@@ -288,7 +293,10 @@ pub async fn log_in(
     let organization = request.organization.into_option();
     let Some(account) = verify(&app, &request.email, request.password).await? else {
         record_failed_login(&app, &request.email, organization.flatten());
-        return Err(Problem::unauthenticated_because("login_failed", "address, password or organization are wrong"));
+        return Err(Problem::unauthenticated_because(
+            "login_failed",
+            "address, password or organization are wrong",
+        ));
     };
     app.throttle.succeeded(&typed, ip);
     let target = choose(&app, &account, organization)?;
@@ -302,7 +310,8 @@ async fn verify(app: &App, email: &EmailAddress, password: Secret) -> Result<Opt
         app.passwords.verify_nobody(password.0).await.map_err(|error| rejection::hashing(&error))?;
         return Ok(None);
     };
-    let phc = accounts::open_password(&account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
+    let phc =
+        accounts::open_password(&account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
     let right = app.passwords.verify(password.0, phc).await.map_err(|error| rejection::hashing(&error))?;
     Ok(right.then_some(account))
 }

@@ -84,10 +84,8 @@ impl PersonBody {
 pub fn person_body(app: &App, view: &View, person: UserId) -> Result<PersonBody, Problem> {
     let ring = app.store.ring();
     let person = view.organization().people.get(person).ok_or_else(Problem::not_found)?;
-    let name =
-        people::open_name(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
-    let email =
-        people::open_email(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
+    let name = people::open_name(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
+    let email = people::open_email(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
     Ok(PersonBody {
         id: Some(person.id),
         name: text(&name)?,
@@ -120,11 +118,7 @@ impl OrganizationName {
     /// 404 if it is not founded.
     pub fn of(organization: &Organization) -> Result<Self, Problem> {
         let founded = organization.general.founded().ok_or_else(Problem::not_found)?;
-        Ok(Self {
-            id: founded.organization,
-            name: founded.name.clone(),
-            timezone: founded.timezone.clone(),
-        })
+        Ok(Self { id: founded.organization, name: founded.name.clone(), timezone: founded.timezone.clone() })
     }
 }
 
@@ -210,8 +204,7 @@ fn in_organization(app: &App, scope: &OrganizationScope, view: &View) -> Result<
 
 fn without_organization(app: &App, caller: &Caller) -> Result<MeBody, Problem> {
     let platform = app.store.platform().view();
-    let account =
-        platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
+    let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
     Ok(MeBody {
         person: PersonBody::of_account(app, account)?,
         organization: None,
@@ -236,7 +229,10 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
         .data_key(stream, person.key, person.commitment)
         .map_err(|error| rejection::unopened(&error))?;
     let id = scope.person.to_string();
-    let command = UpdatePerson { person: scope.person, name: key.seal(&people::name_field(stream, &id), &Plain::from(name.as_str())) };
+    let command = UpdatePerson {
+        person: scope.person,
+        name: key.seal(&people::name_field(stream, &id), &Plain::from(name.as_str())),
+    };
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
     in_organization(&app, scope, &done.view)
 }
@@ -296,7 +292,8 @@ async fn verify_own(
     app.throttle
         .attempt(&key, ip, app.store.clock().now())
         .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
-    let phc = accounts::open_password(account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
+    let phc =
+        accounts::open_password(account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
     if app.passwords.verify(current.0, phc).await.map_err(|error| rejection::hashing(&error))? {
         app.throttle.succeeded(&key, ip);
         Ok(())
@@ -320,8 +317,7 @@ pub async fn found(
     let NoParameters {} = query.parse()?;
     let new: NewOrganization = body.parse()?;
     let platform = app.store.platform().view();
-    let account =
-        platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
+    let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
     let key = app
         .store
         .ring()

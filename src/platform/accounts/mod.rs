@@ -31,7 +31,12 @@ pub fn password_field(account: &str) -> SealedField<'_> {
 }
 
 fn field<'a>(account: &'a str, field: &'a str) -> SealedField<'a> {
-    SealedField { stream: StreamId::Platform, resource_type: ResourceType::Account, resource_id: account, field }
+    SealedField {
+        stream: StreamId::Platform,
+        resource_type: ResourceType::Account,
+        resource_id: account,
+        field,
+    }
 }
 
 /// An account's address.

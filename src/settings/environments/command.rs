@@ -5,7 +5,8 @@ use crate::event::{Resource, ResourceType};
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
 use crate::settings::environments::event::{
-    ConfigDeleted, ConfigSet, EnvironmentCreated, EnvironmentDeleted, EnvironmentUpdated, EnvironmentsEvent, Mode,
+    ConfigDeleted, ConfigSet, EnvironmentCreated, EnvironmentDeleted, EnvironmentUpdated, EnvironmentsEvent,
+    Mode,
 };
 use crate::settings::environments::projection::{Environment, Environments};
 use crate::settings::environments::value::{ConfigKey, Slug};

@@ -80,7 +80,12 @@ pub struct ConfigPatch {
 #[utoipa::path(get, path = "/v1/environments/{env}/config", tag = "environments",
     params(("env" = String, Path, description = "Its id or slug"), PageParameters), responses(
     (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(State(app): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+pub async fn list(
+    State(app): State<App>,
+    path: PathText,
+    call: Call,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     let environment = find(&call, path.first())?;
     call.require_in(Permission::ConfigRead, environment.id).await?;
     let page = page(&app, environment, &query)?;
@@ -91,7 +96,12 @@ pub async fn list(State(app): State<App>, path: PathText, call: Call, query: Raw
 #[utoipa::path(patch, path = "/v1/environments/{env}/config", tag = "environments", request_body = ConfigPatch,
     params(("env" = String, Path, description = "Its id or slug")), responses(
     (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
-pub async fn patch(State(app): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+pub async fn patch(
+    State(app): State<App>,
+    path: PathText,
+    call: Call,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     let environment = find(&call, path.first())?.id;
     call.require_in(Permission::ConfigWrite, environment).await?;
     let NoParameters {} = query.parse()?;
@@ -115,7 +125,8 @@ pub async fn patch(State(app): State<App>, path: PathText, call: Call, query: Ra
         must_exist: false,
     };
     let done = call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await?;
-    let environment = done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
+    let environment =
+        done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
     let page = page(&app, environment, &RawQuery::default())?;
     Ok(call.done(&done, StatusCode::OK, environment.config_version, None, &page))
 }
@@ -124,7 +135,12 @@ pub async fn patch(State(app): State<App>, path: PathText, call: Call, query: Ra
 #[utoipa::path(get, path = "/v1/environments/{env}/config/{key}", tag = "environments",
     params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
     responses((status = 200, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+pub async fn show(
+    State(_): State<App>,
+    path: PathText,
+    call: Call,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     let environment = find(&call, path.first())?;
     call.require_in(Permission::ConfigRead, environment.id).await?;
     let NoParameters {} = query.parse()?;
@@ -137,7 +153,12 @@ pub async fn show(State(_): State<App>, path: PathText, call: Call, query: RawQu
     request_body = NewValue<'static>,
     params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
     responses((status = 200, body = ConfigBody), (status = 201, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
-pub async fn put(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+pub async fn put(
+    State(_): State<App>,
+    path: PathText,
+    call: Call,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     let environment = find(&call, path.first())?;
     let existed = environment.config.get(path.second()).map(|value| value.version);
     let environment = environment.id;
@@ -149,7 +170,8 @@ pub async fn put(State(_): State<App>, path: PathText, call: Call, query: RawQue
     let value = canonical_value(new.value, "/value")?;
     let create_only = call.create_only()?;
     let done = write(&call, environment, key, Some(value), create_only, false).await?;
-    let environment = done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
+    let environment =
+        done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
     let (body, version) = render(environment, path.second())?;
     let status = if existed.is_none() && done.events > 0 { StatusCode::CREATED } else { StatusCode::OK };
     let location = (status == StatusCode::CREATED)
@@ -161,7 +183,12 @@ pub async fn put(State(_): State<App>, path: PathText, call: Call, query: RawQue
 #[utoipa::path(delete, path = "/v1/environments/{env}/config/{key}", tag = "environments",
     params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
-pub async fn delete(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+pub async fn delete(
+    State(_): State<App>,
+    path: PathText,
+    call: Call,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     let environment = find(&call, path.first())?.id;
     call.require_in(Permission::ConfigWrite, environment).await?;
     let NoParameters {} = query.parse()?;
@@ -182,10 +209,9 @@ fn page(app: &App, environment: &Environment, query: &RawQuery) -> Result<Page<C
         .take(request.limit + 1)
         .map(|(key, value)| ConfigBody::new(key, value))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(app.cursors.page(&scope, "config", &request, found, |last| After {
-        last: last.key.clone(),
-        version: None,
-    }))
+    Ok(app
+        .cursors
+        .page(&scope, "config", &request, found, |last| After { last: last.key.clone(), version: None }))
 }
 
 async fn write(

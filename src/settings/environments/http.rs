@@ -131,13 +131,8 @@ pub async fn create(State(_): State<App>, call: Call, query: RawQuery) -> Result
         })?,
     };
     let environment = Fresh.id();
-    let command = CreateEnvironment {
-        environment,
-        name: new.name,
-        slug,
-        mode: new.mode,
-        description: new.description,
-    };
+    let command =
+        CreateEnvironment { environment, name: new.name, slug, mode: new.mode, description: new.description };
     let done = call.submit(EnvironmentsCommand::Create(command), StatusCode::CREATED).await?;
     // A replay shows the environment that the first request made, which has another id.
     let environments = &done.view.organization().environments;
@@ -154,7 +149,12 @@ pub async fn create(State(_): State<App>, call: Call, query: RawQuery) -> Result
 #[utoipa::path(get, path = "/v1/environments/{env}", tag = "environments",
     params(("env" = String, Path, description = "Its id or slug")), responses(
     (status = 200, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+pub async fn show(
+    State(_): State<App>,
+    path: PathText,
+    call: Call,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     let environment = find(&call, path.first())?;
     call.require_in(Permission::EnvironmentRead, environment.id).await?;
     let NoParameters {} = query.parse()?;
@@ -166,7 +166,12 @@ pub async fn show(State(_): State<App>, path: PathText, call: Call, query: RawQu
 #[utoipa::path(patch, path = "/v1/environments/{env}", tag = "environments", request_body = EnvironmentPatch,
     params(("env" = String, Path, description = "Its id or slug")), responses(
     (status = 200, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
-pub async fn update(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+pub async fn update(
+    State(_): State<App>,
+    path: PathText,
+    call: Call,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     let environment = find(&call, path.first())?.id;
     call.require_in(Permission::EnvironmentManage, environment).await?;
     let NoParameters {} = query.parse()?;
@@ -187,7 +192,12 @@ pub async fn update(State(_): State<App>, path: PathText, call: Call, query: Raw
 #[utoipa::path(delete, path = "/v1/environments/{env}", tag = "environments",
     params(("env" = String, Path, description = "Its id or slug")), responses(
     (status = 204), (status = "4XX", body = ProblemBody)))]
-pub async fn delete(State(_): State<App>, path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+pub async fn delete(
+    State(_): State<App>,
+    path: PathText,
+    call: Call,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     let environment = find(&call, path.first())?.id;
     call.require_in(Permission::EnvironmentManage, environment).await?;
     let NoParameters {} = query.parse()?;

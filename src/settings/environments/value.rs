@@ -34,8 +34,13 @@ impl TryFrom<&str> for Slug {
 
     fn try_from(text: &str) -> Result<Self, InvalidSlug> {
         let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-        let rest = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        if first && rest && text.len() <= SLUG_MAX_CHARS { Ok(Self(text.to_owned())) } else { Err(InvalidSlug) }
+        let rest =
+            text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if first && rest && text.len() <= SLUG_MAX_CHARS {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidSlug)
+        }
     }
 }
 
@@ -64,7 +69,8 @@ impl TryFrom<&str> for ConfigKey {
 
     fn try_from(text: &str) -> Result<Self, InvalidConfigKey> {
         let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_uppercase());
-        let rest = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+        let rest =
+            text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
         if first && rest && text.len() <= CONFIG_KEY_MAX_CHARS {
             Ok(Self(text.to_owned()))
         } else {

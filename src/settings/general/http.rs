@@ -87,7 +87,6 @@ pub struct GeneralPatch {
     join_role: Option<RoleRef>,
 }
 
-
 /// The organization's own settings.
 #[utoipa::path(get, path = "/v1/general", tag = "general", responses(
     (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
@@ -106,7 +105,10 @@ pub async fn update(State(_): State<App>, call: Call, query: RawQuery) -> Result
     let command = UpdateOrganization {
         name: patch.name,
         timezone: patch.timezone,
-        email_domain: patch.email_domain.into_option().map(|domain| domain.map(|domain| (domain, challenge()))),
+        email_domain: patch
+            .email_domain
+            .into_option()
+            .map(|domain| domain.map(|domain| (domain, challenge()))),
         auto_approve_domain_users: patch.auto_approve_domain_users,
         join_role: patch.join_role,
     };

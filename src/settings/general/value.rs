@@ -45,12 +45,51 @@ pub enum InvalidDomain {
 
 /// Domains at which anybody can have an address: the large free mail providers.
 const PUBLIC_MAIL_DOMAINS: &[&str] = &[
-    "126.com", "163.com", "aol.com", "fastmail.com", "free.fr", "gmail.com", "gmx.com", "gmx.de", "gmx.net",
-    "googlemail.com", "hey.com", "hotmail.com", "hotmail.co.uk", "hotmail.fr", "icloud.com", "laposte.net",
-    "libero.it", "live.com", "mac.com", "mail.com", "mail.ru", "me.com", "msn.com", "naver.com", "orange.fr",
-    "outlook.com", "pm.me", "proton.me", "protonmail.com", "qq.com", "rediffmail.com", "seznam.cz", "t-online.de",
-    "tutanota.com", "web.de", "yahoo.com", "yahoo.co.in", "yahoo.co.jp", "yahoo.co.uk", "yahoo.de", "yahoo.fr",
-    "yandex.com", "yandex.ru", "ymail.com", "zoho.com",
+    "126.com",
+    "163.com",
+    "aol.com",
+    "fastmail.com",
+    "free.fr",
+    "gmail.com",
+    "gmx.com",
+    "gmx.de",
+    "gmx.net",
+    "googlemail.com",
+    "hey.com",
+    "hotmail.com",
+    "hotmail.co.uk",
+    "hotmail.fr",
+    "icloud.com",
+    "laposte.net",
+    "libero.it",
+    "live.com",
+    "mac.com",
+    "mail.com",
+    "mail.ru",
+    "me.com",
+    "msn.com",
+    "naver.com",
+    "orange.fr",
+    "outlook.com",
+    "pm.me",
+    "proton.me",
+    "protonmail.com",
+    "qq.com",
+    "rediffmail.com",
+    "seznam.cz",
+    "t-online.de",
+    "tutanota.com",
+    "web.de",
+    "yahoo.com",
+    "yahoo.co.in",
+    "yahoo.co.jp",
+    "yahoo.co.uk",
+    "yahoo.de",
+    "yahoo.fr",
+    "yandex.com",
+    "yandex.ru",
+    "ymail.com",
+    "zoho.com",
 ];
 
 impl TryFrom<&str> for EmailDomain {
@@ -61,9 +100,8 @@ impl TryFrom<&str> for EmailDomain {
         if PUBLIC_MAIL_DOMAINS.contains(&ascii.as_str()) {
             return Err(InvalidDomain::Public);
         }
-        let registrable = psl::domain(ascii.as_bytes()).is_some_and(|domain| {
-            domain.as_bytes() == ascii.as_bytes() && domain.suffix().is_known()
-        });
+        let registrable = psl::domain(ascii.as_bytes())
+            .is_some_and(|domain| domain.as_bytes() == ascii.as_bytes() && domain.suffix().is_known());
         if registrable { Ok(Self(ascii)) } else { Err(InvalidDomain::NotRegistrable) }
     }
 }
@@ -121,7 +159,16 @@ mod tests {
     fn only_registrable_domains_that_are_not_everybodys_pass() {
         assert_eq!(EmailDomain::try_from("Example.COM").unwrap().as_str(), "example.com");
         assert_eq!(EmailDomain::try_from("bücher.de").unwrap().as_str(), "xn--bcher-kva.de");
-        for text in ["com", "co.uk", "mail.example.com", "localhost", "a b.com", "", "127.0.0.1", "example.invalidtld"] {
+        for text in [
+            "com",
+            "co.uk",
+            "mail.example.com",
+            "localhost",
+            "a b.com",
+            "",
+            "127.0.0.1",
+            "example.invalidtld",
+        ] {
             assert_eq!(EmailDomain::try_from(text), Err(InvalidDomain::NotRegistrable), "{text}");
         }
         assert_eq!(EmailDomain::try_from("gmail.com"), Err(InvalidDomain::Public));

@@ -51,11 +51,13 @@ impl PeopleCommand {
     pub fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         match self {
             Self::Join(joined) if state.people.get(joined.person).is_some() => Ok(Vec::new()),
-            Self::Join(joined) => Ok(vec![NewEvent::new(
-                Resource::new(ResourceType::Person, joined.person),
-                PeopleEvent::PersonJoined(joined.clone()),
-            )
-            .using(joined.key)]),
+            Self::Join(joined) => Ok(vec![
+                NewEvent::new(
+                    Resource::new(ResourceType::Person, joined.person),
+                    PeopleEvent::PersonJoined(joined.clone()),
+                )
+                .using(joined.key),
+            ]),
             Self::Update(update) => {
                 let person = state.people.get(update.person).ok_or(PeopleRejection::NotFound)?;
                 if context.actor.id != ActorId::Person(update.person) {

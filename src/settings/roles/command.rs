@@ -91,10 +91,7 @@ impl AssignRole {
                 permissions.per_environment()
             }
         };
-        state
-            .roles
-            .ceiling(context.actor.id, permissions, self.environment)
-            .map_err(Rejection::Forbidden)?;
+        state.roles.ceiling(context.actor.id, permissions, self.environment).map_err(Rejection::Forbidden)?;
         let same = state
             .roles
             .assignments_of(self.person)

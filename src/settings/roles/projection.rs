@@ -111,9 +111,9 @@ impl Roles {
         let grants = self.grants(actor);
         let held = match environment {
             None => grants.organization,
-            Some(environment) => grants
-                .organization
-                .union(grants.environments.get(&environment).copied().unwrap_or_default()),
+            Some(environment) => {
+                grants.organization.union(grants.environments.get(&environment).copied().unwrap_or_default())
+            }
         };
         match added.minus(held).iter().next() {
             Some(missing) => Err(missing),
