@@ -206,18 +206,20 @@ fn open(
         metrics,
         fatal,
     })?;
-    clock.resume(clock_baseline(&store));
+    if let Some(baseline) = clock_baseline(&store) {
+        clock.resume(baseline);
+    }
     Ok((OpenedStore { dir, root_key_made }, store))
 }
 
 /// What the wall clock is held against at start: the newest event's time or, while the log's time stands still after
-/// an operator accepted a clock behind it, the time that was accepted.
-fn clock_baseline(store: &Store) -> Timestamp {
-    let newest = store.newest();
-    match store.platform().view().platform().operations.clock_accepted {
+/// an operator accepted a clock behind it, the time that was accepted. `None` where there is no event yet.
+fn clock_baseline(store: &Store) -> Option<Timestamp> {
+    let newest = store.newest()?;
+    Some(match store.platform().view().platform().operations.clock_accepted {
         Some(accepted) if accepted.at >= newest => accepted.wall,
         _ => newest,
-    }
+    })
 }
 
 fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> {

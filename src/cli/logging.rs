@@ -1,5 +1,7 @@
 //! Log lines of a server: for people or as JSON, on standard error, so that standard output stays the command's.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -18,6 +20,7 @@ pub fn start(format: LogFormat, level: LogLevel) {
     let lines = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_span_events(FmtSpan::NONE)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let _already = match format {
         LogFormat::Human => lines.compact().try_init(),

@@ -35,7 +35,7 @@ struct Status {
     streams: usize,
     credentials: usize,
     disk_free_bytes: Option<u64>,
-    newest_event_at: Timestamp,
+    newest_event_at: Option<Timestamp>,
     now: Timestamp,
 }
 

@@ -25,6 +25,7 @@ use crate::store::writer::{Job, Writer};
 
 pub mod aggregate;
 mod batch;
+pub mod digest;
 pub mod directory;
 pub mod exports;
 pub mod history;
@@ -371,8 +372,8 @@ impl Store {
         problems
     }
 
-    /// The newest frame's time over all streams.
-    pub fn newest(&self) -> Timestamp {
-        self.inner.log.streams().into_iter().map(|(_, Head { at, .. })| at).max().unwrap_or_default()
+    /// The newest frame's time over all streams; `None` in an empty log.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.inner.log.streams().into_iter().map(|(_, Head { at, .. })| at).max()
     }
 }

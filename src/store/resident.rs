@@ -11,6 +11,7 @@ use crate::ids::StreamId;
 use crate::log::Head;
 use crate::organization::Organization;
 use crate::platform::Platform;
+use crate::store::digest::digest;
 use crate::store::lookup::Lookup;
 use crate::store::requests::Requests;
 
@@ -68,15 +69,12 @@ impl State {
         }
     }
 
-    /// SHA-256 of the state's serialized form, in hex: equal states, and only those, have equal digests.
+    /// The state's digest: equal states, and only those, have equal ones.
     pub fn digest(&self) -> String {
-        use sha2::{Digest, Sha256};
-        let json = match self {
-            Self::Platform(platform) => serde_json::to_vec(&**platform),
-            Self::Organization(organization) => serde_json::to_vec(&**organization),
-        };
-        let json = json.expect("states are plain data with text keys");
-        Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+        match self {
+            Self::Platform(platform) => digest(&**platform),
+            Self::Organization(organization) => digest(&**organization),
+        }
     }
 }
 
