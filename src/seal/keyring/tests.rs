@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::*;
 use crate::event::ResourceType;
 use crate::ids::OrganizationId;
 use crate::log::{Append, AppendError, Head, Position};
-use crate::seal::{Plain, SealedField};
+use crate::seal::{Plain, SealedBytes, SealedField};
 
 /// What is put, and nothing of frames.
 #[derive(Default)]
@@ -79,8 +81,6 @@ struct Store {
     root: Zeroizing<String>,
     log: Arc<KeysOnly>,
 }
-
-use zeroize::Zeroizing;
 
 impl Store {
     fn new() -> Self {
@@ -363,4 +363,30 @@ fn no_key_is_in_a_file_or_in_the_log_as_it_is() {
         assert!(!stored.windows(16).any(|window| secret.windows(16).any(|part| part == window)));
     }
     assert_eq!(format!("{new:?}").matches("DataKey").count(), 2, "{new:?}");
+}
+
+/// What is on disk for ever: files and a wrapped key that another implementation made (OpenSSL's AES-256-SIV).
+#[test]
+fn the_golden_keys_open() {
+    #[derive(Deserialize)]
+    struct Golden {
+        root_key: String,
+        root_fingerprint: String,
+        platform_file: SealedBytes,
+        stream: StreamId,
+        stream_file: SealedBytes,
+        data_key: DataKeyId,
+        wrapped: SealedBytes,
+        commitment: Commitment,
+    }
+    let golden: Golden =
+        serde_json::from_str(include_str!("../../../tests/golden/keys.json")).expect("well-formed");
+    let mut store = Store::new();
+    store.root = Zeroizing::new(golden.root_key);
+    assert_eq!(store.root().fingerprint().to_string(), golden.root_fingerprint);
+    std::fs::create_dir(store.keys()).expect("made");
+    std::fs::write(store.keys().join("platform"), &golden.platform_file.0).expect("written");
+    std::fs::write(store.keys().join(golden.stream.to_string()), &golden.stream_file.0).expect("written");
+    store.log.put(Key::DataKey(golden.stream, golden.data_key), golden.wrapped.0.into_vec());
+    store.ring().data_key(golden.stream, golden.data_key, Some(golden.commitment)).expect("opens");
 }
