@@ -147,7 +147,8 @@ fn bytes_that_are_no_text_say_so() {
     assert_eq!(Plain::from("é").as_str(), Ok("é"));
 }
 
-/// What is on disk for ever: each record must open, and its plaintext seal to the same bytes under its nonce.
+/// What is on disk for ever: each record must open, and its plaintext seal to the same bytes under its nonce. The
+/// records were made by another implementation (OpenSSL's AES-256-SIV, with the headers put together in Python).
 #[test]
 fn the_golden_records_open_and_seal_to_the_same_bytes() {
     #[derive(Deserialize)]

@@ -188,11 +188,11 @@ fn unknown_password() -> Plain {
 
 /// The least bytes of a new password.
 pub const PASSWORD_BYTES_MIN: usize = 12;
-/// The most bytes of a password; what is longer is refused before it is hashed.
+/// The most bytes of a new password.
 pub const PASSWORD_BYTES_MAX: usize = 256;
 
 /// The most common passwords of at least [`PASSWORD_BYTES_MIN`] bytes, lower case, one a line, sorted.
-const COMMON: &str = include_str!("common_passwords.txt");
+const COMMON: &str = include_str!("common.txt");
 /// Rows of a keyboard, along which a password may not simply run.
 const ROWS: [&str; 5] = ["`1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./", "qwertzuiop"];
 /// A password needs at least so many characters that do not follow from the one before.
@@ -237,7 +237,10 @@ pub fn check_new(password: &Plain) -> Result<(), WeakPassword> {
         return Err(WeakPassword::Common);
     }
     let characters = Zeroizing::new(lower.chars().collect::<Vec<_>>());
-    if surprises(&characters) < SURPRISES_MIN {
+    let part = repeated_part(&characters);
+    if part.iter().map(|character| character.len_utf8()).sum::<usize>() < PASSWORD_BYTES_MIN
+        || surprises(part) < SURPRISES_MIN
+    {
         return Err(WeakPassword::Predictable);
     }
     Ok(())
@@ -260,14 +263,16 @@ fn letter_meant(character: char) -> char {
     }
 }
 
-/// How many characters neither repeat, count on from nor lie beside the one before. Of a password that is one
-/// part over and over, only the part counts.
+/// Of a password that is one part over and over, the part; else all of it. Saying it twice adds nothing.
+fn repeated_part(characters: &[char]) -> &[char] {
+    let repeats = |length: &usize| characters[*length..] == characters[..characters.len() - length];
+    let length = (1..=characters.len() / 2).find(repeats).unwrap_or(characters.len());
+    &characters[..length]
+}
+
+/// How many characters neither repeat, count on from nor lie beside the one before.
 fn surprises(characters: &[char]) -> usize {
-    let repeats_after =
-        |period: &usize| characters.iter().skip(*period).eq(&characters[..characters.len() - period]);
-    let part = (1..=characters.len() / 2).find(repeats_after).unwrap_or(characters.len());
-    let following = characters[..part].windows(2).filter(|pair| follows(pair[0], pair[1])).count();
-    part - following
+    characters.len() - characters.windows(2).filter(|pair| follows(pair[0], pair[1])).count()
 }
 
 fn follows(before: char, character: char) -> bool {
@@ -279,21 +284,4 @@ fn follows(before: char, character: char) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn passwords(waiting_max: usize) -> Passwords {
-        Passwords::start(HashCost::CHEAPEST, waiting_max).expect("started")
-    }
-
-    #[tokio::test]
-    async fn a_hash_verifies_its_password_and_no_other() {
-        let passwords = passwords(8).await;
-        let phc = passwords.hash(Plain::from("wandering otter 41")).await.expect("hashed");
-        let again = passwords.hash(Plain::from("wandering otter 41")).await.expect("hashed");
-        assert_ne!(phc, again, "each hash has a salt of its own");
-        assert!(phc.as_str().expect("text").starts_with("$argon2id$v=19$"));
-        assert_eq!(passwords.verify(Plain::from("wandering otter 41"), phc.clone()).await, Ok(true));
-        assert_eq!(passwords.verify(Plain::from("wandering otter 42"), phc).await, Ok(false));
-    }
-}
+mod tests;

@@ -402,5 +402,4 @@ fn with_headers<T>(stream: StreamId, id: DataKeyId, generation: u32, with: impl 
 }
 
 #[cfg(test)]
-#[path = "keyring_tests.rs"]
 mod tests;
