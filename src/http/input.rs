@@ -76,11 +76,21 @@ impl RawBody {
     /// 422 with one error: its pointer, its code (`missing`, `unknown_field`, `wrong_type`,
     /// `unknown_value`, `invalid`, or a type's own) and its message.
     pub fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
-        let bytes: &[u8] = if self.0.is_empty() { b"{}" } else { &self.0 };
+        let bytes: &[u8] = if self.0.is_empty() { b"{}" } else { self.0.trim_ascii_start() };
+        // serde reads structs from arrays as well, which is no contract of ours.
+        if bytes.first() != Some(&b'{') {
+            return Err(Problem::invalid_field("", "wrong_type", "expected an object"));
+        }
         let mut deserializer = serde_json::Deserializer::from_slice(bytes);
         serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let text = error.inner().to_string();
-            let text = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
+            let text = match text.rfind(" at line ") {
+                Some(at) => &text[..at],
+                None => &text,
+            };
+            // The body is JSON: what serde_json cannot read further is of another form than the type's.
+            let is_form = error.inner().is_data() || text.starts_with("number out of range");
+            let text = if is_form { text } else { "wrong type: not of the expected type" };
             Problem::unprocessable(vec![self.locate(pointer(error.path()), text)])
         })
     }

@@ -47,15 +47,18 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
     }
 }
 
-impl<T: PartialSchema> PartialSchema for Patch<T> {
-    fn schema() -> RefOr<Schema> {
-        OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(T::schema()).into()
+// By its hidden trait, since that is the only one by which utoipa's derive composes a generic field.
+impl<T: PartialSchema> utoipa::__dev::ComposeSchema for Patch<T> {
+    fn compose(generics: Vec<RefOr<Schema>>) -> RefOr<Schema> {
+        let value = generics.into_iter().next().unwrap_or_else(T::schema);
+        OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Null)).item(value).into()
     }
 }
 
 impl<T: ToSchema> ToSchema for Patch<T> {
+    /// utoipa appends the name of `T` to it.
     fn name() -> Cow<'static, str> {
-        format!("Patch_{}", T::name()).into()
+        Cow::Borrowed("Patch")
     }
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
@@ -108,8 +111,12 @@ mod tests {
     #[test]
     fn the_schema_allows_null_and_absence() {
         let schema = serde_json::to_value(Change::schema()).expect("schemas are JSON");
-        assert_eq!(schema["properties"]["description"]["oneOf"][0]["type"], "null");
-        assert_eq!(schema["properties"]["description"]["oneOf"][1]["type"], "string");
+        let mut referred = Vec::new();
+        Change::schemas(&mut referred);
+        let patch = referred.iter().find(|(name, _)| name == "Patch_String").map(|(_, schema)| schema);
+        assert_eq!(schema["properties"]["description"]["$ref"], "#/components/schemas/Patch_String");
+        let patch = serde_json::to_value(patch).expect("schemas are JSON");
+        assert_eq!(patch, serde_json::json!({"oneOf": [{"type": "null"}, {"type": "string"}]}));
         assert!(schema.get("required").is_none(), "{schema}");
     }
 }

@@ -46,10 +46,7 @@ const BREATHER: Duration = Duration::from_millis(100);
 const FAREWELLS: usize = 64;
 const FAREWELL: Duration = Duration::from_secs(1);
 
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/problem+json\r\ncache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\n\
-    content-length: 157\r\n\r\n\
-    {\"type\":\"urn:settled:overloaded\",\"title\":\"Service Unavailable\",\"status\":503,\
+const TOO_MANY: &str = "{\"type\":\"urn:settled:overloaded\",\"title\":\"Service Unavailable\",\"status\":503,\
     \"detail\":\"too many connections are open; try again later\",\"code\":\"overloaded\"}";
 
 /// Binds a socket file of mode 0600. A file left behind by a process that ended is replaced.
@@ -200,8 +197,13 @@ fn connection(
 
 /// Answers 503 without reading the request.
 async fn refuse(mut stream: Box<dyn Stream>) {
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+         cache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{TOO_MANY}",
+        TOO_MANY.len(),
+    );
     let farewell = async {
-        stream.write_all(TOO_MANY).await?;
+        stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
         let mut rest = [0; 1024];
         while stream.read(&mut rest).await? > 0 {}

@@ -97,8 +97,9 @@ impl<T> Timed<T> {
     /// A write ended: the client takes what it is sent, and a streamed answer is not idle.
     fn written<R>(&mut self, result: R) -> Poll<R> {
         self.writing = None;
-        if self.phase.get() == WAITING {
-            self.phase.set(ANSWERED);
+        if matches!(self.phase.get(), ANSWERED | WAITING) {
+            let lasting = self.idle;
+            self.begin(WAITING, lasting);
         }
         Poll::Ready(result)
     }
