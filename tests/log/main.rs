@@ -4,6 +4,7 @@
 
 #[path = "../support/events.rs"]
 mod events;
+mod golden;
 mod reopen;
 #[path = "../support/store.rs"]
 mod store;
