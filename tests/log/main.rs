@@ -9,6 +9,7 @@ mod reopen;
 #[path = "../support/store.rs"]
 mod store;
 mod suite;
+mod torn;
 
 /// How much of the long tests to run: 1 is a sample for CI, 10 is all.
 fn scale() -> u32 {
