@@ -4,10 +4,12 @@
 
 #[path = "../support/events.rs"]
 mod events;
+mod golden;
 mod reopen;
 #[path = "../support/store.rs"]
 mod store;
 mod suite;
+mod torn;
 
 /// How much of the long tests to run: 1 is a sample for CI, 10 is all.
 fn scale() -> u32 {

@@ -32,7 +32,7 @@ pub(crate) struct Answers {
     end: Position,
     pub(crate) frames: Vec<(Position, Bytes)>,
     heads: BTreeMap<StreamId, Head>,
-    keys: Vec<(StreamId, Vec<(DataKeyId, Vec<u8>)>)>,
+    pub(crate) keys: Vec<(StreamId, Vec<(DataKeyId, Vec<u8>)>)>,
 }
 
 pub(crate) fn answers(log: &dyn EventLog) -> Answers {
