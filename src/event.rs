@@ -40,11 +40,14 @@ pub struct ActionSpec {
     /// The number of the data's current shape; older ones go through `log/upcast.rs`.
     pub schema: u32,
     /// The JSON Schema of the data, with the schemas that it refers to.
-    pub shape: fn() -> (RefOr<Schema>, Vec<(String, RefOr<Schema>)>),
+    pub shape: fn() -> Shape,
 }
 
+/// The JSON Schema of a type, with the schemas that it refers to as `#/components/schemas/<name>`.
+pub type Shape = (RefOr<Schema>, Vec<(String, RefOr<Schema>)>);
+
 /// The [`ActionSpec::shape`] of a data type.
-pub fn shape_of<T: ToSchema>() -> (RefOr<Schema>, Vec<(String, RefOr<Schema>)>) {
+pub fn shape_of<T: ToSchema>() -> Shape {
     let mut schemas = Vec::new();
     T::schemas(&mut schemas);
     (T::schema(), schemas)

@@ -1,1 +1,3 @@
+//! The `settled` program: parse, run.
+
 fn main() {}

@@ -1,1 +1,35 @@
-fn main() {}
+//! `cargo xtask`: what a contributor and CI run, one file per subcommand.
+//!
+//! Nothing here is part of the product: `tools` uses the library as anybody could.
+
+use clap::{Parser, Subcommand};
+use tools::{bench, ci, schemas, test};
+
+/// Tests, CI, generated files and benches of Settled.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the tests need and run all of them
+    Test(test::Options),
+    /// Check format, lints, licences and generated files, then run what `test` runs
+    Ci,
+    /// Write the JSON Schemas of the events and the OpenAPI document, or compare them with what is committed
+    Schemas(schemas::Options),
+    /// Measure, against references in the same run
+    Bench(bench::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Xtask::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Ci => ci::run(),
+        Command::Schemas(options) => schemas::run(&options),
+        Command::Bench(options) => bench::run(&options),
+    }
+}

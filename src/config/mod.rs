@@ -1,0 +1,250 @@
+//! What an operator can set: every limit, path and key source of `settled serve`.
+//!
+//! [`Config`] is the one table. Its fields are the flags, their `env` attributes the environment variables, and
+//! the flags' names the keys of `settled.toml`: a file's values take the place of the table's defaults before
+//! the command line is parsed, so that one parser checks all three, and the order flag, environment variable,
+//! file, default follows by itself. An option without an effect has no place here; neither have the limits
+//! that are part of the HTTP contract (body size, page size, …), which stand beside what they limit.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, FromArgMatches as _, ValueEnum};
+use ipnet::IpNet;
+
+use self::file::ConfigError;
+use self::value::{PublicUrl, Size, Span};
+
+pub mod file;
+pub mod value;
+
+/// The options of `settled serve`.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Read options from this file: each is a key by the name of its flag. A flag beats an environment
+    /// variable, which beats the file [default: settled.toml in the working directory, if there]
+    #[arg(long, env = "SETTLED_CONFIG", value_name = "FILE", help_heading = "Where")]
+    pub config: Option<PathBuf>,
+
+    /// The folder of the store; made at the first start
+    #[arg(long, env = "SETTLED_DATA_DIR", value_name = "DIR", default_value = "./settled-data")]
+    #[arg(help_heading = "Where")]
+    pub data_dir: PathBuf,
+
+    /// The address and port to serve HTTP on
+    #[arg(long, env = "SETTLED_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:7373")]
+    #[arg(help_heading = "Where")]
+    pub listen: SocketAddr,
+
+    /// The URL under which users reach the server, for links and the origin of checkpoints
+    /// [default: http:// and the address that it listens on]
+    #[arg(long, env = "SETTLED_PUBLIC_URL", value_name = "URL", help_heading = "Where")]
+    pub public_url: Option<PublicUrl>,
+
+    /// Networks whose `X-Forwarded-For` is believed: the right-most address outside of them is the client's
+    /// [default: none]
+    #[arg(long, env = "SETTLED_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
+    #[arg(help_heading = "Where")]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// Read the root key from this file, which only the server's user may read (mode 0600)
+    /// [default: root.key in the data folder, made at the first start]
+    #[arg(long, env = "SETTLED_ROOT_KEY_FILE", value_name = "FILE", help_heading = "Root key")]
+    pub root_key_file: Option<PathBuf>,
+
+    /// Read the root key from the environment variable of this name [default: not used]
+    #[arg(long, env = "SETTLED_ROOT_KEY_ENV", value_name = "NAME", help_heading = "Root key")]
+    pub root_key_env: Option<String>,
+
+    /// Read the root key from the output of this command, run by `sh -c` at start [default: not used]
+    #[arg(long, env = "SETTLED_ROOT_KEY_COMMAND", value_name = "COMMAND", help_heading = "Root key")]
+    pub root_key_command: Option<String>,
+
+    /// Who may found organizations after the first: the operator alone, or everybody who has an account
+    #[arg(long, env = "SETTLED_ORGANIZATIONS", value_name = "WHO", default_value = "operator")]
+    #[arg(help_heading = "People")]
+    pub organizations: Founding,
+
+    /// How long a session lives without being used; a restart counts as use
+    #[arg(long, env = "SETTLED_SESSION_IDLE", value_name = "TIME", default_value = "12h")]
+    #[arg(help_heading = "People")]
+    pub session_idle: Span,
+
+    /// How long a session lives in all
+    #[arg(long, env = "SETTLED_SESSION_ABSOLUTE", value_name = "TIME", default_value = "30d")]
+    #[arg(help_heading = "People")]
+    pub session_absolute: Span,
+
+    /// The memory that hashing one password takes (argon2id)
+    #[arg(long, env = "SETTLED_PASSWORD_MEMORY", value_name = "SIZE", default_value = "19MiB")]
+    #[arg(help_heading = "People")]
+    pub password_memory: Size,
+
+    /// The passes over that memory
+    #[arg(long, env = "SETTLED_PASSWORD_PASSES", value_name = "N", default_value = "2")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "People")]
+    pub password_passes: u32,
+
+    /// How many passwords may wait to be hashed before logins are answered 503
+    #[arg(long, env = "SETTLED_PASSWORD_QUEUE", value_name = "N", default_value = "64")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "People")]
+    pub password_queue: u32,
+
+    /// How many commands may wait for the writer before writes are answered 503
+    #[arg(long, env = "SETTLED_QUEUE_CAPACITY", value_name = "N", default_value = "1024")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    pub queue_capacity: u32,
+
+    /// The memory that the log's cache may take; a larger one gains little speed and costs some four times
+    /// its size
+    #[arg(long, env = "SETTLED_LOG_CACHE", value_name = "SIZE", default_value = "16MiB")]
+    #[arg(help_heading = "Limits")]
+    pub log_cache: Size,
+
+    /// Below this much free space on the disk, writes are answered 507; reads, logging out and revoking go on
+    #[arg(long, env = "SETTLED_MIN_FREE_DISK", value_name = "SIZE", default_value = "256MiB")]
+    #[arg(help_heading = "Limits")]
+    pub min_free_disk: Size,
+
+    /// The size of a file that is given up to be able to open the store on a full disk
+    #[arg(long, env = "SETTLED_BALLAST", value_name = "SIZE", default_value = "8MiB")]
+    #[arg(help_heading = "Limits")]
+    pub ballast: Size,
+
+    /// How many connections may be open at once; further ones are answered 503 and closed
+    #[arg(long, env = "SETTLED_MAX_CONNECTIONS", value_name = "N", default_value = "1024")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    pub max_connections: u32,
+
+    /// How long a client may take to send a request's header
+    #[arg(long, env = "SETTLED_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    #[arg(help_heading = "Limits")]
+    pub header_timeout: Span,
+
+    /// How long a client may take to send a request's body
+    #[arg(long, env = "SETTLED_BODY_TIMEOUT", value_name = "TIME", default_value = "30s")]
+    #[arg(help_heading = "Limits")]
+    pub body_timeout: Span,
+
+    /// How long a connection may stay open between two requests; best longer than a proxy in front keeps its own,
+    /// often 60 s
+    #[arg(long, env = "SETTLED_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s")]
+    #[arg(help_heading = "Limits")]
+    pub idle_timeout: Span,
+
+    /// How long open requests may take to finish when the server is told to stop
+    #[arg(long, env = "SETTLED_DRAIN_TIMEOUT", value_name = "TIME", default_value = "8s")]
+    #[arg(help_heading = "Limits")]
+    pub drain_timeout: Span,
+
+    /// How log lines look: for people, or one JSON object a line
+    #[arg(long, env = "SETTLED_LOG_FORMAT", value_name = "FORMAT", default_value = "human")]
+    #[arg(help_heading = "Log lines")]
+    pub log_format: LogFormat,
+
+    /// The least important level that is logged
+    #[arg(long, env = "SETTLED_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    #[arg(help_heading = "Log lines")]
+    pub log_level: LogLevel,
+}
+
+impl Config {
+    /// Where the root key comes from.
+    pub fn root_key(&self) -> RootKeySource {
+        match (&self.root_key_file, &self.root_key_env, &self.root_key_command) {
+            (Some(file), _, _) => RootKeySource::File(file.clone()),
+            (_, Some(name), _) => RootKeySource::Environment(name.clone()),
+            (_, _, Some(command)) => RootKeySource::Command(command.clone()),
+            (None, None, None) => RootKeySource::MadeAtFirstStart(self.data_dir.join("root.key")),
+        }
+    }
+
+    /// The URL under which users reach the server, without a slash at the end.
+    pub fn public_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.to_string(),
+            None => format!("http://{}", self.listen),
+        }
+    }
+
+    /// Reads the options of a command of which they are the arguments, and whose file, if any, was put under
+    /// them by [`file::File::under`].
+    ///
+    /// # Errors
+    /// When one source names two places for the root key, or what clap refuses.
+    pub fn from_matches(matches: &ArgMatches) -> Result<Self, ConfigError> {
+        let mut config = Self::from_arg_matches(matches)?;
+        match root_key_option(matches)? {
+            Some("root_key_file") => (config.root_key_env, config.root_key_command) = (None, None),
+            Some("root_key_env") => (config.root_key_file, config.root_key_command) = (None, None),
+            Some(_) => (config.root_key_file, config.root_key_env) = (None, None),
+            None => {}
+        }
+        Ok(config)
+    }
+}
+
+/// The id of the argument that says where the root key comes from: the one that a flag gives, else that of an
+/// environment variable, else the file's.
+fn root_key_option(matches: &ArgMatches) -> Result<Option<&'static str>, ConfigError> {
+    let options = ["root_key_file", "root_key_env", "root_key_command"];
+    for source in [ValueSource::CommandLine, ValueSource::EnvVariable, ValueSource::DefaultValue] {
+        let mut given = options.into_iter().filter(|id| matches.value_source(id) == Some(source));
+        match (given.next(), given.next()) {
+            (Some(_), Some(_)) => return Err(ConfigError::SeveralRootKeys),
+            (Some(id), None) => return Ok(Some(id)),
+            (None, _) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Where the root key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootKeySource {
+    /// This file in the data folder, made at the first start.
+    MadeAtFirstStart(PathBuf),
+    /// This file, which must be there.
+    File(PathBuf),
+    /// The environment variable of this name.
+    Environment(String),
+    /// The output of this command, run by `sh -c`.
+    Command(String),
+}
+
+/// Who may found organizations after the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Founding {
+    /// The operator alone.
+    Operator,
+    /// Everybody who has an account.
+    Open,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The least important level that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What needs somebody at once.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// Starts, stops, and what an operator did.
+    Info,
+    /// Each request.
+    Debug,
+    /// Each step of each request.
+    Trace,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! `cargo xtask bench`: rows of ratios, each of a work and of a reference that was measured just before and just
+//! after it, so that a machine that slows down slows both. Rounds are interleaved: every row once, then again.
+//!
+//! What is measured is in the rows, one file each; how ratios are drawn from it is in `ratio.rs`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use self::ratio::{Cell, Summary};
+use crate::run::{say, target};
+
+pub mod ratio;
+
+/// The options of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// How often each row is measured
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Only the rows whose names contain this
+    filter: Option<String>,
+}
+
+/// One line of the table: a work, held against a reference.
+pub trait Row {
+    /// What is measured, in a few words.
+    fn name(&self) -> &'static str;
+
+    /// What it is held against.
+    fn reference_name(&self) -> &'static str;
+
+    /// The ratio that the work is to reach; a larger ratio is better.
+    fn goal(&self) -> f64;
+
+    /// Measures the reference once: work per second, or any other number of which more is better.
+    ///
+    /// # Errors
+    /// When it cannot be measured.
+    fn reference(&mut self) -> Result<f64>;
+
+    /// Measures the work once, in the unit of [`Row::reference`].
+    ///
+    /// # Errors
+    /// When it cannot be measured.
+    fn work(&mut self) -> Result<f64>;
+}
+
+/// Every row there is. A row is a file of its own beside this one, named after its work.
+fn rows() -> Result<Vec<Box<dyn Row>>> {
+    Ok(Vec::new())
+}
+
+/// Measures, prints the table and writes `target/bench/<table>.json`.
+///
+/// # Errors
+/// When nothing is to be measured or something cannot be.
+pub fn run(options: &Options) -> Result<()> {
+    let mut rows = rows()?;
+    rows.retain(|row| options.filter.as_ref().is_none_or(|filter| row.name().contains(filter)));
+    ensure!(!rows.is_empty(), "there is no such row");
+    let report = measure(&mut rows, options.rounds)?;
+    print(&report.table())?;
+    let path = report.write()?;
+    say(&format!("written to {}", path.display()));
+    Ok(())
+}
+
+/// What was measured, as it is written down.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// How often each row was measured.
+    pub rounds: u32,
+    /// A row each.
+    pub rows: Vec<Line>,
+}
+
+/// One row's outcome.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// What was measured.
+    pub name: &'static str,
+    /// What it was held against.
+    pub reference: &'static str,
+    /// The ratio that it is to reach.
+    pub goal: f64,
+    /// Whether the median reaches it.
+    pub reached: bool,
+    /// Minimum, median and maximum of the ratios.
+    pub ratio: Summary,
+    /// Every measurement.
+    pub cells: Vec<Cell>,
+}
+
+/// Measures every row once a round: reference, work, reference.
+///
+/// # Errors
+/// With the first measurement that fails.
+pub fn measure(rows: &mut [Box<dyn Row>], rounds: u32) -> Result<Report> {
+    let mut cells: Vec<Vec<Cell>> = rows.iter().map(|_| Vec::new()).collect();
+    for round in 1..=rounds {
+        for (row, cells) in rows.iter_mut().zip(&mut cells) {
+            say(&format!("round {round} of {rounds}: {}", row.name()));
+            let before = row.reference().with_context(|| row.reference_name())?;
+            let work = row.work().with_context(|| row.name())?;
+            let after = row.reference().with_context(|| row.reference_name())?;
+            cells.push(Cell::new(before, work, after)?);
+        }
+    }
+    let lines = rows.iter().zip(cells).map(|(row, cells)| {
+        let ratio = Summary::of(&cells);
+        let reached = ratio.median >= row.goal();
+        Line { name: row.name(), reference: row.reference_name(), goal: row.goal(), reached, ratio, cells }
+    });
+    Ok(Report { rounds, rows: lines.collect() })
+}
+
+impl Report {
+    /// The table that is printed: a row each, ratios with two digits after the point.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(["work", "held against", "min", "median", "max", "goal", ""]);
+        for line in &self.rows {
+            let Summary { min, median, max } = line.ratio;
+            let reached = if line.reached { "" } else { "below" };
+            let numbers = [min, median, max, line.goal].map(|number| format!("{number:.2}"));
+            let [min, median, max, goal] = numbers.each_ref().map(String::as_str);
+            table.add_row([line.name, line.reference, min, median, max, goal, reached]);
+        }
+        for column in table.column_iter_mut().skip(2).take(4) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+
+    fn write(&self) -> Result<PathBuf> {
+        let folder = target().join("bench");
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.join("ratios.json");
+        std::fs::write(&path, serde_json::to_vec_pretty(self)?)?;
+        Ok(path)
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what the command is for")]
+fn print(table: &Table) -> Result<()> {
+    println!("{table}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A work of 50 against references that rise by one at each measurement, from 99.
+    struct Rising {
+        name: &'static str,
+        reference: f64,
+        order: std::rc::Rc<std::cell::RefCell<Vec<String>>>,
+    }
+
+    impl Row for Rising {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn reference_name(&self) -> &'static str {
+            "nothing"
+        }
+
+        fn goal(&self) -> f64 {
+            0.49
+        }
+
+        fn reference(&mut self) -> Result<f64> {
+            self.order.borrow_mut().push(format!("{} reference", self.name));
+            self.reference += 1.0;
+            Ok(self.reference)
+        }
+
+        fn work(&mut self) -> Result<f64> {
+            self.order.borrow_mut().push(self.name.to_owned());
+            Ok(50.0)
+        }
+    }
+
+    fn measured(rounds: u32) -> (Report, Vec<String>) {
+        let order = std::rc::Rc::default();
+        let row = |name| {
+            Box::new(Rising { name, reference: 98.0, order: std::rc::Rc::clone(&order) }) as Box<dyn Row>
+        };
+        let report = measure(&mut [row("a"), row("b")], rounds).unwrap();
+        (report, order.take())
+    }
+
+    #[test]
+    fn rounds_are_interleaved_and_references_stand_before_and_after_each_cell() {
+        let (_, order) = measured(2);
+        let round = ["a reference", "a", "a reference", "b reference", "b", "b reference"];
+        assert_eq!(order, [round, round].concat());
+    }
+
+    #[test]
+    fn a_ratio_is_held_against_the_mean_of_both_references() {
+        let (report, _) = measured(1);
+        let line = &report.rows[0];
+        assert_eq!((line.cells[0].before, line.cells[0].after), (99.0, 100.0));
+        assert!((line.ratio.median - 50.0 / 99.5).abs() < 1e-12);
+        assert!(line.reached);
+    }
+
+    #[test]
+    fn the_table_shows_min_median_max_and_what_is_below_its_goal() {
+        let (mut report, _) = measured(3);
+        report.rows[1].reached = false;
+        let table = report.table().to_string();
+        let lines: Vec<_> = table.lines().collect();
+        let cells: Vec<_> = lines[3].split('|').map(str::trim).collect();
+        assert_eq!(cells[1..8], ["b", "nothing", "0.48", "0.49", "0.50", "0.49", "below"]);
+    }
+}

@@ -1,0 +1,107 @@
+//! What the tests need beside Rust, and how a fresh machine gets it. Each is installed only where it is missing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+use crate::run::{kept, program, run, succeeds};
+
+/// Programs of Debian's packages: the program that is looked for, and the package that has it.
+const DEBIAN: &[(&str, &str)] = &[
+    // Power cuts and full disks happen on ext4 images on loop devices.
+    ("mkfs.ext4", "e2fsprogs"),
+    ("losetup", "util-linux"),
+    ("mount", "mount"),
+    // Failing system calls are injected below the storage engine, by a library that is preloaded.
+    ("cc", "gcc"),
+    ("curl", "curl"),
+    ("python3", "python3"),
+];
+
+/// The version of cargo-nextest that is installed where none is there.
+const NEXTEST: &str = "0.9.143";
+/// The version of cargo-deny; what older ones do not read is edition 2024.
+const DENY: &str = "0.20.2";
+/// The version of schemathesis.
+const SCHEMATHESIS: &str = "4.32.5";
+
+/// Installs the packages of Debian whose programs are missing.
+///
+/// # Errors
+/// When apt-get fails.
+pub fn debian_packages() -> Result<()> {
+    let missing: Vec<_> =
+        DEBIAN.iter().filter(|(name, _)| !on_path(name)).map(|(_, package)| *package).collect();
+    let venv = !succeeds(program("python3 -m ensurepip --version"));
+    let packages: Vec<_> = missing.into_iter().chain(venv.then_some("python3-venv")).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let sudo = if on_path("sudo") && !root_user() { "sudo " } else { "" };
+    run(program(&format!("{sudo}apt-get update -qq")))?;
+    let mut install = program(&format!("{sudo}apt-get install -y -qq --no-install-recommends"));
+    install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
+    run(install)
+}
+
+/// Makes `cargo nextest` available.
+///
+/// # Errors
+/// When it has to be built and cannot be.
+pub fn nextest() -> Result<()> {
+    if succeeds(program("cargo nextest --version")) {
+        return Ok(());
+    }
+    run(program(&format!("cargo install cargo-nextest --locked --version {NEXTEST}")))
+}
+
+/// The path of `cargo-deny`, built under `target/tools` where it is not there.
+///
+/// # Errors
+/// When it has to be built and cannot be.
+pub fn deny() -> Result<PathBuf> {
+    if on_path("cargo-deny") {
+        return Ok("cargo-deny".into());
+    }
+    let folder = kept().join("deny");
+    let path = folder.join("bin/cargo-deny");
+    if !path.exists() {
+        // Unoptimized: building it costs more than it will ever compute.
+        let mut install =
+            program(&format!("cargo install cargo-deny --locked --debug --version {DENY} --root"));
+        install.arg(&folder).arg("--target-dir").arg(kept().join("deny-build"));
+        run(install)?;
+    }
+    Ok(path)
+}
+
+/// The path of `schemathesis`, in a virtual environment under `target/tools`.
+///
+/// # Errors
+/// When pip fails.
+pub fn schemathesis() -> Result<PathBuf> {
+    let venv = kept().join(format!("schemathesis-{SCHEMATHESIS}"));
+    let path = venv.join("bin/schemathesis");
+    if !path.exists() {
+        let mut make = program("python3 -m venv --clear");
+        make.arg(&venv);
+        run(make)?;
+        let mut pip = std::process::Command::new(venv.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check"]);
+        pip.arg(format!("schemathesis=={SCHEMATHESIS}"));
+        run(pip)?;
+        ensure!(path.exists(), "schemathesis {SCHEMATHESIS} has no {}", path.display());
+    }
+    Ok(path)
+}
+
+fn on_path(name: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    // Where Debian keeps what only root runs, which is not on everybody's path.
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&folders).chain(system).any(|folder| folder.join(name).exists())
+}
+
+fn root_user() -> bool {
+    Path::new("/root").read_dir().is_ok()
+}

@@ -1,0 +1,9 @@
+//! The parts of `cargo xtask`, as a library so that their own tests reach them. `main.rs` parses; each
+//! subcommand is a module here.
+
+pub mod bench;
+pub mod ci;
+pub mod install;
+pub mod run;
+pub mod schemas;
+pub mod test;

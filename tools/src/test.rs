@@ -1,0 +1,42 @@
+//! `cargo xtask test`: everything, on a machine that may lack what it needs. Ends with the runner's summary.
+
+use anyhow::Result;
+
+use crate::install;
+use crate::run;
+
+/// The options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Run the slow suites (kill -9, power cuts, damage, random histories) at full size
+    #[arg(long)]
+    pub long: bool,
+    /// Run only the tests whose names contain this
+    pub filter: Option<String>,
+}
+
+impl Options {
+    /// All tests, at the size that CI runs.
+    pub const ALL: Self = Self { long: false, filter: None };
+}
+
+/// The environment variable by which suites know how often to repeat: 1 for a solid sample, 10 for `--long`.
+pub const SCALE: &str = "SETTLED_TEST_SCALE";
+
+/// Installs what is missing, then runs the tests.
+///
+/// # Errors
+/// When something cannot be installed, or a test fails.
+pub fn run(options: &Options) -> Result<()> {
+    install::debian_packages()?;
+    install::nextest()?;
+    let schemathesis = install::schemathesis()?;
+    let scale = if options.long { "10" } else { "1" };
+    if options.filter.is_none() {
+        run::run(run::program("cargo test --workspace --doc --locked"))?;
+    }
+    let mut tests = run::program("cargo nextest run --workspace --all-targets --locked --no-fail-fast");
+    tests.args(options.filter.iter());
+    tests.env(SCALE, scale).env("SETTLED_SCHEMATHESIS", schemathesis);
+    run::run(tests)
+}
