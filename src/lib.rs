@@ -37,6 +37,7 @@ pub mod http;
 pub mod server;
 pub mod config;
 pub mod cli;
+pub mod logging;
 pub mod canonical;
 pub mod password;
 pub mod metrics;

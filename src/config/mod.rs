@@ -66,16 +66,6 @@ pub struct Config {
     #[arg(help_heading = "People")]
     pub organizations: Founding,
 
-    /// How long a session lives without being used; a restart counts as use
-    #[arg(long, env = "SETTLED_SESSION_IDLE", value_name = "TIME", default_value = "12h")]
-    #[arg(help_heading = "People")]
-    pub session_idle: Span,
-
-    /// How long a session lives in all
-    #[arg(long, env = "SETTLED_SESSION_ABSOLUTE", value_name = "TIME", default_value = "30d")]
-    #[arg(help_heading = "People")]
-    pub session_absolute: Span,
-
     /// The memory that hashing one password takes (argon2id)
     #[arg(long, env = "SETTLED_PASSWORD_MEMORY", value_name = "SIZE", default_value = "19MiB")]
     #[arg(help_heading = "People")]

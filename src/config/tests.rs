@@ -39,8 +39,6 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("root-key-env", "ROOT", "'ROOT'"),
     ("root-key-command", "pass show root", "'pass show root'"),
     ("organizations", "open", "'open'"),
-    ("session-idle", "1h", "'1h'"),
-    ("session-absolute", "7d", "'7d'"),
     ("password-memory", "64MiB", "'64MiB'"),
     ("password-passes", "3", "3"),
     ("password-queue", "8", "8"),
@@ -138,8 +136,8 @@ fn a_value_that_the_flag_would_refuse_is_refused_with_its_line() {
         ("\nlisten = 'here'", "settled.toml, line 2: `listen` is refused: invalid socket address syntax"),
         ("log-format = 'xml'", "settled.toml, line 1: `log-format` must be one of human, json"),
         (
-            "session-idle = 30",
-            "settled.toml, line 1: `session-idle` is refused: expected a time such as 90s, 15m, 12h or 30d",
+            "idle-timeout = 30",
+            "settled.toml, line 1: `idle-timeout` is refused: expected a time such as 90s, 15m, 12h or 30d",
         ),
         (
             "password-queue = 0",
