@@ -17,26 +17,27 @@
 //!
 //! Read the modules in this order.
 
-pub mod actor;
-pub mod area;
-pub mod audit;
-pub mod canonical;
-pub mod cli;
 pub mod clock;
-pub mod command;
-pub mod config;
-pub mod data_dir;
-pub mod event;
-pub mod http;
 pub mod ids;
-pub mod log;
-pub mod metrics;
-pub mod open;
+pub mod actor;
+pub mod text;
+pub mod event;
+pub mod command;
+pub mod area;
 pub mod organization;
-pub mod password;
 pub mod platform;
-pub mod seal;
-pub mod server;
 pub mod settings;
 pub mod store;
-pub mod text;
+pub mod log;
+pub mod seal;
+pub mod data_dir;
+pub mod open;
+pub mod audit;
+pub mod http;
+pub mod canonical;
+pub mod password;
+pub mod server;
+pub mod config;
+pub mod cli;
+pub mod logging;
+pub mod metrics;

@@ -184,12 +184,12 @@ fn open(
     metrics: Metrics,
     fatal: Fatal,
 ) -> Result<(OpenedStore, Store), StartError> {
-    let dir = DataDir::open(&config.data_dir, config.ballast.0)?;
+    let dir = DataDir::open(&config.data_dir, config.ballast.bytes())?;
     let root = root_key(&dir, &config.root_key())?;
     let root_key_made = root.made.clone();
-    let options = LogOptions { cache_bytes: config.log_cache.0, ..LogOptions::default() };
+    let options = LogOptions { cache_bytes: config.log_cache.bytes(), ..LogOptions::default() };
     let (dir, ring) = open_store(dir, root, options)?;
-    let keep_free = config.min_free_disk.0;
+    let keep_free = config.min_free_disk.bytes();
     if let Err(error) = dir.dir.keep_ballast(keep_free) {
         tracing::warn!(%error, "the ballast file could not be written");
     }
@@ -224,7 +224,7 @@ fn clock_baseline(store: &Store) -> Option<Timestamp> {
 
 fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> {
     let cost = HashCost {
-        memory_kib: u32::try_from(config.password_memory.0 / 1024).unwrap_or(u32::MAX),
+        memory_kib: u32::try_from(config.password_memory.bytes() / 1024).unwrap_or(u32::MAX),
         passes: config.password_passes,
         lanes: 1,
     };
@@ -246,10 +246,10 @@ fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> 
 fn limits(config: &Config) -> Limits {
     Limits {
         connections: config.max_connections as usize,
-        header_read: config.header_timeout.0,
-        body_read: config.body_timeout.0,
-        idle: config.idle_timeout.0,
-        drain: config.drain_timeout.0,
+        header_read: config.header_timeout.duration(),
+        body_read: config.body_timeout.duration(),
+        idle: config.idle_timeout.duration(),
+        drain: config.drain_timeout.duration(),
         ..Limits::default()
     }
 }

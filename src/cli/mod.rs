@@ -13,7 +13,6 @@ pub mod clock;
 pub mod exit;
 pub mod fsck;
 pub mod log;
-pub mod logging;
 pub mod output;
 pub mod replay;
 pub mod serve;

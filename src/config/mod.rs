@@ -98,12 +98,12 @@ pub struct Config {
     pub min_free_disk: Size,
 
     /// The size of a file that is given up to be able to open the store on a full disk
-    #[arg(long, env = "SETTLED_BALLAST", value_name = "SIZE", default_value = "64MiB")]
+    #[arg(long, env = "SETTLED_BALLAST", value_name = "SIZE", default_value = "8MiB")]
     #[arg(help_heading = "Limits")]
     pub ballast: Size,
 
-    /// How many connections may be open at once; further ones wait to be accepted
-    #[arg(long, env = "SETTLED_MAX_CONNECTIONS", value_name = "N", default_value = "4096")]
+    /// How many connections may be open at once; further ones are answered 503 and closed
+    #[arg(long, env = "SETTLED_MAX_CONNECTIONS", value_name = "N", default_value = "1024")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
     pub max_connections: u32,
 
@@ -117,8 +117,9 @@ pub struct Config {
     #[arg(help_heading = "Limits")]
     pub body_timeout: Span,
 
-    /// How long a connection may stay open between two requests
-    #[arg(long, env = "SETTLED_IDLE_TIMEOUT", value_name = "TIME", default_value = "60s")]
+    /// How long a connection may stay open between two requests; best longer than a proxy in front keeps its own,
+    /// often 60 s
+    #[arg(long, env = "SETTLED_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s")]
     #[arg(help_heading = "Limits")]
     pub idle_timeout: Span,
 

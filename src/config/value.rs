@@ -32,7 +32,14 @@ impl fmt::Display for PublicUrl {
 
 /// A length of time: `90s`, `15m`, `12h`, `30d`, or several of them, `1h30m`. Longer than nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
+pub struct Span(Duration);
+
+impl Span {
+    /// The length.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
 
 impl FromStr for Span {
     type Err = &'static str;
@@ -50,7 +57,14 @@ impl FromStr for Span {
 
 /// A number of bytes: `512`, `64KiB`, `16MiB`, `2GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
+pub struct Size(u64);
+
+impl Size {
+    /// The number of bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
 
 const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
 
