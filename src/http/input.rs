@@ -126,7 +126,7 @@ impl RawBody {
 impl<S: Sync> FromRequestParts<S> for RawBody {
     type Rejection = std::convert::Infallible;
 
-    /// The body that [`crate::http::layers::read_body`] has read; empty where there was none.
+    /// The body that [`crate::http::layers::wrap`] has read; empty where there was none.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
     }

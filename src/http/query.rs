@@ -17,6 +17,9 @@ use crate::http::refusal::{Refusal, is_nameable};
 #[serde(deny_unknown_fields)]
 pub struct NoParameters {}
 
+/// One parameter, decoded: its name and its value.
+pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// The query of a request, as sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawQuery(String);
@@ -54,12 +57,12 @@ impl RawQuery {
     ///
     /// # Errors
     /// 422 `invalid_encoding`.
-    pub fn pairs(&self) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Problem> {
+    pub fn pairs(&self) -> Result<Vec<Pair<'_>>, Problem> {
         self.0.split('&').filter(|pair| !pair.is_empty()).map(decode_pair).collect()
     }
 }
 
-fn decode_pair(pair: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), Problem> {
+fn decode_pair(pair: &str) -> Result<Pair<'_>, Problem> {
     const MESSAGE: &str = "expected percent-encoded UTF-8";
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let name = percent::decode_form(name)
@@ -79,8 +82,8 @@ fn repeatable(name: &str) -> String {
 
 type Group<'a> = (Cow<'a, str>, Vec<Cow<'a, str>>);
 
-fn group<'a>(pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>) -> Vec<Group<'a>> {
-    let mut groups: Vec<Group<'a>> = Vec::new();
+fn group(pairs: Vec<Pair<'_>>) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for (name, value) in pairs {
         match groups.iter_mut().find(|(known, _)| *known == name) {
             Some((_, values)) => values.push(value),
@@ -376,7 +379,6 @@ mod tests {
     #[derive(Debug, Default, Deserialize)]
     #[serde(default)]
     struct Open {
-        #[expect(dead_code, reason = "only how it is read is tested")]
         q: Option<String>,
     }
 
@@ -423,5 +425,6 @@ mod tests {
     #[test]
     fn a_type_that_forgets_to_deny_unknown_fields_denies_them_all_the_same() {
         assert!(RawQuery::new("as_off=1").parse::<Open>().is_err());
+        assert_eq!(RawQuery::new("q=1").parse::<Open>().ok().and_then(|open| open.q).as_deref(), Some("1"));
     }
 }

@@ -29,8 +29,16 @@ impl<'a> Refusal<'a> {
         }
         let serdes = |code: &'static str| {
             // The last one: what precedes it may quote the input, and that may hold these very words.
-            let expected = text.rfind(", expected ").map(|at| &text[at + 2..]);
-            Self::Value(code.into(), expected.unwrap_or("not valid").to_owned())
+            match text.rfind(", expected ").map(|at| &text[at + 2..]) {
+                None => Self::Value(code.into(), "not valid".to_owned()),
+                // serde names the type, which is ours and no client's business.
+                Some(expected) if expected.contains(" struct ") => {
+                    Self::Value("wrong_type".into(), "expected an object".to_owned())
+                }
+                Some("expected a map") => Self::Value(code.into(), "expected an object".to_owned()),
+                Some("expected a sequence") => Self::Value(code.into(), "expected an array".to_owned()),
+                Some(expected) => Self::Value(code.into(), expected.to_owned()),
+            }
         };
         if text.starts_with("invalid type: ") {
             return serdes("wrong_type");
