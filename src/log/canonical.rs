@@ -94,45 +94,7 @@ fn write_number(number: &Number, text: &mut String) {
         return;
     }
     let double = number.as_f64().unwrap_or(0.0);
-    if double == 0.0 {
-        text.push('0');
-        return;
-    }
-    // `{:e}` gives the shortest digits that read back as the same double, which is what ECMAScript asks for.
-    let scientific = format!("{:e}", double.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let point = exponent.parse::<i32>().unwrap_or(0) + 1;
-    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
-    if double < 0.0 {
-        text.push('-');
-    }
-    match point {
-        p if count <= p && p <= 21 => {
-            text.push_str(&digits);
-            text.extend(std::iter::repeat_n('0', (p - count).unsigned_abs() as usize));
-        }
-        p if 0 < p && p <= 21 => {
-            let (whole, rest) = digits.split_at(p.unsigned_abs() as usize);
-            text.push_str(whole);
-            text.push('.');
-            text.push_str(rest);
-        }
-        p if -6 < p && p <= 0 => {
-            text.push_str("0.");
-            text.extend(std::iter::repeat_n('0', p.unsigned_abs() as usize));
-            text.push_str(&digits);
-        }
-        p => {
-            let (first, rest) = digits.split_at(1);
-            text.push_str(first);
-            if !rest.is_empty() {
-                text.push('.');
-                text.push_str(rest);
-            }
-            text.push_str(&format!("e{}{}", if p > 0 { '+' } else { '-' }, (p - 1).abs()));
-        }
-    }
+    text.push_str(ryu_js::Buffer::new().format_finite(double));
 }
 
 #[cfg(test)]
