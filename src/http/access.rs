@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use crate::event::{Outcome, Refused, RefusedData, Resource};
 use crate::http::app::App;
 use crate::http::auth;
-use crate::http::caller::{Caller, Scope};
+use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::credentials::credential;
-use crate::http::headers::check_min_version;
+use crate::http::headers::{SETTLED_VERSION, check_min_version, version_value};
 use crate::http::problem::Problem;
 use crate::settings::roles::permission::Permission;
 use crate::store::refusals::RecordRefusal;
@@ -56,24 +56,38 @@ pub(super) struct Guard {
 /// Passes a request on to its handler with its body and its caller, or answers why not.
 pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match admit(&guard, request).await {
-        Ok(request) => next.run(request).await,
+        Ok((request, scope)) => with_version(next.run(request).await, scope.as_ref()),
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn admit(guard: &Guard, request: Request) -> Result<Request, Problem> {
-    let (mut parts, body) = request.into_parts();
-    let credential = credential(&parts.headers)?;
-    if guard.row.access != Access::Public {
-        let caller = auth::authenticate(&guard.app, credential)?;
-        if let Scope::Organization(scope) = &caller.scope {
-            check_min_version(&parts.headers, scope.view.version())?;
-        }
-        permit(guard, &caller).await?;
-        parts.extensions.insert(caller);
+/// Every answer to a caller of an organization says how far its stream is; a handler that answers from an earlier
+/// state has said so already.
+fn with_version(mut response: Response, scope: Option<&OrganizationScope>) -> Response {
+    if let Some(scope) = scope {
+        let version = scope.handle.view().version();
+        response.headers_mut().entry(SETTLED_VERSION).or_insert_with(|| version_value(version));
     }
+    response
+}
+
+async fn admit(guard: &Guard, request: Request) -> Result<(Request, Option<OrganizationScope>), Problem> {
+    let (mut parts, body) = request.into_parts();
     parts.extensions.insert(guard.row);
-    Ok(Request::from_parts(parts, body))
+    if guard.row.access == Access::Public {
+        return Ok((Request::from_parts(parts, body), None));
+    }
+    let caller = auth::authenticate(&guard.app, credential(&parts.headers)?)?;
+    let scope = match &caller.scope {
+        Scope::Organization(scope) => Some(scope.clone()),
+        Scope::None => None,
+    };
+    if let Some(scope) = &scope {
+        check_min_version(&parts.headers, scope.view.version())?;
+    }
+    permit(guard, &caller).await?;
+    parts.extensions.insert(caller);
+    Ok((Request::from_parts(parts, body), scope))
 }
 
 async fn permit(guard: &Guard, caller: &Caller) -> Result<(), Problem> {

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
+use crate::actor::ActorId;
 use crate::command::{Command, Precondition, Rejection};
 use crate::event::{Resource, ResourceType, Version};
 use crate::http::access::{Row, deny};
@@ -25,7 +26,7 @@ use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
-use crate::seal::{Plain, Sealed, SealedField};
+use crate::seal::{DataKey, Plain, Sealed, SealedField};
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::View;
 use crate::store::{Done, Idempotency, Submission};
@@ -156,7 +157,7 @@ impl Call {
         Ok(Some(key.seal(&reason_field(self.organization.handle.stream(), &id), &Plain::from(reason))))
     }
 
-    fn organization_key(&self) -> Result<Arc<crate::seal::DataKey>, Problem> {
+    fn organization_key(&self) -> Result<Arc<DataKey>, Problem> {
         let founded = self.settings().general.founded().ok_or_else(Problem::not_found)?;
         self.app
             .store
@@ -170,14 +171,13 @@ impl Call {
             return Ok(None);
         }
         let Some(key) = idempotency_key(&self.headers)? else { return Ok(None) };
-        let ring_key = self.organization_key()?;
-        let actor = self.caller.actor.id.to_string();
-        let parts = [actor.as_bytes(), self.method.as_str().as_bytes(), self.path.as_bytes(), key.as_bytes()];
-        Ok(Some(Idempotency {
-            key: URL_SAFE_NO_PAD.encode(ring_key.fingerprint("idempotency-key", &parts)),
-            body: URL_SAFE_NO_PAD.encode(ring_key.fingerprint("idempotency-body", &[self.body.as_bytes()])),
-            status: status.as_u16(),
-        }))
+        let request = Fingerprinted {
+            actor: self.caller.actor.id,
+            method: &self.method,
+            path: &self.path,
+            body: self.body.as_bytes(),
+        };
+        Ok(Some(request.idempotency(&*self.organization_key()?, &key, status)))
     }
 
     /// An answer with a resource, its `ETag`, and the version of the stream that it was rendered from.
@@ -243,5 +243,30 @@ pub fn reason_field(stream: crate::ids::StreamId, organization: &str) -> SealedF
         resource_type: ResourceType::Organization,
         resource_id: organization,
         field: "reason",
+    }
+}
+
+/// What of a request its idempotency key belongs to.
+pub struct Fingerprinted<'a> {
+    /// Who asks.
+    pub actor: ActorId,
+    /// The method.
+    pub method: &'a Method,
+    /// The path.
+    pub path: &'a str,
+    /// The body as sent.
+    pub body: &'a [u8],
+}
+
+impl Fingerprinted<'_> {
+    /// The fingerprints under a key of the stream: a plain hash would be an oracle for what was sent.
+    pub fn idempotency(&self, under: &DataKey, key: &str, status: StatusCode) -> Idempotency {
+        let actor = self.actor.to_string();
+        let parts = [actor.as_bytes(), self.method.as_str().as_bytes(), self.path.as_bytes(), key.as_bytes()];
+        Idempotency {
+            key: URL_SAFE_NO_PAD.encode(under.fingerprint("idempotency-key", &parts)),
+            body: URL_SAFE_NO_PAD.encode(under.fingerprint("idempotency-body", &[self.body])),
+            status: status.as_u16(),
+        }
     }
 }

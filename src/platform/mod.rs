@@ -11,6 +11,7 @@ use crate::platform::foundings::projection::Foundings;
 use crate::platform::operations::projection::Operations;
 use crate::settings::sessions::projection::Sessions;
 use crate::store::refusals::Refusals;
+use crate::store::requests::Requests;
 
 pub mod accounts;
 pub mod foundings;
@@ -27,6 +28,8 @@ pub struct Platform {
     pub sessions: Sessions,
     /// What operators did.
     pub operations: Operations,
+    /// Idempotency keys of the last day.
+    pub requests: Requests,
     /// How many refusals were recorded this hour.
     pub refusals: Refusals,
 }
@@ -38,6 +41,7 @@ impl Platform {
         self.foundings.apply(recorded);
         self.sessions.apply(recorded);
         self.operations.apply(recorded);
+        self.requests.apply(recorded);
         self.refusals.apply(recorded);
     }
 
@@ -47,6 +51,7 @@ impl Platform {
         Foundings::directory(recorded, entries);
         Sessions::directory(recorded, entries);
         Operations::directory(recorded, entries);
+        Requests::directory(recorded, entries);
         Refusals::directory(recorded, entries);
     }
 }

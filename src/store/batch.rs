@@ -160,10 +160,8 @@ impl Working {
     }
 
     fn replay(&self, submission: &Submission, now: Timestamp) -> Result<Option<Replay>, Refusal> {
-        let (Some(idempotency), Some(requests)) = (&submission.idempotency, self.view.state.requests())
-        else {
-            return Ok(None);
-        };
+        let Some(idempotency) = &submission.idempotency else { return Ok(None) };
+        let requests = self.view.state.requests();
         match requests.get(&idempotency.key, now) {
             Some(request) if request.body != idempotency.body => Err(Refusal::KeyReused),
             Some(request) => Ok(Some(Replay { status: request.status, version: request.last })),

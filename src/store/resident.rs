@@ -61,11 +61,11 @@ impl State {
         }
     }
 
-    /// The stream's idempotency keys; the platform's stream has none.
-    pub fn requests(&self) -> Option<&Requests> {
+    /// The stream's idempotency keys.
+    pub fn requests(&self) -> &Requests {
         match self {
-            Self::Platform(_) => None,
-            Self::Organization(organization) => Some(&organization.requests),
+            Self::Platform(platform) => &platform.requests,
+            Self::Organization(organization) => &organization.requests,
         }
     }
 

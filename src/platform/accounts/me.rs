@@ -1,10 +1,12 @@
 //! `/v1/me` and `POST /v1/organizations`: the caller's own account over HTTP.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{ETAG, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,17 +15,17 @@ use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::{App, OrganizationsPolicy};
-use crate::http::call::Call;
+use crate::http::call::{Call, Fingerprinted};
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::client::{Peer, client_address};
 use crate::http::conditional::etag;
-use crate::http::headers::{SETTLED_VERSION, version_value};
+use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, idempotency_key, version_value};
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::rejection;
-use crate::ids::{OrganizationId, StreamId, UserId};
+use crate::ids::{AccountId, OrganizationId, StreamId, UserId};
 use crate::organization::Organization;
 use crate::platform::accounts;
 use crate::platform::accounts::command::{AccountsCommand, ChangePassword};
@@ -36,7 +38,7 @@ use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
 use crate::settings::roles::permission::Permission;
 use crate::store::Submission;
-use crate::store::resident::View;
+use crate::store::resident::{Handle, View};
 use crate::text::Name;
 
 /// A person as shown to themselves.
@@ -197,7 +199,7 @@ fn in_organization(app: &App, scope: &OrganizationScope, view: &View) -> Result<
     };
     let mut response = Json(body).into_response();
     let headers = response.headers_mut();
-    headers.insert(axum::http::header::ETAG, etag(app.store.epoch(), version));
+    headers.insert(ETAG, etag(app.store.epoch(), version));
     headers.insert(SETTLED_VERSION, version_value(view.version()));
     Ok(response)
 }
@@ -307,6 +309,7 @@ async fn verify_own(
     (status = 201, body = OrganizationName), (status = "4XX", body = ProblemBody)))]
 pub async fn found(
     State(app): State<App>,
+    headers: HeaderMap,
     caller: Caller,
     query: RawQuery,
     body: RawBody,
@@ -325,13 +328,36 @@ pub async fn found(
         .map_err(|error| rejection::unopened(&error))?;
     let founding = founding(account.id, &key, &new);
     let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
-    let submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
-    app.store
+    let mut submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
+    let path = "/v1/organizations";
+    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
+    submission.idempotency = idempotency_key(&headers)?
+        .map(|idempotency| request.idempotency(&key, &idempotency, StatusCode::CREATED));
+    let done = app
+        .store
         .execute(app.store.platform(), submission)
         .await
         .map_err(|refusal| rejection::problem(&refusal))?;
-    let handle = app.store.finish_founding(&founding).await.map_err(|error| rejection::unfinished(&error))?;
+    let handle = match done.replay {
+        None => app.store.finish_founding(&founding).await.map_err(|error| rejection::unfinished(&error))?,
+        Some(replay) => founded_at(&app, account.id, replay.version).await?,
+    };
     let body = OrganizationName::of(handle.view().organization())?;
-    let location = [(axum::http::header::LOCATION, "/v1/general")];
-    Ok((StatusCode::CREATED, location, Json(body)).into_response())
+    let mut response = (StatusCode::CREATED, [(LOCATION, "/v1/general")], Json(body)).into_response();
+    if done.replay.is_some() {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The organization that an account's founding at a version of the platform's stream made.
+async fn founded_at(app: &App, account: AccountId, version: Version) -> Result<Arc<Handle>, Problem> {
+    let (store, view) = (app.store.clone(), app.store.platform().view());
+    let past = tokio::task::spawn_blocking(move || store.as_of(&view, version))
+        .await
+        .map_err(|_| Problem::internal())?
+        .map_err(|error| rejection::unreadable(&error))?;
+    let account = past.platform().accounts.get(account).ok_or_else(Problem::not_found)?;
+    let (organization, _) = account.persons.last().ok_or_else(Problem::not_found)?;
+    app.store.organization(*organization).ok_or_else(Problem::not_found)
 }
