@@ -59,6 +59,10 @@ pub struct Timed<T> {
     writing: Option<Pin<Box<Sleep>>>,
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "deadlines of a connection are tokio's timers, which tests pause"
+)]
 impl<T> Timed<T> {
     /// A stream that was just accepted.
     pub fn new(stream: T, phase: Phase, limits: &Limits) -> Self {
@@ -78,6 +82,10 @@ impl<T> Timed<T> {
     fn begin(&mut self, phase: u8, lasting: Duration) {
         self.phase.set(phase);
         self.deadline = Instant::now() + lasting;
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -120,7 +128,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
                         self.begin(HEADER, lasting);
                     }
                     // Bytes may trickle in so steadily that there is never nothing to read.
-                    HEADER if Instant::now() >= self.deadline => {
+                    HEADER if self.is_late() => {
                         return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                     }
                     _ => {}

@@ -4,7 +4,6 @@
 //! is durable: all answers of a batch wait for its sync. The next batch is not begun before.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -96,9 +95,9 @@ impl Writer {
     fn commit(&self, batch: Batch, commands: usize) -> Result<(), String> {
         let events = batch.events();
         let (appends, publications) = batch.finish();
-        let began = Instant::now();
+        let began = self.clock.boot_elapsed();
         let positions = self.log.append(appends).map_err(|error| error.to_string())?;
-        self.metrics.batch(commands, events, began.elapsed());
+        self.metrics.batch(commands, events, self.clock.boot_elapsed().saturating_sub(began));
         let now = self.clock.now();
         for (publication, position) in publications.into_iter().zip(positions) {
             let (stream, entries) = publication.publish(position);
