@@ -5,6 +5,7 @@
 #[path = "../support/events.rs"]
 mod events;
 mod golden;
+mod powercut;
 mod reopen;
 #[path = "../support/store.rs"]
 mod store;
