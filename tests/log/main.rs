@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod damage;
 #[path = "../support/events.rs"]
 mod events;
 mod golden;
+mod powercut;
 mod reopen;
 #[path = "../support/store.rs"]
 mod store;

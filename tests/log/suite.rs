@@ -29,9 +29,9 @@ fn open_with(store: &Store, ring_bytes: usize) -> SledLog {
 /// Everything that a log can be asked.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answers {
-    end: Position,
+    pub(crate) end: Position,
     pub(crate) frames: Vec<(Position, Bytes)>,
-    heads: BTreeMap<StreamId, Head>,
+    pub(crate) heads: BTreeMap<StreamId, Head>,
     pub(crate) keys: Vec<(StreamId, Vec<(DataKeyId, Vec<u8>)>)>,
 }
 

@@ -178,6 +178,16 @@ impl SledLog {
     }
 }
 
+impl Drop for SledLog {
+    fn drop(&mut self) {
+        // sled panics when it cannot sync while it is dropped; whoever gets here without `close` has already
+        // been told, or is about to die.
+        if let Some(db) = self.db.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = drop_engine(db);
+        }
+    }
+}
+
 impl EventLog for SledLog {
     fn append(&self, appends: Vec<Append>) -> Result<Vec<Position>, AppendError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);

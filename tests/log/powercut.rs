@@ -1,0 +1,209 @@
+//! Power cuts on a real file system: an ext4 image is shut down under a writer, without flushing its journal,
+//! and mounted again. What was acknowledged before the cut is there, or the test fails.
+//!
+//! It needs root, `mkfs.ext4` and loop devices, and fails where it cannot have them.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use settled::log::check::check;
+use settled::log::sled::durability::{Disk, Durability};
+use settled::log::sled::open::{HeadPolicy, open};
+use settled::log::{EventLog, Position};
+
+use crate::events::{Frames, append, noise, stream};
+use crate::store::Store;
+
+/// An ext4 file system in an image on a loop device; both go when it is dropped, whatever happened.
+pub(crate) struct Ext4 {
+    dir: tempfile::TempDir,
+    device: String,
+}
+
+impl Ext4 {
+    /// Makes and mounts one.
+    pub(crate) fn new(megabytes: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("image");
+        File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
+        run("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
+        let device = run("losetup", &["--find", "--show", image.to_str().unwrap()]).trim().to_owned();
+        let disk = Self { dir, device };
+        fs::create_dir(disk.path()).unwrap();
+        disk.mount();
+        disk
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("mount")
+    }
+
+    fn mount(&self) {
+        run("mount", &["-t", "ext4", &self.device, self.path().to_str().unwrap()]);
+    }
+
+    /// The power cut: from here on nothing reaches the image, and the journal's unwritten part is gone.
+    #[expect(unsafe_code, reason = "the shutdown ioctl has no safe wrapper")]
+    fn cut(&self) {
+        /// `_IOR('X', 125, __u32)` of the kernel's ext4.h.
+        const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
+        const NO_LOG_FLUSH: u32 = 2;
+        let root = File::open(self.path()).unwrap();
+        // SAFETY: the opcode takes a pointer to a u32 that it reads.
+        unsafe {
+            let flags = rustix::ioctl::Setter::<EXT4_IOC_SHUTDOWN, u32>::new(NO_LOG_FLUSH);
+            rustix::ioctl::ioctl(&root, flags).expect("ext4 is shut down");
+        }
+    }
+
+    /// Unmounts and mounts again, which replays the journal. sled's threads let go of the files a moment late.
+    fn restart(&self) {
+        for _ in 0..200 {
+            let done = Command::new("umount").arg(self.path()).output().unwrap().status.success();
+            if done {
+                return self.mount();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{} stays busy", self.path().display());
+    }
+}
+
+impl Drop for Ext4 {
+    fn drop(&mut self) {
+        // Left to itself each of these would outlive the test; a failure has no one to be told.
+        let _ = Command::new("umount").args(["--lazy".as_ref(), self.path().as_os_str()]).output();
+        let _ = Command::new("losetup").args(["--detach", &self.device]).output();
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program} is needed: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {} (root is needed)",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A disk that lies.
+struct NoSync;
+
+impl Durability for NoSync {
+    fn sync_log(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What one power cut did.
+#[derive(Debug)]
+struct Cut {
+    acknowledged: u64,
+    outcome: Result<u64, String>,
+}
+
+/// Cuts the power `cuts` times under a writer and a reader, going on with what is left each time.
+fn cuts(cuts: u64, durability: Arc<dyn Durability>) -> Vec<Cut> {
+    let disk = Ext4::new(512);
+    let root = disk.path().join("store");
+    fs::create_dir(&root).unwrap();
+    let mut store = Store::create_in(&root, 1);
+    let written: Mutex<Vec<Bytes>> = Mutex::new(Vec::new());
+    let mut done = Vec::new();
+    for cut in 0..cuts {
+        let before = written.lock().unwrap().len() as u64;
+        let acknowledged = AtomicU64::new(before);
+        let opened = open(store.options_with(durability.clone(), 64 << 10), HeadPolicy::Require);
+        let log = opened.unwrap_or_else(|error| panic!("the store opens: {error}")).log;
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| write_until_the_cut(&log, &written, &acknowledged));
+            let reader = scope.spawn(|| {
+                for n in 0..2_000 {
+                    let end = log.end().0.max(1);
+                    if log.read_at(&[Position(1 + n * 7919 % end)]).is_err() && log.end().0 > 0 {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            });
+            std::thread::sleep(Duration::from_millis(3 + cut * 37 % 120));
+            disk.cut();
+            writer.join().expect("the writer is told, and ends");
+            reader.join().expect("the reader ends");
+        });
+        drop(log);
+        disk.restart();
+        let acknowledged = acknowledged.into_inner();
+        let outcome = left(&root, acknowledged, &written.lock().unwrap());
+        let end = outcome.as_ref().ok().copied();
+        done.push(Cut { acknowledged: acknowledged - before, outcome });
+        if let Some(end) = end {
+            written.lock().unwrap().truncate(end as usize);
+        } else {
+            // Lost: the next cut begins with a new store.
+            fs::remove_dir_all(&root).unwrap();
+            fs::create_dir(&root).unwrap();
+            store = Store::create_in(&root, 1);
+            written.lock().unwrap().clear();
+        }
+    }
+    done
+}
+
+fn write_until_the_cut(log: &dyn EventLog, written: &Mutex<Vec<Bytes>>, acknowledged: &AtomicU64) {
+    let mut frames = Frames::after(log);
+    for n in 0..100_000_u64 {
+        let position = Position(log.end().0 + 1);
+        let of = stream(u128::from(n % 3));
+        let values: Vec<String> = (0..1 + n % 40).map(|event| noise(position.0 << 8 | event, 200)).collect();
+        let frame = frames.next(of, position, &values);
+        {
+            let mut written = written.lock().unwrap();
+            written.truncate(position.0 as usize - 1);
+            written.push(frame.clone());
+        }
+        match log.append(vec![append(of, frame)]) {
+            Ok(_) => acknowledged.store(position.0, Ordering::SeqCst),
+            Err(_) => return,
+        }
+    }
+}
+
+/// How far the log reaches after the cut, if it holds all that was acknowledged.
+fn left(root: &Path, acknowledged: u64, written: &[Bytes]) -> Result<u64, String> {
+    let opened = Store::at(root, 1).try_open().map_err(|error| error.to_string())?;
+    let log = opened.log;
+    if log.end().0 < acknowledged {
+        return Err(format!("opened short: {} of {acknowledged}", log.end().0));
+    }
+    let found = crate::suite::answers(&log).frames;
+    if !found.iter().map(|(_, frame)| frame).eq(written.iter().take(found.len())) {
+        return Err("frames differ".to_owned());
+    }
+    let report = check(&log, |_, _| {});
+    if report.is_clean() { Ok(log.end().0) } else { Err(format!("{:?}", report.defects)) }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_at_a_power_cut() {
+    let done = cuts(5 * u64::from(crate::scale()), Arc::new(Disk));
+    let lost: Vec<&Cut> = done.iter().filter(|cut| cut.outcome.is_err()).collect();
+    assert!(lost.is_empty(), "{lost:#?}");
+    let acknowledged: u64 = done.iter().map(|cut| cut.acknowledged).sum();
+    assert!(acknowledged > 10, "only {acknowledged} commits were under way");
+}
+
+#[test]
+fn without_a_sync_the_power_cuts_lose_what_was_acknowledged() {
+    let done = cuts(4, Arc::new(NoSync));
+    assert!(done.iter().any(|cut| cut.outcome.is_err()), "{done:#?}");
+}
