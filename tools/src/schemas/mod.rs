@@ -86,13 +86,13 @@ pub fn generated() -> BTreeMap<String, String> {
         Refused::SCHEMA,
         shape_of::<RefusedData>(),
     );
-    let files = events.chain([("refused.json".to_owned(), refused)]).chain(openapi());
+    let files = events.chain([("refused.json".to_owned(), refused)]).chain([openapi()]);
     files.map(|(path, document)| (path, text(&document))).collect()
 }
 
-/// The OpenAPI document joins here, as `openapi.json`, once the library has `settled::http::openapi()`.
-fn openapi() -> Option<(String, Value)> {
-    None
+/// The OpenAPI document of the public listener.
+fn openapi() -> (String, Value) {
+    ("openapi.json".to_owned(), json!(settled::http::openapi::document()))
 }
 
 /// The schema number and the JSON Schema of each action.
