@@ -108,9 +108,8 @@ pub fn assemble<P: AsRef<[u8]>>(position: Position, parts: &[P]) -> Result<Bytes
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         let damaged = |what| RunError::Part { position: position.0, part: index, what };
         let mut reader = Reader(part.as_ref());
-        let mut read = || -> Result<([u8; 4], [u8; 8], [u8; 2], [u8; 2], [u8; 4]), Malformed> {
-            Ok((reader.array()?, reader.array()?, reader.array()?, reader.array()?, reader.array()?))
-        };
+        let mut read =
+            || Ok((reader.array()?, reader.array()?, reader.array()?, reader.array()?, reader.array()?));
         let (magic, at, number, parts, checksum) = read().map_err(|Malformed| damaged("it ends early"))?;
         if magic != MAGIC {
             return Err(damaged("it does not begin as a part does"));

@@ -18,7 +18,7 @@ impl PlainToken {
     /// A new token.
     pub fn draw() -> Self {
         let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
-        Self(Zeroizing::new(URL_SAFE_NO_PAD.encode(&*bytes)))
+        Self(Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes)))
     }
 
     /// A token that somebody presented; whether it is one tells only its hash.

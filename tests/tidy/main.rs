@@ -61,12 +61,27 @@ fn an_import_of_a_crate_outside_its_place_is_found() {
         ("axum", "src/settings/doors/command.rs"),
         ("axum", "src/store/writer.rs"),
     ] {
-        assert!(complains("crates stay in their place", path, &format!("//! X.\nuse {krate}::Thing;\n")), "{krate}");
-        assert!(complains("crates stay in their place", path, &format!("//! X.\nfn f(x: {krate}::X) {{}}\n")));
+        assert!(
+            complains("crates stay in their place", path, &format!("//! X.\nuse {krate}::Thing;\n")),
+            "{krate}"
+        );
+        assert!(complains(
+            "crates stay in their place",
+            path,
+            &format!("//! X.\nfn f(x: {krate}::X) {{}}\n")
+        ));
     }
-    assert!(!complains("crates stay in their place", "src/settings/doors/http.rs", "//! X.\nuse axum::Json;\n"));
+    assert!(!complains(
+        "crates stay in their place",
+        "src/settings/doors/http.rs",
+        "//! X.\nuse axum::Json;\n"
+    ));
     assert!(!complains("crates stay in their place", "src/log/sled/x.rs", "//! sled::Db\nuse sled::Db;\n"));
-    assert!(!complains("crates stay in their place", "src/store/writer.rs", "//! X.\n// sled::Db is elsewhere\n"));
+    assert!(!complains(
+        "crates stay in their place",
+        "src/store/writer.rs",
+        "//! X.\n// sled::Db is elsewhere\n"
+    ));
 }
 
 #[test]
@@ -89,7 +104,9 @@ fn an_append_outside_the_store_is_found() {
 #[test]
 fn an_audit_log_that_writes_or_keeps_is_found() {
     let rule = "the audit log stores nothing";
-    for text in ["store.execute(handle, submission)", "impl Area for Audit {}", "events! {}", "call.submit(command)"] {
+    for text in
+        ["store.execute(handle, submission)", "impl Area for Audit {}", "events! {}", "call.submit(command)"]
+    {
         assert!(complains(rule, "src/audit/query.rs", &format!("//! X.\nfn f() {{}} {text}\n")), "{text}");
     }
     for file in ["event", "command", "projection"] {
@@ -101,7 +118,11 @@ fn an_audit_log_that_writes_or_keeps_is_found() {
 fn a_module_that_the_map_does_not_name_is_found() {
     assert!(complains("the map names every module", "src/cellar.rs", "//! X.\n"));
     assert!(complains("the map names every module", "src/log/cellar.rs", "//! X.\n"));
-    assert!(!complains("the map names every module", "src/log/sled/cellar.rs", "//! A part of what is named.\n"));
+    assert!(!complains(
+        "the map names every module",
+        "src/log/sled/cellar.rs",
+        "//! A part of what is named.\n"
+    ));
 }
 
 #[test]

@@ -3,31 +3,33 @@
 use std::path::Path;
 
 /// One file of the repository.
-pub struct Source {
+pub(crate) struct Source {
     /// Its path from the root, with `/`.
-    pub path: String,
+    pub(crate) path: String,
     /// Its text.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Source {
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
 
-    pub fn is_rust(&self) -> bool {
+    pub(crate) fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
     }
 
     /// Whether all of it is there for tests alone.
-    pub fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         let name = self.path.rsplit('/').next().unwrap_or_default();
-        self.path.split('/').any(|folder| folder == "tests") || name == "tests.rs" || name.ends_with("_tests.rs")
+        self.path.split('/').any(|folder| folder == "tests")
+            || name == "tests.rs"
+            || name.ends_with("_tests.rs")
     }
 
     /// The lines outside of its modules of tests, with their numbers from 1. A module of tests ends at the first
     /// line that is the brace which closes it, as rustfmt lays it out.
-    pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         let mut gated = false;
         let mut inside = false;
         self.text.lines().enumerate().filter_map(move |(index, line)| {
@@ -46,13 +48,13 @@ impl Source {
     }
 
     /// [`Source::lines`] without comments.
-    pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.lines().map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
     }
 }
 
 /// Every Rust file of the repository, and its map.
-pub fn tree(root: &Path) -> Vec<Source> {
+pub(crate) fn tree(root: &Path) -> Vec<Source> {
     let mut files = vec![read(root, &root.join("ARCHITECTURE.md"))];
     let mut folders: Vec<_> = ["src", "tests", "tools"].map(|folder| root.join(folder)).into();
     while let Some(folder) = folders.pop() {

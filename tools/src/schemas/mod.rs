@@ -10,7 +10,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-use settled::event::{Event, Refused, RefusedData, Shape, shape_of};
+use settled::event::declare::{Shape, shape_of};
+use settled::event::{Event, Refused, RefusedData};
 
 use crate::run::{root, say};
 
