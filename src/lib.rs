@@ -17,6 +17,9 @@
 //!
 //! Read the modules in this order.
 
+// `pub` says "used from outside"; where nobody can, it misleads.
+#![warn(unreachable_pub)]
+
 pub mod clock;
 pub mod ids;
 pub mod actor;

@@ -233,7 +233,7 @@ impl fmt::Debug for Clock {
 }
 
 impl Source {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clocks")]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the system's clocks are read")]
     fn read(&self) -> (Timestamp, Duration) {
         match self {
             Self::System => {

@@ -15,7 +15,7 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const EXPECTED: &str = "expected http:// or https://, a host, and perhaps a port";
         let url = text.strip_suffix('/').unwrap_or(text);
-        let uri: axum::http::Uri = url.parse().map_err(|_| EXPECTED)?;
+        let uri: hyper::Uri = url.parse().map_err(|_| EXPECTED)?;
         let plain = matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))

@@ -1,5 +1,7 @@
 //! Connections over real sockets: who is cut, when, and what a stop leaves time for.
 
+#![expect(clippy::disallowed_methods, reason = "tests measure how long real connections last")]
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use axum::Extension;

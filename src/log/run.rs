@@ -97,13 +97,6 @@ pub fn cut(position: Position, run: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Magic, position, part, parts and checksum, as stored.
-type PartHeader = ([u8; 4], [u8; 8], [u8; 2], [u8; 2], [u8; 4]);
-
-fn part_header(reader: &mut Reader<'_>) -> Result<PartHeader, Malformed> {
-    Ok((reader.array()?, reader.array()?, reader.array()?, reader.array()?, reader.array()?))
-}
-
 /// Puts a run's parts together again.
 ///
 /// # Errors
@@ -115,8 +108,9 @@ pub fn assemble<P: AsRef<[u8]>>(position: Position, parts: &[P]) -> Result<Bytes
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         let damaged = |what| RunError::Part { position: position.0, part: index, what };
         let mut reader = Reader(part.as_ref());
-        let (magic, at, number, parts, checksum) =
-            part_header(&mut reader).map_err(|Malformed| damaged("it ends early"))?;
+        let mut read =
+            || Ok((reader.array()?, reader.array()?, reader.array()?, reader.array()?, reader.array()?));
+        let (magic, at, number, parts, checksum) = read().map_err(|Malformed| damaged("it ends early"))?;
         if magic != MAGIC {
             return Err(damaged("it does not begin as a part does"));
         }

@@ -70,7 +70,7 @@ impl Aggregator {
         match counts.entry(key) {
             Entry::Occupied(mut open) if open.get().ends_at > now || open.get().more > 0 => {
                 open.get_mut().more += 1;
-                Counted::Added
+                Counted::Again
             }
             Entry::Occupied(mut ended) => {
                 ended.insert(count());
@@ -105,7 +105,7 @@ impl Aggregator {
 #[derive(PartialEq, Eq)]
 enum Counted {
     First,
-    Added,
+    Again,
     NoRoom,
 }
 
@@ -141,7 +141,7 @@ impl Store {
                     self.inner.aggregator.keep(key, self.count(handle, actor, fact, Window::Minute, 1));
                 }
             }
-            Counted::Added => {}
+            Counted::Again => {}
             Counted::NoRoom => {
                 self.inner.metrics.denial_unrecorded();
             }

@@ -148,10 +148,11 @@ impl Working {
         if !submission.claims.iter().all(|claim| self.view.lookup.admits(claim)) {
             return Err(Rejection::Taken.into());
         }
+        let first = self.frame.next_version();
         let count = decided.len() as u64;
         let mut packed = Vec::with_capacity(decided.len());
-        for (version, (index, event)) in (self.frame.next_version()..).zip(decided.into_iter().enumerate()) {
-            let recorded = self.record(event, submission, version, (index == 0).then_some(count));
+        for (version, event) in (first..).zip(decided) {
+            let recorded = self.record(event, submission, version, (version == first).then_some(count));
             packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(error.to_string()))?);
         }
         Ok(Prepared::Events(packed))

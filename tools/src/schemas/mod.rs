@@ -10,7 +10,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-use settled::event::{Event, Refused, RefusedData, Shape, shape_of};
+use settled::event::declare::{Shape, shape_of};
+use settled::event::{Event, Refused, RefusedData};
 
 use crate::run::{root, say};
 
@@ -86,13 +87,13 @@ pub fn generated() -> BTreeMap<String, String> {
         Refused::SCHEMA,
         shape_of::<RefusedData>(),
     );
-    let files = events.chain([("refused.json".to_owned(), refused)]).chain(openapi());
+    let files = events.chain([("refused.json".to_owned(), refused)]).chain([openapi()]);
     files.map(|(path, document)| (path, text(&document))).collect()
 }
 
-/// The OpenAPI document joins here, as `openapi.json`, once the library has `settled::http::openapi()`.
-fn openapi() -> Option<(String, Value)> {
-    None
+/// The OpenAPI document of the public listener.
+fn openapi() -> (String, Value) {
+    ("openapi.json".to_owned(), json!(settled::http::openapi::document()))
 }
 
 /// The schema number and the JSON Schema of each action.
