@@ -280,7 +280,7 @@ fn follows(before: char, character: char) -> bool {
         let place = |wanted| row.chars().position(|key| key == wanted);
         place(before).zip(place(character)).is_some_and(|(a, b)| a.abs_diff(b) <= 1)
     };
-    u32::from(before).abs_diff(u32::from(character)) <= 1 || ROWS.iter().any(|row| beside(&row))
+    u32::from(before).abs_diff(u32::from(character)) <= 1 || ROWS.iter().any(beside)
 }
 
 #[cfg(test)]
