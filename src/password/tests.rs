@@ -100,9 +100,14 @@ async fn without_threads_it_says_stopped() {
 fn the_work_of_those_who_have_gone_is_skipped() {
     let (reply, answer) = oneshot::channel();
     drop(answer);
-    // A cost that would take minutes, were the job done.
-    let endless = HashCost { memory_kib: 512 * 1024, passes: 1_000, lanes: 1 }.hasher().expect("allowed");
-    Job::Hash { password: Plain::from("wandering otter 41"), reply }.run(&endless);
+    let dear = HashCost { memory_kib: 64 * 1024, passes: 20, lanes: 1 }.hasher().expect("allowed");
+    let clock = crate::clock::Clock::system();
+    let began = clock.boot_elapsed();
+    Job::Hash { password: Plain::from("wandering otter 41"), reply }.run(&dear);
+    assert!(
+        clock.boot_elapsed() - began < std::time::Duration::from_millis(200),
+        "it takes a second or more"
+    );
 }
 
 #[test]
