@@ -64,10 +64,6 @@ pub struct Timed<T> {
     writing: Option<Pin<Box<Sleep>>>,
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "deadlines of a connection are tokio's timers, which tests pause"
-)]
 impl<T> Timed<T> {
     /// A stream that was just accepted.
     pub fn new(stream: T, phase: Phase, limits: &Limits) -> Self {

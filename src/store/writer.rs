@@ -92,7 +92,6 @@ impl Writer {
         Ok(now)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "how long a commit took is measured, and decides nothing")]
     fn commit(&self, batch: Batch, commands: usize) -> Result<(), String> {
         let events = batch.events();
         let (appends, publications) = batch.finish();

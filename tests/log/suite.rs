@@ -27,14 +27,12 @@ fn open_with(store: &Store, ring_bytes: usize) -> SledLog {
 }
 
 /// Everything that a log can be asked.
-type WrappedKeys = Vec<(DataKeyId, Vec<u8>)>;
-
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answers {
-    end: Position,
+    pub(crate) end: Position,
     pub(crate) frames: Vec<(Position, Bytes)>,
-    heads: BTreeMap<StreamId, Head>,
-    pub(crate) keys: Vec<(StreamId, WrappedKeys)>,
+    pub(crate) heads: BTreeMap<StreamId, Head>,
+    pub(crate) keys: Vec<(StreamId, Vec<(DataKeyId, Vec<u8>)>)>,
 }
 
 pub(crate) fn answers(log: &dyn EventLog) -> Answers {
