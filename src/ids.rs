@@ -37,6 +37,16 @@ macro_rules! ids {
             /// What stands before the underscore.
             pub const PREFIX: &'static str = $prefix;
 
+            /// Not greater than any id, for ranges.
+            pub fn min() -> Self {
+                Self::from_uuid(Uuid::nil())
+            }
+
+            /// Not less than any id, for ranges.
+            pub fn max() -> Self {
+                Self::from_uuid(Uuid::max())
+            }
+
             /// The id over a given UUID.
             pub fn from_uuid(uuid: Uuid) -> Self {
                 Self(TypeSafeId::from_uuid(uuid))

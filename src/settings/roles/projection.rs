@@ -17,6 +17,7 @@ use crate::settings::roles::role::{RoleRef, SystemRole};
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Roles {
     assignments: RedBlackTreeMapSync<RoleAssignmentId, Assignment>,
+    by_person: RedBlackTreeMapSync<(UserId, RoleAssignmentId), ()>,
     grants: RedBlackTreeMapSync<UserId, Grants>,
 }
 
@@ -87,7 +88,8 @@ impl Roles {
 
     /// The assignments of a person, by id.
     pub fn assignments_of(&self, person: UserId) -> impl Iterator<Item = (&RoleAssignmentId, &Assignment)> {
-        self.assignments.iter().filter(move |(_, assignment)| assignment.person == person)
+        let whole = (person, RoleAssignmentId::min())..=(person, RoleAssignmentId::max());
+        self.by_person.range(whole).filter_map(|((_, id), ())| self.assignments.get(id).map(|held| (id, held)))
     }
 
     /// What a role allows; `None` if there is no such role.
@@ -128,7 +130,7 @@ impl Roles {
 
     fn recompute(&mut self, person: UserId) {
         let mut grants = Grants::default();
-        for assignment in self.assignments.values().filter(|assignment| assignment.person == person) {
+        for (_, assignment) in self.assignments_of(person) {
             let permissions = self.permissions(assignment.role).unwrap_or_default();
             match assignment.environment {
                 None => grants.organization = grants.organization.union(permissions),
@@ -148,6 +150,7 @@ impl Roles {
     fn remove(&mut self, id: RoleAssignmentId) {
         if let Some(person) = self.assignments.get(&id).map(|assignment| assignment.person) {
             self.assignments.remove_mut(&id);
+            self.by_person.remove_mut(&(person, id));
             self.recompute(person);
         }
     }
@@ -175,6 +178,7 @@ impl Area for Roles {
                     version: recorded.version,
                 };
                 self.assignments.insert_mut(assigned.assignment, assignment);
+                self.by_person.insert_mut((assigned.person, assigned.assignment), ());
                 self.recompute(assigned.person);
             }
             Event::Roles(RolesEvent::RoleUnassigned(unassigned)) => self.remove(unassigned.assignment),

@@ -21,6 +21,7 @@ pub const SESSION_IDLE_SECONDS: i64 = 12 * 3600;
 pub struct Sessions {
     open: RedBlackTreeMapSync<SessionId, Session>,
     by_age: RedBlackTreeMapSync<(Timestamp, SessionId), ()>,
+    by_holder: RedBlackTreeMapSync<(Holder, SessionId), ()>,
 }
 
 /// An open session.
@@ -43,7 +44,7 @@ pub struct Session {
 }
 
 /// Whose a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Holder {
     /// A person's, in an organization.
     Person(UserId),
@@ -76,12 +77,14 @@ impl Sessions {
 
     /// The open sessions of one holder, by id.
     pub fn of(&self, holder: Holder) -> impl Iterator<Item = &Session> {
-        self.open.values().filter(move |session| session.holder == holder)
+        let whole = (holder, SessionId::min())..=(holder, SessionId::max());
+        self.by_holder.range(whole).filter_map(|((_, id), ())| self.open.get(id))
     }
 
     fn close(&mut self, id: SessionId) {
         if let Some(session) = self.open.get(&id) {
             self.by_age.remove_mut(&(session.created_at, id));
+            self.by_holder.remove_mut(&(session.holder, id));
             self.open.remove_mut(&id);
         }
     }
@@ -121,6 +124,7 @@ impl Area for Sessions {
                     version: recorded.version,
                 };
                 self.by_age.insert_mut((recorded.at, opened.session), ());
+                self.by_holder.insert_mut((holder, opened.session), ());
                 self.open.insert_mut(opened.session, session);
             }
             SessionsEvent::LoggedOut(closed)
