@@ -91,7 +91,12 @@ fn log(span: &tracing::Span, method: &Method, route: &str, response: &Response, 
     let ms = took.as_secs_f64() * 1e3;
     // An unusual method is whatever the client made up.
     let method = if is_usual(method) { method.as_str() } else { "other" };
-    tracing::info!(target: "settled::access", parent: span, method, route, status, code, ms);
+    // A failure of ours is worth a line by default; each request is for who asks for it.
+    if status >= 500 {
+        tracing::warn!(target: "settled::access", parent: span, method, route, status, code, ms);
+    } else {
+        tracing::debug!(target: "settled::access", parent: span, method, route, status, code, ms);
+    }
 }
 
 fn is_usual(method: &Method) -> bool {
