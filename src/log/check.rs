@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::Frame;
 use super::heads::Heads;
-use super::{EventLog, Position};
+use super::{EventLog, Key, Position};
 
 /// How much a check looked at, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,14 @@ pub enum Defect {
         stream: String,
         /// The event's version.
         version: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// What is kept beside a stream's frames cannot be read.
+    #[error("the wrapped keys or the checkpoint of {stream}: {what}")]
+    Keys {
+        /// The stream.
+        stream: String,
         /// What is wrong.
         what: String,
     },
@@ -132,6 +140,12 @@ pub fn check(log: &dyn EventLog, mut progress: impl FnMut(Position, Position)) -
     }
     if linked {
         check_heads(log, &heads, &mut report);
+    }
+    for (stream, _) in log.streams() {
+        let read = log.data_keys(stream).and_then(|_| log.get(&Key::Checkpoint(stream)));
+        if let Err(error) = read {
+            report.add(Defect::Keys { stream: stream.to_string(), what: error.to_string() });
+        }
     }
     report
 }

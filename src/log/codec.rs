@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::io;
 
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, IgnoredAny};
+use serde::de::DeserializeSeed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -70,12 +70,6 @@ pub enum CodecError {
     /// The bytes are no record that this build reads.
     #[error("a record could not be read: {0}")]
     Read(#[source] rmp_serde::decode::Error),
-    /// Bytes follow the record.
-    #[error("{bytes} bytes follow a record")]
-    Trailing {
-        /// How many.
-        bytes: usize,
-    },
     /// The compressed bytes are damaged.
     #[error("a record could not be compressed or decompressed")]
     Compression(#[source] io::Error),
@@ -117,7 +111,6 @@ pub fn pack(recorded: &Recorded) -> Result<PackedEvent, CodecError> {
 
     let at = RecordedAt { stream: recorded.stream, version: recorded.version, at: recorded.at };
     let again = decompress(&bytes)?;
-    whole(&again)?;
     let json = json_of(&again, at)?;
     check_value(&json, &mut Vec::new())?;
     let decoded = recorded_of(&again, at)?;
@@ -159,17 +152,6 @@ fn json_of(plain: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
     fields.insert("version".to_owned(), Value::from(at.version));
     fields.insert("at".to_owned(), Value::from(at.at.to_string()));
     Ok(json)
-}
-
-/// That nothing follows the record.
-fn whole(plain: &[u8]) -> Result<(), CodecError> {
-    let mut deserializer = rmp_serde::Deserializer::new(io::Cursor::new(plain)).with_human_readable();
-    IgnoredAny::deserialize(&mut deserializer).map_err(CodecError::Read)?;
-    let read = usize::try_from(deserializer.get_ref().position()).unwrap_or(usize::MAX);
-    match plain.len().saturating_sub(read) {
-        0 => Ok(()),
-        bytes => Err(CodecError::Trailing { bytes }),
-    }
 }
 
 fn check_value(value: &Value, path: &mut Vec<String>) -> Result<(), CodecError> {

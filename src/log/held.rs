@@ -123,3 +123,44 @@ impl<L: EventLog> EventLog for HeldLog<L> {
         self.inner.read_at(positions)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::MemoryLog;
+    use super::*;
+    use uuid::Uuid;
+
+    fn put(byte: u8) -> (Key, Vec<Append>) {
+        let stream = StreamId::Platform;
+        let key = Key::DataKey(stream, DataKeyId::from_uuid(Uuid::from_u128(u128::from(byte))));
+        let put = vec![(key, vec![byte])];
+        (key, vec![Append { stream, expected: None, frame: None, put, remove: Vec::new() }])
+    }
+
+    #[test]
+    fn a_held_append_is_seen_by_nobody_until_it_is_released() {
+        let (log, hold) = HeldLog::new(MemoryLog::new());
+        let (key, append) = put(1);
+        hold.hold();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| log.append(append));
+            assert!(hold.until_waiting());
+            assert_eq!((hold.waiting(), log.get(&key).expect("memory can be read")), (1, None));
+            hold.release();
+            assert!(writer.join().expect("the writer ends").is_ok());
+        });
+        assert_eq!((hold.waiting(), log.get(&key).expect("memory can be read")), (0, Some(vec![1])));
+    }
+
+    #[test]
+    fn a_failed_append_leaves_nothing_and_all_later_ones_fail_alike() {
+        let (log, hold) = HeldLog::new(MemoryLog::new());
+        hold.fail("the disk is gone");
+        for byte in 1..3 {
+            let (key, append) = put(byte);
+            let error = log.append(append).err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), Some("the log could not be made durable: the disk is gone"));
+            assert_eq!(log.get(&key).expect("memory can be read"), None);
+        }
+    }
+}

@@ -6,12 +6,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use settled::ids::StoreId;
-use settled::log::check::check;
+use bytes::Bytes;
+use settled::ids::{DataKeyId, StoreId, StreamId};
+use settled::log::check::{Defect, check};
 use settled::log::head;
+use settled::log::memory::MemoryLog;
 use settled::log::sled::durability::{Durability, Step};
 use settled::log::sled::open::{Finding, HeadPolicy, OpenError, SledOptions, open};
-use settled::log::{AppendError, EventLog, Position, ReadError};
+use settled::log::{Append, AppendError, EventLog, Head, Key, Position, ReadError};
 
 use crate::events::{Frames, append, noise, stream, uuid, write};
 use crate::store::Store;
@@ -267,6 +269,126 @@ fn after_a_failed_step_nothing_is_acknowledged_and_nothing_acknowledged_is_lost(
         let mut frames = Frames::after(&log);
         write(&log, &mut frames, stream(1), 2);
         assert!(check(&log, |_, _| {}).is_clean());
+    }
+}
+
+#[test]
+fn the_head_file_reaches_the_disk_soon_after_a_commit_without_another_one() {
+    #[derive(Default)]
+    struct Counting(AtomicU64);
+    impl Durability for Counting {
+        fn sync_head(&self, file: &File) -> io::Result<()> {
+            file.sync_data()?;
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+    let store = Store::new();
+    let counting = Arc::new(Counting::default());
+    let log = open(store.options_with(counting.clone(), 0), HeadPolicy::Require).unwrap().log;
+    let synced = |more_than: u64| {
+        // Some 20 ms where nobody else uses the machine.
+        (0..200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            counting.0.load(Ordering::SeqCst) > more_than
+        })
+    };
+    assert!(synced(0));
+    let mut frames = Frames::default();
+    let before = counting.0.load(Ordering::SeqCst);
+    for _ in 0..100 {
+        write(&log, &mut frames, stream(1), 1);
+    }
+    assert!(synced(before));
+    assert!(counting.0.load(Ordering::SeqCst) < before + 90, "one sync serves many commits");
+}
+
+#[test]
+fn a_head_file_that_cannot_be_synced_ends_the_log() {
+    struct Failing;
+    impl Durability for Failing {
+        fn sync_head(&self, _: &File) -> io::Result<()> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+    let store = Store::new();
+    let log = open(store.options_with(Arc::new(Failing), 0), HeadPolicy::Require).unwrap().log;
+    let mut frames = Frames::default();
+    let fatal = (0..200).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        let position = Position(log.end().0 + 1);
+        let frame = frames.next(stream(1), position, &[noise(position.0, 10)]);
+        log.append(vec![append(stream(1), frame)]).err()
+    });
+    assert!(
+        matches!(fatal, Some(AppendError::Fatal(why)) if why.contains("the head file could not be synced"))
+    );
+}
+
+#[test]
+fn a_check_lists_what_is_wrong_instead_of_stopping_at_it() {
+    let log = Altered { inner: MemoryLog::new(), alter: AtomicU64::new(0) };
+    let mut frames = Frames::default();
+    for n in 0..12 {
+        write(&log, &mut frames, stream(n % 2), 4);
+    }
+    let clean = check(&log, |_, _| {});
+    assert!(clean.is_clean());
+    assert_eq!((clean.frames, clean.events), (12, 48));
+    log.alter.store(5, Ordering::SeqCst);
+    let report = check(&log, |_, _| {});
+    assert_eq!((report.frames, report.events), (12, 48), "all is looked at");
+    let positions: Vec<u64> = report
+        .defects
+        .iter()
+        .filter_map(|defect| match defect {
+            Defect::Frame { position, .. } | Defect::Event { position, .. } => Some(*position),
+            Defect::Keys { .. } | Defect::Head { .. } | Defect::End { .. } => None,
+        })
+        .collect();
+    assert!(positions.contains(&5) && positions.contains(&7), "the frame and its successor: {report:?}");
+}
+
+/// Gives another byte at the end of one frame than was appended.
+struct Altered {
+    inner: MemoryLog,
+    alter: AtomicU64,
+}
+
+impl EventLog for Altered {
+    fn append(&self, appends: Vec<Append>) -> Result<Vec<Position>, AppendError> {
+        self.inner.append(appends)
+    }
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
+        self.inner.get(key)
+    }
+    fn data_keys(&self, stream: StreamId) -> Result<Vec<(DataKeyId, Vec<u8>)>, ReadError> {
+        self.inner.data_keys(stream)
+    }
+    fn last(&self, stream: StreamId) -> Option<Head> {
+        self.inner.last(stream)
+    }
+    fn streams(&self) -> Vec<(StreamId, Head)> {
+        self.inner.streams()
+    }
+    fn end(&self) -> Position {
+        self.inner.end()
+    }
+    fn read(&self, after: Position) -> Result<Vec<(Position, Bytes)>, ReadError> {
+        let mut frames = self.inner.read(after)?;
+        for (position, frame) in &mut frames {
+            if position.0 == self.alter.load(Ordering::SeqCst) {
+                let mut bytes = frame.to_vec();
+                if let Some(last) = bytes.last_mut() {
+                    *last ^= 0x55;
+                }
+                *frame = Bytes::from(bytes);
+            }
+        }
+        Ok(frames)
+    }
+    fn read_at(&self, positions: &[Position]) -> Result<Vec<Bytes>, ReadError> {
+        self.inner.read_at(positions)
     }
 }
 

@@ -36,17 +36,24 @@ pub(crate) struct Answers {
 }
 
 pub(crate) fn answers(log: &dyn EventLog) -> Answers {
+    try_answers(log).unwrap()
+}
+
+pub(crate) fn try_answers(log: &dyn EventLog) -> Result<Answers, ReadError> {
     let mut frames = Vec::new();
     loop {
         let after = frames.last().map_or(Position(0), |(position, _)| *position);
-        let more = log.read(after).unwrap();
+        let more = log.read(after)?;
         if more.is_empty() {
             break;
         }
         frames.extend(more);
     }
-    let keys = (0..4).map(|number| (stream(number), log.data_keys(stream(number)).unwrap())).collect();
-    Answers { end: log.end(), frames, heads: log.streams().into_iter().collect(), keys }
+    let mut keys = Vec::new();
+    for of in (0..4).map(stream) {
+        keys.push((of, log.data_keys(of)?));
+    }
+    Ok(Answers { end: log.end(), frames, heads: log.streams().into_iter().collect(), keys })
 }
 
 #[test]

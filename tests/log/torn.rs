@@ -19,7 +19,7 @@ use settled::log::{Append, EventLog, Position};
 
 use crate::events::{Frames, append, data_key, noise, stream};
 use crate::store::Store;
-use crate::suite::{Answers, answers};
+use crate::suite::{Answers, answers, try_answers};
 
 const PAGE: usize = 4096;
 const SEGMENT: usize = 512 << 10;
@@ -273,7 +273,7 @@ fn survives(store: &Store, crash: &Crash, torn: &[u8], written: &Answers) -> Res
     if log.end() < crash.acknowledged {
         return Err(format!("opened short: {:?} of {:?}", log.end(), crash.acknowledged));
     }
-    let found = answers(&log);
+    let found = try_answers(&log).map_err(|error| error.to_string())?;
     if written.frames.get(..found.frames.len()) != Some(&found.frames[..]) {
         return Err("frames differ".to_owned());
     }
@@ -283,10 +283,11 @@ fn survives(store: &Store, crash: &Crash, torn: &[u8], written: &Answers) -> Res
     }
     let mut frames = Frames::after(&log);
     crate::events::write(&log, &mut frames, stream(1), 3);
-    let after = answers(&log);
+    let after = try_answers(&log).map_err(|error| error.to_string())?;
     drop(log);
     let opened = copy.try_open().map_err(|error| format!("after the next stop: {error}"))?;
-    if answers(&opened.log) != after {
+    let found = try_answers(&opened.log).map_err(|error| error.to_string())?;
+    if found != after {
         return Err("what was appended after the crash differs after the next".to_owned());
     }
     Ok(())

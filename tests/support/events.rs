@@ -14,25 +14,25 @@ use settled::settings::environments::event::{ConfigSet, EnvironmentsEvent};
 use uuid::Uuid;
 
 /// 2026-01-02T03:04:05.000006Z.
-pub const EPOCH_MICROS: i64 = 1_767_323_045_000_006;
+pub(crate) const EPOCH_MICROS: i64 = 1_767_323_045_000_006;
 
 /// A UUIDv7 that is the same each time.
-pub fn uuid(number: u128) -> Uuid {
+pub(crate) fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x019b_0000_0000_7000_8000_0000_0000_0000 + number)
 }
 
 /// The stream of a test's organization.
-pub fn stream(number: u128) -> StreamId {
+pub(crate) fn stream(number: u128) -> StreamId {
     StreamId::Organization(OrganizationId::from_uuid(uuid(number)))
 }
 
 /// A data key's key.
-pub fn data_key(stream: StreamId, number: u128) -> Key {
+pub(crate) fn data_key(stream: StreamId, number: u128) -> Key {
     Key::DataKey(stream, DataKeyId::from_uuid(uuid(number)))
 }
 
 /// A configuration value set by a person: a common event, of some 600 bytes as JSON where `value` has 150.
-pub fn config_set(stream: StreamId, version: u64, at: Timestamp, value: &str) -> Recorded {
+pub(crate) fn config_set(stream: StreamId, version: u64, at: Timestamp, value: &str) -> Recorded {
     let environment = EnvironmentId::from_uuid(uuid(77));
     let key = format!("SETTING_{}", version % 97);
     Recorded {
@@ -61,7 +61,7 @@ pub fn config_set(stream: StreamId, version: u64, at: Timestamp, value: &str) ->
 }
 
 /// Text that does not compress well, the same for the same seed.
-pub fn noise(seed: u64, length: usize) -> String {
+pub(crate) fn noise(seed: u64, length: usize) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut text = String::with_capacity(length);
     while text.len() < length {
@@ -75,18 +75,18 @@ pub fn noise(seed: u64, length: usize) -> String {
 
 /// Builds frames that continue their streams, as the writer does.
 #[derive(Clone, Default)]
-pub struct Frames {
+pub(crate) struct Frames {
     heads: HashMap<StreamId, Head>,
 }
 
 impl Frames {
     /// Goes on where a log ends.
-    pub fn after(log: &dyn EventLog) -> Self {
+    pub(crate) fn after(log: &dyn EventLog) -> Self {
         Self { heads: log.streams().into_iter().collect() }
     }
 
     /// The next frame of a stream, with one event for each value; `position` is where it will be.
-    pub fn next(&mut self, stream: StreamId, position: Position, values: &[String]) -> Bytes {
+    pub(crate) fn next(&mut self, stream: StreamId, position: Position, values: &[String]) -> Bytes {
         let head = self.heads.get(&stream).copied().unwrap_or_default();
         let at = Timestamp::from_micros(EPOCH_MICROS + position.0 as i64 * 1_000);
         let mut builder = FrameBuilder::new(FrameStart {
@@ -111,12 +111,17 @@ fn packed(stream: StreamId, version: u64, at: Timestamp, value: &str) -> PackedE
 }
 
 /// An append of one frame and nothing else.
-pub fn append(stream: StreamId, frame: Bytes) -> Append {
+pub(crate) fn append(stream: StreamId, frame: Bytes) -> Append {
     Append { stream, expected: None, frame: Some(frame), put: Vec::new(), remove: Vec::new() }
 }
 
 /// Appends one frame of `events` events of some 600 bytes to a stream, and gives its position and bytes.
-pub fn write(log: &dyn EventLog, frames: &mut Frames, of: StreamId, events: usize) -> (Position, Bytes) {
+pub(crate) fn write(
+    log: &dyn EventLog,
+    frames: &mut Frames,
+    of: StreamId,
+    events: usize,
+) -> (Position, Bytes) {
     let position = Position(log.end().0 + 1);
     let values: Vec<String> = (0..events).map(|event| noise(position.0 << 10 | event as u64, 150)).collect();
     let frame = frames.next(of, position, &values);

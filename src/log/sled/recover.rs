@@ -121,3 +121,142 @@ impl Survey {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use sled::Batch;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::event::{Event, Outcome, Recorded, Refused, RefusedData, Resource, ResourceType};
+    use crate::ids::{EventId, StoreId, StreamId};
+    use crate::log::codec::pack;
+    use crate::log::frame::{FrameBuilder, FrameStart};
+    use crate::log::head::Epoch;
+    use crate::log::run::{cut, join};
+    use crate::log::sled::open::{Finding, HeadPolicy, OpenError, Opened, SledOptions, create, open};
+    use crate::log::{Append, EventLog, Head};
+    use uuid::Uuid;
+
+    fn options(dir: &Path) -> SledOptions {
+        SledOptions::new(dir, StoreId::from_uuid(Uuid::from_u128(1)))
+    }
+
+    fn frame(head: Head) -> Bytes {
+        let at = Timestamp::from_micros(1_000_000);
+        let (stream, version) = (StreamId::Platform, head.version + 1);
+        let (previous, previous_hash) = (head.position, head.hash);
+        let start = FrameStart { stream, first_version: version, at, previous, previous_hash };
+        let mut builder = FrameBuilder::new(start);
+        let data = RefusedData { permission: Some("x".repeat(9_000)), cause: None };
+        let record = Recorded {
+            id: EventId::from_uuid(Uuid::from_u128(u128::from(version))),
+            stream,
+            version,
+            at,
+            actor: crate::actor::Actor::SYSTEM,
+            resource: Resource::new(ResourceType::Server, "server"),
+            outcome: Outcome::Denied,
+            event: Event::Refused(Refused { action: "config.set".to_owned(), data }),
+            related: Vec::new(),
+            reason: None,
+            request_id: None,
+            request: None,
+            count: None,
+            keys: std::collections::BTreeMap::new(),
+        };
+        builder.push(&pack(&record).expect("the record is valid"));
+        builder.finish().expect("it has an event")
+    }
+
+    /// A log of three frames, and the fourth one, which was not appended.
+    fn three(dir: &Path) -> Bytes {
+        create(&options(dir), &Epoch::default()).expect("a store can be made");
+        let log = open(options(dir), HeadPolicy::Require).expect("it opens").log;
+        for _ in 0..3 {
+            let frame = frame(log.last(StreamId::Platform).unwrap_or_default());
+            let (stream, expected, frame) = (StreamId::Platform, None, Some(frame));
+            log.append(vec![Append { stream, expected, frame, put: Vec::new(), remove: Vec::new() }])
+                .expect("it appends");
+        }
+        let next = frame(log.last(StreamId::Platform).expect("it has frames"));
+        log.close().expect("it closes");
+        next
+    }
+
+    /// Writes to the tree behind the log's back.
+    fn tamper(dir: &Path, change: impl FnOnce(&mut Batch)) {
+        let db = sled::Config::new().path(dir.join("log")).flush_every_ms(None).open().expect("sled opens");
+        let mut batch = Batch::default();
+        change(&mut batch);
+        db.apply_batch(batch).expect("sled writes");
+        db.flush().expect("sled flushes");
+        drop(db);
+        // sled's threads let go of its lock a moment later; opening the log waits for it.
+    }
+
+    fn reopen(dir: &Path) -> Result<Opened, OpenError> {
+        open(options(dir), HeadPolicy::Require)
+    }
+
+    #[test]
+    fn a_whole_run_beyond_the_head_is_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let next = three(dir.path());
+        tamper(dir.path(), |batch| {
+            for (number, part) in (0..).zip(cut(Position(4), &join([&next]))) {
+                batch.insert(&keys::part(Position(4), number), part);
+            }
+        });
+        let opened = reopen(dir.path()).expect("it opens");
+        assert_eq!(opened.log.end(), Position(4));
+        assert_eq!(opened.findings, [Finding::BeyondHead { head: Position(3), frames: 1 }]);
+    }
+
+    #[test]
+    fn what_is_torn_beyond_the_head_is_cut_and_said_and_the_place_is_used_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let next = three(dir.path());
+        let run: Vec<u8> = join([&next]).into_iter().chain([0x85; 9_000]).collect();
+        tamper(dir.path(), |batch| {
+            for (number, part) in (0..).zip(cut(Position(4), &run)).skip(1) {
+                batch.insert(&keys::part(Position(4), number), part);
+            }
+            batch.insert(&keys::part(Position(7), 0), b"no part".to_vec());
+        });
+        let opened = reopen(dir.path()).expect("it opens");
+        assert_eq!(opened.log.end(), Position(3));
+        assert!(
+            matches!(&opened.findings[..], [Finding::Cut { end: Position(3), parts: 3, why }] if why.contains("part 0")),
+            "{:?}",
+            opened.findings
+        );
+        let (stream, expected, frame) = (StreamId::Platform, Some(Position(3)), Some(next));
+        let append = Append { stream, expected, frame, put: Vec::new(), remove: Vec::new() };
+        assert_eq!(opened.log.append(vec![append]).expect("it appends"), [Position(4)]);
+        opened.log.close().expect("it closes");
+        drop(opened);
+        let opened = reopen(dir.path()).expect("it opens");
+        assert_eq!((opened.log.end(), opened.findings), (Position(4), Vec::new()));
+    }
+
+    #[test]
+    fn what_is_torn_before_the_head_is_refused_and_nothing_is_cut() {
+        let dir = tempfile::tempdir().expect("a folder");
+        three(dir.path());
+        let mut part = Vec::new();
+        tamper(dir.path(), |batch| batch.remove(&keys::part(Position(2), 0)));
+        for _ in 0..2 {
+            let error = reopen(dir.path()).err().expect("it is refused");
+            assert!(
+                matches!(&error, OpenError::Behind { head: Position(3), end: Position(1), why } if why.contains('2')),
+                "{error}"
+            );
+        }
+        part.extend(cut(Position(2), b"another run").remove(0));
+        tamper(dir.path(), |batch| batch.insert(&keys::part(Position(2), 0), part));
+        assert!(matches!(reopen(dir.path()).err(), Some(OpenError::Behind { .. })));
+    }
+}
