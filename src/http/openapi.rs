@@ -16,6 +16,8 @@ use crate::settings::{environments, general, sessions};
 #[openapi(
     info(title = "Settled", description = "An event-sourced settings store."),
     modifiers(&Session),
+    // Named by parameters alone, which do not bring their schemas with them.
+    components(schemas(environments::value::ConfigKey)),
     paths(
         health::healthz,
         health::readyz,

@@ -84,7 +84,6 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Change {
         #[serde(default)]
-        #[schema(value_type = Option<String>)]
         description: Patch<String>,
         #[serde(default, deserialize_with = "not_null")]
         name: Option<String>,

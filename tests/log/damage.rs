@@ -231,6 +231,7 @@ fn nothing_can_tell_a_whole_older_store_from_the_store_that_it_was() {
 }
 
 /// One line for whoever runs the long tests with `--nocapture`.
+#[expect(clippy::print_stderr, reason = "the figures that a long run is for")]
 fn summary(what: &str, outcomes: &[(String, Outcome)]) {
     let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|(_, outcome)| is(outcome)).count();
     eprintln!(

@@ -132,7 +132,7 @@ fn a_frame_is_built_as_ever_and_its_hash_is_the_same() {
 #[test]
 fn a_run_is_cut_into_parts_as_ever() {
     let run = join(&frames().1);
-    let big = Bytes::from((0..9000_u32).map(|n| (n * n >> 3) as u8).collect::<Vec<u8>>());
+    let big = Bytes::from((0..9000_u32).map(|n| ((n * n) >> 3) as u8).collect::<Vec<u8>>());
     let mut text = format!("run\n{}", hex(&run));
     for part in cut(Position(0x0102_0304), &run).iter().chain(&cut(Position(9), &join([&big]))) {
         write!(text, "part\n{}", hex(part)).unwrap();

@@ -27,12 +27,14 @@ fn open_with(store: &Store, ring_bytes: usize) -> SledLog {
 }
 
 /// Everything that a log can be asked.
+type WrappedKeys = Vec<(DataKeyId, Vec<u8>)>;
+
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answers {
     pub(crate) end: Position,
     pub(crate) frames: Vec<(Position, Bytes)>,
     pub(crate) heads: BTreeMap<StreamId, Head>,
-    pub(crate) keys: Vec<(StreamId, Vec<(DataKeyId, Vec<u8>)>)>,
+    pub(crate) keys: Vec<(StreamId, WrappedKeys)>,
 }
 
 pub(crate) fn answers(log: &dyn EventLog) -> Answers {
