@@ -2,7 +2,10 @@
 //!
 //! Nothing here is part of the product: `tools` uses the library as anybody could.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
+use tools::run::say;
 use tools::{bench, ci, schemas, test};
 
 /// Tests, CI, generated files and benches of Settled.
@@ -25,11 +28,18 @@ enum Command {
     Bench(bench::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Xtask::parse().command {
+fn main() -> ExitCode {
+    let ended = match Xtask::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Ci => ci::run(),
         Command::Schemas(options) => schemas::run(&options),
         Command::Bench(options) => bench::run(&options),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
     }
 }
