@@ -89,7 +89,9 @@ impl Roles {
     /// The assignments of a person, by id.
     pub fn assignments_of(&self, person: UserId) -> impl Iterator<Item = (&RoleAssignmentId, &Assignment)> {
         let whole = (person, RoleAssignmentId::min())..=(person, RoleAssignmentId::max());
-        self.by_person.range(whole).filter_map(|((_, id), ())| self.assignments.get(id).map(|held| (id, held)))
+        self.by_person
+            .range(whole)
+            .filter_map(|((_, id), ())| self.assignments.get(id).map(|held| (id, held)))
     }
 
     /// What a role allows; `None` if there is no such role.
