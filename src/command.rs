@@ -251,7 +251,8 @@ impl PlatformCommand {
         match self {
             Self::Foundings(command) => command.need(),
             Self::Operations(_) => Need::System,
-            Self::Accounts(_) | Self::Sessions(_) | Self::Refuse(_) => Need::Own,
+            Self::Accounts(command) => command.need(),
+            Self::Sessions(_) | Self::Refuse(_) => Need::Own,
         }
     }
 

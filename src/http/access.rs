@@ -15,6 +15,7 @@ use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::credentials::credential;
 use crate::http::headers::{SETTLED_VERSION, check_min_version, version_value};
 use crate::http::problem::Problem;
+use crate::http::request_id::RequestId;
 use crate::settings::roles::permission::Permission;
 use crate::store::refusals::RecordRefusal;
 
@@ -131,7 +132,8 @@ pub async fn deny(
             },
             count: None,
         };
-        app.store.record_denial(&scope.handle, caller.actor, fact).await;
+        let request_id = RequestId::to_record();
+        app.store.record_denial(&scope.handle, caller.actor, fact, request_id).await;
     }
     Problem::forbidden(&permission.to_string())
 }

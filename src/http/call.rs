@@ -108,8 +108,8 @@ impl Call {
     pub async fn submit(&self, command: impl Into<Command>, status: StatusCode) -> Result<Done, Problem> {
         let mut submission = Submission::new(command, self.caller.actor);
         submission.precondition = self.precondition()?;
-        submission.reason = self.sealed_reason()?;
-        submission.request_id = RequestId::current().map(|id| id.as_str().to_owned());
+        submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
+        submission.request_id = RequestId::to_record();
         submission.idempotency = self.idempotency(status)?;
         let done = match self.app.store.execute(&self.organization.handle, submission).await {
             Ok(done) => done,
@@ -150,22 +150,6 @@ impl Call {
         Ok(Conditions::of(&self.headers)?.if_none)
     }
 
-    fn sealed_reason(&self) -> Result<Option<Sealed>, Problem> {
-        let Some(reason) = reason(&self.headers)? else { return Ok(None) };
-        let key = self.organization_key()?;
-        let id = self.organization.id.to_string();
-        Ok(Some(key.seal(&reason_field(self.organization.handle.stream(), &id), &Plain::from(reason))))
-    }
-
-    fn organization_key(&self) -> Result<Arc<DataKey>, Problem> {
-        let founded = self.settings().general.founded().ok_or_else(Problem::not_found)?;
-        self.app
-            .store
-            .ring()
-            .data_key(self.organization.handle.stream(), founded.key, founded.commitment)
-            .map_err(|error| rejection::unopened(&error))
-    }
-
     fn idempotency(&self, status: StatusCode) -> Result<Option<Idempotency>, Problem> {
         if self.method != Method::POST && self.method != Method::PATCH {
             return Ok(None);
@@ -177,7 +161,7 @@ impl Call {
             path: &self.path,
             body: self.body.as_bytes(),
         };
-        Ok(Some(request.idempotency(&*self.organization_key()?, &key, status)))
+        Ok(Some(request.idempotency(&*organization_key(&self.app, &self.organization)?, &key, status)))
     }
 
     /// An answer with a resource, its `ETag`, and the version of the stream that it was rendered from.
@@ -234,6 +218,29 @@ impl Call {
     fn settled_version(&self, response: &mut Response, view: &View) {
         response.headers_mut().insert("settled-version", HeaderValue::from(view.version()));
     }
+}
+
+/// `Settled-Reason`, sealed to be recorded in an organization's stream.
+///
+/// # Errors
+/// 422 as [`reason`].
+pub fn sealed_reason(
+    app: &App,
+    organization: &OrganizationScope,
+    headers: &HeaderMap,
+) -> Result<Option<Sealed>, Problem> {
+    let Some(reason) = reason(headers)? else { return Ok(None) };
+    let key = organization_key(app, organization)?;
+    let id = organization.id.to_string();
+    Ok(Some(key.seal(&reason_field(organization.handle.stream(), &id), &Plain::from(reason))))
+}
+
+fn organization_key(app: &App, organization: &OrganizationScope) -> Result<Arc<DataKey>, Problem> {
+    let founded = organization.settings().general.founded().ok_or_else(Problem::not_found)?;
+    app.store
+        .ring()
+        .data_key(organization.handle.stream(), founded.key, founded.commitment)
+        .map_err(|error| rejection::unopened(&error))
 }
 
 /// Where a reason is sealed: in the stream, under the organization's key. It belongs to the event that names it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -17,6 +17,9 @@ use crate::http::json;
 use crate::http::limits::Limits;
 use crate::http::problem::{InputError, Problem};
 use crate::http::refusal::{Refusal, is_nameable};
+
+/// How much of a body that is too large is read to be thrown away, in bytes.
+const DISCARDED_MAX: usize = 8 * 1024 * 1024;
 
 /// A body that is strict JSON in UTF-8, or empty.
 #[derive(Clone, Default)]
@@ -132,20 +135,47 @@ impl<S: Sync> FromRequestParts<S> for RawBody {
     }
 }
 
-async fn collect(headers: &HeaderMap, body: Body, limit: usize, within: Duration) -> Result<Bytes, Problem> {
+async fn collect(
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: usize,
+    within: Duration,
+) -> Result<Bytes, Problem> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > limit)) {
+        // Whoever waits for `100 Continue` has not begun to send.
+        if !headers.contains_key(EXPECT) {
+            discard(&mut body, within).await;
+        }
         return Err(Problem::payload_too_large(limit));
     }
     if http_body::Body::is_end_stream(&body) {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout(within, Limited::new(body, limit).collect()).await {
+    match tokio::time::timeout(within, Limited::new(&mut body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::payload_too_large(limit)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(&mut body, within).await;
+            Err(Problem::payload_too_large(limit))
+        }
         Ok(Err(_)) => Err(Problem::bad_request("incomplete_body", "the body ended too early")),
         Err(_) => Err(Problem::request_timeout()),
     }
+}
+
+/// Reads on for a while: a connection that is closed while its client still writes is reset, and the client never
+/// sees the answer.
+async fn discard(body: &mut Body, within: Duration) {
+    let read = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > DISCARDED_MAX {
+                break;
+            }
+        }
+    };
+    let _in_time = tokio::time::timeout(within, read).await;
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -43,6 +43,11 @@ impl RequestId {
         CURRENT.try_with(Clone::clone).ok()
     }
 
+    /// The id of the request that this task answers, as events record it.
+    pub fn to_record() -> Option<String> {
+        Self::current().map(|id| id.as_str().to_owned())
+    }
+
     /// Runs `answer` with this id as the [`RequestId::current`] one.
     pub async fn scope<F: Future>(self, answer: F) -> F::Output {
         CURRENT.scope(self, answer).await

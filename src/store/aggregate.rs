@@ -112,8 +112,14 @@ enum Counted {
 impl Store {
     /// Records that a known actor was denied: singly within its bound, else counted. Waits for the log, but not
     /// for room in its queue.
-    pub async fn record_denial(&self, handle: &Arc<Handle>, actor: Actor, fact: RecordRefusal) {
-        let single = submission(handle, actor, fact.clone());
+    pub async fn record_denial(
+        &self,
+        handle: &Arc<Handle>,
+        actor: Actor,
+        fact: RecordRefusal,
+        request_id: Option<String>,
+    ) {
+        let single = Submission { request_id, ..submission(handle, actor, fact.clone()) };
         if let Err(refusal) = self.execute(handle, single).await {
             tracing::debug!(%refusal, "a denial is only counted");
             let key = Key { stream: handle.stream(), actor: actor.id.to_string(), kind: "denied".to_owned() };

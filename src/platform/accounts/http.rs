@@ -10,16 +10,17 @@ use utoipa::ToSchema;
 
 use crate::actor::Actor;
 use crate::clock::Timestamp;
-use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use crate::http::app::App;
-use crate::http::caller::{Caller, Scope};
+use crate::http::caller::Caller;
 use crate::http::client::{Peer, client_address};
+use crate::http::headers::reason;
 use crate::http::input::RawBody;
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::rejection;
+use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, Fresh, OrganizationId};
 use crate::password;
 use crate::platform::accounts;
@@ -33,7 +34,8 @@ use crate::platform::foundings::command::{FoundingsCommand, SetUp};
 use crate::platform::foundings::event::FoundingOpened;
 use crate::seal::Plain;
 use crate::settings::general::value::Timezone;
-use crate::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
+use crate::settings::sessions;
+use crate::settings::sessions::command::{CloseSession, Closing};
 use crate::store::Submission;
 use crate::store::lookup::Claim;
 use crate::store::refusals::RecordRefusal;
@@ -185,6 +187,7 @@ pub async fn set_up(
     );
     let (command, key, founding) = founding_for.await?;
     let mut submission = Submission::new(FoundingsCommand::SetUp(command), Actor::SYSTEM);
+    submission.request_id = RequestId::to_record();
     submission.keys = vec![key];
     submission.claims = vec![Claim {
         key: app.store.hasher().email(request.person.email.as_str()),
@@ -416,13 +419,14 @@ fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<Org
     (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn log_out(
     State(app): State<App>,
+    headers: HeaderMap,
     caller: Caller,
     query: RawQuery,
     body: RawBody,
 ) -> Result<Response, Problem> {
     let NoParameters {} = query.parse()?;
     let Nothing {} = body.parse()?;
-    close(&app, &caller, Closing::Logout).await?;
+    close(&app, &caller, &headers, Closing::Logout).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -431,19 +435,8 @@ pub async fn log_out(
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-async fn close(app: &App, caller: &Caller, how: Closing) -> Result<(), Problem> {
-    let command = SessionsCommand::Close(CloseSession { session: caller.session.id, how });
-    let (handle, command) = match &caller.scope {
-        Scope::Organization(scope) => {
-            (&scope.handle, Command::Organization(OrganizationCommand::Sessions(command)))
-        }
-        Scope::None => (app.store.platform(), Command::Platform(PlatformCommand::Sessions(command))),
-    };
-    app.store
-        .execute(handle, Submission::new(command, caller.actor))
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
-    Ok(())
+async fn close(app: &App, caller: &Caller, headers: &HeaderMap, how: Closing) -> Result<(), Problem> {
+    sessions::http::end(app, caller, headers, CloseSession { session: caller.session.id, how }).await
 }
 
 /// Goes to another organization of the caller: a new session there, and the old one ends.
@@ -466,8 +459,9 @@ pub async fn switch(
         .ok_or_else(Problem::not_found)?;
     let target = Target::Organization(handle, person);
     let origin = Origin::of(&headers, client_address(peer, &headers, &app.policy.trusted_proxies));
+    reason(&headers)?;
     // The new session first: if we die before the old one is closed, nobody holds the new token.
     let opened = login::open(&app, &account, &target, &origin).await?;
-    close(&app, &caller, Closing::Switch).await?;
+    close(&app, &caller, &headers, Closing::Switch).await?;
     Ok(Json(login_body(&app, &account, &target, &opened)?).into_response())
 }

@@ -12,6 +12,7 @@ use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::http::app::App;
 use crate::http::problem::Problem;
 use crate::http::rejection;
+use crate::http::request_id::RequestId;
 use crate::ids::{Fresh, OrganizationId, SessionId, StreamId, UserId};
 use crate::platform::accounts::projection::Account;
 use crate::seal::DataKey;
@@ -115,11 +116,9 @@ pub async fn open(app: &App, account: &Account, target: &Target, origin: &Origin
         StreamId::Organization(_) => Command::Organization(OrganizationCommand::Sessions(command)),
     };
     let actor = Actor { id: holder, session: Some(session) };
-    let done = app
-        .store
-        .execute(handle, Submission::new(command, actor))
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    let mut submission = Submission::new(command, actor);
+    submission.request_id = RequestId::to_record();
+    let done = app.store.execute(handle, submission).await.map_err(|refusal| rejection::problem(&refusal))?;
     let expires_at = done.view.head.at.plus_seconds(SESSION_MAX_SECONDS);
     Ok(Opened { token, session, expires_at, view: done.view })
 }

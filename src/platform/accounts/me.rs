@@ -25,6 +25,7 @@ use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::rejection;
+use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, OrganizationId, StreamId, UserId};
 use crate::organization::Organization;
 use crate::platform::accounts;
@@ -236,7 +237,11 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
         name: key.seal(&people::name_field(stream, &id), &Plain::from(name.as_str())),
     };
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
-    in_organization(&app, scope, &done.view)
+    let mut response = in_organization(&app, scope, &done.view)?;
+    if done.replay.is_some() {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// Changes the caller's password; every other session of the account ends.
@@ -270,7 +275,8 @@ pub async fn change_password(
         spares: Some(caller.session.id),
     };
     let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
-    let submission = Submission::new(AccountsCommand::ChangePassword(command), actor);
+    let mut submission = Submission::new(AccountsCommand::ChangePassword(command), actor);
+    submission.request_id = RequestId::to_record();
     app.store
         .execute(app.store.platform(), submission)
         .await
@@ -329,6 +335,7 @@ pub async fn found(
     let founding = founding(account.id, &key, &new);
     let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
     let mut submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
+    submission.request_id = RequestId::to_record();
     let path = "/v1/organizations";
     let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
     submission.idempotency = idempotency_key(&headers)?

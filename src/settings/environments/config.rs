@@ -18,6 +18,7 @@ use crate::http::page::{After, Page, PageParameters};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
+use crate::http::refusal::is_nameable;
 use crate::ids::EnvironmentId;
 use crate::settings::environments::command::{Compares, EnvironmentsCommand, WriteConfig};
 use crate::settings::environments::http::find;
@@ -109,9 +110,12 @@ pub async fn patch(
     let values = values
         .into_iter()
         .map(|(name, raw)| {
-            let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-            let key = ConfigKey::try_from(name)
-                .map_err(|error| Problem::invalid_field(pointer.clone(), "invalid", error.to_string()))?;
+            // A name that cannot be one may be a value that slipped into its place: it is not repeated.
+            let key = ConfigKey::try_from(name).map_err(|error| {
+                let pointer = if is_nameable(name) { format!("/{name}") } else { String::new() };
+                Problem::invalid_field(pointer, "invalid_key", format!("a name {error}"))
+            })?;
+            let pointer = format!("/{key}");
             let deletes = raw.get() == "null";
             let value = if deletes { None } else { Some(canonical_value(raw, &pointer)?) };
             Ok((key, value))

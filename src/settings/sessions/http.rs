@@ -1,7 +1,7 @@
 //! `/v1/me/sessions`: the caller's own sessions over HTTP.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,12 +10,14 @@ use crate::clock::Timestamp;
 use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::event::Version;
 use crate::http::app::App;
+use crate::http::call::sealed_reason;
 use crate::http::caller::{Caller, Scope};
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::rejection;
+use crate::http::request_id::RequestId;
 use crate::ids::{SessionId, StreamId};
 use crate::platform::Platform;
 use crate::seal::{DataKey, Plain};
@@ -57,10 +59,12 @@ pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Re
     let NoParameters {} = request.filters.parse()?;
     let platform = app.store.platform().view();
     let key = own_key(&app, &caller, platform.platform())?;
+    let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
     let now = app.store.clock().now();
     let after = request.after.as_ref().map(|after| after.last.as_str());
     let found: Vec<SessionBody> = own_sessions(&caller, platform.platform())
         .of(caller.session.holder)
+        .filter(|session| account.accepts(session))
         .filter(|session| after.is_none_or(|after| session.id.to_string().as_str() > after))
         .filter_map(|session| {
             let credential = app.store.directory().of_session(session.id)?;
@@ -81,23 +85,42 @@ pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Re
 pub async fn delete(
     State(app): State<App>,
     path: PathText,
+    headers: HeaderMap,
     caller: Caller,
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let session: SessionId = path.first().parse().map_err(|_| Problem::not_found())?;
     let NoParameters {} = query.parse()?;
-    let command = SessionsCommand::Close(CloseSession { session, how: Closing::Revoke });
-    let (handle, command) = match &caller.scope {
-        Scope::Organization(scope) => {
-            (&scope.handle, Command::Organization(OrganizationCommand::Sessions(command)))
-        }
-        Scope::None => (app.store.platform(), Command::Platform(PlatformCommand::Sessions(command))),
-    };
-    app.store
-        .execute(handle, Submission::new(command, caller.actor))
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    let close = CloseSession { session, how: Closing::Revoke };
+    end(&app, &caller, &headers, close).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Ends a session of the caller, with what the request's headers say about it.
+///
+/// # Errors
+/// The problem that the refusal is.
+pub async fn end(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    close: CloseSession,
+) -> Result<(), Problem> {
+    let command = SessionsCommand::Close(close);
+    let (handle, command, reason) = match &caller.scope {
+        Scope::Organization(scope) => (
+            &scope.handle,
+            Command::Organization(OrganizationCommand::Sessions(command)),
+            sealed_reason(app, scope, headers)?,
+        ),
+        // The platform's stream keeps no reasons: nobody but the operator would read them.
+        Scope::None => (app.store.platform(), Command::Platform(PlatformCommand::Sessions(command)), None),
+    };
+    let mut submission = Submission::new(command, caller.actor);
+    submission.reason = reason;
+    submission.request_id = RequestId::to_record();
+    app.store.execute(handle, submission).await.map_err(|refusal| rejection::problem(&refusal))?;
+    Ok(())
 }
 
 fn own_sessions<'a>(caller: &'a Caller, platform: &'a Platform) -> &'a Sessions {

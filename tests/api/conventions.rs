@@ -1,0 +1,302 @@
+//! What holds for every route: bodies, parameters, headers, the order of checks, what is recorded of denials.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use settled::settings::roles::role::SystemRole;
+
+use crate::server::{Answer, Somebody, TestServer, send, text};
+
+async fn raw(
+    server: &TestServer,
+    who: &Somebody,
+    kind: Option<&str>,
+    body: impl Into<reqwest::Body>,
+) -> Answer {
+    let mut request = server.request(Method::PATCH, "/v1/general", Some(&who.token)).body(body);
+    if let Some(kind) = kind {
+        request = request.header("content-type", kind);
+    }
+    send(request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_strict_json() {
+    let (server, owner) = TestServer::set_up().await;
+    let version = server.version(owner.organization);
+    let json = Some("application/json");
+    raw(&server, &owner, None, "{}").await.is_problem(415, "unsupported_media_type");
+    raw(&server, &owner, Some("text/plain"), "{}").await.is_problem(415, "unsupported_media_type");
+    raw(&server, &owner, Some("application/json; charset=latin1"), "{}").await.is(415);
+    raw(&server, &owner, Some("application/json; charset=UTF-8"), "{}").await.is(200);
+    raw(&server, &owner, json, "{").await.is_problem(400, "invalid_json");
+    raw(&server, &owner, json, "{} {}").await.is_problem(400, "invalid_json");
+    raw(&server, &owner, json, &b"{\"name\": \"\xff\"}"[..]).await.is_problem(400, "invalid_utf8");
+    raw(&server, &owner, json, r#"{"name": "a", "name": "b"}"#).await.is_problem(400, "duplicate_key");
+    let deep = format!(r#"{{"name": {}{}}}"#, "[".repeat(64), "]".repeat(64));
+    raw(&server, &owner, json, deep).await.is_problem(400, "too_deep");
+    let large = format!(r#"{{"name": "{}"}}"#, "x".repeat(1024 * 1024));
+    raw(&server, &owner, json, large).await.is_problem(413, "payload_too_large");
+    assert_eq!(server.version(owner.organization), version);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_come_in_their_order() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
+    let nobody = Somebody { token: "wrong".into(), ..owner.clone() };
+    let billing = server.add_with_role(owner.organization, SystemRole::Billing).await;
+    // What cannot be read comes before who it is.
+    raw(&server, &nobody, Some("text/plain"), "{}").await.is(415);
+    raw(&server, &nobody, Some("application/json"), "{").await.is(400);
+    let wrong = json!({"nmae": 1});
+    // Who it is comes before what they may.
+    server.patch("/v1/general", &nobody, &wrong).await.is(401);
+    // What they may on the route comes before what is there and how it is written.
+    server.patch("/v1/general", &viewer, &wrong).await.is(403);
+    server.get("/v1/environments/nowhere", &billing).await.is(403);
+    server.patch("/v1/environments/nowhere", &viewer, &wrong).await.is(403);
+    // What is there comes before how it is written.
+    server.patch("/v1/environments/nowhere", &owner, &wrong).await.is(404);
+    server.get("/v1/environments/nowhere?x=1", &owner).await.is(404);
+    // How it is written comes before what was seen of it, and that before what it contradicts.
+    let stale = [("if-match", "\"0-1\"")];
+    let path = "/v1/environments/dev";
+    server.send(Method::PATCH, path, &owner, &stale, &wrong).await.is(422);
+    server.environment(&owner, "Prod", "live").await;
+    server.send(Method::PATCH, path, &owner, &stale, &json!({"slug": "prod"})).await.is(412);
+    server.patch(path, &owner, &json!({"slug": "prod"})).await.is(409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_in_one_environment_is_asked_for_there() {
+    let (server, owner) = TestServer::set_up().await;
+    let dev = server.environment(&owner, "Dev", "test").await;
+    server.environment(&owner, "Prod", "live").await;
+    let limited = server.add(owner.organization, "lim@example.com", "Lim").await;
+    server.assign(&limited, SystemRole::Developer, Some(dev.parse().unwrap())).await;
+    let listed = server.get("/v1/environments", &limited).await.is(200).json();
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1, "only what one may see is listed");
+    server.get("/v1/environments/prod", &limited).await.is_problem(404, "not_found");
+    server
+        .put("/v1/environments/prod/config/A", &limited, &json!({"value": 1}))
+        .await
+        .is_problem(404, "not_found");
+    server.put("/v1/environments/dev/config/A", &limited, &json!({"value": 1})).await.is(201);
+    server.get("/v1/general", &limited).await.is_problem(403, "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_parameters_are_refused_everywhere() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    for row in settled::http::routes().iter().map(|route| route.row) {
+        let path = row.path.replace("{env}", "dev").replace("{key}", "A");
+        let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
+        let method: Method = row.method.parse().unwrap();
+        let body = if method == Method::GET || method == Method::DELETE { Value::Null } else { json!({}) };
+        let answer = server.send(method, &format!("{path}?as_off=1"), &owner, &[], &body).await;
+        let problem = answer.is_problem(422, "invalid_request");
+        assert_eq!(problem["errors"][0]["parameter"], "as_off", "{} {}", row.method, row.path);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_methods_and_paths_are_named_as_such() {
+    let (server, owner) = TestServer::set_up().await;
+    for (method, path, allow) in [
+        (Method::DELETE, "/v1/general", "GET,HEAD,PATCH"),
+        (Method::POST, "/v1/me", "GET,HEAD,PATCH"),
+        (Method::PUT, "/v1/environments", "GET,HEAD,POST"),
+        (Method::GET, "/v1/auth/login", "POST"),
+    ] {
+        for token in [Some(&*owner.token), None] {
+            let answer = send(server.request(method.clone(), path, token)).await;
+            assert_eq!(answer.header("allow").as_deref(), Some(allow), "{method} {path}");
+            answer.is_problem(405, "method_not_allowed");
+        }
+    }
+    for path in ["/", "/v1", "/v1/", "/v1/general/", "/v2/general", "/v1/environments//config"] {
+        server.get(path, &owner).await.is_problem(404, "not_found");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_forbids_to_store_it_and_has_an_id() {
+    let (server, owner) = TestServer::set_up().await;
+    for path in ["/v1/general", "/healthz", "/nowhere", "/v1/environments/nowhere", "/v1/me?x=1"] {
+        let answer = server.get(path, &owner).await;
+        assert_eq!(answer.header("cache-control").as_deref(), Some("no-store"), "{path}");
+        assert!(answer.header("x-request-id").is_some(), "{path}");
+    }
+    let ask = |id: &'static str| {
+        let (server, owner) = (&server, &owner);
+        async move {
+            let headers = [("x-request-id", id)];
+            server
+                .send(Method::GET, "/v1/me", owner, &headers, &Value::Null)
+                .await
+                .header("x-request-id")
+                .unwrap()
+        }
+    };
+    assert_eq!(ask("my-id_1.2").await, "my-id_1.2");
+    for bad in ["a b", "", "a/b"] {
+        assert_ne!(ask(bad).await, bad);
+    }
+    assert_ne!(ask(Box::leak("x".repeat(129).into_boxed_str())).await.len(), 129);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_requests_id_and_reason_are_recorded() {
+    let (server, owner) = TestServer::set_up().await;
+    let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
+    let headers = [("x-request-id", "req-77"), ("settled-reason", "because%20we%20can")];
+    let change = json!({"name": "Acme II"});
+    server.send(Method::PATCH, "/v1/general", &owner, &headers, &change).await.is(200);
+    server.send(Method::PATCH, "/v1/general", &viewer, &headers, &change).await.is(403);
+    let other = server.another_session(&owner).await;
+    server.send(Method::POST, "/v1/auth/logout", &other, &headers, &json!({})).await.is(204);
+    let events = server.get("/v1/events?limit=200", &owner).await.is(200).json();
+    let events = events["data"].as_array().unwrap();
+    let of = |action: &str, outcome: &str| {
+        let found = events.iter().find(|event| event["action"] == action && event["outcome"] == outcome);
+        found.unwrap_or_else(|| panic!("no {action} {outcome}"))
+    };
+    assert_eq!(of("organization.update", "success")["request_id"], "req-77");
+    assert_eq!(of("organization.update", "denied")["request_id"], "req-77");
+    assert_eq!(of("auth.logout", "success")["request_id"], "req-77");
+    for (action, shown) in
+        [("organization.update&outcome=success", "because we can"), ("auth.logout", "because we can")]
+    {
+        let rows = server.audit(&owner, &format!("&action={action}")).await;
+        assert_eq!(rows[0]["reason"], shown, "{action}");
+    }
+    for bad in ["%zz", "%FF", "%00", &"a".repeat(501)] {
+        let headers = [("settled-reason", bad)];
+        let problem = server.send(Method::PATCH, "/v1/general", &owner, &headers, &change).await;
+        assert_eq!(problem.is_problem(422, "invalid_request")["errors"][0]["parameter"], "Settled-Reason");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_can_ask_for_what_it_wrote() {
+    let (server, owner) = TestServer::set_up().await;
+    let version = server.version(owner.organization);
+    let ask = |wanted: String| {
+        let (server, owner) = (&server, &owner);
+        async move {
+            let headers = [("settled-min-version", wanted.as_str())];
+            server.send(Method::GET, "/v1/general", owner, &headers, &Value::Null).await
+        }
+    };
+    assert_eq!(ask(version.to_string()).await.is(200).version(), version);
+    let behind = ask((version + 1).to_string()).await;
+    assert!(behind.header("retry-after").is_some());
+    behind.is_problem(503, "not_yet");
+    ask("x".to_owned()).await.is_problem(422, "invalid_request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denials_are_recorded_up_to_sixty_an_hour_and_then_counted() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
+    for _ in 0..64 {
+        server.patch("/v1/general", &viewer, &json!({"name": "x"})).await.is(403);
+    }
+    let denied = "&outcome=denied";
+    let rows = server.audit(&owner, denied).await;
+    assert_eq!(rows.len(), 60);
+    assert_eq!(rows[0]["user"]["id"], viewer.person.to_string());
+    assert_eq!(rows[0]["action"], "organization.update");
+    // Another actor has a share of its own.
+    let billing = server.add_with_role(owner.organization, SystemRole::Billing).await;
+    server.get("/v1/environments", &billing).await.is(403);
+    assert_eq!(server.audit(&owner, &format!("{denied}&user={}", billing.person)).await.len(), 1);
+    server.advance(3600);
+    server.eventually(async || server.audit(&owner, denied).await.len() == 62).await;
+    let rows = server.audit(&owner, &format!("{denied}&user={}", viewer.person)).await;
+    assert_eq!(rows[0]["count"], 4);
+    server.patch("/v1/general", &viewer, &json!({"name": "x"})).await.is(403);
+    assert_eq!(server.audit(&owner, &format!("{denied}&user={}", viewer.person)).await.len(), 62);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_are_recorded_at_a_stop() {
+    let (mut server, owner) = TestServer::set_up_manual().await;
+    let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
+    for _ in 0..62 {
+        server.get("/v1/audit", &viewer).await.is(403);
+    }
+    server.restart().await;
+    let rows = server.audit(&owner, "&outcome=denied&action=audit.read").await;
+    assert_eq!((rows.len(), &rows[0]["count"]), (61, &json!(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_that_are_no_denial_are_no_event() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let version = server.version(owner.organization);
+    server.get("/v1/environments/nowhere", &owner).await.is(404);
+    server.post("/v1/environments", Some(&owner), &json!({"name": "Dev", "mode": "test"})).await.is(409);
+    server.patch("/v1/general", &owner, &json!({"name": 1})).await.is(422);
+    let stale = [("if-match", "\"0-1\"")];
+    server.send(Method::PATCH, "/v1/environments/dev", &owner, &stale, &json!({"name": "X"})).await.is(412);
+    let other_epoch = format!("\"ab12-{version}\"");
+    let stale = [("if-match", &*other_epoch)];
+    server.send(Method::PATCH, "/v1/environments/dev", &owner, &stale, &json!({"name": "X"})).await.is(412);
+    server.get_unknown("/v1/general").await.is(401);
+    assert_eq!(server.version(owner.organization), version);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_stops_writes_and_not_reads() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let hands = server.hands.clone().unwrap();
+    hands.jump(-10);
+    let refused = server.patch("/v1/general", &owner, &json!({"name": "x"})).await;
+    assert!(refused.header("retry-after").is_some());
+    refused.is_problem(503, "clock_jumped");
+    server.get("/v1/general", &owner).await.is(200);
+    server.get("/v1/audit", &owner).await.is(200);
+    hands.jump(10);
+    server.patch("/v1/general", &owner, &json!({"name": "x"})).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_problem_looks_like_this() {
+    let (server, owner) = TestServer::set_up().await;
+    let headers = [("x-request-id", "r-1")];
+    let answer = server.send(Method::PATCH, "/v1/general", &owner, &headers, &json!({"name": 1})).await;
+    insta::assert_json_snapshot!(answer.problem(), @r#"
+    {
+      "code": "invalid_request",
+      "detail": "the request is not valid; see errors",
+      "errors": [
+        {
+          "code": "wrong_type",
+          "message": "expected a string",
+          "pointer": "/name"
+        }
+      ],
+      "request_id": "r-1",
+      "status": 422,
+      "title": "Unprocessable Entity",
+      "type": "urn:settled:invalid_request"
+    }
+    "#);
+    let answer = server.send(Method::GET, "/v1/environments/x", &owner, &headers, &Value::Null).await;
+    insta::assert_json_snapshot!(answer.problem(), @r#"
+    {
+      "code": "not_found",
+      "detail": "there is nothing here that you may see",
+      "request_id": "r-1",
+      "status": 404,
+      "title": "Not Found",
+      "type": "urn:settled:not_found"
+    }
+    "#);
+    let id = text(&answer.problem()["request_id"]);
+    assert_eq!(id, "r-1");
+}

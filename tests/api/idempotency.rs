@@ -1,0 +1,154 @@
+//! `Idempotency-Key`.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::{Answer, Somebody, TestServer, text};
+
+async fn post(server: &TestServer, who: &Somebody, key: &str, body: &Value) -> Answer {
+    server.send(Method::POST, "/v1/environments", who, &[("idempotency-key", key)], body).await
+}
+
+fn without_request_id(answer: &Answer) -> Value {
+    let mut body = answer.json();
+    if let Some(body) = body.as_object_mut() {
+        body.remove("request_id");
+    }
+    body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_gets_the_same_answer_across_a_restart() {
+    let (mut server, owner) = TestServer::set_up().await;
+    let body = json!({"name": "Dev", "mode": "test"});
+    let first = post(&server, &owner, "k-1", &body).await.is(201);
+    assert_eq!(first.header("idempotency-replayed"), None);
+    let version = server.version(owner.organization);
+    let path = first.header("location").unwrap();
+    server.patch(&path, &owner, &json!({"name": "Renamed", "slug": "renamed"})).await.is(200);
+    for _ in 0..2 {
+        let again = post(&server, &owner, "k-1", &body).await.is(201);
+        assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
+        assert_eq!(again.json(), first.json(), "as of the version of then");
+        assert_eq!(again.etag(), first.etag());
+        assert_eq!(again.header("location"), first.header("location"));
+        server.restart().await;
+    }
+    assert_eq!(server.version(owner.organization), version + 1);
+    // Even what is gone meanwhile.
+    server.delete(&path, &owner).await.is(204);
+    assert_eq!(post(&server, &owner, "k-1", &body).await.is(201).json(), first.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_body_is_refused() {
+    let (server, owner) = TestServer::set_up().await;
+    post(&server, &owner, "k-1", &json!({"name": "Dev", "mode": "test"})).await.is(201);
+    let reused = post(&server, &owner, "k-1", &json!({"name": "Prod", "mode": "live"})).await;
+    reused.is_problem(422, "idempotency_key_reused");
+    assert_eq!(server.get("/v1/environments", &owner).await.json()["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_belongs_to_actor_method_and_path() {
+    let (server, owner) = TestServer::set_up().await;
+    let admin =
+        server.add_with_role(owner.organization, settled::settings::roles::role::SystemRole::Admin).await;
+    post(&server, &owner, "k-1", &json!({"name": "Dev", "mode": "test"})).await.is(201);
+    let other = post(&server, &admin, "k-1", &json!({"name": "Prod", "mode": "live"})).await.is(201);
+    assert_eq!(other.header("idempotency-replayed"), None);
+    let key = [("idempotency-key", "k-1")];
+    let patched =
+        server.send(Method::PATCH, "/v1/environments/dev", &owner, &key, &json!({"name": "D"})).await;
+    assert_eq!(patched.is(200).header("idempotency-replayed"), None);
+    let other =
+        server.send(Method::PATCH, "/v1/environments/prod", &owner, &key, &json!({"name": "P"})).await;
+    assert_eq!(other.is(200).header("idempotency-replayed"), None);
+    // On PUT and DELETE, which are idempotent by themselves, it is ignored.
+    let path = "/v1/environments/dev/config/A";
+    server.send(Method::PUT, path, &owner, &key, &json!({"value": 1})).await.is(201);
+    server.send(Method::PUT, path, &owner, &key, &json!({"value": 2})).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_equal_requests_in_flight_one_acts() {
+    let (server, owner) = TestServer::set_up().await;
+    let body = json!({"name": "Dev", "mode": "test"});
+    let (a, b, c, d) = tokio::join!(
+        post(&server, &owner, "k", &body),
+        post(&server, &owner, "k", &body),
+        post(&server, &owner, "k", &body),
+        post(&server, &owner, "k", &body)
+    );
+    let answers = [a.is(201), b.is(201), c.is(201), d.is(201)];
+    assert!(answers.iter().all(|answer| answer.json() == answers[0].json()));
+    let replayed = answers.iter().filter(|answer| answer.header("idempotency-replayed").is_some()).count();
+    assert_eq!(replayed, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_comes_before_if_match_and_is_gone_after_a_day() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let tag = server.get("/v1/general", &owner).await.etag();
+    let headers = [("idempotency-key", "k"), ("if-match", &*tag)];
+    let change = json!({"name": "Acme II"});
+    let first = server.send(Method::PATCH, "/v1/general", &owner, &headers, &change).await.is(200);
+    let again = server.send(Method::PATCH, "/v1/general", &owner, &headers, &change).await.is(200);
+    assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
+    assert_eq!(again.json(), first.json());
+    server.advance(11 * 3600);
+    server.get("/v1/me", &owner).await.is(200);
+    server.advance(11 * 3600);
+    server.get("/v1/me", &owner).await.is(200);
+    server.advance(2 * 3600 + 1);
+    let later = server.send(Method::PATCH, "/v1/general", &owner, &headers, &change).await;
+    later.is_problem(412, "precondition_failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_appended_nothing_is_not_kept() {
+    let (server, owner) = TestServer::set_up().await;
+    let key = [("idempotency-key", "k")];
+    let same = json!({"name": "Acme"});
+    server.send(Method::PATCH, "/v1/general", &owner, &key, &same).await.is(200);
+    let other =
+        server.send(Method::PATCH, "/v1/general", &owner, &key, &json!({"name": "New"})).await.is(200);
+    assert_eq!(other.json()["name"], "New");
+    post(&server, &owner, "fails", &json!({"name": "", "mode": "test"})).await.is(422);
+    post(&server, &owner, "fails", &json!({"name": "Dev", "mode": "test"})).await.is(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_that_appends_to_the_organization_replays() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    for (path, body) in [
+        ("/v1/me", json!({"name": "Olive II"})),
+        ("/v1/general", json!({"name": "Acme II"})),
+        ("/v1/environments/dev", json!({"name": "Dev II"})),
+        ("/v1/environments/dev/config", json!({"A": 1, "B": 2})),
+    ] {
+        let key = [("idempotency-key", "same for all")];
+        server.send(Method::PATCH, path, &owner, &key, &body).await.is_problem(422, "invalid_request");
+        let key = [("idempotency-key", "same-for-all")];
+        let first = server.send(Method::PATCH, path, &owner, &key, &body).await.is(200);
+        let version = server.version(owner.organization);
+        let again = server.send(Method::PATCH, path, &owner, &key, &body).await.is(200);
+        assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"), "{path}");
+        assert_eq!(without_request_id(&again), without_request_id(&first), "{path}");
+        assert_eq!(server.version(owner.organization), version, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_founding_founds_once() {
+    let (mut server, owner) = TestServer::set_up().await;
+    let body = json!({"name": "Beta", "timezone": "UTC"});
+    let key = [("idempotency-key", "found")];
+    let first = server.send(Method::POST, "/v1/organizations", &owner, &key, &body).await.is(201);
+    server.restart().await;
+    let again = server.send(Method::POST, "/v1/organizations", &owner, &key, &body).await.is(201);
+    assert_eq!(text(&again.json()["id"]), text(&first.json()["id"]));
+    assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
+    assert_eq!(server.app().store.organizations().len(), 2);
+}

@@ -1,0 +1,89 @@
+//! Pages of lists: limits, cursors, and whose they are.
+
+use serde_json::json;
+
+use crate::server::{Somebody, TestServer, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_go_by_id_to_the_end() {
+    let (server, owner) = TestServer::set_up().await;
+    let mut made = Vec::new();
+    for number in 0..5 {
+        made.push(server.environment(&owner, &format!("Env {number}"), "test").await);
+    }
+    let mut path = "/v1/environments?limit=2".to_owned();
+    let mut listed = Vec::new();
+    let mut pages = 0;
+    loop {
+        let page = server.get(&path, &owner).await.is(200).json();
+        listed.extend(page["data"].as_array().unwrap().iter().map(|row| text(&row["id"])));
+        pages += 1;
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/environments?limit=2&cursor={cursor}");
+    }
+    assert_eq!(listed, made);
+    assert_eq!(pages, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn configuration_and_sessions_have_pages_too() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    server.patch("/v1/environments/dev/config", &owner, &json!({"C": 1, "A": 1, "B": 1})).await.is(200);
+    let page = server.get("/v1/environments/dev/config?limit=2", &owner).await.is(200).json();
+    let keys: Vec<_> = page["data"].as_array().unwrap().iter().map(|row| text(&row["key"])).collect();
+    assert_eq!(keys, ["A", "B"]);
+    let next = format!("/v1/environments/dev/config?cursor={}", text(&page["next_cursor"]));
+    assert_eq!(server.get(&next, &owner).await.is(200).json()["data"][0]["key"], "C");
+
+    server.another_session(&owner).await;
+    let page = server.get("/v1/me/sessions?limit=1", &owner).await.is(200).json();
+    let next = format!("/v1/me/sessions?cursor={}", text(&page["next_cursor"]));
+    let rest = server.get(&next, &owner).await.is(200).json();
+    assert_eq!(rest["data"].as_array().unwrap().len(), 1);
+    assert_ne!(rest["data"][0]["id"], page["data"][0]["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_is_opaque_and_of_one_list_and_organization() {
+    let (server, owner) = TestServer::set_up().await;
+    for number in 0..3 {
+        server.environment(&owner, &format!("Env {number}"), "test").await;
+    }
+    let page = server.get("/v1/environments?limit=1", &owner).await.is(200).json();
+    let cursor = text(&page["next_cursor"]);
+    let beta = json!({"name": "Beta", "timezone": "UTC"});
+    let beta = text(&server.post("/v1/organizations", Some(&owner), &beta).await.is(201).json()["id"]);
+    let there =
+        server.another_session(&Somebody { organization: beta.parse().unwrap(), ..owner.clone() }).await;
+
+    let mut tampered = cursor.clone().into_bytes();
+    let last = tampered.len() - 1;
+    tampered[last] = if tampered[last] == b'A' { b'Q' } else { b'A' };
+    let tampered = String::from_utf8(tampered).unwrap();
+    let cases = [
+        (&owner, format!("/v1/environments?cursor={tampered}")),
+        (&owner, "/v1/environments?cursor=".to_owned()),
+        (&owner, format!("/v1/audit?cursor={cursor}")),
+        (&there, format!("/v1/environments?cursor={cursor}")),
+    ];
+    for (who, path) in cases {
+        let problem = server.get(&path, who).await.is_problem(422, "invalid_request");
+        assert_eq!(problem["errors"][0]["parameter"], "cursor", "{path}");
+        assert_eq!(problem["errors"][0]["code"], "invalid_cursor", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_another_epoch_is_expired() {
+    use settled::http::page::{After, Cursors};
+    use settled::http::query::RawQuery;
+
+    let (server, owner) = TestServer::set_up().await;
+    let scope = owner.organization.to_string();
+    let older = Cursors::new(server.app().store.ring().derive("cursors"), "ab12cd");
+    let request = older.request(&scope, "environments", &RawQuery::default()).unwrap();
+    let cursor = older.next(&scope, "environments", &request, After { last: "x".into(), version: None });
+    let answer = server.get(&format!("/v1/environments?cursor={cursor}"), &owner).await;
+    answer.is_problem(410, "cursor_expired");
+}

@@ -1,0 +1,201 @@
+//! The table of permissions: as the contract has it, as the OpenAPI document has it, and as every role meets it.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use settled::http::access::Access;
+use settled::http::routes;
+use settled::settings::roles::permission::{Permission, PermissionSet};
+use settled::settings::roles::role::SystemRole;
+
+use crate::server::{Somebody, TestServer};
+
+/// Permission, whether it can be granted for one environment, and the roles that hold it: O owner, A admin,
+/// D developer, V viewer, U auditor, B billing, W workflow.
+const TABLE: &[(&str, bool, &str)] = &[
+    ("organization:read", false, "OADVUB"),
+    ("organization:update", false, "OA"),
+    ("organization:own", false, "O"),
+    ("organization:restore", false, "OA"),
+    ("person:read", false, "OADVU"),
+    ("person:invite", false, "OA"),
+    ("person:manage", false, "OA"),
+    ("team:manage", false, "OA"),
+    ("role:read", false, "OADVU"),
+    ("role:manage", false, "OA"),
+    ("role:assign", false, "OA"),
+    ("api_key:read", true, "OADU"),
+    ("api_key:manage", true, "OAD"),
+    ("environment:read", true, "OADVU"),
+    ("environment:manage", true, "OA"),
+    ("config:read", true, "OADVU"),
+    ("config:write", true, "OAD"),
+    ("secret:read", true, "OADVU"),
+    ("secret:write", true, "OAD"),
+    ("secret:reveal", true, "OAD"),
+    ("secret:destroy", true, "OA"),
+    ("ctx:read", true, "OADW"),
+    ("oauth_app:read", false, "OADVU"),
+    ("oauth_app:manage", false, "OAD"),
+    ("connection:read", true, "OADVU"),
+    ("connection:manage", true, "OAD"),
+    ("customer:read", false, "OADVUBW"),
+    ("customer:manage", false, "OAD"),
+    ("customer_data:read", false, "OADW"),
+    ("customer_data:write", false, "OADW"),
+    ("execution:read", true, "OADVUW"),
+    ("execution:write", true, "OADW"),
+    ("billing:read", false, "OAUB"),
+    ("billing:manage", false, "OAB"),
+    ("audit:read", false, "OAU"),
+    ("audit:export", false, "OAU"),
+    ("history:read", false, "OADU"),
+];
+
+fn initial(role: SystemRole) -> char {
+    match role {
+        SystemRole::Owner => 'O',
+        SystemRole::Admin => 'A',
+        SystemRole::Developer => 'D',
+        SystemRole::Viewer => 'V',
+        SystemRole::Auditor => 'U',
+        SystemRole::Billing => 'B',
+        SystemRole::Workflow => 'W',
+    }
+}
+
+fn granted(permission: &str, role: SystemRole) -> bool {
+    let row = TABLE.iter().find(|(name, ..)| *name == permission);
+    row.unwrap_or_else(|| panic!("{permission} is not in the table")).2.contains(initial(role))
+}
+
+#[test]
+fn the_table_is_the_contracts() {
+    let names: Vec<String> = Permission::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(names, TABLE.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
+    for (permission, (name, per_environment, _)) in Permission::ALL.iter().zip(TABLE) {
+        assert_eq!(permission.per_environment(), *per_environment, "{name}");
+        for role in SystemRole::ALL {
+            assert_eq!(PermissionSet::of(role).contains(*permission), granted(name, role), "{name} {role:?}");
+        }
+    }
+}
+
+#[test]
+fn every_route_is_documented_and_everything_documented_is_a_route() {
+    let served: BTreeSet<(String, String)> =
+        routes().iter().map(|route| (route.row.method.to_lowercase(), route.row.path.to_owned())).collect();
+    assert_eq!(served.len(), routes().len(), "a route has one row");
+    let document = serde_json::to_value(settled::http::openapi::document()).unwrap();
+    let documented: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| (method.clone(), path.clone()))
+        })
+        .collect();
+    assert_eq!(served, documented);
+}
+
+#[test]
+fn a_route_that_can_be_denied_names_what_was_attempted() {
+    for row in routes().iter().map(|route| route.row) {
+        match row.access {
+            Access::Organization(_) | Access::Environment(_) => {
+                let (noun, verb) = row.attempt.split_once('.').expect("an action is noun.verb");
+                assert!(
+                    !noun.is_empty() && (row.method != "GET" || verb == "read" || verb == "export"),
+                    "{row:?}"
+                );
+            }
+            Access::Public | Access::OwnAccount | Access::Member => assert_eq!(row.attempt, "", "{row:?}"),
+        }
+    }
+}
+
+/// A request of a route that goes through wherever it is permitted.
+fn request(method: &str, path: &str, number: usize) -> (Method, String, Value) {
+    let path = path.replace("{env}", &format!("env-{number}")).replace("{key}", "A");
+    let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
+    let body = match (method, path.as_str()) {
+        ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
+        ("PUT", _) => json!({"value": number}),
+        ("GET" | "DELETE", _) => Value::Null,
+        _ => json!({}),
+    };
+    (method.parse().unwrap(), path, body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_role_meets_every_route_as_the_table_says() {
+    let (server, owner) = TestServer::set_up().await;
+    let mut people: Vec<(Option<SystemRole>, Somebody)> = Vec::new();
+    for role in SystemRole::ALL {
+        people.push((Some(role), server.add_with_role(owner.organization, role).await));
+    }
+    people.push((None, server.add(owner.organization, "none@example.com", "None").await));
+
+    let mut number = 0;
+    for row in routes().iter().map(|route| route.row) {
+        let (Access::Organization(permission) | Access::Environment(permission)) = row.access else {
+            continue;
+        };
+        for (role, who) in &people {
+            number += 1;
+            server.environment(&owner, &format!("env-{number}"), "test").await;
+            let path = format!("/v1/environments/env-{number}/config/A");
+            server.put(&path, &owner, &json!({"value": "before"})).await.is(201);
+
+            let (method, path, body) = request(row.method, row.path, number);
+            let answer = server.send(method, &path, who, &[], &body).await;
+            let may = role.is_some_and(|role| granted(&permission.to_string(), role));
+            let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);
+            if may {
+                assert!((200..300).contains(&answer.status), "{label}");
+                continue;
+            }
+            assert_eq!(answer.status, 403, "{label}");
+            assert_eq!(answer.json()["permission"], permission.to_string(), "{label}");
+            let denied = server.audit(&owner, &format!("&outcome=denied&user={}", who.person)).await;
+            assert_eq!(denied[0]["action"], row.attempt, "{label}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_without_an_organization_reaches_its_own_account_alone() {
+    let (server, owner) = TestServer::set_up().await;
+    server.add_account("nowhere@example.com", "Nowhere").await;
+    let body = json!({"email": "nowhere@example.com", "password": crate::server::PASSWORD});
+    let login = server.log_in(&body).await.is(200).json();
+    assert_eq!(login["organization"], Value::Null);
+    let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner };
+    for row in routes().iter().map(|route| route.row) {
+        let (method, path, body) = request(row.method, row.path, 0);
+        match row.access {
+            Access::Public => {}
+            Access::OwnAccount if row.path == "/v1/auth/logout" => {}
+            Access::OwnAccount => {
+                let answer = server.send(method, &path, &nowhere, &[], &body).await;
+                assert!(![401, 403].contains(&answer.status), "{row:?} {}", answer.text);
+            }
+            Access::Member | Access::Organization(_) | Access::Environment(_) => {
+                let answer = server.send(method, &path, &nowhere, &[], &body).await;
+                answer.is_problem(403, "organization_required");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_credential_only_public_routes_answer() {
+    let (server, owner) = TestServer::set_up().await;
+    let nobody = Somebody { token: "nobody".to_owned(), ..owner };
+    for row in routes().iter().map(|route| route.row) {
+        let (method, path, body) = request(row.method, row.path, 0);
+        let answer = server.send(method, &path, &nobody, &[], &body).await;
+        assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
+    }
+}

@@ -1,0 +1,493 @@
+//! A real server in this process, on a real port, over a real store in a temporary folder; and people with accounts,
+//! made through the store until their routes exist.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use settled::actor::{Actor, ActorId};
+use settled::clock::{Clock, Hands, Timestamp};
+use settled::command::Command;
+use settled::config::Config;
+use settled::event::Version;
+use settled::http::app::App;
+use settled::ids::{AccountId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, StreamId, UserId};
+use settled::platform::accounts;
+use settled::platform::accounts::command::AccountsCommand;
+use settled::platform::accounts::event::SignedUp;
+use settled::platform::foundings;
+use settled::platform::foundings::command::FoundingsCommand;
+use settled::platform::foundings::event::FoundingOpened;
+use settled::seal::Plain;
+use settled::server::Server;
+use settled::settings::people;
+use settled::settings::people::command::PeopleCommand;
+use settled::settings::people::event::PersonJoined;
+use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
+use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::store::lookup::Claim;
+use settled::store::resident::Handle;
+use settled::store::{Done, Submission};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// The Owner's address.
+pub const OWNER_EMAIL: &str = "olive@example.com";
+/// Everybody's password.
+pub const PASSWORD: &str = "a stroll along the quay";
+
+/// The time at which a manual clock begins: 2026-03-02T10:20:00Z, a Monday.
+pub const MANUAL_START_MICROS: i64 = 1_772_446_800_000_000;
+
+/// Options of `serve` without a program around them.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// A server, its folder, and a client.
+pub struct TestServer {
+    pub config: Config,
+    clock: Clock,
+    /// Moves the clock, where it is a manual one.
+    pub hands: Option<Hands>,
+    http: reqwest::Client,
+    running: Option<Running>,
+    dir: tempfile::TempDir,
+}
+
+struct Running {
+    app: App,
+    base: String,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<std::io::Result<()>>,
+}
+
+/// Somebody with a session.
+#[derive(Clone, Debug)]
+pub struct Somebody {
+    pub person: UserId,
+    pub organization: OrganizationId,
+    pub email: String,
+    pub token: String,
+}
+
+/// An answer, read whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl TestServer {
+    /// A server with the machine's clock.
+    pub async fn start() -> Self {
+        Self::start_with(Clock::system(), None, &[]).await
+    }
+
+    /// A server whose clock stands still until `hands` move it.
+    pub async fn start_manual() -> Self {
+        let (clock, hands) = Clock::manual(Timestamp::from_micros(MANUAL_START_MICROS));
+        Self::start_with(clock, Some(hands), &[]).await
+    }
+
+    /// A server with further options.
+    pub async fn start_with(clock: Clock, hands: Option<Hands>, options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let data = dir.path().join("data");
+        let data = data.to_str().expect("a temporary folder has a plain name");
+        let mut words = vec!["serve", "--data-dir", data, "--listen", "127.0.0.1:0"];
+        words.extend(["--password-memory", "8KiB", "--password-passes", "1"]);
+        words.extend(["--ballast", "4KiB", "--min-free-disk", "1MiB"]);
+        if !options.contains(&"--organizations") {
+            words.extend(["--organizations", "open"]);
+        }
+        words.extend(options);
+        let config = Options::parse_from(words).config;
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .expect("a client without TLS can be made");
+        let mut server = Self { config, clock, hands, http, running: None, dir };
+        server.run().await;
+        server
+    }
+
+    /// A server that is set up, and its Owner.
+    pub async fn set_up() -> (Self, Somebody) {
+        let server = Self::start().await;
+        let owner = server.found().await;
+        (server, owner)
+    }
+
+    /// As [`TestServer::set_up`], with a clock that stands still.
+    pub async fn set_up_manual() -> (Self, Somebody) {
+        let server = Self::start_manual().await;
+        let owner = server.found().await;
+        (server, owner)
+    }
+
+    async fn run(&mut self) {
+        let fatal = Arc::new(|message: &str| panic!("the log failed: {message}"));
+        let server = Server::start(&self.config, self.clock.clone(), fatal).await.expect("the server starts");
+        let base = format!("http://{}", server.address());
+        let app = server.app.clone();
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(server.run(async move {
+            let _dropped = stopped.await;
+        }));
+        self.running = Some(Running { app, base, stop, ended });
+    }
+
+    /// Stops it cleanly.
+    pub async fn stop(&mut self) {
+        let Running { app, stop, ended, .. } = self.running.take().expect("it runs");
+        drop(app);
+        drop(stop);
+        // Connections that the client keeps open are not worth waiting for.
+        self.http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().expect("a client");
+        ended.await.expect("the server does not panic").expect("the log closes");
+    }
+
+    /// Stops it cleanly and starts it again.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.run().await;
+    }
+
+    /// What handlers share.
+    pub fn app(&self) -> &App {
+        &self.running.as_ref().expect("it runs").app
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn base(&self) -> &str {
+        &self.running.as_ref().expect("it runs").base
+    }
+
+    /// The folder of the data.
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The one-time token of the set-up.
+    pub fn setup_token(&self) -> String {
+        let text =
+            std::fs::read_to_string(self.data_dir().join("setup-token")).expect("it is not set up yet");
+        text.trim().to_owned()
+    }
+
+    /// The body of the set-up of `Acme`.
+    pub fn setup_body(&self) -> Value {
+        json!({
+            "setup_token": self.setup_token(),
+            "organization": {"name": "Acme", "timezone": "Europe/Paris"},
+            "person": {"email": OWNER_EMAIL, "name": "Olive Owner", "password": PASSWORD},
+        })
+    }
+
+    async fn found(&self) -> Somebody {
+        let answer = self.post("/v1/setup", None, &self.setup_body()).await.is(201);
+        let body = answer.json();
+        Somebody {
+            person: text(&body["person"]["id"]).parse().expect("a person's id"),
+            organization: text(&body["organization"]["id"]).parse().expect("an organization's id"),
+            email: OWNER_EMAIL.to_owned(),
+            token: text(&body["session"]["token"]),
+        }
+    }
+
+    // Requests.
+
+    /// A request that is not sent yet.
+    pub fn request(&self, method: Method, path: &str, token: Option<&str>) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base()));
+        match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    pub async fn get(&self, path: &str, who: &Somebody) -> Answer {
+        send(self.request(Method::GET, path, Some(&who.token))).await
+    }
+
+    pub async fn get_unknown(&self, path: &str) -> Answer {
+        send(self.request(Method::GET, path, None)).await
+    }
+
+    pub async fn post(&self, path: &str, who: Option<&Somebody>, body: &Value) -> Answer {
+        send(self.request(Method::POST, path, who.map(|who| &*who.token)).json(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, who: &Somebody, body: &Value) -> Answer {
+        send(self.request(Method::PATCH, path, Some(&who.token)).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, who: &Somebody, body: &Value) -> Answer {
+        send(self.request(Method::PUT, path, Some(&who.token)).json(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, who: &Somebody) -> Answer {
+        send(self.request(Method::DELETE, path, Some(&who.token))).await
+    }
+
+    /// A request with further headers, and a body where it is not null.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        who: &Somebody,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
+        let mut request = self.request(method, path, Some(&who.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        send(request).await
+    }
+
+    /// Logs in.
+    pub async fn log_in(&self, body: &Value) -> Answer {
+        self.post("/v1/auth/login", None, body).await
+    }
+
+    /// Another session of somebody.
+    pub async fn another_session(&self, who: &Somebody) -> Somebody {
+        let body =
+            json!({"email": who.email, "password": PASSWORD, "organization": who.organization.to_string()});
+        let answer = self.log_in(&body).await.is(200);
+        Somebody { token: text(&answer.json()["token"]), ..who.clone() }
+    }
+
+    /// An environment's id.
+    pub async fn environment(&self, who: &Somebody, name: &str, mode: &str) -> String {
+        let answer = self.post("/v1/environments", Some(who), &json!({"name": name, "mode": mode})).await;
+        text(&answer.is(201).json()["id"])
+    }
+
+    /// The whole audit log as far as one page shows it, newest first.
+    pub async fn audit(&self, who: &Somebody, query: &str) -> Vec<Value> {
+        let answer = self.get(&format!("/v1/audit?limit=200{query}"), who).await.is(200);
+        answer.json()["data"].as_array().expect("a page has data").clone()
+    }
+
+    // The store.
+
+    /// An organization's stream.
+    pub fn handle(&self, organization: OrganizationId) -> Arc<Handle> {
+        self.app().store.organization(organization).expect("the organization exists")
+    }
+
+    /// The version of an organization's stream.
+    pub fn version(&self, organization: OrganizationId) -> Version {
+        self.handle(organization).view().version()
+    }
+
+    /// The version of the platform's stream.
+    pub fn platform_version(&self) -> Version {
+        self.app().store.platform().view().version()
+    }
+
+    async fn as_system(&self, handle: &Arc<Handle>, command: impl Into<Command>) -> Done {
+        let submission = Submission::new(command, Actor::SYSTEM);
+        self.app().store.execute(handle, submission).await.expect("the system may")
+    }
+
+    /// Makes an account, a person of an organization with it, and a session of theirs.
+    pub async fn add(&self, organization: OrganizationId, email: &str, name: &str) -> Somebody {
+        let account = self.add_account(email, name).await;
+        let person = self.join(organization, account, email, name).await;
+        let somebody = Somebody { person, organization, email: email.to_owned(), token: String::new() };
+        self.another_session(&somebody).await
+    }
+
+    /// Makes somebody with a role in the whole organization.
+    pub async fn add_with_role(&self, organization: OrganizationId, role: SystemRole) -> Somebody {
+        let name = role.name();
+        let somebody = self.add(organization, &format!("{name}@example.com"), name).await;
+        self.assign(&somebody, role, None).await;
+        somebody
+    }
+
+    /// Makes an account without an organization.
+    pub async fn add_account(&self, email: &str, name: &str) -> AccountId {
+        let store = self.app().store.clone();
+        let ring = store.clone();
+        let key = tokio::task::spawn_blocking(move || ring.ring().mint(StreamId::Platform))
+            .await
+            .expect("minting does not panic")
+            .expect("a key can be minted");
+        let hash =
+            self.app().passwords.hash(Plain::from(PASSWORD)).await.expect("the password can be hashed");
+        let account: AccountId = Fresh.id();
+        let id = account.to_string();
+        let signed_up = SignedUp {
+            account,
+            key: key.id(),
+            email: key.key().seal(&accounts::email_field(&id), &Plain::from(email)),
+            name: key.key().seal(&accounts::name_field(&id), &Plain::from(name)),
+            password: key.key().seal(&accounts::password_field(&id), &hash),
+        };
+        let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
+        submission.keys = vec![key];
+        submission.claims = vec![Claim { key: store.hasher().email(email), owner: id }];
+        store.execute(store.platform(), submission).await.expect("an account can be made");
+        account
+    }
+
+    /// Makes an account's person in an organization: the pair in the platform's stream first, as a founding does.
+    pub async fn join(
+        &self,
+        organization: OrganizationId,
+        account: AccountId,
+        email: &str,
+        name: &str,
+    ) -> UserId {
+        let store = self.app().store.clone();
+        let person: UserId = Fresh.id();
+        let id = person.to_string();
+
+        let platform = store.platform().view();
+        let held = platform.platform().accounts.get(account).expect("the account exists");
+        let key = store.ring().data_key(StreamId::Platform, held.key, held.commitment).expect("its key");
+        let pair = FoundingOpened {
+            organization,
+            account,
+            person,
+            name: key.seal(&foundings::name_field(&organization.to_string()), &Plain::from("Acme")),
+            timezone: "UTC".to_owned(),
+        };
+        let actor = Actor { id: ActorId::Account(account), session: None };
+        let submission = Submission::new(FoundingsCommand::Open(pair), actor);
+        store.execute(store.platform(), submission).await.expect("the pair is recorded");
+        self.as_system(store.platform(), FoundingsCommand::Close(organization)).await;
+
+        let handle = self.handle(organization);
+        let (stream, ring) = (handle.stream(), store.clone());
+        let key = tokio::task::spawn_blocking(move || ring.ring().mint(stream))
+            .await
+            .expect("minting does not panic")
+            .expect("a key can be minted");
+        let joined = PersonJoined {
+            person,
+            key: key.id(),
+            name: key.key().seal(&people::name_field(stream, &id), &Plain::from(name)),
+            email: key.key().seal(&people::email_field(stream, &id), &Plain::from(email)),
+        };
+        let mut submission = Submission::new(PeopleCommand::Join(joined), Actor::SYSTEM);
+        submission.keys = vec![key];
+        store.execute(&handle, submission).await.expect("the person joins");
+        person
+    }
+
+    /// Gives a role, as the system.
+    pub async fn assign(
+        &self,
+        who: &Somebody,
+        role: SystemRole,
+        environment: Option<EnvironmentId>,
+    ) -> RoleAssignmentId {
+        let assignment: RoleAssignmentId = Fresh.id();
+        let command = AssignRole { assignment, person: who.person, role: RoleRef::System(role), environment };
+        self.as_system(&self.handle(who.organization), RolesCommand::Assign(command)).await;
+        assignment
+    }
+
+    /// Takes a role away, as the system.
+    pub async fn unassign(&self, organization: OrganizationId, assignment: RoleAssignmentId) {
+        let command = RolesCommand::Unassign(UnassignRole { assignment });
+        self.as_system(&self.handle(organization), command).await;
+    }
+
+    /// Lets time pass on a manual clock.
+    pub fn advance(&self, seconds: u64) {
+        self.hands.as_ref().expect("the clock is manual").advance(Duration::from_secs(seconds));
+    }
+
+    /// Waits until something that happens behind an answer has happened.
+    pub async fn eventually<F: Future<Output = bool>>(&self, mut holds: impl FnMut() -> F) {
+        for _ in 0..400 {
+            if holds().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("it did not happen within 10 s");
+    }
+}
+
+/// Sends a request and reads the answer whole.
+pub async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("the server answers");
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await.expect("the answer is complete");
+    Answer { status, headers, text }
+}
+
+impl Answer {
+    /// The same answer, if it has this status.
+    #[track_caller]
+    pub fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    /// Whether it is a problem with this status and code; its body.
+    #[track_caller]
+    pub fn is_problem(self, status: u16, code: &str) -> Value {
+        let body = self.is(status).problem();
+        assert_eq!(body["code"], code, "{body}");
+        body
+    }
+
+    /// The body of an answer that is problem details.
+    #[track_caller]
+    pub fn problem(&self) -> Value {
+        assert_eq!(self.header("content-type").as_deref(), Some("application/problem+json"), "{}", self.text);
+        let body = self.json();
+        assert_eq!(body["status"], self.status, "{body}");
+        assert_eq!(body["type"], format!("urn:settled:{}", text(&body["code"])));
+        assert_eq!(body["request_id"].as_str(), self.header("x-request-id").as_deref());
+        body
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> Option<String> {
+        let name: HeaderName = name.parse().expect("a header's name");
+        self.headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
+    }
+
+    /// `Settled-Version`.
+    #[track_caller]
+    pub fn version(&self) -> Version {
+        let version = self.header("settled-version").expect("the answer has a Settled-Version");
+        version.parse().expect("a version is a number")
+    }
+
+    /// `ETag`.
+    #[track_caller]
+    pub fn etag(&self) -> String {
+        self.header("etag").expect("the answer has an ETag")
+    }
+}
+
+/// A string of a JSON document.
+#[track_caller]
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not text: {value}")).to_owned()
+}
