@@ -1,5 +1,7 @@
 //! `/v1/setup` and `/v1/auth/*`: the first account, and sessions opened and closed over HTTP.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -39,6 +41,7 @@ use crate::settings::sessions::command::{CloseSession, Closing};
 use crate::store::Submission;
 use crate::store::lookup::Claim;
 use crate::store::refusals::RecordRefusal;
+use crate::store::resident::Handle;
 use crate::text::Name;
 
 /// The first account and its organization.
@@ -384,21 +387,9 @@ fn login_body(app: &App, account: &Account, target: &Target, opened: &Opened) ->
 /// Records a failed login after the answer: waiting for it would tell known addresses by their time. A person's
 /// failures stand in the named organization's stream, else in each of theirs; nobody's in the platform's.
 fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<OrganizationId>) {
-    let places: Vec<_> = find(app, email)
-        .map(|account| login::memberships(app, &account))
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|(id, ..)| organization.is_none_or(|wanted| wanted == *id))
-        .map(|(_, handle, person)| (handle, Resource::new(ResourceType::Person, person), "wrong_password"))
-        .collect();
-    let places = if places.is_empty() {
-        vec![(app.store.platform().clone(), Resource::new(ResourceType::Server, "login"), "unknown_caller")]
-    } else {
-        places
-    };
-    let store = app.store.clone();
+    let (app, email) = (app.clone(), email.clone());
     tokio::spawn(async move {
-        for (handle, resource, cause) in places {
+        for (handle, resource, cause) in places_of_failure(&app, &email, organization) {
             let fact = RecordRefusal {
                 resource,
                 related: Vec::new(),
@@ -409,9 +400,28 @@ fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<Org
                 },
                 count: None,
             };
-            store.record_failure(&handle, Actor::SYSTEM, fact).await;
+            app.store.record_failure(&handle, Actor::SYSTEM, fact).await;
         }
     });
+}
+
+/// Where a failed login is recorded, what it is about there, and its cause.
+fn places_of_failure(
+    app: &App,
+    email: &EmailAddress,
+    organization: Option<OrganizationId>,
+) -> Vec<(Arc<Handle>, Resource, &'static str)> {
+    let memberships = find(app, email).map(|account| login::memberships(app, &account)).unwrap_or_default();
+    let places: Vec<_> = memberships
+        .into_iter()
+        .filter(|(id, ..)| organization.is_none_or(|wanted| wanted == *id))
+        .map(|(_, handle, person)| (handle, Resource::new(ResourceType::Person, person), "wrong_password"))
+        .collect();
+    if places.is_empty() {
+        let nobody = Resource::new(ResourceType::Server, "login");
+        return vec![(Arc::clone(app.store.platform()), nobody, "unknown_caller")];
+    }
+    places
 }
 
 /// Ends the session of the request.
