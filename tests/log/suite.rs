@@ -26,9 +26,9 @@ fn open_with(store: &Store, ring_bytes: usize) -> SledLog {
     open(SledOptions { ring_bytes, ..store.options() }, HeadPolicy::Require).unwrap().log
 }
 
-/// Everything that a log can be asked.
 type WrappedKeys = Vec<(DataKeyId, Vec<u8>)>;
 
+/// Everything that a log can be asked.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answers {
     pub(crate) end: Position,
