@@ -1,14 +1,18 @@
 //! The HTTP contract, asked of a real server on a real port over a real store. Modules mirror the URLs; what holds
 //! for all of them stands in `conventions`, `idempotency`, `lists` and `permissions`.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking, and says why")]
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking, and says why")]
 
 #[path = "../support/server.rs"]
 mod server;
 
+#[path = "../support/process.rs"]
+mod process;
+
 mod audit;
 mod auth;
 mod bad_input;
+mod canaries;
 mod conventions;
 mod environments;
 mod general;

@@ -445,6 +445,7 @@ impl Answer {
 
     /// Whether it is a problem with this status and code; its body.
     #[track_caller]
+    #[expect(clippy::wrong_self_convention, reason = "it reads as what a test states, and ends the answer")]
     pub fn is_problem(self, status: u16, code: &str) -> Value {
         let body = self.is(status).problem();
         assert_eq!(body["code"], code, "{body}");
