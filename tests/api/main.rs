@@ -6,7 +6,7 @@
 #[path = "../support/server.rs"]
 mod server;
 
-#[path = "../support/process.rs"]
+#[path = "../support/traced.rs"]
 mod process;
 
 mod audit;

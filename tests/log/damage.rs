@@ -230,7 +230,6 @@ fn nothing_can_tell_a_whole_older_store_from_the_store_that_it_was() {
     assert!(log.end() < stores.answers.end && check(&log, |_, _| {}).is_clean());
 }
 
-#[expect(clippy::print_stderr, reason = "a figure of the long tests")]
 /// One line for whoever runs the long tests with `--nocapture`.
 #[expect(clippy::print_stderr, reason = "the figures that a long run is for")]
 fn summary(what: &str, outcomes: &[(String, Outcome)]) {

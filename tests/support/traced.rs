@@ -20,6 +20,7 @@ pub struct Process {
 
 impl Process {
     /// Starts a server over a data directory and waits until it listens.
+    #[expect(clippy::disallowed_methods, reason = "a deadline of the test, beside the server's own clock")]
     pub fn start(data: &Path, options: &[&str]) -> Self {
         let server_file = data.join("server.json");
         let mut child = Command::new(env!("CARGO_BIN_EXE_settled"))
