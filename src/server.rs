@@ -22,7 +22,6 @@ use crate::open::{DirError, LogOptions, OpenDir, open_store, root_key};
 use crate::password::{HashCost, PasswordError, Passwords};
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
-use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
 use crate::store::{Fatal, Parts, Store, scheduler};
 
@@ -35,9 +34,6 @@ pub enum StartError {
     /// The store could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// An open intent could not be finished.
-    #[error("an intent that was left open cannot be finished")]
-    Intent(#[from] IntentError),
     /// The threads that hash passwords could not be started.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
@@ -110,7 +106,7 @@ impl Server {
         let OpenedStore { dir, root_key_made } = opened;
         started.findings = dir.findings.iter().map(ToString::to_string).collect();
         started.root_key_made = root_key_made;
-        store.finish_intents().await?;
+        store.finish_intents().await;
         started.setup_token = setup_token(&dir, &store)?;
 
         let public = TcpListener::bind(config.listen)
@@ -139,26 +135,26 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let Self { app, opened, limits, public, operator, .. } = self;
         let metrics = app.store.metrics().clone();
-        let timers = tokio::spawn(scheduler::run(app.store.clone()));
-        let (stop_operator, operator_stopped) = tokio::sync::oneshot::channel::<()>();
+        let (stopping, stopped) = tokio::sync::watch::channel(false);
+        let timers = tokio::spawn(scheduler::run(app.store.clone(), until(stopped.clone())));
         let operator_router = http::operator::router(&app, Arc::clone(&limits));
         let operators = tokio::spawn(http::server::serve(
             operator,
             operator_router,
             Arc::clone(&limits),
             Metrics::new(),
-            async move {
-                let _dropped = operator_stopped.await;
-            },
+            until(stopped),
         ));
+        let stop = async move {
+            stop.await;
+            let _nobody_waits = stopping.send(true);
+        };
         let cut =
             http::server::serve(public, http::router(&app, Arc::clone(&limits)), limits, metrics, stop).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut off at the stop");
         }
-        timers.abort();
-        drop(stop_operator);
-        let _stopped = operators.await;
+        let (_timers, _operators) = tokio::join!(timers, operators);
         app.store.flush_counts(true).await;
         tokio::task::spawn_blocking(move || {
             app.store.stop();
@@ -171,6 +167,11 @@ impl Server {
         .await
         .map_err(io::Error::other)?
     }
+}
+
+/// Waits until the server is told to stop.
+async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
+    let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
 }
 
 struct OpenedStore {

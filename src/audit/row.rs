@@ -1,6 +1,6 @@
 //! From events to rows, and the walk over a stream that finds them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -94,23 +94,26 @@ pub fn find(
     limit: usize,
 ) -> Result<Found, HistoryError> {
     let mut found = Found { events: Vec::new(), total: 0, origins: HashMap::new() };
-    let mut wanted: Vec<SessionId> = Vec::new();
+    let mut wanted: HashSet<SessionId> = HashSet::new();
     for frame in FramesBack::new(&**store.log(), view.stream, view.head) {
         let (_, frame) = frame?;
         for event in events_back(&frame) {
             let event = event?;
+            let matches = filter.matches(&event);
+            found.total += u64::from(matches);
+            let shown =
+                matches && before.is_none_or(|before| event.version < before) && found.events.len() < limit;
+            if shown {
+                wanted.extend(event.actor.session);
+            }
+            // A session's opening lies before all that was done in it: walking back, it comes last.
             if let Event::Sessions(SessionsEvent::SessionOpened(opened)) = &event.event
                 && let Some(ip) = &opened.ip
-                && (wanted.contains(&opened.session) || event.actor.session == Some(opened.session))
+                && wanted.remove(&opened.session)
             {
                 found.origins.insert(opened.session, (event.actor.id, ip.clone()));
             }
-            if !filter.matches(&event) {
-                continue;
-            }
-            found.total += 1;
-            if before.is_none_or(|before| event.version < before) && found.events.len() < limit {
-                wanted.extend(event.actor.session);
+            if shown {
                 found.events.push(event);
             }
         }

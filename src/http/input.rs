@@ -8,8 +8,8 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::request::Parts;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_path_to_error::Segment;
 
@@ -152,15 +152,30 @@ async fn collect(
     if http_body::Body::is_end_stream(&body) {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout(within, Limited::new(&mut body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+    match tokio::time::timeout(within, gather(&mut body, limit)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
             discard(&mut body, within).await;
             Err(Problem::payload_too_large(limit))
         }
         Ok(Err(_)) => Err(Problem::bad_request("incomplete_body", "the body ended too early")),
         Err(_) => Err(Problem::request_timeout()),
     }
+}
+
+/// The body as one piece; `None` if it is longer than `limit`. Chunks are copied together as they come: kept as they
+/// are, each of one byte would cost a stranger's request a hundred times its length.
+async fn gather(body: &mut Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut gathered = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            if gathered.len() + data.len() > limit {
+                return Ok(None);
+            }
+            gathered.extend_from_slice(&data);
+        }
+    }
+    Ok(Some(gathered.freeze()))
 }
 
 /// Reads on for a while: a connection that is closed while its client still writes is reset, and the client never

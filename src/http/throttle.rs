@@ -83,6 +83,15 @@ impl Throttle {
         counts.take_back(&by_network);
     }
 
+    /// The attempt was never looked at (the server was too busy): it does not count.
+    pub fn withdrawn(&self, address: &str, client: Option<IpAddr>) {
+        let keys = self.keys(address, client);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, _) in keys {
+            counts.take_back(&key);
+        }
+    }
+
     fn keys(&self, address: &str, client: Option<IpAddr>) -> [(Key, u32); 3] {
         let network = client.map_or(String::new(), |client| network(client).to_string());
         [

@@ -154,21 +154,28 @@ impl Store {
         }
     }
 
-    /// Records the counts whose window has ended, or all of them at a stop; keeps what the store refuses.
+    /// Records the counts whose window has ended, or all of them at a stop; keeps what the store refuses. They go to
+    /// the writer together, so that few syncs serve many.
     pub async fn flush_counts(&self, all: bool) {
         let ended_by = if all { None } else { Some(self.clock().now()) };
+        let mut recording = tokio::task::JoinSet::new();
         for (key, count) in self.inner.aggregator.take(ended_by) {
-            if count.more == 0 {
-                continue;
+            if count.more > 0 {
+                let store = self.clone();
+                recording.spawn(async move { store.record_count(key, count).await });
             }
-            let fact = RecordRefusal { count: Some(count.more), ..count.fact.clone() };
-            match self.execute(&count.handle, submission(&count.handle, count.actor, fact)).await {
-                Ok(_) => {}
-                Err(Refusal::Rejected(rejection)) => {
-                    tracing::error!(%rejection, "a count of refusals was rejected");
-                }
-                Err(_) => self.inner.aggregator.keep(key, count),
+        }
+        recording.join_all().await;
+    }
+
+    async fn record_count(&self, key: Key, count: Count) {
+        let fact = RecordRefusal { count: Some(count.more), ..count.fact.clone() };
+        match self.execute(&count.handle, submission(&count.handle, count.actor, fact)).await {
+            Ok(_) => {}
+            Err(Refusal::Rejected(rejection)) => {
+                tracing::error!(%rejection, "a count of refusals was rejected");
             }
+            Err(_) => self.inner.aggregator.keep(key, count),
         }
     }
 

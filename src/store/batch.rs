@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::area::DirectoryEntry;
 use crate::clock::Timestamp;
+use crate::clock::guard::ClockJumped;
 use crate::command::{Context, NewEvent, Rejection};
 use crate::event::{Recorded, RequestMark, Version};
 use crate::ids::{Fresh, StreamId};
@@ -25,11 +26,33 @@ pub(super) const BATCH_MAX_COMMANDS: usize = 512;
 pub(super) const BATCH_MAX_BYTES: usize = 2 * MAX_FRAME_BYTES;
 
 /// What a batch appends, and what it will publish.
-#[derive(Default)]
 pub(super) struct Batch {
+    admission: Admission,
     streams: BTreeMap<StreamId, Working>,
     commands: usize,
     bytes: usize,
+}
+
+/// Whether a batch may append: asked once a batch, and held only against commands that would append something.
+pub(super) struct Admission {
+    /// The time of the batch, if the wall clock may be written down.
+    pub(super) clock: Result<Timestamp, ClockJumped>,
+    /// Whether there is enough free disk; removals go on without.
+    pub(super) disk_has_room: bool,
+}
+
+impl Admission {
+    /// The time to decide at; under a jumped clock that of each stream's last event.
+    fn now(&self) -> Timestamp {
+        self.clock.as_ref().copied().unwrap_or(Timestamp::EPOCH)
+    }
+
+    fn admits(&self, submission: &Submission) -> Result<(), Refusal> {
+        if let Err(jumped) = &self.clock {
+            return Err(Refusal::ClockJumped(jumped.to_string()));
+        }
+        if self.disk_has_room || submission.command.is_a_removal() { Ok(()) } else { Err(Refusal::DiskFull) }
+    }
 }
 
 /// A stream within a batch.
@@ -58,6 +81,11 @@ pub(super) struct Publication {
 }
 
 impl Batch {
+    /// An empty batch.
+    pub(super) fn new(admission: Admission) -> Self {
+        Self { admission, streams: BTreeMap::new(), commands: 0, bytes: 0 }
+    }
+
     /// Whether it appends anything.
     pub(super) fn is_empty(&self) -> bool {
         self.streams.values().all(|working| working.frame.count() == 0)
@@ -69,21 +97,22 @@ impl Batch {
     }
 
     /// Decides a command against what is durable and in this batch.
-    pub(super) fn decide(
-        &mut self,
-        handle: &Arc<Handle>,
-        submission: &Submission,
-        now: Timestamp,
-    ) -> Outcome {
+    pub(super) fn decide(&mut self, handle: &Arc<Handle>, submission: &Submission) -> Outcome {
         if self.commands >= BATCH_MAX_COMMANDS {
             return Outcome::Full;
         }
+        let now = self.admission.now();
         let working =
             self.streams.entry(handle.stream()).or_insert_with(|| Working::begin(Arc::clone(handle), now));
         let result = match working.prepare(submission) {
             Err(refusal) => Err(refusal),
             Ok(Prepared::Replay(replay)) => Ok(working.replayed(replay)),
+            Ok(Prepared::Events(events)) if events.is_empty() => Ok(working.take(submission, &events)),
             Ok(Prepared::Events(events)) => {
+                if let Err(refusal) = self.admission.admits(submission) {
+                    self.commands += 1;
+                    return Outcome::Decided(Box::new(Err(refusal)));
+                }
                 let bytes: usize = events.iter().map(|event| event.bytes.len()).sum();
                 if !working.frame.fits(&events) || self.bytes + bytes > BATCH_MAX_BYTES {
                     // Alone in a batch, it would be the batch's only command; if that does not fit, nothing will.
@@ -126,8 +155,7 @@ impl Working {
     fn begin(handle: Arc<Handle>, now: Timestamp) -> Self {
         let mut view = (*handle.view()).clone();
         let previous = view.head;
-        // A stream's times never decrease: a small step back of the clock repeats the last one.
-        view.head.at = now.max(previous.at);
+        view.head.at = now.at_after(previous.at);
         let start = FrameStart {
             stream: view.stream,
             first_version: previous.version + 1,

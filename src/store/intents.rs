@@ -40,16 +40,28 @@ pub enum IntentError {
 }
 
 impl Store {
-    /// Finishes every open intent; called at start, before requests are served.
-    ///
-    /// # Errors
-    /// When one cannot be finished.
-    pub async fn finish_intents(&self) -> Result<usize, IntentError> {
+    /// Finishes every open intent, at start and then each time the scheduler looks. One that cannot be finished now
+    /// (the disk is full, the clock jumped) stays open, is logged, and keeps nothing else from going on.
+    pub async fn finish_intents(&self) {
         let open: Vec<FoundingOpened> = self.platform().view().platform().foundings.open().cloned().collect();
         for founding in &open {
-            self.finish_founding(founding).await?;
+            if let Err(error) = self.finish_founding(founding).await {
+                let organization = founding.organization;
+                tracing::error!(%organization, %error, "a founding stays open; it is tried again each minute");
+            }
         }
-        Ok(open.len())
+    }
+
+    /// As [`Store::finish_founding`], in a task of its own: a caller that goes away does not leave it half done.
+    ///
+    /// # Errors
+    /// When it cannot be finished now; the intent stays open.
+    pub async fn finish_founding_detached(
+        &self,
+        founding: FoundingOpened,
+    ) -> Result<Arc<Handle>, IntentError> {
+        let store = self.clone();
+        tokio::spawn(async move { store.finish_founding(&founding).await }).await?
     }
 
     /// The second half of a founding, and its end. Safe to repeat.

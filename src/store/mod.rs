@@ -189,6 +189,14 @@ struct Inner {
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
+/// Runs the writer; a panic in it ends the process as a failed log does, for a server that only reads would look well.
+fn run_writer(writer: Writer, queue: mpsc::Receiver<Job>, fatal: &Fatal) {
+    let run = std::panic::AssertUnwindSafe(|| writer.run(queue));
+    if std::panic::catch_unwind(run).is_err() {
+        fatal("the writer panicked, which is a bug; the line before says where");
+    }
+}
+
 impl Store {
     /// Opens a store over a log: replays it, and starts the writer. Blocks.
     ///
@@ -205,11 +213,11 @@ impl Store {
             directory: Arc::clone(&directory),
             disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
-            fatal: parts.fatal,
+            fatal: Arc::clone(&parts.fatal),
         };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || writer.run(receiver))
+            .spawn(move || run_writer(writer, receiver, &parts.fatal))
             .map_err(load::LoadError::Thread)?;
         parts.metrics.streams_in_memory(loaded.organizations.len() + 1);
         Ok(Self {

@@ -1,4 +1,5 @@
-//! What happens by time alone: ended sessions leave the directory, and counts whose window is over are recorded.
+//! What happens by time alone: ended sessions leave the directory, intents that were left open are finished, and
+//! counts whose window is over are recorded.
 
 use std::time::Duration;
 
@@ -7,10 +8,14 @@ use crate::store::Store;
 /// How often the scheduler looks, at the latest.
 const TICK: Duration = Duration::from_secs(60);
 
-/// Runs for as long as it is polled; every wait goes through the store's clock.
-pub async fn run(store: Store) {
+/// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
+pub async fn run(store: Store, stop: impl Future<Output = ()>) {
+    let mut stop = std::pin::pin!(stop);
     loop {
-        store.clock().sleep(until_next(&store)).await;
+        tokio::select! {
+            () = &mut stop => return,
+            () = store.clock().sleep(until_next(&store)) => {}
+        }
         tick(&store).await;
     }
 }
@@ -21,6 +26,7 @@ pub async fn tick(store: &Store) {
     if dropped > 0 {
         tracing::debug!(dropped, "ended sessions left the directory");
     }
+    store.finish_intents().await;
     store.flush_counts(false).await;
 }
 

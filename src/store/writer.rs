@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::log::EventLog;
 use crate::metrics::Metrics;
-use crate::store::batch::{Batch, Outcome};
+use crate::store::batch::{Admission, Batch, Outcome};
 use crate::store::directory::Directory;
 use crate::store::resident::Handle;
 use crate::store::{DiskGauge, Done, Fatal, Refusal, Submission};
@@ -55,16 +55,12 @@ impl Writer {
 
     /// Decides, appends and answers one batch; returns the job that found no room in it.
     fn batch(&self, first: Job, queue: &mut mpsc::Receiver<Job>) -> Result<Option<Job>, String> {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(self.admission());
         let mut answers: Vec<Answer> = Vec::new();
         let mut next = Some(first);
         let mut left_over = None;
         while let Some(job) = next.take() {
-            let outcome = match self.admit(&job.submission) {
-                Ok(now) => batch.decide(&job.handle, &job.submission, now),
-                Err(refusal) => Outcome::Decided(Box::new(Err(refusal))),
-            };
-            match outcome {
+            match batch.decide(&job.handle, &job.submission) {
                 Outcome::Decided(result) => answers.push((job.reply, *result)),
                 Outcome::Full => {
                     left_over = Some(job);
@@ -83,13 +79,9 @@ impl Writer {
         Ok(left_over)
     }
 
-    /// Whether the clock and the disk admit a command; the time to decide it at.
-    fn admit(&self, submission: &Submission) -> Result<crate::clock::Timestamp, Refusal> {
-        let now = self.clock.writable_now().map_err(|jumped| Refusal::ClockJumped(jumped.to_string()))?;
-        if !submission.command.is_a_removal() && !(self.disk)() {
-            return Err(Refusal::DiskFull);
-        }
-        Ok(now)
+    /// What the clock and the disk say at the beginning of a batch.
+    fn admission(&self) -> Admission {
+        Admission { clock: self.clock.writable_now(), disk_has_room: (self.disk)() }
     }
 
     fn commit(&self, batch: Batch, commands: usize) -> Result<(), String> {

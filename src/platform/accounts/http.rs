@@ -201,13 +201,17 @@ pub async fn set_up(
         .await
         .map_err(|refusal| rejection::problem(&refusal))?;
     // From here on a crash leaves an open founding, which the next start finishes.
-    let handle = app.store.finish_founding(&founding).await.map_err(|error| rejection::unfinished(&error))?;
+    let handle = app
+        .store
+        .finish_founding_detached(founding.clone())
+        .await
+        .map_err(|error| rejection::unfinished(&error))?;
     remove_setup_token(&app);
 
     let account = account_of(&app, account)?;
     let target = Target::Organization(handle, founding.person);
     let origin = Origin::of(&headers, client_address(peer, &headers, &app.policy.trusted_proxies));
-    let opened = login::open(&app, &account, &target, &origin).await?;
+    let opened = login::open(&app, &account, &target, &origin, None).await?;
     let body = SetUpBody {
         organization: OrganizationName::of(opened.view.organization())?,
         person: person_body(&app, &opened.view, founding.person)?,
@@ -297,17 +301,29 @@ pub async fn log_in(
         Problem::too_many_requests(throttled.retry_after_seconds)
     })?;
     let organization = request.organization.into_option();
-    let Some(account) = verify(&app, &request.email, request.password).await? else {
-        record_failed_login(&app, &request.email, organization.flatten());
-        return Err(Problem::unauthenticated_because(
-            "login_failed",
-            "address, password or organization are wrong",
-        ));
+    let verified = verify(&app, &request.email, request.password).await;
+    let account = verified.inspect_err(|_| app.throttle.withdrawn(&typed, ip))?;
+    let target = match account.as_ref().map(|account| choose(&app, account, organization)) {
+        Some(Ok(target)) => target,
+        // The password was right, so the address may begin anew: only the organization is still open.
+        Some(Err(problem)) if problem.status() == StatusCode::CONFLICT => {
+            app.throttle.succeeded(&typed, ip);
+            return Err(problem);
+        }
+        Some(Err(_)) | None => {
+            record_failed_login(&app, &request.email, organization.flatten());
+            return Err(login_failed());
+        }
     };
     app.throttle.succeeded(&typed, ip);
-    let target = choose(&app, &account, organization)?;
-    let opened = login::open(&app, &account, &target, &Origin::of(&headers, ip)).await?;
+    let account = account.ok_or_else(login_failed)?;
+    let opened = login::open(&app, &account, &target, &Origin::of(&headers, ip), None).await?;
     Ok(Json(login_body(&app, &account, &target, &opened)?).into_response())
+}
+
+/// The same for every cause.
+fn login_failed() -> Problem {
+    Problem::unauthenticated_because("login_failed", "address, password or organization are wrong")
 }
 
 /// The account of an address, if the password is its own. Takes the same time for every cause of failure.
@@ -345,12 +361,7 @@ fn choose(
             .into_iter()
             .find(|(id, ..)| *id == wanted)
             .map(|(_, handle, person)| Target::Organization(handle, person))
-            .ok_or_else(|| {
-                Problem::unauthenticated_because(
-                    "login_failed",
-                    "address, password or organization are wrong",
-                )
-            }),
+            .ok_or_else(login_failed),
         None if memberships.len() > 1 => {
             let names = memberships
                 .iter()
@@ -412,10 +423,12 @@ fn places_of_failure(
     organization: Option<OrganizationId>,
 ) -> Vec<(Arc<Handle>, Resource, &'static str)> {
     let memberships = find(app, email).map(|account| login::memberships(app, &account)).unwrap_or_default();
+    // Naming an organization that one is not in hides nothing: then it is each of the person's.
+    let named = organization.filter(|wanted| memberships.iter().any(|(id, ..)| id == wanted));
     let places: Vec<_> = memberships
         .into_iter()
-        .filter(|(id, ..)| organization.is_none_or(|wanted| wanted == *id))
-        .map(|(_, handle, person)| (handle, Resource::new(ResourceType::Person, person), "wrong_password"))
+        .filter(|(id, ..)| named.is_none_or(|wanted| wanted == *id))
+        .map(|(_, handle, person)| (handle, Resource::new(ResourceType::Person, person), "wrong_credentials"))
         .collect();
     if places.is_empty() {
         let nobody = Resource::new(ResourceType::Server, "login");
@@ -445,7 +458,8 @@ pub async fn log_out(
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-async fn close(app: &App, caller: &Caller, headers: &HeaderMap, how: Closing) -> Result<(), Problem> {
+/// Closes the session of the request; whether it was open.
+async fn close(app: &App, caller: &Caller, headers: &HeaderMap, how: Closing) -> Result<bool, Problem> {
     sessions::http::end(app, caller, headers, CloseSession { session: caller.session.id, how }).await
 }
 
@@ -471,7 +485,12 @@ pub async fn switch(
     let origin = Origin::of(&headers, client_address(peer, &headers, &app.policy.trusted_proxies));
     reason(&headers)?;
     // The new session first: if we die before the old one is closed, nobody holds the new token.
-    let opened = login::open(&app, &account, &target, &origin).await?;
-    close(&app, &caller, &headers, Closing::Switch).await?;
+    let since = caller.session.since;
+    let opened = login::open(&app, &account, &target, &origin, Some(since)).await?;
+    if !close(&app, &caller, &headers, Closing::Switch).await? {
+        // Another request has ended the session in the meantime: one session makes at most one new one.
+        login::withdraw(&app, &target, &account, &opened).await?;
+        return Err(Problem::unauthenticated());
+    }
     Ok(Json(login_body(&app, &account, &target, &opened)?).into_response())
 }

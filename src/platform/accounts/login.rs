@@ -19,7 +19,7 @@ use crate::seal::DataKey;
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
 use crate::settings::sessions;
-use crate::settings::sessions::command::SessionsCommand;
+use crate::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use crate::settings::sessions::event::SessionOpened;
 use crate::settings::sessions::projection::SESSION_MAX_SECONDS;
 use crate::store::Submission;
@@ -78,11 +78,17 @@ pub fn memberships(app: &App, account: &Account) -> Vec<(OrganizationId, Arc<Han
     account.persons.iter().filter_map(belongs).collect()
 }
 
-/// Opens a session.
+/// Opens a session. `since` is when the login that it goes back to was made, if it is not made now.
 ///
 /// # Errors
 /// When a key is not to be had, or the store refuses.
-pub async fn open(app: &App, account: &Account, target: &Target, origin: &Origin) -> Result<Opened, Problem> {
+pub async fn open(
+    app: &App,
+    account: &Account,
+    target: &Target,
+    origin: &Origin,
+    since: Option<Timestamp>,
+) -> Result<Opened, Problem> {
     let token = PlainToken::draw();
     let session: SessionId = Fresh.id();
     let (handle, holder) = match target {
@@ -107,6 +113,7 @@ pub async fn open(app: &App, account: &Account, target: &Target, origin: &Origin
         },
         token: token.hash(),
         generation: account.generation,
+        since,
         ip: origin.ip.map(seal_ip),
         user_agent: origin.user_agent.as_ref().map(seal_agent),
     };
@@ -119,7 +126,7 @@ pub async fn open(app: &App, account: &Account, target: &Target, origin: &Origin
     let mut submission = Submission::new(command, actor);
     submission.request_id = RequestId::to_record();
     let done = app.store.execute(handle, submission).await.map_err(|refusal| rejection::problem(&refusal))?;
-    let expires_at = done.view.head.at.plus_seconds(SESSION_MAX_SECONDS);
+    let expires_at = since.unwrap_or(done.view.head.at).plus_seconds(SESSION_MAX_SECONDS);
     Ok(Opened { token, session, expires_at, view: done.view })
 }
 
@@ -139,4 +146,28 @@ fn holders_key(
         _ => ring.data_key(StreamId::Platform, account.key, account.commitment),
     };
     key.map_err(|error| rejection::unopened(&error))
+}
+
+/// Closes a session that was opened just now and is in nobody's hands.
+///
+/// # Errors
+/// When the store refuses.
+pub async fn withdraw(app: &App, target: &Target, account: &Account, opened: &Opened) -> Result<(), Problem> {
+    let close = SessionsCommand::Close(CloseSession { session: opened.session, how: Closing::Revoke });
+    let (handle, id, command) = match target {
+        Target::Organization(handle, person) => {
+            let command = Command::Organization(OrganizationCommand::Sessions(close));
+            (handle, ActorId::Person(*person), command)
+        }
+        Target::Account => {
+            let command = Command::Platform(PlatformCommand::Sessions(close));
+            (app.store.platform(), ActorId::Account(account.id), command)
+        }
+    };
+    let actor = Actor { id, session: Some(opened.session) };
+    app.store
+        .execute(handle, Submission::new(command, actor))
+        .await
+        .map_err(|refusal| rejection::problem(&refusal))?;
+    Ok(())
 }

@@ -346,8 +346,16 @@ pub async fn found(
         .await
         .map_err(|refusal| rejection::problem(&refusal))?;
     let handle = match done.replay {
-        None => app.store.finish_founding(&founding).await.map_err(|error| rejection::unfinished(&error))?,
-        Some(replay) => founded_at(&app, account.id, replay.version).await?,
+        None => app
+            .store
+            .finish_founding_detached(founding)
+            .await
+            .map_err(|error| rejection::unfinished(&error))?,
+        Some(replay) => {
+            // The first request may be between its halves, or have been cut there.
+            app.store.finish_intents().await;
+            founded_at(&app, account.id, replay.version).await?
+        }
     };
     let body = OrganizationName::of(handle.view().organization())?;
     let mut response = (StatusCode::CREATED, [(LOCATION, "/v1/general")], Json(body)).into_response();

@@ -1,5 +1,6 @@
 //! `/v1/environments/{env}/config`: configuration values over HTTP.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::extract::State;
@@ -106,13 +107,13 @@ pub async fn patch(
     let environment = find(&call, path.first())?.id;
     call.require_in(Permission::ConfigWrite, environment).await?;
     let NoParameters {} = query.parse()?;
-    let values: BTreeMap<&str, &RawValue> = call.body().parse()?;
+    let values: BTreeMap<Cow<'_, str>, &RawValue> = call.body().parse()?;
     let values = values
         .into_iter()
         .map(|(name, raw)| {
             // A name that cannot be one may be a value that slipped into its place: it is not repeated.
-            let key = ConfigKey::try_from(name).map_err(|error| {
-                let pointer = if is_nameable(name) { format!("/{name}") } else { String::new() };
+            let key = ConfigKey::try_from(&*name).map_err(|error| {
+                let pointer = if is_nameable(&name) { format!("/{name}") } else { String::new() };
                 Problem::invalid_field(pointer, "invalid_key", format!("a name {error}"))
             })?;
             let pointer = format!("/{key}");

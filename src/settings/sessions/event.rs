@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::clock::Timestamp;
 use crate::events;
 use crate::ids::{AccountId, SessionId, UserId};
 use crate::seal::{Commitment, Sealed};
@@ -39,6 +40,10 @@ pub struct SessionOpened {
     pub token: TokenHash,
     /// The account's credential generation at that time: a later one ends the session.
     pub generation: u64,
+    /// When the login that it goes back to opened its first session, where this one was opened by going from one
+    /// organization to another: it ends when that would have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The client's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<Sealed>,

@@ -96,7 +96,7 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Ends a session of the caller, with what the request's headers say about it.
+/// Ends a session of the caller, with what the request's headers say about it. Returns whether it was open.
 ///
 /// # Errors
 /// The problem that the refusal is.
@@ -105,7 +105,7 @@ pub async fn end(
     caller: &Caller,
     headers: &HeaderMap,
     close: CloseSession,
-) -> Result<(), Problem> {
+) -> Result<bool, Problem> {
     let command = SessionsCommand::Close(close);
     let (handle, command, reason) = match &caller.scope {
         Scope::Organization(scope) => (
@@ -119,8 +119,8 @@ pub async fn end(
     let mut submission = Submission::new(command, caller.actor);
     submission.reason = reason;
     submission.request_id = RequestId::to_record();
-    app.store.execute(handle, submission).await.map_err(|refusal| rejection::problem(&refusal))?;
-    Ok(())
+    let done = app.store.execute(handle, submission).await.map_err(|refusal| rejection::problem(&refusal))?;
+    Ok(done.events > 0)
 }
 
 fn own_sessions<'a>(caller: &'a Caller, platform: &'a Platform) -> &'a Sessions {

@@ -39,6 +39,8 @@ pub struct Session {
     pub user_agent: Option<Sealed>,
     /// When it was opened.
     pub created_at: Timestamp,
+    /// When the login that it goes back to was made: its life is counted from then.
+    pub since: Timestamp,
     /// The stream version of its opening.
     pub version: Version,
 }
@@ -65,7 +67,7 @@ impl Holder {
 impl Session {
     /// When it ends at the latest.
     pub fn expires_at(&self) -> Timestamp {
-        self.created_at.plus_seconds(SESSION_MAX_SECONDS)
+        self.since.plus_seconds(SESSION_MAX_SECONDS)
     }
 }
 
@@ -83,7 +85,7 @@ impl Sessions {
 
     fn close(&mut self, id: SessionId) {
         if let Some(session) = self.open.get(&id) {
-            self.by_age.remove_mut(&(session.created_at, id));
+            self.by_age.remove_mut(&(session.since, id));
             self.by_holder.remove_mut(&(session.holder, id));
             self.open.remove_mut(&id);
         }
@@ -114,6 +116,7 @@ impl Area for Sessions {
                     (None, Some(account)) => Holder::Account(account),
                     (None, None) => return,
                 };
+                let since = opened.since.unwrap_or(recorded.at);
                 let session = Session {
                     id: opened.session,
                     holder,
@@ -121,9 +124,10 @@ impl Area for Sessions {
                     ip: opened.ip.clone(),
                     user_agent: opened.user_agent.clone(),
                     created_at: recorded.at,
+                    since,
                     version: recorded.version,
                 };
-                self.by_age.insert_mut((recorded.at, opened.session), ());
+                self.by_age.insert_mut((since, opened.session), ());
                 self.by_holder.insert_mut((holder, opened.session), ());
                 self.open.insert_mut(opened.session, session);
             }
@@ -139,7 +143,7 @@ impl Area for Sessions {
             SessionsEvent::SessionOpened(opened) => DirectoryEntry::CredentialOpened {
                 token: opened.token,
                 session: opened.session,
-                opened_at: recorded.at,
+                opened_at: opened.since.unwrap_or(recorded.at),
             },
             SessionsEvent::LoggedOut(closed)
             | SessionsEvent::Switched(closed)
