@@ -106,21 +106,24 @@ impl Server {
         let OpenedStore { dir, root_key_made } = opened;
         started.findings = dir.findings.iter().map(ToString::to_string).collect();
         started.root_key_made = root_key_made;
-        store.finish_intents().await;
-        started.setup_token = setup_token(&dir, &store)?;
-
-        let public = TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| StartError::Listen { place: config.listen.to_string(), source })?;
-        let address = public
-            .local_addr()
-            .map_err(|source| StartError::Listen { place: config.listen.to_string(), source })?;
-        let socket = dir.dir.operator_socket();
-        let operator = bind_unix(&socket)
-            .map_err(|source| StartError::Listen { place: socket.display().to_string(), source })?;
-        note_server(&dir.dir, address)?;
+        let bound = match bind(config, &dir, &store).await {
+            Ok(bound) => bound,
+            Err(error) => {
+                // A port that is taken is no reason for the next start to read the whole log anew.
+                let closed = tokio::task::spawn_blocking(move || {
+                    store.stop();
+                    dir.log.close()
+                });
+                if !matches!(closed.await, Ok(Ok(()))) {
+                    tracing::warn!("the log could not be closed cleanly; the next start reads it anew");
+                }
+                return Err(error);
+            }
+        };
+        let Bound { public, operator, address, setup_token } = bound;
+        started.setup_token = setup_token;
         let app = app(config, store, &dir)?;
-        Ok(Self { app, started, opened: dir, limits, public: Listener::Tcp(public), operator, address })
+        Ok(Self { app, started, opened: dir, limits, public, operator, address })
     }
 
     /// The address that it listens on.
@@ -172,6 +175,26 @@ impl Server {
 /// Waits until the server is told to stop.
 async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
     let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// What a start makes once the store is open.
+struct Bound {
+    public: Listener,
+    operator: Listener,
+    address: SocketAddr,
+    setup_token: Option<PlainToken>,
+}
+
+async fn bind(config: &Config, dir: &OpenDir, store: &Store) -> Result<Bound, StartError> {
+    store.finish_intents().await;
+    let setup_token = setup_token(dir, store)?;
+    let listen = |place: String| move |source| StartError::Listen { place, source };
+    let public = TcpListener::bind(config.listen).await.map_err(listen(config.listen.to_string()))?;
+    let address = public.local_addr().map_err(listen(config.listen.to_string()))?;
+    let socket = dir.dir.operator_socket();
+    let operator = bind_unix(&socket).map_err(listen(socket.display().to_string()))?;
+    note_server(&dir.dir, address)?;
+    Ok(Bound { public: Listener::Tcp(public), operator, address, setup_token })
 }
 
 struct OpenedStore {

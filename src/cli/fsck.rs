@@ -37,13 +37,16 @@ impl Fsck {
         }
         match self.target.find(HeadPolicy::Require) {
             Err(error) => failed(&error),
-            Ok(Holder::Server(path)) => match socket::call(&path, Method::POST, "/v1/operator/fsck") {
-                Err(error) => failed(&error),
-                Ok(body) => match serde_json::from_slice::<Report>(&body) {
-                    Ok(report) => self.print(&report),
+            Ok(Holder::Server(path)) => {
+                let spinner = output::waiting("the server checks");
+                let answer = socket::call(&path, Method::POST, "/v1/operator/fsck");
+                spinner.finish_and_clear();
+                match answer.map(|body| serde_json::from_slice::<Report>(&body)) {
+                    Ok(Ok(report)) => self.print(&report),
+                    Ok(Err(error)) => failed(&error),
                     Err(error) => failed(&error),
-                },
-            },
+                }
+            }
             Ok(Holder::Us(opened)) => {
                 let exit = self.check(&opened);
                 close(&opened, exit)
@@ -70,6 +73,11 @@ impl Fsck {
             }
             if report.more_defects {
                 output::line("and more");
+            }
+            if !report.is_clean() {
+                output::line(
+                    "keep a copy of the data folder, then restore the newest snapshot with `settled snapshot restore`",
+                );
             }
             output::line(format_args!(
                 "{} frames, {} events, {} bytes: {}",

@@ -1,20 +1,21 @@
-//! `settled log export`: events exactly as recorded, one JSON object a line.
+//! `settled log export`: events exactly as recorded, one line of canonical JSON each.
+
+use std::io::{self, BufWriter, Write};
 
 use clap::{Args, Subcommand};
 
 use crate::cli::exit::Exit;
-use crate::cli::output;
-use crate::cli::target::{Target, close, failed};
+use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::{output, socket};
 use crate::ids::StreamId;
-use crate::log::frame::Frame;
+use crate::log::export::{Selection, export};
 use crate::log::sled::open::HeadPolicy;
-use crate::log::{EventLog as _, Position};
 use crate::open::OpenDir;
 
 /// `settled log`.
 #[derive(Debug, Subcommand)]
 pub enum Log {
-    /// Print events exactly as recorded, one JSON object a line; sealed fields are ciphertext
+    /// Print events exactly as recorded, oldest first, one line of canonical JSON each; sealed fields are ciphertext
     Export(Export),
 }
 
@@ -27,46 +28,58 @@ pub struct Export {
     #[arg(long)]
     stream: Option<StreamId>,
     /// Only events after this version of their stream
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "VERSION", default_value_t = 0)]
     after: u64,
 }
 
 impl Log {
     /// Runs it.
     pub fn run(&self) -> Exit {
-        let Self::Export(export) = self;
-        match export.target.open(HeadPolicy::Require) {
+        let Self::Export(command) = self;
+        let mut out = BufWriter::new(io::stdout().lock());
+        match command.target.find(HeadPolicy::Require) {
             Err(error) => failed(&error),
-            Ok(opened) => {
-                let exit = match export.print(&opened) {
-                    Ok(()) => Exit::Fine,
-                    Err(error) => failed(&*error),
-                };
-                close(&opened, exit)
+            Ok(Holder::Server(path)) => {
+                let streamed = socket::stream(&path, &command.path(), |chunk| out.write_all(chunk).is_ok());
+                match streamed {
+                    Ok(()) => ended(out),
+                    Err(error) => failed(&error),
+                }
+            }
+            Ok(Holder::Us(opened)) => {
+                let exit = command.print(&opened, &mut out);
+                close(&opened, if exit == Exit::Fine { ended(out) } else { exit })
             }
         }
     }
 }
 
 impl Export {
-    fn print(&self, opened: &OpenDir) -> Result<(), Box<dyn std::error::Error>> {
-        let mut after = Position(0);
-        loop {
-            let frames = opened.log.read(after)?;
-            let Some((last, _)) = frames.last() else { return Ok(()) };
-            after = *last;
-            for (_, bytes) in frames {
-                let frame = Frame::parse(bytes)?;
-                let header = frame.header();
-                if self.stream.is_some_and(|stream| stream != header.stream) {
-                    continue;
-                }
-                for (json, version) in frame.jsons().zip(header.first_version..) {
-                    if version > self.after {
-                        output::json(&json?);
-                    }
-                }
-            }
+    fn path(&self) -> String {
+        let stream = self.stream.map(|stream| format!("&stream={stream}")).unwrap_or_default();
+        format!("/v1/operator/log/export?after={}{stream}", self.after)
+    }
+
+    fn print(&self, opened: &OpenDir, out: &mut impl Write) -> Exit {
+        let bar = output::progress_beside_output("exporting");
+        let selection = Selection { stream: self.stream, after: self.after };
+        let exported = export(&*opened.log, selection, |line, position, end| {
+            bar.set_length(end.0);
+            bar.set_position(position.0);
+            out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")).is_ok()
+        });
+        bar.finish_and_clear();
+        match exported {
+            Ok(()) => Exit::Fine,
+            Err(error) => failed(&error),
         }
+    }
+}
+
+/// A reader that has had enough (`| head`) is no failure; a full disk under a redirected output is one.
+fn ended(mut out: impl Write) -> Exit {
+    match out.flush() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&error),
+        _ => Exit::Fine,
     }
 }

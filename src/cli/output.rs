@@ -2,11 +2,15 @@
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+
+/// How often the time shown by [`waiting`] moves on.
+const TICK: Duration = Duration::from_millis(200);
 
 /// A line to standard output. That nobody reads it any more is not an error of ours.
 pub fn line(text: impl std::fmt::Display) {
@@ -47,12 +51,31 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
 
 /// A progress bar over positions of the log, on standard error where that is a terminal.
 pub fn progress(verb: &'static str) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} frames, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(Some(0), target(true)).with_style(style).with_prefix(verb)
+}
+
+/// The same for a command whose output is long: no bar is drawn into it, where both go to one terminal.
+pub fn progress_beside_output(verb: &'static str) -> ProgressBar {
+    let bar = progress(verb);
+    bar.set_draw_target(target(!std::io::stdout().is_terminal()));
+    bar
+}
+
+/// That a server is at work, whose progress is not told: the time that has passed.
+pub fn waiting(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {prefix}, {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let spinner = ProgressBar::with_draw_target(None, target(true)).with_style(style).with_prefix(what);
+    spinner.enable_steady_tick(TICK);
+    spinner
+}
+
+fn target(wanted: bool) -> ProgressDrawTarget {
+    if wanted && std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()
-    };
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} frames, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::with_draw_target(Some(0), target).with_style(style).with_prefix(verb)
+    }
 }

@@ -26,13 +26,16 @@ impl Replay {
     pub fn run(&self) -> Exit {
         match self.target.find(HeadPolicy::Require) {
             Err(error) => failed(&error),
-            Ok(Holder::Server(path)) => match socket::call(&path, Method::POST, "/v1/operator/replay") {
-                Err(error) => failed(&error),
-                Ok(body) => match serde_json::from_slice::<ReplayReport>(&body) {
-                    Ok(report) => self.print(&report),
+            Ok(Holder::Server(path)) => {
+                let spinner = output::waiting("the server replays");
+                let answer = socket::call(&path, Method::POST, "/v1/operator/replay");
+                spinner.finish_and_clear();
+                match answer.map(|body| serde_json::from_slice::<ReplayReport>(&body)) {
+                    Ok(Ok(report)) => self.print(&report),
+                    Ok(Err(error)) => failed(&error),
                     Err(error) => failed(&error),
-                },
-            },
+                }
+            }
             Ok(Holder::Us(opened)) => {
                 let bar = output::progress("replaying");
                 bar.set_length(opened.log.end().0);
@@ -40,7 +43,7 @@ impl Replay {
                 bar.finish_and_clear();
                 let exit = match folded {
                     Ok(views) => {
-                        self.print(&ReplayReport { streams: views.values().map(StreamReplay::of).collect() })
+                        self.print(&ReplayReport::new(views.values().map(StreamReplay::of).collect()))
                     }
                     Err(error) => failed(&error),
                 };

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::clock::Clock;
@@ -38,9 +40,12 @@ pub fn run(config: &Config) -> Exit {
 }
 
 async fn serve(config: &Config) -> Result<Exit, StartError> {
+    // Before anything is opened: from here on a signal leads to a clean stop, also one that comes while the log is
+    // read.
+    let stop = Stop::listen();
     let server = Server::start(config, Clock::system(), fatal()).await?;
     greet(config, &server);
-    match server.run(stopped()).await {
+    match server.run(stop.signalled()).await {
         Ok(()) => {
             tracing::info!("stopped cleanly");
             Ok(Exit::Fine)
@@ -97,22 +102,28 @@ fn greet(config: &Config, server: &Server) {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn stopped() {
-    use tokio::signal::unix::{SignalKind, signal};
+/// SIGTERM and SIGINT, listened for. `None` where the system does not let us.
+struct Stop(Option<(Signal, Signal)>);
 
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    match (terminate, interrupt) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+impl Stop {
+    fn listen() -> Self {
+        match signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)))
+        {
+            Ok(signals) => Self(Some(signals)),
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be waited for; only SIGKILL stops this server");
+                Self(None)
             }
         }
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::error!(%error, "signals cannot be waited for; only SIGKILL stops this server");
-            std::future::pending::<()>().await;
-        }
     }
-    tracing::info!("stopping: open requests may finish");
+
+    async fn signalled(self) {
+        let Some((mut terminate, mut interrupt)) = self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: open requests may finish");
+    }
 }

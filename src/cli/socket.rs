@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 /// A running server that did not do what was asked.
@@ -13,16 +13,16 @@ pub enum SocketError {
     /// It cannot be reached.
     #[error("the server's socket cannot be reached")]
     Io(#[from] std::io::Error),
-    /// The connection broke.
-    #[error("the connection to the server broke")]
+    /// The connection broke: it stopped, or met an error that stands in its log.
+    #[error("the connection to the server broke; its log may say why")]
     Http(#[from] hyper::Error),
     /// It refused.
-    #[error("the server answered {status}: {body}")]
+    #[error("the server answered {status}: {why}")]
     Refused {
         /// The status.
         status: StatusCode,
-        /// The problem.
-        body: String,
+        /// What the problem says.
+        why: String,
     },
 }
 
@@ -31,6 +31,33 @@ pub enum SocketError {
 /// # Errors
 /// When the server cannot be reached, or does not answer with a success.
 pub fn call(socket: &Path, method: Method, path: &str) -> Result<Bytes, SocketError> {
+    block_on(socket, method, path, async |response| Ok(response.into_body().collect().await?.to_bytes()))
+}
+
+/// Sends a GET, and gives the answer's body to `take` piece by piece, until that says false.
+///
+/// # Errors
+/// When the server cannot be reached, does not answer with a success, or breaks off.
+pub fn stream(socket: &Path, path: &str, mut take: impl FnMut(&[u8]) -> bool) -> Result<(), SocketError> {
+    block_on(socket, Method::GET, path, async |response| {
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            if let Some(data) = frame?.data_ref()
+                && !take(data)
+            {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn block_on<T>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, SocketError>,
+) -> Result<T, SocketError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let stream = tokio::net::UnixStream::connect(socket).await?;
@@ -41,15 +68,23 @@ pub fn call(socket: &Path, method: Method, path: &str) -> Result<Bytes, SocketEr
             .uri(path)
             .header("host", "settled")
             .body(Full::<Bytes>::default())
-            .expect("the method and the path are constants of ours");
+            .expect("the method and the path are ours, of constants, ids and numbers");
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        driver.abort();
-        if status.is_success() {
-            Ok(body)
+        let result = if status.is_success() {
+            read(response).await
         } else {
-            Err(SocketError::Refused { status, body: String::from_utf8_lossy(&body).into_owned() })
-        }
+            let body = response.into_body().collect().await?.to_bytes();
+            Err(SocketError::Refused { status, why: why(&body) })
+        };
+        driver.abort();
+        result
     })
+}
+
+/// What a problem document says to a person; of anything else the text.
+fn why(body: &[u8]) -> String {
+    let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+    detail.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
 }

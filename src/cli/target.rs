@@ -32,31 +32,27 @@ impl Target {
     /// # Errors
     /// When neither is possible.
     pub fn find(&self, head: HeadPolicy) -> Result<Holder, DirError> {
-        if !self.data_dir.is_dir() {
-            return Err(DirError::NoStore { dir: self.data_dir.clone() });
-        }
         match self.open(head) {
             Err(DirError::Dir(DataDirError::InUse { .. })) if self.socket().exists() => {
                 output::note(format_args!("asking the server that has {} open", self.data_dir.display()));
                 Ok(Holder::Server(self.socket()))
             }
             Err(error) => Err(error),
-            Ok(opened) => {
-                output::note(format_args!(
-                    "opened {} itself: no server is running on it",
-                    self.data_dir.display()
-                ));
-                Ok(Holder::Us(Box::new(opened)))
-            }
+            Ok(opened) => Ok(Holder::Us(Box::new(opened))),
         }
     }
 
-    /// Opens the store.
+    /// Opens the store, and says so.
     ///
     /// # Errors
     /// When it is not there, in use, or damaged.
     pub fn open(&self, head: HeadPolicy) -> Result<OpenDir, DirError> {
+        // Opening a data directory makes what is missing in it: only `serve` may do that to a folder.
+        if !self.data_dir.join("stores").is_dir() {
+            return Err(DirError::NoStore { dir: self.data_dir.clone() });
+        }
         let dir = DataDir::open(&self.data_dir, DEFAULT_BALLAST_BYTES)?;
+        output::note(format_args!("opening {} itself: no server is running on it", self.data_dir.display()));
         let opened = open_log(dir, LogOptions { head, ..LogOptions::default() })?;
         for finding in &opened.findings {
             output::note(format_args!("note: {finding}"));

@@ -31,6 +31,7 @@ pub mod input;
 pub mod json;
 pub mod layers;
 pub mod limits;
+pub mod ndjson;
 pub mod openapi;
 pub mod operator;
 pub mod page;

@@ -1,24 +1,29 @@
-//! The operator's routes, on the socket in the data directory: figures, status, and vouching for the clock. Whoever
-//! may open that file is the operator.
+//! The operator's routes, on the socket in the data directory: figures, status, checks, exports, and vouching for the
+//! clock. Whoever may open that file is the operator.
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::clock::Timestamp;
+use crate::event::Version;
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
+use crate::http::ndjson;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::rejection;
+use crate::ids::StreamId;
 use crate::log::check::check;
+use crate::log::export::{Selection, export};
 use crate::platform::operations::command::OperationsCommand;
 use crate::store::Submission;
 
@@ -57,7 +62,8 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/status", get(status))
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/replay", post(replay))
-        .route("/v1/operator/fsck", post(fsck));
+        .route("/v1/operator/fsck", post(fsck))
+        .route("/v1/operator/log/export", get(export_log));
     layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
 }
 
@@ -125,4 +131,28 @@ async fn fsck(State(app): State<App>, query: RawQuery) -> Result<Response, Probl
         .await
         .map_err(|_| Problem::internal())?;
     Ok(Json(report).into_response())
+}
+
+/// Which events to export.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportParameters {
+    stream: Option<StreamId>,
+    #[serde(default)]
+    after: Version,
+}
+
+/// Streams events exactly as recorded, oldest first, up to the log's end as it is now.
+async fn export_log(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let ExportParameters { stream, after } = query.parse()?;
+    let log = Arc::clone(app.store.log());
+    let (mut lines, body) = ndjson::channel();
+    tokio::task::spawn_blocking(move || {
+        match export(&*log, Selection { stream, after }, |line, _, _| lines.push(line)) {
+            Ok(()) => lines.end(),
+            // Dropped without their end, the lines never pass for a whole answer.
+            Err(error) => tracing::error!(%error, "the log could not be exported whole"),
+        }
+    });
+    Ok(([(CONTENT_TYPE, ndjson::MEDIA_TYPE)], Body::new(body)).into_response())
 }

@@ -299,7 +299,7 @@ impl Store {
             .entry(id)
             .or_insert_with(|| Arc::new(Handle::new(View::empty(StreamId::Organization(id)))));
         let handle = Arc::clone(handle);
-        self.inner.metrics.streams_in_memory(organizations.len());
+        self.inner.metrics.streams_in_memory(organizations.len() + 1);
         handle
     }
 

@@ -14,6 +14,14 @@ pub struct ReplayReport {
     pub streams: Vec<StreamReplay>,
 }
 
+impl ReplayReport {
+    /// Of streams in any order.
+    pub fn new(mut streams: Vec<StreamReplay>) -> Self {
+        streams.sort_by(|a, b| a.stream.cmp(&b.stream));
+        Self { streams }
+    }
+}
+
 /// One stream, folded from zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamReplay {
@@ -64,7 +72,6 @@ impl Store {
             };
             streams.push(replay);
         }
-        streams.sort_by(|a, b| a.stream.cmp(&b.stream));
-        Ok(ReplayReport { streams })
+        Ok(ReplayReport::new(streams))
     }
 }

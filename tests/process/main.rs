@@ -1,0 +1,20 @@
+//! The server as a process: killed, stopped, out of disk, with a failing disk; and its command line.
+
+#![expect(clippy::disallowed_methods, reason = "deadlines of the tests, beside the server's own clock")]
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod commands;
+#[path = "../support/disk.rs"]
+mod disk;
+mod failing;
+mod full;
+#[path = "../support/journal.rs"]
+mod journal;
+mod kill;
+mod operator;
+mod power;
+#[path = "../support/process.rs"]
+mod process;
+mod root_key;
+mod stop;

@@ -1,0 +1,66 @@
+/* Makes writes or syncs of chosen files fail, below the storage engine, once a trigger file exists.
+ *
+ * FAIL_CALL     the call that fails: fdatasync, fsync, pwrite, or short (a pwrite that writes half and then fails)
+ * FAIL_FILE     how the path of the file ends, such as /log/db
+ * FAIL_ERRNO    the error, as a number
+ * FAIL_TRIGGER  fails only while this file exists
+ *
+ * It never looks at what is written.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static int fails(const char *call, int fd) {
+    const char *wanted = getenv("FAIL_CALL"), *file = getenv("FAIL_FILE"), *trigger = getenv("FAIL_TRIGGER");
+    if (!wanted || !file || !trigger || strcmp(wanted, call) != 0 || access(trigger, F_OK) != 0) return 0;
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    size_t suffix = strlen(file);
+    return (size_t)length >= suffix && strcmp(path + length - suffix, file) == 0;
+}
+
+static int fail(void) {
+    const char *number = getenv("FAIL_ERRNO");
+    errno = number ? atoi(number) : EIO;
+    return -1;
+}
+
+int fdatasync(int fd) {
+    static int (*next)(int);
+    if (!next) next = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    return fails("fdatasync", fd) ? fail() : next(fd);
+}
+
+int fsync(int fd) {
+    static int (*next)(int);
+    if (!next) next = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    return fails("fsync", fd) ? fail() : next(fd);
+}
+
+static ssize_t write_at(const char *name, int fd, const void *bytes, size_t count, off_t offset) {
+    static ssize_t (*next)(int, const void *, size_t, off_t);
+    if (!next) next = (ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, name);
+    if (fails("pwrite", fd)) return fail();
+    if (fails("short", fd)) {
+        next(fd, bytes, count / 2, offset);
+        return fail();
+    }
+    return next(fd, bytes, count, offset);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset) {
+    return write_at("pwrite", fd, bytes, count, offset);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off_t offset) {
+    return write_at("pwrite64", fd, bytes, count, offset);
+}
