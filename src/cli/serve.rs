@@ -83,6 +83,7 @@ fn greet(config: &Config, server: &Server) {
         ));
     }
     let address = server.address();
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     let url = match &config.public_url {
         Some(url) => url.to_string(),
         None => format!("http://{address}"),

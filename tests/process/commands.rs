@@ -22,6 +22,15 @@ async fn busy() -> (tempfile::TempDir, Start, Server, Login) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     drop(writers);
+    // What was on its way when the writers were dropped may still be appended.
+    let mut total = Value::Null;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (_, page) = server.call(&login, "GET", "/v1/audit?limit=1", None).await;
+        if std::mem::replace(&mut total, page["total"].clone()) == page["total"] {
+            break;
+        }
+    }
     (dir, start, server, login)
 }
 
