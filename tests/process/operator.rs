@@ -51,7 +51,7 @@ async fn figures_and_status_tell_what_the_server_did() {
     assert!(figure(&metrics, "settled_sync_seconds_sum") > 0.0);
     assert_eq!(figure(&metrics, "settled_streams_in_memory"), 2.0);
     assert!(figure(&metrics, "settled_disk_free_bytes") > 1e6);
-    assert!(figure(&metrics, "process_resident_memory_bytes") > 1e6);
+    assert!(figure(&metrics, "settled_process_resident_memory_bytes") > 1e6);
     assert!(metrics.ends_with("# EOF\n"));
     for private in [&login.token, &login.organization, "ada", "W0_"] {
         assert!(!metrics.contains(private), "{private} is in the figures");
