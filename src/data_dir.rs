@@ -20,6 +20,10 @@ use crate::ids::StoreId;
 /// The size of the ballast unless told otherwise: more than sled needs to open, which writes its page table.
 pub const DEFAULT_BALLAST_BYTES: u64 = 8 << 20;
 
+/// With less free than this the ballast is given up while the store is open: what must go on on a full disk (logging
+/// out, revoking, a clean stop) takes some pages, and sled grows its file by half a MiB at a time.
+const LAST_ROOM_BYTES: u64 = 1 << 20;
+
 /// What a store is called until it is complete.
 const UNFINISHED: &str = "unfinished-";
 
@@ -287,30 +291,7 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn keep_ballast(&self, keep_free_bytes: u64) -> io::Result<bool> {
-        let path = self.ballast();
-        let present = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        if present >= self.ballast_bytes {
-            return Ok(true);
-        }
-        if self.free_bytes()? < self.ballast_bytes.saturating_add(keep_free_bytes) {
-            return Ok(false);
-        }
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        // Zeros are written rather than reserved: some file systems reserve nothing.
-        let chunk = [0; 64 << 10];
-        let mut left = self.ballast_bytes;
-        while left > 0 {
-            let part = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
-            if let Err(error) = (&file).write_all(&chunk[..part]) {
-                drop(file);
-                fs::remove_file(&path)?;
-                return Err(error);
-            }
-            left -= part as u64;
-        }
-        file.sync_all()?;
-        sync_dir(&self.root)?;
-        Ok(true)
+        keep_ballast(&self.root, self.ballast_bytes, keep_free_bytes)
     }
 
     /// sled cannot open without room for its page table.
@@ -329,7 +310,7 @@ impl DataDir {
     }
 
     fn ballast(&self) -> PathBuf {
-        self.root.join("ballast")
+        ballast(&self.root)
     }
 
     fn stores_dir(&self) -> PathBuf {
@@ -370,6 +351,63 @@ impl DataDir {
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Makes the ballast of a data directory, or makes it whole again, if so many bytes stay free beside it. Returns
+/// whether it is there.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn keep_ballast(root: &Path, ballast_bytes: u64, keep_free_bytes: u64) -> io::Result<bool> {
+    let path = ballast(root);
+    let present = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+    if present >= ballast_bytes {
+        return Ok(true);
+    }
+    if free_bytes(root)? < ballast_bytes.saturating_add(keep_free_bytes) {
+        return Ok(false);
+    }
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    // Zeros are written rather than reserved: some file systems reserve nothing.
+    let chunk = [0; 64 << 10];
+    let mut left = ballast_bytes;
+    while left > 0 {
+        let part = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+        if let Err(error) = (&file).write_all(&chunk[..part]) {
+            drop(file);
+            fs::remove_file(&path)?;
+            return Err(error);
+        }
+        left -= part as u64;
+    }
+    file.sync_all()?;
+    sync_dir(root)?;
+    Ok(true)
+}
+
+/// Gives up the ballast of a data directory, all but `keep` bytes of it, where almost nothing is free; the next start
+/// with enough room makes it whole again. Returns whether it did.
+///
+/// # Errors
+/// When the system does not say what is free, or the ballast cannot be cut.
+pub fn give_up_ballast(root: &Path, keep: u64) -> io::Result<bool> {
+    if free_bytes(root)? >= LAST_ROOM_BYTES {
+        return Ok(false);
+    }
+    let file = match OpenOptions::new().write(true).open(ballast(root)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if file.metadata()?.len() <= keep {
+        return Ok(false);
+    }
+    file.set_len(keep)?;
+    file.sync_all().map(|()| true)
+}
+
+fn ballast(root: &Path) -> PathBuf {
+    root.join("ballast")
 }
 
 /// Writes a file whole or not at all: under another name, synced, renamed, the folder synced. Mode 0600.

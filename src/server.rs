@@ -20,6 +20,7 @@ use crate::log::EventLog;
 use crate::metrics::Metrics;
 use crate::open::{DirError, LogOptions, OpenDir, open_store, root_key};
 use crate::password::{HashCost, PasswordError, Passwords};
+use crate::room::Room;
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
 use crate::store::load::LoadError;
@@ -84,6 +85,7 @@ pub struct Server {
     /// What the start found or made.
     pub started: Started,
     opened: OpenDir,
+    room: Arc<Room>,
     limits: Arc<Limits>,
     public: Listener,
     operator: Listener,
@@ -103,7 +105,7 @@ impl Server {
             let (config, clock, metrics) = (config.clone(), clock.clone(), metrics.clone());
             tokio::task::spawn_blocking(move || open(&config, clock, metrics, fatal)).await??
         };
-        let OpenedStore { dir, root_key_made } = opened;
+        let OpenedStore { dir, room, root_key_made } = opened;
         started.findings = dir.findings.iter().map(ToString::to_string).collect();
         started.root_key_made = root_key_made;
         let bound = match bind(config, &dir, &store).await {
@@ -123,7 +125,7 @@ impl Server {
         let Bound { public, operator, address, setup_token } = bound;
         started.setup_token = setup_token;
         let app = app(config, store, &dir)?;
-        Ok(Self { app, started, opened: dir, limits, public, operator, address })
+        Ok(Self { app, started, opened: dir, room, limits, public, operator, address })
     }
 
     /// The address that it listens on.
@@ -136,7 +138,7 @@ impl Server {
     /// # Errors
     /// When the log cannot be closed; the next start then takes the stop for an unclean one.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { app, opened, limits, public, operator, .. } = self;
+        let Self { app, opened, room, limits, public, operator, .. } = self;
         let metrics = app.store.metrics().clone();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let timers = tokio::spawn(scheduler::run(app.store.clone(), until(stopped.clone())));
@@ -161,6 +163,7 @@ impl Server {
         app.store.flush_counts(true).await;
         tokio::task::spawn_blocking(move || {
             app.store.stop();
+            room.make_for_stop();
             let closed = opened.log.close();
             for path in [opened.dir.operator_socket(), opened.dir.server_file()] {
                 let _gone = std::fs::remove_file(path);
@@ -199,6 +202,7 @@ async fn bind(config: &Config, dir: &OpenDir, store: &Store) -> Result<Bound, St
 
 struct OpenedStore {
     dir: OpenDir,
+    room: Arc<Room>,
     root_key_made: Option<PathBuf>,
 }
 
@@ -213,12 +217,9 @@ fn open(
     let root_key_made = root.made.clone();
     let options = LogOptions { cache_bytes: config.log_cache.bytes(), ..LogOptions::default() };
     let (dir, ring) = open_store(dir, root, options)?;
-    let keep_free = config.min_free_disk.bytes();
-    if let Err(error) = dir.dir.keep_ballast(keep_free) {
-        tracing::warn!(%error, "the ballast file could not be written");
-    }
-    let root = dir.dir.root().to_owned();
-    let disk = Arc::new(move || crate::data_dir::free_bytes(&root).is_ok_and(|free| free >= keep_free));
+    let room = Arc::new(Room::new(&dir.dir, config.min_free_disk.bytes(), config.ballast.bytes()));
+    let watched = Arc::clone(&room);
+    let disk = Arc::new(move || watched.is_left());
     let log: Arc<dyn EventLog> = Arc::clone(&dir.log) as Arc<dyn EventLog>;
     let store = Store::open(Parts {
         log,
@@ -233,7 +234,7 @@ fn open(
     if let Some(baseline) = clock_baseline(&store) {
         clock.resume(baseline);
     }
-    Ok((OpenedStore { dir, root_key_made }, store))
+    Ok((OpenedStore { dir, room, root_key_made }, store))
 }
 
 /// What the wall clock is held against at start: the newest event's time or, while the log's time stands still after

@@ -79,7 +79,8 @@ impl Writer {
         Ok(left_over)
     }
 
-    /// What the clock and the disk say at the beginning of a batch.
+    /// What the clock and the disk say at the beginning of a batch. Asked for removals too: the gauge makes the little
+    /// room that they need.
     fn admission(&self) -> Admission {
         Admission { clock: self.clock.writable_now(), disk_has_room: (self.disk)() }
     }

@@ -75,7 +75,7 @@ async fn fails(fault: &Fault, acknowledged_after: impl Fn(usize)) {
     std::fs::write(&trigger, b"").unwrap();
     let triggered = Instant::now();
     let status = server.process.wait(Duration::from_secs(30));
-    let log = server.process.log_lines();
+    let log = server.process.last_lines();
     assert_eq!(status.and_then(|status| status.code()), Some(3), "{log}");
     writers.join_all().await;
     assert!(log.contains("Check the disk, then start again"), "it says what to do: {log}");

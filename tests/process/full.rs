@@ -35,7 +35,7 @@ async fn a_disk_that_fills_up_refuses_writes_and_loses_nothing() {
 
         // A restart while it is full: clean in two rounds of four, a kill in the others.
         if round % 4 < 2 {
-            assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+            stop(server);
         } else {
             server.process.kill();
         }
@@ -57,6 +57,12 @@ async fn a_disk_that_fills_up_refuses_writes_and_loses_nothing() {
     );
 }
 
+fn stop(mut server: Server) {
+    server.process.signal(rustix::process::Signal::TERM);
+    let status = server.process.wait(Duration::from_secs(60));
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", server.process.last_lines());
+}
+
 /// What must go on, and what must not, while the disk is full.
 async fn while_full(server: &Server, login: &Login) {
     let body = Some(json!({ "value": "no room" }));
@@ -72,19 +78,23 @@ async fn while_full(server: &Server, login: &Login) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logging_out_works_on_a_full_disk_and_holds_over_a_restart() {
-    let disk = Disk::new(64);
-    let start = start(&disk);
-    let server = start.serve();
-    let owner = server.set_up().await;
-    let other = server.log_in().await;
-    disk.fill(MIN_FREE - (1 << 20));
-    while_full(&server, &owner).await;
-    assert_eq!(server.call(&other, "POST", "/v1/auth/logout", None).await.0, 204);
-    assert_eq!(server.call(&other, "GET", "/v1/me", None).await.0, 401);
-    drop(server);
-    let server = start.serve();
-    assert_eq!(server.call(&other, "GET", "/v1/me", None).await.0, 401, "the logging out is durable");
-    while_full(&server, &owner).await;
+    for leave in [MIN_FREE - (1 << 20), 0] {
+        let disk = Disk::new(64);
+        let start = start(&disk);
+        let server = start.serve();
+        let owner = server.set_up().await;
+        let other = server.log_in().await;
+        disk.fill(leave);
+        let (status, body) = server.call(&other, "POST", "/v1/auth/logout", None).await;
+        assert_eq!(status, 204, "with {leave} bytes free: {body}");
+        assert_eq!(server.call(&other, "GET", "/v1/me", None).await.0, 401);
+        while_full(&server, &owner).await;
+        drop(server);
+        let server = start.serve();
+        assert_eq!(server.call(&other, "GET", "/v1/me", None).await.0, 401, "the logging out is durable");
+        while_full(&server, &owner).await;
+        stop(server);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,16 +108,19 @@ async fn the_ballast_is_given_up_to_open_on_a_full_disk_and_made_again_later() {
     let server = start.serve();
     assert!(!ballast.exists(), "it was given up");
     while_full(&server, &login).await;
-    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
     disk.empty();
-    let _server = start.serve();
-    assert!(ballast.exists(), "it was made again");
+    let body = Some(json!({ "value": 1 }));
+    assert_eq!(server.call(&login, "PUT", "/v1/environments/prod/config/ROOM", body).await.0, 201);
+    assert_eq!(std::fs::metadata(&ballast).unwrap().len(), 4 << 20, "it was made again, without a restart");
+    disk.fill(0);
+    stop(server);
+    assert_eq!(start.serve().call(&login, "GET", "/v1/me", None).await.0, 200);
 }
 
 async fn until(mut holds: impl FnMut() -> bool, server: &Server) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
-        assert!(Instant::now() < deadline, "it does not come: {}", server.process.log_lines());
+        assert!(Instant::now() < deadline, "it does not come: {}", server.process.last_lines());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -2,6 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "deadlines of the tests, beside the server's own clock")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how long another process takes is measured by the system's clock"
+)]
 
 mod commands;
 #[path = "../support/disk.rs"]

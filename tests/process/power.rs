@@ -27,7 +27,7 @@ async fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
         disk.cut();
         // The server ends by itself, with an error; if it had nothing to write, it would not notice.
         let status = server.process.wait(Duration::from_secs(30));
-        assert_eq!(status.and_then(|status| status.code()), Some(3), "{}", server.process.log_lines());
+        assert_eq!(status.and_then(|status| status.code()), Some(3), "{}", server.process.last_lines());
         writers.join_all().await;
         drop(server);
         disk.remount();

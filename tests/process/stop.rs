@@ -24,7 +24,7 @@ async fn a_stop_under_load(signal: Signal) {
     let status = server.process.wait(Duration::from_secs(30));
     let took = told.elapsed();
     writers.join_all().await;
-    assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", server.process.log_lines());
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", server.process.last_lines());
     assert!(took < Duration::from_secs(10), "the stop took {took:?}");
     assert!(journal.acknowledged() > 0);
     for left in ["operator.sock", "server.json"] {
@@ -32,7 +32,7 @@ async fn a_stop_under_load(signal: Signal) {
     }
 
     let server = start.serve();
-    assert!(!server.process.log_lines().contains(UNCLEAN), "{}", server.process.log_lines());
+    assert!(!server.process.log_lines().contains(UNCLEAN), "{}", server.process.last_lines());
     journal.verify(&server, &login).await;
     assert_sound(&start.dir);
 }
@@ -65,7 +65,7 @@ async fn a_stop_that_comes_during_the_start_is_a_clean_one() {
     let status = process.wait(Duration::from_secs(30));
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", process.log_lines());
     let server = start.serve();
-    assert!(!server.process.log_lines().contains(UNCLEAN), "{}", server.process.log_lines());
+    assert!(!server.process.log_lines().contains(UNCLEAN), "{}", server.process.last_lines());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

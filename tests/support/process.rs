@@ -167,6 +167,13 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// What it logged last, without the lines of requests.
+    pub fn last_lines(&self) -> String {
+        let log = self.log_lines();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("settled::access")).collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self) {
         let _ended_already = self.child.kill();
