@@ -70,6 +70,7 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
 #[into_params(parameter_in = Query)]
 pub struct EventsParameters {
     /// Only events after this version.
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     after: Option<Version>,
     /// How many events at most.
     #[param(minimum = 1, maximum = 200, default = 50)]
@@ -95,6 +96,10 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let limit = parameters.limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=LONGEST_PAGE).contains(&limit) {
         return Err(Problem::invalid_parameter("limit", "invalid", "expected 1 to 200"));
+    }
+    // As every integer of the contract, at most 2^53 − 1.
+    if parameters.after.is_some_and(|after| after >= 1 << 53) {
+        return Err(Problem::invalid_parameter("after", "invalid", "expected a stream's version"));
     }
     let note = Command::Organization(OrganizationCommand::Export(NoteExport));
     let view = call.submit(note, StatusCode::OK).await?.view;

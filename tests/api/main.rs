@@ -6,6 +6,9 @@
 #[path = "../support/server.rs"]
 mod server;
 
+#[path = "../support/people.rs"]
+mod people;
+
 #[path = "../support/traced.rs"]
 mod process;
 
@@ -21,4 +24,5 @@ mod idempotency;
 mod lists;
 mod me;
 mod permissions;
+mod schemathesis;
 mod setup;

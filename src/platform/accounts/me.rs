@@ -157,6 +157,7 @@ pub struct MeBody {
 pub struct MePatch {
     /// The new name.
     #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     name: Option<Name>,
 }
 

@@ -70,11 +70,13 @@ pub struct NewEnvironment {
     name: Name,
     /// Its slug; made from the name where it is absent.
     #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     slug: Option<Slug>,
     /// Whether test keys or live keys will reach it. It never changes.
     mode: Mode,
     /// What it is for.
     #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     description: Option<Description>,
 }
 
@@ -84,9 +86,11 @@ pub struct NewEnvironment {
 pub struct EnvironmentPatch {
     /// The new name.
     #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     name: Option<Name>,
     /// The new slug.
     #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     slug: Option<Slug>,
     /// The new description; null clears it.
     #[serde(default)]

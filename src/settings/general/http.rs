@@ -70,9 +70,11 @@ pub struct RoleBody {
 pub struct GeneralPatch {
     /// The new name.
     #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     name: Option<Name>,
     /// The new IANA time zone name.
     #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     timezone: Option<Timezone>,
     /// The new domain; null clears it.
     #[serde(default)]
@@ -80,10 +82,11 @@ pub struct GeneralPatch {
     email_domain: Patch<EmailDomain>,
     /// Whether domain users are added without a request.
     #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
     auto_approve_domain_users: Option<bool>,
     /// The role that a domain user gets.
     #[serde(default, deserialize_with = "not_null")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, nullable = false)]
     join_role: Option<RoleRef>,
 }
 
