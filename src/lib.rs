@@ -44,3 +44,5 @@ pub mod config;
 pub mod cli;
 pub mod logging;
 pub mod metrics;
+#[cfg(test)]
+mod given;
