@@ -146,13 +146,13 @@ async fn denials_beyond_sixty_an_hour_are_one_count() {
     let founded = store.found("Acme").await;
     let handle = store.handle(founded.organization);
     for _ in 0..65 {
-        store.store.record_denial(&handle, founded.owner, refusal(Outcome::Denied, "org")).await;
+        store.store.record_denial(&handle, founded.owner, refusal(Outcome::Denied, "org"), None).await;
     }
     scheduler::tick(&store.store).await;
     assert_eq!(refused(&store, &founded), [1; 60]);
     // Another actor has a share of their own.
     let other = Actor::person(Fresh.id(), Fresh.id());
-    store.store.record_denial(&handle, other, refusal(Outcome::Denied, "org")).await;
+    store.store.record_denial(&handle, other, refusal(Outcome::Denied, "org"), None).await;
     assert_eq!(refused(&store, &founded).len(), 61);
 
     store.hands.advance(Duration::from_secs(3_600));
@@ -164,7 +164,7 @@ async fn denials_beyond_sixty_an_hour_are_one_count() {
     scheduler::tick(&store.store).await;
     assert_eq!(refused(&store, &founded)[61..], [5], "what was refused is kept, and recorded once");
     // A new hour, a new share.
-    store.store.record_denial(&handle, founded.owner, refusal(Outcome::Denied, "org")).await;
+    store.store.record_denial(&handle, founded.owner, refusal(Outcome::Denied, "org"), None).await;
     assert_eq!(refused(&store, &founded)[62..], [1]);
     store.digests();
 }
@@ -200,7 +200,7 @@ async fn ended_sessions_leave_the_directory_by_the_scheduler() {
     let token = opened.token;
     let command = Command::Organization(OrganizationCommand::Sessions(SessionsCommand::Open(opened)));
     store.execute(&founded, Submission::new(command, founded.owner)).await.unwrap();
-    let timers = tokio::spawn(scheduler::run(store.store.clone()));
+    let timers = tokio::spawn(scheduler::run(store.store.clone(), std::future::pending()));
     for day in 1..=30 {
         store.hands.sleeping(1).await;
         assert!(store.store.directory().credential(token).is_some(), "it left on day {day}");

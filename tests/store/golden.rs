@@ -106,7 +106,7 @@ async fn record_people(store: &TestStore, founded: &Founded) {
         store.execute(founded, submission).await.unwrap();
     }
     let denied = refusal(Outcome::Denied, &founded.organization.to_string());
-    store.store.record_denial(&store.handle(founded.organization), grace, denied).await;
+    store.store.record_denial(&store.handle(founded.organization), grace, denied, None).await;
     assert_eq!(person_of(grace), person);
 }
 

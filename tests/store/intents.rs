@@ -38,9 +38,9 @@ async fn assert_set_up_once(store: &TestStore, opened: &FoundingOpened) {
 }
 
 async fn assert_finishes(crashed: TestStore, opened: &FoundingOpened) {
-    crashed.store.finish_intents().await.unwrap();
+    crashed.store.finish_intents().await;
     let end = crashed.log.end();
-    crashed.store.finish_intents().await.unwrap();
+    crashed.store.finish_intents().await;
     crashed.store.finish_founding(opened).await.unwrap();
     assert_eq!(crashed.log.end(), end, "finishing again appended something");
     assert_set_up_once(&crashed, opened).await;
@@ -91,7 +91,7 @@ async fn a_set_up_works_once() {
     let further = store.found_further(founded.account, "Second").await;
     assert_eq!(store.store.organizations().len(), 2);
     assert_ne!(further.organization, founded.organization);
-    assert_eq!(store.crashed().store.finish_intents().await.unwrap(), 0);
+    assert_eq!(store.store.platform().view().platform().foundings.open().count(), 0);
 }
 
 #[tokio::test]
@@ -105,6 +105,6 @@ async fn two_set_ups_at_once_make_one_organization() {
     );
     first.unwrap();
     second.unwrap_err();
-    assert_eq!(store.store.finish_intents().await.unwrap(), 1);
+    store.store.finish_intents().await;
     assert_set_up_once(&store, &one.opened).await;
 }

@@ -239,6 +239,7 @@ pub fn session_of(person: UserId) -> SessionOpened {
         account: None,
         token: Commitment(std::array::from_fn(|at| session.uuid().as_bytes()[at % 16])),
         generation: 1,
+        since: None,
         ip: None,
         user_agent: None,
     }

@@ -130,6 +130,7 @@ mod tests {
             account: None,
             token: Commitment([1; 32]),
             generation: 1,
+            since: None,
             ip: None,
             user_agent: None,
         }
