@@ -1,13 +1,16 @@
 //! What holds of every history: random traffic of three organizations, in memory and on sled.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use settled::actor::{Actor, ActorId};
 use settled::audit::row::find;
-use settled::command::{Command, Context, OrganizationCommand, Precondition};
+use settled::command::{Command, Context, OrganizationCommand, Precondition, Rejection};
 use settled::event::{Outcome, Recorded, ResourceType};
 use settled::ids::{EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId, StoreId, StreamId};
 use settled::log::EventLog;
@@ -30,18 +33,19 @@ use settled::store::exports::NoteExport;
 use settled::store::{Done, Idempotency, Refusal, Submission};
 use settled::text::{Description, Name};
 
-use crate::commands::refusal;
+use crate::commands::{create, refusal};
 use crate::scale;
 use crate::test_store::{Founded, Keys, TestStore, copy, copy_into, person_of, session_of, start};
 
 /// Each organization's things carry its mark.
 const MARKS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// One organization of the base: its Owner, an Admin, a Developer, and somebody without a role.
+/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, and an environment.
 #[derive(Clone)]
 struct Member {
     founded: Founded,
     actors: Vec<Actor>,
+    environment: EnvironmentId,
 }
 
 /// What every history begins with: three organizations with four people each, made once.
@@ -65,7 +69,10 @@ static BASE: LazyLock<Base> = LazyLock::new(|| {
             for role in [Some(SystemRole::Admin), Some(SystemRole::Developer), None] {
                 actors.push(join(&store, &founded, mark, role).await);
             }
-            members.push(Member { founded, actors });
+            let environment = Fresh.id();
+            let made = create(founded.owner, environment, mark);
+            store.execute(&founded, made).await.unwrap();
+            members.push(Member { founded, actors, environment });
         }
         Base { log: copy(&*store.log), keys: store.keys.clone(), members }
     })
@@ -127,7 +134,7 @@ fn ask() -> impl Strategy<Value = Ask> {
             .prop_map(|(which, name, clear)| Ask::Update { which, name, clear }),
         1 => index().prop_map(Ask::Delete),
         6 => (index(), prop::collection::vec((0..5u8, prop::option::weighted(0.7, 0..3u8)), 1..4), any::<bool>(),
-              prop::bool::weighted(0.2), prop::bool::weighted(0.2))
+              prop::bool::weighted(0.3), prop::bool::weighted(0.2))
             .prop_map(|(which, values, whole, create_only, must_exist)| Ask::Config {
                 which, values, whole, create_only, must_exist,
             }),
@@ -143,9 +150,10 @@ fn ask() -> impl Strategy<Value = Ask> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let key = prop::option::weighted(0.3, (0..3u8, 0..2u8));
+    let key = prop::option::weighted(0.3, (0..3u8, prop::bool::weighted(0.2).prop_map(u8::from)));
     let precondition = prop::option::weighted(0.2, 0..40u64);
-    (0..3usize, prop::option::weighted(0.1, 0..3usize), 0..4usize, ask(), precondition, key).prop_map(
+    let actor = prop_oneof![4 => Just(0usize), 2 => Just(1), 1 => Just(2), 1 => Just(3)];
+    (0..3usize, prop::option::weighted(0.05, 0..3usize), actor, ask(), precondition, key).prop_map(
         |(organization, stranger, actor, ask, precondition, key)| Step {
             organization,
             of: stranger.unwrap_or(organization),
@@ -159,7 +167,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn history() -> impl Strategy<Value = Vec<Burst>> {
     let pause = prop_oneof![6 => Just(0u64), 3 => 1..600u64, 1 => 3_600..100_000u64];
-    prop::collection::vec((pause, prop::collection::vec(step(), 1..6)), 1..16)
+    prop::collection::vec((pause, prop::collection::vec(step(), 1..6)), 1..24)
 }
 
 /// What earlier steps tried to make in one organization.
@@ -209,7 +217,7 @@ fn chosen<T: Copy>(from: &[T], index: Index, or: T) -> T {
 impl Made {
     fn of(member: &Member) -> Self {
         let people = member.actors.iter().map(|actor| person_of(*actor)).collect();
-        Self { people, ..Self::default() }
+        Self { people, environments: vec![member.environment], ..Self::default() }
     }
 
     fn command(
@@ -583,4 +591,46 @@ fn assert_found(
         .take(limit)
         .collect();
     assert_eq!(found.events.iter().collect::<Vec<_>>(), page);
+}
+
+/// Histories that are all refused would prove nothing.
+#[test]
+fn random_histories_come_to_everything_that_can_be() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = BTreeMap::new();
+    let (mut commands, mut appended) = (0, 0);
+    for _ in 0..30 {
+        let history = history().new_tree(&mut runner).unwrap().current();
+        let results = runtime().block_on(async {
+            let store = in_memory();
+            run(&store, &prepare(&history, &store)).await
+        });
+        for result in results.into_iter().flatten() {
+            commands += 1;
+            let kind = match result {
+                Ok((_, _, Some(_))) => "replay".to_owned(),
+                Ok((_, 0, None)) => "no change".to_owned(),
+                Ok((_, _, None)) => {
+                    appended += 1;
+                    "appended".to_owned()
+                }
+                Err(Refusal::Rejected(Rejection::Forbidden(_))) => "forbidden".to_owned(),
+                Err(refusal) => refusal.to_string(),
+            };
+            *seen.entry(kind).or_insert(0) += 1;
+        }
+    }
+    assert!(appended * 4 > commands, "{appended} of {commands} commands appended something: {seen:?}");
+    for kind in [
+        "replay",
+        "no change",
+        "forbidden",
+        "the idempotency key was used for another request",
+        "what is to be changed has changed since it was read",
+        "there is no such environment",
+        "another environment has this name",
+        "the configuration value exists already",
+    ] {
+        assert!(seen.contains_key(kind), "no command came to: {kind}; {seen:?}");
+    }
 }
