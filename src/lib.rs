@@ -45,3 +45,5 @@ pub mod config;
 pub mod cli;
 pub mod logging;
 pub mod metrics;
+#[cfg(test)]
+mod given;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::config::{Config, Founding};
 use crate::data_dir::{DataDir, DataDirError, write_private};
 use crate::http;
@@ -231,20 +231,8 @@ fn open(
         metrics,
         fatal,
     })?;
-    if let Some(baseline) = clock_baseline(&store) {
-        clock.resume(baseline);
-    }
+    store.resume_clock();
     Ok((OpenedStore { dir, room, root_key_made }, store))
-}
-
-/// What the wall clock is held against at start: the newest event's time or, while the log's time stands still after
-/// an operator accepted a clock behind it, the time that was accepted. `None` where there is no event yet.
-fn clock_baseline(store: &Store) -> Option<Timestamp> {
-    let newest = store.newest()?;
-    Some(match store.platform().view().platform().operations.clock_accepted {
-        Some(accepted) if accepted.at >= newest => accepted.wall,
-        _ => newest,
-    })
 }
 
 fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> {

@@ -121,7 +121,7 @@ impl Accept {
             fatal: Arc::new(|message| output::note(message)),
         })?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let command = OperationsCommand::AcceptClock { wall };
+        let command = OperationsCommand::AcceptClock { wall, newest: store.newest() };
         let done =
             runtime.block_on(store.execute(store.platform(), Submission::new(command, Actor::OPERATOR)));
         store.stop();

@@ -74,6 +74,11 @@ impl Guard {
         Self::Running { wall, boot, latest: wall }
     }
 
+    /// A reading if it is good, else what the clock should say.
+    pub(super) fn credible(&mut self, seen: Timestamp, boot: Duration) -> Timestamp {
+        self.check(seen, boot).map_or_else(|jumped| jumped.expected, |()| seen)
+    }
+
     /// Judges a reading. A bad one changes nothing: the next is held against the same.
     pub(super) fn check(&mut self, seen: Timestamp, boot: Duration) -> Result<(), ClockJumped> {
         let jumped = |expected, jump| Err(ClockJumped { seen, expected, jump });

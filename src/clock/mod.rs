@@ -149,8 +149,8 @@ impl Clock {
         Self { source, guard: Arc::new(Mutex::new(Guard::accepted(wall, boot))) }
     }
 
-    /// The wall clock, as it is: for what is read and for what expires. What is written takes
-    /// [`Clock::writable_now`].
+    /// The wall clock, as it is. What is written takes [`Clock::writable_now`], what ends sessions
+    /// [`Clock::credible_now`].
     pub fn now(&self) -> Timestamp {
         self.source.read().0
     }
@@ -175,6 +175,14 @@ impl Clock {
         let mut guard = self.guard();
         let (wall, boot) = self.source.read();
         guard.check(wall, boot).map(|()| wall)
+    }
+
+    /// The wall clock or, while it has jumped, what it should say: for sessions, which neither end nor begin to last
+    /// for ever because the machine's clock is wrong for a while.
+    pub fn credible_now(&self) -> Timestamp {
+        let mut guard = self.guard();
+        let (wall, boot) = self.source.read();
+        guard.credible(wall, boot)
     }
 
     /// An operator vouches for the wall clock: the present reading is good, and is returned.

@@ -102,7 +102,7 @@ async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Pro
 async fn accept_clock(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let NoParameters {} = query.parse()?;
     let accepted = app.store.clock().accept();
-    let command = OperationsCommand::AcceptClock { wall: accepted };
+    let command = OperationsCommand::AcceptClock { wall: accepted, newest: app.store.newest() };
     app.store
         .execute(app.store.platform(), Submission::new(command, Actor::OPERATOR))
         .await

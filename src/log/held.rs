@@ -28,6 +28,8 @@ pub struct Hold(Arc<(Mutex<Word>, Condvar)>);
 #[derive(Debug, Default)]
 struct Word {
     held: bool,
+    /// How many appends go through although the log is held.
+    excepted: usize,
     waiting: usize,
     failure: Option<String>,
     poisoned: Option<String>,
@@ -51,6 +53,16 @@ impl Hold {
     pub fn release(&self) {
         self.word().held = false;
         self.0.1.notify_all();
+    }
+
+    /// Lets one append through, the one that waits or the next, and holds those after it. Returns once it is
+    /// through.
+    pub fn let_one_through(&self) {
+        self.word().excepted += 1;
+        self.0.1.notify_all();
+        let word = self.word();
+        let through = self.0.1.wait_timeout_while(word, PATIENCE, |word| word.excepted > 0);
+        drop(through.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The next append to be let through, or the one that waits, fails with this message; so do all after it.
@@ -80,8 +92,14 @@ impl Hold {
         let mut word = self.word();
         word.waiting += 1;
         self.0.1.notify_all();
-        word = self.0.1.wait_while(word, |word| word.held).unwrap_or_else(PoisonError::into_inner);
+        word = self
+            .0
+            .1
+            .wait_while(word, |word| word.held && word.excepted == 0)
+            .unwrap_or_else(PoisonError::into_inner);
         word.waiting -= 1;
+        word.excepted = word.excepted.saturating_sub(1);
+        self.0.1.notify_all();
         if let Some(failure) = word.failure.take() {
             word.poisoned = Some(failure);
         }

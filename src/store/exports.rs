@@ -69,3 +69,29 @@ impl Area for Exports {
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::given::{by, events, id, now, person, recorded};
+    use crate::ids::StreamId;
+
+    fn given(at: Timestamp) -> Exports {
+        let mut state = Exports::default();
+        let event = Event::Exports(ExportsEvent::Exported(Exported { form: "events".to_owned() }));
+        state.apply(&recorded(StreamId::Organization(id(1)), 1, at, person(id(1)), event));
+        state
+    }
+
+    #[test]
+    fn an_export_is_noted_once_an_hour_and_actor() {
+        let decide = |state: &Exports, actor| NoteExport.decide(state, "org", &by(person(id(actor)))).len();
+        assert_eq!(decide(&Exports::default(), 1), 1);
+        assert_eq!(decide(&given(now()), 1), 0);
+        assert_eq!(decide(&given(now()), 2), 1);
+        assert_eq!(decide(&given(now().plus_seconds(-3_600)), 1), 1);
+        let decided = events(Ok::<_, ()>(NoteExport.decide(&Exports::default(), "org", &by(person(id(1))))));
+        assert_eq!(decided.unwrap()[0].action(), "audit.export");
+    }
+}

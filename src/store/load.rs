@@ -72,7 +72,8 @@ pub(super) fn load(
     now: Timestamp,
 ) -> Result<Loaded, LoadError> {
     let mut views = fold(log, |_, stream, entries| directory.apply(stream, entries, now))?;
-    directory.drop_ended(now);
+    // By the log's own time: the machine's clock may be wrong, and the scheduler looks soon.
+    directory.drop_ended(views.values().map(|view| view.head.at).max().unwrap_or(now));
     let mut platform = views.remove(&StreamId::Platform).unwrap_or_else(|| View::empty(StreamId::Platform));
     platform.lookup = account_lookup(&platform, ring, hasher)?;
     let organizations = views

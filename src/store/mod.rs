@@ -95,7 +95,7 @@ pub struct Idempotency {
 /// What a command came to.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The stream right after the command: what the answer is rendered from.
+    /// The stream right after the command, or of a replay its newest state: what the answer is rendered from.
     pub view: Arc<View>,
     /// The stream's version after the command's last event.
     pub version: Version,
@@ -378,6 +378,17 @@ impl Store {
             problems.push("the write queue is full".to_owned());
         }
         problems
+    }
+
+    /// Makes the clock's guard hold the wall clock against the log; to be called once, before anything is written.
+    pub fn resume_clock(&self) {
+        let Some(newest) = self.newest() else { return };
+        let baseline = match self.platform().view().platform().operations.clock_accepted {
+            // The log's time has stood still since an operator accepted a clock behind it.
+            Some(accepted) if accepted.newest.is_some_and(|then| newest <= then) => accepted.wall,
+            Some(_) | None => newest,
+        };
+        self.inner.clock.resume(baseline);
     }
 
     /// The newest frame's time over all streams; `None` in an empty log.

@@ -98,3 +98,52 @@ impl Area for Refusals {
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{RefusedData, ResourceType};
+    use crate::given::{by, id, now, person, recorded};
+    use crate::ids::StreamId;
+
+    fn refused(outcome: Outcome, count: Option<u64>) -> RecordRefusal {
+        RecordRefusal {
+            resource: Resource::new(ResourceType::Organization, "org"),
+            related: Vec::new(),
+            outcome,
+            refused: Refused { action: "config.set".to_owned(), data: RefusedData::default() },
+            count,
+        }
+    }
+
+    fn given(at: Timestamp, outcome: Outcome, times: u64) -> Refusals {
+        let mut state = Refusals::default();
+        for version in 1..=times {
+            let event = Event::Refused(refused(outcome, None).refused);
+            let stream = StreamId::Organization(id(1));
+            state.apply(&Recorded { outcome, ..recorded(stream, version, at, person(id(1)), event) });
+        }
+        state
+    }
+
+    #[test]
+    fn so_many_denials_an_hour_are_recorded_singly() {
+        let denied = refused(Outcome::Denied, None);
+        let decide = |given: &Refusals, actor| denied.decide(given, &by(person(id(actor))));
+        assert_eq!(decide(&given(now(), Outcome::Denied, 59), 1).unwrap().len(), 1);
+        let full = given(now(), Outcome::Denied, 60);
+        assert_eq!(decide(&full, 1), Err(RefusalsRejection::Bounded));
+        assert!(decide(&full, 2).is_ok(), "each actor has a share");
+        assert!(decide(&given(now().plus_seconds(-3_600), Outcome::Denied, 60), 1).is_ok(), "a new hour");
+    }
+
+    #[test]
+    fn counts_and_failures_are_not_bounded_here() {
+        let full = given(now(), Outcome::Denied, 60);
+        let counted = refused(Outcome::Denied, Some(7)).decide(&full, &by(person(id(1)))).unwrap();
+        assert_eq!((counted[0].count, counted[0].outcome), (Some(7), Outcome::Denied));
+        assert!(refused(Outcome::Failure, None).decide(&full, &by(person(id(1)))).is_ok());
+        let failures = given(now(), Outcome::Failure, 100);
+        assert!(refused(Outcome::Denied, None).decide(&failures, &by(person(id(1)))).is_ok());
+    }
+}

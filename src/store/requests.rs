@@ -82,3 +82,54 @@ impl Area for Requests {
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Refused, RefusedData, RequestMark};
+    use crate::given::{id, now, person, recorded};
+    use crate::ids::StreamId;
+
+    fn take(state: &mut Requests, version: Version, at: Timestamp, key: &str, events: u64) {
+        let refused = Refused { action: "config.set".to_owned(), data: RefusedData::default() };
+        let stream = StreamId::Organization(id(1));
+        let mark = RequestMark { key: key.to_owned(), body: "body".to_owned(), status: 201, events };
+        state.apply(&Recorded {
+            request: Some(mark),
+            ..recorded(stream, version, at, person(id(1)), Event::Refused(refused))
+        });
+    }
+
+    #[test]
+    fn a_key_is_known_for_a_day() {
+        let mut state = Requests::default();
+        take(&mut state, 5, now(), "key", 3);
+        let request = state.get("key", now()).unwrap();
+        assert_eq!((request.first, request.last, request.status), (5, 7, 201));
+        assert!(state.get("key", now().plus_seconds(REQUEST_KEPT_SECONDS - 1)).is_some());
+        assert!(state.get("key", now().plus_seconds(REQUEST_KEPT_SECONDS)).is_none());
+        assert!(state.get("other", now()).is_none());
+    }
+
+    #[test]
+    fn old_keys_leave_with_the_next_and_a_key_used_again_stays() {
+        let mut state = Requests::default();
+        take(&mut state, 1, now(), "old", 1);
+        take(&mut state, 2, now(), "again", 1);
+        let next_day = now().plus_seconds(REQUEST_KEPT_SECONDS);
+        take(&mut state, 3, next_day, "again", 1);
+        assert_eq!((state.by_key.size(), state.by_age.size()), (1, 1));
+        assert_eq!(state.get("again", next_day).unwrap().first, 3);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_keys_until_the_oldest_is_a_day_old() {
+        let mut state = Requests::default();
+        for version in 1..=REQUESTS_MAX as u64 {
+            assert!(state.has_room(now()));
+            take(&mut state, version, now(), &version.to_string(), 1);
+        }
+        assert!(!state.has_room(now()));
+        assert!(state.has_room(now().plus_seconds(REQUEST_KEPT_SECONDS)));
+    }
+}

@@ -22,7 +22,7 @@ pub async fn run(store: Store, stop: impl Future<Output = ()>) {
 
 /// What is due now.
 pub async fn tick(store: &Store) {
-    let dropped = store.directory().drop_ended(store.clock().now());
+    let dropped = store.directory().drop_ended(store.clock().credible_now());
     if dropped > 0 {
         tracing::debug!(dropped, "ended sessions left the directory");
     }

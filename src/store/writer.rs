@@ -32,7 +32,12 @@ pub(super) struct Writer {
     pub(super) fatal: Fatal,
 }
 
-type Answer = (oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>);
+/// What a command came to, until its batch is durable.
+struct Answer {
+    reply: oneshot::Sender<Result<Done, Refusal>>,
+    handle: Arc<Handle>,
+    result: Result<Done, Refusal>,
+}
 
 impl Writer {
     /// Runs until the queue is closed and empty, or until the log fails.
@@ -61,7 +66,9 @@ impl Writer {
         let mut left_over = None;
         while let Some(job) = next.take() {
             match batch.decide(&job.handle, &job.submission) {
-                Outcome::Decided(result) => answers.push((job.reply, *result)),
+                Outcome::Decided(result) => {
+                    answers.push(Answer { reply: job.reply, handle: job.handle, result: *result });
+                }
                 Outcome::Full => {
                     left_over = Some(job);
                     break;
@@ -72,7 +79,13 @@ impl Writer {
         if !batch.is_empty() {
             self.commit(batch, answers.len())?;
         }
-        for (reply, result) in answers {
+        for Answer { reply, handle, mut result } in answers {
+            if let Ok(done) = &mut result
+                && done.replay.is_some()
+            {
+                // The earlier request may be of this batch, whose frame only the published state knows.
+                done.view = handle.view();
+            }
             // A caller that has gone away does not need its answer.
             let _gone = reply.send(result);
         }

@@ -1,6 +1,5 @@
 //! The server as a process: killed, stopped, out of disk, with a failing disk; and its command line.
 
-#![expect(clippy::disallowed_methods, reason = "deadlines of the tests, beside the server's own clock")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(
     clippy::disallowed_methods,

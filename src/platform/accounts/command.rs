@@ -90,3 +90,56 @@ impl ChangePassword {
         )])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actor::Actor;
+    use crate::event::Event;
+    use crate::given::{by, events, id, platform, sealed};
+    use crate::platform::accounts::event::SignedUp;
+
+    fn signed_up() -> Event {
+        Event::Accounts(AccountsEvent::SignedUp(SignedUp {
+            account: id(1),
+            key: id(1),
+            email: sealed(1),
+            name: sealed(1),
+            password: sealed(1),
+        }))
+    }
+
+    fn change(account: u128, verified_generation: u64) -> AccountsCommand {
+        AccountsCommand::ChangePassword(ChangePassword {
+            account: id(account),
+            password: sealed(2),
+            verified_generation,
+            spares: Some(id(1)),
+        })
+    }
+
+    fn decide(
+        command: &AccountsCommand,
+        given: Vec<Event>,
+        actor: u128,
+    ) -> Result<Vec<Event>, AccountsRejection> {
+        let actor = Actor { id: ActorId::Account(id(actor)), session: None };
+        events(command.decide(&platform(given), &by(actor)))
+    }
+
+    #[test]
+    fn a_new_password_raises_the_generation_and_spares_one_session() {
+        let decided = decide(&change(1, 1), vec![signed_up()], 1).unwrap();
+        let changed =
+            PasswordChanged { account: id(1), password: sealed(2), generation: 2, spares: Some(id(1)) };
+        assert_eq!(decided, [Event::Accounts(AccountsEvent::PasswordChanged(changed))]);
+        let given: Vec<_> = [signed_up()].into_iter().chain(decided).collect();
+        assert_eq!(decide(&change(1, 1), given, 1), Err(AccountsRejection::Stale));
+    }
+
+    #[test]
+    fn an_account_is_changed_only_by_itself() {
+        assert_eq!(decide(&change(1, 1), vec![signed_up()], 2), Err(AccountsRejection::NotFound));
+        assert_eq!(decide(&change(2, 1), vec![signed_up()], 2), Err(AccountsRejection::NotFound));
+    }
+}

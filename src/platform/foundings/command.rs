@@ -102,3 +102,84 @@ fn opening(founding: &FoundingOpened) -> NewEvent {
     )
     .relating(founding.account)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actor::Actor;
+    use crate::event::Event;
+    use crate::given::{by, events, id, platform, sealed};
+
+    fn account() -> SignedUp {
+        SignedUp { account: id(1), key: id(1), email: sealed(1), name: sealed(1), password: sealed(1) }
+    }
+
+    fn founding(number: u128) -> FoundingOpened {
+        FoundingOpened {
+            organization: id(number),
+            account: id(1),
+            person: id(number),
+            name: sealed(1),
+            timezone: "Europe/Berlin".to_owned(),
+        }
+    }
+
+    fn opened(number: u128) -> Event {
+        Event::Foundings(FoundingsEvent::FoundingOpened(founding(number)))
+    }
+
+    fn set_up() -> Vec<Event> {
+        vec![Event::Accounts(AccountsEvent::SignedUp(account())), opened(1)]
+    }
+
+    fn closed(number: u128) -> Event {
+        Event::Foundings(FoundingsEvent::FoundingClosed(FoundingClosed { organization: id(number) }))
+    }
+
+    fn decide(
+        command: FoundingsCommand,
+        given: Vec<Event>,
+        actor: Actor,
+    ) -> Result<Vec<Event>, FoundingsRejection> {
+        events(command.decide(&platform(given), &by(actor)))
+    }
+
+    fn as_account(number: u128) -> Actor {
+        Actor { id: ActorId::Account(id(number)), session: None }
+    }
+
+    #[test]
+    fn a_server_is_set_up_once() {
+        let command = || FoundingsCommand::SetUp(SetUp { account: account(), founding: founding(1) });
+        assert_eq!(decide(command(), Vec::new(), Actor::SYSTEM), Ok(set_up()));
+        for given in [set_up(), set_up()[..1].to_vec()] {
+            assert_eq!(decide(command(), given, Actor::SYSTEM), Err(FoundingsRejection::AlreadySetUp));
+        }
+    }
+
+    #[test]
+    fn an_account_founds_for_itself() {
+        let command = || FoundingsCommand::Open(founding(2));
+        assert_eq!(decide(command(), set_up(), as_account(1)), Ok(vec![opened(2)]));
+        assert_eq!(decide(command(), set_up(), as_account(2)), Err(FoundingsRejection::UnknownAccount));
+        assert_eq!(decide(command(), Vec::new(), as_account(1)), Err(FoundingsRejection::UnknownAccount));
+    }
+
+    #[test]
+    fn an_account_founds_so_many_and_no_more() {
+        let many =
+            |count: usize| set_up()[..1].iter().cloned().chain((0..count as u128).map(opened)).collect();
+        let command = || FoundingsCommand::Open(founding(1_000));
+        assert!(decide(command(), many(ORGANIZATIONS_PER_ACCOUNT_MAX - 1), as_account(1)).is_ok());
+        let decided = decide(command(), many(ORGANIZATIONS_PER_ACCOUNT_MAX), as_account(1));
+        assert_eq!(decided, Err(FoundingsRejection::TooMany));
+    }
+
+    #[test]
+    fn a_founding_is_closed_once() {
+        let close = || FoundingsCommand::Close(id(1));
+        assert_eq!(decide(close(), set_up(), Actor::SYSTEM), Ok(vec![closed(1)]));
+        let given = set_up().into_iter().chain([closed(1)]).collect();
+        assert_eq!(decide(close(), given, Actor::SYSTEM), Ok(Vec::new()));
+    }
+}

@@ -20,4 +20,8 @@ events! {
 pub struct ClockAccepted {
     /// What the wall clock said.
     pub wall: Timestamp,
+    /// The newest record's time over all streams, as far as there was any: while no record is newer, the log's time
+    /// stands still, and a start holds the wall clock against `wall`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Timestamp>,
 }

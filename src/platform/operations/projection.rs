@@ -17,10 +17,10 @@ pub struct Operations {
 /// A wall clock that an operator vouched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct AcceptedClock {
-    /// The event's time, which never lies before earlier events'.
-    pub at: Timestamp,
     /// What the wall clock said.
     pub wall: Timestamp,
+    /// The newest record's time then, over all streams.
+    pub newest: Option<Timestamp>,
 }
 
 impl Area for Operations {
@@ -29,7 +29,7 @@ impl Area for Operations {
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Operations(OperationsEvent::ClockAccepted(accepted)) = &recorded.event else { return };
-        self.clock_accepted = Some(AcceptedClock { at: recorded.at, wall: accepted.wall });
+        self.clock_accepted = Some(AcceptedClock { wall: accepted.wall, newest: accepted.newest });
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}

@@ -285,3 +285,198 @@ impl WriteConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::PreconditionFailed;
+    use crate::event::Event;
+    use crate::given::{by, by_having_seen, events, founded, id, organization, person};
+
+    fn name(text: &str) -> Name {
+        Name::try_from(text).unwrap()
+    }
+
+    fn create(number: u128, text: &str, slug: &str) -> EnvironmentsCommand {
+        EnvironmentsCommand::Create(CreateEnvironment {
+            environment: id(number),
+            name: name(text),
+            slug: Slug::try_from(slug).unwrap(),
+            mode: Mode::Live,
+            description: None,
+        })
+    }
+
+    fn created(number: u128, name: &str, slug: &str) -> Event {
+        Event::Environments(EnvironmentsEvent::EnvironmentCreated(EnvironmentCreated {
+            environment: id(number),
+            name: name.to_owned(),
+            slug: slug.to_owned(),
+            mode: Mode::Live,
+            description: None,
+        }))
+    }
+
+    fn set(key: &str, value: &str) -> Event {
+        Event::Environments(EnvironmentsEvent::ConfigSet(ConfigSet {
+            environment: id(1),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }))
+    }
+
+    fn unset(key: &str) -> Event {
+        let deleted = ConfigDeleted { environment: id(1), key: key.to_owned() };
+        Event::Environments(EnvironmentsEvent::ConfigDeleted(deleted))
+    }
+
+    fn update(number: u128) -> UpdateEnvironment {
+        UpdateEnvironment { environment: id(number), name: None, slug: None, description: None }
+    }
+
+    fn write(values: &[(&str, Option<&str>)]) -> WriteConfig {
+        let value = |(key, value): &(&str, Option<&str>)| {
+            (ConfigKey::try_from(*key).unwrap(), value.map(ToOwned::to_owned))
+        };
+        WriteConfig {
+            environment: id(1),
+            compares: Compares::Configuration,
+            values: values.iter().map(value).collect(),
+            create_only: false,
+            must_exist: false,
+        }
+    }
+
+    fn write_one(key: &str, value: Option<&str>) -> WriteConfig {
+        WriteConfig { compares: Compares::Value, ..write(&[(key, value)]) }
+    }
+
+    /// Acme at version 3, with Production at version 4 and what follows.
+    fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
+        organization(founded().into_iter().chain([created(1, "Production", "production")]).chain(more))
+    }
+
+    fn decide(command: EnvironmentsCommand, state: &Organization) -> Result<Vec<Event>, Rejection> {
+        events(command.decide(state, &by(person(id(1)))))
+    }
+
+    #[test]
+    fn an_environment_is_made() {
+        let decided = decide(create(2, "Stage", "stage"), &acme([]));
+        assert_eq!(decided, Ok(vec![created(2, "Stage", "stage")]));
+    }
+
+    #[test]
+    fn names_and_slugs_are_unique_without_regard_to_letter_case() {
+        let decide = |command| decide(command, &acme([])).unwrap_err();
+        assert_eq!(decide(create(2, "PRODUCTION", "other")), EnvironmentsRejection::NameTaken.into());
+        assert_eq!(decide(create(2, "Other", "production")), EnvironmentsRejection::SlugTaken.into());
+    }
+
+    #[test]
+    fn an_organization_has_so_many_environments_and_no_more() {
+        let many = |count: usize| {
+            let one =
+                |number: usize| created(number as u128 + 10, &format!("E {number}"), &format!("e-{number}"));
+            organization(founded().into_iter().chain((0..count).map(one)))
+        };
+        assert!(decide(create(2, "Stage", "stage"), &many(ENVIRONMENTS_MAX - 1)).is_ok());
+        let decided = decide(create(2, "Stage", "stage"), &many(ENVIRONMENTS_MAX));
+        assert_eq!(decided, Err(EnvironmentsRejection::TooManyEnvironments.into()));
+    }
+
+    #[test]
+    fn only_what_changes_is_recorded() {
+        let change = UpdateEnvironment {
+            name: Some(name("Live")),
+            slug: Some(Slug::try_from("production").unwrap()),
+            description: Some(None),
+            ..update(1)
+        };
+        let updated = EnvironmentUpdated {
+            environment: id(1),
+            name: Some("Live".to_owned()),
+            slug: None,
+            description: None,
+            cleared: Vec::new(),
+        };
+        let decided = decide(EnvironmentsCommand::Update(change.clone()), &acme([]));
+        let expected = vec![Event::Environments(EnvironmentsEvent::EnvironmentUpdated(updated))];
+        assert_eq!(decided, Ok(expected.clone()));
+        assert_eq!(decide(EnvironmentsCommand::Update(change), &acme(expected)), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn an_environment_keeps_its_own_name_in_another_case() {
+        let change = UpdateEnvironment { name: Some(name("PRODUCTION")), ..update(1) };
+        assert_eq!(decide(EnvironmentsCommand::Update(change), &acme([])).unwrap().len(), 1);
+        let change = UpdateEnvironment { name: Some(name("production")), ..update(2) };
+        let state = acme([created(2, "Stage", "stage")]);
+        let decided = decide(EnvironmentsCommand::Update(change), &state);
+        assert_eq!(decided, Err(EnvironmentsRejection::NameTaken.into()));
+    }
+
+    #[test]
+    fn an_environment_is_deleted_with_its_configuration() {
+        let delete = EnvironmentsCommand::Delete(DeleteEnvironment { environment: id(1) });
+        let decided = decide(delete, &acme([set("A", "1")])).unwrap();
+        let state = acme([set("A", "1")].into_iter().chain(decided));
+        assert!(state.environments.get(id(1)).is_none());
+        assert!(state.environments.by_slug("production").is_none());
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        let state = acme([]);
+        for command in [
+            EnvironmentsCommand::Update(update(9)),
+            EnvironmentsCommand::Delete(DeleteEnvironment { environment: id(9) }),
+            EnvironmentsCommand::WriteConfig(WriteConfig {
+                environment: id(9),
+                ..write(&[("A", Some("1"))])
+            }),
+        ] {
+            assert_eq!(decide(command, &state), Err(EnvironmentsRejection::NotFound.into()));
+        }
+    }
+
+    #[test]
+    fn values_are_written_all_at_once_and_only_where_they_change() {
+        let state = acme([set("A", "1"), set("B", "2")]);
+        let values = [("A", Some("1")), ("B", Some("3")), ("C", Some("4")), ("D", None)];
+        let decided = decide(EnvironmentsCommand::WriteConfig(write(&values)), &state);
+        assert_eq!(decided, Ok(vec![set("B", "3"), set("C", "4")]));
+        let decided = decide(EnvironmentsCommand::WriteConfig(write(&[("A", None)])), &state);
+        assert_eq!(decided, Ok(vec![unset("A")]));
+    }
+
+    #[test]
+    fn a_value_can_be_only_created_or_only_deleted() {
+        let state = acme([set("A", "1")]);
+        let decide = |command| decide(EnvironmentsCommand::WriteConfig(command), &state);
+        let created = WriteConfig { create_only: true, ..write_one("A", Some("2")) };
+        assert_eq!(decide(created), Err(EnvironmentsRejection::ValueExists.into()));
+        let created = WriteConfig { create_only: true, ..write_one("B", Some("2")) };
+        assert_eq!(decide(created), Ok(vec![set("B", "2")]));
+        let deleted = WriteConfig { must_exist: true, ..write_one("B", None) };
+        assert_eq!(decide(deleted), Err(EnvironmentsRejection::ValueNotFound.into()));
+        let deleted = WriteConfig { must_exist: true, ..write(&[("A", None), ("B", None)]) };
+        assert_eq!(decide(deleted), Err(EnvironmentsRejection::ValueNotFound.into()));
+    }
+
+    #[test]
+    fn what_was_seen_must_still_be_so() {
+        let state = acme([set("A", "1")]);
+        let seen = |command: EnvironmentsCommand, version| {
+            command.decide(&state, &by_having_seen(person(id(1)), version)).map(|events| events.len())
+        };
+        let failed = Err(PreconditionFailed.into());
+        let delete = || EnvironmentsCommand::Delete(DeleteEnvironment { environment: id(1) });
+        assert_eq!(seen(delete(), 3), failed);
+        assert_eq!(seen(delete(), 4), Ok(1), "configuration does not change the environment");
+        let one = || EnvironmentsCommand::WriteConfig(write_one("A", Some("2")));
+        assert_eq!((seen(one(), 4), seen(one(), 5)), (failed.clone(), Ok(1)));
+        let whole = || EnvironmentsCommand::WriteConfig(write(&[("A", Some("2"))]));
+        assert_eq!((seen(whole(), 4), seen(whole(), 5)), (failed, Ok(1)));
+    }
+}

@@ -170,3 +170,129 @@ impl UpdateOrganization {
         Ok(vec![NewEvent::new(resource, GeneralEvent::OrganizationUpdated(updated))])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actor::Actor;
+    use crate::command::PreconditionFailed;
+    use crate::event::Event;
+    use crate::given::{by, by_having_seen, events, founded, id, joined, member, organization, person};
+
+    fn found(number: u128) -> GeneralCommand {
+        GeneralCommand::Found(FoundOrganization {
+            organization: id(number),
+            key: id(1),
+            name: Name::try_from("Acme").unwrap(),
+            timezone: Timezone::try_from("Europe/Berlin").unwrap(),
+            founder: joined(1),
+            assignment: id(1),
+        })
+    }
+
+    fn update(update: UpdateOrganization) -> GeneralCommand {
+        GeneralCommand::Update(update)
+    }
+
+    fn named(name: &str) -> UpdateOrganization {
+        UpdateOrganization { name: Some(Name::try_from(name).unwrap()), ..Default::default() }
+    }
+
+    fn domain(domain: &str) -> UpdateOrganization {
+        let domain = EmailDomain::try_from(domain).unwrap();
+        UpdateOrganization {
+            email_domain: Some(Some((domain, "challenge".to_owned()))),
+            ..Default::default()
+        }
+    }
+
+    fn updated(event: OrganizationUpdated) -> Vec<Event> {
+        vec![Event::General(GeneralEvent::OrganizationUpdated(event))]
+    }
+
+    #[test]
+    fn an_organization_is_founded_with_its_owner() {
+        let decided = found(1).decide(&organization([]), &by(Actor::SYSTEM));
+        assert_eq!(events(decided), Ok(founded()));
+    }
+
+    #[test]
+    fn founding_again_appends_nothing() {
+        assert_eq!(found(1).decide(&organization(founded()), &by(Actor::SYSTEM)), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_stream_is_one_organizations() {
+        let decided = found(2).decide(&organization(founded()), &by(Actor::SYSTEM));
+        assert_eq!(decided, Err(GeneralRejection::AnotherOrganization.into()));
+    }
+
+    #[test]
+    fn what_is_not_founded_cannot_be_changed() {
+        let decided = update(named("New")).decide(&organization([]), &by(person(id(1))));
+        assert_eq!(decided, Err(GeneralRejection::NotFound.into()));
+    }
+
+    #[test]
+    fn only_what_changes_is_recorded() {
+        let change = UpdateOrganization {
+            timezone: Some(Timezone::try_from("Europe/Berlin").unwrap()),
+            auto_approve_domain_users: Some(true),
+            ..named("New")
+        };
+        let decided = update(change).decide(&organization(founded()), &by(person(id(1))));
+        let expected = OrganizationUpdated {
+            name: Some("New".to_owned()),
+            auto_approve_domain_users: Some(true),
+            ..Default::default()
+        };
+        assert_eq!(events(decided), Ok(updated(expected)));
+    }
+
+    #[test]
+    fn no_change_is_no_event() {
+        let decided = update(named("Acme")).decide(&organization(founded()), &by(person(id(1))));
+        assert_eq!(decided, Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_domain_is_set_once_and_cleared_once() {
+        let mut given = founded();
+        let clear = || update(UpdateOrganization { email_domain: Some(None), ..Default::default() });
+        let decide = |given: &[Event], command: GeneralCommand| {
+            events(command.decide(&organization(given.to_vec()), &by(person(id(1))))).unwrap()
+        };
+        assert_eq!(decide(&given, clear()), []);
+        let set = decide(&given, update(domain("example.com")));
+        assert_eq!(set.len(), 1);
+        given.extend(set);
+        assert_eq!(decide(&given, update(domain("example.com"))), [], "the challenge stays");
+        let cleared = decide(&given, clear());
+        let expected = OrganizationUpdated { cleared: vec!["email_domain".to_owned()], ..Default::default() };
+        assert_eq!(cleared, updated(expected));
+        given.extend(cleared);
+        assert_eq!(decide(&given, clear()), []);
+    }
+
+    #[test]
+    fn what_was_seen_must_still_be_so() {
+        let state = organization(founded());
+        assert!(update(named("New")).decide(&state, &by_having_seen(person(id(1)), 1)).is_ok());
+        let decided = update(named("New")).decide(&state, &by_having_seen(person(id(1)), 2));
+        assert_eq!(decided, Err(PreconditionFailed.into()));
+    }
+
+    #[test]
+    fn nobody_lets_others_join_with_more_than_they_hold() {
+        let state = organization(founded().into_iter().chain(member(2, Some(SystemRole::Admin))));
+        let join_as = |role| {
+            update(UpdateOrganization { join_role: Some(RoleRef::System(role)), ..Default::default() })
+        };
+        let decided = join_as(SystemRole::Owner).decide(&state, &by(person(id(2))));
+        assert_eq!(decided, Err(Rejection::Forbidden(Permission::OrganizationOwn)));
+        assert!(join_as(SystemRole::Developer).decide(&state, &by(person(id(2)))).is_ok());
+        let unknown = UpdateOrganization { join_role: Some(RoleRef::Custom(id(9))), ..Default::default() };
+        let decided = update(unknown).decide(&state, &by(person(id(1))));
+        assert_eq!(decided, Err(GeneralRejection::UnknownRole.into()));
+    }
+}

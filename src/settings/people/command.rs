@@ -75,3 +75,53 @@ impl PeopleCommand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::PreconditionFailed;
+    use crate::event::Event;
+    use crate::given::{
+        by, by_having_seen, events, founded, id, joined, member, organization, person, sealed,
+    };
+
+    fn rename(number: u128) -> PeopleCommand {
+        PeopleCommand::Update(UpdatePerson { person: id(number), name: sealed(7) })
+    }
+
+    #[test]
+    fn somebody_joins_once() {
+        let join = PeopleCommand::Join(joined(2));
+        let decided = join.decide(&organization(founded()), &by(person(id(1)))).unwrap();
+        assert_eq!(decided[0].uses, [id(2)]);
+        assert_eq!(events(Ok::<_, ()>(decided)), Ok(member(2, None)));
+        let state = organization(founded().into_iter().chain(member(2, None)));
+        assert_eq!(join.decide(&state, &by(person(id(1)))), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_person_changes_their_own_name() {
+        let decided = rename(1).decide(&organization(founded()), &by_having_seen(person(id(1)), 2));
+        let updated = PersonUpdated { person: id(1), name: sealed(7) };
+        assert_eq!(events(decided), Ok(vec![Event::People(PeopleEvent::PersonUpdated(updated))]));
+    }
+
+    #[test]
+    fn nobody_changes_anothers_name() {
+        let state = organization(founded().into_iter().chain(member(2, None)));
+        let decided = rename(2).decide(&state, &by(person(id(1))));
+        assert_eq!(decided, Err(PeopleRejection::NotFound.into()));
+    }
+
+    #[test]
+    fn a_stranger_has_no_name_here() {
+        let decided = rename(3).decide(&organization(founded()), &by(person(id(3))));
+        assert_eq!(decided, Err(PeopleRejection::NotFound.into()));
+    }
+
+    #[test]
+    fn what_was_seen_must_still_be_so() {
+        let decided = rename(1).decide(&organization(founded()), &by_having_seen(person(id(1)), 1));
+        assert_eq!(decided, Err(PreconditionFailed.into()));
+    }
+}

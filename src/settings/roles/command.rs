@@ -138,3 +138,144 @@ impl UnassignRole {
         Ok(vec![event.relating(held.person)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actor::Actor;
+    use crate::event::Event;
+    use crate::given::{assigned, by, events, founded, id, member, organization, person};
+    use crate::settings::environments::event::{
+        EnvironmentCreated, EnvironmentDeleted, EnvironmentsEvent, Mode,
+    };
+    use crate::settings::roles::role::SystemRole;
+
+    fn assign(assignment: u128, to: u128, role: RoleRef, environment: Option<EnvironmentId>) -> RolesCommand {
+        RolesCommand::Assign(AssignRole { assignment: id(assignment), person: id(to), role, environment })
+    }
+
+    fn unassign(assignment: u128) -> RolesCommand {
+        RolesCommand::Unassign(UnassignRole { assignment: id(assignment) })
+    }
+
+    fn environment() -> Event {
+        Event::Environments(EnvironmentsEvent::EnvironmentCreated(EnvironmentCreated {
+            environment: id(1),
+            name: "Stage".to_owned(),
+            slug: "stage".to_owned(),
+            mode: Mode::Test,
+            description: None,
+        }))
+    }
+
+    fn limited(assignment: u128, to: u128, role: SystemRole) -> Event {
+        Event::Roles(RolesEvent::RoleAssigned(RoleAssigned {
+            assignment: id(assignment),
+            person: id(to),
+            role: RoleRef::System(role),
+            environment: Some(id(1)),
+        }))
+    }
+
+    /// Acme, its Owner 1, Admin 2, somebody 3, and an environment.
+    fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
+        let members = member(2, Some(SystemRole::Admin)).into_iter().chain(member(3, None));
+        organization(founded().into_iter().chain(members).chain([environment()]).chain(more))
+    }
+
+    #[test]
+    fn a_role_is_given_once() {
+        let command = assign(4, 3, RoleRef::System(SystemRole::Developer), None);
+        let decided = command.decide(&acme([]), &by(person(id(2))));
+        assert_eq!(events(decided), Ok(vec![assigned(4, 3, SystemRole::Developer)]));
+        let state = acme([assigned(4, 3, SystemRole::Developer)]);
+        assert_eq!(command.decide(&state, &by(person(id(2)))), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_role_is_given_in_one_environment() {
+        let decided = assign(4, 3, RoleRef::System(SystemRole::Developer), Some(id(1)))
+            .decide(&acme([]), &by(person(id(2))));
+        assert_eq!(decided.as_ref().unwrap()[0].related.len(), 2);
+        assert_eq!(events(decided), Ok(vec![limited(4, 3, SystemRole::Developer)]));
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_given() {
+        let developer = RoleRef::System(SystemRole::Developer);
+        let decide = |command: RolesCommand| command.decide(&acme([]), &by(person(id(1)))).unwrap_err();
+        assert_eq!(decide(assign(4, 9, developer, None)), RolesRejection::UnknownPerson.into());
+        assert_eq!(decide(assign(4, 3, RoleRef::Custom(id(1)), None)), RolesRejection::UnknownRole.into());
+        assert_eq!(decide(assign(4, 3, developer, Some(id(9)))), RolesRejection::UnknownEnvironment.into());
+    }
+
+    #[test]
+    fn nobody_gives_what_they_lack() {
+        let decided =
+            assign(4, 3, RoleRef::System(SystemRole::Owner), None).decide(&acme([]), &by(person(id(2))));
+        assert_eq!(decided, Err(Rejection::Forbidden(Permission::OrganizationOwn)));
+    }
+
+    #[test]
+    fn who_holds_a_role_in_one_environment_gives_it_there_and_nowhere_else() {
+        let state = acme([limited(4, 3, SystemRole::Developer)]);
+        let here = assign(5, 2, RoleRef::System(SystemRole::Developer), Some(id(1)));
+        assert!(here.decide(&state, &by(person(id(3)))).is_ok());
+        let everywhere = assign(5, 2, RoleRef::System(SystemRole::Developer), None);
+        assert!(matches!(everywhere.decide(&state, &by(person(id(3)))), Err(Rejection::Forbidden(_))));
+    }
+
+    #[test]
+    fn a_role_is_taken_away() {
+        let state = acme([assigned(4, 3, SystemRole::Developer)]);
+        let unassigned = RoleUnassigned { assignment: id(4) };
+        let decided = unassign(4).decide(&state, &by(person(id(2))));
+        assert_eq!(events(decided), Ok(vec![Event::Roles(RolesEvent::RoleUnassigned(unassigned))]));
+        assert_eq!(unassign(9).decide(&state, &by(person(id(2)))), Err(RolesRejection::NotFound.into()));
+    }
+
+    #[test]
+    fn nobody_takes_a_role_from_whom_they_do_not_reach() {
+        let state = acme([assigned(4, 1, SystemRole::Developer), assigned(5, 3, SystemRole::Owner)]);
+        for assignment in [1, 4, 5] {
+            let decided = unassign(assignment).decide(&state, &by(person(id(2))));
+            assert_eq!(decided, Err(RolesRejection::AboveYourRights.into()), "{assignment}");
+        }
+    }
+
+    #[test]
+    fn the_last_owner_stays_one() {
+        assert_eq!(unassign(1).decide(&acme([]), &by(Actor::SYSTEM)), Err(RolesRejection::LastOwner.into()));
+        let two = acme([assigned(4, 3, SystemRole::Owner)]);
+        assert!(unassign(1).decide(&two, &by(person(id(1)))).is_ok());
+        // An Owner of one environment is none.
+        let limited = acme([limited(4, 3, SystemRole::Owner)]);
+        assert_eq!(unassign(1).decide(&limited, &by(person(id(1)))), Err(RolesRejection::LastOwner.into()));
+    }
+
+    #[test]
+    fn a_grant_in_an_environment_ends_with_it() {
+        let deleted = EnvironmentsEvent::EnvironmentDeleted(EnvironmentDeleted { environment: id(1) });
+        let before = acme([limited(4, 3, SystemRole::Developer)]);
+        let grants = before.roles.grants(person(id(3)).id);
+        assert!(grants.allows_in(Permission::ConfigWrite, id(1)));
+        assert!(!grants.allows(Permission::ConfigWrite));
+        assert!(
+            !grants.allows_somewhere(Permission::CustomerManage),
+            "what is no environment's is not granted there"
+        );
+        let after = acme([limited(4, 3, SystemRole::Developer), Event::Environments(deleted)]);
+        assert!(after.roles.assignment(id(4)).is_none());
+        assert_eq!(after.roles.grants(person(id(3)).id), Default::default());
+    }
+
+    #[test]
+    fn what_one_may_do_is_the_union_of_what_one_was_given() {
+        let unassigned = RolesEvent::RoleUnassigned(RoleUnassigned { assignment: id(4) });
+        let two = [assigned(4, 3, SystemRole::Developer), assigned(5, 3, SystemRole::Auditor)];
+        let grants = acme(two.clone()).roles.grants(person(id(3)).id);
+        assert!(grants.allows(Permission::ConfigWrite) && grants.allows(Permission::AuditExport));
+        let grants = acme(two.into_iter().chain([Event::Roles(unassigned)])).roles.grants(person(id(3)).id);
+        assert!(!grants.allows(Permission::ConfigWrite) && grants.allows(Permission::AuditExport));
+    }
+}

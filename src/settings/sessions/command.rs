@@ -111,3 +111,113 @@ fn closing(session: SessionId, holder: ActorId, how: Closing) -> NewEvent {
     };
     NewEvent::new(Resource::new(ResourceType::Session, session), event).relating(holder)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::area::Area as _;
+    use crate::clock::Timestamp;
+    use crate::event::Event;
+    use crate::given::{by, events, id, now, person, recorded};
+    use crate::ids::StreamId;
+    use crate::seal::Commitment;
+    use crate::settings::sessions::projection::SESSION_MAX_SECONDS;
+
+    fn opened(number: u128) -> SessionOpened {
+        SessionOpened {
+            session: id(number),
+            person: Some(id(1)),
+            account: None,
+            token: Commitment([1; 32]),
+            generation: 1,
+            since: None,
+            ip: None,
+            user_agent: None,
+        }
+    }
+
+    fn given(events: impl IntoIterator<Item = (Timestamp, SessionsEvent)>) -> Sessions {
+        let mut sessions = Sessions::default();
+        for (version, (at, event)) in (1..).zip(events) {
+            let stream = StreamId::Organization(id(1));
+            sessions.apply(&recorded(stream, version, at, person(id(1)), Event::Sessions(event)));
+        }
+        sessions
+    }
+
+    fn open(number: u128) -> (Timestamp, SessionsEvent) {
+        (now(), SessionsEvent::SessionOpened(opened(number)))
+    }
+
+    fn decide(command: SessionsCommand, sessions: &Sessions, actor: u128) -> Result<Vec<Event>, Rejection> {
+        let belongs = |holder| holder == Holder::Person(id(1)) || holder == Holder::Person(id(2));
+        events(command.decide(sessions, belongs, &by(person(id(actor)))))
+    }
+
+    fn close(number: u128, how: Closing) -> SessionsCommand {
+        SessionsCommand::Close(CloseSession { session: id(number), how })
+    }
+
+    #[test]
+    fn a_member_opens_a_session() {
+        let decided = decide(SessionsCommand::Open(opened(1)), &given([]), 1);
+        assert_eq!(decided, Ok(vec![Event::Sessions(SessionsEvent::SessionOpened(opened(1)))]));
+    }
+
+    #[test]
+    fn nobody_opens_a_session_for_another_or_as_a_stranger() {
+        let not_a_member = Err(SessionsRejection::NotAMember.into());
+        assert_eq!(decide(SessionsCommand::Open(opened(1)), &given([]), 2), not_a_member);
+        let stranger = SessionOpened { person: Some(id(3)), ..opened(1) };
+        assert_eq!(decide(SessionsCommand::Open(stranger), &given([]), 3), not_a_member);
+        for person in [None, Some(id(1))] {
+            let account = person.map(|_| id(1));
+            let unclear = SessionOpened { person, account, ..opened(1) };
+            assert_eq!(decide(SessionsCommand::Open(unclear), &given([]), 1), not_a_member);
+        }
+    }
+
+    #[test]
+    fn the_oldest_session_gives_way() {
+        let many = given((1..=100).map(open));
+        let decided = decide(SessionsCommand::Open(opened(101)), &many, 1).unwrap();
+        let revoked = SessionsEvent::SessionRevoked(SessionClosed { session: id(1) });
+        assert_eq!(decided[0], Event::Sessions(revoked));
+        assert_eq!(decided.len(), 2);
+    }
+
+    #[test]
+    fn a_session_is_closed_in_its_way_and_once() {
+        for (how, event) in [
+            (Closing::Logout, SessionsEvent::LoggedOut as fn(SessionClosed) -> SessionsEvent),
+            (Closing::Switch, SessionsEvent::Switched),
+            (Closing::Revoke, SessionsEvent::SessionRevoked),
+        ] {
+            let closed = event(SessionClosed { session: id(1) });
+            let decided = decide(close(1, how), &given([open(1)]), 1);
+            assert_eq!(decided, Ok(vec![Event::Sessions(closed.clone())]));
+            let again = decide(close(1, how), &given([open(1), (now(), closed)]), 1);
+            let expected =
+                if how == Closing::Revoke { Err(SessionsRejection::NotFound.into()) } else { Ok(Vec::new()) };
+            assert_eq!(again, expected);
+        }
+    }
+
+    #[test]
+    fn nobody_closes_anothers_session() {
+        for how in [Closing::Logout, Closing::Switch, Closing::Revoke] {
+            assert_eq!(decide(close(1, how), &given([open(1)]), 2), Err(SessionsRejection::NotFound.into()));
+        }
+    }
+
+    #[test]
+    fn opening_a_session_drops_those_that_ended_by_age() {
+        let later = now().plus_seconds(SESSION_MAX_SECONDS);
+        let sessions = given([open(1), (later, SessionsEvent::SessionOpened(opened(2)))]);
+        assert!(sessions.get(id(1)).is_some(), "at its last moment it is still there");
+        let later = later.plus_seconds(1);
+        let sessions = given([open(1), (later, SessionsEvent::SessionOpened(opened(2)))]);
+        assert!(sessions.get(id(1)).is_none());
+        assert_eq!(sessions.of(Holder::Person(id(1))).map(|session| session.id).collect::<Vec<_>>(), [id(2)]);
+    }
+}

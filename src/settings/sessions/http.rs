@@ -60,7 +60,7 @@ pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Re
     let platform = app.store.platform().view();
     let key = own_key(&app, &caller, platform.platform())?;
     let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
-    let now = app.store.clock().now();
+    let now = app.store.clock().credible_now();
     let after = request.after.as_ref().map(|after| after.last.as_str());
     let found: Vec<SessionBody> = own_sessions(&caller, platform.platform())
         .of(caller.session.holder)

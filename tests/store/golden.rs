@@ -1,0 +1,211 @@
+//! A recorded history, and what each area makes of it: an apply that changes without its PROJECTION number fails
+//! here, because saved states of the old apply would be taken for the new one's.
+//!
+//! `SETTLED_RECORD_GOLDEN=1` writes both files anew; do so after raising a number, and only then.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::Serialize;
+use settled::actor::{Actor, ActorId};
+use settled::area::Area;
+use settled::command::{Command, OrganizationCommand, PlatformCommand};
+use settled::event::{Event, Outcome};
+use settled::ids::{Fresh, StreamId};
+use settled::log::memory::MemoryLog;
+use settled::log::{Append, EventLog};
+use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
+use settled::platform::accounts::password_field;
+use settled::seal::Plain;
+use settled::settings::people::command::{PeopleCommand, UpdatePerson};
+use settled::settings::people::name_field;
+use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
+use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
+use settled::store::Submission;
+use settled::store::digest::digest;
+use settled::store::exports::NoteExport;
+use settled::store::load::fold;
+use settled::store::resident::State;
+
+use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
+use crate::test_store::{Founded, TestStore, frames, person_of, session_of};
+
+fn file(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
+}
+
+/// Every action that there is, at least once.
+async fn record() -> TestStore {
+    let store = TestStore::in_memory();
+    let founded = store.found("Acme").await;
+    record_settings(&store, &founded).await;
+    record_people(&store, &founded).await;
+    record_platform(&store, &founded).await;
+    store
+}
+
+async fn record_settings(store: &TestStore, founded: &Founded) {
+    let (owner, stage, live) = (founded.owner, Fresh.id(), Fresh.id());
+    let value = |value: &str| Some(value.to_owned());
+    let values = vec![("A".to_owned(), value("1")), ("B".to_owned(), value("\"two\""))];
+    for submission in [
+        with_key(rename(owner, "Acme Ltd"), "key", "body"),
+        create(owner, stage, "stage"),
+        create(owner, live, "live"),
+        write(owner, stage, values.clone()),
+        write(owner, live, values),
+        write(owner, live, vec![("A".to_owned(), None), ("B".to_owned(), value("3"))]),
+        update(owner, live),
+        delete(owner, stage),
+        Submission::new(Command::Organization(OrganizationCommand::Export(NoteExport)), owner),
+    ] {
+        store.hands.advance(Duration::from_secs(7));
+        store.execute(founded, submission).await.unwrap();
+    }
+}
+
+fn update(actor: Actor, environment: settled::ids::EnvironmentId) -> Submission {
+    use settled::settings::environments::command::{EnvironmentsCommand, UpdateEnvironment};
+    let name = Some(settled::text::Name::try_from("Production").unwrap());
+    let update = UpdateEnvironment { environment, name, slug: None, description: None };
+    Submission::new(EnvironmentsCommand::Update(update), actor)
+}
+
+async fn record_people(store: &TestStore, founded: &Founded) {
+    let stream = StreamId::Organization(founded.organization);
+    let (joined, key) = store.newcomer(founded.organization, "Grace");
+    let person = joined.person;
+    let grace = Actor { id: ActorId::Person(person), session: None };
+    let name = key.key().seal(&name_field(stream, &person.to_string()), &Plain::from("Grace H."));
+    let (kept, gone) = (Fresh.id(), Fresh.id());
+    let assign = |assignment, role| {
+        let assign = AssignRole { assignment, person, role: RoleRef::System(role), environment: None };
+        Submission::new(RolesCommand::Assign(assign), founded.owner)
+    };
+    let mut join = Submission::new(PeopleCommand::Join(joined), founded.owner);
+    join.keys = vec![key];
+    let opened: Vec<_> = (0..4).map(|_| session_of(person)).collect();
+    let mut submissions = vec![
+        join,
+        Submission::new(PeopleCommand::Update(UpdatePerson { person, name }), grace),
+        assign(kept, SystemRole::Developer),
+        assign(gone, SystemRole::Auditor),
+        Submission::new(RolesCommand::Unassign(UnassignRole { assignment: gone }), founded.owner),
+    ];
+    submissions.extend(opened.iter().map(|opened| sessions(grace, SessionsCommand::Open(opened.clone()))));
+    for (opened, how) in opened.iter().zip([Closing::Logout, Closing::Switch, Closing::Revoke]) {
+        let close = CloseSession { session: opened.session, how };
+        submissions.push(sessions(grace, SessionsCommand::Close(close)));
+    }
+    for submission in submissions {
+        store.hands.advance(Duration::from_secs(7));
+        store.execute(founded, submission).await.unwrap();
+    }
+    let denied = refusal(Outcome::Denied, &founded.organization.to_string());
+    store.store.record_denial(&store.handle(founded.organization), grace, denied, None).await;
+    assert_eq!(person_of(grace), person);
+}
+
+async fn record_platform(store: &TestStore, founded: &Founded) {
+    let view = store.store.platform().view();
+    let account = view.platform().accounts.get(founded.account).unwrap();
+    let key = store.store.ring().data_key(StreamId::Platform, account.key, account.commitment).unwrap();
+    let password = key.seal(&password_field(&founded.account.to_string()), &Plain::from("another hash"));
+    let change = ChangePassword { account: founded.account, password, verified_generation: 1, spares: None };
+    let command = Command::Platform(PlatformCommand::Accounts(AccountsCommand::ChangePassword(change)));
+    let actor = Actor { id: ActorId::Account(founded.account), session: None };
+    store.store.execute(store.store.platform(), Submission::new(command, actor)).await.unwrap();
+    accept_clock(store).await;
+}
+
+/// One line an area: name, PROJECTION, digest.
+fn digests(log: &MemoryLog) -> String {
+    let mut lines = String::new();
+    let mut views: Vec<_> = fold(log, |_, _, _| {}).unwrap().into_values().collect();
+    views.sort_by_key(|view| view.stream.to_string());
+    for view in &views {
+        match &view.state {
+            State::Organization(state) => {
+                let stream = "organization";
+                line(&mut lines, stream, &state.general);
+                line(&mut lines, stream, &state.people);
+                line(&mut lines, stream, &state.roles);
+                line(&mut lines, stream, &state.environments);
+                line(&mut lines, stream, &state.sessions);
+                line(&mut lines, stream, &state.requests);
+                line(&mut lines, stream, &state.refusals);
+                line(&mut lines, stream, &state.exports);
+            }
+            State::Platform(state) => {
+                let stream = "platform";
+                line(&mut lines, stream, &state.accounts);
+                line(&mut lines, stream, &state.foundings);
+                line(&mut lines, stream, &state.sessions);
+                line(&mut lines, stream, &state.operations);
+                line(&mut lines, stream, &state.requests);
+                line(&mut lines, stream, &state.refusals);
+            }
+        }
+    }
+    lines
+}
+
+fn line<A: Area + Serialize>(lines: &mut String, stream: &str, area: &A) {
+    writeln!(lines, "{stream}.{} {} {}", A::NAME, A::PROJECTION, digest(area)).unwrap();
+}
+
+fn read(text: &str) -> MemoryLog {
+    let log = MemoryLog::new();
+    for line in text.lines() {
+        let frame = bytes::Bytes::from(STANDARD_NO_PAD.decode(line).expect("a frame in base64"));
+        let stream = settled::log::frame::Frame::parse(frame.clone()).unwrap().header().stream;
+        let append =
+            Append { stream, expected: None, frame: Some(frame), put: Vec::new(), remove: Vec::new() };
+        log.append(vec![append]).expect("the recorded frame continues its stream");
+    }
+    log
+}
+
+#[tokio::test]
+async fn a_recorded_history_folds_to_what_it_did_unless_the_projection_number_says_otherwise() {
+    let (history, folded) = (file("history.txt"), file("folded.txt"));
+    if std::env::var_os("SETTLED_RECORD_GOLDEN").is_some() {
+        let store = record().await;
+        let mut lines = String::new();
+        for (_, frame) in frames(&*store.log) {
+            writeln!(lines, "{}", STANDARD_NO_PAD.encode(frame.bytes())).unwrap();
+        }
+        std::fs::write(&folded, digests(&read(&lines))).unwrap();
+        std::fs::write(&history, lines).unwrap();
+    }
+    let log = read(&std::fs::read_to_string(history).unwrap());
+    let recorded = std::fs::read_to_string(folded).unwrap();
+    let now = digests(&log);
+    for (then, now) in recorded.lines().zip(now.lines()) {
+        let number = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        assert!(
+            then == now || number(then) != number(now),
+            "an area folds differently under the same PROJECTION number: raise it\n  then {then}\n  now  {now}"
+        );
+    }
+    assert_eq!(
+        now, recorded,
+        "a PROJECTION number was raised, or an area added: record the golden files anew"
+    );
+    let seen: std::collections::BTreeSet<String> = fold_actions(&log);
+    for spec in Event::actions() {
+        assert!(seen.contains(spec.action), "the recorded history lacks {}", spec.action);
+    }
+}
+
+fn fold_actions(log: &MemoryLog) -> std::collections::BTreeSet<String> {
+    frames(log)
+        .iter()
+        .flat_map(|(_, frame)| frame.events().collect::<Vec<_>>())
+        .map(|event| event.unwrap().event.action().to_owned())
+        .collect()
+}

@@ -1,0 +1,19 @@
+//! The store, without HTTP: its one write path, what may be answered when, what time does, and what survives.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bounds;
+mod clock;
+mod commands;
+mod durable;
+mod golden;
+mod intents;
+mod properties;
+#[path = "../support/test_store.rs"]
+mod test_store;
+
+/// How much of the long tests to run: 1 is a sample for CI, 10 is all.
+fn scale() -> u32 {
+    std::env::var("SETTLED_TEST_SCALE")
+        .map_or(1, |text| text.parse().expect("SETTLED_TEST_SCALE is a number"))
+}
