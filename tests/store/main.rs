@@ -7,6 +7,7 @@ mod clock;
 mod commands;
 mod durable;
 mod golden;
+mod histories;
 mod intents;
 mod properties;
 #[path = "../support/test_store.rs"]

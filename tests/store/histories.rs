@@ -1,0 +1,324 @@
+//! Random traffic of three organizations: what is asked for, by whom, and the commands that it is made into.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use settled::actor::{Actor, ActorId};
+use settled::command::{Command, OrganizationCommand, Precondition};
+use settled::event::Outcome;
+use settled::ids::{EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
+use settled::log::memory::MemoryLog;
+use settled::settings::environments::command::{
+    Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
+};
+use settled::settings::environments::event::Mode;
+use settled::settings::environments::value::{ConfigKey, Slug};
+use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
+use settled::settings::general::value::Timezone;
+use settled::settings::people::command::PeopleCommand;
+use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
+use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
+use settled::store::exports::NoteExport;
+use settled::store::{Idempotency, Submission};
+use settled::text::{Description, Name};
+
+use crate::commands::{create, refusal};
+use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
+
+/// Each organization's things carry its mark.
+pub const MARKS: [&str; 3] = ["alpha", "beta", "gamma"];
+
+/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, and an environment.
+#[derive(Clone)]
+pub struct Member {
+    pub founded: Founded,
+    pub actors: Vec<Actor>,
+    pub environment: EnvironmentId,
+}
+
+/// What every history begins with: three organizations with four people each, made once.
+pub struct Base {
+    pub log: MemoryLog,
+    pub keys: Keys,
+    pub members: Vec<Member>,
+}
+
+pub static BASE: LazyLock<Base> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = TestStore::in_memory();
+        let mut members: Vec<Member> = Vec::new();
+        for mark in MARKS {
+            let founded = match members.first() {
+                None => store.found(mark).await,
+                Some(first) => store.found_further(first.founded.account, mark).await,
+            };
+            let mut actors = vec![founded.owner];
+            for role in [Some(SystemRole::Admin), Some(SystemRole::Developer), None] {
+                actors.push(join(&store, &founded, mark, role).await);
+            }
+            let environment = Fresh.id();
+            let made = create(founded.owner, environment, mark);
+            store.execute(&founded, made).await.unwrap();
+            members.push(Member { founded, actors, environment });
+        }
+        Base { log: copy(&*store.log), keys: store.keys.clone(), members }
+    })
+});
+
+pub async fn join(store: &TestStore, founded: &Founded, mark: &str, role: Option<SystemRole>) -> Actor {
+    let (joined, key) = store.newcomer(founded.organization, mark);
+    let person = joined.person;
+    let mut submission = Submission::new(PeopleCommand::Join(joined), founded.owner);
+    submission.keys = vec![key];
+    store.execute(founded, submission).await.unwrap();
+    if let Some(role) = role {
+        let assign =
+            AssignRole { assignment: Fresh.id(), person, role: RoleRef::System(role), environment: None };
+        store.execute(founded, Submission::new(RolesCommand::Assign(assign), founded.owner)).await.unwrap();
+    }
+    Actor { id: ActorId::Person(person), session: None }
+}
+
+/// What is asked for, before it is known of whom. Indices choose among what earlier steps tried to make.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    Rename(u8),
+    Zone(bool),
+    Create { name: u8, described: bool },
+    Update { which: Index, name: Option<u8>, clear: bool },
+    Delete(Index),
+    Config { which: Index, values: Vec<(u8, Option<u8>)>, whole: bool, create_only: bool, must_exist: bool },
+    Join,
+    Assign { person: Index, role: u8, environment: Option<Index> },
+    Unassign(Index),
+    Open,
+    Close { which: Index, revoke: bool },
+    Deny,
+    Export,
+}
+
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub organization: usize,
+    /// Whose person asks: mostly the organization's own.
+    pub of: usize,
+    pub actor: usize,
+    pub ask: Ask,
+    pub precondition: Option<u64>,
+    pub key: Option<(u8, u8)>,
+}
+
+/// Steps that are queued together, after some seconds have passed.
+pub type Burst = (u64, Vec<Step>);
+
+pub fn ask() -> impl Strategy<Value = Ask> {
+    let index = any::<Index>;
+    prop_oneof![
+        2 => (0..4u8).prop_map(Ask::Rename),
+        1 => any::<bool>().prop_map(Ask::Zone),
+        4 => (0..6u8, any::<bool>()).prop_map(|(name, described)| Ask::Create { name, described }),
+        2 => (index(), prop::option::of(0..6u8), any::<bool>())
+            .prop_map(|(which, name, clear)| Ask::Update { which, name, clear }),
+        1 => index().prop_map(Ask::Delete),
+        6 => (index(), prop::collection::vec((0..5u8, prop::option::weighted(0.7, 0..3u8)), 1..4), any::<bool>(),
+              prop::bool::weighted(0.3), prop::bool::weighted(0.2))
+            .prop_map(|(which, values, whole, create_only, must_exist)| Ask::Config {
+                which, values, whole, create_only, must_exist,
+            }),
+        1 => Just(Ask::Join),
+        3 => (index(), 0..7u8, prop::option::of(index()))
+            .prop_map(|(person, role, environment)| Ask::Assign { person, role, environment }),
+        2 => index().prop_map(Ask::Unassign),
+        2 => Just(Ask::Open),
+        2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
+        1 => Just(Ask::Deny),
+        1 => Just(Ask::Export),
+    ]
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    let key = prop::option::weighted(0.3, (0..3u8, prop::bool::weighted(0.2).prop_map(u8::from)));
+    let precondition = prop::option::weighted(0.2, 0..40u64);
+    let actor = prop_oneof![4 => Just(0usize), 2 => Just(1), 1 => Just(2), 1 => Just(3)];
+    (0..3usize, prop::option::weighted(0.05, 0..3usize), actor, ask(), precondition, key).prop_map(
+        |(organization, stranger, actor, ask, precondition, key)| Step {
+            organization,
+            of: stranger.unwrap_or(organization),
+            actor,
+            ask,
+            precondition,
+            key,
+        },
+    )
+}
+
+pub fn history() -> impl Strategy<Value = Vec<Burst>> {
+    let pause = prop_oneof![6 => Just(0u64), 3 => 1..600u64, 1 => 3_600..100_000u64];
+    prop::collection::vec((pause, prop::collection::vec(step(), 1..6)), 1..24)
+}
+
+/// What earlier steps tried to make in one organization.
+#[derive(Default)]
+pub struct Made {
+    environments: Vec<EnvironmentId>,
+    assignments: Vec<RoleAssignmentId>,
+    sessions: Vec<SessionId>,
+    people: Vec<settled::ids::UserId>,
+}
+
+/// A step made ready, to be submitted as it is to any store over the base.
+#[derive(Clone)]
+pub struct Prepared {
+    pub organization: usize,
+    pub submission: Submission,
+}
+
+/// Prepares a history with a store's keys; the store's state plays no part.
+pub fn prepare(history: &[Burst], with: &TestStore) -> Vec<(u64, Vec<Prepared>)> {
+    let mut made: Vec<Made> = BASE.members.iter().map(Made::of).collect();
+    let prepared = |step: &Step, made: &mut Made| {
+        let actor = BASE.members[step.of].actors[step.actor];
+        let founded = &BASE.members[step.organization].founded;
+        let mut submission = made.command(step, actor, founded.organization, with);
+        submission.precondition =
+            step.precondition.map(|version| Precondition::OneOf(vec![version, version + 1]));
+        submission.idempotency = step.key.map(|(key, body)| Idempotency {
+            key: format!("key {key} of {}", step.actor),
+            body: format!("body {body}"),
+            status: 200,
+        });
+        Prepared { organization: step.organization, submission }
+    };
+    history
+        .iter()
+        .map(|(pause, steps)| {
+            (*pause, steps.iter().map(|step| prepared(step, &mut made[step.organization])).collect())
+        })
+        .collect()
+}
+
+pub fn chosen<T: Copy>(from: &[T], index: Index, or: T) -> T {
+    if from.is_empty() { or } else { *index.get(from) }
+}
+
+impl Made {
+    fn of(member: &Member) -> Self {
+        let people = member.actors.iter().map(|actor| person_of(*actor)).collect();
+        Self { people, environments: vec![member.environment], ..Self::default() }
+    }
+
+    fn command(
+        &mut self,
+        step: &Step,
+        actor: Actor,
+        organization: OrganizationId,
+        with: &TestStore,
+    ) -> Submission {
+        let mark = MARKS[step.organization];
+        let named = |number: u8| Name::try_from(format!("{mark} {number}").as_str()).unwrap();
+        let environments = self.environments.clone();
+        let environment = |which: Index| chosen(&environments, which, Fresh.id());
+        match step.ask.clone() {
+            Ask::Rename(number) => {
+                let update = UpdateOrganization { name: Some(named(number)), ..Default::default() };
+                Submission::new(GeneralCommand::Update(update), actor)
+            }
+            Ask::Zone(other) => {
+                let zone = Timezone::try_from(if other { "Asia/Tokyo" } else { "Europe/Berlin" }).unwrap();
+                let update = UpdateOrganization { timezone: Some(zone), ..Default::default() };
+                Submission::new(GeneralCommand::Update(update), actor)
+            }
+            Ask::Create { name, described } => {
+                let environment = Fresh.id();
+                self.environments.push(environment);
+                let create = CreateEnvironment {
+                    environment,
+                    name: named(name),
+                    slug: Slug::try_from(format!("{mark}-{name}").as_str()).unwrap(),
+                    mode: if name % 2 == 0 { Mode::Test } else { Mode::Live },
+                    description: described.then(|| Description::try_from(mark).unwrap()),
+                };
+                Submission::new(EnvironmentsCommand::Create(create), actor)
+            }
+            Ask::Update { which, name, clear } => {
+                let update = UpdateEnvironment {
+                    environment: environment(which),
+                    name: name.map(named),
+                    slug: None,
+                    description: clear.then_some(None),
+                };
+                Submission::new(EnvironmentsCommand::Update(update), actor)
+            }
+            Ask::Delete(which) => {
+                let delete = DeleteEnvironment { environment: environment(which) };
+                Submission::new(EnvironmentsCommand::Delete(delete), actor)
+            }
+            Ask::Config { which, values, whole, create_only, must_exist } => {
+                let mut values: Vec<_> = values
+                    .into_iter()
+                    .map(|(key, value)| {
+                        let key = ConfigKey::try_from(format!("KEY_{key}").as_str()).unwrap();
+                        (key, value.map(|value| format!("\"{mark} {value}\"")))
+                    })
+                    .collect();
+                values.sort();
+                values.dedup_by(|one, other| one.0 == other.0);
+                let compares = if whole { Compares::Configuration } else { Compares::Value };
+                let write = WriteConfig {
+                    environment: environment(which),
+                    compares,
+                    values,
+                    create_only,
+                    must_exist,
+                };
+                Submission::new(EnvironmentsCommand::WriteConfig(write), actor)
+            }
+            Ask::Join => {
+                let (joined, key) = with.newcomer(organization, mark);
+                self.people.push(joined.person);
+                let mut submission = Submission::new(PeopleCommand::Join(joined), actor);
+                submission.keys = vec![key];
+                submission
+            }
+            Ask::Assign { person, role, environment: limited } => {
+                let assignment = Fresh.id();
+                self.assignments.push(assignment);
+                let assign = AssignRole {
+                    assignment,
+                    person: *person.get(&self.people),
+                    role: RoleRef::System(SystemRole::ALL[usize::from(role)]),
+                    environment: limited.map(environment),
+                };
+                Submission::new(RolesCommand::Assign(assign), actor)
+            }
+            Ask::Unassign(which) => {
+                let assignment = chosen(&self.assignments, which, Fresh.id());
+                Submission::new(RolesCommand::Unassign(UnassignRole { assignment }), actor)
+            }
+            Ask::Open => {
+                let opened = session_of(person_of(actor));
+                self.sessions.push(opened.session);
+                organizations(OrganizationCommand::Sessions(SessionsCommand::Open(opened)), actor)
+            }
+            Ask::Close { which, revoke } => {
+                let session = chosen(&self.sessions, which, Fresh.id());
+                let how = if revoke { Closing::Revoke } else { Closing::Logout };
+                let close = SessionsCommand::Close(CloseSession { session, how });
+                organizations(OrganizationCommand::Sessions(close), actor)
+            }
+            // Over HTTP an actor is only ever denied in their own organization.
+            Ask::Deny if step.of == step.organization => {
+                let denied = refusal(Outcome::Denied, &organization.to_string());
+                organizations(OrganizationCommand::Refuse(denied), actor)
+            }
+            Ask::Deny | Ask::Export => organizations(OrganizationCommand::Export(NoteExport), actor),
+        }
+    }
+}
+
+pub fn organizations(command: OrganizationCommand, actor: Actor) -> Submission {
+    Submission::new(Command::Organization(command), actor)
+}
