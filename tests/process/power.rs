@@ -19,15 +19,18 @@ async fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
         assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
         login
     };
+    let mut not_ended = 0;
     for round in 0..rounds {
         let mut server = start.serve();
         journal.verify(&server, &login).await;
         let writers = journal.write(&server, &login, 16);
         tokio::time::sleep(Duration::from_millis(200 + 70 * round)).await;
         disk.cut();
-        // The server ends by itself, with an error; if it had nothing to write, it would not notice.
-        let status = server.process.wait(Duration::from_secs(30));
-        assert_eq!(status.and_then(|status| status.code()), Some(3), "{}", server.process.last_lines());
+        // Time for a false acknowledgement to get out. Mostly the server ends by itself, with exit code 3; that it
+        // always does on a failing disk is what `failing.rs` is about, and a power cut ends it in any case.
+        let ended = server.process.wait(Duration::from_secs(5)).and_then(|status| status.code());
+        not_ended += u64::from(ended != Some(3));
+        server.process.kill();
         writers.join_all().await;
         drop(server);
         disk.remount();
@@ -35,5 +38,8 @@ async fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
     let server = start.serve();
     journal.verify(&server, &login).await;
     assert_sound(&start.dir);
-    println!("power cuts: {rounds}, {} acknowledged, 0 lost", journal.acknowledged());
+    println!(
+        "power cuts: {rounds}, {} acknowledged, 0 lost; {not_ended} times the server did not end by itself",
+        journal.acknowledged()
+    );
 }
