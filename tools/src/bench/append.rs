@@ -6,6 +6,7 @@ use anyhow::Result;
 use settled::log::Append;
 
 use super::events::Log;
+use super::server::allocated_file;
 use super::{Length, Row, scratch, seconds};
 
 const EVENTS: usize = 256;
@@ -55,7 +56,8 @@ impl Row for AppendInProcess {
         let events = count(self.batches * EVENTS);
         let (_, _, appends) = self.next()?;
         let dir = scratch()?;
-        let mut file = std::fs::File::create(dir.path().join("raw"))?;
+        let bytes = appends.iter().filter_map(|append| append.frame.as_ref()).map(|frame| frame.len()).sum();
+        let mut file = allocated_file(&dir.path().join("raw"), bytes)?;
         let took = seconds(|| {
             for append in appends.iter() {
                 file.write_all(append.frame.as_deref().unwrap_or_default())?;
