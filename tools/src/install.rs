@@ -34,14 +34,23 @@ pub fn debian_packages() -> Result<()> {
         DEBIAN.iter().filter(|(name, _)| !on_path(name)).map(|(_, package)| *package).collect();
     let venv = !succeeds(program("python3 -m ensurepip --version"));
     let packages: Vec<_> = missing.into_iter().chain(venv.then_some("python3-venv")).collect();
-    if packages.is_empty() {
-        return Ok(());
-    }
+    if packages.is_empty() { Ok(()) } else { apt_install(packages) }
+}
+
+fn apt_install(packages: Vec<&str>) -> Result<()> {
     let sudo = if on_path("sudo") && !root_user() { "sudo " } else { "" };
     run(program(&format!("{sudo}apt-get update -qq")))?;
     let mut install = program(&format!("{sudo}apt-get install -y -qq --no-install-recommends"));
     install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
     run(install)
+}
+
+/// Makes `wrk`, which puts load on an HTTP server, available.
+///
+/// # Errors
+/// When apt-get fails.
+pub fn wrk() -> Result<()> {
+    if on_path("wrk") { Ok(()) } else { apt_install(vec!["wrk"]) }
 }
 
 /// Makes `cargo nextest` available.

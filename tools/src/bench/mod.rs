@@ -4,15 +4,32 @@
 //! What is measured is in the rows, one file each; how ratios are drawn from it is in `ratio.rs`.
 
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+use tempfile::TempDir;
 
+use self::append::AppendInProcess;
+use self::disk::DiskPerEvent;
 use self::ratio::{Cell, Summary};
-use crate::run::{say, target};
+use self::read::Read;
+use self::replay::Replay;
+use self::server::Servers;
+use self::write::DurableWrite;
+use crate::run::{self, program, say, target};
 
+pub mod append;
+pub mod disk;
+pub mod events;
+pub mod load;
 pub mod ratio;
+pub mod read;
+pub mod replay;
+pub mod server;
+pub mod write;
 
 /// The options of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -20,6 +37,12 @@ pub struct Options {
     /// How often each row is measured
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Measure each for a moment only: whether it runs, not how fast
+    #[arg(long)]
+    quick: bool,
+    /// Put the load on this build of the server, to compare two [default: the release build]
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// Only the rows whose names contain this
     filter: Option<String>,
 }
@@ -46,11 +69,70 @@ pub trait Row {
     /// # Errors
     /// When it cannot be measured.
     fn work(&mut self) -> Result<f64>;
+
+    /// What else was seen since the last call, a line each: absolute numbers, which compare with nothing.
+    fn details(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// How long a measurement takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Long enough to mean something.
+    Full,
+    /// Long enough to see that it runs.
+    Quick,
+}
+
+impl Length {
+    /// The seconds of a load.
+    fn seconds(self) -> u32 {
+        match self {
+            Self::Full => 3,
+            Self::Quick => 1,
+        }
+    }
+
+    /// How often to do what is done so often in a full measurement.
+    fn of(self, full: usize) -> usize {
+        match self {
+            Self::Full => full,
+            Self::Quick => full.div_ceil(10),
+        }
+    }
+}
+
+/// A folder on the disk that is built on, so never one in memory; gone when dropped.
+fn scratch() -> Result<TempDir> {
+    let folder = target().join("bench");
+    std::fs::create_dir_all(&folder)?;
+    Ok(tempfile::Builder::new().prefix("scratch-").tempdir_in(folder)?)
+}
+
+/// How long something takes, in seconds.
+#[expect(clippy::disallowed_methods, reason = "measuring time is what a bench is for")]
+fn seconds<E>(work: impl FnOnce() -> std::result::Result<(), E>) -> std::result::Result<f64, E> {
+    let began = Instant::now();
+    work()?;
+    Ok(began.elapsed().as_secs_f64())
 }
 
 /// Every row there is. A row is a file of its own beside this one, named after its work.
-fn rows() -> Result<Vec<Box<dyn Row>>> {
-    Ok(Vec::new())
+fn rows(options: &Options) -> Vec<Box<dyn Row>> {
+    let length = if options.quick { Length::Quick } else { Length::Full };
+    let binary = options.binary.clone().unwrap_or_else(|| target().join("release/settled"));
+    let servers = Rc::new(Servers::of(binary));
+    vec![
+        Box::new(DurableWrite::new(&servers, 1, length)),
+        Box::new(DurableWrite::new(&servers, 64, length)),
+        Box::new(Read::general(&servers, length)),
+        Box::new(Read::config_value(&servers, length)),
+        Box::new(AppendInProcess::new(length)),
+        Box::new(Replay::new(length)),
+        Box::new(DiskPerEvent::batched(length)),
+        Box::new(DiskPerEvent::single(length)),
+    ]
 }
 
 /// Measures, prints the table and writes `target/bench/<table>.json`.
@@ -58,14 +140,25 @@ fn rows() -> Result<Vec<Box<dyn Row>>> {
 /// # Errors
 /// When nothing is to be measured or something cannot be.
 pub fn run(options: &Options) -> Result<()> {
-    let mut rows = rows()?;
+    if cfg!(debug_assertions) {
+        return as_release();
+    }
+    let mut rows = rows(options);
     rows.retain(|row| options.filter.as_ref().is_none_or(|filter| row.name().contains(filter)));
     ensure!(!rows.is_empty(), "there is no such row");
     let report = measure(&mut rows, options.rounds)?;
-    print(&report.table())?;
+    print(&report);
     let path = report.write()?;
     say(&format!("written to {}", path.display()));
     Ok(())
+}
+
+/// The same command by a release build: half of the rows run in this process.
+fn as_release() -> Result<()> {
+    run::run(program("cargo build --release --locked -p settled -p tools"))?;
+    let mut again = std::process::Command::new(target().join("release/xtask"));
+    again.args(std::env::args_os().skip(1));
+    run::run(again)
 }
 
 /// What was measured, as it is written down.
@@ -92,6 +185,8 @@ pub struct Line {
     pub ratio: Summary,
     /// Every measurement.
     pub cells: Vec<Cell>,
+    /// What else was seen, in absolute numbers.
+    pub details: Vec<String>,
 }
 
 /// Measures every row once a round: reference, work, reference.
@@ -109,10 +204,11 @@ pub fn measure(rows: &mut [Box<dyn Row>], rounds: u32) -> Result<Report> {
             cells.push(Cell::new(before, work, after)?);
         }
     }
-    let lines = rows.iter().zip(cells).map(|(row, cells)| {
+    let lines = rows.iter_mut().zip(cells).map(|(row, cells)| {
         let ratio = Summary::of(&cells);
-        let reached = ratio.median >= row.goal();
-        Line { name: row.name(), reference: row.reference_name(), goal: row.goal(), reached, ratio, cells }
+        let (goal, details) = (row.goal(), row.details());
+        let reached = ratio.median >= goal;
+        Line { name: row.name(), reference: row.reference_name(), goal, reached, ratio, cells, details }
     });
     Ok(Report { rounds, rows: lines.collect() })
 }
@@ -146,9 +242,14 @@ impl Report {
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what the command is for")]
-fn print(table: &Table) -> Result<()> {
-    println!("{table}");
-    Ok(())
+fn print(report: &Report) {
+    println!("{}", report.table());
+    for line in &report.rows {
+        println!("\n{}", line.name);
+        for detail in &line.details {
+            println!("  {detail}");
+        }
+    }
 }
 
 #[cfg(test)]
