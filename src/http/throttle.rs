@@ -304,4 +304,14 @@ mod tests {
         assert!(counts.young.len() + counts.old.len() <= CAPACITY);
         assert!(counts.young.len() + counts.old.len() > CAPACITY / 2);
     }
+
+    #[test]
+    fn a_withdrawn_attempt_does_not_count() {
+        let throttle = Throttle::new();
+        let now = Timestamp::from_micros(START);
+        for _ in 0..200 {
+            assert_eq!(throttle.attempt("ada@example.com", None, now), Ok(()));
+            throttle.withdrawn("ada@example.com", None);
+        }
+    }
 }

@@ -198,3 +198,37 @@ async fn what_is_no_credential_is_told_apart_from_two() {
     key.is_problem(401, "unauthenticated");
     server.get_unknown("/v1/me").await.is_problem(401, "unauthenticated");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_switches_with_one_session_at_most_one_makes_a_session() {
+    let (server, owner) = TestServer::set_up().await;
+    let body = json!({"organization": owner.organization.to_string()});
+    let switch = || server.post("/v1/auth/switch", Some(&owner), &body);
+    let (a, b, c, d) = tokio::join!(switch(), switch(), switch(), switch());
+    let made = [a, b, c, d].iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(made, 1);
+    assert_eq!(server.app().store.directory().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_does_not_lengthen_a_login() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let before = server.get("/v1/me/sessions", &owner).await.is(200).json();
+    server.advance(3600);
+    let body = json!({"organization": owner.organization.to_string()});
+    let switched = server.post("/v1/auth/switch", Some(&owner), &body).await.is(200).json();
+    assert_eq!(switched["expires_at"], before["data"][0]["expires_at"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn naming_a_foreign_organization_hides_no_failed_login() {
+    let (server, owner) = TestServer::set_up().await;
+    let foreign = settled::ids::Fresh.id::<settled::ids::OrganizationId>().to_string();
+    for password in ["not this one, no", PASSWORD] {
+        let body = json!({"email": OWNER_EMAIL, "password": password, "organization": foreign});
+        server.log_in(&body).await.is_problem(401, "login_failed");
+    }
+    // The second within the minute is counted, and recorded with its count at the minute's end.
+    let failures = || async { server.audit(&owner, "&action=auth.login&outcome=failure").await.len() == 1 };
+    server.eventually(failures).await;
+}

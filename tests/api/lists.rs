@@ -87,3 +87,26 @@ async fn a_cursor_of_another_epoch_is_expired() {
     let answer = server.get(&format!("/v1/environments?cursor={cursor}"), &owner).await;
     answer.is_problem(410, "cursor_expired");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_values_ends_at_a_mebibyte_and_the_next_goes_on() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let large = "x".repeat(60_000);
+    for half in ["A", "B"] {
+        let values: serde_json::Map<String, serde_json::Value> =
+            (0..12).map(|number| (format!("{half}{number:02}"), json!(large))).collect();
+        server.patch("/v1/environments/dev/config", &owner, &json!(values)).await.is(200);
+    }
+    let mut url = "/v1/environments/dev/config?limit=200".to_owned();
+    let mut pages = Vec::new();
+    loop {
+        let page = server.get(&url, &owner).await.is(200).json();
+        pages.push(page["data"].as_array().unwrap().len());
+        match page["next_cursor"].as_str() {
+            Some(cursor) => url = format!("/v1/environments/dev/config?limit=200&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(pages, [17, 7]);
+}

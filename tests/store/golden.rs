@@ -91,7 +91,7 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     let opened: Vec<_> = (0..4).map(|_| session_of(person)).collect();
     let mut submissions = vec![
         join,
-        Submission::new(PeopleCommand::Update(UpdatePerson { person, name }), grace),
+        Submission::new(PeopleCommand::Update(UpdatePerson { person, name: Some(name) }), grace),
         assign(kept, SystemRole::Developer),
         assign(gone, SystemRole::Auditor),
         Submission::new(RolesCommand::Unassign(UnassignRole { assignment: gone }), founded.owner),

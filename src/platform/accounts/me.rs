@@ -19,7 +19,7 @@ use crate::http::call::{Call, Fingerprinted};
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::client::{Peer, client_address};
 use crate::http::conditional::etag;
-use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, idempotency_key, version_value};
+use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, idempotency_key, reason, version_value};
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
@@ -224,7 +224,6 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let NoParameters {} = query.parse()?;
     let patch: MePatch = call.body().parse()?;
     let scope = &call.organization;
-    let Some(name) = patch.name else { return in_organization(&app, scope, &scope.view) };
     let person = call.settings().people.get(scope.person).ok_or_else(Problem::not_found)?;
     let stream = scope.handle.stream();
     let key = app
@@ -235,7 +234,7 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let id = scope.person.to_string();
     let command = UpdatePerson {
         person: scope.person,
-        name: key.seal(&people::name_field(stream, &id), &Plain::from(name.as_str())),
+        name: patch.name.map(|name| key.seal(&people::name_field(stream, &id), &Plain::from(name.as_str()))),
     };
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
     let mut response = in_organization(&app, scope, &done.view)?;
@@ -326,6 +325,8 @@ pub async fn found(
     }
     let NoParameters {} = query.parse()?;
     let new: NewOrganization = body.parse()?;
+    // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
+    reason(&headers)?;
     let platform = app.store.platform().view();
     let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
     let key = app

@@ -28,6 +28,10 @@ use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::permission::Permission;
 use crate::store::Done;
 
+/// The most bytes of values on a page; at least one value is on each. Two hundred values of 64 KiB would be an answer
+/// of 13 MiB, which a client that does not read makes the server hold.
+const PAGE_MAX_BYTES: usize = 1024 * 1024;
+
 /// A configuration value.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ConfigValue)]
@@ -204,16 +208,21 @@ pub async fn delete(
 
 fn page(app: &App, environment: &Environment, query: &RawQuery) -> Result<Page<ConfigBody>, Problem> {
     let scope = environment.id.to_string();
-    let request = app.cursors.request(&scope, "config", query)?;
+    let mut request = app.cursors.request(&scope, "config", query)?;
     let NoParameters {} = request.filters.parse()?;
-    let after = request.after.as_ref().map(|after| after.last.as_str());
-    let found = environment
-        .config
-        .iter()
-        .filter(|(key, _)| after.is_none_or(|after| key.as_str() > after))
-        .take(request.limit + 1)
-        .map(|(key, value)| ConfigBody::new(key, value))
-        .collect::<Result<Vec<_>, _>>()?;
+    let after = request.after.as_ref().map(|after| after.last.clone());
+    let rest = environment.config.iter().filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for (key, value) in rest.take(request.limit + 1) {
+        bytes += value.value.len();
+        if bytes > PAGE_MAX_BYTES && !found.is_empty() {
+            request.limit = request.limit.min(found.len());
+        }
+        found.push(ConfigBody::new(key, value)?);
+        if found.len() > request.limit {
+            break;
+        }
+    }
     Ok(app
         .cursors
         .page(&scope, "config", &request, found, |last| After { last: last.key.clone(), version: None }))

@@ -24,7 +24,7 @@ pub struct UpdatePerson {
     /// The person.
     pub person: UserId,
     /// The new name. A sealed value is always written anew: telling that it is the same would be an oracle.
-    pub name: Sealed,
+    pub name: Option<Sealed>,
 }
 
 /// Why a command to people appends nothing.
@@ -64,12 +64,11 @@ impl PeopleCommand {
                     return Err(PeopleRejection::NotFound.into());
                 }
                 context.check_version(person.version)?;
+                let Some(name) = &update.name else { return Ok(Vec::new()) };
+                let updated = PersonUpdated { person: update.person, name: name.clone() };
                 Ok(vec![NewEvent::new(
                     Resource::new(ResourceType::Person, update.person),
-                    PeopleEvent::PersonUpdated(PersonUpdated {
-                        person: update.person,
-                        name: update.name.clone(),
-                    }),
+                    PeopleEvent::PersonUpdated(updated),
                 )])
             }
         }
@@ -86,7 +85,7 @@ mod tests {
     };
 
     fn rename(number: u128) -> PeopleCommand {
-        PeopleCommand::Update(UpdatePerson { person: id(number), name: sealed(7) })
+        PeopleCommand::Update(UpdatePerson { person: id(number), name: Some(sealed(7)) })
     }
 
     #[test]
