@@ -28,7 +28,8 @@ impl Room {
     /// Whether so much is free that writes may go on. Where almost nothing is, half of the ballast makes room for
     /// what must go on all the same; the other half stays, without which the store could not be opened again.
     pub fn is_left(&self) -> bool {
-        let left = free_bytes(&self.root).is_ok_and(|free| free >= self.keep_free_bytes);
+        // A disk that does not say is not a full one: the write itself will fail, and end the process.
+        let left = free_bytes(&self.root).map_or(true, |free| free >= self.keep_free_bytes);
         if !left {
             self.give_up(self.ballast_bytes / 2);
         } else if self.spent.swap(false, Ordering::Relaxed) {
