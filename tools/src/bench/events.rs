@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use bytes::Bytes;
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
 use settled::event::{Event, Outcome, Recorded, Resource, ResourceType};
@@ -94,7 +93,7 @@ impl Stream {
             builder.push(&pack(&event(version, at))?);
         }
         let version = builder.next_version() - 1;
-        let frame = builder.finish().unwrap_or_else(Bytes::new);
+        let frame = builder.finish().unwrap_or_default();
         self.head = Head { version, position, hash: frame_hash(&frame), at };
         Ok(Append {
             stream: stream(),
