@@ -39,6 +39,7 @@ pub mod open;
 pub mod audit;
 pub mod http;
 pub mod canonical;
+mod varint;
 pub mod password;
 pub mod server;
 pub mod config;

@@ -216,10 +216,12 @@ fn open(
     let root = root_key(&dir, &config.root_key())?;
     let root_key_made = root.made.clone();
     let options = LogOptions { cache_bytes: config.log_cache.bytes(), ..LogOptions::default() };
-    let (dir, ring) = open_store(dir, root, options)?;
+    let (mut dir, ring) = open_store(dir, root, options)?;
     let room = Arc::new(Room::new(&dir.dir, config.min_free_disk.bytes(), config.ballast.bytes()));
     let watched = Arc::clone(&room);
     let disk = Arc::new(move || watched.is_left());
+    let watched = Arc::clone(&room);
+    let derived_disk = Arc::new(move || watched.is_left_for_derived());
     let log: Arc<dyn EventLog> = Arc::clone(&dir.log) as Arc<dyn EventLog>;
     let store = Store::open(Parts {
         log,
@@ -228,6 +230,9 @@ fn open(
         epoch: dir.epoch.as_str().to_owned(),
         queue_capacity: config.queue_capacity as usize,
         disk,
+        derived: Some((dir.derived.clone(), derived_disk)),
+        directory: dir.directory.take(),
+        resident_streams: config.resident_streams as usize,
         metrics,
         fatal,
     })?;

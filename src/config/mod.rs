@@ -86,6 +86,11 @@ pub struct Config {
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
     pub queue_capacity: u32,
 
+    /// How many organizations are kept in memory, those in use aside; others are loaded when they are asked for
+    #[arg(long, env = "SETTLED_RESIDENT_STREAMS", value_name = "N", default_value = "2048")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    pub resident_streams: u32,
+
     /// The memory that the log's cache may take; a larger one gains little speed and costs some four times
     /// its size
     #[arg(long, env = "SETTLED_LOG_CACHE", value_name = "SIZE", default_value = "16MiB")]

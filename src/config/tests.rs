@@ -43,6 +43,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("password-passes", "3", "3"),
     ("password-queue", "8", "8"),
     ("queue-capacity", "16", "16"),
+    ("resident-streams", "7", "7"),
     ("log-cache", "4MiB", "'4MiB'"),
     ("min-free-disk", "1GiB", "1073741824"),
     ("ballast", "1MiB", "'1MiB'"),

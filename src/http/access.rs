@@ -78,7 +78,7 @@ async fn admit(guard: &Guard, request: Request) -> Result<(Request, Option<Organ
     if guard.row.access == Access::Public {
         return Ok((Request::from_parts(parts, body), None));
     }
-    let caller = auth::authenticate(&guard.app, credential(&parts.headers)?)?;
+    let caller = auth::authenticate(&guard.app, credential(&parts.headers)?).await?;
     let scope = match &caller.scope {
         Scope::Organization(scope) => Some(scope.clone()),
         Scope::None => None,

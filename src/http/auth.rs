@@ -12,32 +12,36 @@ use crate::ids::{OrganizationId, StreamId, UserId};
 use crate::seal::token::PlainToken;
 use crate::settings::sessions::projection::{Holder, Session};
 use crate::store::directory;
+use crate::store::resident::Handle;
 
 /// Finds the caller of a request.
 ///
 /// # Errors
 /// 401, the same for every cause.
-pub fn authenticate(app: &App, credential: Option<Credential>) -> Result<Caller, Problem> {
+pub async fn authenticate(app: &App, credential: Option<Credential>) -> Result<Caller, Problem> {
     let token = match credential {
         Some(Credential::Session(token)) => PlainToken::presented(token.expose()),
         // No program has a key yet: none is valid.
         Some(Credential::ApiKey(_)) | None => return Err(Problem::unauthenticated()),
     };
-    by_token(app, &token).ok_or_else(Problem::unauthenticated)
+    by_token(app, &token).await?.ok_or_else(Problem::unauthenticated)
 }
 
-fn by_token(app: &App, token: &PlainToken) -> Option<Caller> {
+async fn by_token(app: &App, token: &PlainToken) -> Result<Option<Caller>, Problem> {
     let now = app.store.clock().credible_now();
-    let credential = app.store.directory().credential(token.hash())?;
-    if !credential.is_alive(now) {
-        return None;
-    }
+    let credential = app.store.directory().credential(token.hash());
+    let Some(credential) = credential.filter(|credential| credential.is_alive(now)) else { return Ok(None) };
     let caller = match credential.stream {
-        StreamId::Platform => of_account(app, &credential)?,
-        StreamId::Organization(id) => of_organization(app, id, &credential)?,
+        StreamId::Platform => of_account(app, &credential),
+        StreamId::Organization(id) => {
+            let handle = app.store.organization(id).await?;
+            handle.and_then(|handle| of_organization(app, id, handle, &credential))
+        }
     };
-    credential.touch(now);
-    Some(caller)
+    if caller.is_some() {
+        credential.touch(now);
+    }
+    Ok(caller)
 }
 
 fn of_account(app: &App, credential: &Arc<directory::Credential>) -> Option<Caller> {
@@ -57,8 +61,12 @@ fn of_account(app: &App, credential: &Arc<directory::Credential>) -> Option<Call
     })
 }
 
-fn of_organization(app: &App, id: OrganizationId, credential: &Arc<directory::Credential>) -> Option<Caller> {
-    let handle = app.store.organization(id)?;
+fn of_organization(
+    app: &App,
+    id: OrganizationId,
+    handle: Arc<Handle>,
+    credential: &Arc<directory::Credential>,
+) -> Option<Caller> {
     let view = handle.view();
     let session = view.organization().sessions.get(credential.session)?.clone();
     let Holder::Person(person) = session.holder else { return None };

@@ -127,8 +127,8 @@ impl Call {
     /// A replay is rendered from the state as of the earlier request's last version.
     async fn replayed(&self, done: Done, version: Version) -> Result<Done, Problem> {
         let store = self.app.store.clone();
-        let view = self.organization.handle.view();
-        let past = tokio::task::spawn_blocking(move || store.as_of(&view, version))
+        let handle = Arc::clone(&self.organization.handle);
+        let past = tokio::task::spawn_blocking(move || store.as_of(&handle, version))
             .await
             .map_err(|_| Problem::internal())?
             .map_err(|error| rejection::unreadable(&error))?;

@@ -89,7 +89,7 @@ async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Pro
         problems: store.problems(),
         position: store.log().end().0,
         queue: Queue { length, capacity },
-        streams: store.organizations().len() + 1,
+        streams: store.resident_streams(),
         credentials: store.directory().len(),
         disk_free_bytes: (app.policy.free_bytes)().ok(),
         newest_event_at: store.newest(),

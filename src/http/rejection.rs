@@ -13,6 +13,7 @@ use crate::settings::roles::command::RolesRejection;
 use crate::settings::sessions::command::SessionsRejection;
 use crate::store::Refusal;
 use crate::store::history::HistoryError;
+use crate::store::load::LoadError;
 use crate::store::intents::IntentError;
 
 /// The problem that a refusal is.
@@ -35,6 +36,13 @@ pub fn problem(refusal: &Refusal) -> Problem {
             tracing::error!(%error, "an event could not be recorded");
             Problem::internal()
         }
+    }
+}
+
+impl From<LoadError> for Problem {
+    fn from(error: LoadError) -> Self {
+        tracing::error!(%error, "a stream could not be loaded");
+        Self::internal()
     }
 }
 

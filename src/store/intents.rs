@@ -18,6 +18,7 @@ use crate::settings::general::command::{FoundOrganization, GeneralCommand};
 use crate::settings::general::value::Timezone;
 use crate::settings::people;
 use crate::settings::people::event::PersonJoined;
+use crate::store::load::LoadError;
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 use crate::text::Name;
@@ -28,6 +29,9 @@ pub enum IntentError {
     /// A key was not to be had.
     #[error("a key is not to be had")]
     Key(#[from] KeyError),
+    /// A stream could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The store refused a command.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -73,7 +77,7 @@ impl Store {
             let (store, founding) = (self.clone(), founding.clone());
             tokio::task::spawn_blocking(move || store.prepare_founding(&founding)).await??
         };
-        let handle = self.handle_for_founding(founding.organization);
+        let handle = self.stream(StreamId::Organization(founding.organization)).await?;
         let mut submission = Submission::new(GeneralCommand::Found(prepared.command), Actor::SYSTEM);
         submission.keys = prepared.keys;
         self.execute(&handle, submission).await?;

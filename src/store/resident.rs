@@ -1,17 +1,22 @@
 //! Streams in memory: [`Handle`], where a stream's newest durable state is published, and [`View`], that state.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::area::DirectoryEntry;
 use crate::command::{Command, Context, Need, NewEvent, Rejection};
 use crate::event::{Recorded, Version};
 use crate::ids::StreamId;
 use crate::log::Head;
+use crate::log::segment::tree::Hash;
+use crate::log::segment::{FramePlace, Segment};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::store::digest::digest;
+use crate::store::index::StreamIndex;
 use crate::store::lookup::Lookup;
 use crate::store::requests::Requests;
 
@@ -151,17 +156,45 @@ impl View {
     }
 }
 
-/// Where the newest durable state of a stream is published. Holding one pins the stream in memory.
+/// Where the newest durable state of a stream is published, with its index. Holding one pins the stream in memory.
 #[derive(Debug)]
 pub struct Handle {
     stream: StreamId,
     published: ArcSwap<View>,
+    /// Beside the state, not in it: a reader takes what it needs up to its view's version, and the index may be ahead.
+    index: RwLock<StreamIndex>,
+    /// The version of the newest savepoint.
+    saved: AtomicU64,
+    /// Whether something of it is about to be saved.
+    saving: AtomicBool,
+    versions: watch::Sender<Version>,
+}
+
+/// An event with all that the index takes in of it.
+#[derive(Clone, Debug)]
+pub struct Indexed {
+    /// The event.
+    pub recorded: Recorded,
+    /// Its leaf hash.
+    pub leaf: Hash,
 }
 
 impl Handle {
-    /// A handle that publishes `view` first.
-    pub fn new(view: View) -> Self {
-        Self { stream: view.stream, published: ArcSwap::from_pointee(view) }
+    /// A handle that publishes `view` first. `index` is at the same version, and the newest savepoint at `saved`.
+    pub fn new(view: View, index: StreamIndex, saved: Version) -> Self {
+        Self {
+            stream: view.stream,
+            versions: watch::Sender::new(view.version()),
+            published: ArcSwap::from_pointee(view),
+            index: RwLock::new(index),
+            saved: AtomicU64::new(saved),
+            saving: AtomicBool::new(false),
+        }
+    }
+
+    /// The handle of a stream without events.
+    pub fn empty(stream: StreamId) -> Self {
+        Self::new(View::empty(stream), StreamIndex::new(Segment::new(0)), 0)
     }
 
     /// The stream.
@@ -174,8 +207,52 @@ impl Handle {
         self.published.load_full()
     }
 
-    /// Publishes a newer state. Only the writer does, and only after its events are durable.
-    pub(super) fn publish(&self, view: View) {
+    /// Hears of every version that is published.
+    pub fn subscribe(&self) -> watch::Receiver<Version> {
+        self.versions.subscribe()
+    }
+
+    /// The index, at the published version or beyond. While it is held, nothing is published.
+    pub fn index(&self) -> RwLockReadGuard<'_, StreamIndex> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index, to note what files have.
+    pub(super) fn index_mut(&self) -> RwLockWriteGuard<'_, StreamIndex> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many events followed the newest savepoint.
+    pub fn unsaved(&self) -> u64 {
+        self.view().version().saturating_sub(self.saved.load(Ordering::Relaxed))
+    }
+
+    /// Notes a savepoint.
+    pub(super) fn saved(&self, version: Version) {
+        self.saved.fetch_max(version, Ordering::Relaxed);
+    }
+
+    /// Whether nobody is about to save something of it yet; from now on somebody is.
+    pub(super) fn begin_saving(&self) -> bool {
+        !self.saving.swap(true, Ordering::Relaxed)
+    }
+
+    /// Ends what `begin_saving` began.
+    pub(super) fn end_saving(&self) {
+        self.saving.store(false, Ordering::Relaxed);
+    }
+
+    /// Publishes a newer state with the events that led to it; whether they filled a segment. Only the writer does, and
+    /// only after the events are durable.
+    pub(super) fn publish(&self, view: View, events: &[Indexed], frame: FramePlace) -> bool {
+        let version = view.version();
+        let mut index = self.index_mut();
+        let filled = events.iter().fold(false, |filled, event| {
+            index.push(&event.recorded, event.leaf, frame) || filled
+        });
         self.published.store(Arc::new(view));
+        drop(index);
+        self.versions.send_replace(version);
+        filled
     }
 }

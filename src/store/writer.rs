@@ -13,6 +13,8 @@ use crate::metrics::Metrics;
 use crate::store::batch::{Admission, Batch, Outcome};
 use crate::store::directory::Directory;
 use crate::store::resident::Handle;
+use crate::store::saver::Saver;
+use crate::store::savepoint;
 use crate::store::{DiskGauge, Done, Fatal, Refusal, Submission};
 
 /// A command on its way to the writer. Its handle pins the stream, so the writer never loads one.
@@ -27,6 +29,7 @@ pub(super) struct Writer {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) clock: Clock,
     pub(super) directory: Arc<Directory>,
+    pub(super) saver: Arc<Saver>,
     pub(super) disk: DiskGauge,
     pub(super) metrics: Metrics,
     pub(super) fatal: Fatal,
@@ -104,10 +107,24 @@ impl Writer {
         let began = self.clock.boot_elapsed();
         let positions = self.log.append(appends).map_err(|error| error.to_string())?;
         self.metrics.batch(commands, events, self.clock.boot_elapsed().saturating_sub(began));
-        let now = self.clock.now();
-        for (publication, position) in publications.into_iter().zip(positions) {
-            let (stream, entries) = publication.publish(position);
-            self.directory.apply(stream, &entries, now);
+        let mut publications = publications;
+        let mut heads = Vec::with_capacity(publications.len());
+        for (publication, position) in publications.iter_mut().zip(positions) {
+            let (head, filled) = publication.publish(position);
+            heads.push(head);
+            let handle = &publication.handle;
+            if filled || savepoint::is_due(handle.unsaved(), handle.view().state.items()) {
+                self.saver.stream(handle);
+            }
+        }
+        let frames: Vec<_> = publications
+            .iter()
+            .zip(heads)
+            .map(|(publication, head)| (publication.handle.stream(), head, &publication.directory[..]))
+            .collect();
+        self.directory.apply(&frames, self.clock.now());
+        if self.directory.is_save_due() {
+            self.saver.directory();
         }
         Ok(())
     }

@@ -269,7 +269,7 @@ impl TestServer {
 
     /// An organization's stream.
     pub fn handle(&self, organization: OrganizationId) -> Arc<Handle> {
-        self.app().store.organization(organization).expect("the organization exists")
+        loaded(&self.app().store, organization).expect("the organization exists")
     }
 
     /// The version of an organization's stream.

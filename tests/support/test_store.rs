@@ -80,6 +80,20 @@ pub struct Founding {
     pub opened: FoundingOpened,
 }
 
+/// An organization's stream, loaded on a thread of its own if need be: for tests that do not wait for it.
+pub fn loaded(store: &Store, organization: OrganizationId) -> Option<Arc<Handle>> {
+    if let Some(handle) = store.resident(StreamId::Organization(organization)) {
+        return Some(handle).filter(|handle| handle.view().version() > 0);
+    }
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+            runtime.block_on(store.organization(organization)).expect("the stream can be loaded")
+        });
+        load.join().expect("the thread that loads ends")
+    })
+}
+
 impl TestStore {
     /// A store over a log, on fresh keys, whose clock shows [`start`].
     pub fn over(log: Arc<dyn EventLog>) -> Self {
@@ -105,6 +119,9 @@ impl TestStore {
             epoch: "0".to_owned(),
             queue_capacity,
             disk: Arc::new(move || room.load(Ordering::Relaxed)),
+            derived: None,
+            directory: None,
+            resident_streams: 64,
             metrics: Metrics::new(),
             fatal: Arc::new(move |message: &str| {
                 told.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
@@ -192,7 +209,7 @@ impl TestStore {
     }
 
     pub fn handle(&self, organization: OrganizationId) -> Arc<Handle> {
-        self.store.organization(organization).expect("the organization was founded")
+        loaded(&self.store, organization).expect("the organization was founded")
     }
 
     pub async fn execute(&self, founded: &Founded, submission: Submission) -> Result<Done, Refusal> {

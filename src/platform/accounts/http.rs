@@ -303,8 +303,13 @@ pub async fn log_in(
     let organization = request.organization.into_option();
     let verified = verify(&app, &request.email, request.password).await;
     let account = verified.inspect_err(|_| app.throttle.withdrawn(&typed, ip))?;
-    let target = match account.as_ref().map(|account| choose(&app, account, organization)) {
+    let chosen = match &account {
+        Some(account) => Some(choose(&app, account, organization).await),
+        None => None,
+    };
+    let target = match chosen {
         Some(Ok(target)) => target,
+        Some(Err(problem)) if problem.status().is_server_error() => return Err(problem),
         // The password was right, so the address may begin anew: only the organization is still open.
         Some(Err(problem)) if problem.status() == StatusCode::CONFLICT => {
             app.throttle.succeeded(&typed, ip);
@@ -349,12 +354,12 @@ fn account_of(app: &App, id: AccountId) -> Result<Account, Problem> {
 }
 
 /// Where a login leads. `None` asks for the only organization, `Some(None)` for none.
-fn choose(
+async fn choose(
     app: &App,
     account: &Account,
     organization: Option<Option<OrganizationId>>,
 ) -> Result<Target, Problem> {
-    let memberships = login::memberships(app, account);
+    let memberships = login::memberships(app, account).await?;
     match organization {
         Some(None) => Ok(Target::Account),
         Some(Some(wanted)) => memberships
@@ -400,7 +405,7 @@ fn login_body(app: &App, account: &Account, target: &Target, opened: &Opened) ->
 fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<OrganizationId>) {
     let (app, email) = (app.clone(), email.clone());
     tokio::spawn(async move {
-        for (handle, resource, cause) in places_of_failure(&app, &email, organization) {
+        for (handle, resource, cause) in places_of_failure(&app, &email, organization).await {
             let fact = RecordRefusal {
                 resource,
                 related: Vec::new(),
@@ -417,12 +422,18 @@ fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<Org
 }
 
 /// Where a failed login is recorded, what it is about there, and its cause.
-fn places_of_failure(
+async fn places_of_failure(
     app: &App,
     email: &EmailAddress,
     organization: Option<OrganizationId>,
 ) -> Vec<(Arc<Handle>, Resource, &'static str)> {
-    let memberships = find(app, email).map(|account| login::memberships(app, &account)).unwrap_or_default();
+    let memberships = match find(app, email) {
+        Some(account) => login::memberships(app, &account).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a failed login is recorded in the platform's stream alone");
+            Vec::new()
+        }),
+        None => Vec::new(),
+    };
     // Naming an organization that one is not in hides nothing: then it is each of the person's.
     let named = organization.filter(|wanted| memberships.iter().any(|(id, ..)| id == wanted));
     let places: Vec<_> = memberships
@@ -478,6 +489,7 @@ pub async fn switch(
     let request: SwitchRequest = body.parse()?;
     let account = account_of(&app, caller.account)?;
     let (_, handle, person) = login::memberships(&app, &account)
+        .await?
         .into_iter()
         .find(|(id, ..)| *id == request.organization)
         .ok_or_else(Problem::not_found)?;

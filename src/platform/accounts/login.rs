@@ -23,6 +23,7 @@ use crate::settings::sessions::command::{CloseSession, Closing, SessionsCommand}
 use crate::settings::sessions::event::SessionOpened;
 use crate::settings::sessions::projection::SESSION_MAX_SECONDS;
 use crate::store::Submission;
+use crate::store::load::LoadError;
 use crate::store::resident::{Handle, View};
 
 /// The longest user agent that is recorded, in characters.
@@ -69,13 +70,22 @@ pub struct Opened {
 }
 
 /// The organizations in which an account is a member: the platform's pairs are a hint, the streams decide.
-pub fn memberships(app: &App, account: &Account) -> Vec<(OrganizationId, Arc<Handle>, UserId)> {
-    let belongs = |(organization, person): &(OrganizationId, UserId)| {
-        let handle = app.store.organization(*organization)?;
-        handle.view().organization().people.get(*person)?;
-        Some((*organization, handle, *person))
-    };
-    account.persons.iter().filter_map(belongs).collect()
+///
+/// # Errors
+/// When one cannot be loaded.
+pub async fn memberships(
+    app: &App,
+    account: &Account,
+) -> Result<Vec<(OrganizationId, Arc<Handle>, UserId)>, LoadError> {
+    let mut memberships = Vec::new();
+    for (organization, person) in &account.persons {
+        if let Some(handle) = app.store.organization(*organization).await?
+            && handle.view().organization().people.get(*person).is_some()
+        {
+            memberships.push((*organization, handle, *person));
+        }
+    }
+    Ok(memberships)
 }
 
 /// Opens a session. `since` is when the login that it goes back to was made, if it is not made now.

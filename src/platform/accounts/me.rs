@@ -369,12 +369,13 @@ pub async fn found(
 
 /// The organization that an account's founding at a version of the platform's stream made.
 async fn founded_at(app: &App, account: AccountId, version: Version) -> Result<Arc<Handle>, Problem> {
-    let (store, view) = (app.store.clone(), app.store.platform().view());
-    let past = tokio::task::spawn_blocking(move || store.as_of(&view, version))
+    let store = app.store.clone();
+    let past = tokio::task::spawn_blocking(move || store.as_of(store.platform(), version))
         .await
         .map_err(|_| Problem::internal())?
         .map_err(|error| rejection::unreadable(&error))?;
     let account = past.platform().accounts.get(account).ok_or_else(Problem::not_found)?;
     let (organization, _) = account.persons.last().ok_or_else(Problem::not_found)?;
-    app.store.organization(*organization).ok_or_else(Problem::not_found)
+    let handle = app.store.organization(*organization).await?;
+    handle.ok_or_else(Problem::not_found)
 }
