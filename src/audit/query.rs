@@ -65,6 +65,7 @@ impl AuditParameters {
             outcomes: self.outcome,
             from: time("from", self.from)?,
             to: time("to", self.to)?,
+            after: None,
             until: None,
         })
     }

@@ -61,7 +61,7 @@ impl Filter {
         any(&self.actors, |actor| *actor == event.actor.id.to_string())
             && self.means_action(event.event.action())
             && any(&self.types, |kind| *kind == event.resource.kind)
-            && (self.resources.is_empty() || event.mentions().any(|id| self.resources.contains(&id)))
+            && (self.resources.is_empty() || event.mentions().any(|id| self.resources.iter().any(|wanted| *wanted == id)))
             && any(&self.outcomes, |outcome| *outcome == event.outcome)
             && self.from.is_none_or(|from| event.at >= from)
             && self.to.is_none_or(|to| event.at < to)

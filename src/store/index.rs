@@ -82,7 +82,7 @@ impl StreamIndex {
     /// `None` of an empty stream.
     pub fn root(&self) -> Result<Option<Hash>, u64> {
         let mut peaks: Vec<(u32, Hash)> = Vec::new();
-        for (number, full) in (0..).zip(&self.full) {
+        for (number, full) in (0_u64..).zip(&self.full) {
             let mut node = full.whole.ok_or(number)?;
             let mut level = 0;
             while let Some((below, left)) = peaks.last()

@@ -9,7 +9,7 @@ use crate::ids::StreamId;
 use crate::log::codec::CodecError;
 use crate::log::frame::{Frame, FrameError};
 use crate::log::segment::{FramePlace, Segment, segment_of};
-use crate::log::{EventLog, Head, Position, ReadError};
+use crate::log::{EventLog, Position, ReadError};
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::store::batch::head_after;
 use crate::store::derived::{DerivedFiles, FileName, Kind};

@@ -30,8 +30,8 @@ use crate::store::writer::{Job, Writer};
 pub mod aggregate;
 mod batch;
 pub mod derived;
-pub mod digest;
 pub mod directory;
+pub mod encoding;
 pub mod exports;
 pub mod history;
 pub mod index;
@@ -46,6 +46,7 @@ pub mod residents;
 pub mod savepoint;
 pub mod saver;
 pub mod scheduler;
+pub mod search;
 pub mod segments;
 mod writer;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::area::DirectoryEntry;
+use crate::area::{DirectoryEntry, Section};
 use crate::command::{Command, Context, Need, NewEvent, Rejection};
 use crate::event::{Recorded, Version};
 use crate::ids::StreamId;
@@ -15,7 +15,7 @@ use crate::log::segment::tree::Hash;
 use crate::log::segment::{FramePlace, Segment};
 use crate::organization::Organization;
 use crate::platform::Platform;
-use crate::store::digest::digest;
+use crate::store::encoding::digest;
 use crate::store::index::StreamIndex;
 use crate::store::lookup::Lookup;
 use crate::store::requests::Requests;
@@ -72,6 +72,34 @@ impl State {
             Self::Platform(platform) => &platform.requests,
             Self::Organization(organization) => &organization.requests,
         }
+    }
+
+    /// How many things it holds.
+    pub fn items(&self) -> usize {
+        match self {
+            Self::Platform(platform) => platform.items(),
+            Self::Organization(organization) => organization.items(),
+        }
+    }
+
+    /// The state to be saved, each fold in a section that can be read alone.
+    pub fn sections(&self) -> Vec<Section> {
+        match self {
+            Self::Platform(platform) => platform.sections(),
+            Self::Organization(organization) => organization.sections(),
+        }
+    }
+
+    /// The state of a stream that was saved in sections, which `find` looks up by name and projection; `None` if one is
+    /// absent or is not what was saved.
+    pub fn from_sections(
+        stream: StreamId,
+        find: impl FnMut(&'static str, u32) -> Option<Vec<u8>>,
+    ) -> Option<Self> {
+        Some(match stream {
+            StreamId::Platform => Self::Platform(Arc::new(Platform::from_sections(find)?)),
+            StreamId::Organization(_) => Self::Organization(Arc::new(Organization::from_sections(find)?)),
+        })
     }
 
     /// The state's digest: equal states, and only those, have equal ones.
