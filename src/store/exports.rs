@@ -6,7 +6,7 @@ use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{DirectoryEntry, Fold};
 use crate::command::{Context, NewEvent};
 use crate::event::{Event, Recorded, Resource, ResourceType};
 use crate::events;
@@ -30,7 +30,7 @@ pub struct Exported {
 }
 
 /// Who exported in the present hour.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Exports {
     hour: i64,
     actors: RedBlackTreeMapSync<String, ()>,
@@ -54,7 +54,7 @@ impl NoteExport {
     }
 }
 
-impl Area for Exports {
+impl Fold for Exports {
     const NAME: &'static str = "exports";
     const PROJECTION: u32 = 1;
 
@@ -68,6 +68,10 @@ impl Area for Exports {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.actors.size()
+    }
 }
 
 #[cfg(test)]

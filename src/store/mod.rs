@@ -25,8 +25,8 @@ use crate::store::writer::{Job, Writer};
 
 pub mod aggregate;
 mod batch;
-pub mod digest;
 pub mod directory;
+pub mod encoding;
 pub mod exports;
 pub mod history;
 pub mod intents;

@@ -4,9 +4,9 @@
 //! is counted in memory (`store/aggregate.rs`) and recorded as one event with its count.
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::command::{Context, NewEvent};
 use crate::event::{Event, Outcome, Recorded, Refused, Resource};
@@ -17,7 +17,7 @@ pub const DENIALS_PER_HOUR_MAX: u32 = 60;
 const HOUR_MICROS: i64 = 3_600_000_000;
 
 /// How many refusals were recorded singly in the present hour, by actor.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Refusals {
     hour: i64,
     by_actor: RedBlackTreeMapSync<String, u32>,
@@ -79,7 +79,7 @@ impl RecordRefusal {
     }
 }
 
-impl Area for Refusals {
+impl Fold for Refusals {
     const NAME: &'static str = "refusals";
     const PROJECTION: u32 = 1;
 
@@ -97,6 +97,10 @@ impl Area for Refusals {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.by_actor.size()
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::ids::StreamId;
 use crate::log::Head;
 use crate::organization::Organization;
 use crate::platform::Platform;
-use crate::store::digest::digest;
+use crate::store::encoding::digest;
 use crate::store::lookup::Lookup;
 use crate::store::requests::Requests;
 

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use serde::Serialize;
 use settled::actor::{Actor, ActorId};
-use settled::area::Area;
+use settled::area::Fold;
 use settled::command::{Command, OrganizationCommand, PlatformCommand};
 use settled::event::{Event, Outcome};
 use settled::ids::{Fresh, StreamId};
@@ -26,7 +25,7 @@ use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::store::Submission;
-use settled::store::digest::digest;
+use settled::store::encoding::digest;
 use settled::store::exports::NoteExport;
 use settled::store::load::fold;
 use settled::store::resident::State;
@@ -154,8 +153,8 @@ fn digests(log: &MemoryLog) -> String {
     lines
 }
 
-fn line<A: Area + Serialize>(lines: &mut String, stream: &str, area: &A) {
-    writeln!(lines, "{stream}.{} {} {}", A::NAME, A::PROJECTION, digest(area)).unwrap();
+fn line<F: Fold>(lines: &mut String, stream: &str, state: &F) {
+    writeln!(lines, "{stream}.{} {} {}", F::NAME, F::PROJECTION, digest(state)).unwrap();
 }
 
 fn read(text: &str) -> MemoryLog {

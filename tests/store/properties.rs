@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
+use settled::area::{Area, Section};
 use settled::audit::row::find;
 use settled::command::{Context, Rejection};
 use settled::event::{Outcome, Recorded, ResourceType};
@@ -15,6 +16,13 @@ use settled::log::EventLog;
 use settled::log::filter::{ActionPattern, Filter};
 use settled::log::head::Epoch;
 use settled::log::sled::open::{HeadPolicy, SledOptions, create as create_store, open as open_store};
+use settled::organization::Organization;
+use settled::platform::Platform;
+use settled::settings::environments::projection::Environments;
+use settled::settings::general::projection::General;
+use settled::settings::people::projection::People;
+use settled::settings::roles::projection::Roles;
+use settled::store::encoding::digest;
 use settled::store::{Done, Refusal};
 
 use crate::histories::{BASE, MARKS, Prepared, history, prepare};
@@ -161,6 +169,23 @@ proptest! {
     }
 
     #[test]
+    fn a_saved_state_is_the_state_and_an_area_reads_what_it_says(history in history()) {
+        runtime().block_on(async {
+            let store = in_memory();
+            run(&store, &prepare(&history, &store)).await;
+            for organization in 0..3 {
+                let view = store.handle(id(organization)).view();
+                assert_saved_is_the_state(view.organization());
+                assert_areas_read_what_they_say(view.organization(), &store.events(stream(organization)));
+            }
+            let platform = store.store.platform().view();
+            let (state, mut sections) = (platform.platform(), platform.platform().sections());
+            let read = Platform::from_sections(|name, projection| take(&mut sections, name, projection));
+            assert_eq!(digest(&read.unwrap()), digest(state));
+        });
+    }
+
+    #[test]
     fn the_audit_log_is_a_filter_over_all_events(history in history(), filters in prop::collection::vec(filter(), 1..8)) {
         runtime().block_on(async {
             let store = in_memory();
@@ -198,6 +223,44 @@ proptest! {
             assert_eq!(digests, over(Arc::new(log)).digests());
         });
     }
+}
+
+fn take(sections: &mut Vec<Section>, name: &str, projection: u32) -> Option<Vec<u8>> {
+    let at = sections.iter().position(|section| (section.name, section.projection) == (name, projection))?;
+    Some(sections.remove(at).bytes)
+}
+
+fn assert_saved_is_the_state(state: &Organization) {
+    let sections = state.sections();
+    let read = |mut sections: Vec<Section>| {
+        Organization::from_sections(|name, projection| take(&mut sections, name, projection))
+    };
+    assert_eq!(digest(&read(sections.clone()).unwrap()), digest(state));
+    for changed in 0..sections.len() {
+        let with = |change: fn(&mut Section)| {
+            let mut sections = sections.clone();
+            change(&mut sections[changed]);
+            read(sections)
+        };
+        assert!(with(|section| section.bytes.truncate(section.bytes.len() - 1)).is_none());
+        assert!(with(|section| section.bytes.push(0)).is_none());
+        assert!(with(|section| section.bytes[0] = 0xc1).is_none());
+        assert!(with(|section| section.projection += 1).is_none());
+    }
+}
+
+fn assert_areas_read_what_they_say(state: &Organization, events: &[Recorded]) {
+    fn check<A: Area>(state: &Organization, events: &[Recorded]) {
+        let mut alone = A::default();
+        for event in events.iter().filter(|event| A::READS.contains(&event.event.action())) {
+            alone.apply(event);
+        }
+        assert_eq!(digest(&alone), digest(A::of(state)), "{} reads more than it says", A::NAME);
+    }
+    check::<General>(state, events);
+    check::<People>(state, events);
+    check::<Roles>(state, events);
+    check::<Environments>(state, events);
 }
 
 fn assert_reopened_the_same(store: &TestStore) {

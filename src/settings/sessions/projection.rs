@@ -1,10 +1,10 @@
 //! Open sessions as a fold.
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::actor::ActorId;
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{AccountId, SessionId, UserId};
@@ -17,7 +17,7 @@ pub const SESSION_MAX_SECONDS: i64 = 30 * 24 * 3600;
 pub const SESSION_IDLE_SECONDS: i64 = 12 * 3600;
 
 /// The sessions of a stream that were opened within the last 30 days and not closed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sessions {
     open: RedBlackTreeMapSync<SessionId, Session>,
     by_age: RedBlackTreeMapSync<(Timestamp, SessionId), ()>,
@@ -25,7 +25,7 @@ pub struct Sessions {
 }
 
 /// An open session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The session.
     pub id: SessionId,
@@ -46,7 +46,7 @@ pub struct Session {
 }
 
 /// Whose a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Holder {
     /// A person's, in an organization.
     Person(UserId),
@@ -102,7 +102,7 @@ impl Sessions {
     }
 }
 
-impl Area for Sessions {
+impl Fold for Sessions {
     const NAME: &'static str = "sessions";
     const PROJECTION: u32 = 1;
 
@@ -151,5 +151,9 @@ impl Area for Sessions {
                 DirectoryEntry::CredentialClosed { session: closed.session }
             }
         });
+    }
+
+    fn items(&self) -> usize {
+        self.open.size()
     }
 }
