@@ -42,6 +42,9 @@ pub trait Area: Fold {
     fn of(organization: &Organization) -> &Self;
 }
 
+/// Compiles for an area of settings, and for nothing that is only a fold.
+pub const fn is_an_area<A: Area>() {}
+
 /// A fold's saved state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
@@ -90,11 +93,7 @@ macro_rules! stream_state {
             $($(#[$fold_doc])* pub $fold: $fold_type,)*
         }
 
-        // An area of settings that is only a fold does not compile.
-        const _: () = {
-            const fn is_an_area<A: $crate::area::Area>() {}
-            $(is_an_area::<$area_type>();)*
-        };
+        $(const _: () = $crate::area::is_an_area::<$area_type>();)*
 
         impl $state {
             /// Takes one event in.

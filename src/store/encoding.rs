@@ -30,11 +30,12 @@ pub struct DecodeError(#[source] rmp_serde::decode::Error);
 /// # Errors
 /// If the bytes are anything else.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-    let state = T::deserialize(&mut deserializer).map_err(DecodeError)?;
-    match deserializer.get_ref().len() {
-        0 => Ok(state),
-        rest => Err(DecodeError(serde::de::Error::custom(format_args!("{rest} bytes follow the state")))),
+    let mut rest = bytes;
+    let state = rmp_serde::from_read(&mut rest).map_err(DecodeError)?;
+    if rest.is_empty() {
+        Ok(state)
+    } else {
+        Err(DecodeError(serde::de::Error::custom("more bytes follow the state")))
     }
 }
 

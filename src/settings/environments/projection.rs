@@ -163,7 +163,8 @@ impl Fold for Environments {
 }
 
 impl Area for Environments {
-    const READS: &'static [&'static str] = &["environment.create", "environment.update", "environment.delete", "config.set", "config.delete"];
+    const READS: &'static [&'static str] =
+        &["environment.create", "environment.update", "environment.delete", "config.set", "config.delete"];
 
     fn of(organization: &Organization) -> &Self {
         &organization.environments

@@ -217,7 +217,8 @@ impl Fold for Roles {
 }
 
 impl Area for Roles {
-    const READS: &'static [&'static str] = &["role_assignment.create", "role_assignment.delete", "environment.delete"];
+    const READS: &'static [&'static str] =
+        &["role_assignment.create", "role_assignment.delete", "environment.delete"];
 
     fn of(organization: &Organization) -> &Self {
         &organization.roles

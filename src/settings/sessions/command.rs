@@ -115,7 +115,7 @@ fn closing(session: SessionId, holder: ActorId, how: Closing) -> NewEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::area::Area as _;
+    use crate::area::Fold as _;
     use crate::clock::Timestamp;
     use crate::event::Event;
     use crate::given::{by, events, id, now, person, recorded};
