@@ -1,17 +1,22 @@
-//! Reading a stream's history: its frames from the newest back, and its state as of a version.
+//! Reading a stream's history: its frames from the newest back, what of it a filter means, and its state as of a
+//! version.
 //!
-//! All of it blocks, and costs as much as the history that it walks; callers move it off the async threads.
+//! All of it blocks, and costs as much as the history that it walks; callers move it off the async threads. What is
+//! read of a view never goes beyond the view's version.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::event::{Recorded, Version};
+use crate::actor::ActorId;
+use crate::event::{Outcome, Recorded, ResourceType, Version};
 use crate::ids::StreamId;
 use crate::log::codec::CodecError;
+use crate::log::filter::Filter;
 use crate::log::frame::{Frame, FrameError};
 use crate::log::{EventLog, Head, Position, ReadError};
 use crate::store::Store;
 use crate::store::batch::head_after;
-use crate::store::resident::View;
+use crate::store::resident::{Handle, View};
 
 /// History that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -74,14 +79,175 @@ impl Iterator for FramesBack<'_> {
 ///
 /// # Errors
 /// When an event cannot be read.
-pub fn events_back(frame: &Frame) -> impl Iterator<Item = Result<Recorded, HistoryError>> + '_ {
+fn events_back(frame: &Frame) -> impl Iterator<Item = Result<Recorded, HistoryError>> + '_ {
     let stream = frame.header().stream;
     (0..frame.len())
         .rev()
         .map(move |index| frame.recorded(index).map_err(|error| HistoryError::Event { stream, error }))
 }
 
+/// The events that a filter means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matched {
+    /// The newest of them before the place asked for, newest first.
+    pub versions: Vec<Version>,
+    /// How many there are in all, whatever the place.
+    pub total: u64,
+}
+
+/// The values that the events have which a filter means, each with the number of those events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facets {
+    /// Who acted.
+    pub actors: BTreeMap<ActorId, u64>,
+    /// What was done.
+    pub actions: BTreeMap<String, u64>,
+    /// To what type of thing.
+    pub types: BTreeMap<ResourceType, u64>,
+    /// How it ended.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// How many events there are in all.
+    pub total: u64,
+}
+
 impl Store {
+    /// The versions of the newest events that a filter means, before `before` where that is given, and the number of
+    /// all.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn versions(
+        &self,
+        handle: &Arc<Handle>,
+        view: &Arc<View>,
+        filter: &Filter,
+        before: Option<Version>,
+        limit: usize,
+    ) -> Result<Matched, HistoryError> {
+        let mut matched = Matched::default();
+        for event in self.back(handle, view, 0) {
+            let event = event?;
+            if filter.matches(&event) {
+                matched.total += 1;
+                if before.is_none_or(|before| event.version < before) && matched.versions.len() < limit {
+                    matched.versions.push(event.version);
+                }
+            }
+        }
+        Ok(matched)
+    }
+
+    /// The versions of the oldest events after a version that a filter means, oldest first.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn versions_after(
+        &self,
+        handle: &Arc<Handle>,
+        view: &Arc<View>,
+        filter: &Filter,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Version>, HistoryError> {
+        let mut versions = Vec::new();
+        for event in self.back(handle, view, after) {
+            let event = event?;
+            if filter.matches(&event) {
+                versions.push(event.version);
+            }
+        }
+        versions.reverse();
+        versions.truncate(limit);
+        Ok(versions)
+    }
+
+    /// The events at these versions of a stream, in the order asked for; all of them are the view's.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn recorded(
+        &self,
+        handle: &Arc<Handle>,
+        view: &Arc<View>,
+        versions: &[Version],
+    ) -> Result<Vec<Recorded>, HistoryError> {
+        let Some(oldest) = versions.iter().min() else { return Ok(Vec::new()) };
+        let mut found = HashMap::new();
+        for event in self.back(handle, view, oldest.saturating_sub(1)) {
+            let event = event?;
+            if versions.contains(&event.version) {
+                found.insert(event.version, event);
+            }
+        }
+        Ok(versions.iter().filter_map(|version| found.remove(version)).collect())
+    }
+
+    /// What values the events have that a filter means.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn facets(
+        &self,
+        handle: &Arc<Handle>,
+        view: &Arc<View>,
+        filter: &Filter,
+    ) -> Result<Facets, HistoryError> {
+        let mut facets = Facets::default();
+        for event in self.back(handle, view, 0) {
+            let event = event?;
+            if filter.matches(&event) {
+                facets.total += 1;
+                *facets.actors.entry(event.actor.id).or_default() += 1;
+                *facets.actions.entry(event.event.action().to_owned()).or_default() += 1;
+                *facets.types.entry(event.resource.kind).or_default() += 1;
+                *facets.outcomes.entry(event.outcome).or_default() += 1;
+            }
+        }
+        Ok(facets)
+    }
+
+    /// The first event of a stream that is about a resource or concerns it: of a session its opening.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn first_mention(
+        &self,
+        handle: &Arc<Handle>,
+        view: &Arc<View>,
+        id: &str,
+    ) -> Result<Option<Recorded>, HistoryError> {
+        let mut first = None;
+        for event in self.back(handle, view, 0) {
+            let event = event?;
+            if event.resource.id == id || event.related.iter().any(|related| related == id) {
+                first = Some(event);
+            }
+        }
+        Ok(first)
+    }
+
+    /// A view's events after a version, newest first.
+    fn back<'a>(
+        &'a self,
+        handle: &Handle,
+        view: &'a View,
+        after: Version,
+    ) -> impl Iterator<Item = Result<Recorded, HistoryError>> + 'a {
+        debug_assert_eq!(handle.stream(), view.stream, "the view is of the handle's stream");
+        FramesBack::new(&**self.log(), view.stream, view.head)
+            .take_while(move |frame| {
+                frame.as_ref().map_or(true, |(_, frame)| frame.header().last_version() > after)
+            })
+            .flat_map(|frame| {
+                let (events, error) = match frame {
+                    Ok((_, frame)) => (events_back(&frame).collect::<Vec<_>>(), None),
+                    Err(error) => (Vec::new(), Some(Err(error))),
+                };
+                events.into_iter().chain(error)
+            })
+            .filter(move |event| event.as_ref().map_or(true, |event| event.version > after))
+    }
+
     /// The state of a stream as of a version: all events up to and including it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::area::DirectoryEntry;
 use crate::command::{Command, Context, Need, NewEvent, Rejection};
@@ -156,12 +157,15 @@ impl View {
 pub struct Handle {
     stream: StreamId,
     published: ArcSwap<View>,
+    /// The version of what is published, to wait for.
+    version: watch::Sender<Version>,
 }
 
 impl Handle {
     /// A handle that publishes `view` first.
     pub fn new(view: View) -> Self {
-        Self { stream: view.stream, published: ArcSwap::from_pointee(view) }
+        let version = watch::Sender::new(view.version());
+        Self { stream: view.stream, published: ArcSwap::from_pointee(view), version }
     }
 
     /// The stream.
@@ -174,8 +178,15 @@ impl Handle {
         self.published.load_full()
     }
 
+    /// Tells of every newer state: when it does, [`Handle::view`] gives that state or one newer still.
+    pub fn subscribe(&self) -> watch::Receiver<Version> {
+        self.version.subscribe()
+    }
+
     /// Publishes a newer state. Only the writer does, and only after its events are durable.
     pub(super) fn publish(&self, view: View) {
+        let version = view.version();
         self.published.store(Arc::new(view));
+        self.version.send_replace(version);
     }
 }
