@@ -1,5 +1,7 @@
 //! `/v1/audit` and `/v1/events` over HTTP.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -8,7 +10,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::audit::query::AuditParameters;
-use crate::audit::row::{Row, find};
+use crate::audit::row::{Row, Rows};
 use crate::command::{Command, OrganizationCommand};
 use crate::event::Version;
 use crate::http::app::App;
@@ -49,14 +51,13 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
     let pinned = request.after.as_ref().and_then(|after| after.version).unwrap_or(view.version());
     filter.until = Some(pinned);
     let before: Option<Version> = request.after.as_ref().and_then(|after| after.last.parse().ok());
-    let (store, seen, limit) = (app.store.clone(), view.clone(), request.limit);
-    let (rows, total) = tokio::task::spawn_blocking(move || {
-        let found = find(&store, &seen, &filter, before, limit + 1)?;
-        Ok::<_, HistoryError>((found.rows(&seen, store.ring()), found.total))
+    let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
+    let limit = request.limit;
+    let (rows, total) = read(move || {
+        let matched = store.versions(&handle, &seen, &filter, before, limit + 1)?;
+        Ok((Rows::new(&store, &handle, &seen).of(&matched.versions)?, matched.total))
     })
-    .await
-    .map_err(|_| Problem::internal())?
-    .map_err(|error| rejection::unreadable(&error))?;
+    .await?;
     let page = app.cursors.page(&scope, "audit", &request, rows, |last| After {
         last: last.version.to_string(),
         version: Some(pinned),
@@ -110,13 +111,20 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     };
     let after = parameters.after.unwrap_or(0);
     let (store, seen) = (app.store.clone(), view.clone());
-    let data = tokio::task::spawn_blocking(move || as_recorded(&store, &seen, after, limit))
-        .await
-        .map_err(|_| Problem::internal())?
-        .map_err(|error| rejection::unreadable(&error))?;
+    let data = read(move || as_recorded(&store, &seen, after, limit)).await?;
     let last = after.saturating_add(data.len() as u64);
     let next_after = (last < view.version()).then_some(last);
     Ok(call.list(&view, &EventsPage { data, next_after }))
+}
+
+/// Reads history on a thread that may block.
+async fn read<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|_| Problem::internal())?
+        .map_err(|error| rejection::unreadable(&error))
 }
 
 /// The events of a stream after a version, in order, as recorded. Blocks.

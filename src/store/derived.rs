@@ -57,8 +57,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Directory, Self::Savepoint, Self::Segment, Self::Open];
-
     fn number(self) -> u8 {
         match self {
             Self::Directory => 1,

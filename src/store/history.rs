@@ -127,7 +127,7 @@ impl Store {
         while past.version() < version {
             let last = version.min(past.version() + FOLDED_AT_ONCE);
             let versions: Vec<Version> = (past.version() + 1..=last).collect();
-            for recorded in self.recorded(handle, &versions)? {
+            for recorded in self.recorded(handle, &view, &versions)? {
                 past.state.apply(&recorded);
                 past.head.version = recorded.version;
                 past.head.at = recorded.at;

@@ -5,8 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+
+use crate::actor::ActorId;
 use crate::clock::Timestamp;
-use crate::event::{Recorded, Version};
+use crate::event::{Outcome, Recorded, ResourceType, Version};
 use crate::log::Position;
 use crate::log::filter::Filter;
 use crate::log::segment::search::Dimension;
@@ -31,14 +35,14 @@ pub struct Matched {
 /// How many of the events that a filter means have which value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facets {
-    /// Who acted, by id.
-    pub actors: BTreeMap<String, u64>,
+    /// Who acted.
+    pub actors: BTreeMap<ActorId, u64>,
     /// What was done.
     pub actions: BTreeMap<String, u64>,
     /// Types of what it was done to.
-    pub types: BTreeMap<String, u64>,
+    pub types: BTreeMap<ResourceType, u64>,
     /// How it ended.
-    pub outcomes: BTreeMap<String, u64>,
+    pub outcomes: BTreeMap<Outcome, u64>,
     /// How many events there are in all.
     pub total: u64,
 }
@@ -114,21 +118,11 @@ impl Store {
             self.segment(handle, number, |segment| {
                 let matching = segment.matching(&filter);
                 facets.total += matching.len();
-                for (dimension, counts) in [
-                    (Dimension::Actor, &mut facets.actors),
-                    (Dimension::Action, &mut facets.actions),
-                    (Dimension::Type, &mut facets.types),
-                    (Dimension::Outcome, &mut facets.outcomes),
-                ] {
-                    for (value, count) in segment.counts(&matching, dimension) {
-                        match counts.get_mut(value) {
-                            Some(sum) => *sum += count,
-                            None => {
-                                counts.insert(value.to_owned(), count);
-                            }
-                        }
-                    }
-                }
+                let counts = |dimension| segment.counts(&matching, dimension);
+                add(&mut facets.actors, counts(Dimension::Actor), |actor| actor.parse().ok());
+                add(&mut facets.actions, counts(Dimension::Action), |action| Some(action.to_owned()));
+                add(&mut facets.types, counts(Dimension::Type), named);
+                add(&mut facets.outcomes, counts(Dimension::Outcome), named);
             })?;
         }
         Ok(facets)
@@ -138,8 +132,16 @@ impl Store {
     ///
     /// # Errors
     /// When one cannot be read.
-    pub fn recorded(&self, handle: &Handle, versions: &[Version]) -> Result<Vec<Recorded>, HistoryError> {
+    pub fn recorded(
+        &self,
+        handle: &Handle,
+        view: &View,
+        versions: &[Version],
+    ) -> Result<Vec<Recorded>, HistoryError> {
         let stream = handle.stream();
+        if let Some(version) = versions.iter().copied().find(|version| *version > view.version()) {
+            return Err(HistoryError::NoSuchVersion { stream, version });
+        }
         let places = self.places(handle, versions)?;
         let mut events = Vec::with_capacity(versions.len());
         for chunk in places.chunk_by(|a, b| a.position == b.position).collect::<Vec<_>>().chunks(READ_FRAMES)
@@ -171,7 +173,7 @@ impl Store {
         for number in 0..=segment_of(view.version()) {
             let version = self.segment(handle, number, |segment| segment.first_mention(id))?;
             if let Some(version) = version.filter(|version| *version <= view.version()) {
-                return Ok(self.recorded(handle, &[version])?.pop());
+                return Ok(self.recorded(handle, view, &[version])?.pop());
             }
         }
         Ok(None)
@@ -263,6 +265,23 @@ impl Store {
         // Where the next segment has no version yet, the stream ends in this one.
         Ok(first.unwrap_or(FramePlace { first: head.version, position: head.position, at: head.at }))
     }
+}
+
+/// Adds the counts of a segment to those of others. Every value was written by its type's own name.
+fn add<'a, K: Ord>(
+    sums: &mut BTreeMap<K, u64>,
+    counts: impl Iterator<Item = (&'a str, u64)>,
+    read: impl Fn(&str) -> Option<K>,
+) {
+    for (value, count) in counts {
+        if let Some(key) = read(value) {
+            *sums.entry(key).or_default() += count;
+        }
+    }
+}
+
+fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
+    T::deserialize(name.into_deserializer() as StrDeserializer<'_, serde::de::value::Error>).ok()
 }
 
 fn until(view: &View, filter: &Filter) -> Filter {

@@ -8,7 +8,6 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use settled::area::{Area, Section};
-use settled::audit::row::find;
 use settled::command::{Context, Rejection};
 use settled::event::{Outcome, Recorded, ResourceType};
 use settled::ids::{Fresh, OrganizationId, StoreId, StreamId};
@@ -23,6 +22,8 @@ use settled::settings::general::projection::General;
 use settled::settings::people::projection::People;
 use settled::settings::roles::projection::Roles;
 use settled::store::encoding::digest;
+use settled::store::resident::Handle;
+use settled::store::search::{Facets, Matched};
 use settled::store::{Done, Refusal};
 
 use crate::histories::{BASE, MARKS, Prepared, history, prepare};
@@ -191,12 +192,14 @@ proptest! {
             let store = in_memory();
             run(&store, &prepare(&history, &store)).await;
             let all = store.events(stream(0));
-            let view = store.handle(BASE.members[0].founded.organization).view();
+            let handle = store.handle(BASE.members[0].founded.organization);
             let resources = vec![all[all.len() / 2].resource.id.clone()];
             for (filter, before, limit) in filters {
-                assert_found(&store, &view, &all, &filter, before, limit);
-                assert_found(&store, &view, &all, &Filter { resources: resources.clone(), ..filter }, before, limit);
+                assert_found(&store, &handle, &all, &filter, before, limit);
+                let filter = Filter { resources: resources.clone(), ..filter };
+                assert_found(&store, &handle, &all, &filter, before, limit);
             }
+            assert_first_mentions(&store, &handle, &all);
         });
     }
 }
@@ -325,23 +328,59 @@ fn assert_nothing_of_others(store: &TestStore, organization: usize) {
     }
 }
 
+/// What a filter finds in a stream is what it is in all of the stream's events.
 fn assert_found(
     store: &TestStore,
-    view: &settled::store::resident::View,
+    handle: &Arc<Handle>,
     all: &[Recorded],
     filter: &Filter,
     before: Option<u64>,
     limit: usize,
 ) {
-    let found = find(&store.store, view, filter, before, limit).unwrap();
-    let matching: Vec<&Recorded> = all.iter().rev().filter(|event| filter.matches(event)).collect();
-    assert_eq!(found.total, matching.len() as u64);
-    let page: Vec<&Recorded> = matching
-        .into_iter()
-        .filter(|event| before.is_none_or(|before| event.version < before))
-        .take(limit)
-        .collect();
-    assert_eq!(found.events.iter().collect::<Vec<_>>(), page);
+    let (of, view) = (&store.store, handle.view());
+    let matching: Vec<&Recorded> = all.iter().filter(|event| filter.matches(event)).collect();
+    let total = matching.len() as u64;
+
+    let newest: Vec<u64> = matching.iter().rev().map(|event| event.version).collect();
+    let is_before = |version: &u64| before.is_none_or(|before| *version < before);
+    let versions: Vec<u64> = newest.into_iter().filter(is_before).take(limit).collect();
+    let matched = of.versions(handle, &view, filter, before, limit).unwrap();
+    assert_eq!(matched, Matched { versions, total });
+
+    let after = before.unwrap_or(0);
+    let oldest = matching.iter().map(|event| event.version);
+    let oldest: Vec<u64> = oldest.filter(|version| *version > after).take(limit).collect();
+    assert_eq!(of.versions_after(handle, &view, filter, after, limit).unwrap(), oldest);
+
+    for versions in [&matched.versions, &oldest] {
+        let expected: Vec<Recorded> =
+            versions.iter().map(|version| all[usize::try_from(*version).unwrap() - 1].clone()).collect();
+        assert_eq!(of.recorded(handle, &view, versions).unwrap(), expected);
+    }
+
+    let mut facets = Facets { total, ..Facets::default() };
+    for event in matching {
+        *facets.actors.entry(event.actor.id).or_default() += 1;
+        *facets.actions.entry(event.event.action().to_owned()).or_default() += 1;
+        *facets.types.entry(event.resource.kind).or_default() += 1;
+        *facets.outcomes.entry(event.outcome).or_default() += 1;
+    }
+    assert_eq!(of.facets(handle, &view, filter).unwrap(), facets);
+}
+
+/// The first event that is about a thing or concerns it is found for each thing that any event names.
+fn assert_first_mentions(store: &TestStore, handle: &Arc<Handle>, all: &[Recorded]) {
+    let view = handle.view();
+    let mut first = BTreeMap::new();
+    for event in all {
+        for id in event.related.iter().chain([&event.resource.id]) {
+            first.entry(id.clone()).or_insert(event);
+        }
+    }
+    for (id, event) in first {
+        assert_eq!(store.store.first_mention(handle, &view, &id).unwrap().as_ref(), Some(event), "{id}");
+    }
+    assert_eq!(store.store.first_mention(handle, &view, "nobody").unwrap(), None);
 }
 
 /// Histories that are all refused would prove nothing.
