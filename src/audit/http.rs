@@ -16,7 +16,6 @@ use crate::http::call::Call;
 use crate::http::page::{After, DEFAULT_PAGE, LONGEST_PAGE, PageParameters};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
-use crate::http::rejection;
 use crate::store::Store;
 use crate::store::exports::NoteExport;
 use crate::store::history::{FramesBack, HistoryError};
@@ -54,9 +53,7 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
         let found = find(&store, &seen, &filter, before, limit + 1)?;
         Ok::<_, HistoryError>((found.rows(&seen, store.ring()), found.total))
     })
-    .await
-    .map_err(|_| Problem::internal())?
-    .map_err(|error| rejection::unreadable(&error))?;
+    .await??;
     let page = app.cursors.page(&scope, "audit", &request, rows, |last| After {
         last: last.version.to_string(),
         version: Some(pinned),
@@ -110,10 +107,7 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     };
     let after = parameters.after.unwrap_or(0);
     let (store, seen) = (app.store.clone(), view.clone());
-    let data = tokio::task::spawn_blocking(move || as_recorded(&store, &seen, after, limit))
-        .await
-        .map_err(|_| Problem::internal())?
-        .map_err(|error| rejection::unreadable(&error))?;
+    let data = tokio::task::spawn_blocking(move || as_recorded(&store, &seen, after, limit)).await??;
     let last = after.saturating_add(data.len() as u64);
     let next_after = (last < view.version()).then_some(last);
     Ok(call.list(&view, &EventsPage { data, next_after }))

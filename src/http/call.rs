@@ -22,7 +22,6 @@ use crate::http::conditional::{Conditions, IfMatch, etag};
 use crate::http::headers::{idempotency_key, reason};
 use crate::http::input::RawBody;
 use crate::http::problem::Problem;
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
@@ -116,7 +115,7 @@ impl Call {
             Err(crate::store::Refusal::Rejected(Rejection::Forbidden(permission))) => {
                 return Err(deny(&self.app, &self.caller, self.row.attempt, permission, None).await);
             }
-            Err(refused) => return Err(rejection::problem(&refused)),
+            Err(refused) => return Err(refused.into()),
         };
         match done.replay {
             None => Ok(done),
@@ -128,10 +127,7 @@ impl Call {
     async fn replayed(&self, done: Done, version: Version) -> Result<Done, Problem> {
         let store = self.app.store.clone();
         let view = self.organization.handle.view();
-        let past = tokio::task::spawn_blocking(move || store.as_of(&view, version))
-            .await
-            .map_err(|_| Problem::internal())?
-            .map_err(|error| rejection::unreadable(&error))?;
+        let past = tokio::task::spawn_blocking(move || store.as_of(&view, version)).await??;
         Ok(Done { view: past, ..done })
     }
 
@@ -237,10 +233,7 @@ pub fn sealed_reason(
 
 fn organization_key(app: &App, organization: &OrganizationScope) -> Result<Arc<DataKey>, Problem> {
     let founded = organization.settings().general.founded().ok_or_else(Problem::not_found)?;
-    app.store
-        .ring()
-        .data_key(organization.handle.stream(), founded.key, founded.commitment)
-        .map_err(|error| rejection::unopened(&error))
+    Ok(app.store.ring().data_key(organization.handle.stream(), founded.key, founded.commitment)?)
 }
 
 /// Where a reason is sealed: in the stream, under the organization's key. It belongs to the event that names it.

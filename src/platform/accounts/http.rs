@@ -21,7 +21,6 @@ use crate::http::input::RawBody;
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, Fresh, OrganizationId};
 use crate::password;
@@ -176,8 +175,7 @@ pub async fn set_up(
     }
     check_setup_token(&app, &request.setup_token)?;
     check_password("/person/password", &request.person.password.0)?;
-    let hash =
-        app.passwords.hash(request.person.password.0).await.map_err(|error| rejection::hashing(&error))?;
+    let hash = app.passwords.hash(request.person.password.0).await?;
 
     let account: AccountId = Fresh.id();
     let founding_for = prepare_set_up(
@@ -196,16 +194,9 @@ pub async fn set_up(
         key: app.store.hasher().email(request.person.email.as_str()),
         owner: account.to_string(),
     }];
-    app.store
-        .execute(app.store.platform(), submission)
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    app.store.execute(app.store.platform(), submission).await?;
     // From here on a crash leaves an open founding, which the next start finishes.
-    let handle = app
-        .store
-        .finish_founding_detached(founding.clone())
-        .await
-        .map_err(|error| rejection::unfinished(&error))?;
+    let handle = app.store.finish_founding_detached(founding.clone()).await?;
     remove_setup_token(&app);
 
     let account = account_of(&app, account)?;
@@ -229,10 +220,8 @@ async fn prepare_set_up(
     organization: &NewOrganization,
 ) -> Result<(SetUp, crate::seal::keyring::NewDataKey, FoundingOpened), Problem> {
     let store = app.store.clone();
-    let key = tokio::task::spawn_blocking(move || store.ring().mint(crate::ids::StreamId::Platform))
-        .await
-        .map_err(|_| Problem::internal())?
-        .map_err(|error| rejection::unopened(&error))?;
+    let key =
+        tokio::task::spawn_blocking(move || store.ring().mint(crate::ids::StreamId::Platform)).await??;
     let id = account.to_string();
     let signed_up = SignedUp {
         account,
@@ -329,12 +318,11 @@ fn login_failed() -> Problem {
 /// The account of an address, if the password is its own. Takes the same time for every cause of failure.
 async fn verify(app: &App, email: &EmailAddress, password: Secret) -> Result<Option<Account>, Problem> {
     let Some(account) = find(app, email) else {
-        app.passwords.verify_nobody(password.0).await.map_err(|error| rejection::hashing(&error))?;
+        app.passwords.verify_nobody(password.0).await?;
         return Ok(None);
     };
-    let phc =
-        accounts::open_password(&account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
-    let right = app.passwords.verify(password.0, phc).await.map_err(|error| rejection::hashing(&error))?;
+    let phc = accounts::open_password(&account, app.store.ring())?;
+    let right = app.passwords.verify(password.0, phc).await?;
     Ok(right.then_some(account))
 }
 

@@ -24,7 +24,6 @@ use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, OrganizationId, StreamId, UserId};
 use crate::organization::Organization;
@@ -67,8 +66,8 @@ impl PersonBody {
     /// When its key is not to be had.
     pub fn of_account(app: &App, account: &Account) -> Result<Self, Problem> {
         let ring = app.store.ring();
-        let name = accounts::open_name(account, ring).map_err(|error| rejection::unopened(&error))?;
-        let email = accounts::open_email(account, ring).map_err(|error| rejection::unopened(&error))?;
+        let name = accounts::open_name(account, ring)?;
+        let email = accounts::open_email(account, ring)?;
         Ok(Self {
             id: None,
             name: text(&name)?,
@@ -87,8 +86,8 @@ impl PersonBody {
 pub fn person_body(app: &App, view: &View, person: UserId) -> Result<PersonBody, Problem> {
     let ring = app.store.ring();
     let person = view.organization().people.get(person).ok_or_else(Problem::not_found)?;
-    let name = people::open_name(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
-    let email = people::open_email(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
+    let name = people::open_name(view.stream, person, ring)?;
+    let email = people::open_email(view.stream, person, ring)?;
     Ok(PersonBody {
         id: Some(person.id),
         name: text(&name)?,
@@ -226,11 +225,7 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let scope = &call.organization;
     let person = call.settings().people.get(scope.person).ok_or_else(Problem::not_found)?;
     let stream = scope.handle.stream();
-    let key = app
-        .store
-        .ring()
-        .data_key(stream, person.key, person.commitment)
-        .map_err(|error| rejection::unopened(&error))?;
+    let key = app.store.ring().data_key(stream, person.key, person.commitment)?;
     let id = scope.person.to_string();
     let command = UpdatePerson {
         person: scope.person,
@@ -262,12 +257,8 @@ pub async fn change_password(
     let account =
         platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?.clone();
     verify_own(&app, &account, change.current, &headers, peer).await?;
-    let hash = app.passwords.hash(change.new.0).await.map_err(|error| rejection::hashing(&error))?;
-    let key = app
-        .store
-        .ring()
-        .data_key(StreamId::Platform, account.key, account.commitment)
-        .map_err(|error| rejection::unopened(&error))?;
+    let hash = app.passwords.hash(change.new.0).await?;
+    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
     let command = ChangePassword {
         account: account.id,
         password: key.seal(&accounts::password_field(&account.id.to_string()), &hash),
@@ -277,10 +268,7 @@ pub async fn change_password(
     let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
     let mut submission = Submission::new(AccountsCommand::ChangePassword(command), actor);
     submission.request_id = RequestId::to_record();
-    app.store
-        .execute(app.store.platform(), submission)
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    app.store.execute(app.store.platform(), submission).await?;
     match &caller.scope {
         Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
         Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
@@ -300,9 +288,8 @@ async fn verify_own(
     app.throttle
         .attempt(&key, ip, app.store.clock().now())
         .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
-    let phc =
-        accounts::open_password(account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
-    if app.passwords.verify(current.0, phc).await.map_err(|error| rejection::hashing(&error))? {
+    let phc = accounts::open_password(account, app.store.ring())?;
+    if app.passwords.verify(current.0, phc).await? {
         app.throttle.succeeded(&key, ip);
         Ok(())
     } else {
@@ -329,11 +316,7 @@ pub async fn found(
     reason(&headers)?;
     let platform = app.store.platform().view();
     let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
-    let key = app
-        .store
-        .ring()
-        .data_key(StreamId::Platform, account.key, account.commitment)
-        .map_err(|error| rejection::unopened(&error))?;
+    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
     let founding = founding(account.id, &key, &new);
     let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
     let mut submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
@@ -342,17 +325,9 @@ pub async fn found(
     let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
     submission.idempotency = idempotency_key(&headers)?
         .map(|idempotency| request.idempotency(&key, &idempotency, StatusCode::CREATED));
-    let done = app
-        .store
-        .execute(app.store.platform(), submission)
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    let done = app.store.execute(app.store.platform(), submission).await?;
     let handle = match done.replay {
-        None => app
-            .store
-            .finish_founding_detached(founding)
-            .await
-            .map_err(|error| rejection::unfinished(&error))?,
+        None => app.store.finish_founding_detached(founding).await?,
         Some(replay) => {
             // The first request may be between its halves, or have been cut there.
             app.store.finish_intents().await;
@@ -370,10 +345,7 @@ pub async fn found(
 /// The organization that an account's founding at a version of the platform's stream made.
 async fn founded_at(app: &App, account: AccountId, version: Version) -> Result<Arc<Handle>, Problem> {
     let (store, view) = (app.store.clone(), app.store.platform().view());
-    let past = tokio::task::spawn_blocking(move || store.as_of(&view, version))
-        .await
-        .map_err(|_| Problem::internal())?
-        .map_err(|error| rejection::unreadable(&error))?;
+    let past = tokio::task::spawn_blocking(move || store.as_of(&view, version)).await??;
     let account = past.platform().accounts.get(account).ok_or_else(Problem::not_found)?;
     let (organization, _) = account.persons.last().ok_or_else(Problem::not_found)?;
     app.store.organization(*organization).ok_or_else(Problem::not_found)
