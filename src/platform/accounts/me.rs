@@ -1,12 +1,11 @@
-//! `/v1/me` and `POST /v1/organizations`: the caller's own account over HTTP.
+//! `/v1/me`: the caller's own account over HTTP.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{ETAG, LOCATION};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::header::ETAG;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,31 +13,30 @@ use utoipa::ToSchema;
 use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::event::Version;
-use crate::http::app::{App, OrganizationsPolicy};
-use crate::http::call::{Call, Fingerprinted};
+use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::client::{Peer, client_address};
 use crate::http::conditional::etag;
-use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, idempotency_key, reason, version_value};
+use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, version_value};
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::request_id::RequestId;
-use crate::ids::{AccountId, OrganizationId, StreamId, UserId};
-use crate::organization::Organization;
+use crate::ids::{StreamId, UserId};
 use crate::platform::accounts;
 use crate::platform::accounts::command::{AccountsCommand, ChangePassword};
-use crate::platform::accounts::http::{NewOrganization, Secret, check_password, founding};
+use crate::platform::accounts::http::{Secret, check_password};
 use crate::platform::accounts::projection::Account;
-use crate::platform::foundings::command::FoundingsCommand;
+use crate::platform::foundings::http::OrganizationName;
 use crate::seal::Plain;
 use crate::settings::general::http::{RoleBody, roles_of};
 use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
 use crate::settings::roles::permission::Permission;
 use crate::store::Submission;
-use crate::store::resident::{Handle, View};
+use crate::store::resident::View;
 use crate::text::Name;
 
 /// A person as shown to themselves.
@@ -100,28 +98,6 @@ pub fn person_body(app: &App, view: &View, person: UserId) -> Result<PersonBody,
 
 fn text(plain: &Plain) -> Result<String, Problem> {
     plain.as_str().map(ToOwned::to_owned).map_err(|_| Problem::internal())
-}
-
-/// An organization by id and name.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct OrganizationName {
-    /// Its id.
-    pub id: OrganizationId,
-    /// Its name.
-    pub name: String,
-    /// Its IANA time zone name.
-    pub timezone: String,
-}
-
-impl OrganizationName {
-    /// Of an organization's settings.
-    ///
-    /// # Errors
-    /// 404 if it is not founded.
-    pub fn of(organization: &Organization) -> Result<Self, Problem> {
-        let founded = organization.general.founded().ok_or_else(Problem::not_found)?;
-        Ok(Self { id: founded.organization, name: founded.name.clone(), timezone: founded.timezone.clone() })
-    }
 }
 
 /// What a person may do.
@@ -295,58 +271,4 @@ async fn verify_own(
     } else {
         Err(Problem::invalid_field("/current", "wrong_password", "this is not the present password"))
     }
-}
-
-/// Founds a further organization, whose Owner is the caller.
-#[utoipa::path(post, path = "/v1/organizations", tag = "account", request_body = NewOrganization, responses(
-    (status = 201, body = OrganizationName), (status = "4XX", body = ProblemBody)))]
-pub async fn found(
-    State(app): State<App>,
-    headers: HeaderMap,
-    caller: Caller,
-    query: RawQuery,
-    body: RawBody,
-) -> Result<Response, Problem> {
-    if app.policy.organizations == OrganizationsPolicy::Operator {
-        return Err(Problem::refused("organizations_closed", "only the operator founds organizations here"));
-    }
-    let NoParameters {} = query.parse()?;
-    let new: NewOrganization = body.parse()?;
-    // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
-    reason(&headers)?;
-    let platform = app.store.platform().view();
-    let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
-    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
-    let founding = founding(account.id, &key, &new);
-    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
-    let mut submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
-    submission.request_id = RequestId::to_record();
-    let path = "/v1/organizations";
-    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
-    submission.idempotency = idempotency_key(&headers)?
-        .map(|idempotency| request.idempotency(&key, &idempotency, StatusCode::CREATED));
-    let done = app.store.execute(app.store.platform(), submission).await?;
-    let handle = match done.replay {
-        None => app.store.finish_founding_detached(founding).await?,
-        Some(replay) => {
-            // The first request may be between its halves, or have been cut there.
-            app.store.finish_intents().await;
-            founded_at(&app, account.id, replay.version).await?
-        }
-    };
-    let body = OrganizationName::of(handle.view().organization())?;
-    let mut response = (StatusCode::CREATED, [(LOCATION, "/v1/general")], Json(body)).into_response();
-    if done.replay.is_some() {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
-}
-
-/// The organization that an account's founding at a version of the platform's stream made.
-async fn founded_at(app: &App, account: AccountId, version: Version) -> Result<Arc<Handle>, Problem> {
-    let (store, view) = (app.store.clone(), app.store.platform().view());
-    let past = tokio::task::spawn_blocking(move || store.as_of(&view, version)).await??;
-    let account = past.platform().accounts.get(account).ok_or_else(Problem::not_found)?;
-    let (organization, _) = account.persons.last().ok_or_else(Problem::not_found)?;
-    app.store.organization(*organization).ok_or_else(Problem::not_found)
 }
