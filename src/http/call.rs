@@ -19,7 +19,7 @@ use crate::http::access::{Row, deny};
 use crate::http::app::App;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::conditional::{Conditions, IfMatch, etag};
-use crate::http::headers::{idempotency_key, reason};
+use crate::http::headers::{SETTLED_VERSION, idempotency_key, mark_replayed, reason, version_value};
 use crate::http::input::RawBody;
 use crate::http::problem::Problem;
 use crate::http::request_id::RequestId;
@@ -189,7 +189,7 @@ impl Call {
             done.replay.and_then(|replay| StatusCode::from_u16(replay.status).ok()).unwrap_or(status);
         let mut response = self.resource(status, &done.view, version, body);
         if done.replay.is_some() {
-            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            mark_replayed(response.headers_mut());
         }
         if let Some(location) = location.and_then(|location| HeaderValue::from_str(&location).ok()) {
             response.headers_mut().insert(LOCATION, location);
@@ -212,7 +212,7 @@ impl Call {
     }
 
     fn settled_version(&self, response: &mut Response, view: &View) {
-        response.headers_mut().insert("settled-version", HeaderValue::from(view.version()));
+        response.headers_mut().insert(SETTLED_VERSION, version_value(view.version()));
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::ETAG;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ use crate::http::call::Call;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::client::{Peer, client_address};
 use crate::http::conditional::etag;
-use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, version_value};
+use crate::http::headers::{SETTLED_VERSION, mark_replayed, version_value};
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
@@ -210,7 +210,7 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
     let mut response = in_organization(&app, scope, &done.view)?;
     if done.replay.is_some() {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        mark_replayed(response.headers_mut());
     }
     Ok(response)
 }

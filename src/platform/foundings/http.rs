@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
@@ -18,7 +18,7 @@ use crate::http::app::{App, OrganizationsPolicy};
 use crate::http::call::Fingerprinted;
 use crate::http::caller::Caller;
 use crate::http::client::{Peer, client_address};
-use crate::http::headers::{IDEMPOTENCY_REPLAYED, idempotency_key, reason};
+use crate::http::headers::{idempotency_key, mark_replayed, reason};
 use crate::http::input::RawBody;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
@@ -247,7 +247,7 @@ pub async fn found(
     let body = OrganizationName::of(handle.view().organization())?;
     let mut response = (StatusCode::CREATED, [(LOCATION, "/v1/general")], Json(body)).into_response();
     if done.replay.is_some() {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        mark_replayed(response.headers_mut());
     }
     Ok(response)
 }
