@@ -25,7 +25,8 @@ use crate::http::problem::Problem;
 use crate::http::request_id::RequestId;
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
-use crate::seal::{DataKey, Plain, Sealed, SealedField};
+use crate::seal::{DataKey, Plain, Sealed};
+use crate::settings::general::reason_field;
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::View;
 use crate::store::{Done, Idempotency, Submission};
@@ -234,16 +235,6 @@ pub fn sealed_reason(
 fn organization_key(app: &App, organization: &OrganizationScope) -> Result<Arc<DataKey>, Problem> {
     let founded = organization.settings().general.founded().ok_or_else(Problem::not_found)?;
     Ok(app.store.ring().data_key(organization.handle.stream(), founded.key, founded.commitment)?)
-}
-
-/// Where a reason is sealed: in the stream, under the organization's key. It belongs to the event that names it.
-pub fn reason_field(stream: crate::ids::StreamId, organization: &str) -> SealedField<'_> {
-    SealedField {
-        stream,
-        resource_type: ResourceType::Organization,
-        resource_id: organization,
-        field: "reason",
-    }
 }
 
 /// What of a request its idempotency key belongs to.

@@ -38,7 +38,7 @@ impl From<Refusal> for Problem {
             Refusal::ClockJumped(_) => Self::unavailable("clock_jumped", 30),
             Refusal::DiskFull => Self::insufficient_storage(),
             Refusal::Stopped => Self::unavailable("stopping", 5),
-            Refusal::Unrecordable(error) => internal(&error, "an event could not be recorded"),
+            Refusal::Unrecordable(_) => internal(&refusal, "a command was refused"),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::area::DirectoryEntry;
+use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::clock::guard::ClockJumped;
 use crate::command::{Context, NewEvent, Rejection};
@@ -181,7 +182,7 @@ impl Working {
         let mut packed = Vec::with_capacity(decided.len());
         for (version, event) in (first..).zip(decided) {
             let recorded = self.record(event, submission, version, (version == first).then_some(count));
-            packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(error.to_string()))?);
+            packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(with_causes(&error)))?);
         }
         Ok(Prepared::Events(packed))
     }
