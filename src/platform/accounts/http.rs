@@ -20,7 +20,6 @@ use crate::http::input::RawBody;
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, OrganizationId};
 use crate::password;
 use crate::platform::accounts;
