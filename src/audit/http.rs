@@ -99,12 +99,8 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
         return Err(Problem::invalid_parameter("after", "invalid", "expected a stream's version"));
     }
     let note = Command::Organization(OrganizationCommand::Export(NoteExport));
-    let view = call.submit(note, StatusCode::OK).await?.view;
-    let view = if view.head.position == call.organization.handle.view().head.position {
-        view
-    } else {
-        call.organization.handle.view()
-    };
+    call.submit(note, StatusCode::OK).await?;
+    let view = call.organization.handle.view();
     let after = parameters.after.unwrap_or(0);
     let (store, seen) = (app.store.clone(), view.clone());
     let data = tokio::task::spawn_blocking(move || as_recorded(&store, &seen, after, limit)).await??;

@@ -95,7 +95,8 @@ pub struct Idempotency {
 /// What a command came to.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The stream right after the command, or of a replay its newest state: what the answer is rendered from.
+    /// The stream right after the command, or of a replay its newest state: what the answer is rendered from. Its
+    /// head is where the frame is that holds its version; later commands of the batch may share that frame.
     pub view: Arc<View>,
     /// The stream's version after the command's last event.
     pub version: Version,

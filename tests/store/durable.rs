@@ -106,6 +106,11 @@ async fn no_answer_rests_on_what_is_not_durable() {
 
     hold.release();
     let results = all(answers).await;
+    // The whole batch is one frame, and each answer says where it is.
+    let head = store.handle(founded.organization).view().head;
+    for done in results.iter().flatten() {
+        assert_eq!((done.view.head.position, done.view.head.hash), (head.position, head.hash));
+    }
     let version = results[0].as_ref().unwrap().version;
     assert_eq!(results[0].as_ref().unwrap().events, 1);
     let replay = results[1].as_ref().unwrap();
