@@ -44,6 +44,7 @@ pub mod password;
 pub mod server;
 pub mod config;
 pub mod cli;
+pub mod causes;
 pub mod logging;
 pub mod metrics;
 #[cfg(test)]

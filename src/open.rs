@@ -83,15 +83,16 @@ pub fn open_log(dir: DataDir, options: LogOptions) -> Result<OpenDir, DirError> 
     let mut directory = saved_directory(&derived);
     let mut sled = SledOptions::new(&store.path, store.id);
     sled.cache_bytes = options.cache_bytes;
-    sled.known =
-        directory.as_ref().map(|directory| Known { end: directory.end(), heads: directory.heads() });
+    sled.known = directory.as_ref().map(|directory| Known { end: directory.end(), heads: directory.heads() });
     let opened = open::open(sled, options.head)?;
     let differs = |saved: &Directory| !holds(&opened.log, saved.end());
     if options.head == HeadPolicy::Accept || directory.as_ref().is_some_and(differs) {
         // The log is another than the one that the files were made of, or may be.
         tracing::warn!("derived files are removed, and made anew from the log");
-        derived.clear().map_err(|source| {
-            DataDirError::Io { action: "clear", path: store.derived(), source }
+        derived.clear().map_err(|source| DataDirError::Io {
+            action: "clear",
+            path: store.derived(),
+            source,
         })?;
         directory = None;
     }

@@ -1,10 +1,7 @@
-//! Text that people write into settings: names and descriptions, with their limits.
+//! Text that people write into settings: names and descriptions, with their limits; and what every checked text has,
+//! which an area's own (a slug, a time zone) takes from here.
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use serde::Serialize;
 
 /// The text is empty, too long, or holds characters that do not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,8 +50,10 @@ fn checked(text: &str, max_chars: usize, allow_breaks: bool) -> Result<String, I
     Ok(text.to_owned())
 }
 
-macro_rules! text {
-    ($name:ident, $max:expr, $breaks:literal) => {
+/// What a newtype over a text with rules of its own has beside its `TryFrom<&str>`: its text, how it is read from JSON,
+/// and its schema, a string with what the rules say of it.
+macro_rules! checked_text {
+    ($name:ident $(, $constraint:ident = $value:expr)+) => {
         impl $name {
             /// The text.
             pub fn as_str(&self) -> &str {
@@ -62,49 +61,59 @@ macro_rules! text {
             }
         }
 
-        impl TryFrom<&str> for $name {
-            type Error = InvalidText;
-
-            fn try_from(text: &str) -> Result<Self, InvalidText> {
-                checked(text, $max, $breaks).map(Self)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(text: $name) -> String {
-                text.0
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
                 Self::try_from(&*text).map_err(serde::de::Error::custom)
             }
         }
 
-        impl PartialSchema for $name {
-            fn schema() -> RefOr<Schema> {
-                ObjectBuilder::new()
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
                     .schema_type(utoipa::openapi::schema::Type::String)
-                    .min_length(Some(1))
-                    .max_length(Some($max))
+                    $(.$constraint(Some($value)))+
                     .into()
             }
         }
 
-        impl ToSchema for $name {}
+        impl utoipa::ToSchema for $name {}
     };
 }
 
-text!(Name, NAME_MAX_CHARS, false);
-text!(Description, DESCRIPTION_MAX_CHARS, true);
+/// Such a text that may be shown; one that is personal has no `Display`.
+macro_rules! shown_text {
+    ($name:ident) => {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+pub(crate) use {checked_text, shown_text};
+
+impl TryFrom<&str> for Name {
+    type Error = InvalidText;
+
+    fn try_from(text: &str) -> Result<Self, InvalidText> {
+        checked(text, NAME_MAX_CHARS, false).map(Self)
+    }
+}
+
+impl TryFrom<&str> for Description {
+    type Error = InvalidText;
+
+    fn try_from(text: &str) -> Result<Self, InvalidText> {
+        checked(text, DESCRIPTION_MAX_CHARS, true).map(Self)
+    }
+}
+
+checked_text!(Name, min_length = 1, max_length = NAME_MAX_CHARS);
+shown_text!(Name);
+checked_text!(Description, min_length = 1, max_length = DESCRIPTION_MAX_CHARS);
+shown_text!(Description);
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::causes::with_causes;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::clock::Clock;
@@ -51,7 +52,8 @@ async fn serve(config: &Config) -> Result<Exit, StartError> {
             Ok(Exit::Fine)
         }
         Err(error) => {
-            tracing::error!(%error, "the log could not be closed cleanly; the next start reads it anew");
+            let error = with_causes(&error);
+            tracing::error!(error, "the log could not be closed cleanly; the next start reads it anew");
             Ok(Exit::Store)
         }
     }

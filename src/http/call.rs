@@ -19,14 +19,14 @@ use crate::http::access::{Row, deny};
 use crate::http::app::App;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::conditional::{Conditions, IfMatch, etag};
-use crate::http::headers::{idempotency_key, reason};
+use crate::http::headers::{SETTLED_VERSION, idempotency_key, mark_replayed, reason, version_value};
 use crate::http::input::RawBody;
 use crate::http::problem::Problem;
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
-use crate::seal::{DataKey, Plain, Sealed, SealedField};
+use crate::seal::{DataKey, Plain, Sealed};
+use crate::settings::general::reason_field;
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::View;
 use crate::store::{Done, Idempotency, Submission};
@@ -116,7 +116,7 @@ impl Call {
             Err(crate::store::Refusal::Rejected(Rejection::Forbidden(permission))) => {
                 return Err(deny(&self.app, &self.caller, self.row.attempt, permission, None).await);
             }
-            Err(refused) => return Err(rejection::problem(&refused)),
+            Err(refused) => return Err(refused.into()),
         };
         match done.replay {
             None => Ok(done),
@@ -128,10 +128,7 @@ impl Call {
     async fn replayed(&self, done: Done, version: Version) -> Result<Done, Problem> {
         let store = self.app.store.clone();
         let handle = Arc::clone(&self.organization.handle);
-        let past = tokio::task::spawn_blocking(move || store.as_of(&handle, version))
-            .await
-            .map_err(|_| Problem::internal())?
-            .map_err(|error| rejection::unreadable(&error))?;
+        let past = tokio::task::spawn_blocking(move || store.as_of(&handle, version)).await??;
         Ok(Done { view: past, ..done })
     }
 
@@ -193,7 +190,7 @@ impl Call {
             done.replay.and_then(|replay| StatusCode::from_u16(replay.status).ok()).unwrap_or(status);
         let mut response = self.resource(status, &done.view, version, body);
         if done.replay.is_some() {
-            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            mark_replayed(response.headers_mut());
         }
         if let Some(location) = location.and_then(|location| HeaderValue::from_str(&location).ok()) {
             response.headers_mut().insert(LOCATION, location);
@@ -216,7 +213,7 @@ impl Call {
     }
 
     fn settled_version(&self, response: &mut Response, view: &View) {
-        response.headers_mut().insert("settled-version", HeaderValue::from(view.version()));
+        response.headers_mut().insert(SETTLED_VERSION, version_value(view.version()));
     }
 }
 
@@ -237,20 +234,7 @@ pub fn sealed_reason(
 
 fn organization_key(app: &App, organization: &OrganizationScope) -> Result<Arc<DataKey>, Problem> {
     let founded = organization.settings().general.founded().ok_or_else(Problem::not_found)?;
-    app.store
-        .ring()
-        .data_key(organization.handle.stream(), founded.key, founded.commitment)
-        .map_err(|error| rejection::unopened(&error))
-}
-
-/// Where a reason is sealed: in the stream, under the organization's key. It belongs to the event that names it.
-pub fn reason_field(stream: crate::ids::StreamId, organization: &str) -> SealedField<'_> {
-    SealedField {
-        stream,
-        resource_type: ResourceType::Organization,
-        resource_id: organization,
-        field: "reason",
-    }
+    Ok(app.store.ring().data_key(organization.handle.stream(), founded.key, founded.commitment)?)
 }
 
 /// What of a request its idempotency key belongs to.

@@ -17,12 +17,17 @@ pub const SETTLED_REASON: HeaderName = HeaderName::from_static("settled-reason")
 /// In: equal keys are one request.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Out: the answer is that of an earlier request with this key.
-pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The longest `Settled-Reason`, in characters after decoding.
 pub const LONGEST_REASON: usize = 500;
 /// The longest `Idempotency-Key`, in characters.
 pub const LONGEST_IDEMPOTENCY_KEY: usize = 255;
+
+/// Says that an answer is that of an earlier request with the same key.
+pub fn mark_replayed(headers: &mut HeaderMap) {
+    headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+}
 
 /// A version as a header's value.
 pub fn version_value(version: Version) -> HeaderValue {

@@ -13,10 +13,10 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_path_to_error::Segment;
 
+use crate::http::complaint::{Complaint, is_nameable};
 use crate::http::json;
 use crate::http::limits::Limits;
 use crate::http::problem::{InputError, Problem};
-use crate::http::refusal::{Refusal, is_nameable};
 
 /// How much of a body that is too large is read to be thrown away, in bytes.
 const DISCARDED_MAX: usize = 8 * 1024 * 1024;
@@ -73,7 +73,7 @@ impl RawBody {
     /// Reads the body as a type; an empty one as `{}`.
     ///
     /// The type denies unknown fields, and the texts of its own refusals are constants (see
-    /// `refusal.rs` for how they become codes).
+    /// `complaint.rs` for how they become codes).
     ///
     /// # Errors
     /// 422 with one error: its pointer, its code (`missing`, `unknown_field`, `wrong_type`,
@@ -99,19 +99,19 @@ impl RawBody {
     }
 
     fn locate(&self, mut pointer: String, text: &str) -> InputError {
-        match Refusal::of(text) {
-            Refusal::Missing(name) => {
+        match Complaint::of(text) {
+            Complaint::Missing(name) => {
                 push(&mut pointer, name);
                 InputError::at(pointer, "missing", "this field is required")
             }
-            Refusal::Unknown(name) => {
+            Complaint::Unknown(name) => {
                 let mut named = String::new();
                 push(&mut named, name);
                 let parent = pointer.strip_suffix(&named).unwrap_or(&pointer).to_owned();
                 let pointer = if is_nameable(name) { parent + &named } else { parent };
                 InputError::at(pointer, "unknown_field", "there is no such field")
             }
-            Refusal::Value(code, message) => {
+            Complaint::Value(code, message) => {
                 let message = if self.holds(&pointer, &message) { "not valid".to_owned() } else { message };
                 InputError::at(pointer, code, message)
             }

@@ -13,7 +13,7 @@ use crate::audit;
 use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
-use crate::platform::accounts;
+use crate::platform::{accounts, foundings};
 use crate::settings::roles::permission::Permission;
 use crate::settings::{environments, general, sessions};
 
@@ -23,6 +23,7 @@ pub mod auth;
 pub mod call;
 pub mod caller;
 pub mod client;
+pub mod complaint;
 pub mod conditional;
 pub mod credentials;
 pub mod headers;
@@ -40,7 +41,6 @@ pub mod path;
 pub mod percent;
 pub mod problem;
 pub mod query;
-pub mod refusal;
 pub mod rejection;
 pub mod request_id;
 pub mod server;
@@ -72,11 +72,11 @@ pub fn routes() -> Vec<Route> {
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
         route(row("GET", "/v1/version", Public, ""), get(health::version)),
         route(row("GET", "/v1/openapi.json", Public, ""), get(openapi::show)),
-        route(row("POST", "/v1/setup", Public, ""), post(accounts::http::set_up)),
+        route(row("POST", "/v1/setup", Public, ""), post(foundings::http::set_up)),
         route(row("POST", "/v1/auth/login", Public, ""), post(accounts::http::log_in)),
         route(row("POST", "/v1/auth/logout", OwnAccount, ""), post(accounts::http::log_out)),
         route(row("POST", "/v1/auth/switch", OwnAccount, ""), post(accounts::http::switch)),
-        route(row("POST", "/v1/organizations", OwnAccount, ""), post(accounts::me::found)),
+        route(row("POST", "/v1/organizations", OwnAccount, ""), post(foundings::http::found)),
         route(row("GET", "/v1/me", OwnAccount, ""), get(accounts::me::show)),
         route(row("PATCH", "/v1/me", Member, ""), patch(accounts::me::update)),
         route(row("POST", "/v1/me/password", OwnAccount, ""), post(accounts::me::change_password)),

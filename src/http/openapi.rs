@@ -13,7 +13,7 @@ use crate::http::health;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::routes;
-use crate::platform::accounts;
+use crate::platform::{accounts, foundings};
 use crate::settings::{environments, general, sessions};
 
 #[derive(OpenApi)]
@@ -27,11 +27,11 @@ use crate::settings::{environments, general, sessions};
         health::readyz,
         health::version,
         show,
-        accounts::http::set_up,
+        foundings::http::set_up,
         accounts::http::log_in,
         accounts::http::log_out,
         accounts::http::switch,
-        accounts::me::found,
+        foundings::http::found,
         accounts::me::show,
         accounts::me::update,
         accounts::me::change_password,

@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
+use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
@@ -20,7 +21,6 @@ use crate::http::limits::Limits;
 use crate::http::ndjson;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
 use crate::ids::StreamId;
 use crate::log::check::check;
 use crate::log::export::{Selection, export};
@@ -103,10 +103,7 @@ async fn accept_clock(State(app): State<App>, query: RawQuery) -> Result<Respons
     let NoParameters {} = query.parse()?;
     let accepted = app.store.clock().accept();
     let command = OperationsCommand::AcceptClock { wall: accepted, newest: app.store.newest() };
-    app.store
-        .execute(app.store.platform(), Submission::new(command, Actor::OPERATOR))
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    app.store.execute(app.store.platform(), Submission::new(command, Actor::OPERATOR)).await?;
     Ok(Json(Accepted { accepted }).into_response())
 }
 
@@ -114,12 +111,7 @@ async fn accept_clock(State(app): State<App>, query: RawQuery) -> Result<Respons
 async fn replay(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let NoParameters {} = query.parse()?;
     let store = app.store.clone();
-    let report =
-        tokio::task::spawn_blocking(move || store.replay()).await.map_err(|_| Problem::internal())?;
-    let report = report.map_err(|error| {
-        tracing::error!(%error, "the log could not be replayed");
-        Problem::internal()
-    })?;
+    let report = tokio::task::spawn_blocking(move || store.replay()).await??;
     Ok(Json(report).into_response())
 }
 
@@ -127,9 +119,7 @@ async fn replay(State(app): State<App>, query: RawQuery) -> Result<Response, Pro
 async fn fsck(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let NoParameters {} = query.parse()?;
     let log = Arc::clone(app.store.log());
-    let report = tokio::task::spawn_blocking(move || check(&*log, |_, _| {}))
-        .await
-        .map_err(|_| Problem::internal())?;
+    let report = tokio::task::spawn_blocking(move || check(&*log, |_, _| {})).await?;
     Ok(Json(report).into_response())
 }
 
@@ -151,7 +141,9 @@ async fn export_log(State(app): State<App>, query: RawQuery) -> Result<Response,
         match export(&*log, Selection { stream, after }, |line, _, _| lines.push(line)) {
             Ok(()) => lines.end(),
             // Dropped without their end, the lines never pass for a whole answer.
-            Err(error) => tracing::error!(%error, "the log could not be exported whole"),
+            Err(error) => {
+                tracing::error!(error = with_causes(&error), "the log could not be exported whole");
+            }
         }
     });
     Ok(([(CONTENT_TYPE, ndjson::MEDIA_TYPE)], Body::new(body)).into_response())

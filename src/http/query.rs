@@ -8,9 +8,9 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::http::complaint::{Complaint, is_nameable};
 use crate::http::percent;
 use crate::http::problem::Problem;
-use crate::http::refusal::{Refusal, is_nameable};
 
 /// A query without parameters.
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
@@ -122,16 +122,16 @@ impl Fault {
             FaultKind::Duplicate => {
                 Problem::invalid_parameter(name, "duplicate_parameter", "this parameter may stand once")
             }
-            FaultKind::Text(text) => match Refusal::of(&text) {
-                Refusal::Unknown(unknown) => Problem::invalid_parameter(
+            FaultKind::Text(text) => match Complaint::of(&text) {
+                Complaint::Unknown(unknown) => Problem::invalid_parameter(
                     repeatable(unknown),
                     "unknown_parameter",
                     "there is no such parameter",
                 ),
-                Refusal::Missing(missing) => {
+                Complaint::Missing(missing) => {
                     Problem::invalid_parameter(missing.to_owned(), "missing", "this parameter is required")
                 }
-                Refusal::Value(code, message) => Problem::invalid_parameter(name, code, message),
+                Complaint::Value(code, message) => Problem::invalid_parameter(name, code, message),
             },
         }
     }

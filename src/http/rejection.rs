@@ -1,5 +1,11 @@
-//! Refusals of the store and rejections of the areas, mapped to problems: the one place that knows both.
+//! Refusals of the store, rejections of the areas and what fails on our side, as the problems that they are: the one
+//! place that knows both.
 
+use std::error::Error;
+
+use tokio::task::JoinError;
+
+use crate::causes::with_causes;
 use crate::command::Rejection;
 use crate::http::problem::Problem;
 use crate::password::PasswordError;
@@ -13,71 +19,78 @@ use crate::settings::roles::command::RolesRejection;
 use crate::settings::sessions::command::SessionsRejection;
 use crate::store::Refusal;
 use crate::store::history::HistoryError;
-use crate::store::load::LoadError;
 use crate::store::intents::IntentError;
+use crate::store::load::LoadError;
 
-/// The problem that a refusal is.
-pub fn problem(refusal: &Refusal) -> Problem {
-    match refusal {
-        Refusal::Rejected(rejection) => rejected(rejection),
-        Refusal::KeyReused => Problem::unprocessable_because(
-            "idempotency_key_reused",
-            "the idempotency key was used for a request with another body",
-        ),
-        Refusal::TooManyKeys => Problem::unavailable("too_many_idempotency_keys", 60),
-        Refusal::TooLarge => {
-            Problem::unprocessable_because("too_large", "the change is too large to be made at once")
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rejected(rejection) => rejected(&rejection),
+            Refusal::KeyReused => Self::unprocessable_because(
+                "idempotency_key_reused",
+                "the idempotency key was used for a request with another body",
+            ),
+            Refusal::TooManyKeys => Self::unavailable("too_many_idempotency_keys", 60),
+            Refusal::TooLarge => {
+                Self::unprocessable_because("too_large", "the change is too large to be made at once")
+            }
+            Refusal::QueueFull => Self::unavailable("overloaded", 1),
+            Refusal::ClockJumped(_) => Self::unavailable("clock_jumped", 30),
+            Refusal::DiskFull => Self::insufficient_storage(),
+            Refusal::Stopped => Self::unavailable("stopping", 5),
+            Refusal::Unrecordable(_) => internal(&refusal, "a command was refused"),
         }
-        Refusal::QueueFull => Problem::unavailable("overloaded", 1),
-        Refusal::ClockJumped(_) => Problem::unavailable("clock_jumped", 30),
-        Refusal::DiskFull => Problem::insufficient_storage(),
-        Refusal::Stopped => Problem::unavailable("stopping", 5),
-        Refusal::Unrecordable(error) => {
-            tracing::error!(%error, "an event could not be recorded");
-            Problem::internal()
-        }
+    }
+}
+
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        internal(&error, "history could not be read")
     }
 }
 
 impl From<LoadError> for Problem {
     fn from(error: LoadError) -> Self {
-        tracing::error!(%error, "a stream could not be loaded");
+        internal(&error, "the log could not be replayed")
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        internal(&error, "a sealed value could not be opened")
+    }
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::unavailable("overloaded", 1),
+            other => internal(&other, "a password could not be hashed"),
+        }
+    }
+}
+
+impl From<IntentError> for Problem {
+    /// The intent stays open, and the next start finishes it.
+    fn from(error: IntentError) -> Self {
+        match error {
+            IntentError::Refused(refusal) => refusal.into(),
+            other => internal(&other, "an intent could not be finished"),
+        }
+    }
+}
+
+impl From<JoinError> for Problem {
+    /// Of work that was handed to a thread of its own: the panic that ended it has a log line already.
+    fn from(_: JoinError) -> Self {
         Self::internal()
     }
 }
 
-/// The problem that unreadable history is.
-pub fn unreadable(error: &HistoryError) -> Problem {
-    tracing::error!(%error, "history could not be read");
+/// What went wrong on our side: the log says it all, the answer nothing.
+fn internal(error: &dyn Error, what: &'static str) -> Problem {
+    tracing::error!(error = with_causes(error), "{what}");
     Problem::internal()
-}
-
-/// The problem that a key which is not to be had is.
-pub fn unopened(error: &KeyError) -> Problem {
-    tracing::error!(%error, "a sealed value could not be opened");
-    Problem::internal()
-}
-
-/// The problem that a password which could not be hashed is.
-pub fn hashing(error: &PasswordError) -> Problem {
-    match error {
-        PasswordError::Busy => Problem::unavailable("overloaded", 1),
-        other => {
-            tracing::error!(error = %other, "a password could not be hashed");
-            Problem::internal()
-        }
-    }
-}
-
-/// The problem that an intent which could not be finished is. It stays open, and the next start finishes it.
-pub fn unfinished(error: &IntentError) -> Problem {
-    match error {
-        IntentError::Refused(refusal) => problem(refusal),
-        other => {
-            tracing::error!(error = %other, "an intent could not be finished");
-            Problem::internal()
-        }
-    }
 }
 
 fn rejected(rejection: &Rejection) -> Problem {

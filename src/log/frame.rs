@@ -12,11 +12,11 @@ use sha2::{Digest, Sha256};
 
 use super::canonical::leaf_hash;
 use super::codec::{self, CodecError, Dictionary, PackedEvent};
-use crate::varint::{self, Malformed, Reader};
 use super::{FrameHash, Position};
 use crate::clock::Timestamp;
 use crate::event::{Recorded, RecordedAt, Version};
 use crate::ids::StreamId;
+use crate::varint::{self, Malformed, Reader};
 
 /// The largest frame as stored, in bytes: under the 1 MiB that message brokers take.
 pub const MAX_FRAME_BYTES: usize = 768 << 10;

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::actor::Actor;
-use crate::clock::Timestamp;
+use crate::clock::{HOUR_SECONDS, MINUTE_SECONDS, Timestamp};
 use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::ids::StreamId;
 use crate::store::refusals::RecordRefusal;
@@ -29,11 +29,10 @@ pub enum Window {
 
 impl Window {
     fn end(self, now: Timestamp) -> Timestamp {
-        let micros = match self {
-            Self::Minute => 60_000_000,
-            Self::Hour => 3_600_000_000,
-        };
-        Timestamp::from_micros((now.micros() / micros + 1) * micros)
+        now.next_full(match self {
+            Self::Minute => MINUTE_SECONDS,
+            Self::Hour => HOUR_SECONDS,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::area::DirectoryEntry;
+use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::clock::guard::ClockJumped;
 use crate::command::{Context, NewEvent, Rejection};
@@ -170,7 +171,14 @@ impl Working {
             previous: previous.position,
             previous_hash: previous.hash,
         };
-        Self { handle, view, frame: FrameBuilder::new(start), put: Vec::new(), directory: Vec::new(), events: Vec::new() }
+        Self {
+            handle,
+            view,
+            frame: FrameBuilder::new(start),
+            put: Vec::new(),
+            directory: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     fn prepare(&self, submission: &Submission) -> Result<Prepared, Refusal> {
@@ -188,7 +196,7 @@ impl Working {
         let mut packed = Vec::with_capacity(decided.len());
         for (version, event) in (first..).zip(decided) {
             let recorded = self.record(event, submission, version, (version == first).then_some(count));
-            packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(error.to_string()))?);
+            packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(with_causes(&error)))?);
         }
         Ok(Prepared::Events(packed))
     }

@@ -193,7 +193,8 @@ impl Directory {
     /// # Errors
     /// When it is damaged, or of another projection.
     pub fn read(file: &DerivedFile) -> Result<Self, Unreadable> {
-        let section = |name| file.section(name, PROJECTION)?.ok_or_else(|| file.damaged("it has another shape"));
+        let section =
+            |name| file.section(name, PROJECTION)?.ok_or_else(|| file.damaged("it has another shape"));
         let (heads, credentials) = (section("heads")?, section("credentials")?);
         let malformed = |_: Malformed| file.damaged("its sections end early");
         let heads = decode_heads(&heads).map_err(malformed)?;
@@ -281,9 +282,7 @@ fn decode_heads(bytes: &[u8]) -> Result<HashMap<StreamId, Head>, Malformed> {
     Ok(heads)
 }
 
-fn encode_credentials<'a>(
-    credentials: impl Iterator<Item = (&'a [u8; 32], &'a Arc<Credential>)>,
-) -> Vec<u8> {
+fn encode_credentials<'a>(credentials: impl Iterator<Item = (&'a [u8; 32], &'a Arc<Credential>)>) -> Vec<u8> {
     let mut out = Vec::new();
     for (token, credential) in credentials {
         out.extend_from_slice(token);

@@ -11,8 +11,6 @@ use crate::command::{Context, NewEvent};
 use crate::event::{Event, Recorded, Resource, ResourceType};
 use crate::events;
 
-const HOUR_MICROS: i64 = 3_600_000_000;
-
 events! {
     /// What was taken out of a stream.
     pub enum ExportsEvent {
@@ -44,7 +42,7 @@ impl NoteExport {
     /// Decides; nothing can be refused.
     pub fn decide(self, state: &Exports, stream: &str, context: &Context) -> Vec<NewEvent> {
         let actor = context.actor.id.to_string();
-        if state.hour == context.now.micros() / HOUR_MICROS && state.actors.contains_key(&actor) {
+        if state.hour == context.now.hour() && state.actors.contains_key(&actor) {
             return Vec::new();
         }
         vec![NewEvent::new(
@@ -60,7 +58,7 @@ impl Fold for Exports {
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Exports(ExportsEvent::Exported(_)) = &recorded.event else { return };
-        let hour = recorded.at.micros() / HOUR_MICROS;
+        let hour = recorded.at.hour();
         if self.hour != hour {
             *self = Self { hour, actors: RedBlackTreeMapSync::new_sync() };
         }
@@ -77,7 +75,7 @@ impl Fold for Exports {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::clock::{HOUR_SECONDS, Timestamp};
     use crate::given::{by, events, id, now, person, recorded};
     use crate::ids::StreamId;
 
@@ -94,7 +92,7 @@ mod tests {
         assert_eq!(decide(&Exports::default(), 1), 1);
         assert_eq!(decide(&given(now()), 1), 0);
         assert_eq!(decide(&given(now()), 2), 1);
-        assert_eq!(decide(&given(now().plus_seconds(-3_600)), 1), 1);
+        assert_eq!(decide(&given(now().plus_seconds(-HOUR_SECONDS)), 1), 1);
         let decided = events(Ok::<_, ()>(NoteExport.decide(&Exports::default(), "org", &by(person(id(1))))));
         assert_eq!(decided.unwrap()[0].action(), "audit.export");
     }

@@ -1,16 +1,16 @@
-//! Reading a stream's history: its frames from the newest back, and its state as of a version.
+//! Reading a stream's history: its frames, and its state as of a version.
 //!
-//! All of it blocks, and costs as much as the history that it walks; callers move it off the async threads.
+//! All of it blocks; callers move it off the async threads.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Recorded, Version};
+use crate::event::Version;
 use crate::ids::StreamId;
 use crate::log::codec::CodecError;
 use crate::log::frame::{Frame, FrameError};
-use crate::log::{EventLog, Head, Position, ReadError};
+use crate::log::{EventLog, Position, ReadError};
 use crate::store::Store;
 use crate::store::resident::{Handle, View};
 use crate::store::savepoint;
@@ -67,45 +67,6 @@ pub fn parse(stream: StreamId, bytes: Bytes) -> Result<Frame, HistoryError> {
 pub fn read_frame(log: &dyn EventLog, stream: StreamId, position: Position) -> Result<Frame, HistoryError> {
     let bytes = log.read_at(&[position])?.pop().ok_or_else(|| ReadError::missing(position))?;
     parse(stream, bytes)
-}
-
-/// A stream's frames, newest first, by following `previous`.
-pub struct FramesBack<'a> {
-    log: &'a dyn EventLog,
-    stream: StreamId,
-    next: Position,
-}
-
-impl<'a> FramesBack<'a> {
-    /// From a head on.
-    pub fn new(log: &'a dyn EventLog, stream: StreamId, head: Head) -> Self {
-        Self { log, stream, next: head.position }
-    }
-}
-
-impl Iterator for FramesBack<'_> {
-    type Item = Result<(Position, Frame), HistoryError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let position = self.next;
-        if position == Position(0) {
-            return None;
-        }
-        let frame = read_frame(self.log, self.stream, position);
-        self.next = frame.as_ref().map_or(Position(0), |frame| frame.header().previous);
-        Some(frame.map(|frame| (position, frame)))
-    }
-}
-
-/// The events of a frame from the last back.
-///
-/// # Errors
-/// When an event cannot be read.
-pub fn events_back(frame: &Frame) -> impl Iterator<Item = Result<Recorded, HistoryError>> + '_ {
-    let stream = frame.header().stream;
-    (0..frame.len())
-        .rev()
-        .map(move |index| frame.recorded(index).map_err(|error| HistoryError::Event { stream, error }))
 }
 
 impl Store {

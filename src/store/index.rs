@@ -28,7 +28,8 @@ impl StreamIndex {
     /// The index of a stream up to the version before `open`'s first, whose full segments are in files, and from
     /// there on `open`.
     pub fn new(open: Segment) -> Self {
-        let number = usize::try_from(open.number()).expect("a stream has fewer segments than memory has bytes");
+        let number =
+            usize::try_from(open.number()).expect("a stream has fewer segments than memory has bytes");
         Self { full: vec![Full::default(); number], open }
     }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::actor::Actor;
+use crate::causes::with_causes;
 use crate::ids::{Fresh, StreamId};
 use crate::platform::accounts;
 use crate::platform::accounts::projection::Account;
@@ -50,8 +51,8 @@ impl Store {
         let open: Vec<FoundingOpened> = self.platform().view().platform().foundings.open().cloned().collect();
         for founding in &open {
             if let Err(error) = self.finish_founding(founding).await {
-                let organization = founding.organization;
-                tracing::error!(%organization, %error, "a founding stays open; it is tried again each minute");
+                let (organization, error) = (founding.organization, with_causes(&error));
+                tracing::error!(%organization, error, "a founding stays open; it is tried again each minute");
             }
         }
     }

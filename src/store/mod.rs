@@ -22,8 +22,8 @@ use crate::store::directory::Directory;
 use crate::store::lookup::{Claim, Hasher};
 use crate::store::resident::{Handle, View};
 use crate::store::residents::Residents;
-use crate::store::saver::Saver;
 use crate::store::savepoint::SAVEPOINT_EVENTS_AT_STOP;
+use crate::store::saver::Saver;
 use crate::store::segments::Segments;
 use crate::store::writer::{Job, Writer};
 
@@ -106,7 +106,8 @@ pub struct Idempotency {
 /// What a command came to.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The stream right after the command, or of a replay its newest state: what the answer is rendered from.
+    /// The stream right after the command, or of a replay its newest state: what the answer is rendered from. Its
+    /// head is where the frame is that holds its version; later commands of the batch may share that frame.
     pub view: Arc<View>,
     /// The stream's version after the command's last event.
     pub version: Version,
@@ -372,6 +373,11 @@ impl Store {
     /// A stream, if it is in memory.
     pub fn resident(&self, stream: StreamId) -> Option<Arc<Handle>> {
         self.inner.residents.get(stream)
+    }
+
+    /// Writes what of a stream no derived file has, now. Blocks.
+    pub fn save(&self, handle: &Handle) {
+        self.inner.saver.stream_now(handle);
     }
 
     /// The ids of all organizations that were founded, in order.

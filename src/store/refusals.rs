@@ -14,8 +14,6 @@ use crate::event::{Event, Outcome, Recorded, Refused, Resource};
 /// The most denials of one actor that are recorded singly within an hour.
 pub const DENIALS_PER_HOUR_MAX: u32 = 60;
 
-const HOUR_MICROS: i64 = 3_600_000_000;
-
 /// How many refusals were recorded singly in the present hour, by actor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Refusals {
@@ -25,13 +23,8 @@ pub struct Refusals {
 
 impl Refusals {
     fn recorded(&self, actor: &str, at: Timestamp) -> u32 {
-        if self.hour == hour(at) { self.by_actor.get(actor).copied().unwrap_or(0) } else { 0 }
+        if self.hour == at.hour() { self.by_actor.get(actor).copied().unwrap_or(0) } else { 0 }
     }
-}
-
-/// The hour that a time lies in, counted from 1970.
-fn hour(at: Timestamp) -> i64 {
-    at.micros() / HOUR_MICROS
 }
 
 /// Records that something was refused or failed.
@@ -87,7 +80,7 @@ impl Fold for Refusals {
         if recorded.outcome != Outcome::Denied || recorded.count.is_some() {
             return;
         }
-        let hour = hour(recorded.at);
+        let hour = recorded.at.hour();
         if self.hour != hour {
             *self = Self { hour, by_actor: RedBlackTreeMapSync::new_sync() };
         }
@@ -106,6 +99,7 @@ impl Fold for Refusals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::HOUR_SECONDS;
     use crate::event::{RefusedData, ResourceType};
     use crate::given::{by, id, now, person, recorded};
     use crate::ids::StreamId;
@@ -138,7 +132,10 @@ mod tests {
         let full = given(now(), Outcome::Denied, 60);
         assert_eq!(decide(&full, 1), Err(RefusalsRejection::Bounded));
         assert!(decide(&full, 2).is_ok(), "each actor has a share");
-        assert!(decide(&given(now().plus_seconds(-3_600), Outcome::Denied, 60), 1).is_ok(), "a new hour");
+        assert!(
+            decide(&given(now().plus_seconds(-HOUR_SECONDS), Outcome::Denied, 60), 1).is_ok(),
+            "a new hour"
+        );
     }
 
     #[test]

@@ -76,6 +76,11 @@ impl Saver {
         queue.as_ref().is_some_and(|queue| queue.try_send(job).is_ok())
     }
 
+    /// Saves what a stream has that no file has, now. Blocks.
+    pub fn stream_now(&self, handle: &Handle) {
+        self.work.stream(handle);
+    }
+
     /// Saves what is queued, then every stream that has enough to save, and the directory. Blocks.
     pub fn stop(&self, streams: &[Arc<Handle>]) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());

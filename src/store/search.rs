@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde_json::Value;
 
 use crate::actor::ActorId;
 use crate::clock::Timestamp;
 use crate::event::{Outcome, Recorded, ResourceType, Version};
 use crate::log::Position;
+use crate::log::codec::CodecError;
 use crate::log::filter::Filter;
+use crate::log::frame::Frame;
 use crate::log::segment::search::Dimension;
 use crate::log::segment::tree::Hash;
 use crate::log::segment::{FramePlace, Segment, segment_of};
@@ -138,6 +141,29 @@ impl Store {
         view: &View,
         versions: &[Version],
     ) -> Result<Vec<Recorded>, HistoryError> {
+        self.read_versions(handle, view, versions, Frame::recorded)
+    }
+
+    /// The events of these versions exactly as recorded, as JSON, in the order asked for.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn as_recorded(
+        &self,
+        handle: &Handle,
+        view: &View,
+        versions: &[Version],
+    ) -> Result<Vec<Value>, HistoryError> {
+        self.read_versions(handle, view, versions, Frame::json)
+    }
+
+    fn read_versions<T>(
+        &self,
+        handle: &Handle,
+        view: &View,
+        versions: &[Version],
+        read: impl Fn(&Frame, usize) -> Result<T, CodecError>,
+    ) -> Result<Vec<T>, HistoryError> {
         let stream = handle.stream();
         if let Some(version) = versions.iter().copied().find(|version| *version > view.version()) {
             return Err(HistoryError::NoSuchVersion { stream, version });
@@ -152,7 +178,7 @@ impl Store {
                 for _ in *same {
                     let version = versions[events.len()];
                     let index = usize::try_from(version.wrapping_sub(frame.header().first_version));
-                    let event = frame.recorded(index.unwrap_or(usize::MAX));
+                    let event = read(&frame, index.unwrap_or(usize::MAX));
                     events.push(event.map_err(|error| HistoryError::Event { stream, error })?);
                 }
             }

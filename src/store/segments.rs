@@ -147,7 +147,13 @@ pub(super) fn from_log(
         position = read_frame(log, stream, position)?.header().previous;
     }
     let mut segment = Segment::new(number);
-    extend(log, stream, &positions_back(log, stream, position, base)?, base + SEGMENT_VERSIONS, &mut segment)?;
+    extend(
+        log,
+        stream,
+        &positions_back(log, stream, position, base)?,
+        base + SEGMENT_VERSIONS,
+        &mut segment,
+    )?;
     Ok(segment)
 }
 
@@ -193,7 +199,11 @@ fn extend(
                     continue;
                 }
                 let event = |error| HistoryError::Event { stream, error };
-                segment.push(&frame.recorded(index).map_err(event)?, frame.leaf(index).map_err(event)?, place);
+                segment.push(
+                    &frame.recorded(index).map_err(event)?,
+                    frame.leaf(index).map_err(event)?,
+                    place,
+                );
             }
         }
     }

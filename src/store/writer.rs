@@ -8,13 +8,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::log::EventLog;
+use crate::event::Version;
+use crate::log::{EventLog, Head};
 use crate::metrics::Metrics;
 use crate::store::batch::{Admission, Batch, Outcome};
 use crate::store::directory::Directory;
 use crate::store::resident::Handle;
-use crate::store::saver::Saver;
 use crate::store::savepoint;
+use crate::store::saver::Saver;
 use crate::store::{DiskGauge, Done, Fatal, Refusal, Submission};
 
 /// A command on its way to the writer. Its handle pins the stream, so the writer never loads one.
@@ -39,7 +40,29 @@ pub(super) struct Writer {
 struct Answer {
     reply: oneshot::Sender<Result<Done, Refusal>>,
     handle: Arc<Handle>,
+    /// The stream's version before the batch.
+    before: Version,
     result: Result<Done, Refusal>,
+}
+
+impl Answer {
+    /// Gives the answer, once all that it rests on is durable and published.
+    fn give(self) {
+        let Self { reply, handle, before, mut result } = self;
+        if let Ok(done) = &mut result {
+            let published = handle.view();
+            if done.replay.is_some() {
+                // The earlier request may be of this batch, whose frame only the published state knows.
+                done.view = published;
+            } else if done.view.version() > before {
+                // It was decided before the batch's frame was finished and had its place in the log.
+                let version = done.view.version();
+                Arc::make_mut(&mut done.view).head = Head { version, ..published.head };
+            }
+        }
+        // A caller that has gone away does not need its answer.
+        let _gone = reply.send(result);
+    }
 }
 
 impl Writer {
@@ -70,7 +93,9 @@ impl Writer {
         while let Some(job) = next.take() {
             match batch.decide(&job.handle, &job.submission) {
                 Outcome::Decided(result) => {
-                    answers.push(Answer { reply: job.reply, handle: job.handle, result: *result });
+                    let Job { reply, handle, .. } = job;
+                    let before = handle.view().version();
+                    answers.push(Answer { reply, handle, before, result: *result });
                 }
                 Outcome::Full => {
                     left_over = Some(job);
@@ -82,16 +107,7 @@ impl Writer {
         if !batch.is_empty() {
             self.commit(batch, answers.len())?;
         }
-        for Answer { reply, handle, mut result } in answers {
-            if let Ok(done) = &mut result
-                && done.replay.is_some()
-            {
-                // The earlier request may be of this batch, whose frame only the published state knows.
-                done.view = handle.view();
-            }
-            // A caller that has gone away does not need its answer.
-            let _gone = reply.send(result);
-        }
+        answers.into_iter().for_each(Answer::give);
         Ok(left_over)
     }
 

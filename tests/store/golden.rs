@@ -124,7 +124,7 @@ async fn record_platform(store: &TestStore, founded: &Founded) {
 /// One line an area: name, PROJECTION, digest.
 fn digests(log: &MemoryLog) -> String {
     let mut lines = String::new();
-    let mut views: Vec<_> = fold(log, |_, _, _| {}).unwrap().into_values().collect();
+    let mut views: Vec<_> = fold(log, |_| {}).unwrap().into_values().collect();
     views.sort_by_key(|view| view.stream.to_string());
     for view in &views {
         match &view.state {

@@ -5,6 +5,7 @@
 mod bounds;
 mod clock;
 mod commands;
+mod derived;
 mod durable;
 mod golden;
 mod histories;

@@ -39,14 +39,14 @@ fn in_memory() -> TestStore {
 }
 
 /// What a command came to, as far as it can be told apart from outside.
-type Result = std::result::Result<(u64, u64, Option<u64>), Refusal>;
+pub type Result = std::result::Result<(u64, u64, Option<u64>), Refusal>;
 
 fn told(result: std::result::Result<Done, Refusal>) -> Result {
     result.map(|done| (done.version, done.events, done.replay.map(|replay| replay.version)))
 }
 
 /// Submits one burst: its commands meet in as few batches as the writer makes of them, in this order.
-async fn submit(store: &TestStore, burst: &[Prepared]) -> Vec<Result> {
+pub async fn submit(store: &TestStore, burst: &[Prepared]) -> Vec<Result> {
     let mut waiting = Vec::new();
     for prepared in burst {
         let handle = store.handle(BASE.members[prepared.organization].founded.organization);
@@ -89,7 +89,7 @@ async fn run(store: &TestStore, history: &[(u64, Vec<Prepared>)]) -> Vec<Vec<Res
     results
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     // Made before this runtime is entered: making it takes one of its own.
     LazyLock::force(&BASE);
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
@@ -99,7 +99,7 @@ fn stream(organization: usize) -> StreamId {
     StreamId::Organization(BASE.members[organization].founded.organization)
 }
 
-fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
+pub fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
     let actions = prop::sample::subsequence(
         vec![
             "config.*",
@@ -143,7 +143,7 @@ fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
         })
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases: cases * scale(),
         failure_persistence: None,

@@ -118,7 +118,7 @@ fn an_area_has_its_files(files: &[Source]) -> Vec<String> {
 }
 
 /// Areas that exist as far as an organization needs them to have its owner; their routes follow.
-const WITHOUT_ROUTES: &[&str] = &["src/settings/people", "src/settings/roles"];
+const WITHOUT_ROUTES: &[&str] = &["src/settings/people"];
 
 fn only_the_store_appends(files: &[Source]) -> Vec<String> {
     // The log itself passes appends down; opening a store from nothing has no store yet.

@@ -67,7 +67,8 @@ impl Segment {
     pub fn weight(&self) -> usize {
         let postings = [&self.actors, &self.actions, &self.types, &self.outcomes, &self.mentions];
         let bitmaps = postings.into_iter().flatten();
-        let bitmaps: usize = bitmaps.map(|(value, bitmap)| value.len() + bitmap.serialized_size() + 120).sum();
+        let bitmaps: usize =
+            bitmaps.map(|(value, bitmap)| value.len() + bitmap.serialized_size() + 120).sum();
         bitmaps + self.frames.len() * size_of::<FramePlace>() + (self.count as usize >> 8) * 64 + 512
     }
 }

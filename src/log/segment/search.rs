@@ -43,7 +43,10 @@ impl Segment {
             narrow(union(&self.mentions, filter.resources.iter().map(String::as_str)));
         }
         if !filter.actions.is_empty() {
-            narrow(union(&self.actions, self.actions.keys().map(|k| &**k).filter(|a| filter.means_action(a))));
+            narrow(union(
+                &self.actions,
+                self.actions.keys().map(|k| &**k).filter(|a| filter.means_action(a)),
+            ));
         }
         let range = self.range(filter);
         let mut found = match found {
@@ -103,12 +106,12 @@ impl Segment {
 
     /// The offsets that time and version leave; `None` where they leave nothing.
     fn range(&self, filter: &Filter) -> Option<RangeInclusive<u32>> {
-        let first = filter.from.map_or(self.base(), |from| {
-            self.before(self.frames.partition_point(|frame| frame.at < from))
-        });
-        let last = filter.to.map_or(self.version(), |to| {
-            self.before(self.frames.partition_point(|frame| frame.at < to))
-        });
+        let first = filter
+            .from
+            .map_or(self.base(), |from| self.before(self.frames.partition_point(|frame| frame.at < from)));
+        let last = filter
+            .to
+            .map_or(self.version(), |to| self.before(self.frames.partition_point(|frame| frame.at < to)));
         let last = filter.until.map_or(last, |until| last.min(until));
         let first = filter.after.map_or(first, |after| first.max(after));
         if first >= last {

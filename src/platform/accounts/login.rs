@@ -11,7 +11,6 @@ use crate::clock::Timestamp;
 use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::http::app::App;
 use crate::http::problem::Problem;
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::{Fresh, OrganizationId, SessionId, StreamId, UserId};
 use crate::platform::accounts::projection::Account;
@@ -135,7 +134,7 @@ pub async fn open(
     let actor = Actor { id: holder, session: Some(session) };
     let mut submission = Submission::new(command, actor);
     submission.request_id = RequestId::to_record();
-    let done = app.store.execute(handle, submission).await.map_err(|refusal| rejection::problem(&refusal))?;
+    let done = app.store.execute(handle, submission).await?;
     let expires_at = since.unwrap_or(done.view.head.at).plus_seconds(SESSION_MAX_SECONDS);
     Ok(Opened { token, session, expires_at, view: done.view })
 }
@@ -155,7 +154,7 @@ fn holders_key(
         }
         _ => ring.data_key(StreamId::Platform, account.key, account.commitment),
     };
-    key.map_err(|error| rejection::unopened(&error))
+    Ok(key?)
 }
 
 /// Closes a session that was opened just now and is in nobody's hands.
@@ -175,9 +174,6 @@ pub async fn withdraw(app: &App, target: &Target, account: &Account, opened: &Op
         }
     };
     let actor = Actor { id, session: Some(opened.session) };
-    app.store
-        .execute(handle, Submission::new(command, actor))
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    app.store.execute(handle, Submission::new(command, actor)).await?;
     Ok(())
 }

@@ -1,12 +1,11 @@
-//! `/v1/me` and `POST /v1/organizations`: the caller's own account over HTTP.
+//! `/v1/me`: the caller's own account over HTTP.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{ETAG, LOCATION};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::header::ETAG;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,32 +13,30 @@ use utoipa::ToSchema;
 use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::event::Version;
-use crate::http::app::{App, OrganizationsPolicy};
-use crate::http::call::{Call, Fingerprinted};
+use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::client::{Peer, client_address};
 use crate::http::conditional::etag;
-use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, idempotency_key, reason, version_value};
+use crate::http::headers::{SETTLED_VERSION, mark_replayed, version_value};
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
-use crate::ids::{AccountId, OrganizationId, StreamId, UserId};
-use crate::organization::Organization;
+use crate::ids::{StreamId, UserId};
 use crate::platform::accounts;
 use crate::platform::accounts::command::{AccountsCommand, ChangePassword};
-use crate::platform::accounts::http::{NewOrganization, Secret, check_password, founding};
+use crate::platform::accounts::http::{Secret, check_password};
 use crate::platform::accounts::projection::Account;
-use crate::platform::foundings::command::FoundingsCommand;
+use crate::platform::foundings::http::OrganizationName;
 use crate::seal::Plain;
-use crate::settings::general::http::{RoleBody, roles_of};
 use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
+use crate::settings::roles::http::{RoleBody, roles_of};
 use crate::settings::roles::permission::Permission;
 use crate::store::Submission;
-use crate::store::resident::{Handle, View};
+use crate::store::resident::View;
 use crate::text::Name;
 
 /// A person as shown to themselves.
@@ -67,8 +64,8 @@ impl PersonBody {
     /// When its key is not to be had.
     pub fn of_account(app: &App, account: &Account) -> Result<Self, Problem> {
         let ring = app.store.ring();
-        let name = accounts::open_name(account, ring).map_err(|error| rejection::unopened(&error))?;
-        let email = accounts::open_email(account, ring).map_err(|error| rejection::unopened(&error))?;
+        let name = accounts::open_name(account, ring)?;
+        let email = accounts::open_email(account, ring)?;
         Ok(Self {
             id: None,
             name: text(&name)?,
@@ -87,8 +84,8 @@ impl PersonBody {
 pub fn person_body(app: &App, view: &View, person: UserId) -> Result<PersonBody, Problem> {
     let ring = app.store.ring();
     let person = view.organization().people.get(person).ok_or_else(Problem::not_found)?;
-    let name = people::open_name(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
-    let email = people::open_email(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
+    let name = people::open_name(view.stream, person, ring)?;
+    let email = people::open_email(view.stream, person, ring)?;
     Ok(PersonBody {
         id: Some(person.id),
         name: text(&name)?,
@@ -101,28 +98,6 @@ pub fn person_body(app: &App, view: &View, person: UserId) -> Result<PersonBody,
 
 fn text(plain: &Plain) -> Result<String, Problem> {
     plain.as_str().map(ToOwned::to_owned).map_err(|_| Problem::internal())
-}
-
-/// An organization by id and name.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct OrganizationName {
-    /// Its id.
-    pub id: OrganizationId,
-    /// Its name.
-    pub name: String,
-    /// Its IANA time zone name.
-    pub timezone: String,
-}
-
-impl OrganizationName {
-    /// Of an organization's settings.
-    ///
-    /// # Errors
-    /// 404 if it is not founded.
-    pub fn of(organization: &Organization) -> Result<Self, Problem> {
-        let founded = organization.general.founded().ok_or_else(Problem::not_found)?;
-        Ok(Self { id: founded.organization, name: founded.name.clone(), timezone: founded.timezone.clone() })
-    }
 }
 
 /// What a person may do.
@@ -226,11 +201,7 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let scope = &call.organization;
     let person = call.settings().people.get(scope.person).ok_or_else(Problem::not_found)?;
     let stream = scope.handle.stream();
-    let key = app
-        .store
-        .ring()
-        .data_key(stream, person.key, person.commitment)
-        .map_err(|error| rejection::unopened(&error))?;
+    let key = app.store.ring().data_key(stream, person.key, person.commitment)?;
     let id = scope.person.to_string();
     let command = UpdatePerson {
         person: scope.person,
@@ -239,7 +210,7 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
     let mut response = in_organization(&app, scope, &done.view)?;
     if done.replay.is_some() {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        mark_replayed(response.headers_mut());
     }
     Ok(response)
 }
@@ -262,12 +233,8 @@ pub async fn change_password(
     let account =
         platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?.clone();
     verify_own(&app, &account, change.current, &headers, peer).await?;
-    let hash = app.passwords.hash(change.new.0).await.map_err(|error| rejection::hashing(&error))?;
-    let key = app
-        .store
-        .ring()
-        .data_key(StreamId::Platform, account.key, account.commitment)
-        .map_err(|error| rejection::unopened(&error))?;
+    let hash = app.passwords.hash(change.new.0).await?;
+    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
     let command = ChangePassword {
         account: account.id,
         password: key.seal(&accounts::password_field(&account.id.to_string()), &hash),
@@ -277,10 +244,7 @@ pub async fn change_password(
     let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
     let mut submission = Submission::new(AccountsCommand::ChangePassword(command), actor);
     submission.request_id = RequestId::to_record();
-    app.store
-        .execute(app.store.platform(), submission)
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    app.store.execute(app.store.platform(), submission).await?;
     match &caller.scope {
         Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
         Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
@@ -300,82 +264,11 @@ async fn verify_own(
     app.throttle
         .attempt(&key, ip, app.store.clock().now())
         .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
-    let phc =
-        accounts::open_password(account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
-    if app.passwords.verify(current.0, phc).await.map_err(|error| rejection::hashing(&error))? {
+    let phc = accounts::open_password(account, app.store.ring())?;
+    if app.passwords.verify(current.0, phc).await? {
         app.throttle.succeeded(&key, ip);
         Ok(())
     } else {
         Err(Problem::invalid_field("/current", "wrong_password", "this is not the present password"))
     }
-}
-
-/// Founds a further organization, whose Owner is the caller.
-#[utoipa::path(post, path = "/v1/organizations", tag = "account", request_body = NewOrganization, responses(
-    (status = 201, body = OrganizationName), (status = "4XX", body = ProblemBody)))]
-pub async fn found(
-    State(app): State<App>,
-    headers: HeaderMap,
-    caller: Caller,
-    query: RawQuery,
-    body: RawBody,
-) -> Result<Response, Problem> {
-    if app.policy.organizations == OrganizationsPolicy::Operator {
-        return Err(Problem::refused("organizations_closed", "only the operator founds organizations here"));
-    }
-    let NoParameters {} = query.parse()?;
-    let new: NewOrganization = body.parse()?;
-    // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
-    reason(&headers)?;
-    let platform = app.store.platform().view();
-    let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
-    let key = app
-        .store
-        .ring()
-        .data_key(StreamId::Platform, account.key, account.commitment)
-        .map_err(|error| rejection::unopened(&error))?;
-    let founding = founding(account.id, &key, &new);
-    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
-    let mut submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
-    submission.request_id = RequestId::to_record();
-    let path = "/v1/organizations";
-    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
-    submission.idempotency = idempotency_key(&headers)?
-        .map(|idempotency| request.idempotency(&key, &idempotency, StatusCode::CREATED));
-    let done = app
-        .store
-        .execute(app.store.platform(), submission)
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
-    let handle = match done.replay {
-        None => app
-            .store
-            .finish_founding_detached(founding)
-            .await
-            .map_err(|error| rejection::unfinished(&error))?,
-        Some(replay) => {
-            // The first request may be between its halves, or have been cut there.
-            app.store.finish_intents().await;
-            founded_at(&app, account.id, replay.version).await?
-        }
-    };
-    let body = OrganizationName::of(handle.view().organization())?;
-    let mut response = (StatusCode::CREATED, [(LOCATION, "/v1/general")], Json(body)).into_response();
-    if done.replay.is_some() {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
-}
-
-/// The organization that an account's founding at a version of the platform's stream made.
-async fn founded_at(app: &App, account: AccountId, version: Version) -> Result<Arc<Handle>, Problem> {
-    let store = app.store.clone();
-    let past = tokio::task::spawn_blocking(move || store.as_of(store.platform(), version))
-        .await
-        .map_err(|_| Problem::internal())?
-        .map_err(|error| rejection::unreadable(&error))?;
-    let account = past.platform().accounts.get(account).ok_or_else(Problem::not_found)?;
-    let (organization, _) = account.persons.last().ok_or_else(Problem::not_found)?;
-    let handle = app.store.organization(*organization).await?;
-    handle.ok_or_else(Problem::not_found)
 }

@@ -18,6 +18,7 @@ use crate::organization::Organization;
 use crate::seal::token::PlainToken;
 use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
 use crate::settings::general::value::{EmailDomain, Timezone};
+use crate::settings::roles::http::{RoleBody, roles_of};
 use crate::settings::roles::role::RoleRef;
 use crate::text::Name;
 
@@ -52,16 +53,6 @@ pub struct GeneralBody {
     pub updated_at: Timestamp,
     /// The stream version of their last change.
     pub version: Version,
-}
-
-/// A role by id and name.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = RoleName)]
-pub struct RoleBody {
-    /// Its id; a system role's is its name.
-    pub id: String,
-    /// Its name.
-    pub name: String,
 }
 
 /// What changes; a field that is absent stays.
@@ -144,17 +135,4 @@ fn render(organization: &Organization, person: UserId) -> Result<(GeneralBody, V
         version: general.version,
     };
     Ok((body, general.version))
-}
-
-/// A person's roles in the whole organization, in the order in which they were given.
-pub fn roles_of(organization: &Organization, person: UserId) -> Vec<RoleBody> {
-    organization
-        .roles
-        .assignments_of(person)
-        .filter(|(_, assignment)| assignment.environment.is_none())
-        .map(|(_, assignment)| {
-            let id = assignment.role.to_string();
-            RoleBody { name: id.clone(), id }
-        })
-        .collect()
 }

@@ -16,7 +16,6 @@ use crate::http::page::{After, Page, PageParameters};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::{SessionId, StreamId};
 use crate::platform::Platform;
@@ -119,7 +118,7 @@ pub async fn end(
     let mut submission = Submission::new(command, caller.actor);
     submission.reason = reason;
     submission.request_id = RequestId::to_record();
-    let done = app.store.execute(handle, submission).await.map_err(|refusal| rejection::problem(&refusal))?;
+    let done = app.store.execute(handle, submission).await?;
     Ok(done.events > 0)
 }
 
@@ -142,7 +141,7 @@ fn own_key(app: &App, caller: &Caller, platform: &Platform) -> Result<std::sync:
             ring.data_key(StreamId::Platform, account.key, account.commitment)
         }
     };
-    key.map_err(|error| rejection::unopened(&error))
+    Ok(key?)
 }
 
 fn render(caller: &Caller, session: &Session, key: &DataKey, last_seen_at: Timestamp) -> SessionBody {

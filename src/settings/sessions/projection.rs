@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::ActorId;
 use crate::area::{DirectoryEntry, Fold};
-use crate::clock::Timestamp;
+use crate::clock::{HOUR_SECONDS, Timestamp};
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{AccountId, SessionId, UserId};
 use crate::seal::Sealed;
 use crate::settings::sessions::event::SessionsEvent;
 
 /// The longest life of a session in seconds, used or not: 30 days.
-pub const SESSION_MAX_SECONDS: i64 = 30 * 24 * 3600;
+pub const SESSION_MAX_SECONDS: i64 = 30 * 24 * HOUR_SECONDS;
 /// The longest time that a session may lie idle, in seconds: 12 hours.
-pub const SESSION_IDLE_SECONDS: i64 = 12 * 3600;
+pub const SESSION_IDLE_SECONDS: i64 = 12 * HOUR_SECONDS;
 
 /// The sessions of a stream that were opened within the last 30 days and not closed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
