@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking, and says why")]
 
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/server.rs"]
 mod server;
 

@@ -11,6 +11,8 @@ mod golden;
 mod histories;
 mod intents;
 mod properties;
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/test_store.rs"]
 mod test_store;
 

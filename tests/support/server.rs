@@ -18,6 +18,8 @@ use settled::store::resident::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::loaded::loaded;
+
 /// The Owner's address.
 pub const OWNER_EMAIL: &str = "olive@example.com";
 /// Everybody's password.

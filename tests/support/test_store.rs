@@ -27,6 +27,8 @@ use settled::store::lookup::Claim;
 use settled::store::resident::Handle;
 use settled::store::{DiskGauge, Done, Parts, Refusal, Store, Submission};
 
+use crate::loaded::loaded;
+
 /// When the tests' clocks begin: 2026-01-02T03:04:05Z.
 pub fn start() -> Timestamp {
     Timestamp::from_micros(1_767_323_045_000_000)
@@ -80,20 +82,6 @@ pub struct Founded {
 pub struct Founding {
     pub submission: Submission,
     pub opened: FoundingOpened,
-}
-
-/// An organization's stream, loaded on a thread of its own if need be: for tests that do not wait for it.
-pub fn loaded(store: &Store, organization: OrganizationId) -> Option<Arc<Handle>> {
-    if let Some(handle) = store.resident(StreamId::Organization(organization)) {
-        return Some(handle).filter(|handle| handle.view().version() > 0);
-    }
-    std::thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-            runtime.block_on(store.organization(organization)).expect("the stream can be loaded")
-        });
-        load.join().expect("the thread that loads ends")
-    })
 }
 
 impl TestStore {
