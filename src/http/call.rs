@@ -19,7 +19,7 @@ use crate::http::access::{Row, deny};
 use crate::http::app::App;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::conditional::{Conditions, IfMatch, etag};
-use crate::http::headers::{idempotency_key, reason};
+use crate::http::headers::{IDEMPOTENCY_KEY, idempotency_key, reason};
 use crate::http::input::RawBody;
 use crate::http::problem::Problem;
 use crate::http::rejection;
@@ -151,17 +151,17 @@ impl Call {
     }
 
     fn idempotency(&self, status: StatusCode) -> Result<Option<Idempotency>, Problem> {
-        if self.method != Method::POST && self.method != Method::PATCH {
+        let takes_one = self.method == Method::POST || self.method == Method::PATCH;
+        if !takes_one || !self.headers.contains_key(IDEMPOTENCY_KEY) {
             return Ok(None);
         }
-        let Some(key) = idempotency_key(&self.headers)? else { return Ok(None) };
         let request = Fingerprinted {
             actor: self.caller.actor.id,
             method: &self.method,
             path: &self.path,
             body: self.body.as_bytes(),
         };
-        Ok(Some(request.idempotency(&*organization_key(&self.app, &self.organization)?, &key, status)))
+        request.idempotency(&self.headers, &*organization_key(&self.app, &self.organization)?, status)
     }
 
     /// An answer with a resource, its `ETag`, and the version of the stream that it was rendered from.
@@ -266,14 +266,24 @@ pub struct Fingerprinted<'a> {
 }
 
 impl Fingerprinted<'_> {
-    /// The fingerprints under a key of the stream: a plain hash would be an oracle for what was sent.
-    pub fn idempotency(&self, under: &DataKey, key: &str, status: StatusCode) -> Idempotency {
+    /// The fingerprints under a key of the stream, where the request has an `Idempotency-Key`: a plain hash would be
+    /// an oracle for what was sent.
+    ///
+    /// # Errors
+    /// 422 as [`idempotency_key`].
+    pub fn idempotency(
+        &self,
+        headers: &HeaderMap,
+        under: &DataKey,
+        status: StatusCode,
+    ) -> Result<Option<Idempotency>, Problem> {
+        let Some(key) = idempotency_key(headers)? else { return Ok(None) };
         let actor = self.actor.to_string();
         let parts = [actor.as_bytes(), self.method.as_str().as_bytes(), self.path.as_bytes(), key.as_bytes()];
-        Idempotency {
+        Ok(Some(Idempotency {
             key: URL_SAFE_NO_PAD.encode(under.fingerprint("idempotency-key", &parts)),
             body: URL_SAFE_NO_PAD.encode(under.fingerprint("idempotency-body", &[self.body])),
             status: status.as_u16(),
-        }
+        }))
     }
 }

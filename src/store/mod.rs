@@ -110,6 +110,8 @@ pub struct Done {
 pub struct Replay {
     /// The status that it was answered with.
     pub status: u16,
+    /// The version of its first event: the version before is what it met.
+    pub first: Version,
     /// The version that its answer is rendered at.
     pub version: Version,
 }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Somebody, TestServer, text};
+use crate::server::{Answer, PASSWORD, Somebody, TestServer, text};
 
 async fn post(server: &TestServer, who: &Somebody, key: &str, body: &Value) -> Answer {
     server.send(Method::POST, "/v1/environments", who, &[("idempotency-key", key)], body).await
@@ -151,4 +151,31 @@ async fn a_repeated_founding_founds_once() {
     assert_eq!(text(&again.json()["id"]), text(&first.json()["id"]));
     assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
     assert_eq!(server.app().store.organizations().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_change_of_password_is_the_same_one() {
+    let (mut server, owner) = TestServer::set_up().await;
+    let body = json!({"current": PASSWORD, "new": "seven boats in the harbour"});
+    let key = [("idempotency-key", "change")];
+    let change = async |server: &TestServer, body: &Value| {
+        server.send(Method::POST, "/v1/me/password", &owner, &key, body).await
+    };
+    let first = change(&server, &body).await.is(200);
+    let version = server.platform_version();
+    for _ in 0..2 {
+        let again = change(&server, &body).await.is(200);
+        assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
+        assert_eq!(again.json(), first.json());
+        server.restart().await;
+    }
+    assert_eq!(server.platform_version(), version);
+    let without = server.send(Method::POST, "/v1/me/password", &owner, &[], &body).await;
+    without.is_problem(422, "invalid_request");
+    // Another body is a guess at the password like any other.
+    let guess = json!({"current": PASSWORD, "new": "eight boats in the harbour"});
+    for _ in 0..4 {
+        change(&server, &guess).await.is_problem(422, "idempotency_key_reused");
+    }
+    change(&server, &guess).await.is_problem(429, "too_many_requests");
 }

@@ -19,7 +19,7 @@ use crate::http::call::{Call, Fingerprinted};
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::client::{Peer, client_address};
 use crate::http::conditional::etag;
-use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, idempotency_key, reason, version_value};
+use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, reason, version_value};
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
@@ -38,7 +38,7 @@ use crate::settings::general::http::{RoleBody, roles_of};
 use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
 use crate::settings::roles::permission::Permission;
-use crate::store::Submission;
+use crate::store::{Replay, Submission};
 use crate::store::resident::{Handle, View};
 use crate::text::Name;
 
@@ -176,9 +176,13 @@ pub struct PasswordChange {
     (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(State(app): State<App>, caller: Caller, query: RawQuery) -> Result<Response, Problem> {
     let NoParameters {} = query.parse()?;
+    shown(&app, &caller)
+}
+
+fn shown(app: &App, caller: &Caller) -> Result<Response, Problem> {
     match &caller.scope {
-        Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
-        Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
+        Scope::Organization(scope) => in_organization(app, scope, &scope.view),
+        Scope::None => Ok(Json(without_organization(app, caller)?).into_response()),
     }
 }
 
@@ -238,9 +242,7 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     };
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
     let mut response = in_organization(&app, scope, &done.view)?;
-    if done.replay.is_some() {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
+    mark_replay(&mut response, done.replay);
     Ok(response)
 }
 
@@ -261,49 +263,64 @@ pub async fn change_password(
     let platform = app.store.platform().view();
     let account =
         platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?.clone();
-    verify_own(&app, &account, change.current, &headers, peer).await?;
-    let hash = app.passwords.hash(change.new.0).await.map_err(|error| rejection::hashing(&error))?;
     let key = app
         .store
         .ring()
         .data_key(StreamId::Platform, account.key, account.commitment)
         .map_err(|error| rejection::unopened(&error))?;
+    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
+    let path = "/v1/me/password";
+    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
+    let idempotency = request.idempotency(&headers, &key, StatusCode::OK)?;
+    // Guessing at the present password is slowed down as guessing at a login is; so is guessing at a replay.
+    let (throttled, ip) = (account.id.to_string(), client_address(peer, &headers, &app.policy.trusted_proxies));
+    let now = app.store.clock().now();
+    app.throttle
+        .attempt(&throttled, ip, now)
+        .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
+    // Before the password is verified: what a repeated request says of it was true only the first time.
+    let earlier = idempotency.as_ref().map(|idempotency| platform.replay(idempotency, now)).transpose();
+    if let Some(replay) = earlier.map_err(|refusal| rejection::problem(&refusal))?.flatten() {
+        app.throttle.withdrawn(&throttled, ip);
+        return password_changed(&app, &caller, Some(replay));
+    }
+    verify_own(&app, &account, change.current).await?;
+    app.throttle.succeeded(&throttled, ip);
+    let hash = app.passwords.hash(change.new.0).await.map_err(|error| rejection::hashing(&error))?;
     let command = ChangePassword {
         account: account.id,
         password: key.seal(&accounts::password_field(&account.id.to_string()), &hash),
         verified_generation: account.generation,
         spares: Some(caller.session.id),
     };
-    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
     let mut submission = Submission::new(AccountsCommand::ChangePassword(command), actor);
     submission.request_id = RequestId::to_record();
-    app.store
+    submission.idempotency = idempotency;
+    let done = app
+        .store
         .execute(app.store.platform(), submission)
         .await
         .map_err(|refusal| rejection::problem(&refusal))?;
-    match &caller.scope {
-        Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
-        Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
+    password_changed(&app, &caller, done.replay)
+}
+
+/// The caller as of now: a changed password shows in nothing that is answered.
+fn password_changed(app: &App, caller: &Caller, replay: Option<Replay>) -> Result<Response, Problem> {
+    let mut response = shown(app, caller)?;
+    mark_replay(&mut response, replay);
+    Ok(response)
+}
+
+fn mark_replay(response: &mut Response, replay: Option<Replay>) {
+    if replay.is_some() {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
 }
 
-/// Guessing at the present password is slowed down as guessing at a login is.
-async fn verify_own(
-    app: &App,
-    account: &Account,
-    current: Secret,
-    headers: &HeaderMap,
-    peer: Peer,
-) -> Result<(), Problem> {
-    let ip = client_address(peer, headers, &app.policy.trusted_proxies);
-    let key = account.id.to_string();
-    app.throttle
-        .attempt(&key, ip, app.store.clock().now())
-        .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
+async fn verify_own(app: &App, account: &Account, current: Secret) -> Result<(), Problem> {
     let phc =
         accounts::open_password(account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
     if app.passwords.verify(current.0, phc).await.map_err(|error| rejection::hashing(&error))? {
-        app.throttle.succeeded(&key, ip);
         Ok(())
     } else {
         Err(Problem::invalid_field("/current", "wrong_password", "this is not the present password"))
@@ -340,8 +357,7 @@ pub async fn found(
     submission.request_id = RequestId::to_record();
     let path = "/v1/organizations";
     let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
-    submission.idempotency = idempotency_key(&headers)?
-        .map(|idempotency| request.idempotency(&key, &idempotency, StatusCode::CREATED));
+    submission.idempotency = request.idempotency(&headers, &key, StatusCode::CREATED)?;
     let done = app
         .store
         .execute(app.store.platform(), submission)
@@ -361,9 +377,7 @@ pub async fn found(
     };
     let body = OrganizationName::of(handle.view().organization())?;
     let mut response = (StatusCode::CREATED, [(LOCATION, "/v1/general")], Json(body)).into_response();
-    if done.replay.is_some() {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
+    mark_replay(&mut response, done.replay);
     Ok(response)
 }
 
