@@ -29,7 +29,7 @@ use crate::organization::Organization;
 use crate::seal::{DataKey, Plain, Sealed, SealedField};
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::View;
-use crate::store::{Done, Idempotency, Submission};
+use crate::store::{Done, Idempotency, Replay, Submission};
 
 /// A request of a caller to its organization.
 pub struct Call {
@@ -39,6 +39,8 @@ pub struct Call {
     pub caller: Caller,
     /// The organization that the caller belongs to.
     pub organization: OrganizationScope,
+    /// What the request meets: the organization when it was authenticated, or when its first of equals met it.
+    met: Arc<View>,
     row: Row,
     headers: HeaderMap,
     method: Method,
@@ -55,16 +57,21 @@ impl FromRequestParts<App> for Call {
             return Err(Problem::refused("organization_required", "choose an organization first"));
         };
         let row = parts.extensions.get::<Row>().copied().ok_or_else(Problem::internal)?;
-        Ok(Self {
+        let mut call = Self {
             app: app.clone(),
             caller,
+            met: Arc::clone(&organization.view),
             organization,
             row,
             headers: parts.headers.clone(),
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
             body: parts.extensions.get::<RawBody>().cloned().unwrap_or_default(),
-        })
+        };
+        if let Some(replay) = call.earlier() {
+            call.met = call.as_of(replay.first - 1).await?;
+        }
+        Ok(call)
     }
 }
 
@@ -74,9 +81,10 @@ pub fn template(parts: &Parts) -> Option<&str> {
 }
 
 impl Call {
-    /// The organization's settings when the request was authenticated.
+    /// The organization's settings as the request meets them: when it was authenticated; a repeated one as the first
+    /// met them, so that a path leads where it led then, whatever was renamed or deleted since.
     pub fn settings(&self) -> &Organization {
-        self.organization.settings()
+        self.met.organization()
     }
 
     /// The request's body.
@@ -120,19 +128,25 @@ impl Call {
         };
         match done.replay {
             None => Ok(done),
-            Some(replay) => self.replayed(done, replay.version).await,
+            // A replay is rendered from the state as of the earlier request's last version.
+            Some(replay) => Ok(Done { view: self.as_of(replay.version).await?, ..done }),
         }
     }
 
-    /// A replay is rendered from the state as of the earlier request's last version.
-    async fn replayed(&self, done: Done, version: Version) -> Result<Done, Problem> {
+    /// The request that this one repeats. A malformed key and another body are refused in their turn, when a command
+    /// is submitted.
+    fn earlier(&self) -> Option<Replay> {
+        let idempotency = self.idempotency(StatusCode::OK).ok().flatten()?;
+        self.organization.view.replay(&idempotency, self.app.store.clock().credible_now()).ok().flatten()
+    }
+
+    async fn as_of(&self, version: Version) -> Result<Arc<View>, Problem> {
         let store = self.app.store.clone();
         let view = self.organization.handle.view();
-        let past = tokio::task::spawn_blocking(move || store.as_of(&view, version))
+        tokio::task::spawn_blocking(move || store.as_of(&view, version))
             .await
             .map_err(|_| Problem::internal())?
-            .map_err(|error| rejection::unreadable(&error))?;
-        Ok(Done { view: past, ..done })
+            .map_err(|error| rejection::unreadable(&error))
     }
 
     fn precondition(&self) -> Result<Option<Precondition>, Problem> {
