@@ -87,6 +87,11 @@ impl Call {
         self.met.organization()
     }
 
+    /// The route's row in the table of permissions.
+    pub fn row(&self) -> Row {
+        self.row
+    }
+
     /// The request's body.
     pub fn body(&self) -> &RawBody {
         &self.body

@@ -41,14 +41,15 @@ pub fn min_version(headers: &HeaderMap) -> Result<Option<Version>, Problem> {
     digits.and_then(|text| text.parse().ok()).map(Some).ok_or_else(invalid)
 }
 
-/// Whether a server whose stream is at `version` may answer.
+/// Whether a server whose stream is at `version` may answer. A malformed header says nothing: it is refused in its
+/// turn, with the query.
 ///
 /// # Errors
-/// 422 as [`min_version`]; 503 `not_yet` with `Retry-After` while the stream is behind.
+/// 503 `not_yet` with `Retry-After` while the stream is behind.
 pub fn check_min_version(headers: &HeaderMap, version: Version) -> Result<(), Problem> {
-    match min_version(headers)? {
-        Some(wanted) if wanted > version => Err(Problem::unavailable("not_yet", 1)),
-        _ => Ok(()),
+    match min_version(headers) {
+        Ok(Some(wanted)) if wanted > version => Err(Problem::unavailable("not_yet", 1)),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

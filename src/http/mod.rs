@@ -25,6 +25,7 @@ pub mod caller;
 pub mod client;
 pub mod conditional;
 pub mod credentials;
+pub mod environment;
 pub mod headers;
 pub mod health;
 pub mod input;

@@ -53,8 +53,7 @@ async fn another_body_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_belongs_to_actor_method_and_path() {
     let (server, owner) = TestServer::set_up().await;
-    let admin =
-        server.add_with_role(owner.organization, SystemRole::Admin).await;
+    let admin = server.add_with_role(owner.organization, SystemRole::Admin).await;
     post(&server, &owner, "k-1", &json!({"name": "Dev", "mode": "test"})).await.is(201);
     let other = post(&server, &admin, "k-1", &json!({"name": "Prod", "mode": "live"})).await.is(201);
     assert_eq!(other.header("idempotency-replayed"), None);

@@ -38,8 +38,8 @@ use crate::settings::general::http::{RoleBody, roles_of};
 use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
 use crate::settings::roles::permission::Permission;
-use crate::store::{Replay, Submission};
 use crate::store::resident::{Handle, View};
+use crate::store::{Replay, Submission};
 use crate::text::Name;
 
 /// A person as shown to themselves.
@@ -174,8 +174,7 @@ pub struct PasswordChange {
 /// The caller: who, where, and what they may do.
 #[utoipa::path(get, path = "/v1/me", tag = "account", responses(
     (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(app): State<App>, caller: Caller, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn show(State(app): State<App>, caller: Caller, _: NoParameters) -> Result<Response, Problem> {
     shown(&app, &caller)
 }
 
@@ -224,8 +223,7 @@ fn without_organization(app: &App, caller: &Caller) -> Result<MeBody, Problem> {
 /// Changes the caller's own name in the organization.
 #[utoipa::path(patch, path = "/v1/me", tag = "account", request_body = MePatch, responses(
     (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
-pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn update(State(app): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let patch: MePatch = call.body().parse()?;
     let scope = &call.organization;
     let person = call.settings().people.get(scope.person).ok_or_else(Problem::not_found)?;
@@ -254,10 +252,9 @@ pub async fn change_password(
     axum::extract::Extension(peer): axum::extract::Extension<Peer>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let change: PasswordChange = body.parse()?;
     check_password("/new", &change.new.0)?;
     let platform = app.store.platform().view();
@@ -273,7 +270,8 @@ pub async fn change_password(
     let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
     let idempotency = request.idempotency(&headers, &key, StatusCode::OK)?;
     // Guessing at the present password is slowed down as guessing at a login is; so is guessing at a replay.
-    let (throttled, ip) = (account.id.to_string(), client_address(peer, &headers, &app.policy.trusted_proxies));
+    let (throttled, ip) =
+        (account.id.to_string(), client_address(peer, &headers, &app.policy.trusted_proxies));
     let now = app.store.clock().now();
     app.throttle
         .attempt(&throttled, ip, now)

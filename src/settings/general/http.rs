@@ -93,8 +93,7 @@ pub struct GeneralPatch {
 /// The organization's own settings.
 #[utoipa::path(get, path = "/v1/general", tag = "general", responses(
     (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn show(State(_): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let (body, version) = render(call.settings(), call.organization.person)?;
     Ok(call.resource(StatusCode::OK, &call.organization.view, version, &body))
 }
@@ -102,8 +101,7 @@ pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<R
 /// Changes the organization's own settings.
 #[utoipa::path(patch, path = "/v1/general", tag = "general", request_body = GeneralPatch, responses(
     (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
-pub async fn update(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn update(State(_): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let patch: GeneralPatch = call.body().parse()?;
     let command = UpdateOrganization {
         name: patch.name,

@@ -87,10 +87,9 @@ pub async fn delete(
     path: PathText,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
 ) -> Result<Response, Problem> {
     let session: SessionId = path.first().parse().map_err(|_| Problem::not_found())?;
-    let NoParameters {} = query.parse()?;
     let close = CloseSession { session, how: Closing::Revoke };
     end(&app, &caller, &headers, close).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
