@@ -14,6 +14,7 @@ use crate::http::auth;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::credentials::credential;
 use crate::http::headers::{SETTLED_VERSION, check_min_version, version_value};
+use crate::http::input::RawBody;
 use crate::http::problem::Problem;
 use crate::http::request_id::RequestId;
 use crate::settings::roles::permission::Permission;
@@ -47,6 +48,13 @@ pub struct Row {
     pub attempt: &'static str,
 }
 
+impl Row {
+    /// Whether its requests may have a body. RFC 9110 §9.3 gives that of a GET or DELETE no meaning.
+    fn takes_a_body(&self) -> bool {
+        !matches!(self.method, "GET" | "DELETE")
+    }
+}
+
 /// The part of a row that the check needs.
 #[derive(Clone)]
 pub(super) struct Guard {
@@ -74,6 +82,10 @@ fn with_version(mut response: Response, scope: Option<&OrganizationScope>) -> Re
 
 async fn admit(guard: &Guard, request: Request) -> Result<(Request, Option<OrganizationScope>), Problem> {
     let (mut parts, body) = request.into_parts();
+    let has_a_body = parts.extensions.get::<RawBody>().is_some_and(|body| !body.is_empty());
+    if has_a_body && !guard.row.takes_a_body() {
+        return Err(Problem::bad_request("unexpected_body", "this request has no body"));
+    }
     parts.extensions.insert(guard.row);
     if guard.row.access == Access::Public {
         return Ok((Request::from_parts(parts, body), None));

@@ -12,32 +12,41 @@ use crate::ids::{OrganizationId, StreamId, UserId};
 use crate::seal::token::PlainToken;
 use crate::settings::sessions::projection::{Holder, Session};
 use crate::store::directory;
+use crate::store::strangers::Stranger;
 
 /// Finds the caller of a request.
 ///
 /// # Errors
-/// 401, the same for every cause.
+/// 401, the same for every cause. A credential of nobody is counted.
 pub fn authenticate(app: &App, credential: Option<Credential>) -> Result<Caller, Problem> {
     let token = match credential {
         Some(Credential::Session(token)) => PlainToken::presented(token.expose()),
         // No program has a key yet: none is valid.
-        Some(Credential::ApiKey(_)) | None => return Err(Problem::unauthenticated()),
+        Some(Credential::ApiKey(_)) => return Err(refuse(app, Stranger::UnknownKey)),
+        // Whoever has not tried to be somebody is no stranger.
+        None => return Err(Problem::unauthenticated()),
     };
-    by_token(app, &token).ok_or_else(Problem::unauthenticated)
+    by_token(app, &token).map_err(|stranger| refuse(app, stranger))
 }
 
-fn by_token(app: &App, token: &PlainToken) -> Option<Caller> {
+fn refuse(app: &App, stranger: Stranger) -> Problem {
+    app.store.count_stranger(stranger);
+    Problem::unauthenticated()
+}
+
+fn by_token(app: &App, token: &PlainToken) -> Result<Caller, Stranger> {
     let now = app.store.clock().credible_now();
-    let credential = app.store.directory().credential(token.hash())?;
+    let credential = app.store.directory().credential(token.hash()).ok_or(Stranger::UnknownToken)?;
     if !credential.is_alive(now) {
-        return None;
+        return Err(Stranger::EndedSession);
     }
     let caller = match credential.stream {
-        StreamId::Platform => of_account(app, &credential)?,
-        StreamId::Organization(id) => of_organization(app, id, &credential)?,
+        StreamId::Platform => of_account(app, &credential),
+        StreamId::Organization(id) => of_organization(app, id, &credential),
     };
+    let caller = caller.ok_or(Stranger::EndedSession)?;
     credential.touch(now);
-    Some(caller)
+    Ok(caller)
 }
 
 fn of_account(app: &App, credential: &Arc<directory::Credential>) -> Option<Caller> {

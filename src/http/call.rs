@@ -13,12 +13,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::actor::ActorId;
-use crate::command::{Command, Precondition, Rejection};
+use crate::command::{Command, Rejection};
 use crate::event::{Resource, ResourceType, Version};
 use crate::http::access::{Row, deny};
 use crate::http::app::App;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
-use crate::http::conditional::{Conditions, IfMatch, etag};
+use crate::http::conditional::{etag, preconditions};
 use crate::http::headers::{IDEMPOTENCY_KEY, idempotency_key, reason};
 use crate::http::input::RawBody;
 use crate::http::problem::Problem;
@@ -120,7 +120,7 @@ impl Call {
     /// The problem that the refusal is.
     pub async fn submit(&self, command: impl Into<Command>, status: StatusCode) -> Result<Done, Problem> {
         let mut submission = Submission::new(command, self.caller.actor);
-        submission.precondition = self.precondition()?;
+        submission.preconditions = preconditions(&self.headers, self.app.store.epoch())?;
         submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
         submission.request_id = RequestId::to_record();
         submission.idempotency = self.idempotency(status)?;
@@ -152,21 +152,6 @@ impl Call {
             .await
             .map_err(|_| Problem::internal())?
             .map_err(|error| rejection::unreadable(&error))
-    }
-
-    fn precondition(&self) -> Result<Option<Precondition>, Problem> {
-        Ok(Conditions::of(&self.headers)?.if_match.map(|if_match| match &if_match {
-            IfMatch::Any => Precondition::Exists,
-            IfMatch::Tags(_) => Precondition::OneOf(if_match.versions(self.app.store.epoch()).collect()),
-        }))
-    }
-
-    /// Whether the request may only create (`If-None-Match: *`).
-    ///
-    /// # Errors
-    /// 422 for any other value of the header.
-    pub fn create_only(&self) -> Result<bool, Problem> {
-        Ok(Conditions::of(&self.headers)?.if_none)
     }
 
     fn idempotency(&self, status: StatusCode) -> Result<Option<Idempotency>, Problem> {

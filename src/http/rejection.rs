@@ -135,7 +135,6 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
         EnvironmentsRejection::SlugTaken => {
             Problem::conflict("name_taken", "another environment has this slug")
         }
-        EnvironmentsRejection::ValueExists => Problem::precondition_failed(),
         EnvironmentsRejection::TooManyEnvironments => {
             Problem::conflict("too_many_environments", "the organization has as many environments as it can")
         }

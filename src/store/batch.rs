@@ -173,7 +173,8 @@ impl Working {
         {
             return Ok(Prepared::Replay(replay));
         }
-        let context = Context { actor: submission.actor, now, precondition: submission.precondition.clone() };
+        let preconditions = submission.preconditions.clone();
+        let context = Context { actor: submission.actor, now, preconditions };
         let decided = self.view.state.decide(&submission.command, &context)?;
         if !submission.claims.iter().all(|claim| self.view.lookup.admits(claim)) {
             return Err(Rejection::Taken.into());

@@ -37,6 +37,7 @@ pub mod replay;
 pub mod requests;
 pub mod resident;
 pub mod scheduler;
+pub mod strangers;
 mod writer;
 
 /// Tells whether there is enough free disk to write.
@@ -51,8 +52,8 @@ pub struct Submission {
     pub command: Command,
     /// Who asks.
     pub actor: Actor,
-    /// What the caller saw of what it changes.
-    pub precondition: Option<Precondition>,
+    /// What the caller asks of what it changes.
+    pub preconditions: Vec<Precondition>,
     /// Why, sealed under the organization's key.
     pub reason: Option<Sealed>,
     /// The request that it came with.
@@ -71,7 +72,7 @@ impl Submission {
         Self {
             command: command.into(),
             actor,
-            precondition: None,
+            preconditions: Vec::new(),
             reason: None,
             request_id: None,
             idempotency: None,

@@ -90,15 +90,38 @@ async fn a_permission_in_one_environment_is_asked_for_there() {
 async fn unknown_parameters_are_refused_everywhere() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 1})).await.is(201);
+    let session = text(&server.get("/v1/me/sessions", &owner).await.is(200).json()["data"][0]["id"]);
     for row in settled::http::routes().iter().map(|route| route.row) {
-        let path = row.path.replace("{env}", "dev").replace("{key}", "A");
-        let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
+        let path = row.path.replace("{env}", "dev").replace("{key}", "A").replace("{ses}", &session);
         let method: Method = row.method.parse().unwrap();
         let body = if method == Method::GET || method == Method::DELETE { Value::Null } else { json!({}) };
         let answer = server.send(method, &format!("{path}?as_off=1"), &owner, &[], &body).await;
         let problem = answer.is_problem(422, "invalid_request");
         assert_eq!(problem["errors"][0]["parameter"], "as_off", "{} {}", row.method, row.path);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_where_none_belongs_is_refused() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let version = server.version(owner.organization);
+    let nobody = Somebody { token: "wrong".into(), ..owner.clone() };
+    for row in settled::http::routes().iter().map(|route| route.row) {
+        if !["GET", "DELETE"].contains(&row.method) {
+            continue;
+        }
+        let path = row.path.replace("{env}", "dev").replace("{key}", "A");
+        for who in [&owner, &nobody] {
+            let answer = server.send(row.method.parse().unwrap(), &path, who, &[], &json!({})).await;
+            answer.is_problem(400, "unexpected_body");
+        }
+    }
+    // An empty one is none.
+    let empty = server.request(Method::GET, "/v1/me", Some(&owner.token)).header("content-length", "0");
+    send(empty).await.is(200);
+    assert_eq!(server.version(owner.organization), version);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::rejection;
 use crate::http::request_id::RequestId;
-use crate::ids::{AccountId, Fresh, OrganizationId};
+use crate::ids::{AccountId, Fresh, OrganizationId, UserId};
 use crate::password;
 use crate::platform::accounts;
 use crate::platform::accounts::email::EmailAddress;
@@ -42,6 +42,7 @@ use crate::store::Submission;
 use crate::store::lookup::Claim;
 use crate::store::refusals::RecordRefusal;
 use crate::store::resident::Handle;
+use crate::store::strangers::Stranger;
 use crate::text::Name;
 
 /// The first account and its organization.
@@ -396,18 +397,22 @@ fn login_body(app: &App, account: &Account, target: &Target, opened: &Opened) ->
 }
 
 /// Records a failed login after the answer: waiting for it would tell known addresses by their time. A person's
-/// failures stand in the named organization's stream, else in each of theirs; nobody's in the platform's.
+/// failures stand in the named organization's stream, else in each of theirs; nobody's are counted.
 fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<OrganizationId>) {
     let (app, email) = (app.clone(), email.clone());
     tokio::spawn(async move {
-        for (handle, resource, cause) in places_of_failure(&app, &email, organization) {
+        let places = places_of_failure(&app, &email, organization);
+        if places.is_empty() {
+            app.store.count_stranger(Stranger::UnknownLogin);
+        }
+        for (handle, person) in places {
             let fact = RecordRefusal {
-                resource,
+                resource: Resource::new(ResourceType::Person, person),
                 related: Vec::new(),
                 outcome: Outcome::Failure,
                 refused: Refused {
                     action: "auth.login".to_owned(),
-                    data: RefusedData { permission: None, cause: Some(cause.to_owned()) },
+                    data: RefusedData { permission: None, cause: Some("wrong_credentials".to_owned()) },
                 },
                 count: None,
             };
@@ -416,25 +421,20 @@ fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<Org
     });
 }
 
-/// Where a failed login is recorded, what it is about there, and its cause.
+/// Where a failed login is recorded, and whose it is there; nowhere if it is nobody's.
 fn places_of_failure(
     app: &App,
     email: &EmailAddress,
     organization: Option<OrganizationId>,
-) -> Vec<(Arc<Handle>, Resource, &'static str)> {
+) -> Vec<(Arc<Handle>, UserId)> {
     let memberships = find(app, email).map(|account| login::memberships(app, &account)).unwrap_or_default();
     // Naming an organization that one is not in hides nothing: then it is each of the person's.
     let named = organization.filter(|wanted| memberships.iter().any(|(id, ..)| id == wanted));
-    let places: Vec<_> = memberships
+    memberships
         .into_iter()
         .filter(|(id, ..)| named.is_none_or(|wanted| wanted == *id))
-        .map(|(_, handle, person)| (handle, Resource::new(ResourceType::Person, person), "wrong_credentials"))
-        .collect();
-    if places.is_empty() {
-        let nobody = Resource::new(ResourceType::Server, "login");
-        return vec![(Arc::clone(app.store.platform()), nobody, "unknown_caller")];
-    }
-    places
+        .map(|(_, handle, person)| (handle, person))
+        .collect()
 }
 
 /// Ends the session of the request.

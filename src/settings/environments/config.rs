@@ -118,13 +118,7 @@ pub async fn patch(
             Ok((key, value))
         })
         .collect::<Result<Vec<_>, Problem>>()?;
-    let command = WriteConfig {
-        environment,
-        compares: Compares::Configuration,
-        values,
-        create_only: false,
-        must_exist: false,
-    };
+    let command = WriteConfig { environment, compares: Compares::Configuration, values, must_exist: false };
     let done = call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await?;
     let environment =
         done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
@@ -151,21 +145,22 @@ pub async fn put(
     path: PathText,
     _: NoParameters,
 ) -> Result<Response, Problem> {
-    let existed = environment.config.get(path.second()).map(|value| value.version);
     let environment = environment.id;
     let key = ConfigKey::try_from(path.second())
         .map_err(|error| Problem::invalid_parameter("key", "invalid", error.to_string()))?;
     let new: NewValue<'_> = call.body().parse()?;
     let value = canonical_value(new.value, "/value")?;
-    let create_only = call.create_only()?;
-    let done = write(&call, environment, key, Some(value), create_only, false).await?;
+    let done = write(&call, environment, key, Some(value), false).await?;
     let environment =
         done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
-    let (body, version) = render(environment, path.second())?;
-    let status = if existed.is_none() && done.events > 0 { StatusCode::CREATED } else { StatusCode::OK };
+    let value = environment.config.get(path.second()).ok_or_else(Problem::not_found)?;
+    let body = ConfigBody::new(path.second(), value)?;
+    // Of two first writes at once, one creates: what the writer decided says which.
+    let created = done.events > 0 && value.created_version == done.version;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let location = (status == StatusCode::CREATED)
         .then(|| format!("/v1/environments/{}/config/{}", environment.id, body.key));
-    Ok(call.done(&done, status, version, location, &body))
+    Ok(call.done(&done, status, value.version, location, &body))
 }
 
 /// Deletes a configuration value.
@@ -176,7 +171,7 @@ pub async fn delete(
     AtValue { call, environment, key, .. }: AtValue,
     _: NoParameters,
 ) -> Result<Response, Problem> {
-    let done = write(&call, environment, key, None, false, true).await?;
+    let done = write(&call, environment, key, None, true).await?;
     Ok(call.no_content(&done))
 }
 
@@ -227,22 +222,11 @@ async fn write(
     environment: EnvironmentId,
     key: ConfigKey,
     value: Option<String>,
-    create_only: bool,
     must_exist: bool,
 ) -> Result<Done, Problem> {
-    let command = WriteConfig {
-        environment,
-        compares: Compares::Value,
-        values: vec![(key, value)],
-        create_only,
-        must_exist,
-    };
+    let command =
+        WriteConfig { environment, compares: Compares::Value, values: vec![(key, value)], must_exist };
     call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await
-}
-
-fn render(environment: &Environment, key: &str) -> Result<(ConfigBody, Version), Problem> {
-    let value = environment.config.get(key).ok_or_else(Problem::not_found)?;
-    Ok((ConfigBody::new(key, value)?, value.version))
 }
 
 fn canonical_value(raw: &RawValue, pointer: &str) -> Result<String, Problem> {
