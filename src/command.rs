@@ -301,6 +301,17 @@ command_from! {
 }
 
 impl Command {
+    /// The environment in which it needs a permission, if it is one.
+    pub fn environment(&self) -> Option<EnvironmentId> {
+        match self {
+            Self::Organization(command) => match command.need() {
+                Need::Environment(_, environment) => Some(environment),
+                Need::Organization(_) | Need::Own | Need::System => None,
+            },
+            Self::Platform(_) => None,
+        }
+    }
+
     /// Whether it takes something away from somebody: logging out, revoking. Such commands go on when the disk is
     /// nearly full.
     pub fn is_a_removal(&self) -> bool {

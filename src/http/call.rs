@@ -13,9 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::actor::ActorId;
-use crate::command::{Command, Rejection};
+use crate::command::Command;
 use crate::event::{Resource, ResourceType, Version};
-use crate::http::access::{Row, deny};
+use crate::http::access::{Denial, Row, deny};
 use crate::http::app::App;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::conditional::{etag, preconditions};
@@ -29,7 +29,7 @@ use crate::organization::Organization;
 use crate::seal::{DataKey, Plain, Sealed, SealedField};
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::View;
-use crate::store::{Done, Idempotency, Replay, Submission};
+use crate::store::{Done, Idempotency, Refusal, Replay, Submission};
 
 /// A request of a caller to its organization.
 pub struct Call {
@@ -54,7 +54,7 @@ impl FromRequestParts<App> for Call {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let Scope::Organization(organization) = caller.scope.clone() else {
-            return Err(Problem::refused("organization_required", "choose an organization first"));
+            return Err(Denial::OrganizationRequired.problem());
         };
         let row = parts.extensions.get::<Row>().copied().ok_or_else(Problem::internal)?;
         let mut call = Self {
@@ -109,8 +109,16 @@ impl Call {
         if self.organization.grants.allows_in(permission, environment) {
             return Ok(());
         }
-        let resource = Resource::new(ResourceType::Environment, environment);
-        Err(deny(&self.app, &self.caller, self.row.attempt, permission, Some(resource)).await)
+        Err(self.deny(Denial::Missing(permission), Some(environment)).await)
+    }
+
+    /// Records a denial, about an environment where it is about one.
+    async fn deny(&self, denial: Denial, environment: Option<EnvironmentId>) -> Problem {
+        let resource = environment.map(|id| match self.settings().environments.get(id) {
+            Some(environment) => Resource::named(ResourceType::Environment, id, environment.name.as_str()),
+            None => Resource::new(ResourceType::Environment, id),
+        });
+        deny(&self.app, &self.caller, self.row.attempt, denial, resource).await
     }
 
     /// Submits a command with what the request's headers say about it, and answers once it is durable. `status` is
@@ -119,6 +127,8 @@ impl Call {
     /// # Errors
     /// The problem that the refusal is.
     pub async fn submit(&self, command: impl Into<Command>, status: StatusCode) -> Result<Done, Problem> {
+        let command = command.into();
+        let environment = command.environment();
         let mut submission = Submission::new(command, self.caller.actor);
         submission.preconditions = preconditions(&self.headers, self.app.store.epoch())?;
         submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
@@ -126,10 +136,14 @@ impl Call {
         submission.idempotency = self.idempotency(status)?;
         let done = match self.app.store.execute(&self.organization.handle, submission).await {
             Ok(done) => done,
-            Err(crate::store::Refusal::Rejected(Rejection::Forbidden(permission))) => {
-                return Err(deny(&self.app, &self.caller, self.row.attempt, permission, None).await);
+            Err(refusal) => {
+                if let Refusal::Rejected(rejection) = &refusal
+                    && let Some(denial) = Denial::of(rejection)
+                {
+                    return Err(self.deny(denial, environment).await);
+                }
+                return Err(rejection::problem(&refusal));
             }
-            Err(refused) => return Err(rejection::problem(&refused)),
         };
         match done.replay {
             None => Ok(done),

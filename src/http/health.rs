@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::http::app::App;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 
 /// A state in one word.
 #[derive(Serialize, ToSchema)]

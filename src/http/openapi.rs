@@ -11,7 +11,7 @@ use crate::audit;
 use crate::http::access::Access;
 use crate::http::health;
 use crate::http::problem::Problem;
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::platform::accounts;
 use crate::settings::{environments, general, sessions};

@@ -1,6 +1,7 @@
 //! Refusals of the store and rejections of the areas, mapped to problems: the one place that knows both.
 
 use crate::command::Rejection;
+use crate::http::access::Denial;
 use crate::http::problem::Problem;
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
@@ -74,7 +75,7 @@ pub fn unfinished(error: &IntentError) -> Problem {
 
 fn rejected(rejection: &Rejection) -> Problem {
     match rejection {
-        Rejection::Forbidden(permission) => Problem::forbidden(&permission.to_string()),
+        Rejection::Forbidden(permission) => Denial::Missing(*permission).problem(),
         Rejection::SystemOnly => Problem::refused("forbidden", "only the operator may do this"),
         Rejection::PreconditionFailed(_) => Problem::precondition_failed(),
         Rejection::WrongStream => {
@@ -120,9 +121,7 @@ fn roles(rejection: RolesRejection) -> Problem {
             Problem::invalid_field("/environment", "unknown", "there is no such environment")
         }
         RolesRejection::LastOwner => Problem::conflict("last_owner", "the organization needs an owner"),
-        RolesRejection::AboveYourRights => {
-            Problem::refused("above_your_rights", "the subject holds a permission that you lack")
-        }
+        RolesRejection::AboveYourRights => Denial::AboveYourRights.problem(),
     }
 }
 

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::event::Version;
-use crate::http::app::{App, OrganizationsPolicy};
+use crate::http::app::App;
 use crate::http::call::{Call, Fingerprinted};
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::client::{Peer, client_address};
@@ -23,7 +23,7 @@ use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, reason, versio
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, OrganizationId, StreamId, UserId};
@@ -332,13 +332,9 @@ pub async fn found(
     State(app): State<App>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    if app.policy.organizations == OrganizationsPolicy::Operator {
-        return Err(Problem::refused("organizations_closed", "only the operator founds organizations here"));
-    }
-    let NoParameters {} = query.parse()?;
     let new: NewOrganization = body.parse()?;
     // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
     reason(&headers)?;

@@ -12,7 +12,7 @@ use crate::http::app::App;
 use crate::http::call::Call;
 use crate::http::patch::{Patch, not_null};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::ids::{OrganizationId, UserId};
 use crate::organization::Organization;
 use crate::seal::token::PlainToken;
