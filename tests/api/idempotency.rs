@@ -186,7 +186,7 @@ async fn a_path_leads_where_it_led_the_first_time() {
     server.environment(&owner, "Dev", "test").await;
     let key = [("idempotency-key", "rename")];
     let send = async |path: &str, body: Value| server.send(Method::PATCH, path, &owner, &key, &body).await;
-    let rename = json!({"slug": "stage", "description": "was dev"});
+    let rename = json!({"name": "Stage", "slug": "stage", "description": "was dev"});
     let config = json!({"A": 1, "B": 2});
     let set = send("/v1/environments/dev/config", config.clone()).await.is(200);
     let renamed = send("/v1/environments/dev", rename.clone()).await.is(200);
