@@ -59,7 +59,7 @@ fn assert_deciding_is_pure(store: &TestStore, burst: &[Prepared]) {
         let context = Context {
             actor: prepared.submission.actor,
             now: store.clock.now(),
-            precondition: prepared.submission.precondition.clone(),
+            preconditions: prepared.submission.preconditions.clone(),
         };
         let before = view.state.digest();
         let first = view.state.decide(&prepared.submission.command, &context);
