@@ -20,7 +20,7 @@ use crate::http::headers::reason;
 use crate::http::input::RawBody;
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, Fresh, OrganizationId, UserId};
@@ -167,10 +167,9 @@ pub async fn set_up(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let request: SetUpRequest = body.parse()?;
     if app.store.platform().view().platform().foundings.any_ever() {
         return Err(Problem::conflict("already_set_up", "the server is already set up"));
@@ -290,10 +289,9 @@ pub async fn log_in(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let request: LoginRequest = body.parse()?;
     let ip = client_address(peer, &headers, &app.policy.trusted_proxies);
     let typed = request.email.as_str().to_lowercase();
@@ -444,10 +442,9 @@ pub async fn log_out(
     State(app): State<App>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let Nothing {} = body.parse()?;
     close(&app, &caller, &headers, Closing::Logout).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -471,10 +468,9 @@ pub async fn switch(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let request: SwitchRequest = body.parse()?;
     let account = account_of(&app, caller.account)?;
     let (_, handle, person) = login::memberships(&app, &account)
