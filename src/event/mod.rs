@@ -142,7 +142,7 @@ pub struct RefusedData {
     /// The permission that was missing, of a denial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permission: Option<String>,
-    /// What kind of failure it was, of a failure: a fixed word, never something a caller sent.
+    /// Why else it did not happen: a fixed word, never something a caller sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }

@@ -12,25 +12,38 @@ use crate::ids::{OrganizationId, StreamId, UserId};
 use crate::seal::token::PlainToken;
 use crate::settings::sessions::projection::{Holder, Session};
 use crate::store::directory;
+use crate::store::load::LoadError;
 use crate::store::resident::Handle;
+use crate::store::strangers::Stranger;
 
 /// Finds the caller of a request.
 ///
 /// # Errors
-/// 401, the same for every cause.
+/// 401, the same for every cause. A credential of nobody is counted.
 pub async fn authenticate(app: &App, credential: Option<Credential>) -> Result<Caller, Problem> {
     let token = match credential {
         Some(Credential::Session(token)) => PlainToken::presented(token.expose()),
         // No program has a key yet: none is valid.
-        Some(Credential::ApiKey(_)) | None => return Err(Problem::unauthenticated()),
+        Some(Credential::ApiKey(_)) => return Err(refuse(app, Stranger::UnknownKey)),
+        // Whoever has not tried to be somebody is no stranger.
+        None => return Err(Problem::unauthenticated()),
     };
-    by_token(app, &token).await?.ok_or_else(Problem::unauthenticated)
+    by_token(app, &token).await?.map_err(|stranger| refuse(app, stranger))
 }
 
-async fn by_token(app: &App, token: &PlainToken) -> Result<Option<Caller>, Problem> {
+fn refuse(app: &App, stranger: Stranger) -> Problem {
+    app.store.count_stranger(stranger);
+    Problem::unauthenticated()
+}
+
+async fn by_token(app: &App, token: &PlainToken) -> Result<Result<Caller, Stranger>, LoadError> {
     let now = app.store.clock().credible_now();
-    let credential = app.store.directory().credential(token.hash());
-    let Some(credential) = credential.filter(|credential| credential.is_alive(now)) else { return Ok(None) };
+    let Some(credential) = app.store.directory().credential(token.hash()) else {
+        return Ok(Err(Stranger::UnknownToken));
+    };
+    if !credential.is_alive(now) {
+        return Ok(Err(Stranger::EndedSession));
+    }
     let caller = match credential.stream {
         StreamId::Platform => of_account(app, &credential),
         StreamId::Organization(id) => {
@@ -38,7 +51,8 @@ async fn by_token(app: &App, token: &PlainToken) -> Result<Option<Caller>, Probl
             handle.and_then(|handle| of_organization(app, id, handle, &credential))
         }
     };
-    if caller.is_some() {
+    let caller = caller.ok_or(Stranger::EndedSession);
+    if caller.is_ok() {
         credential.touch(now);
     }
     Ok(caller)

@@ -65,6 +65,11 @@ impl RawBody {
         }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The bytes as sent, for the fingerprint of an idempotent request.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

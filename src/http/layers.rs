@@ -75,9 +75,10 @@ async fn around(State(Around { metrics, limits }): State<Around>, request: Reque
     response
 }
 
-/// Reads the body of a method that may have one, for the handler to find as its [`RawBody`].
+/// Reads the body of a request that has one, for the handler to find as its [`RawBody`]. Whether the route takes one
+/// is for its row to say.
 async fn with_body(mut request: Request, limits: &Limits) -> Result<Request, Problem> {
-    if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE) {
+    if !http_body::Body::is_end_stream(request.body()) {
         let body = std::mem::take(request.body_mut());
         let body = RawBody::read(request.headers(), body, limits).await?;
         request.extensions_mut().insert(body);

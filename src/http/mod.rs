@@ -26,6 +26,7 @@ pub mod client;
 pub mod complaint;
 pub mod conditional;
 pub mod credentials;
+pub mod environment;
 pub mod headers;
 pub mod health;
 pub mod input;
@@ -60,7 +61,7 @@ const fn row(method: &'static str, path: &'static str, access: Access, attempt: 
 
 /// Every route of the public listener.
 pub fn routes() -> Vec<Route> {
-    use Access::{Environment, Member, Organization, OwnAccount, Public};
+    use Access::{Environment, Founder, Member, Organization, OwnAccount, Public};
     use Permission as P;
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
@@ -76,9 +77,9 @@ pub fn routes() -> Vec<Route> {
         route(row("POST", "/v1/auth/login", Public, ""), post(accounts::http::log_in)),
         route(row("POST", "/v1/auth/logout", OwnAccount, ""), post(accounts::http::log_out)),
         route(row("POST", "/v1/auth/switch", OwnAccount, ""), post(accounts::http::switch)),
-        route(row("POST", "/v1/organizations", OwnAccount, ""), post(foundings::http::found)),
+        route(row("POST", "/v1/organizations", Founder, "organization.create"), post(foundings::http::found)),
         route(row("GET", "/v1/me", OwnAccount, ""), get(accounts::me::show)),
-        route(row("PATCH", "/v1/me", Member, ""), patch(accounts::me::update)),
+        route(row("PATCH", "/v1/me", Member, "person.update"), patch(accounts::me::update)),
         route(row("POST", "/v1/me/password", OwnAccount, ""), post(accounts::me::change_password)),
         route(row("GET", "/v1/me/sessions", OwnAccount, ""), get(sessions::http::list)),
         route(row("DELETE", "/v1/me/sessions/{ses}", OwnAccount, ""), delete(sessions::http::delete)),

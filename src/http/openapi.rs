@@ -11,7 +11,7 @@ use crate::audit;
 use crate::http::access::Access;
 use crate::http::health;
 use crate::http::problem::Problem;
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::platform::{accounts, foundings};
 use crate::settings::{environments, general, sessions};
@@ -139,8 +139,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// This document.
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "health", responses((status = 200, body = Object)))]
-pub async fn show(query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn show(_: NoParameters) -> Result<Response, Problem> {
     let json = document().to_json().map_err(|_| Problem::internal())?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }

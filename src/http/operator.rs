@@ -67,8 +67,7 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
     layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
 }
 
-async fn metrics(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn metrics(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     store.metrics().queue_length(store.queue().0);
     if let Ok(free) = (app.policy.free_bytes)() {
@@ -78,8 +77,7 @@ async fn metrics(State(app): State<App>, query: RawQuery) -> Result<Response, Pr
     Ok(([(CONTENT_TYPE, kind)], store.metrics().encode()).into_response())
 }
 
-async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     let (length, capacity) = store.queue();
     Ok(Json(Status {
@@ -99,8 +97,7 @@ async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Pro
 }
 
 /// The operator vouches for the wall clock; writes go on.
-async fn accept_clock(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn accept_clock(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let accepted = app.store.clock().accept();
     let command = OperationsCommand::AcceptClock { wall: accepted, newest: app.store.newest() };
     app.store.execute(app.store.platform(), Submission::new(command, Actor::OPERATOR)).await?;
@@ -108,16 +105,14 @@ async fn accept_clock(State(app): State<App>, query: RawQuery) -> Result<Respons
 }
 
 /// Folds the log from zero beside what is served.
-async fn replay(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn replay(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = app.store.clone();
     let report = tokio::task::spawn_blocking(move || store.replay()).await??;
     Ok(Json(report).into_response())
 }
 
 /// Checks the whole log.
-async fn fsck(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let log = Arc::clone(app.store.log());
     let report = tokio::task::spawn_blocking(move || check(&*log, |_, _| {})).await?;
     Ok(Json(report).into_response())

@@ -7,6 +7,7 @@ use tokio::task::JoinError;
 
 use crate::causes::with_causes;
 use crate::command::Rejection;
+use crate::http::access::Denial;
 use crate::http::problem::Problem;
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
@@ -95,7 +96,7 @@ fn internal(error: &dyn Error, what: &'static str) -> Problem {
 
 fn rejected(rejection: &Rejection) -> Problem {
     match rejection {
-        Rejection::Forbidden(permission) => Problem::forbidden(&permission.to_string()),
+        Rejection::Forbidden(permission) => Denial::Missing(*permission).problem(),
         Rejection::SystemOnly => Problem::refused("forbidden", "only the operator may do this"),
         Rejection::PreconditionFailed(_) => Problem::precondition_failed(),
         Rejection::WrongStream => {
@@ -141,9 +142,7 @@ fn roles(rejection: RolesRejection) -> Problem {
             Problem::invalid_field("/environment", "unknown", "there is no such environment")
         }
         RolesRejection::LastOwner => Problem::conflict("last_owner", "the organization needs an owner"),
-        RolesRejection::AboveYourRights => {
-            Problem::refused("above_your_rights", "the subject holds a permission that you lack")
-        }
+        RolesRejection::AboveYourRights => Denial::AboveYourRights.problem(),
     }
 }
 
@@ -156,7 +155,6 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
         EnvironmentsRejection::SlugTaken => {
             Problem::conflict("name_taken", "another environment has this slug")
         }
-        EnvironmentsRejection::ValueExists => Problem::precondition_failed(),
         EnvironmentsRejection::TooManyEnvironments => {
             Problem::conflict("too_many_environments", "the organization has as many environments as it can")
         }

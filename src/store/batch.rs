@@ -183,10 +183,13 @@ impl Working {
 
     fn prepare(&self, submission: &Submission) -> Result<Prepared, Refusal> {
         let now = self.view.head.at;
-        if let Some(replay) = self.replay(submission, now)? {
+        if let Some(idempotency) = &submission.idempotency
+            && let Some(replay) = self.view.replay(idempotency, now)?
+        {
             return Ok(Prepared::Replay(replay));
         }
-        let context = Context { actor: submission.actor, now, precondition: submission.precondition.clone() };
+        let preconditions = submission.preconditions.clone();
+        let context = Context { actor: submission.actor, now, preconditions };
         let decided = self.view.state.decide(&submission.command, &context)?;
         if !submission.claims.iter().all(|claim| self.view.lookup.admits(claim)) {
             return Err(Rejection::Taken.into());
@@ -199,17 +202,6 @@ impl Working {
             packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(with_causes(&error)))?);
         }
         Ok(Prepared::Events(packed))
-    }
-
-    fn replay(&self, submission: &Submission, now: Timestamp) -> Result<Option<Replay>, Refusal> {
-        let Some(idempotency) = &submission.idempotency else { return Ok(None) };
-        let requests = self.view.state.requests();
-        match requests.get(&idempotency.key, now) {
-            Some(request) if request.body != idempotency.body => Err(Refusal::KeyReused),
-            Some(request) => Ok(Some(Replay { status: request.status, version: request.last })),
-            None if requests.has_room(now) => Ok(None),
-            None => Err(Refusal::TooManyKeys),
-        }
     }
 
     /// The envelope around a decided event. `first_of` is the number of the command's events on its first.

@@ -48,6 +48,7 @@ pub mod saver;
 pub mod scheduler;
 pub mod search;
 pub mod segments;
+pub mod strangers;
 mod writer;
 
 /// Tells whether there is enough free disk to write.
@@ -62,8 +63,8 @@ pub struct Submission {
     pub command: Command,
     /// Who asks.
     pub actor: Actor,
-    /// What the caller saw of what it changes.
-    pub precondition: Option<Precondition>,
+    /// What the caller asks of what it changes.
+    pub preconditions: Vec<Precondition>,
     /// Why, sealed under the organization's key.
     pub reason: Option<Sealed>,
     /// The request that it came with.
@@ -82,7 +83,7 @@ impl Submission {
         Self {
             command: command.into(),
             actor,
-            precondition: None,
+            preconditions: Vec::new(),
             reason: None,
             request_id: None,
             idempotency: None,
@@ -122,6 +123,8 @@ pub struct Done {
 pub struct Replay {
     /// The status that it was answered with.
     pub status: u16,
+    /// The version of its first event: the version before is what it met.
+    pub first: Version,
     /// The version that its answer is rendered at.
     pub version: Version,
 }

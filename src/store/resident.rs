@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::area::{DirectoryEntry, Section};
+use crate::clock::Timestamp;
 use crate::command::{Command, Context, Need, NewEvent, Rejection};
 use crate::event::{Recorded, Version};
 use crate::ids::StreamId;
@@ -19,6 +20,7 @@ use crate::store::encoding::digest;
 use crate::store::index::StreamIndex;
 use crate::store::lookup::Lookup;
 use crate::store::requests::Requests;
+use crate::store::{Idempotency, Refusal, Replay};
 
 /// The state of a stream, of either kind. A value: cloning shares it.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ impl State {
     }
 
     /// The stream's idempotency keys.
-    pub fn requests(&self) -> &Requests {
+    fn requests(&self) -> &Requests {
         match self {
             Self::Platform(platform) => &platform.requests,
             Self::Organization(organization) => &organization.requests,
@@ -159,6 +161,22 @@ impl View {
     /// The stream's version.
     pub fn version(&self) -> Version {
         self.head.version
+    }
+
+    /// The earlier request with this idempotency key, if there was one within a day.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyReused`] where its body was another, [`Refusal::TooManyKeys`] where a new key has no room.
+    pub fn replay(&self, idempotency: &Idempotency, now: Timestamp) -> Result<Option<Replay>, Refusal> {
+        let requests = self.state.requests();
+        match requests.get(&idempotency.key, now) {
+            Some(request) if request.body != idempotency.body => Err(Refusal::KeyReused),
+            Some(request) => {
+                Ok(Some(Replay { status: request.status, first: request.first, version: request.last }))
+            }
+            None if requests.has_room(now) => Ok(None),
+            None => Err(Refusal::TooManyKeys),
+        }
     }
 
     /// The organization's settings.

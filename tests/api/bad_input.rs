@@ -304,6 +304,7 @@ async fn bodies_that_are_no_json_object_are_refused_on_every_route() {
 async fn every_parameter_of_every_route_is_checked_and_named() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 0})).await.is(201);
     let before = versions(&server, &owner);
     for operation in operations(&server, &owner) {
         let path = &operation.path;

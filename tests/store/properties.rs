@@ -68,7 +68,7 @@ fn assert_deciding_is_pure(store: &TestStore, burst: &[Prepared]) {
         let context = Context {
             actor: prepared.submission.actor,
             now: store.clock.now(),
-            precondition: prepared.submission.precondition.clone(),
+            preconditions: prepared.submission.preconditions.clone(),
         };
         let before = view.state.digest();
         let first = view.state.decide(&prepared.submission.command, &context);
@@ -419,7 +419,6 @@ fn random_histories_come_to_everything_that_can_be() {
         "what is to be changed has changed since it was read",
         "there is no such environment",
         "another environment has this name",
-        "the configuration value exists already",
     ] {
         assert!(seen.contains_key(kind), "no command came to: {kind}; {seen:?}");
     }

@@ -177,7 +177,8 @@ impl TestServer {
         })
     }
 
-    async fn found(&self) -> Somebody {
+    /// Sets it up.
+    pub async fn found(&self) -> Somebody {
         let answer = self.post("/v1/setup", None, &self.setup_body()).await.is(201);
         let body = answer.json();
         Somebody {

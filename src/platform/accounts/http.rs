@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::actor::Actor;
+use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use crate::http::app::App;
@@ -19,8 +20,8 @@ use crate::http::headers::reason;
 use crate::http::input::RawBody;
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
-use crate::ids::{AccountId, OrganizationId};
+use crate::http::query::NoParameters;
+use crate::ids::{AccountId, OrganizationId, UserId};
 use crate::password;
 use crate::platform::accounts;
 use crate::platform::accounts::email::EmailAddress;
@@ -33,6 +34,7 @@ use crate::settings::sessions;
 use crate::settings::sessions::command::{CloseSession, Closing};
 use crate::store::refusals::RecordRefusal;
 use crate::store::resident::Handle;
+use crate::store::strangers::Stranger;
 
 /// Text that is secret: at most 256 bytes, zeroed when dropped, and shown by nothing.
 pub struct Secret(pub Plain);
@@ -109,10 +111,9 @@ pub async fn log_in(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let request: LoginRequest = body.parse()?;
     let ip = client_address(peer, &headers, &app.policy.trusted_proxies);
     let typed = request.email.as_str().to_lowercase();
@@ -224,18 +225,22 @@ fn login_body(app: &App, account: &Account, target: &Target, opened: &Opened) ->
 }
 
 /// Records a failed login after the answer: waiting for it would tell known addresses by their time. A person's
-/// failures stand in the named organization's stream, else in each of theirs; nobody's in the platform's.
+/// failures stand in the named organization's stream, else in each of theirs; nobody's are counted.
 fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<OrganizationId>) {
     let (app, email) = (app.clone(), email.clone());
     tokio::spawn(async move {
-        for (handle, resource, cause) in places_of_failure(&app, &email, organization).await {
+        let places = places_of_failure(&app, &email, organization).await;
+        if places.is_empty() {
+            app.store.count_stranger(Stranger::UnknownLogin);
+        }
+        for (handle, person) in places {
             let fact = RecordRefusal {
-                resource,
+                resource: Resource::new(ResourceType::Person, person),
                 related: Vec::new(),
                 outcome: Outcome::Failure,
                 refused: Refused {
                     action: "auth.login".to_owned(),
-                    data: RefusedData { permission: None, cause: Some(cause.to_owned()) },
+                    data: RefusedData { permission: None, cause: Some("wrong_credentials".to_owned()) },
                 },
                 count: None,
             };
@@ -244,31 +249,26 @@ fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<Org
     });
 }
 
-/// Where a failed login is recorded, what it is about there, and its cause.
+/// Where a failed login is recorded, and whose it is there; nowhere if it is nobody's.
 async fn places_of_failure(
     app: &App,
     email: &EmailAddress,
     organization: Option<OrganizationId>,
-) -> Vec<(Arc<Handle>, Resource, &'static str)> {
+) -> Vec<(Arc<Handle>, UserId)> {
     let memberships = match find(app, email) {
         Some(account) => login::memberships(app, &account).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a failed login is recorded in the platform's stream alone");
+            tracing::error!(error = with_causes(&error), "a failed login is recorded nowhere");
             Vec::new()
         }),
         None => Vec::new(),
     };
     // Naming an organization that one is not in hides nothing: then it is each of the person's.
     let named = organization.filter(|wanted| memberships.iter().any(|(id, ..)| id == wanted));
-    let places: Vec<_> = memberships
+    memberships
         .into_iter()
         .filter(|(id, ..)| named.is_none_or(|wanted| wanted == *id))
-        .map(|(_, handle, person)| (handle, Resource::new(ResourceType::Person, person), "wrong_credentials"))
-        .collect();
-    if places.is_empty() {
-        let nobody = Resource::new(ResourceType::Server, "login");
-        return vec![(Arc::clone(app.store.platform()), nobody, "unknown_caller")];
-    }
-    places
+        .map(|(_, handle, person)| (handle, person))
+        .collect()
 }
 
 /// Ends the session of the request.
@@ -278,10 +278,9 @@ pub async fn log_out(
     State(app): State<App>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let Nothing {} = body.parse()?;
     close(&app, &caller, &headers, Closing::Logout).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -305,10 +304,9 @@ pub async fn switch(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let request: SwitchRequest = body.parse()?;
     let account = account_of(&app, caller.account)?;
     let (_, handle, person) = login::memberships(&app, &account)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::Method;
 use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +15,7 @@ use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
-use crate::http::call::Call;
+use crate::http::call::{Call, Fingerprinted};
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::client::{Peer, client_address};
 use crate::http::conditional::etag;
@@ -22,7 +23,7 @@ use crate::http::headers::{SETTLED_VERSION, mark_replayed, version_value};
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::http::request_id::RequestId;
 use crate::ids::{StreamId, UserId};
 use crate::platform::accounts;
@@ -35,8 +36,8 @@ use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
 use crate::settings::roles::http::{RoleBody, roles_of};
 use crate::settings::roles::permission::Permission;
-use crate::store::Submission;
 use crate::store::resident::View;
+use crate::store::{Replay, Submission};
 use crate::text::Name;
 
 /// A person as shown to themselves.
@@ -149,11 +150,14 @@ pub struct PasswordChange {
 /// The caller: who, where, and what they may do.
 #[utoipa::path(get, path = "/v1/me", tag = "account", responses(
     (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(app): State<App>, caller: Caller, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn show(State(app): State<App>, caller: Caller, _: NoParameters) -> Result<Response, Problem> {
+    shown(&app, &caller)
+}
+
+fn shown(app: &App, caller: &Caller) -> Result<Response, Problem> {
     match &caller.scope {
-        Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
-        Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
+        Scope::Organization(scope) => in_organization(app, scope, &scope.view),
+        Scope::None => Ok(Json(without_organization(app, caller)?).into_response()),
     }
 }
 
@@ -195,8 +199,7 @@ fn without_organization(app: &App, caller: &Caller) -> Result<MeBody, Problem> {
 /// Changes the caller's own name in the organization.
 #[utoipa::path(patch, path = "/v1/me", tag = "account", request_body = MePatch, responses(
     (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
-pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn update(State(app): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let patch: MePatch = call.body().parse()?;
     let scope = &call.organization;
     let person = call.settings().people.get(scope.person).ok_or_else(Problem::not_found)?;
@@ -209,9 +212,7 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     };
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
     let mut response = in_organization(&app, scope, &done.view)?;
-    if done.replay.is_some() {
-        mark_replayed(response.headers_mut());
-    }
+    mark_replay(&mut response, done.replay);
     Ok(response)
 }
 
@@ -223,50 +224,64 @@ pub async fn change_password(
     axum::extract::Extension(peer): axum::extract::Extension<Peer>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let change: PasswordChange = body.parse()?;
     check_password("/new", &change.new.0)?;
     let platform = app.store.platform().view();
     let account =
         platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?.clone();
-    verify_own(&app, &account, change.current, &headers, peer).await?;
-    let hash = app.passwords.hash(change.new.0).await?;
     let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
+    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
+    let path = "/v1/me/password";
+    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
+    let idempotency = request.idempotency(&headers, &key, StatusCode::OK)?;
+    // Guessing at the present password is slowed down as guessing at a login is; so is guessing at a replay.
+    let (throttled, ip) =
+        (account.id.to_string(), client_address(peer, &headers, &app.policy.trusted_proxies));
+    let now = app.store.clock().now();
+    app.throttle
+        .attempt(&throttled, ip, now)
+        .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
+    // Before the password is verified: what a repeated request says of it was true only the first time.
+    let earlier = idempotency.as_ref().map(|idempotency| platform.replay(idempotency, now)).transpose()?;
+    if let Some(replay) = earlier.flatten() {
+        app.throttle.withdrawn(&throttled, ip);
+        return password_changed(&app, &caller, Some(replay));
+    }
+    verify_own(&app, &account, change.current).await?;
+    app.throttle.succeeded(&throttled, ip);
+    let hash = app.passwords.hash(change.new.0).await?;
     let command = ChangePassword {
         account: account.id,
         password: key.seal(&accounts::password_field(&account.id.to_string()), &hash),
         verified_generation: account.generation,
         spares: Some(caller.session.id),
     };
-    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
     let mut submission = Submission::new(AccountsCommand::ChangePassword(command), actor);
     submission.request_id = RequestId::to_record();
-    app.store.execute(app.store.platform(), submission).await?;
-    match &caller.scope {
-        Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
-        Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
+    submission.idempotency = idempotency;
+    let done = app.store.execute(app.store.platform(), submission).await?;
+    password_changed(&app, &caller, done.replay)
+}
+
+/// The caller as of now: a changed password shows in nothing that is answered.
+fn password_changed(app: &App, caller: &Caller, replay: Option<Replay>) -> Result<Response, Problem> {
+    let mut response = shown(app, caller)?;
+    mark_replay(&mut response, replay);
+    Ok(response)
+}
+
+fn mark_replay(response: &mut Response, replay: Option<Replay>) {
+    if replay.is_some() {
+        mark_replayed(response.headers_mut());
     }
 }
 
-/// Guessing at the present password is slowed down as guessing at a login is.
-async fn verify_own(
-    app: &App,
-    account: &Account,
-    current: Secret,
-    headers: &HeaderMap,
-    peer: Peer,
-) -> Result<(), Problem> {
-    let ip = client_address(peer, headers, &app.policy.trusted_proxies);
-    let key = account.id.to_string();
-    app.throttle
-        .attempt(&key, ip, app.store.clock().now())
-        .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
+async fn verify_own(app: &App, account: &Account, current: Secret) -> Result<(), Problem> {
     let phc = accounts::open_password(account, app.store.ring())?;
     if app.passwords.verify(current.0, phc).await? {
-        app.throttle.succeeded(&key, ip);
         Ok(())
     } else {
         Err(Problem::invalid_field("/current", "wrong_password", "this is not the present password"))

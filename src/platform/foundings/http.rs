@@ -14,14 +14,14 @@ use utoipa::ToSchema;
 use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::event::Version;
-use crate::http::app::{App, OrganizationsPolicy};
+use crate::http::app::App;
 use crate::http::call::Fingerprinted;
 use crate::http::caller::Caller;
 use crate::http::client::{Peer, client_address};
-use crate::http::headers::{idempotency_key, mark_replayed, reason};
+use crate::http::headers::{mark_replayed, reason};
 use crate::http::input::RawBody;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, Fresh, OrganizationId, StreamId};
 use crate::organization::Organization;
@@ -124,10 +124,9 @@ pub async fn set_up(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let request: SetUpRequest = body.parse()?;
     if app.store.platform().view().platform().foundings.any_ever() {
         return Err(Problem::conflict("already_set_up", "the server is already set up"));
@@ -214,13 +213,9 @@ pub async fn found(
     State(app): State<App>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    if app.policy.organizations == OrganizationsPolicy::Operator {
-        return Err(Problem::refused("organizations_closed", "only the operator founds organizations here"));
-    }
-    let NoParameters {} = query.parse()?;
     let new: NewOrganization = body.parse()?;
     // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
     reason(&headers)?;
@@ -233,8 +228,7 @@ pub async fn found(
     submission.request_id = RequestId::to_record();
     let path = "/v1/organizations";
     let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
-    submission.idempotency = idempotency_key(&headers)?
-        .map(|idempotency| request.idempotency(&key, &idempotency, StatusCode::CREATED));
+    submission.idempotency = request.idempotency(&headers, &key, StatusCode::CREATED)?;
     let done = app.store.execute(app.store.platform(), submission).await?;
     let handle = match done.replay {
         None => app.store.finish_founding_detached(founding).await?,

@@ -51,6 +51,8 @@ pub struct ConfigValue {
     pub value: Arc<str>,
     /// When it was first set.
     pub created_at: Timestamp,
+    /// The stream version at which it was first set.
+    pub created_version: Version,
     /// When it was last set.
     pub updated_at: Timestamp,
     /// The stream version of its last change.
@@ -104,7 +106,7 @@ impl Environments {
 
 impl Fold for Environments {
     const NAME: &'static str = "environments";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Environments(event) = &recorded.event else { return };
@@ -135,10 +137,14 @@ impl Fold for Environments {
             }
             EnvironmentsEvent::ConfigSet(set) => {
                 if let Some(environment) = self.environments.get_mut(&set.environment) {
-                    let created_at = environment.config.get(&set.key).map(|value| value.created_at);
+                    let created = match environment.config.get(&set.key) {
+                        Some(value) => (value.created_at, value.created_version),
+                        None => (recorded.at, recorded.version),
+                    };
                     let value = ConfigValue {
                         value: Arc::from(set.value.as_str()),
-                        created_at: created_at.unwrap_or(recorded.at),
+                        created_at: created.0,
+                        created_version: created.1,
                         updated_at: recorded.at,
                         version: recorded.version,
                     };

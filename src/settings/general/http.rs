@@ -12,7 +12,7 @@ use crate::http::app::App;
 use crate::http::call::Call;
 use crate::http::patch::{Patch, not_null};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::ids::{OrganizationId, UserId};
 use crate::organization::Organization;
 use crate::seal::token::PlainToken;
@@ -84,8 +84,7 @@ pub struct GeneralPatch {
 /// The organization's own settings.
 #[utoipa::path(get, path = "/v1/general", tag = "general", responses(
     (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn show(State(_): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let (body, version) = render(call.settings(), call.organization.person)?;
     Ok(call.resource(StatusCode::OK, &call.organization.view, version, &body))
 }
@@ -93,8 +92,7 @@ pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<R
 /// Changes the organization's own settings.
 #[utoipa::path(patch, path = "/v1/general", tag = "general", request_body = GeneralPatch, responses(
     (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
-pub async fn update(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn update(State(_): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let patch: GeneralPatch = call.body().parse()?;
     let command = UpdateOrganization {
         name: patch.name,

@@ -1,6 +1,7 @@
 //! `/v1/me/sessions`: the caller's own sessions over HTTP.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -83,16 +84,36 @@ pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Re
     params(("ses" = SessionId, Path)), responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     State(app): State<App>,
-    path: PathText,
+    OwnSession { caller, session }: OwnSession,
     headers: HeaderMap,
-    caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
 ) -> Result<Response, Problem> {
-    let session: SessionId = path.first().parse().map_err(|_| Problem::not_found())?;
-    let NoParameters {} = query.parse()?;
     let close = CloseSession { session, how: Closing::Revoke };
     end(&app, &caller, &headers, close).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A session of the caller, open or closed, that the path names.
+pub struct OwnSession {
+    caller: Caller,
+    session: SessionId,
+}
+
+impl FromRequestParts<App> for OwnSession {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let path = PathText::from_request_parts(parts, app).await?;
+        let session: SessionId = path.first().parse().map_err(|_| Problem::not_found())?;
+        let platform = app.store.platform().view();
+        let sessions = own_sessions(&caller, platform.platform());
+        let is_own = match sessions.get(session) {
+            Some(open) => open.holder == caller.session.holder,
+            None => sessions.was_closed(session, caller.actor.id),
+        };
+        if is_own { Ok(Self { caller, session }) } else { Err(Problem::not_found()) }
+    }
 }
 
 /// Ends a session of the caller, with what the request's headers say about it. Returns whether it was open.
