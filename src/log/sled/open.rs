@@ -9,6 +9,7 @@ use sled::Db;
 use super::durability::{Disk, Durability};
 use super::engine::{Engine, drop_engine, guarded, sync_dir};
 use super::recover::{self, Survey};
+use super::watch::Watch;
 use super::{SledLog, keys};
 use crate::ids::StoreId;
 use crate::log::head::{self, Epoch, HeadError, HeadFile, HeadRecord};
@@ -52,7 +53,7 @@ impl SledOptions {
         self.store_dir.join("head")
     }
 
-    fn engine(&self) -> Engine {
+    pub(super) fn engine(&self) -> Engine {
         Engine {
             dir: self.store_dir.join("log"),
             marker: self.store_dir.join("clean-stop"),
@@ -261,7 +262,7 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
     };
     let must_reach = slots.as_ref().map(|slots| slots.newest.clone());
     let engine = options.engine();
-    let db = engine.open(&mut findings)?;
+    let db = engine.open(&*options.durability, &mut findings)?;
     let file = engine.file()?;
     check_identity(&options, &engine, &db)?;
     let watched = must_reach.as_ref().map_or(Position(0), |head| head.position);
@@ -278,7 +279,8 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
         findings.push(Finding::Cut { end, parts, why: rest.why.clone() });
     }
     // Recovery and the survey split and merge pages: none of it may wait for the first commit.
-    guarded(|| db.flush()).and_then(|_| file.sync_data()).map_err(OpenError::io("sync", &engine.dir))?;
+    let watch = Watch::start().map_err(OpenError::io("watch over", &engine.dir))?;
+    watch.flush(&db).and_then(|_| file.sync_data()).map_err(OpenError::io("sync", &engine.dir))?;
 
     let epoch = must_reach.as_ref().map(|head| head.epoch.clone()).unwrap_or_default();
     let record = HeadRecord {
@@ -299,7 +301,7 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
     let mut head = HeadFile::open(&path, record.clone(), sequence, options.durability.clone())
         .map_err(OpenError::io("open", &path))?;
     head.write(record.position, record.hash).map_err(OpenError::io("write", &path))?;
-    let log = SledLog::assemble(options, engine, db, file, head, survey.heads);
+    let log = SledLog::assemble(options, engine, db, file, head, survey.heads, watch);
     Ok(Opened { log, epoch, findings })
 }
 
@@ -326,7 +328,7 @@ fn check_store(options: &SledOptions, found: StoreId) -> Result<(), OpenError> {
     Err(OpenError::OtherStore { path: options.head(), expected: options.store, found: found.to_string() })
 }
 
-fn check_identity(options: &SledOptions, engine: &Engine, db: &Db) -> Result<(), OpenError> {
+pub(super) fn check_identity(options: &SledOptions, engine: &Engine, db: &Db) -> Result<(), OpenError> {
     let found = guarded(|| db.get(keys::IDENTITY)).map_err(OpenError::io("read", &engine.dir))?;
     let found = found.as_deref().and_then(|bytes| uuid::Uuid::from_slice(bytes).ok()).map(StoreId::from_uuid);
     if found == Some(options.store) {
