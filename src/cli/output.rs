@@ -24,7 +24,12 @@ pub fn note(text: impl std::fmt::Display) {
 
 /// An error with its causes.
 pub fn error(error: &dyn Error) {
-    let mut text = format!("settled: {error}");
+    note(format_args!("settled: {}", with_causes(error)));
+}
+
+/// An error and its causes, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
@@ -34,7 +39,7 @@ pub fn error(error: &dyn Error) {
         }
         cause = inner.source();
     }
-    note(text);
+    text
 }
 
 /// A value as one line of JSON.
