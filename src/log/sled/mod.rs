@@ -19,7 +19,6 @@ use self::engine::{Engine, drop_engine, guarded};
 use self::open::SledOptions;
 use self::ring::Ring;
 use self::turns::{Shared, Turns};
-use self::watch::Watch;
 use super::head::HeadFile;
 use super::heads::{Admitted, Heads};
 use super::run::{self, MAX_RUN_BYTES};
@@ -35,14 +34,12 @@ mod read;
 mod recover;
 mod ring;
 mod turns;
-mod watch;
 
 /// A log on sled.
 pub struct SledLog {
     engine: Engine,
     durability: Arc<dyn Durability>,
     turns: Turns,
-    watch: Watch,
     /// `None` once closed.
     db: RwLock<Option<Db>>,
     writer: Mutex<Writer>,
@@ -72,14 +69,12 @@ impl SledLog {
         file: File,
         head: HeadFile,
         heads: Heads,
-        watch: Watch,
     ) -> Self {
         let ring = Ring::new(options.ring_bytes, heads.end());
         Self {
             engine,
             durability: options.durability,
             turns: Turns::default(),
-            watch,
             db: RwLock::new(Some(db)),
             writer: Mutex::new(Writer { file, head: Some(head), unsettled: Vec::new() }),
             published: RwLock::new(Published { heads, ring }),
@@ -105,7 +100,7 @@ impl SledLog {
         let Some(db) = self.db.write().unwrap_or_else(PoisonError::into_inner).take() else {
             return Ok(());
         };
-        self.watch.flush(&db)?;
+        guarded(|| db.flush())?;
         drop_engine(db)?;
         if let Some(head) = writer.head.take() {
             head.close()?;
@@ -146,7 +141,7 @@ impl SledLog {
             guarded(|| db.get(key))?;
         }
         // If the engine dies from here to the sync, at most what settling wrote is torn: no batch is.
-        if self.watch.flush(&db)? > 0 {
+        if guarded(|| db.flush())? > 0 {
             disk.sync_log(&writer.file)?;
         }
         disk.before(Step::Apply)?;
@@ -154,7 +149,7 @@ impl SledLog {
         guarded(|| db.apply_batch(batch))?;
         // If it dies from here to the sync, this one batch is torn, and sled drops all of it.
         disk.before(Step::Flush)?;
-        self.watch.flush(&db)?;
+        guarded(|| db.flush())?;
         disk.before(Step::Sync)?;
         disk.sync_log(&writer.file)?;
         // If it dies here, the batch is kept although nobody was told.

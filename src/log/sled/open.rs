@@ -9,7 +9,6 @@ use sled::Db;
 use super::durability::{Disk, Durability};
 use super::engine::{Engine, drop_engine, guarded, sync_dir};
 use super::recover::{self, Survey};
-use super::watch::Watch;
 use super::{SledLog, keys};
 use crate::ids::StoreId;
 use crate::log::head::{self, Epoch, HeadError, HeadFile, HeadRecord};
@@ -279,8 +278,7 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
         findings.push(Finding::Cut { end, parts, why: rest.why.clone() });
     }
     // Recovery and the survey split and merge pages: none of it may wait for the first commit.
-    let watch = Watch::start().map_err(OpenError::io("watch over", &engine.dir))?;
-    watch.flush(&db).and_then(|_| file.sync_data()).map_err(OpenError::io("sync", &engine.dir))?;
+    guarded(|| db.flush()).and_then(|_| file.sync_data()).map_err(OpenError::io("sync", &engine.dir))?;
 
     let epoch = must_reach.as_ref().map(|head| head.epoch.clone()).unwrap_or_default();
     let record = HeadRecord {
@@ -301,7 +299,7 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
     let mut head = HeadFile::open(&path, record.clone(), sequence, options.durability.clone())
         .map_err(OpenError::io("open", &path))?;
     head.write(record.position, record.hash).map_err(OpenError::io("write", &path))?;
-    let log = SledLog::assemble(options, engine, db, file, head, survey.heads, watch);
+    let log = SledLog::assemble(options, engine, db, file, head, survey.heads);
     Ok(Opened { log, epoch, findings })
 }
 
