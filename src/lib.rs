@@ -36,6 +36,7 @@ pub mod seal;
 pub mod data_dir;
 pub mod room;
 pub mod open;
+pub mod fsck;
 pub mod audit;
 pub mod http;
 pub mod canonical;

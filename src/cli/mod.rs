@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use rustix::fs::Mode;
 
 use crate::cli::exit::Exit;
-use crate::config::Config;
 use crate::config::file::{ConfigError, File};
+use crate::config::{Config, LogFormat, LogLevel};
+use crate::logging;
 
 pub mod clock;
 pub mod exit;
@@ -18,6 +20,7 @@ pub mod replay;
 pub mod serve;
 pub mod socket;
 pub mod target;
+pub mod unopened;
 
 /// An event-sourced settings store.
 #[derive(Debug, Parser)]
@@ -83,6 +86,16 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ConfigError> {
 
 impl Cli {
     fn run(self) -> Exit {
+        // What the commands make is for its owner alone, also what sled makes, which asks for no mode of its own.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        let (format, level) = match &self.command {
+            Command::Serve(config) => (config.log_format, config.log_level),
+            _ => (LogFormat::Human, LogLevel::Warn),
+        };
+        if let Err(error) = logging::start(format, level) {
+            output::error(&error);
+        }
+        logging::panics_without_their_text();
         match self.command {
             Command::Serve(config) => serve::run(&config),
             Command::Replay(command) => command.run(),

@@ -9,18 +9,12 @@ use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::layers::log_panics_without_their_text;
-use crate::logging;
 use crate::seal::core_dump::forbid_core_dumps;
 use crate::server::{Server, StartError, Started};
 use crate::store::Fatal;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> Exit {
-    if let Err(error) = logging::start(config.log_format, config.log_level) {
-        output::error(&error);
-    }
-    log_panics_without_their_text();
     if let Err(error) = forbid_core_dumps() {
         tracing::warn!(%error, "core dumps could not be forbidden; they would hold opened secrets");
     }

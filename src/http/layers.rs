@@ -127,15 +127,6 @@ async fn unless_it_panics(answer: impl Future<Output = Response>) -> Response {
     caught.await.unwrap_or_else(|| Problem::internal().into_response())
 }
 
-/// Makes every panic of this process one log line that says where, never what: its text may quote a secret.
-pub fn log_panics_without_their_text() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let thread = std::thread::current().name().unwrap_or_default().to_owned();
-        tracing::error!(target: "settled::panic", place, thread, "a panic; this is a bug");
-    }));
-}
-
 #[cfg(test)]
 #[path = "layers_tests.rs"]
 mod tests;

@@ -109,7 +109,7 @@ async fn a_panic_is_a_constant_500_and_one_log_line_without_its_text() {
     let subscriber = tracing_subscriber::fmt().json().with_writer(captured.clone()).finish();
     let _default = tracing::subscriber::set_default(subscriber);
     let previous = std::panic::take_hook();
-    log_panics_without_their_text();
+    crate::logging::panics_without_their_text();
     let response = ask(Request::get("/panic").header("x-request-id", "r2"), "").await;
     std::panic::set_hook(previous);
 

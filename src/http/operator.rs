@@ -15,6 +15,7 @@ use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::Version;
+use crate::fsck::check_store;
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
@@ -22,7 +23,6 @@ use crate::http::ndjson;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::StreamId;
-use crate::log::check::check;
 use crate::log::export::{Selection, export};
 use crate::platform::operations::command::OperationsCommand;
 use crate::store::Submission;
@@ -111,10 +111,11 @@ async fn replay(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
     Ok(Json(report).into_response())
 }
 
-/// Checks the whole log.
+/// Checks the whole log and the key files.
 async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
-    let log = Arc::clone(app.store.log());
-    let report = tokio::task::spawn_blocking(move || check(&*log, |_, _| {})).await?;
+    let store = app.store.clone();
+    let check = move || check_store(&**store.log(), |streams| store.ring().check_files(streams), |_, _| {});
+    let report = tokio::task::spawn_blocking(check).await?;
     Ok(Json(report).into_response())
 }
 

@@ -196,6 +196,29 @@ async fn a_log_that_fails_acknowledges_nothing_and_stops_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_panics_ends_the_process_and_acknowledges_nothing() {
+    let (store, hold, founded) = held().await;
+    let owner = founded.owner;
+    let before = store.digests();
+    hold.hold();
+    let first = queue(&store, &founded, vec![rename(owner, "One")]).await;
+    assert!(hold.until_waiting());
+    let queued = queue(&store, &founded, vec![rename(owner, "Two"), rename(owner, "Acme")]).await;
+    hold.panic("a bug");
+    hold.release();
+    for result in all(first).await.into_iter().chain(all(queued).await) {
+        assert_eq!(result.unwrap_err(), Refusal::Stopped);
+    }
+    let later = store.execute(&founded, rename(owner, "Three")).await;
+    assert_eq!(later.unwrap_err(), Refusal::Stopped);
+    store.store.stop();
+    assert_eq!(store.told(), ["the writer panicked, which is a bug; the line before says where"]);
+    assert!(!store.store.is_ready());
+    assert_eq!(store.digests(), before);
+    assert_eq!(store.crashed().digests(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_finishes_what_is_queued_and_refuses_the_rest() {
     let (store, hold, founded) = held().await;
     hold.hold();

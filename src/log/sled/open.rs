@@ -67,7 +67,7 @@ impl SledOptions {
         self.store_dir.join("head")
     }
 
-    fn engine(&self) -> Engine {
+    pub(super) fn engine(&self) -> Engine {
         Engine {
             dir: self.store_dir.join("log"),
             marker: self.store_dir.join("clean-stop"),
@@ -276,7 +276,7 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
     };
     let must_reach = slots.as_ref().map(|slots| slots.newest.clone());
     let engine = options.engine();
-    let db = engine.open(&mut findings)?;
+    let db = engine.open(&*options.durability, &mut findings)?;
     let file = engine.file()?;
     check_identity(&options, &engine, &db)?;
     let watched = must_reach.as_ref().map_or(Position(0), |head| head.position);
@@ -354,7 +354,7 @@ fn check_store(options: &SledOptions, found: StoreId) -> Result<(), OpenError> {
     Err(OpenError::OtherStore { path: options.head(), expected: options.store, found: found.to_string() })
 }
 
-fn check_identity(options: &SledOptions, engine: &Engine, db: &Db) -> Result<(), OpenError> {
+pub(super) fn check_identity(options: &SledOptions, engine: &Engine, db: &Db) -> Result<(), OpenError> {
     let found = guarded(|| db.get(keys::IDENTITY)).map_err(OpenError::io("read", &engine.dir))?;
     let found = found.as_deref().and_then(|bytes| uuid::Uuid::from_slice(bytes).ok()).map(StoreId::from_uuid);
     if found == Some(options.store) {
