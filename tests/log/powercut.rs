@@ -212,7 +212,7 @@ fn nothing_acknowledged_is_lost_at_a_power_cut() {
 
 #[test]
 fn without_a_sync_the_power_cuts_lose_what_was_acknowledged() {
-    let done = cuts(4, Arc::new(NoSync));
+    let done = cuts(16, Arc::new(NoSync));
     assert!(done.iter().any(|cut| cut.outcome.is_err()), "{done:#?}");
 }
 
