@@ -4,8 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use settled::event::{Event, Outcome};
 use settled::settings::roles::role::SystemRole;
-use settled::store::history::{FramesBack, events_back};
 
+use crate::loaded::that_ended;
 use crate::server::{OWNER_EMAIL, PASSWORD, Somebody, TestServer, send, text};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,18 +80,15 @@ async fn an_unknown_address_leaves_the_organizations_streams_alone() {
 
 /// The platform's failures, oldest first: action, cause, count.
 fn platform_failures(server: &TestServer) -> Vec<(String, String, Option<u64>)> {
-    let (store, view) = (&server.app().store, server.app().store.platform().view());
-    let mut failures = Vec::new();
-    for frame in FramesBack::new(&**store.log(), view.stream, view.head) {
-        for event in events_back(&frame.unwrap().1) {
-            let event = event.unwrap();
-            if let (Outcome::Failure, Event::Refused(refused)) = (event.outcome, event.event) {
-                failures.push((refused.action, refused.data.cause.unwrap_or_default(), event.count));
-            }
+    let store = &server.app().store;
+    let failed = that_ended(store, store.platform(), Outcome::Failure).into_iter();
+    let told = failed.filter_map(|event| match event.event {
+        Event::Refused(refused) => {
+            Some((refused.action, refused.data.cause.unwrap_or_default(), event.count))
         }
-    }
-    failures.reverse();
-    failures
+        _ => None,
+    });
+    told.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,9 +9,9 @@ use settled::http::access::Access;
 use settled::http::routes;
 use settled::settings::roles::permission::{Permission, PermissionSet};
 use settled::settings::roles::role::SystemRole;
-use settled::store::history::{FramesBack, events_back};
 use settled::store::resident::Handle;
 
+use crate::loaded::that_ended;
 use crate::server::{Somebody, TestServer};
 
 /// Permission, whether it can be granted for one environment, and the roles that hold it: O owner, A admin,
@@ -205,18 +205,12 @@ async fn without_a_credential_only_public_routes_answer() {
 
 /// The denials of a stream, oldest first: action, cause, what they were about.
 fn denials(server: &TestServer, handle: &Handle) -> Vec<(String, Option<String>, Resource)> {
-    let (store, view) = (&server.app().store, handle.view());
-    let mut denials = Vec::new();
-    for frame in FramesBack::new(&**store.log(), view.stream, view.head) {
-        for event in events_back(&frame.unwrap().1) {
-            let event = event.unwrap();
-            if let (Outcome::Denied, Event::Refused(refused)) = (event.outcome, event.event) {
-                denials.push((refused.action, refused.data.cause, event.resource));
-            }
-        }
-    }
-    denials.reverse();
-    denials
+    let denied = that_ended(&server.app().store, handle, Outcome::Denied).into_iter();
+    let told = denied.filter_map(|event| match event.event {
+        Event::Refused(refused) => Some((refused.action, refused.data.cause, event.resource)),
+        _ => None,
+    });
+    told.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
