@@ -49,7 +49,7 @@ impl IfMatch {
 }
 
 /// A version in its only spelling: `07` is not the tag that was given for 7.
-fn version_of(text: &str) -> Option<Version> {
+pub(super) fn version_of(text: &str) -> Option<Version> {
     let version: Version = text.parse().ok()?;
     (version.to_string() == text).then_some(version)
 }

@@ -21,6 +21,7 @@ pub mod held;
 pub mod memory;
 pub mod run;
 pub mod sled;
+pub mod tail;
 pub mod upcast;
 mod varint;
 
