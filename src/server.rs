@@ -15,6 +15,7 @@ use crate::http::app::{App, OrganizationsPolicy, Policy};
 use crate::http::limits::Limits;
 use crate::http::page::Cursors;
 use crate::http::server::{Listener, bind_unix};
+use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
 use crate::log::EventLog;
 use crate::metrics::Metrics;
@@ -150,8 +151,11 @@ impl Server {
             Metrics::new(),
             until(stopped),
         ));
+        let streams = app.streams.clone();
         let stop = async move {
             stop.await;
+            // They would go on for ever, and the stop would wait for them.
+            streams.end();
             let _nobody_waits = stopping.send(true);
         };
         let cut =
@@ -258,7 +262,9 @@ fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> 
         trusted_proxies: config.trusted_proxies.clone(),
     };
     let cursors = Cursors::new(store.ring().derive("cursors"), store.epoch());
-    Ok(App { store, passwords, throttle: Arc::new(Throttle::new()), cursors, policy: Arc::new(policy) })
+    let streams = Streams::new(config.streams_per_credential as usize);
+    let throttle = Arc::new(Throttle::new());
+    Ok(App { store, passwords, throttle, cursors, streams, policy: Arc::new(policy) })
 }
 
 fn limits(config: &Config) -> Limits {

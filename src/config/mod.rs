@@ -112,6 +112,12 @@ pub struct Config {
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
     pub max_connections: u32,
 
+    /// How many streams of events (server-sent events) one credential may have open at once; further ones are answered
+    /// 429
+    #[arg(long, env = "SETTLED_STREAMS_PER_CREDENTIAL", value_name = "N", default_value = "8")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    pub streams_per_credential: u32,
+
     /// How long a client may take to send a request's header
     #[arg(long, env = "SETTLED_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
     #[arg(help_heading = "Limits")]

@@ -48,6 +48,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("min-free-disk", "1GiB", "1073741824"),
     ("ballast", "1MiB", "'1MiB'"),
     ("max-connections", "12", "12"),
+    ("streams-per-credential", "3", "3"),
     ("header-timeout", "1s", "'1s'"),
     ("body-timeout", "2s", "'2s'"),
     ("idle-timeout", "3s", "'3s'"),

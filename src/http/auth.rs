@@ -10,6 +10,7 @@ use crate::http::credentials::Credential;
 use crate::http::problem::Problem;
 use crate::ids::{OrganizationId, StreamId, UserId};
 use crate::seal::token::PlainToken;
+use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::projection::{Holder, Session};
 use crate::store::directory;
 use crate::store::load::LoadError;
@@ -34,6 +35,25 @@ pub async fn authenticate(app: &App, credential: Option<Credential>) -> Result<C
 fn refuse(app: &App, stranger: Stranger) -> Problem {
     app.store.count_stranger(stranger);
     Problem::unauthenticated()
+}
+
+/// Whether a caller that was found earlier would still be found and may still do this in its organization; no use of
+/// its credential, which would keep an idle session alive.
+pub fn still_may(app: &App, caller: &Caller, permission: Permission) -> bool {
+    let may = || {
+        let credential = app.store.directory().of_session(caller.session.id)?;
+        let StreamId::Organization(id) = credential.stream else { return None };
+        if !credential.is_alive(app.store.clock().credible_now()) {
+            return None;
+        }
+        // Whoever asks holds the stream, so it is in memory.
+        let handle = app.store.resident(credential.stream)?;
+        match of_organization(app, id, handle, &credential)?.scope {
+            Scope::Organization(scope) => Some(scope.grants.allows(permission)),
+            Scope::None => None,
+        }
+    };
+    may().unwrap_or(false)
 }
 
 async fn by_token(app: &App, token: &PlainToken) -> Result<Result<Caller, Stranger>, LoadError> {

@@ -34,7 +34,7 @@ fn versions<'a>(tags: impl Iterator<Item = &'a Tag<'a>>, epoch: &str) -> Vec<Ver
 }
 
 /// A version in its only spelling: `07` is not the tag that was given for 7. No resource is at version 0.
-fn version_of(text: &str) -> Option<Version> {
+pub(super) fn version_of(text: &str) -> Option<Version> {
     let version: Version = text.parse().ok().filter(|version| *version > 0)?;
     (version.to_string() == text).then_some(version)
 }

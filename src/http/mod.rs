@@ -40,11 +40,14 @@ pub mod page;
 pub mod patch;
 pub mod path;
 pub mod percent;
+pub mod pieces;
 pub mod problem;
 pub mod query;
 pub mod rejection;
 pub mod request_id;
 pub mod server;
+pub mod sse;
+pub mod streams;
 pub mod throttle;
 pub mod timed;
 
@@ -123,6 +126,18 @@ pub fn routes() -> Vec<Route> {
             delete(environments::config::delete),
         ),
         route(row("GET", "/v1/audit", Organization(P::AuditRead), "audit.read"), get(audit::http::list)),
+        route(
+            row("GET", "/v1/audit/facets", Organization(P::AuditRead), "audit.read"),
+            get(audit::http::facets),
+        ),
+        route(
+            row("GET", "/v1/audit/export", Organization(P::AuditExport), "audit.export"),
+            get(audit::http::export),
+        ),
+        route(
+            row("GET", "/v1/audit/stream", Organization(P::AuditRead), "audit.read"),
+            get(audit::http::stream),
+        ),
         route(
             row("GET", "/v1/events", Organization(P::AuditExport), "audit.export"),
             get(audit::http::events),

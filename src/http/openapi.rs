@@ -50,6 +50,9 @@ use crate::settings::{environments, general, sessions};
         environments::config::put,
         environments::config::delete,
         audit::http::list,
+        audit::http::facets,
+        audit::http::export,
+        audit::http::stream,
         audit::http::events,
     )
 )]

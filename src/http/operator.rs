@@ -1,7 +1,8 @@
-//! The operator's routes, on the socket in the data directory: figures, status, checks, exports, and vouching for the
+//! The operator's routes, on the socket in the data directory: figures, status, checks, exports, the log's tail, and vouching for the
 //! clock. Whoever may open that file is the operator.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -19,11 +20,14 @@ use crate::fsck::check_store;
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
-use crate::http::ndjson;
+use crate::http::ndjson::{self, BrokenOff};
+use crate::http::pieces;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
+use crate::http::streams::Kind;
 use crate::ids::StreamId;
 use crate::log::export::{Selection, export};
+use crate::log::{Position, tail};
 use crate::platform::operations::command::OperationsCommand;
 use crate::store::Submission;
 
@@ -63,7 +67,8 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/replay", post(replay))
         .route("/v1/operator/fsck", post(fsck))
-        .route("/v1/operator/log/export", get(export_log));
+        .route("/v1/operator/log/export", get(export_log))
+        .route("/v1/operator/log/tail", get(tail_log));
     layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
 }
 
@@ -143,4 +148,68 @@ async fn export_log(State(app): State<App>, query: RawQuery) -> Result<Response,
         }
     });
     Ok(([(CONTENT_TYPE, ndjson::MEDIA_TYPE)], Body::new(body)).into_response())
+}
+
+/// How often a log that is followed is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Which events to show, and whether to go on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TailParameters {
+    stream: Option<StreamId>,
+    after: Option<u64>,
+    #[serde(default)]
+    follow: bool,
+}
+
+/// A log being read to its end, or for as long as the operator follows it.
+struct Following {
+    app: App,
+    stream: Option<StreamId>,
+    follow: bool,
+    after: Position,
+}
+
+/// Streams events with their positions, and goes on with what is appended.
+async fn tail_log(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let TailParameters { stream, after, follow } = query.parse()?;
+    let begun = match after {
+        Some(position) => Ok(Position(position)),
+        None => {
+            let log = Arc::clone(app.store.log());
+            app.streams
+                .read(Kind::Export, move || tail::before_last(&*log, stream, tail::NEWEST_FRAMES))
+                .await
+        }
+    };
+    let after = begun.map_err(|BrokenOff| Problem::internal())?;
+    let body = pieces::body(Following { app, stream, follow, after }, Following::next);
+    Ok(([(CONTENT_TYPE, ndjson::MEDIA_TYPE)], body).into_response())
+}
+
+impl Following {
+    async fn next(mut self) -> Result<Option<(Vec<u8>, Self)>, BrokenOff> {
+        loop {
+            let (log, stream, after) = (Arc::clone(self.app.store.log()), self.stream, self.after);
+            let read = move || tail::after(&*log, stream, after);
+            let news = self.app.streams.read(Kind::Export, read).await?;
+            self.after = news.next.unwrap_or(after);
+            if !news.lines.is_empty() {
+                return Ok(Some((news.lines, self)));
+            }
+            if news.next.is_some() {
+                continue;
+            }
+            if !self.follow {
+                return Ok(None);
+            }
+            while self.app.store.log().end() <= self.after {
+                tokio::select! {
+                    () = self.app.streams.ended() => return Ok(None),
+                    () = self.app.store.clock().sleep(LOOK_EVERY) => {}
+                }
+            }
+        }
+    }
 }

@@ -22,6 +22,7 @@ pub mod memory;
 pub mod run;
 pub mod segment;
 pub mod sled;
+pub mod tail;
 pub mod upcast;
 
 /// How many bytes of frames one [`EventLog::read`] gives at most, unless a single frame is larger.

@@ -14,12 +14,16 @@ mod people;
 #[path = "../support/traced.rs"]
 mod process;
 
+#[path = "../support/sse.rs"]
+mod sse;
+
 mod audit;
 mod auth;
 mod bad_input;
 mod canaries;
 mod conventions;
 mod environments;
+mod exports;
 mod general;
 mod health;
 mod idempotency;
@@ -28,3 +32,4 @@ mod me;
 mod permissions;
 mod schemathesis;
 mod setup;
+mod streams;

@@ -26,7 +26,7 @@ use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::store::Submission;
 use settled::store::encoding::digest;
-use settled::store::exports::NoteExport;
+use settled::store::exports::{Form, NoteExport};
 use settled::store::load::fold;
 use settled::store::resident::State;
 
@@ -60,7 +60,10 @@ async fn record_settings(store: &TestStore, founded: &Founded) {
         write(owner, live, vec![("A".to_owned(), None), ("B".to_owned(), value("3"))]),
         update(owner, live),
         delete(owner, stage),
-        Submission::new(Command::Organization(OrganizationCommand::Export(NoteExport)), owner),
+        Submission::new(
+            Command::Organization(OrganizationCommand::Export(NoteExport { form: Form::Events })),
+            owner,
+        ),
     ] {
         store.hands.advance(Duration::from_secs(7));
         store.execute(founded, submission).await.unwrap();

@@ -20,7 +20,7 @@ use settled::settings::people::command::PeopleCommand;
 use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
-use settled::store::exports::NoteExport;
+use settled::store::exports::{Form, NoteExport};
 use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
@@ -310,7 +310,9 @@ impl Made {
                 let denied = refusal(Outcome::Denied, &organization.to_string());
                 organizations(OrganizationCommand::Refuse(denied), actor)
             }
-            Ask::Deny | Ask::Export => organizations(OrganizationCommand::Export(NoteExport), actor),
+            Ask::Deny | Ask::Export => {
+                organizations(OrganizationCommand::Export(NoteExport { form: Form::Events }), actor)
+            }
         }
     }
 }

@@ -302,11 +302,16 @@ impl TestServer {
     }
 }
 
-/// Sends a request and reads the answer whole.
+/// Sends a request and reads the answer whole; of a stream, which has no end, what it begins with.
 pub async fn send(request: RequestBuilder) -> Answer {
-    let response = request.send().await.expect("the server answers");
+    let mut response = request.send().await.expect("the server answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let text = response.text().await.expect("the answer is complete");
+    let text = if headers.get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+        let opening = response.chunk().await.expect("the stream begins").unwrap_or_default();
+        String::from_utf8(opening.to_vec()).expect("a stream is UTF-8")
+    } else {
+        response.text().await.expect("the answer is complete")
+    };
     Answer { status, headers, text }
 }
 
