@@ -30,12 +30,14 @@ pub fn preconditions(headers: &HeaderMap, epoch: &str) -> Result<Vec<Preconditio
 }
 
 fn versions<'a>(tags: impl Iterator<Item = &'a Tag<'a>>, epoch: &str) -> Vec<Version> {
-    tags.filter_map(|tag| version_of(tag.text.strip_prefix(epoch)?.strip_prefix('-')?)).collect()
+    let versions = tags.filter_map(|tag| version_of(tag.text.strip_prefix(epoch)?.strip_prefix('-')?));
+    // No resource is at version 0.
+    versions.filter(|version| *version > 0).collect()
 }
 
-/// A version in its only spelling: `07` is not the tag that was given for 7. No resource is at version 0.
+/// A version in its only spelling: `07` is not the tag that was given for 7.
 pub(super) fn version_of(text: &str) -> Option<Version> {
-    let version: Version = text.parse().ok().filter(|version| *version > 0)?;
+    let version: Version = text.parse().ok()?;
     (version.to_string() == text).then_some(version)
 }
 

@@ -79,7 +79,7 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "after" => Some("-1"),
         "cursor" => Some("abc"),
         "from" | "to" => Some("yesterday"),
-        "type" | "outcome" => Some("nothing"),
+        "type" | "outcome" | "format" => Some("nothing"),
         "user" | "resource" => Some(""),
         "action" => Some(""),
         _ => None,

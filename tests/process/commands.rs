@@ -34,7 +34,8 @@ async fn busy() -> (tempfile::TempDir, Start, Server, Login) {
     (dir, start, server, login)
 }
 
-const STORE_COMMANDS: &[&[&str]] = &[&["replay"], &["fsck"], &["log", "export"], &["clock", "accept"]];
+const STORE_COMMANDS: &[&[&str]] =
+    &[&["replay"], &["fsck"], &["log", "export"], &["log", "tail"], &["clock", "accept"]];
 
 #[test]
 fn a_wrong_command_line_is_exit_code_2_and_help_is_0() {
@@ -52,6 +53,7 @@ fn a_wrong_command_line_is_exit_code_2_and_help_is_0() {
         &["log"],
         &["log", "export", "--stream", "nobody"],
         &["log", "export", "--after", "-1"],
+        &["log", "tail", "--after", "x"],
         &["clock", "accept", "--root-key-file", "a", "--root-key-env", "B"],
         &["serve", "--root-key-file", "a", "--root-key-env", "B"],
         &["serve", "--config", "/nowhere/settled.toml"],

@@ -19,4 +19,8 @@ mod power;
 #[path = "../support/process.rs"]
 mod process;
 mod root_key;
+#[path = "../support/sse.rs"]
+mod sse;
 mod stop;
+mod streams;
+mod tail;

@@ -97,18 +97,8 @@ impl Reader {
         }
     }
 
-    /// Waits for a comment; false once the stream is over.
-    pub async fn comment(&mut self) -> bool {
-        while let Some(line) = self.line().await {
-            if line == ":" {
-                return true;
-            }
-        }
-        false
-    }
-
     /// A line without its end. Can be cancelled without losing anything.
-    async fn line(&mut self) -> Option<String> {
+    pub async fn line(&mut self) -> Option<String> {
         match self.lines.read_until(b'\n', &mut self.line).await {
             Ok(read) if read > 0 || !self.line.is_empty() => {}
             _ => return None,
