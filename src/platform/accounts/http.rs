@@ -307,7 +307,7 @@ pub async fn log_in(
         Some(Ok(target)) => target,
         // The password was right, so the address may begin anew: only the organization is still open.
         Some(Err(problem)) if problem.status() == StatusCode::CONFLICT => {
-            app.throttle.succeeded(&typed, ip);
+            app.throttle.succeeded(&typed, ip, app.store.clock().now());
             return Err(problem);
         }
         Some(Err(_)) | None => {
@@ -315,7 +315,7 @@ pub async fn log_in(
             return Err(login_failed());
         }
     };
-    app.throttle.succeeded(&typed, ip);
+    app.throttle.succeeded(&typed, ip, app.store.clock().now());
     let account = account.ok_or_else(login_failed)?;
     let opened = login::open(&app, &account, &target, &Origin::of(&headers, ip), None).await?;
     Ok(Json(login_body(&app, &account, &target, &opened)?).into_response())

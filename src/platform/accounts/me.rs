@@ -303,7 +303,7 @@ async fn verify_own(
     let phc =
         accounts::open_password(account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
     if app.passwords.verify(current.0, phc).await.map_err(|error| rejection::hashing(&error))? {
-        app.throttle.succeeded(&key, ip);
+        app.throttle.succeeded(&key, ip, app.store.clock().now());
         Ok(())
     } else {
         Err(Problem::invalid_field("/current", "wrong_password", "this is not the present password"))
