@@ -141,7 +141,8 @@ async fn read(
         .map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value)))
         .collect::<HeaderMap>();
     let limits = Limits { body_bytes: 16, body_read: Duration::from_millis(50), ..Limits::default() };
-    RawBody::read(&headers, body.into(), &limits).await.map_err(|problem| problem.status())
+    let memory = BodyMemory::new(limits.body_memory);
+    RawBody::read(&headers, body.into(), &limits, &memory).await.map_err(|problem| problem.status())
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");

@@ -20,10 +20,12 @@ use crate::settings::{environments, general, sessions};
 pub mod access;
 pub mod app;
 pub mod auth;
+pub mod body_memory;
 pub mod call;
 pub mod caller;
 pub mod client;
 pub mod conditional;
+mod connections;
 pub mod credentials;
 pub mod headers;
 pub mod health;
@@ -40,12 +42,14 @@ pub mod path;
 pub mod percent;
 pub mod problem;
 pub mod query;
+pub mod raw_answer;
 pub mod refusal;
 pub mod rejection;
 pub mod request_id;
 pub mod server;
 pub mod throttle;
 pub mod timed;
+pub mod tls;
 
 /// A route: its row in the table of permissions, and its handler.
 pub struct Route {

@@ -12,6 +12,7 @@ mod people;
 #[path = "../support/traced.rs"]
 mod process;
 
+mod attacks;
 mod audit;
 mod auth;
 mod bad_input;

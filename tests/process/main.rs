@@ -19,4 +19,6 @@ mod power;
 #[path = "../support/process.rs"]
 mod process;
 mod root_key;
+mod slow;
 mod stop;
+mod tls;

@@ -57,6 +57,7 @@ const PLACES: &[(&str, &[&str])] = &[
     // Beside records, a state's digest is over MessagePack; it is never stored.
     ("rmp_serde", &["src/log/codec.rs", "src/store/digest.rs"]),
     ("aes_siv", &["src/seal/"]),
+    ("tokio_rustls", &["src/http/tls.rs"]),
     ("axum", &["src/http/", "http.rs", "src/server.rs", "src/metrics.rs"]),
 ];
 
