@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::config::file::{ConfigError, File};
 
 pub mod clock;
+pub mod completions;
 pub mod exit;
 pub mod fsck;
 pub mod log;
@@ -42,6 +43,8 @@ enum Command {
     /// Vouch for the wall clock after it jumped
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Print the script by which a shell completes this command line
+    Completions(completions::Completions),
 }
 
 /// Parses a command line and runs it.
@@ -89,6 +92,7 @@ impl Cli {
             Command::Fsck(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
+            Command::Completions(command) => command.run(),
         }
     }
 }
