@@ -12,6 +12,7 @@ use crate::config::{Config, LogFormat, LogLevel};
 use crate::logging;
 
 pub mod clock;
+pub mod completions;
 pub mod exit;
 pub mod fsck;
 pub mod log;
@@ -45,6 +46,8 @@ enum Command {
     /// Vouch for the wall clock after it jumped
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Print the script by which a shell completes this command line
+    Completions(completions::Completions),
 }
 
 /// Parses a command line and runs it.
@@ -102,6 +105,7 @@ impl Cli {
             Command::Fsck(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
+            Command::Completions(command) => command.run(),
         }
     }
 }

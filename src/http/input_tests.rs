@@ -142,7 +142,8 @@ async fn read(
         .map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value)))
         .collect::<HeaderMap>();
     let limits = Limits { body_bytes: 16, body_read: Duration::from_millis(50), ..Limits::default() };
-    RawBody::read(&headers, body.into(), &limits).await.map_err(|problem| problem.status())
+    let memory = BodyMemory::new(limits.body_memory);
+    RawBody::read(&headers, body.into(), &limits, &memory).await.map_err(|problem| problem.status())
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -184,7 +185,14 @@ async fn too_long_a_body_is_refused_before_anything_else() {
 async fn gathered(limit: usize, chunks: usize, chunk_bytes: usize) -> (Option<Bytes>, Seen) {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let body = Watched { left: chunks, chunk_bytes, seen: Arc::clone(&seen) };
-    let gathered = gather(&mut Body::new(body), limit).await.expect("no chunk fails");
+    let mut share = BodyMemory::new(1 << 30).share(0).expect("there is room");
+    let gathered = match gather(&mut Body::new(body), limit, &mut share).await {
+        Ok(gathered) => Some(gathered),
+        Err(problem) => {
+            assert_eq!(problem.status(), StatusCode::PAYLOAD_TOO_LARGE);
+            None
+        }
+    };
     let seen = *seen.lock().expect("nobody panicked");
     (gathered, seen)
 }

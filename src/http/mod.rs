@@ -20,11 +20,13 @@ use crate::settings::{environments, general, sessions};
 pub mod access;
 pub mod app;
 pub mod auth;
+pub mod body_memory;
 pub mod call;
 pub mod caller;
 pub mod client;
 pub mod complaint;
 pub mod conditional;
+mod connections;
 pub mod credentials;
 pub mod environment;
 pub mod headers;
@@ -43,6 +45,7 @@ pub mod percent;
 pub mod pieces;
 pub mod problem;
 pub mod query;
+pub mod raw_answer;
 pub mod rejection;
 pub mod request_id;
 pub mod server;
@@ -50,6 +53,7 @@ pub mod sse;
 pub mod streams;
 pub mod throttle;
 pub mod timed;
+pub mod tls;
 
 /// A route: its row in the table of permissions, and its handler.
 pub struct Route {

@@ -30,8 +30,8 @@ pub struct Credential {
     pub stream: StreamId,
     /// The session that it belongs to.
     pub session: SessionId,
-    /// When it was opened.
-    pub opened_at: Timestamp,
+    /// When it was opened, in microseconds; see [`Directory::bring_back`].
+    opened_at: AtomicI64,
     /// When it was last used, in microseconds; memory only, a restart counts as use.
     last_seen: AtomicI64,
 }
@@ -39,8 +39,12 @@ pub struct Credential {
 impl Credential {
     /// Whether its time is not over, by age and by idleness.
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        now.seconds_since(self.opened_at) < SESSION_MAX_SECONDS
-            && now.seconds_since(self.last_seen()) < SESSION_IDLE_SECONDS
+        now < self.expires_at() && now.seconds_since(self.last_seen()) < SESSION_IDLE_SECONDS
+    }
+
+    /// When it ends at the latest.
+    pub fn expires_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.opened_at.load(Ordering::Relaxed)).plus_seconds(SESSION_MAX_SECONDS)
     }
 
     /// When it was last used.
@@ -139,8 +143,9 @@ impl Directory {
             match entry {
                 DirectoryEntry::CredentialOpened { token, session, opened_at } => {
                     let last_seen = AtomicI64::new(now.micros().max(opened_at.micros()));
+                    let opened_micros = AtomicI64::new(opened_at.micros());
                     let credential =
-                        Credential { stream, session: *session, opened_at: *opened_at, last_seen };
+                        Credential { stream, session: *session, opened_at: opened_micros, last_seen };
                     credentials.insert(token.0, Arc::new(credential));
                     known.tokens.insert(*session, token.0);
                     known.due.insert((opened_at.plus_seconds(SESSION_MAX_SECONDS), *session));
@@ -149,8 +154,7 @@ impl Directory {
                     if let Some(token) = known.tokens.remove(session)
                         && let Some(credential) = credentials.remove(&token)
                     {
-                        let due = credential.opened_at.plus_seconds(SESSION_MAX_SECONDS);
-                        known.due.remove(&(due, *session));
+                        known.due.remove(&(credential.expires_at(), *session));
                     }
                 }
             }
@@ -234,6 +238,24 @@ impl Directory {
         self.known().due.first().map(|(at, _)| *at)
     }
 
+    /// Counts sessions that are dated after `now` as opened and used now, so that they end as all others do.
+    ///
+    /// There are such only after an operator vouched for a clock behind the log: the log's time then stands still, and
+    /// whatever is opened is dated there. How long ago that was the log does not tell, so a restart counts anew.
+    pub fn bring_back(&self, now: Timestamp) {
+        let mut known = self.known();
+        let latest = now.plus_seconds(SESSION_MAX_SECONDS);
+        while let Some((at, session)) = known.due.last().copied().filter(|(at, _)| *at > latest) {
+            known.due.remove(&(at, session));
+            known.due.insert((latest, session));
+            let token = known.tokens.get(&session).copied();
+            if let Some(credential) = token.and_then(|token| self.credential(Commitment(token))) {
+                credential.opened_at.fetch_min(now.micros(), Ordering::Relaxed);
+                credential.last_seen.fetch_min(now.micros(), Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Drops the entries of sessions that have ended by age; returns how many.
     pub fn drop_ended(&self, now: Timestamp) -> usize {
         let mut known = self.known();
@@ -288,7 +310,7 @@ fn encode_credentials<'a>(credentials: impl Iterator<Item = (&'a [u8; 32], &'a A
         out.extend_from_slice(token);
         out.extend_from_slice(&credential.stream.to_bytes());
         out.extend_from_slice(credential.session.uuid().as_bytes());
-        varint::write(credential.opened_at.micros().unsigned_abs(), &mut out);
+        varint::write(credential.opened_at.load(Ordering::Relaxed).unsigned_abs(), &mut out);
     }
     out
 }
@@ -346,6 +368,34 @@ mod tests {
         assert_eq!(directory.drop_ended(due.plus_seconds(-1)), 0);
         assert_eq!(directory.drop_ended(due), 1);
         assert!(directory.is_empty());
+    }
+
+    #[test]
+    fn sessions_dated_in_the_future_end_as_if_they_were_opened_now() {
+        let directory = Directory::default();
+        let future = START.plus_seconds(1_000_000_000);
+        take(&directory, &[opened(Fresh.id(), 1)]);
+        let session = Fresh.id();
+        let entry =
+            DirectoryEntry::CredentialOpened { token: Commitment([2; 32]), session, opened_at: future };
+        take(&directory, &[entry]);
+        let now = START.plus_seconds(60);
+        directory.bring_back(now);
+        let credential = directory.credential(Commitment([2; 32])).unwrap();
+        assert!(credential.is_alive(now.plus_seconds(SESSION_IDLE_SECONDS - 1)));
+        assert!(!credential.is_alive(now.plus_seconds(SESSION_IDLE_SECONDS)));
+        assert_eq!(credential.expires_at(), now.plus_seconds(SESSION_MAX_SECONDS));
+        directory.bring_back(now.plus_seconds(60));
+        assert_eq!(credential.expires_at(), now.plus_seconds(SESSION_MAX_SECONDS), "once");
+        assert_eq!(directory.drop_ended(now.plus_seconds(SESSION_MAX_SECONDS)), 2);
+        assert_eq!(directory.next_due(), None);
+        // Closed, it leaves nothing behind.
+        let entry =
+            DirectoryEntry::CredentialOpened { token: Commitment([3; 32]), session, opened_at: future };
+        take(&directory, &[entry]);
+        directory.bring_back(now);
+        take(&directory, &[DirectoryEntry::CredentialClosed { session }]);
+        assert_eq!(directory.next_due(), None);
     }
 
     #[test]

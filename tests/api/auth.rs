@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use settled::event::{Event, Outcome};
 use settled::settings::roles::role::SystemRole;
 
-use crate::loaded::that_ended;
-use crate::server::{OWNER_EMAIL, PASSWORD, Somebody, TestServer, send, text};
+use crate::server::{OWNER_EMAIL, PASSWORD, Somebody, TestServer, send, text, that_ended};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_opens_a_session_and_a_logout_ends_it() {

@@ -11,8 +11,7 @@ use settled::settings::roles::permission::{Permission, PermissionSet};
 use settled::settings::roles::role::SystemRole;
 use settled::store::resident::Handle;
 
-use crate::loaded::that_ended;
-use crate::server::{Somebody, TestServer};
+use crate::server::{Somebody, TestServer, that_ended};
 
 /// Permission, whether it can be granted for one environment, and the roles that hold it: O owner, A admin,
 /// D developer, V viewer, U auditor, B billing, W workflow.

@@ -34,6 +34,18 @@ async fn busy() -> (tempfile::TempDir, Start, Server, Login) {
     (dir, start, server, login)
 }
 
+#[test]
+fn completions_are_printed_for_each_shell() {
+    for (shell, begins) in
+        [("bash", "_settled()"), ("zsh", "#compdef settled"), ("fish", "# Print an optspec")]
+    {
+        let ended = settled(&["completions", shell]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{shell}");
+        assert!(ended.stdout.starts_with(begins), "{shell}: {}", &ended.stdout[..200]);
+        assert!(ended.stdout.contains("fsck") && ended.stdout.contains("completions"), "{shell}");
+    }
+}
+
 const STORE_COMMANDS: &[&[&str]] =
     &[&["replay"], &["fsck"], &["log", "export"], &["log", "tail"], &["clock", "accept"]];
 
@@ -57,6 +69,8 @@ fn a_wrong_command_line_is_exit_code_2_and_help_is_0() {
         &["clock", "accept", "--root-key-file", "a", "--root-key-env", "B"],
         &["serve", "--root-key-file", "a", "--root-key-env", "B"],
         &["serve", "--config", "/nowhere/settled.toml"],
+        &["completions"],
+        &["completions", "csh"],
     ];
     for args in wrong {
         let ended = settled(args);

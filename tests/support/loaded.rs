@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use settled::event::{Outcome, Recorded};
 use settled::ids::{OrganizationId, StreamId};
-use settled::log::filter::Filter;
 use settled::store::Store;
 use settled::store::resident::Handle;
 
@@ -20,13 +18,4 @@ pub fn loaded(store: &Store, organization: OrganizationId) -> Option<Arc<Handle>
         });
         load.join().expect("the thread that loads ends")
     })
-}
-
-/// The events of a stream that ended so, oldest first.
-pub fn that_ended(store: &Store, handle: &Handle, outcome: Outcome) -> Vec<Recorded> {
-    let view = handle.view();
-    let filter = Filter { outcomes: vec![outcome], ..Filter::default() };
-    let versions =
-        store.versions_after(handle, &view, &filter, 0, usize::MAX).expect("the index can be read");
-    store.recorded(handle, &view, &versions).expect("the history can be read")
 }

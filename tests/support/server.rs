@@ -10,10 +10,12 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use settled::clock::{Clock, Hands, Timestamp};
 use settled::config::Config;
-use settled::event::Version;
+use settled::event::{Outcome, Recorded, Version};
 use settled::http::app::App;
 use settled::ids::{OrganizationId, UserId};
+use settled::log::filter::Filter;
 use settled::server::Server;
+use settled::store::Store;
 use settled::store::resident::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -371,4 +373,13 @@ impl Answer {
 #[track_caller]
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not text: {value}")).to_owned()
+}
+
+/// The events of a stream that ended so, oldest first.
+pub fn that_ended(store: &Store, handle: &Handle, outcome: Outcome) -> Vec<Recorded> {
+    let view = handle.view();
+    let filter = Filter { outcomes: vec![outcome], ..Filter::default() };
+    let versions =
+        store.versions_after(handle, &view, &filter, 0, usize::MAX).expect("the index can be read");
+    store.recorded(handle, &view, &versions).expect("the history can be read")
 }

@@ -133,7 +133,7 @@ pub async fn log_in(
         Some(Err(problem)) if problem.status().is_server_error() => return Err(problem),
         // The password was right, so the address may begin anew: only the organization is still open.
         Some(Err(problem)) if problem.status() == StatusCode::CONFLICT => {
-            app.throttle.succeeded(&typed, ip);
+            app.throttle.succeeded(&typed, ip, app.store.clock().now());
             return Err(problem);
         }
         Some(Err(_)) | None => {
@@ -141,7 +141,7 @@ pub async fn log_in(
             return Err(login_failed());
         }
     };
-    app.throttle.succeeded(&typed, ip);
+    app.throttle.succeeded(&typed, ip, app.store.clock().now());
     let account = account.ok_or_else(login_failed)?;
     let opened = login::open(&app, &account, &target, &Origin::of(&headers, ip), None).await?;
     Ok(Json(login_body(&app, &account, &target, &opened)?).into_response())

@@ -251,7 +251,7 @@ pub async fn change_password(
         return password_changed(&app, &caller, Some(replay));
     }
     verify_own(&app, &account, change.current).await?;
-    app.throttle.succeeded(&throttled, ip);
+    app.throttle.succeeded(&throttled, ip, now);
     let hash = app.passwords.hash(change.new.0).await?;
     let command = ChangePassword {
         account: account.id,

@@ -25,6 +25,7 @@ use crate::settings::sessions;
 use crate::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use crate::settings::sessions::projection::{Holder, Session, Sessions};
 use crate::store::Submission;
+use crate::store::directory::Credential;
 
 /// A session.
 #[derive(Serialize, ToSchema)]
@@ -68,7 +69,7 @@ pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Re
         .filter(|session| after.is_none_or(|after| session.id.to_string().as_str() > after))
         .filter_map(|session| {
             let credential = app.store.directory().of_session(session.id)?;
-            credential.is_alive(now).then(|| render(&caller, session, &key, credential.last_seen()))
+            credential.is_alive(now).then(|| render(&caller, session, &key, &credential))
         })
         .take(request.limit + 1)
         .collect();
@@ -165,7 +166,7 @@ fn own_key(app: &App, caller: &Caller, platform: &Platform) -> Result<std::sync:
     Ok(key?)
 }
 
-fn render(caller: &Caller, session: &Session, key: &DataKey, last_seen_at: Timestamp) -> SessionBody {
+fn render(caller: &Caller, session: &Session, key: &DataKey, credential: &Credential) -> SessionBody {
     let stream = match &caller.scope {
         Scope::Organization(scope) => scope.handle.stream(),
         Scope::None => StreamId::Platform,
@@ -184,8 +185,8 @@ fn render(caller: &Caller, session: &Session, key: &DataKey, last_seen_at: Times
         user_agent: user_agent.and_then(shown),
         created_at: session.created_at,
         updated_at: session.created_at,
-        last_seen_at,
-        expires_at: session.expires_at(),
+        last_seen_at: credential.last_seen(),
+        expires_at: credential.expires_at(),
         version: session.version,
     }
 }

@@ -70,13 +70,6 @@ impl Holder {
     }
 }
 
-impl Session {
-    /// When it ends at the latest.
-    pub fn expires_at(&self) -> Timestamp {
-        self.since.plus_seconds(SESSION_MAX_SECONDS)
-    }
-}
-
 impl Sessions {
     /// An open session by id. Whether its time is over is for the caller to ask.
     pub fn get(&self, id: SessionId) -> Option<&Session> {
