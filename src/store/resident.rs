@@ -293,9 +293,10 @@ impl Handle {
     pub(super) fn publish(&self, view: View, events: &[Indexed], frame: FramePlace) -> bool {
         let version = view.version();
         let mut index = self.index_mut();
-        let filled = events
-            .iter()
-            .fold(false, |filled, event| index.push(&event.recorded, event.leaf, frame) || filled);
+        let mut filled = false;
+        for event in events {
+            filled |= index.push(&event.recorded, event.leaf, frame);
+        }
         self.published.store(Arc::new(view));
         drop(index);
         self.versions.send_replace(version);

@@ -77,7 +77,7 @@ async fn follow(
                 },
                 _ = to.changed() => continue,
             }
-            if (told.len() + number) % 13 == 0 {
+            if (told.len() + number).is_multiple_of(13) {
                 break;
             }
         }
@@ -167,7 +167,8 @@ async fn readers_that_stop_reading_are_dropped_and_cost_little_until_then() {
     for _ in 0..4 {
         write(&server, &login, 200, &reason).await;
     }
-    let resident = |server: &Server| figure(&server.operator("/metrics"), "process_resident_memory_bytes");
+    let resident =
+        |server: &Server| figure(&server.operator("/metrics"), "settled_process_resident_memory_bytes");
     let connections = |server: &Server| figure(&server.operator("/metrics"), "settled_connections ");
     let before = resident(&server);
     let mut stalled = Vec::new();
