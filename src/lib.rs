@@ -37,6 +37,7 @@ pub mod data_dir;
 pub mod room;
 pub mod open;
 pub mod audit;
+pub mod history;
 pub mod http;
 pub mod canonical;
 pub mod password;

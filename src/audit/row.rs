@@ -124,19 +124,15 @@ pub fn find(
 impl Found {
     /// The rows, with what is sealed opened for whoever may read the audit log.
     pub fn rows(&self, view: &View, ring: &KeyRing) -> Vec<Row> {
-        let mut names = Names { view, ring, known: HashMap::new() };
+        let mut names = Names::new(view, ring);
         self.events.iter().map(|event| self.row(event, &mut names)).collect()
     }
 
     fn row(&self, event: &Recorded, names: &mut Names<'_>) -> Row {
-        let name = match event.actor.id {
-            ActorId::Person(person) => names.of(person),
-            ActorId::Account(_) | ActorId::ApiKey(_) | ActorId::System | ActorId::Operator => None,
-        };
         Row {
             id: event.id,
             timestamp: event.at,
-            user: RowUser { id: event.actor.id.to_string(), kind: event.actor.id.kind(), name },
+            user: names.user(event.actor.id),
             action: event.event.action().to_owned(),
             resource: names.resource(&event.resource),
             outcome: event.outcome,
@@ -157,14 +153,28 @@ impl Found {
     }
 }
 
-/// Names as of now, each opened once a page.
-struct Names<'a> {
+/// Names as of now, each opened once a page, and reasons.
+pub struct Names<'a> {
     view: &'a View,
     ring: &'a KeyRing,
     known: HashMap<UserId, Option<String>>,
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    /// Names as of a view.
+    pub fn new(view: &'a View, ring: &'a KeyRing) -> Self {
+        Self { view, ring, known: HashMap::new() }
+    }
+
+    /// An actor with a person's name.
+    pub fn user(&mut self, actor: ActorId) -> RowUser {
+        let name = match actor {
+            ActorId::Person(person) => self.of(person),
+            ActorId::Account(_) | ActorId::ApiKey(_) | ActorId::System | ActorId::Operator => None,
+        };
+        RowUser { id: actor.to_string(), kind: actor.kind(), name }
+    }
+
     fn of(&mut self, person: UserId) -> Option<String> {
         let (view, ring) = (self.view, self.ring);
         let open = || {
@@ -174,7 +184,8 @@ impl Names<'_> {
         self.known.entry(person).or_insert_with(open).clone()
     }
 
-    fn resource(&mut self, resource: &Resource) -> RowResource {
+    /// What was acted on, a person with their name.
+    pub fn resource(&mut self, resource: &Resource) -> RowResource {
         let name = match resource.kind {
             ResourceType::Person => resource.id.parse().ok().and_then(|person| self.of(person)),
             _ => resource.name.clone(),
@@ -182,7 +193,8 @@ impl Names<'_> {
         RowResource { kind: resource.kind, id: resource.id.clone(), name }
     }
 
-    fn reason(&self, sealed: &Sealed) -> Option<String> {
+    /// A reason, opened.
+    pub fn reason(&self, sealed: &Sealed) -> Option<String> {
         let founded = self.view.organization().general.founded()?;
         let key = self.ring.data_key(self.view.stream, founded.key, founded.commitment).ok()?;
         let id = founded.organization.to_string();

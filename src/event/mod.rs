@@ -226,6 +226,11 @@ impl Resource {
         Self { kind, id: id.to_string(), name: None }
     }
 
+    /// Whether it has no id of its own, and is named inside the thing with the id.
+    pub fn is_inner(&self) -> bool {
+        self.kind == ResourceType::Config
+    }
+
     /// A resource with its name.
     pub fn named(kind: ResourceType, id: impl fmt::Display, name: impl Into<String>) -> Self {
         Self { kind, id: id.to_string(), name: Some(name.into()) }
@@ -293,8 +298,10 @@ impl Recorded {
     /// The ids of what the event is about and of what it concerns. What has no id of its own, because it is named
     /// inside another thing as a configuration value is in its environment, is told as `<id>/<name>` as well.
     pub fn mentions(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        let inner = match (self.resource.kind, &self.resource.name) {
-            (ResourceType::Config, Some(name)) => Some(Cow::Owned(format!("{}/{name}", self.resource.id))),
+        let inner = match &self.resource.name {
+            Some(name) if self.resource.is_inner() => {
+                Some(Cow::Owned(format!("{}/{name}", self.resource.id)))
+            }
             _ => None,
         };
         let ids = std::iter::once(&self.resource.id).chain(&self.related);

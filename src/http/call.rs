@@ -84,6 +84,17 @@ impl Call {
         &self.body
     }
 
+    /// Asks for a permission in the whole organization, beside the route's own.
+    ///
+    /// # Errors
+    /// 403, which is recorded.
+    pub async fn require(&self, permission: Permission) -> Result<(), Problem> {
+        if self.organization.grants.allows(permission) {
+            return Ok(());
+        }
+        Err(deny(&self.app, &self.caller, self.row.attempt, permission, None).await)
+    }
+
     /// Asks for a permission in one environment.
     ///
     /// # Errors

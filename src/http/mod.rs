@@ -10,6 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use crate::audit;
+use crate::history;
 use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
@@ -19,6 +20,7 @@ use crate::settings::{environments, general, sessions};
 
 pub mod access;
 pub mod app;
+pub mod as_of;
 pub mod auth;
 pub mod call;
 pub mod caller;
@@ -126,6 +128,11 @@ pub fn routes() -> Vec<Route> {
             row("GET", "/v1/events", Organization(P::AuditExport), "audit.export"),
             get(audit::http::events),
         ),
+        route(
+            row("GET", "/v1/history/{id}", Organization(P::HistoryRead), "history.read"),
+            get(history::http::history),
+        ),
+        route(row("GET", "/v1/diff", Organization(P::HistoryRead), "history.read"), get(history::http::diff)),
     ]
 }
 

@@ -8,6 +8,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, PathItem, RefOr, Required, Schema};
 
 use crate::audit;
+use crate::history;
 use crate::http::access::Access;
 use crate::http::health;
 use crate::http::problem::Problem;
@@ -51,6 +52,8 @@ use crate::settings::{environments, general, sessions};
         environments::config::delete,
         audit::http::list,
         audit::http::events,
+        history::http::history,
+        history::http::diff,
     )
 )]
 struct Document;

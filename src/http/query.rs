@@ -53,6 +53,16 @@ impl RawQuery {
         T::deserialize(Parameters(group(self.pairs()?))).map_err(Fault::into_problem)
     }
 
+    /// The parameters of these names, and the others.
+    pub fn split(&self, names: &[&str]) -> (Self, Self) {
+        let (of, others): (Vec<_>, Vec<_>) =
+            self.0.split('&').filter(|pair| !pair.is_empty()).partition(|pair| {
+                let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+                names.contains(&name)
+            });
+        (Self(of.join("&")), Self(others.join("&")))
+    }
+
     /// The parameters in order, decoded.
     ///
     /// # Errors

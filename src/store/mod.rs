@@ -24,6 +24,7 @@ use crate::store::resident::{Handle, View};
 use crate::store::writer::{Job, Writer};
 
 pub mod aggregate;
+pub mod as_of;
 mod batch;
 pub mod directory;
 pub mod encoding;

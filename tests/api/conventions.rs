@@ -93,6 +93,7 @@ async fn unknown_parameters_are_refused_everywhere() {
     for row in settled::http::routes().iter().map(|route| route.row) {
         let path = row.path.replace("{env}", "dev").replace("{key}", "A");
         let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
+        let path = path.replace("{id}", &owner.organization.to_string());
         let method: Method = row.method.parse().unwrap();
         let body = if method == Method::GET || method == Method::DELETE { Value::Null } else { json!({}) };
         let answer = server.send(method, &format!("{path}?as_off=1"), &owner, &[], &body).await;

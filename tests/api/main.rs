@@ -20,6 +20,7 @@ mod conventions;
 mod environments;
 mod general;
 mod health;
+mod history;
 mod idempotency;
 mod lists;
 mod me;

@@ -13,17 +13,19 @@ use utoipa::ToSchema;
 use crate::canonical;
 use crate::clock::Timestamp;
 use crate::event::Version;
+use crate::history::description::Focus;
 use crate::http::app::App;
+use crate::http::as_of::AsOfParameters;
 use crate::http::call::Call;
-use crate::http::page::{After, Page, PageParameters};
+use crate::http::page::{After, Cursors, Page, PageParameters, PageRequest};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::refusal::is_nameable;
 use crate::ids::EnvironmentId;
 use crate::settings::environments::command::{Compares, EnvironmentsCommand, WriteConfig};
-use crate::settings::environments::http::find;
-use crate::settings::environments::projection::{ConfigValue, Environment};
+use crate::settings::environments::http::{find, find_asked};
+use crate::settings::environments::projection::{ConfigValue, Environment, Environments};
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::permission::Permission;
 use crate::store::Done;
@@ -84,7 +86,7 @@ pub struct ConfigPatch {
 
 /// All configuration values of an environment, by name.
 #[utoipa::path(get, path = "/v1/environments/{env}/config", tag = "environments",
-    params(("env" = String, Path, description = "Its id or slug"), PageParameters), responses(
+    params(("env" = String, Path, description = "Its id or slug"), PageParameters, AsOfParameters), responses(
     (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(
     State(app): State<App>,
@@ -92,10 +94,15 @@ pub async fn list(
     call: Call,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?;
-    call.require_in(Permission::ConfigRead, environment.id).await?;
-    let page = page(&app, environment, &query)?;
-    Ok(call.resource(StatusCode::OK, &call.organization.view, environment.config_version, &page))
+    let (scope, list) = (call.organization.id.to_string(), list_of(path.first()));
+    let (request, asked) = call.asked_page(&app.cursors, &scope, &list, &query).await?;
+    let id = find_asked(&call, &asked, path.first()).await?;
+    call.require_in(Permission::ConfigRead, id).await?;
+    let NoParameters {} = asked.query.parse()?;
+    let environments = call.seen::<Environments>(&asked, Focus::Resource(id.to_string())).await?;
+    let environment = environments.get(id).ok_or_else(Problem::not_found)?;
+    let page = page(&app.cursors, (&scope, &list), environment, request, asked.at)?;
+    Ok(call.seen_resource(&environments, environment.config_version, &page))
 }
 
 /// Sets and deletes several values at once: all or none.
@@ -136,25 +143,31 @@ pub async fn patch(
     let done = call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await?;
     let environment =
         done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
-    let page = page(&app, environment, &RawQuery::default())?;
+    let (scope, list) = (call.organization.id.to_string(), list_of(path.first()));
+    let request = app.cursors.request(&scope, &list, &RawQuery::default())?;
+    let page = page(&app.cursors, (&scope, &list), environment, request, None)?;
     Ok(call.done(&done, StatusCode::OK, environment.config_version, None, &page))
 }
 
 /// A configuration value.
 #[utoipa::path(get, path = "/v1/environments/{env}/config/{key}", tag = "environments",
-    params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
-    responses((status = 200, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
+    params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path),
+    AsOfParameters), responses((status = 200, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(
     State(_): State<App>,
     path: PathText,
     call: Call,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?;
-    call.require_in(Permission::ConfigRead, environment.id).await?;
-    let NoParameters {} = query.parse()?;
+    let asked = call.asked(&query).await?;
+    let id = find_asked(&call, &asked, path.first()).await?;
+    call.require_in(Permission::ConfigRead, id).await?;
+    let NoParameters {} = asked.query.parse()?;
+    let focus = Focus::Named(id.to_string(), path.second().to_owned());
+    let environments = call.seen::<Environments>(&asked, focus).await?;
+    let environment = environments.get(id).ok_or_else(Problem::not_found)?;
     let (body, version) = render(environment, path.second())?;
-    Ok(call.resource(StatusCode::OK, &call.organization.view, version, &body))
+    Ok(call.seen_resource(&environments, version, &body))
 }
 
 /// Sets a configuration value.
@@ -206,10 +219,19 @@ pub async fn delete(
     Ok(call.no_content(&done))
 }
 
-fn page(app: &App, environment: &Environment, query: &RawQuery) -> Result<Page<ConfigBody>, Problem> {
-    let scope = environment.id.to_string();
-    let mut request = app.cursors.request(&scope, "config", query)?;
-    let NoParameters {} = request.filters.parse()?;
+/// A list's name in its cursors: with the path's own segment, because a cursor is read before the environment that the
+/// segment means at the cursor's point in time can be found.
+fn list_of(segment: &str) -> String {
+    format!("config {segment}")
+}
+
+fn page(
+    cursors: &Cursors,
+    (scope, list): (&str, &str),
+    environment: &Environment,
+    mut request: PageRequest,
+    at: Option<Version>,
+) -> Result<Page<ConfigBody>, Problem> {
     let after = request.after.as_ref().map(|after| after.last.clone());
     let rest = environment.config.iter().filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
     let (mut found, mut bytes) = (Vec::new(), 0);
@@ -223,9 +245,7 @@ fn page(app: &App, environment: &Environment, query: &RawQuery) -> Result<Page<C
             break;
         }
     }
-    Ok(app
-        .cursors
-        .page(&scope, "config", &request, found, |last| After { last: last.key.clone(), version: None }))
+    Ok(cursors.page(scope, list, &request, found, |last| After { last: last.key.clone(), version: at }))
 }
 
 async fn write(

@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::event::Version;
+use crate::history::description::Focus;
 use crate::http::app::App;
+use crate::http::as_of::{AsOfParameters, Asked};
 use crate::http::call::Call;
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::{Patch, not_null};
@@ -24,6 +26,9 @@ use crate::settings::environments::projection::{Environment, Environments};
 use crate::settings::environments::value::Slug;
 use crate::settings::roles::permission::Permission;
 use crate::text::{Description, Name};
+
+/// What tells all about environments but their configuration.
+const OWN_ACTIONS: &[&str] = &["environment.create", "environment.update", "environment.delete"];
 
 /// An environment.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,16 +104,16 @@ pub struct EnvironmentPatch {
 }
 
 /// All environments that the caller may see, by id.
-#[utoipa::path(get, path = "/v1/environments", tag = "environments", params(PageParameters), responses(
+#[utoipa::path(get, path = "/v1/environments", tag = "environments",
+    params(PageParameters, AsOfParameters), responses(
     (status = 200, body = Page<EnvironmentBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let scope = call.organization.id.to_string();
-    let request = app.cursors.request(&scope, "environments", &query)?;
-    let NoParameters {} = request.filters.parse()?;
+    let (request, asked) = call.asked_page(&app.cursors, &scope, "environments", &query).await?;
+    let NoParameters {} = asked.query.parse()?;
+    let environments = call.seen::<Environments>(&asked, Focus::Actions(OWN_ACTIONS)).await?;
     let after = request.after.as_ref().and_then(|after| after.last.parse::<EnvironmentId>().ok());
-    let found: Vec<_> = call
-        .settings()
-        .environments
+    let found: Vec<_> = environments
         .iter()
         .filter(|environment| after.is_none_or(|after| environment.id > after))
         .filter(|environment| call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id))
@@ -117,9 +122,9 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
         .collect();
     let page = app.cursors.page(&scope, "environments", &request, found, |last| After {
         last: last.id.to_string(),
-        version: None,
+        version: asked.at,
     });
-    Ok(call.list(&call.organization.view, &page))
+    Ok(environments.mark(call.list(&call.organization.view, &page)))
 }
 
 /// Makes an environment.
@@ -151,7 +156,7 @@ pub async fn create(State(_): State<App>, call: Call, query: RawQuery) -> Result
 
 /// An environment.
 #[utoipa::path(get, path = "/v1/environments/{env}", tag = "environments",
-    params(("env" = String, Path, description = "Its id or slug")), responses(
+    params(("env" = String, Path, description = "Its id or slug"), AsOfParameters), responses(
     (status = 200, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(
     State(_): State<App>,
@@ -159,11 +164,14 @@ pub async fn show(
     call: Call,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?;
-    call.require_in(Permission::EnvironmentRead, environment.id).await?;
-    let NoParameters {} = query.parse()?;
+    let asked = call.asked(&query).await?;
+    let id = find_asked(&call, &asked, path.first()).await?;
+    call.require_in(Permission::EnvironmentRead, id).await?;
+    let NoParameters {} = asked.query.parse()?;
+    let environments = call.seen::<Environments>(&asked, Focus::Resource(id.to_string())).await?;
+    let environment = environments.get(id).ok_or_else(Problem::not_found)?;
     let body = EnvironmentBody::from(environment);
-    Ok(call.resource(StatusCode::OK, &call.organization.view, environment.version, &body))
+    Ok(call.seen_resource(&environments, environment.version, &body))
 }
 
 /// Renames or describes an environment.
@@ -208,6 +216,17 @@ pub async fn delete(
     let command = DeleteEnvironment { environment };
     let done = call.submit(EnvironmentsCommand::Delete(command), StatusCode::NO_CONTENT).await?;
     Ok(call.no_content(&done))
+}
+
+/// The environment of a path's segment at the point in time that a GET asks about, by id or by its slug of then. One
+/// that the caller may not see today is not there.
+pub(super) async fn find_asked(call: &Call, asked: &Asked, segment: &str) -> Result<EnvironmentId, Problem> {
+    let environments = call.seen::<Environments>(asked, Focus::Actions(OWN_ACTIONS)).await?;
+    let environment = by_segment(&environments, segment).ok_or_else(Problem::not_found)?;
+    if !call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id) {
+        return Err(Problem::not_found());
+    }
+    Ok(environment.id)
 }
 
 /// The environment of a path's segment, by id or slug. One that the caller may not see is not there.

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry, Fold};
+use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
-use crate::event::{Event, Recorded, Version};
+use crate::event::{Event, Recorded, ResourceType, Version};
+use crate::history::description::{Description, Focus, Subject, fields};
 use crate::ids::{DataKeyId, OrganizationId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::general::event::{GeneralEvent, OrganizationUpdated};
+use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::{RoleRef, SystemRole};
 
 /// The organization's own settings; [`None`] inside until it is founded.
@@ -101,9 +103,30 @@ impl Fold for General {
 
 impl Area for General {
     const READS: &'static [&'static str] = &["organization.create", "organization.update"];
+    const CASCADES: &'static [&'static str] = &[];
+    const KINDS: &'static [Reads] =
+        &[Reads { kind: ResourceType::Organization, permission: Permission::OrganizationRead }];
 
     fn of(organization: &Organization) -> &Self {
         &organization.general
+    }
+
+    fn describe(&self, focus: &Focus, into: &mut Description) {
+        let Some(founded) = &self.founded else { return };
+        let subject = Subject::new(ResourceType::Organization, founded.organization);
+        if !focus.includes(&subject.id) {
+            return;
+        }
+        let domain = founded.email_domain.as_ref();
+        let told = fields([
+            ("name", Some(founded.name.as_str().into())),
+            ("timezone", Some(founded.timezone.as_str().into())),
+            ("email_domain", domain.map(|domain| domain.domain.as_str().into())),
+            ("email_domain_challenge", domain.map(|domain| domain.challenge.as_str().into())),
+            ("auto_approve_domain_users", Some(founded.auto_approve_domain_users.into())),
+            ("join_role", Some(founded.join_role.to_string().as_str().into())),
+        ]);
+        into.insert(subject, told);
     }
 }
 

@@ -4,9 +4,10 @@ use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::ActorId;
-use crate::area::{Area, DirectoryEntry, Fold};
+use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
-use crate::event::{Event, Recorded, Version};
+use crate::event::{Event, Recorded, ResourceType, Version};
+use crate::history::description::{Description, Focus, Subject, fields};
 use crate::ids::{EnvironmentId, RoleAssignmentId, UserId};
 use crate::organization::Organization;
 use crate::settings::environments::event::EnvironmentsEvent;
@@ -219,8 +220,26 @@ impl Fold for Roles {
 impl Area for Roles {
     const READS: &'static [&'static str] =
         &["role_assignment.create", "role_assignment.delete", "environment.delete"];
+    const CASCADES: &'static [&'static str] = &["environment.delete"];
+    const KINDS: &'static [Reads] =
+        &[Reads { kind: ResourceType::RoleAssignment, permission: Permission::RoleRead }];
 
     fn of(organization: &Organization) -> &Self {
         &organization.roles
+    }
+
+    fn describe(&self, focus: &Focus, into: &mut Description) {
+        for (id, assignment) in self.assignments.iter() {
+            let subject = Subject::new(ResourceType::RoleAssignment, id);
+            if focus.includes(&subject.id) {
+                let environment = assignment.environment.map(|environment| environment.to_string());
+                let told = fields([
+                    ("person", Some(assignment.person.to_string().as_str().into())),
+                    ("role", Some(assignment.role.to_string().as_str().into())),
+                    ("environment", environment.as_deref().map(Into::into)),
+                ]);
+                into.insert(subject, told);
+            }
+        }
     }
 }
