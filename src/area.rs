@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
 use crate::event::{Recorded, ResourceType};
-use crate::history::description::{Description, Focus};
+use crate::history::description::{Description, Difference, Focus};
+use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::SessionId;
 use crate::organization::Organization;
 use crate::seal::Commitment;
@@ -46,11 +47,17 @@ pub trait Area: Fold {
     /// The kinds of things that it describes, each with the permission to see it.
     const KINDS: &'static [Reads];
 
+    /// Whether a restore brings any of it back.
+    const RESTORABLE: bool;
+
     /// The area of an organization.
     fn of(organization: &Organization) -> &Self;
 
     /// Tells the things that are meant, with all that can be set of them.
     fn describe(&self, focus: &Focus, into: &mut Description);
+
+    /// Plans the steps that make differences from what was go, and says what does not come back.
+    fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan);
 }
 
 /// A kind of thing, and the permission to see it.
@@ -72,8 +79,12 @@ pub struct AnyArea {
     pub cascades: &'static [&'static str],
     /// [`Area::KINDS`].
     pub kinds: &'static [Reads],
+    /// [`Area::RESTORABLE`].
+    pub restorable: bool,
     /// [`Area::describe`], of an organization.
     pub describe: fn(&Organization, &Focus, &mut Description),
+    /// [`Area::restore`].
+    pub restore: fn(&[Difference], &Outlook<'_>, &mut Plan),
 }
 
 impl AnyArea {
@@ -84,7 +95,9 @@ impl AnyArea {
             reads: A::READS,
             cascades: A::CASCADES,
             kinds: A::KINDS,
+            restorable: A::RESTORABLE,
             describe: |organization, focus, into| A::of(organization).describe(focus, into),
+            restore: A::restore,
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::area::Area;
 use crate::event::{Outcome, Recorded, ResourceType};
+use crate::organization::Organization;
 use crate::seal::Sealed;
 
 /// Which things are meant.
@@ -135,6 +136,15 @@ pub fn fields<const N: usize>(all: [(&'static str, Option<Field>); N]) -> Fields
 pub struct Description(BTreeMap<Subject, Fields>);
 
 impl Description {
+    /// All areas' settings, as far as they are meant.
+    pub fn of(organization: &Organization, focus: &Focus) -> Self {
+        let mut description = Self::default();
+        for area in Organization::AREAS {
+            (area.describe)(organization, focus, &mut description);
+        }
+        description
+    }
+
     /// Tells of one more thing.
     pub fn insert(&mut self, subject: Subject, fields: Fields) {
         self.0.insert(subject, fields);

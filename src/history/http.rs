@@ -14,7 +14,7 @@ use crate::event::{Recorded, ResourceType, Version};
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
 use crate::history::readable;
 use crate::http::app::App;
-use crate::http::as_of::blocking;
+use crate::http::as_of::{blocking, parameter};
 use crate::http::call::Call;
 use crate::http::page::{After, PageParameters};
 use crate::http::path::PathText;
@@ -283,21 +283,12 @@ fn changes_of(state: &mut Organization, event: &Recorded, focus: &Focus) -> Vec<
         Focus::Resource(_) if !focus.is_mentioned_by(event) => (focus, None),
         Focus::Resource(_) | Focus::All | Focus::Actions(_) => (&about, Some(own)),
     };
-    let before = describe(state, told);
+    let before = Description::of(state, told);
     state.apply(event);
-    let after = describe(state, told);
+    let after = Description::of(state, told);
     let differences = before.differences(&after).into_iter();
     let own = differences.filter(|difference| only.as_ref().is_none_or(|own| difference.subject == *own));
     own.flat_map(|difference| difference.fields).collect()
-}
-
-/// All areas' settings, as far as they are meant.
-pub fn describe(state: &Organization, focus: &Focus) -> Description {
-    let mut description = Description::default();
-    for area in Organization::AREAS {
-        (area.describe)(state, focus, &mut description);
-    }
-    description
 }
 
 /// How the organization's settings differ between two points in time.
@@ -317,20 +308,20 @@ pub async fn diff(State(app): State<App>, call: Call, query: RawQuery) -> Result
         Some(place) => (place.from, place.to, Some(place.subject)),
         None => {
             let to = match &parameters.to {
-                Some(to) => call.version_of("to", to).await?,
+                Some(to) => call.version_of(to, parameter("to")).await?,
                 None => call.organization.view.version(),
             };
             let from = parameters.from.as_deref().ok_or_else(|| {
                 Problem::invalid_parameter("from", "missing", "expected an RFC 3339 time or a version")
             })?;
-            (call.version_of("from", from).await?, to, None)
+            (call.version_of(from, parameter("from")).await?, to, None)
         }
     };
     let (store, view) = (app.store.clone(), Arc::clone(&call.organization.view));
     let differences = blocking(move || {
         let (earlier, later) = (store.as_of(&view, from)?, store.as_of(&view, to)?);
-        let earlier = describe(earlier.organization(), &focus);
-        Ok(earlier.differences(&describe(later.organization(), &focus)))
+        let earlier = Description::of(earlier.organization(), &focus);
+        Ok(earlier.differences(&Description::of(later.organization(), &focus)))
     })
     .await?;
     let grants = &call.organization.grants;

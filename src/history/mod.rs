@@ -7,3 +7,4 @@
 pub mod description;
 pub mod http;
 pub mod readable;
+pub mod restore;

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use crate::area::Area;
-use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::history::description::Focus;
+use crate::history::restore::PointInTime;
 use crate::http::call::Call;
 use crate::http::headers::{SETTLED_AS_OF_VERSION, version_value};
 use crate::http::page::{Cursors, PageRequest};
@@ -112,29 +112,36 @@ impl Call {
         }
         self.require(Permission::HistoryRead).await?;
         let Own { as_of } = own.parse()?;
-        let version = self.version_of("as_of", &as_of.unwrap_or_default()).await?;
+        let version = self.version_of(&as_of.unwrap_or_default(), parameter("as_of")).await?;
         Ok(Some(pinned.unwrap_or(version)))
     }
 
-    /// The version that a parameter means: a version, or the last one at a time.
+    /// The version that a text means: a version, or the last one at a time. `refuse` makes the problem of a code and a
+    /// message, which knows where the text stood.
     ///
     /// # Errors
     /// 422 for what is neither, or lies in the future.
-    pub async fn version_of(&self, parameter: &'static str, text: &str) -> Result<Version, Problem> {
-        let view = &self.organization.view;
-        let future =
-            || Problem::invalid_parameter(parameter, "in_the_future", "nothing is known of the future");
-        if let Ok(version) = text.parse::<Version>() {
-            return if version <= view.version() { Ok(version) } else { Err(future()) };
-        }
-        let time = text.parse::<Timestamp>().map_err(|_| {
-            Problem::invalid_parameter(parameter, "invalid", "expected an RFC 3339 time or a version")
-        })?;
-        if time > self.app.store.clock().now().at_after(view.head.at) {
-            return Err(future());
-        }
-        let (store, view) = (self.app.store.clone(), Arc::clone(view));
-        blocking(move || store.version_at(&view, time)).await
+    pub async fn version_of(
+        &self,
+        text: &str,
+        refuse: impl Fn(&'static str, &'static str) -> Problem,
+    ) -> Result<Version, Problem> {
+        let point = text.parse().map_err(|_| refuse("invalid", "expected an RFC 3339 time or a version"))?;
+        self.version_at(point, refuse).await
+    }
+
+    /// The version that a point in time means.
+    ///
+    /// # Errors
+    /// 422 if it lies in the future.
+    pub async fn version_at(
+        &self,
+        point: PointInTime,
+        refuse: impl Fn(&'static str, &'static str) -> Problem,
+    ) -> Result<Version, Problem> {
+        let (store, view) = (self.app.store.clone(), Arc::clone(&self.organization.view));
+        let version = blocking(move || point.version(&store, &view)).await?;
+        version.ok_or_else(|| refuse("in_the_future", "nothing is known of the future"))
     }
 
     /// An area of settings at the point in time that was asked about, as far as the focus needs it.
@@ -155,6 +162,11 @@ impl Call {
     pub fn seen_resource<A, T: Serialize>(&self, seen: &Seen<A>, version: Version, body: &T) -> Response {
         seen.mark(self.resource(axum::http::StatusCode::OK, &self.organization.view, version, body))
     }
+}
+
+/// A problem about a query parameter, made of its code and message.
+pub fn parameter(name: &'static str) -> impl Fn(&'static str, &'static str) -> Problem {
+    move |code, message| Problem::invalid_parameter(name, code, message)
 }
 
 /// Reads history on a thread that may block.

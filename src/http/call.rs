@@ -29,7 +29,7 @@ use crate::organization::Organization;
 use crate::seal::{DataKey, Plain, Sealed, SealedField};
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::View;
-use crate::store::{Done, Idempotency, Submission};
+use crate::store::{Done, Idempotency, Refusal, Submission};
 
 /// A request of a caller to its organization.
 pub struct Call {
@@ -124,14 +124,38 @@ impl Call {
         submission.idempotency = self.idempotency(status)?;
         let done = match self.app.store.execute(&self.organization.handle, submission).await {
             Ok(done) => done,
-            Err(crate::store::Refusal::Rejected(Rejection::Forbidden(permission))) => {
-                return Err(deny(&self.app, &self.caller, self.row.attempt, permission, None).await);
-            }
-            Err(refused) => return Err(rejection::problem(&refused)),
+            Err(refused) => return Err(self.refused(refused).await),
         };
         match done.replay {
             None => Ok(done),
             Some(replay) => self.replayed(done, replay.version).await,
+        }
+    }
+
+    /// What a command would come to, with the headers that are recorded with it. Nothing is appended.
+    ///
+    /// # Errors
+    /// The problem that the refusal is.
+    pub async fn rehearse(&self, command: impl Into<Command>) -> Result<Done, Problem> {
+        let mut submission = Submission::new(command, self.caller.actor);
+        submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
+        submission.request_id = RequestId::to_record();
+        let (store, handle) = (self.app.store.clone(), Arc::clone(&self.organization.handle));
+        let decided = tokio::task::spawn_blocking(move || store.rehearse(&handle, &submission))
+            .await
+            .map_err(|_| Problem::internal())?;
+        match decided {
+            Ok(done) => Ok(done),
+            Err(refused) => Err(self.refused(refused).await),
+        }
+    }
+
+    async fn refused(&self, refusal: Refusal) -> Problem {
+        match refusal {
+            Refusal::Rejected(Rejection::Forbidden(permission)) => {
+                deny(&self.app, &self.caller, self.row.attempt, permission, None).await
+            }
+            refusal => rejection::problem(&refusal),
         }
     }
 
@@ -146,7 +170,11 @@ impl Call {
         Ok(Done { view: past, ..done })
     }
 
-    fn precondition(&self) -> Result<Option<Precondition>, Problem> {
+    /// What the caller saw of what it changes (`If-Match`).
+    ///
+    /// # Errors
+    /// 422 where the header is no list of entity tags.
+    pub fn precondition(&self) -> Result<Option<Precondition>, Problem> {
         Ok(Conditions::of(&self.headers)?.if_match.map(|if_match| match &if_match {
             IfMatch::Any => Precondition::Exists,
             IfMatch::Tags(_) => Precondition::OneOf(if_match.versions(self.app.store.epoch()).collect()),

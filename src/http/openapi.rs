@@ -54,6 +54,7 @@ use crate::settings::{environments, general, sessions};
         audit::http::events,
         history::http::history,
         history::http::diff,
+        history::restore::http::restore,
     )
 )]
 struct Document;

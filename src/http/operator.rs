@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::Version;
+use crate::history::restore::{OperatorError, OperatorRestore, PointInTime};
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
@@ -21,7 +22,7 @@ use crate::http::ndjson;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::rejection;
-use crate::ids::StreamId;
+use crate::ids::{OrganizationId, StreamId};
 use crate::log::check::check;
 use crate::log::export::{Selection, export};
 use crate::platform::operations::command::OperationsCommand;
@@ -63,6 +64,7 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/replay", post(replay))
         .route("/v1/operator/fsck", post(fsck))
+        .route("/v1/operator/restore", post(restore))
         .route("/v1/operator/log/export", get(export_log));
     layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
 }
@@ -131,6 +133,37 @@ async fn fsck(State(app): State<App>, query: RawQuery) -> Result<Response, Probl
         .await
         .map_err(|_| Problem::internal())?;
     Ok(Json(report).into_response())
+}
+
+/// What an operator brings back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RestoreParameters {
+    organization: OrganizationId,
+    as_of: PointInTime,
+    environment: Option<String>,
+    #[serde(default)]
+    include_access: bool,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Brings an organization's settings back.
+async fn restore(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let RestoreParameters { organization, as_of, environment, include_access, dry_run } = query.parse()?;
+    let wanted = OperatorRestore { organization, as_of, environment, include_access, dry_run };
+    let restored = wanted.run(&app.store).await.map_err(|error| match error {
+        OperatorError::NoOrganization(_) => Problem::not_found(),
+        OperatorError::NoEnvironment => {
+            Problem::invalid_parameter("environment", "unknown", "there is and was no such environment")
+        }
+        OperatorError::Future => {
+            Problem::invalid_parameter("as_of", "in_the_future", "nothing is known of the future")
+        }
+        OperatorError::History(error) => rejection::unreadable(&error),
+        OperatorError::Refused(refusal) => rejection::problem(&refusal),
+    })?;
+    Ok(Json(restored).into_response())
 }
 
 /// Which events to export.

@@ -34,9 +34,11 @@ pub mod intents;
 pub mod load;
 pub mod lookup;
 pub mod refusals;
+mod rehearsal;
 pub mod replay;
 pub mod requests;
 pub mod resident;
+pub mod revision;
 pub mod scheduler;
 mod writer;
 

@@ -9,6 +9,7 @@ mod durable;
 mod golden;
 mod histories;
 mod intents;
+mod past;
 mod properties;
 #[path = "../support/test_store.rs"]
 mod test_store;

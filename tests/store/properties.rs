@@ -33,7 +33,7 @@ fn over(log: Arc<dyn EventLog>) -> TestStore {
     TestStore::open(log, BASE.keys.clone(), start(), 1_024)
 }
 
-fn in_memory() -> TestStore {
+pub fn in_memory() -> TestStore {
     over(Arc::new(copy(&BASE.log)))
 }
 
@@ -45,7 +45,7 @@ fn told(result: std::result::Result<Done, Refusal>) -> Result {
 }
 
 /// Submits one burst: its commands meet in as few batches as the writer makes of them, in this order.
-async fn submit(store: &TestStore, burst: &[Prepared]) -> Vec<Result> {
+pub async fn submit(store: &TestStore, burst: &[Prepared]) -> Vec<Result> {
     let mut waiting = Vec::new();
     for prepared in burst {
         let handle = store.handle(BASE.members[prepared.organization].founded.organization);
@@ -88,7 +88,7 @@ async fn run(store: &TestStore, history: &[(u64, Vec<Prepared>)]) -> Vec<Vec<Res
     results
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     // Made before this runtime is entered: making it takes one of its own.
     LazyLock::force(&BASE);
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
@@ -142,7 +142,7 @@ fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
         })
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases: cases * scale(),
         failure_persistence: None,
@@ -293,7 +293,7 @@ async fn assert_alone_is_the_same(
     assert_eq!(with.head.at, without.head.at);
 }
 
-fn id(organization: usize) -> OrganizationId {
+pub fn id(organization: usize) -> OrganizationId {
     BASE.members[organization].founded.organization
 }
 

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, ResourceType, Version};
-use crate::history::description::{Description, Field, Focus, Subject, fields};
+use crate::history::description::{Description, Difference, Field, Focus, Subject, fields};
+use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
 use crate::settings::environments::event::{EnvironmentUpdated, EnvironmentsEvent, Mode};
+use crate::settings::environments::restore::restore;
 use crate::settings::roles::permission::Permission;
 
 /// The environments of an organization.
@@ -206,6 +208,7 @@ impl Area for Environments {
     const READS: &'static [&'static str] =
         &["environment.create", "environment.update", "environment.delete", "config.set", "config.delete"];
     const CASCADES: &'static [&'static str] = &[];
+    const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] = &[
         Reads { kind: ResourceType::Environment, permission: Permission::EnvironmentRead },
         Reads { kind: ResourceType::Config, permission: Permission::ConfigRead },
@@ -225,6 +228,10 @@ impl Area for Environments {
         for environment in meant {
             environment.describe(focus, into);
         }
+    }
+
+    fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan) {
+        restore(differences, outlook, plan);
     }
 }
 

@@ -5,4 +5,5 @@ pub mod command;
 pub mod event;
 pub mod http;
 pub mod projection;
+mod restore;
 pub mod value;

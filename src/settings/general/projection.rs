@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, ResourceType, Version};
-use crate::history::description::{Description, Focus, Subject, fields};
+use crate::history::description::{Description, Difference, Focus, Subject, fields};
+use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{DataKeyId, OrganizationId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::general::event::{GeneralEvent, OrganizationUpdated};
+use crate::settings::general::restore::restore;
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::{RoleRef, SystemRole};
 
@@ -91,6 +93,8 @@ impl Fold for General {
                     founded.version = recorded.version;
                 }
             }
+            // The events before it say what changed.
+            GeneralEvent::OrganizationRestored(_) => {}
         }
     }
 
@@ -104,6 +108,7 @@ impl Fold for General {
 impl Area for General {
     const READS: &'static [&'static str] = &["organization.create", "organization.update"];
     const CASCADES: &'static [&'static str] = &[];
+    const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] =
         &[Reads { kind: ResourceType::Organization, permission: Permission::OrganizationRead }];
 
@@ -127,6 +132,10 @@ impl Area for General {
             ("join_role", Some(founded.join_role.to_string().as_str().into())),
         ]);
         into.insert(subject, told);
+    }
+
+    fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan) {
+        restore(differences, outlook, plan);
     }
 }
 

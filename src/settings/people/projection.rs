@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, ResourceType, Version};
-use crate::history::description::{Description, Focus, Subject, fields};
+use crate::history::description::{Description, Difference, Focus, Subject, fields};
+use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{DataKeyId, UserId};
 use crate::organization::Organization;
 use crate::seal::{Commitment, Sealed};
@@ -92,6 +93,7 @@ impl Fold for People {
 impl Area for People {
     const READS: &'static [&'static str] = &["person.join", "person.update"];
     const CASCADES: &'static [&'static str] = &[];
+    const RESTORABLE: bool = false;
     const KINDS: &'static [Reads] =
         &[Reads { kind: ResourceType::Person, permission: Permission::PersonRead }];
 
@@ -109,4 +111,7 @@ impl Area for People {
             }
         }
     }
+
+    /// Who belongs to the organization, and what they are called, is never brought back.
+    fn restore(_differences: &[Difference], _outlook: &Outlook<'_>, _plan: &mut Plan) {}
 }

@@ -6,4 +6,5 @@ pub mod command;
 pub mod event;
 pub mod permission;
 pub mod projection;
+mod restore;
 pub mod role;
