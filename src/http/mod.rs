@@ -133,6 +133,10 @@ pub fn routes() -> Vec<Route> {
             get(history::http::history),
         ),
         route(row("GET", "/v1/diff", Organization(P::HistoryRead), "history.read"), get(history::http::diff)),
+        route(
+            row("POST", "/v1/restore", Organization(P::OrganizationRestore), "organization.restore"),
+            post(history::restore::http::restore),
+        ),
     ]
 }
 

@@ -25,5 +25,6 @@ mod idempotency;
 mod lists;
 mod me;
 mod permissions;
+mod restore;
 mod schemathesis;
 mod setup;

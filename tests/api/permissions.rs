@@ -122,6 +122,9 @@ fn request(method: &str, path: &str, number: usize, owner: &Somebody) -> (Method
     let path = path.replace("{id}", &owner.organization.to_string()).replace("/v1/diff", "/v1/diff?from=1");
     let body = match (method, path.as_str()) {
         ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
+        ("POST", "/v1/restore") => {
+            json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
+        }
         ("PUT", _) => json!({"value": number}),
         ("GET" | "DELETE", _) => Value::Null,
         _ => json!({}),
