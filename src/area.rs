@@ -6,10 +6,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
-use crate::event::Recorded;
+use crate::event::{Recorded, ResourceType};
+use crate::history::description::{Description, Difference, Focus};
+use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::SessionId;
 use crate::organization::Organization;
 use crate::seal::Commitment;
+use crate::settings::roles::permission::Permission;
 
 /// One part of a stream's state, as a fold over the stream's events.
 ///
@@ -38,12 +41,66 @@ pub trait Area: Fold {
     /// Every action that [`Fold::apply`] reads, other areas' included: a past state is the fold over these alone.
     const READS: &'static [&'static str];
 
+    /// Those among [`Area::READS`] that change things which the event does not mention.
+    const CASCADES: &'static [&'static str];
+
+    /// The kinds of things that it describes, each with the permission to see it.
+    const KINDS: &'static [Reads];
+
+    /// Whether a restore brings any of it back.
+    const RESTORABLE: bool;
+
     /// The area of an organization.
     fn of(organization: &Organization) -> &Self;
+
+    /// Tells the things that are meant, with all that can be set of them.
+    fn describe(&self, focus: &Focus, into: &mut Description);
+
+    /// Plans the steps that make differences from what was go, and says what does not come back.
+    fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan);
 }
 
-/// Compiles for an area of settings, and for nothing that is only a fold.
-pub const fn is_an_area<A: Area>() {}
+/// A kind of thing, and the permission to see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// The kind.
+    pub kind: ResourceType,
+    /// The permission.
+    pub permission: Permission,
+}
+
+/// An area of settings, whichever it is: what goes over all of them.
+pub struct AnyArea {
+    /// [`Fold::NAME`].
+    pub name: &'static str,
+    /// [`Area::READS`].
+    pub reads: &'static [&'static str],
+    /// [`Area::CASCADES`].
+    pub cascades: &'static [&'static str],
+    /// [`Area::KINDS`].
+    pub kinds: &'static [Reads],
+    /// [`Area::RESTORABLE`].
+    pub restorable: bool,
+    /// [`Area::describe`], of an organization.
+    pub describe: fn(&Organization, &Focus, &mut Description),
+    /// [`Area::restore`].
+    pub restore: fn(&[Difference], &Outlook<'_>, &mut Plan),
+}
+
+impl AnyArea {
+    /// An area.
+    pub const fn of<A: Area>() -> Self {
+        Self {
+            name: A::NAME,
+            reads: A::READS,
+            cascades: A::CASCADES,
+            kinds: A::KINDS,
+            restorable: A::RESTORABLE,
+            describe: |organization, focus, into| A::of(organization).describe(focus, into),
+            restore: A::restore,
+        }
+    }
+}
 
 /// A fold's saved state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,9 +150,11 @@ macro_rules! stream_state {
             $($(#[$fold_doc])* pub $fold: $fold_type,)*
         }
 
-        $(const _: () = $crate::area::is_an_area::<$area_type>();)*
-
         impl $state {
+            /// The areas of settings in it.
+            pub const AREAS: &'static [$crate::area::AnyArea] =
+                &[$($crate::area::AnyArea::of::<$area_type>(),)*];
+
             /// Takes one event in.
             pub fn apply(&mut self, recorded: &$crate::event::Recorded) {
                 $($crate::area::Fold::apply(&mut self.$area, recorded);)*

@@ -7,6 +7,7 @@
 use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, Version};
+use crate::history::restore::command::RestoreSettings;
 use crate::ids::{DataKeyId, EnvironmentId};
 use crate::organization::Organization;
 use crate::platform::Platform;
@@ -49,6 +50,8 @@ pub enum OrganizationCommand {
     Refuse(RecordRefusal),
     /// Events are taken out.
     Export(NoteExport),
+    /// Settings are brought back.
+    Restore(RestoreSettings),
 }
 
 /// A command to the platform's stream.
@@ -169,6 +172,30 @@ pub enum Need {
     System,
 }
 
+impl Need {
+    /// Whether an actor meets it.
+    ///
+    /// # Errors
+    /// The permission that is missing.
+    pub fn check(self, state: &Organization, context: &Context) -> Result<(), Rejection> {
+        let actor = context.actor.id;
+        match self {
+            Self::Own => Ok(()),
+            Self::System if actor.is_system() => Ok(()),
+            Self::System => Err(Rejection::SystemOnly),
+            Self::Organization(permission) if state.roles.grants(actor).allows(permission) => Ok(()),
+            Self::Environment(permission, environment)
+                if state.roles.grants(actor).allows_in(permission, environment) =>
+            {
+                Ok(())
+            }
+            Self::Organization(permission) | Self::Environment(permission, _) => {
+                Err(Rejection::Forbidden(permission))
+            }
+        }
+    }
+}
+
 /// Why a command appends nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
@@ -181,6 +208,9 @@ pub enum Rejection {
     /// The caller saw another version.
     #[error(transparent)]
     PreconditionFailed(#[from] PreconditionFailed),
+    /// What the command was prepared from has changed: it is to be prepared again.
+    #[error("what the command was prepared from has changed")]
+    Stale,
     /// The command does not belong to this kind of stream.
     #[error("the command belongs to another kind of stream")]
     WrongStream,
@@ -224,6 +254,7 @@ impl OrganizationCommand {
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
+            Self::Restore(command) => command.need(),
         }
     }
 
@@ -246,6 +277,7 @@ impl OrganizationCommand {
                 let id = state.general.founded().map(|founded| founded.organization.to_string());
                 Ok(note.decide(&state.exports, &id.unwrap_or_default(), context))
             }
+            Self::Restore(command) => command.decide(state, context),
         }
     }
 }
@@ -295,6 +327,7 @@ command_from! {
     OrganizationCommand::People(PeopleCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
+    OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;
     PlatformCommand::Operations(OperationsCommand) in Platform;

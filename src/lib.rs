@@ -38,6 +38,7 @@ pub mod room;
 pub mod open;
 pub mod fsck;
 pub mod audit;
+pub mod history;
 pub mod http;
 pub mod canonical;
 mod varint;

@@ -10,6 +10,7 @@ use crate::settings::sessions::projection::Sessions;
 use crate::store::exports::Exports;
 use crate::store::refusals::Refusals;
 use crate::store::requests::Requests;
+use crate::store::revision::Revision;
 use crate::stream_state;
 
 stream_state! {
@@ -34,6 +35,8 @@ stream_state! {
             refusals: Refusals,
             /// Who took events out this hour.
             exports: Exports,
+            /// When a setting changed last.
+            revision: Revision,
         }
     }
 }

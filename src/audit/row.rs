@@ -133,7 +133,8 @@ impl Rows {
         })
     }
 
-    fn resource(&mut self, resource: &Resource) -> RowResource {
+    /// What was acted on, a person with their name.
+    pub fn resource(&mut self, resource: &Resource) -> RowResource {
         let name = match resource.kind {
             ResourceType::Person => resource.id.parse().ok().and_then(|person| self.name(person)),
             _ => resource.name.clone(),
@@ -178,7 +179,8 @@ impl Rows {
         })
     }
 
-    fn reason(&self, sealed: &Sealed) -> Option<String> {
+    /// A reason, opened.
+    pub fn reason(&self, sealed: &Sealed) -> Option<String> {
         let founded = self.view.organization().general.founded()?;
         let key = self.store.ring().data_key(self.view.stream, founded.key, founded.commitment).ok()?;
         let id = founded.organization.to_string();

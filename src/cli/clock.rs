@@ -1,8 +1,6 @@
 //! `settled clock accept`: an operator vouches for the wall clock.
 
 use std::error::Error;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -10,17 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
 use crate::cli::exit::Exit;
+use crate::cli::root_key::RootKeyOptions;
 use crate::cli::target::{Holder, Target, close, failed};
 use crate::cli::{output, socket};
 use crate::clock::{Clock as Clocks, Timestamp};
-use crate::config::RootKeySource;
-use crate::log::EventLog;
 use crate::log::sled::open::HeadPolicy;
-use crate::metrics::Metrics;
-use crate::open::{OpenDir, root_key};
+use crate::open::OpenDir;
 use crate::platform::operations::command::OperationsCommand;
-use crate::seal::keyring::KeyRing;
-use crate::store::{Parts, Store, Submission};
+use crate::store::Submission;
 
 /// `settled clock`.
 #[derive(Debug, Subcommand)]
@@ -39,21 +34,6 @@ pub struct Accept {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// Where the root key is, which is needed where no server runs.
-#[derive(Args, Debug)]
-#[group(multiple = false)]
-struct RootKeyOptions {
-    /// Read the root key from this file [default: root.key in the data folder]
-    #[arg(long, env = "SETTLED_ROOT_KEY_FILE", value_name = "FILE")]
-    root_key_file: Option<PathBuf>,
-    /// Read the root key from the environment variable of this name
-    #[arg(long, env = "SETTLED_ROOT_KEY_ENV", value_name = "NAME")]
-    root_key_env: Option<String>,
-    /// Read the root key from the output of this command, run without a shell
-    #[arg(long, env = "SETTLED_ROOT_KEY_COMMAND", value_name = "COMMAND")]
-    root_key_command: Option<String>,
 }
 
 /// What was accepted, as a server answers it and as it is printed.
@@ -98,31 +78,9 @@ impl Accept {
     }
 
     fn append(&self, opened: &OpenDir) -> Result<Timestamp, Box<dyn Error>> {
-        let RootKeyOptions { root_key_file, root_key_env, root_key_command } = &self.root_key;
-        let source = match (root_key_file, root_key_env, root_key_command) {
-            (Some(path), _, _) => RootKeySource::File(path.clone()),
-            (_, Some(name), _) => RootKeySource::Environment(name.clone()),
-            (_, _, Some(command)) => RootKeySource::Command(command.clone()),
-            (None, None, None) => RootKeySource::MadeAtFirstStart(opened.dir.root_key()),
-        };
-        let root = root_key(&opened.dir, &source)?;
-        let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
-        let ring = Arc::new(KeyRing::open(opened.store.keys(), root.key, Arc::clone(&log))?);
         let clock = Clocks::system();
         let wall = clock.accept();
-        let store = Store::open(Parts {
-            log,
-            ring,
-            clock,
-            epoch: opened.epoch.as_str().to_owned(),
-            queue_capacity: 1,
-            disk: Arc::new(|| true),
-            derived: Some((opened.derived.clone(), Arc::new(|| false))),
-            directory: None,
-            resident_streams: 1,
-            metrics: Metrics::new(),
-            fatal: Arc::new(|message| output::note(message)),
-        })?;
+        let store = self.root_key.open_store(opened, clock)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let command = OperationsCommand::AcceptClock { wall, newest: store.newest() };
         let done =

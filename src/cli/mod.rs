@@ -18,6 +18,8 @@ pub mod fsck;
 pub mod log;
 pub mod output;
 pub mod replay;
+pub mod restore;
+pub mod root_key;
 pub mod serve;
 pub mod socket;
 pub mod target;
@@ -40,6 +42,8 @@ enum Command {
     Replay(replay::Replay),
     /// Check every frame, version and link of the log, and list what is wrong
     Fsck(fsck::Fsck),
+    /// Bring an organization's settings back to what they were, or show what that would come to
+    Restore(restore::Restore),
     /// Look into the log
     #[command(subcommand)]
     Log(log::Log),
@@ -103,6 +107,7 @@ impl Cli {
             Command::Serve(config) => serve::run(&config),
             Command::Replay(command) => command.run(),
             Command::Fsck(command) => command.run(),
+            Command::Restore(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
             Command::Completions(command) => command.run(),

@@ -199,6 +199,22 @@ pub enum ResourceType {
 }
 
 impl ResourceType {
+    /// Those whose things have ids of their own.
+    pub fn with_ids() -> Vec<Self> {
+        vec![
+            Self::Organization,
+            Self::Person,
+            Self::Team,
+            Self::Role,
+            Self::RoleAssignment,
+            Self::Environment,
+            Self::Session,
+            Self::Audit,
+            Self::Account,
+            Self::Server,
+        ]
+    }
+
     /// The type's name as recorded.
     pub fn name(self) -> &'static str {
         match self {
@@ -235,6 +251,11 @@ impl Resource {
     /// A resource without a name.
     pub fn new(kind: ResourceType, id: impl fmt::Display) -> Self {
         Self { kind, id: id.to_string(), name: None }
+    }
+
+    /// Whether it has no id of its own, and is named inside the thing with the id.
+    pub fn is_inner(&self) -> bool {
+        self.kind == ResourceType::Config
     }
 
     /// A resource with its name.
@@ -304,8 +325,10 @@ impl Recorded {
     /// The ids of what the event is about and of what it concerns. What has no id of its own, because it is named
     /// inside another thing as a configuration value is in its environment, is told as `<id>/<name>` as well.
     pub fn mentions(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        let inner = match (self.resource.kind, &self.resource.name) {
-            (ResourceType::Config, Some(name)) => Some(Cow::Owned(format!("{}/{name}", self.resource.id))),
+        let inner = match &self.resource.name {
+            Some(name) if self.resource.is_inner() => {
+                Some(Cow::Owned(format!("{}/{name}", self.resource.id)))
+            }
             _ => None,
         };
         let ids = std::iter::once(&self.resource.id).chain(&self.related);

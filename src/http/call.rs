@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath};
-use axum::http::header::{ETAG, LOCATION};
+use axum::http::header::{ETAG, IF_MATCH, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -99,6 +99,17 @@ impl Call {
         &self.body
     }
 
+    /// Asks for a permission in the whole organization, beside the route's own.
+    ///
+    /// # Errors
+    /// 403, which is recorded.
+    pub async fn require(&self, permission: Permission) -> Result<(), Problem> {
+        if self.organization.grants.allows(permission) {
+            return Ok(());
+        }
+        Err(self.deny(Denial::Missing(permission), None).await)
+    }
+
     /// Asks for a permission in one environment.
     ///
     /// # Errors
@@ -138,20 +149,37 @@ impl Call {
         submission.idempotency = self.idempotency(status)?;
         let done = match self.app.store.execute(&self.organization.handle, submission).await {
             Ok(done) => done,
-            Err(refusal) => {
-                if let Refusal::Rejected(rejection) = &refusal
-                    && let Some(denial) = Denial::of(rejection)
-                {
-                    return Err(self.deny(denial, environment).await);
-                }
-                return Err(refusal.into());
-            }
+            Err(refusal) => return Err(self.refused(refusal, environment).await),
         };
         match done.replay {
             None => Ok(done),
             // A replay is rendered from the state as of the earlier request's last version.
             Some(replay) => Ok(Done { view: self.as_of(replay.version).await?, ..done }),
         }
+    }
+
+    /// What a command would come to, with the headers that are recorded with it. Nothing is appended.
+    ///
+    /// # Errors
+    /// The problem that the refusal is.
+    pub async fn rehearse(&self, command: impl Into<Command>) -> Result<Done, Problem> {
+        let mut submission = Submission::new(command, self.caller.actor);
+        submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
+        submission.request_id = RequestId::to_record();
+        let (store, handle) = (self.app.store.clone(), Arc::clone(&self.organization.handle));
+        match tokio::task::spawn_blocking(move || store.rehearse(&handle, &submission)).await? {
+            Ok(done) => Ok(done),
+            Err(refusal) => Err(self.refused(refusal, None).await),
+        }
+    }
+
+    async fn refused(&self, refusal: Refusal, environment: Option<EnvironmentId>) -> Problem {
+        if let Refusal::Rejected(rejection) = &refusal
+            && let Some(denial) = Denial::of(rejection)
+        {
+            return self.deny(denial, environment).await;
+        }
+        refusal.into()
     }
 
     /// The request that this one repeats. A malformed key and another body are refused in their turn, when a command
@@ -165,6 +193,11 @@ impl Call {
         let store = self.app.store.clone();
         let handle = Arc::clone(&self.organization.handle);
         Ok(tokio::task::spawn_blocking(move || store.as_of(&handle, version)).await??)
+    }
+
+    /// Whether the request says what its caller saw of what it changes (`If-Match`).
+    pub fn has_if_match(&self) -> bool {
+        self.headers.contains_key(IF_MATCH)
     }
 
     fn idempotency(&self, status: StatusCode) -> Result<Option<Idempotency>, Problem> {

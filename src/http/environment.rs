@@ -56,7 +56,8 @@ pub async fn environment<'a>(
     Ok(found)
 }
 
-fn by_id_or_slug<'a>(environments: &'a Environments, named: &str) -> Option<&'a Environment> {
+/// The environment of this id or slug.
+pub fn by_id_or_slug<'a>(environments: &'a Environments, named: &str) -> Option<&'a Environment> {
     match named.parse::<EnvironmentId>() {
         Ok(id) => environments.get(id),
         Err(_) => environments.by_slug(named),

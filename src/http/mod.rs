@@ -10,6 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use crate::audit;
+use crate::history;
 use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
@@ -19,6 +20,7 @@ use crate::settings::{environments, general, sessions};
 
 pub mod access;
 pub mod app;
+pub mod as_of;
 pub mod auth;
 pub mod body_memory;
 pub mod call;
@@ -145,6 +147,15 @@ pub fn routes() -> Vec<Route> {
         route(
             row("GET", "/v1/events", Organization(P::AuditExport), "audit.export"),
             get(audit::http::events),
+        ),
+        route(
+            row("GET", "/v1/history/{id}", Organization(P::HistoryRead), "history.read"),
+            get(history::http::history),
+        ),
+        route(row("GET", "/v1/diff", Organization(P::HistoryRead), "history.read"), get(history::http::diff)),
+        route(
+            row("POST", "/v1/restore", Organization(P::OrganizationRestore), "organization.restore"),
+            post(history::restore::http::restore),
         ),
     ]
 }

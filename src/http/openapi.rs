@@ -8,6 +8,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, PathItem, RefOr, Required, Schema};
 
 use crate::audit;
+use crate::history;
 use crate::http::access::Access;
 use crate::http::health;
 use crate::http::problem::Problem;
@@ -54,6 +55,9 @@ use crate::settings::{environments, general, sessions};
         audit::http::export,
         audit::http::stream,
         audit::http::events,
+        history::http::history,
+        history::http::diff,
+        history::restore::http::restore,
     )
 )]
 struct Document;

@@ -17,6 +17,7 @@ use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::fsck::check_store;
+use crate::history::restore::{OperatorError, OperatorRestore, PointInTime};
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
@@ -25,7 +26,7 @@ use crate::http::pieces;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::streams::Kind;
-use crate::ids::StreamId;
+use crate::ids::{OrganizationId, StreamId};
 use crate::log::export::{Selection, export};
 use crate::log::{Position, tail};
 use crate::platform::operations::command::OperationsCommand;
@@ -67,6 +68,7 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/replay", post(replay))
         .route("/v1/operator/fsck", post(fsck))
+        .route("/v1/operator/restore", post(restore))
         .route("/v1/operator/log/export", get(export_log))
         .route("/v1/operator/log/tail", get(tail_log));
     layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
@@ -122,6 +124,38 @@ async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Probl
     let check = move || check_store(&**store.log(), |streams| store.ring().check_files(streams), |_, _| {});
     let report = tokio::task::spawn_blocking(check).await?;
     Ok(Json(report).into_response())
+}
+
+/// What an operator brings back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RestoreParameters {
+    organization: OrganizationId,
+    as_of: PointInTime,
+    environment: Option<String>,
+    #[serde(default)]
+    include_access: bool,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Brings an organization's settings back.
+async fn restore(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let RestoreParameters { organization, as_of, environment, include_access, dry_run } = query.parse()?;
+    let wanted = OperatorRestore { organization, as_of, environment, include_access, dry_run };
+    let restored = wanted.run(&app.store).await.map_err(|error| match error {
+        OperatorError::NoOrganization(_) => Problem::not_found(),
+        OperatorError::NoEnvironment => {
+            Problem::invalid_parameter("environment", "unknown", "there is and was no such environment")
+        }
+        OperatorError::Future => {
+            Problem::invalid_parameter("as_of", "in_the_future", "nothing is known of the future")
+        }
+        OperatorError::Load(error) => error.into(),
+        OperatorError::History(error) => error.into(),
+        OperatorError::Refused(refusal) => refusal.into(),
+    })?;
+    Ok(Json(restored).into_response())
 }
 
 /// Which events to export.

@@ -99,6 +99,9 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Forbidden(permission) => Denial::Missing(*permission).problem(),
         Rejection::SystemOnly => Problem::refused("forbidden", "only the operator may do this"),
         Rejection::PreconditionFailed(_) => Problem::precondition_failed(),
+        Rejection::Stale => {
+            Problem::conflict("stale", "what this rests on has changed in the meantime; try again")
+        }
         Rejection::WrongStream => {
             tracing::error!("a command was sent to the wrong kind of stream");
             Problem::internal()

@@ -16,7 +16,7 @@ use crate::store::resident::{Handle, View};
 use crate::store::savepoint;
 
 /// How many events are in memory at once while a past state is folded.
-const FOLDED_AT_ONCE: u64 = 4_096;
+pub(super) const FOLDED_AT_ONCE: usize = 4_096;
 
 /// History that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,7 @@ impl Store {
         });
         let mut past = saved.unwrap_or_else(|| View::empty(stream));
         while past.version() < version {
-            let last = version.min(past.version() + FOLDED_AT_ONCE);
+            let last = version.min(past.version() + FOLDED_AT_ONCE as u64);
             let versions: Vec<Version> = (past.version() + 1..=last).collect();
             for recorded in self.recorded(handle, &view, &versions)? {
                 past.state.apply(&recorded);

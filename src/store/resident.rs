@@ -55,7 +55,7 @@ impl State {
     pub fn decide(&self, command: &Command, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         match (self, command) {
             (Self::Organization(state), Command::Organization(command)) => {
-                authorise(state, command.need(), context)?;
+                command.need().check(state, context)?;
                 command.decide(state, context)
             }
             (Self::Platform(state), Command::Platform(command)) => {
@@ -109,24 +109,6 @@ impl State {
         match self {
             Self::Platform(platform) => digest(&**platform),
             Self::Organization(organization) => digest(&**organization),
-        }
-    }
-}
-
-fn authorise(state: &Organization, need: Need, context: &Context) -> Result<(), Rejection> {
-    let actor = context.actor.id;
-    match need {
-        Need::Own => Ok(()),
-        Need::System if actor.is_system() => Ok(()),
-        Need::System => Err(Rejection::SystemOnly),
-        Need::Organization(permission) if state.roles.grants(actor).allows(permission) => Ok(()),
-        Need::Environment(permission, environment)
-            if state.roles.grants(actor).allows_in(permission, environment) =>
-        {
-            Ok(())
-        }
-        Need::Organization(permission) | Need::Environment(permission, _) => {
-            Err(Rejection::Forbidden(permission))
         }
     }
 }

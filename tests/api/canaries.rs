@@ -144,6 +144,8 @@ fn allowed(path: &str) -> &'static [&'static str] {
         "/v1/me/sessions" => &["user agent", "ip"],
         "/v1/audit" => &["name", "new name", "reason", "ip"],
         "/v1/environments/{env}/config" | "/v1/environments/{env}/config/{key}" => &["value"],
+        "/v1/history/{id}" => &["name", "new name", "reason", "value"],
+        "/v1/diff" => &["value"],
         _ => &[],
     }
 }
@@ -260,7 +262,7 @@ async fn every_route_with_canaries_everywhere(client: &Client<'_>, token: &str) 
         let method: Method = row.method.parse().unwrap();
         let sound = row.path.replace("{env}", "dev").replace("{key}", "A");
         let sound = sound.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
-        let strange = ["{env}", "{key}", "{ses}"]
+        let strange = ["{env}", "{key}", "{ses}", "{id}"]
             .iter()
             .fold(row.path.to_owned(), |path, segment| path.replace(segment, canary("path")));
         let may = allowed(row.path);

@@ -118,11 +118,15 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
 }
 
 /// A request of a route that goes through wherever it is permitted.
-fn request(method: &str, path: &str, number: usize) -> (Method, String, Value) {
+fn request(method: &str, path: &str, number: usize, owner: &Somebody) -> (Method, String, Value) {
     let path = path.replace("{env}", &format!("env-{number}")).replace("{key}", "A");
     let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
+    let path = path.replace("{id}", &owner.organization.to_string()).replace("/v1/diff", "/v1/diff?from=1");
     let body = match (method, path.as_str()) {
         ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
+        ("POST", "/v1/restore") => {
+            json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
+        }
         ("PUT", _) => json!({"value": number}),
         ("GET" | "DELETE", _) => Value::Null,
         _ => json!({}),
@@ -150,7 +154,7 @@ async fn every_role_meets_every_route_as_the_table_says() {
             let path = format!("/v1/environments/env-{number}/config/A");
             server.put(&path, &owner, &json!({"value": "before"})).await.is(201);
 
-            let (method, path, body) = request(row.method, row.path, number);
+            let (method, path, body) = request(row.method, row.path, number, &owner);
             let answer = server.send(method, &path, who, &[], &body).await;
             let may = role.is_some_and(|role| granted(&permission.to_string(), role));
             let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);
@@ -173,9 +177,9 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
     let body = json!({"email": "nowhere@example.com", "password": crate::server::PASSWORD});
     let login = server.log_in(&body).await.is(200).json();
     assert_eq!(login["organization"], Value::Null);
-    let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner };
+    let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0);
+        let (method, path, body) = request(row.method, row.path, 0, &owner);
         match row.access {
             Access::Public => {}
             Access::OwnAccount if row.path == "/v1/auth/logout" => {}
@@ -194,9 +198,9 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_credential_only_public_routes_answer() {
     let (server, owner) = TestServer::set_up().await;
-    let nobody = Somebody { token: "nobody".to_owned(), ..owner };
+    let nobody = Somebody { token: "nobody".to_owned(), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0);
+        let (method, path, body) = request(row.method, row.path, 0, &owner);
         let answer = server.send(method, &path, &nobody, &[], &body).await;
         assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
     }

@@ -13,12 +13,15 @@ use settled::actor::{Actor, ActorId};
 use settled::area::Fold;
 use settled::command::{Command, OrganizationCommand, PlatformCommand};
 use settled::event::{Event, Outcome};
+use settled::history::description::Focus;
+use settled::history::restore::{Wanted, prepare};
 use settled::ids::{Fresh, StreamId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
 use settled::platform::accounts::password_field;
 use settled::seal::Plain;
+use settled::settings::general::event::RestoredScope;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::name_field;
 use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
@@ -68,6 +71,12 @@ async fn record_settings(store: &TestStore, founded: &Founded) {
         store.hands.advance(Duration::from_secs(7));
         store.execute(founded, submission).await.unwrap();
     }
+    let handle = store.handle(founded.organization);
+    let view = handle.view();
+    let (scope, focus) = (RestoredScope::Organization, Focus::All);
+    let wanted = Wanted { as_of: view.version() - 4, scope, focus, include_access: false };
+    let (command, _) = prepare(&store.store, &handle, &view, &wanted).unwrap();
+    store.execute(founded, Submission::new(command, owner)).await.unwrap();
 }
 
 fn update(actor: Actor, environment: settled::ids::EnvironmentId) -> Submission {
@@ -141,6 +150,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.refusals);
                 line(&mut lines, stream, &state.exports);
+                line(&mut lines, stream, &state.revision);
             }
             State::Platform(state) => {
                 let stream = "platform";

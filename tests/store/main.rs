@@ -10,6 +10,7 @@ mod durable;
 mod golden;
 mod histories;
 mod intents;
+mod past;
 mod properties;
 #[path = "../support/loaded.rs"]
 mod loaded;

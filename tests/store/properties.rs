@@ -21,6 +21,7 @@ use settled::settings::environments::projection::Environments;
 use settled::settings::general::projection::General;
 use settled::settings::people::projection::People;
 use settled::settings::roles::projection::Roles;
+use settled::store::derived::DerivedFiles;
 use settled::store::encoding::digest;
 use settled::store::resident::Handle;
 use settled::store::search::{Facets, Matched};
@@ -34,8 +35,14 @@ fn over(log: Arc<dyn EventLog>) -> TestStore {
     TestStore::open(log, BASE.keys.clone(), start(), 1_024)
 }
 
-fn in_memory() -> TestStore {
+pub fn in_memory() -> TestStore {
     over(Arc::new(copy(&BASE.log)))
+}
+
+/// A store in memory with derived files in a folder.
+pub fn over_files(folder: &std::path::Path) -> TestStore {
+    let files = DerivedFiles::new(folder.join("derived"), Fresh.id::<StoreId>());
+    TestStore::open_with(Arc::new(copy(&BASE.log)), BASE.keys.clone(), start(), 1_024, Some(files), 64)
 }
 
 /// What a command came to, as far as it can be told apart from outside.
@@ -296,7 +303,7 @@ async fn assert_alone_is_the_same(
     assert_eq!(with.head.at, without.head.at);
 }
 
-fn id(organization: usize) -> OrganizationId {
+pub fn id(organization: usize) -> OrganizationId {
     BASE.members[organization].founded.organization
 }
 

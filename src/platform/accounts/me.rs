@@ -168,7 +168,7 @@ fn in_organization(app: &App, scope: &OrganizationScope, view: &View) -> Result<
     let body = MeBody {
         person,
         organization: Some(OrganizationName::of(view.organization())?),
-        roles: roles_of(view.organization(), scope.person),
+        roles: roles_of(&view.organization().roles, scope.person),
         permissions: PermissionsBody {
             organization: grants.organization.iter().collect(),
             environments: grants

@@ -14,18 +14,22 @@ use utoipa::ToSchema;
 use crate::canonical;
 use crate::clock::Timestamp;
 use crate::event::Version;
+use crate::history::description::Focus;
 use crate::http::app::App;
+use crate::http::as_of::AsOfParameters;
 use crate::http::call::Call;
 use crate::http::complaint::is_nameable;
 use crate::http::environment::InEnvironment;
-use crate::http::page::{After, Page, PageParameters};
+use crate::http::page::{After, Cursors, Page, PageParameters, PageRequest};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::EnvironmentId;
 use crate::settings::environments::command::{Compares, EnvironmentsCommand, WriteConfig};
-use crate::settings::environments::projection::{ConfigValue, Environment};
+use crate::settings::environments::http::find_asked;
+use crate::settings::environments::projection::{ConfigValue, Environment, Environments};
 use crate::settings::environments::value::ConfigKey;
+use crate::settings::roles::permission::Permission;
 use crate::store::Done;
 
 /// The most bytes of values on a page; at least one value is on each. Two hundred values of 64 KiB would be an answer
@@ -84,14 +88,17 @@ pub struct ConfigPatch {
 
 /// All configuration values of an environment, by name.
 #[utoipa::path(get, path = "/v1/environments/{env}/config", tag = "environments",
-    params(("env" = String, Path, description = "Its id or slug"), PageParameters), responses(
+    params(("env" = String, Path, description = "Its id or slug"), PageParameters, AsOfParameters), responses(
     (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(
-    InEnvironment { call, environment }: InEnvironment,
-    query: RawQuery,
-) -> Result<Response, Problem> {
-    let page = page(&call.app, &environment, &query)?;
-    Ok(call.resource(StatusCode::OK, &call.organization.view, environment.config_version, &page))
+pub async fn list(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let (scope, list) = (call.organization.id.to_string(), list_of(path.first()));
+    let (request, asked) = call.asked_page(&call.app.cursors, &scope, &list, &query).await?;
+    let id = find_asked(&call, &asked, path.first(), Permission::ConfigRead).await?;
+    let NoParameters {} = asked.query.parse()?;
+    let environments = call.seen::<Environments>(&asked, Focus::Resource(id.to_string())).await?;
+    let environment = environments.get(id).ok_or_else(Problem::not_found)?;
+    let page = page(&call.app.cursors, (&scope, &list), environment, request, asked.at)?;
+    Ok(call.seen_resource(&environments, environment.config_version, &page))
 }
 
 /// Sets and deletes several values at once: all or none.
@@ -99,6 +106,7 @@ pub async fn list(
     params(("env" = String, Path, description = "Its id or slug")), responses(
     (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn patch(
+    path: PathText,
     InEnvironment { call, environment }: InEnvironment,
     _: NoParameters,
 ) -> Result<Response, Problem> {
@@ -122,17 +130,26 @@ pub async fn patch(
     let done = call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await?;
     let environment =
         done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
-    let page = page(&call.app, environment, &RawQuery::default())?;
+    let (scope, list) = (call.organization.id.to_string(), list_of(path.first()));
+    let request = call.app.cursors.request(&scope, &list, &RawQuery::default())?;
+    let page = page(&call.app.cursors, (&scope, &list), environment, request, None)?;
     Ok(call.done(&done, StatusCode::OK, environment.config_version, None, &page))
 }
 
 /// A configuration value.
 #[utoipa::path(get, path = "/v1/environments/{env}/config/{key}", tag = "environments",
-    params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
-    responses((status = 200, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(AtValue { call, key, value, .. }: AtValue, _: NoParameters) -> Result<Response, Problem> {
-    let body = ConfigBody::new(key.as_str(), &value)?;
-    Ok(call.resource(StatusCode::OK, &call.organization.view, value.version, &body))
+    params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path),
+    AsOfParameters), responses((status = 200, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
+pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let asked = call.asked(&query).await?;
+    let id = find_asked(&call, &asked, path.first(), Permission::ConfigRead).await?;
+    let NoParameters {} = asked.query.parse()?;
+    let focus = Focus::Named(id.to_string(), path.second().to_owned());
+    let environments = call.seen::<Environments>(&asked, focus).await?;
+    let value = environments.get(id).and_then(|environment| environment.config.get(path.second()));
+    let value = value.ok_or_else(Problem::not_found)?;
+    let body = ConfigBody::new(path.second(), value)?;
+    Ok(call.seen_resource(&environments, value.version, &body))
 }
 
 /// Sets a configuration value.
@@ -168,7 +185,7 @@ pub async fn put(
     params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
-    AtValue { call, environment, key, .. }: AtValue,
+    AtValue { call, environment, key }: AtValue,
     _: NoParameters,
 ) -> Result<Response, Problem> {
     let done = write(&call, environment, key, None, true).await?;
@@ -180,7 +197,6 @@ pub struct AtValue {
     call: Call,
     environment: EnvironmentId,
     key: ConfigKey,
-    value: ConfigValue,
 }
 
 impl FromRequestParts<App> for AtValue {
@@ -190,15 +206,26 @@ impl FromRequestParts<App> for AtValue {
         let InEnvironment { call, environment } = InEnvironment::from_request_parts(parts, app).await?;
         let path = PathText::from_request_parts(parts, app).await?;
         let key = ConfigKey::try_from(path.second()).map_err(|_| Problem::not_found())?;
-        let value = environment.config.get(key.as_str()).ok_or_else(Problem::not_found)?.clone();
-        Ok(Self { call, environment: environment.id, key, value })
+        if environment.config.get(key.as_str()).is_none() {
+            return Err(Problem::not_found());
+        }
+        Ok(Self { call, environment: environment.id, key })
     }
 }
 
-fn page(app: &App, environment: &Environment, query: &RawQuery) -> Result<Page<ConfigBody>, Problem> {
-    let scope = environment.id.to_string();
-    let mut request = app.cursors.request(&scope, "config", query)?;
-    let NoParameters {} = request.filters.parse()?;
+/// A list's name in its cursors: with the path's own segment, because a cursor is read before the environment that the
+/// segment means at the cursor's point in time can be found.
+fn list_of(segment: &str) -> String {
+    format!("config {segment}")
+}
+
+fn page(
+    cursors: &Cursors,
+    (scope, list): (&str, &str),
+    environment: &Environment,
+    mut request: PageRequest,
+    at: Option<Version>,
+) -> Result<Page<ConfigBody>, Problem> {
     let after = request.after.as_ref().map(|after| after.last.clone());
     let rest = environment.config.iter().filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
     let (mut found, mut bytes) = (Vec::new(), 0);
@@ -212,9 +239,7 @@ fn page(app: &App, environment: &Environment, query: &RawQuery) -> Result<Page<C
             break;
         }
     }
-    Ok(app
-        .cursors
-        .page(&scope, "config", &request, found, |last| After { last: last.key.clone(), version: None }))
+    Ok(cursors.page(scope, list, &request, found, |last| After { last: last.key.clone(), version: at }))
 }
 
 async fn write(

@@ -32,6 +32,16 @@ pub enum Mode {
     Live,
 }
 
+impl Mode {
+    /// The mode's name as recorded.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Live => "live",
+        }
+    }
+}
+
 /// An environment was created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

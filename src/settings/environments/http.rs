@@ -8,11 +8,14 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::event::Version;
+use crate::history::description::Focus;
 use crate::http::app::App;
+use crate::http::as_of::{AsOfParameters, Asked};
 use crate::http::call::Call;
-use crate::http::environment::InEnvironment;
+use crate::http::environment::{InEnvironment, by_id_or_slug};
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::{Patch, not_null};
+use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{EnvironmentId, Fresh};
@@ -20,10 +23,13 @@ use crate::settings::environments::command::{
     CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment,
 };
 use crate::settings::environments::event::Mode;
-use crate::settings::environments::projection::Environment;
+use crate::settings::environments::projection::{Environment, Environments};
 use crate::settings::environments::value::Slug;
 use crate::settings::roles::permission::Permission;
 use crate::text::{Description, Name};
+
+/// What tells all about environments but their configuration.
+const OWN_ACTIONS: &[&str] = &["environment.create", "environment.update", "environment.delete"];
 
 /// An environment.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,16 +105,16 @@ pub struct EnvironmentPatch {
 }
 
 /// All environments that the caller may see, by id.
-#[utoipa::path(get, path = "/v1/environments", tag = "environments", params(PageParameters), responses(
+#[utoipa::path(get, path = "/v1/environments", tag = "environments",
+    params(PageParameters, AsOfParameters), responses(
     (status = 200, body = Page<EnvironmentBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let scope = call.organization.id.to_string();
-    let request = app.cursors.request(&scope, "environments", &query)?;
-    let NoParameters {} = request.filters.parse()?;
+    let (request, asked) = call.asked_page(&app.cursors, &scope, "environments", &query).await?;
+    let NoParameters {} = asked.query.parse()?;
+    let environments = call.seen::<Environments>(&asked, Focus::Actions(OWN_ACTIONS)).await?;
     let after = request.after.as_ref().and_then(|after| after.last.parse::<EnvironmentId>().ok());
-    let found: Vec<_> = call
-        .settings()
-        .environments
+    let found: Vec<_> = environments
         .iter()
         .filter(|environment| after.is_none_or(|after| environment.id > after))
         .filter(|environment| call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id))
@@ -117,9 +123,9 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
         .collect();
     let page = app.cursors.page(&scope, "environments", &request, found, |last| After {
         last: last.id.to_string(),
-        version: None,
+        version: asked.at,
     });
-    Ok(call.list(&call.organization.view, &page))
+    Ok(environments.mark(call.list(&call.organization.view, &page)))
 }
 
 /// Makes an environment.
@@ -150,14 +156,16 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
 
 /// An environment.
 #[utoipa::path(get, path = "/v1/environments/{env}", tag = "environments",
-    params(("env" = String, Path, description = "Its id or slug")), responses(
+    params(("env" = String, Path, description = "Its id or slug"), AsOfParameters), responses(
     (status = 200, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(
-    InEnvironment { call, environment }: InEnvironment,
-    _: NoParameters,
-) -> Result<Response, Problem> {
-    let body = EnvironmentBody::from(&environment);
-    Ok(call.resource(StatusCode::OK, &call.organization.view, environment.version, &body))
+pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let asked = call.asked(&query).await?;
+    let id = find_asked(&call, &asked, path.first(), Permission::EnvironmentRead).await?;
+    let NoParameters {} = asked.query.parse()?;
+    let environments = call.seen::<Environments>(&asked, Focus::Resource(id.to_string())).await?;
+    let environment = environments.get(id).ok_or_else(Problem::not_found)?;
+    let body = EnvironmentBody::from(environment);
+    Ok(call.seen_resource(&environments, environment.version, &body))
 }
 
 /// Renames or describes an environment.
@@ -193,4 +201,24 @@ pub async fn delete(
     let command = DeleteEnvironment { environment: environment.id };
     let done = call.submit(EnvironmentsCommand::Delete(command), StatusCode::NO_CONTENT).await?;
     Ok(call.no_content(&done))
+}
+
+/// The environment of a path's segment at the point in time that a GET asks about, by id or by its slug of then, if
+/// the caller holds a permission in it today.
+///
+/// # Errors
+/// 404 where there was none that the caller may see today; 403, which is recorded.
+pub(super) async fn find_asked(
+    call: &Call,
+    asked: &Asked,
+    segment: &str,
+    permission: Permission,
+) -> Result<EnvironmentId, Problem> {
+    let environments = call.seen::<Environments>(asked, Focus::Actions(OWN_ACTIONS)).await?;
+    let environment = by_id_or_slug(&environments, segment).ok_or_else(Problem::not_found)?;
+    if !call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id) {
+        return Err(Problem::not_found());
+    }
+    call.require_in(permission, environment.id).await?;
+    Ok(environment.id)
 }

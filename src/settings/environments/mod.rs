@@ -6,4 +6,5 @@ pub mod config;
 pub mod event;
 pub mod http;
 pub mod projection;
+mod restore;
 pub mod value;

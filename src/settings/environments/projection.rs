@@ -5,12 +5,16 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry, Fold};
+use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
-use crate::event::{Event, Recorded, Version};
+use crate::event::{Event, Recorded, ResourceType, Version};
+use crate::history::description::{Description, Difference, Field, Focus, Subject, fields};
+use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
 use crate::settings::environments::event::{EnvironmentUpdated, EnvironmentsEvent, Mode};
+use crate::settings::environments::restore::restore;
+use crate::settings::roles::permission::Permission;
 
 /// The environments of an organization.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -104,6 +108,44 @@ impl Environments {
     }
 }
 
+impl Environment {
+    fn describe(&self, focus: &Focus, into: &mut Description) {
+        let subject = Subject::new(ResourceType::Environment, self.id);
+        let id = subject.id.clone();
+        if focus.includes(&id) {
+            let told = fields([
+                ("name", Some(self.name.as_str().into())),
+                ("slug", Some(self.slug.as_str().into())),
+                ("mode", Some(self.mode.name().into())),
+                ("description", self.description.as_deref().map(Into::into)),
+            ]);
+            into.insert(subject, told);
+        }
+        let mut tell = |key: &str, value: &ConfigValue| {
+            into.insert(
+                Subject::named(ResourceType::Config, &id, key),
+                fields([("value", Some(value.field()))]),
+            );
+        };
+        if let Focus::Named(_, name) = focus {
+            if let Some(value) = self.config.get(name) {
+                tell(name, value);
+            }
+        } else {
+            for (key, value) in self.config.iter() {
+                tell(key, value);
+            }
+        }
+    }
+}
+
+impl ConfigValue {
+    fn field(&self) -> Field {
+        // Only canonical JSON is ever recorded as a value; were it not, its text would still tell two apart.
+        Field::Open(serde_json::from_str(&self.value).unwrap_or_else(|_| (*self.value).into()))
+    }
+}
+
 impl Fold for Environments {
     const NAME: &'static str = "environments";
     const PROJECTION: u32 = 2;
@@ -171,9 +213,31 @@ impl Fold for Environments {
 impl Area for Environments {
     const READS: &'static [&'static str] =
         &["environment.create", "environment.update", "environment.delete", "config.set", "config.delete"];
+    const CASCADES: &'static [&'static str] = &[];
+    const RESTORABLE: bool = true;
+    const KINDS: &'static [Reads] = &[
+        Reads { kind: ResourceType::Environment, permission: Permission::EnvironmentRead },
+        Reads { kind: ResourceType::Config, permission: Permission::ConfigRead },
+    ];
 
     fn of(organization: &Organization) -> &Self {
         &organization.environments
+    }
+
+    fn describe(&self, focus: &Focus, into: &mut Description) {
+        let meant: Vec<&Environment> = match focus {
+            Focus::All | Focus::Actions(_) => self.iter().collect(),
+            Focus::Resource(id) | Focus::Named(id, _) => {
+                id.parse().ok().and_then(|id| self.get(id)).into_iter().collect()
+            }
+        };
+        for environment in meant {
+            environment.describe(focus, into);
+        }
+    }
+
+    fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan) {
+        restore(differences, outlook, plan);
     }
 }
 

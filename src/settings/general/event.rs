@@ -14,6 +14,8 @@ events! {
         "organization.create", 1 => OrganizationCreated(OrganizationCreated);
         /// Some of its settings changed.
         "organization.update", 1 => OrganizationUpdated(OrganizationUpdated);
+        /// Settings were brought back, by the events before this one.
+        "organization.restore", 1 => OrganizationRestored(OrganizationRestored);
     }
 }
 
@@ -58,4 +60,31 @@ pub struct OrganizationUpdated {
     /// Names of fields that were cleared: `email_domain`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cleared: Vec<String>,
+}
+
+/// What of an organization's settings was brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RestoredScope {
+    /// All of them.
+    Organization,
+    /// One environment with its configuration.
+    Environment,
+    /// One thing.
+    Resource,
+}
+
+/// Settings were brought back. It changes nothing itself: the events before it, of the same command, did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationRestored {
+    /// The version that they were brought back from.
+    pub as_of: u64,
+    /// What of them.
+    pub scope: RestoredScope,
+    /// The environment's or the thing's id, or `<id>/<name>` of what is named inside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// How many events did it.
+    pub steps: u64,
 }

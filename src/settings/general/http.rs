@@ -8,17 +8,20 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::event::Version;
+use crate::history::description::Focus;
 use crate::http::app::App;
+use crate::http::as_of::AsOfParameters;
 use crate::http::call::Call;
 use crate::http::patch::{Patch, not_null};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::NoParameters;
+use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{OrganizationId, UserId};
-use crate::organization::Organization;
 use crate::seal::token::PlainToken;
 use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
+use crate::settings::general::projection::General;
 use crate::settings::general::value::{EmailDomain, Timezone};
 use crate::settings::roles::http::{RoleBody, roles_of};
+use crate::settings::roles::projection::Roles;
 use crate::settings::roles::role::RoleRef;
 use crate::text::Name;
 
@@ -82,11 +85,16 @@ pub struct GeneralPatch {
 }
 
 /// The organization's own settings.
-#[utoipa::path(get, path = "/v1/general", tag = "general", responses(
+#[utoipa::path(get, path = "/v1/general", tag = "general", params(AsOfParameters), responses(
     (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(_): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
-    let (body, version) = render(call.settings(), call.organization.person)?;
-    Ok(call.resource(StatusCode::OK, &call.organization.view, version, &body))
+pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let asked = call.asked(&query).await?;
+    let NoParameters {} = asked.query.parse()?;
+    let person = call.organization.person;
+    let general = call.seen::<General>(&asked, Focus::All).await?;
+    let roles = call.seen::<Roles>(&asked, Focus::Resource(person.to_string())).await?;
+    let (body, version) = render(&general, &roles, person)?;
+    Ok(call.seen_resource(&general, version, &body))
 }
 
 /// Changes the organization's own settings.
@@ -105,7 +113,8 @@ pub async fn update(State(_): State<App>, call: Call, _: NoParameters) -> Result
         join_role: patch.join_role,
     };
     let done = call.submit(GeneralCommand::Update(command), StatusCode::OK).await?;
-    let (body, version) = render(done.view.organization(), call.organization.person)?;
+    let organization = done.view.organization();
+    let (body, version) = render(&organization.general, &organization.roles, call.organization.person)?;
     Ok(call.done(&done, StatusCode::OK, version, None, &body))
 }
 
@@ -114,9 +123,9 @@ fn challenge() -> String {
     format!("settled-verification={}", PlainToken::draw().expose())
 }
 
-fn render(organization: &Organization, person: UserId) -> Result<(GeneralBody, Version), Problem> {
-    let general = organization.general.founded().ok_or_else(Problem::not_found)?;
-    let your_roles = roles_of(organization, person);
+fn render(general: &General, roles: &Roles, person: UserId) -> Result<(GeneralBody, Version), Problem> {
+    let general = general.founded().ok_or_else(Problem::not_found)?;
+    let your_roles = roles_of(roles, person);
     let body = GeneralBody {
         id: general.organization,
         name: general.name.clone(),

@@ -5,6 +5,7 @@ pub mod command;
 pub mod event;
 pub mod http;
 pub mod projection;
+mod restore;
 pub mod value;
 
 use crate::event::ResourceType;

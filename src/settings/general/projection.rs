@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry, Fold};
+use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
-use crate::event::{Event, Recorded, Version};
+use crate::event::{Event, Recorded, ResourceType, Version};
+use crate::history::description::{Description, Difference, Focus, Subject, fields};
+use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{DataKeyId, OrganizationId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::general::event::{GeneralEvent, OrganizationUpdated};
+use crate::settings::general::restore::restore;
+use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::{RoleRef, SystemRole};
 
 /// The organization's own settings; [`None`] inside until it is founded.
@@ -89,6 +93,8 @@ impl Fold for General {
                     founded.version = recorded.version;
                 }
             }
+            // The events before it say what changed.
+            GeneralEvent::OrganizationRestored(_) => {}
         }
     }
 
@@ -101,9 +107,35 @@ impl Fold for General {
 
 impl Area for General {
     const READS: &'static [&'static str] = &["organization.create", "organization.update"];
+    const CASCADES: &'static [&'static str] = &[];
+    const RESTORABLE: bool = true;
+    const KINDS: &'static [Reads] =
+        &[Reads { kind: ResourceType::Organization, permission: Permission::OrganizationRead }];
 
     fn of(organization: &Organization) -> &Self {
         &organization.general
+    }
+
+    fn describe(&self, focus: &Focus, into: &mut Description) {
+        let Some(founded) = &self.founded else { return };
+        let subject = Subject::new(ResourceType::Organization, founded.organization);
+        if !focus.includes(&subject.id) {
+            return;
+        }
+        let domain = founded.email_domain.as_ref();
+        let told = fields([
+            ("name", Some(founded.name.as_str().into())),
+            ("timezone", Some(founded.timezone.as_str().into())),
+            ("email_domain", domain.map(|domain| domain.domain.as_str().into())),
+            ("email_domain_challenge", domain.map(|domain| domain.challenge.as_str().into())),
+            ("auto_approve_domain_users", Some(founded.auto_approve_domain_users.into())),
+            ("join_role", Some(founded.join_role.to_string().as_str().into())),
+        ]);
+        into.insert(subject, told);
+    }
+
+    fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan) {
+        restore(differences, outlook, plan);
     }
 }
 

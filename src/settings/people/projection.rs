@@ -3,13 +3,16 @@
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry, Fold};
+use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
-use crate::event::{Event, Recorded, Version};
+use crate::event::{Event, Recorded, ResourceType, Version};
+use crate::history::description::{Description, Difference, Focus, Subject, fields};
+use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{DataKeyId, UserId};
 use crate::organization::Organization;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::people::event::PeopleEvent;
+use crate::settings::roles::permission::Permission;
 
 /// The people of an organization.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -89,8 +92,26 @@ impl Fold for People {
 
 impl Area for People {
     const READS: &'static [&'static str] = &["person.join", "person.update"];
+    const CASCADES: &'static [&'static str] = &[];
+    const RESTORABLE: bool = false;
+    const KINDS: &'static [Reads] =
+        &[Reads { kind: ResourceType::Person, permission: Permission::PersonRead }];
 
     fn of(organization: &Organization) -> &Self {
         &organization.people
     }
+
+    fn describe(&self, focus: &Focus, into: &mut Description) {
+        for person in self.iter() {
+            let subject = Subject::new(ResourceType::Person, person.id);
+            if focus.includes(&subject.id) {
+                let told =
+                    fields([("name", Some((&person.name).into())), ("email", Some((&person.email).into()))]);
+                into.insert(subject, told);
+            }
+        }
+    }
+
+    /// Who belongs to the organization, and what they are called, is never brought back.
+    fn restore(_differences: &[Difference], _outlook: &Outlook<'_>, _plan: &mut Plan) {}
 }

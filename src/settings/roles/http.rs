@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::ids::UserId;
-use crate::organization::Organization;
+use crate::settings::roles::projection::Roles;
 
 /// A role by id and name.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -17,9 +17,8 @@ pub struct RoleBody {
 }
 
 /// A person's roles in the whole organization, in the order in which they were given.
-pub fn roles_of(organization: &Organization, person: UserId) -> Vec<RoleBody> {
-    organization
-        .roles
+pub fn roles_of(roles: &Roles, person: UserId) -> Vec<RoleBody> {
+    roles
         .assignments_of(person)
         .filter(|(_, assignment)| assignment.environment.is_none())
         .map(|(_, assignment)| {

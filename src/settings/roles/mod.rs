@@ -7,4 +7,5 @@ pub mod event;
 pub mod http;
 pub mod permission;
 pub mod projection;
+mod restore;
 pub mod role;

@@ -4,14 +4,17 @@ use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::ActorId;
-use crate::area::{Area, DirectoryEntry, Fold};
+use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
-use crate::event::{Event, Recorded, Version};
+use crate::event::{Event, Recorded, ResourceType, Version};
+use crate::history::description::{Description, Difference, Focus, Subject, fields};
+use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{EnvironmentId, RoleAssignmentId, UserId};
 use crate::organization::Organization;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::roles::permission::{Permission, PermissionSet};
+use crate::settings::roles::restore::restore;
 use crate::settings::roles::role::{RoleRef, SystemRole};
 
 /// Who has which role, and so may do what.
@@ -85,6 +88,11 @@ impl Roles {
     /// An assignment by id.
     pub fn assignment(&self, id: RoleAssignmentId) -> Option<&Assignment> {
         self.assignments.get(&id)
+    }
+
+    /// All assignments, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&RoleAssignmentId, &Assignment)> {
+        self.assignments.iter()
     }
 
     /// The assignments of a person, by id.
@@ -219,8 +227,31 @@ impl Fold for Roles {
 impl Area for Roles {
     const READS: &'static [&'static str] =
         &["role_assignment.create", "role_assignment.delete", "environment.delete"];
+    const CASCADES: &'static [&'static str] = &["environment.delete"];
+    const RESTORABLE: bool = true;
+    const KINDS: &'static [Reads] =
+        &[Reads { kind: ResourceType::RoleAssignment, permission: Permission::RoleRead }];
 
     fn of(organization: &Organization) -> &Self {
         &organization.roles
+    }
+
+    fn describe(&self, focus: &Focus, into: &mut Description) {
+        for (id, assignment) in self.iter() {
+            let subject = Subject::new(ResourceType::RoleAssignment, id);
+            if focus.includes(&subject.id) {
+                let environment = assignment.environment.map(|environment| environment.to_string());
+                let told = fields([
+                    ("person", Some(assignment.person.to_string().as_str().into())),
+                    ("role", Some(assignment.role.to_string().as_str().into())),
+                    ("environment", environment.as_deref().map(Into::into)),
+                ]);
+                into.insert(subject, told);
+            }
+        }
+    }
+
+    fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan) {
+        restore(differences, outlook, plan);
     }
 }

@@ -1,0 +1,63 @@
+//! Where the root key is, for a command that appends to a store which no server has open; and the store opened with it.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::cli::output;
+use crate::clock::Clock;
+use crate::config::RootKeySource;
+use crate::log::EventLog;
+use crate::metrics::Metrics;
+use crate::open::{OpenDir, root_key};
+use crate::seal::keyring::KeyRing;
+use crate::store::{Parts, Store};
+
+/// Where the root key is, which is needed where no server runs.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub struct RootKeyOptions {
+    /// Read the root key from this file [default: root.key in the data folder]
+    #[arg(long, env = "SETTLED_ROOT_KEY_FILE", value_name = "FILE")]
+    root_key_file: Option<PathBuf>,
+    /// Read the root key from the environment variable of this name
+    #[arg(long, env = "SETTLED_ROOT_KEY_ENV", value_name = "NAME")]
+    root_key_env: Option<String>,
+    /// Read the root key from the output of this command, run without a shell
+    #[arg(long, env = "SETTLED_ROOT_KEY_COMMAND", value_name = "COMMAND")]
+    root_key_command: Option<String>,
+}
+
+impl RootKeyOptions {
+    /// Opens the store over a log that this process holds.
+    ///
+    /// # Errors
+    /// When the root key is not to be had or is another store's, or the log is damaged.
+    pub fn open_store(&self, opened: &OpenDir, clock: Clock) -> Result<Store, Box<dyn Error>> {
+        let Self { root_key_file, root_key_env, root_key_command } = self;
+        let source = match (root_key_file, root_key_env, root_key_command) {
+            (Some(path), _, _) => RootKeySource::File(path.clone()),
+            (_, Some(name), _) => RootKeySource::Environment(name.clone()),
+            (_, _, Some(command)) => RootKeySource::Command(command.clone()),
+            (None, None, None) => RootKeySource::MadeAtFirstStart(opened.dir.root_key()),
+        };
+        let root = root_key(&opened.dir, &source)?;
+        let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
+        let ring = Arc::new(KeyRing::open(opened.store.keys(), root.key, Arc::clone(&log))?);
+        Ok(Store::open(Parts {
+            log,
+            ring,
+            clock,
+            epoch: opened.epoch.as_str().to_owned(),
+            queue_capacity: 1,
+            disk: Arc::new(|| true),
+            derived: Some((opened.derived.clone(), Arc::new(|| false))),
+            directory: None,
+            resident_streams: 1,
+            metrics: Metrics::new(),
+            fatal: Arc::new(|message| output::note(message)),
+        })?)
+    }
+}

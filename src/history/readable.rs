@@ -1,0 +1,115 @@
+//! Who may see which of an organization's settings: today's rights, whatever point in time is looked at.
+
+use crate::area::{AnyArea, Reads};
+use crate::event::ResourceType;
+use crate::history::description::{Focus, Subject};
+use crate::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, UserId};
+use crate::organization::Organization;
+use crate::settings::environments::value::ConfigKey;
+use crate::settings::roles::permission::Permission;
+use crate::settings::roles::projection::Grants;
+
+/// Why a thing may not be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The permission that is missing; `None` where the kind is none of settings.
+    pub missing: Option<Permission>,
+}
+
+/// Whether a thing of this kind, or named inside the thing with this id, may be seen.
+///
+/// # Errors
+/// The permission that is missing.
+pub fn check(grants: &Grants, kind: ResourceType, id: &str) -> Result<(), Unreadable> {
+    let permission = permission(kind).ok_or(Unreadable { missing: None })?;
+    let held = match (permission.per_environment(), id.parse::<EnvironmentId>()) {
+        (true, Ok(environment)) => grants.allows_in(permission, environment),
+        _ => grants.allows(permission),
+    };
+    if held { Ok(()) } else { Err(Unreadable { missing: Some(permission) }) }
+}
+
+/// As [`check`], of a thing that was described.
+pub fn allows(grants: &Grants, subject: &Subject) -> bool {
+    check(grants, subject.kind, &subject.id).is_ok()
+}
+
+/// The areas of which something may be hidden from the caller.
+pub fn omitted(grants: &Grants) -> Vec<&'static str> {
+    let hides =
+        |area: &&AnyArea| area.kinds.iter().any(|Reads { permission, .. }| !grants.allows(*permission));
+    Organization::AREAS.iter().filter(hides).map(|area| area.name).collect()
+}
+
+fn permission(kind: ResourceType) -> Option<Permission> {
+    let mut kinds = Organization::AREAS.iter().flat_map(|area| area.kinds);
+    kinds.find(|reads| reads.kind == kind).map(|reads| reads.permission)
+}
+
+/// The kind of thing that an id names, by its prefix; `None` for ids of what is no setting.
+pub fn kind_of(id: &str) -> Option<ResourceType> {
+    if id.parse::<EnvironmentId>().is_ok() {
+        Some(ResourceType::Environment)
+    } else if id.parse::<UserId>().is_ok() {
+        Some(ResourceType::Person)
+    } else if id.parse::<RoleAssignmentId>().is_ok() {
+        Some(ResourceType::RoleAssignment)
+    } else if id.parse::<OrganizationId>().is_ok() {
+        Some(ResourceType::Organization)
+    } else {
+        None
+    }
+}
+
+/// What a text means: a thing by its id, or a configuration value as `<environment's id>/<KEY>`.
+pub fn focus(text: &str) -> Option<Focus> {
+    match text.split_once('/') {
+        None => kind_of(text).map(|_| Focus::Resource(text.to_owned())),
+        Some((id, key)) => {
+            let environment: EnvironmentId = id.parse().ok()?;
+            let key = ConfigKey::try_from(key).ok()?;
+            Some(Focus::Named(environment.to_string(), key.to_string()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::id;
+    use crate::settings::roles::permission::PermissionSet;
+    use crate::settings::roles::role::SystemRole;
+
+    #[test]
+    fn an_area_is_omitted_unless_all_of_it_may_be_seen() {
+        let all = Grants { organization: PermissionSet::of(SystemRole::Viewer), ..Grants::default() };
+        assert_eq!(omitted(&all), [""; 0]);
+        let mut some = Grants {
+            organization: [Permission::OrganizationRead, Permission::EnvironmentRead].into_iter().collect(),
+            ..Grants::default()
+        };
+        assert_eq!(omitted(&some), ["people", "roles", "environments"]);
+        let environment: EnvironmentId = id(1);
+        let config = [Permission::ConfigRead].into_iter().collect();
+        some.environments.insert_mut(environment, config);
+        assert_eq!(omitted(&some), ["people", "roles", "environments"]);
+        assert!(check(&some, ResourceType::Config, &environment.to_string()).is_ok());
+        let other: EnvironmentId = id(2);
+        let missing = Unreadable { missing: Some(Permission::ConfigRead) };
+        assert_eq!(check(&some, ResourceType::Config, &other.to_string()), Err(missing));
+        assert_eq!(check(&all, ResourceType::Session, "ses"), Err(Unreadable { missing: None }));
+    }
+
+    #[test]
+    fn a_thing_is_named_by_its_id_and_a_value_by_its_environments() {
+        let environment: EnvironmentId = id(1);
+        let id = environment.to_string();
+        assert_eq!(focus(&id), Some(Focus::Resource(id.clone())));
+        assert_eq!(focus(&format!("{id}/REGION")), Some(Focus::Named(id.clone(), "REGION".to_owned())));
+        for text in
+            ["", "dev", "owner", "dev/REGION", &format!("{id}/lower"), "ses_01kqxk5rd0e5xrpzzv0jjq4zgn"]
+        {
+            assert_eq!(focus(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Bringing settings back: the plan, what it would come to, and doing it.
+//!
+//! History is never rewritten: a restore appends the ordinary events that lead from what is to what was, and one that
+//! says so. Sessions, accounts, people and idempotency keys are never touched; grants of roles only by an Owner who asks
+//! for it.
+
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::str::FromStr;
+use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::actor::Actor;
+use crate::audit::row::RowResource;
+use crate::clock::{InvalidTimestamp, Timestamp};
+use crate::command::Rejection;
+use crate::event::Version;
+use crate::history::description::Focus;
+use crate::history::http::resource_of;
+use crate::history::restore::command::RestoreSettings;
+use crate::history::restore::plan::{Cannot, Step, plan};
+use crate::ids::{EnvironmentId, OrganizationId};
+use crate::organization::Organization;
+use crate::settings::general::event::RestoredScope;
+use crate::store::history::HistoryError;
+use crate::store::load::LoadError;
+use crate::store::resident::{Handle, View};
+use crate::store::{Refusal, Store, Submission};
+
+pub mod command;
+pub mod http;
+pub mod plan;
+
+/// How often a plan is made again because settings changed while it was.
+const TRIES_MAX: usize = 3;
+
+/// What is to be brought back.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The version that it is to be as of.
+    pub as_of: Version,
+    /// What of the settings, in a word.
+    pub scope: RestoredScope,
+    /// Which things.
+    pub focus: Focus,
+    /// Whether grants of roles are to be as they were too.
+    pub include_access: bool,
+}
+
+/// What a restore did, or would do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Restored {
+    /// The organization's version: after what was appended, or of what the plan was made from.
+    pub version: Version,
+    /// The steps, in the order in which they are made; absent where this answers a repeated request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub steps: Option<Vec<StepBody>>,
+    /// What does not come back, and why; absent where this answers a repeated request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub cannot: Option<Vec<CannotBody>>,
+}
+
+/// One step of a restore.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RestoreStep)]
+pub struct StepBody {
+    /// The action that the audit log shows.
+    pub action: String,
+    /// What it is done to.
+    pub resource: RowResource,
+    /// The fields that change, as they are; null where the thing is made.
+    #[schema(required, value_type = Option<Object>)]
+    pub from: Option<Map<String, Value>>,
+    /// The same, as they become; null where the thing goes.
+    #[schema(required, value_type = Option<Object>)]
+    pub to: Option<Map<String, Value>>,
+}
+
+/// What does not come back.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RestoreCannot)]
+pub struct CannotBody {
+    /// The thing.
+    pub resource: RowResource,
+    /// Why: `name_taken`, `slug_taken`, `environment_gone` and other such words.
+    pub why: String,
+}
+
+impl From<&Step> for StepBody {
+    fn from(step: &Step) -> Self {
+        Self {
+            action: step.event.event.action().to_owned(),
+            resource: resource_of(&step.subject, step.shown.as_deref()),
+            from: step.from(),
+            to: step.to(),
+        }
+    }
+}
+
+impl From<&Cannot> for CannotBody {
+    fn from(cannot: &Cannot) -> Self {
+        Self { resource: resource_of(&cannot.subject, cannot.shown.as_deref()), why: cannot.why.to_owned() }
+    }
+}
+
+impl Restored {
+    /// The answer to a plan.
+    pub fn new(version: Version, command: &RestoreSettings, cannot: &[Cannot]) -> Self {
+        Self {
+            version,
+            steps: Some(command.steps.iter().map(StepBody::from).collect()),
+            cannot: Some(cannot.iter().map(CannotBody::from).collect()),
+        }
+    }
+}
+
+/// Plans a restore from a stream's state. Blocks.
+///
+/// # Errors
+/// When the history cannot be read.
+pub fn prepare(
+    store: &Store,
+    handle: &Handle,
+    view: &View,
+    wanted: &Wanted,
+) -> Result<(RestoreSettings, Vec<Cannot>), HistoryError> {
+    let past = store.as_of(handle, wanted.as_of)?;
+    let present = view.organization();
+    let plan = plan(past.organization(), present, &wanted.focus, wanted.include_access);
+    let target = match &wanted.focus {
+        Focus::All | Focus::Actions(_) => None,
+        Focus::Resource(id) => Some(id.clone()),
+        Focus::Named(id, name) => Some(format!("{id}/{name}")),
+    };
+    let (steps, cannot) = plan.finish();
+    let command = RestoreSettings {
+        as_of: wanted.as_of,
+        scope: wanted.scope,
+        target,
+        include_access: wanted.include_access,
+        revision: present.revision.version(),
+        steps,
+    };
+    Ok((command, cannot))
+}
+
+/// The environment that a text names: by id, by slug, or by the slug that it had then.
+pub fn environment_of(past: &Organization, present: &Organization, text: &str) -> Option<EnvironmentId> {
+    if let Ok(id) = text.parse() {
+        return Some(id);
+    }
+    let by_slug = |state: &Organization| state.environments.by_slug(text).map(|environment| environment.id);
+    by_slug(present).or_else(|| by_slug(past))
+}
+
+/// Why an operator's restore did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// There is no such organization.
+    #[error("there is no organization {0}")]
+    NoOrganization(OrganizationId),
+    /// There is no such environment, now or then.
+    #[error("the organization has no such environment, and had none then")]
+    NoEnvironment,
+    /// The point in time lies in the future.
+    #[error("the point in time lies in the future")]
+    Future,
+    /// The organization could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The history could not be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The store refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub struct OperatorRestore {
+    /// Whose settings.
+    pub organization: OrganizationId,
+    /// As of when.
+    pub as_of: PointInTime,
+    /// One environment only, by id or slug.
+    pub environment: Option<String>,
+    /// Whether grants of roles are to be as they were too.
+    pub include_access: bool,
+    /// Whether only the plan is wanted.
+    pub dry_run: bool,
+}
+
+/// A time or a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PointInTime {
+    /// The last version at a time.
+    Time(Timestamp),
+    /// A version.
+    Version(Version),
+}
+
+impl FromStr for PointInTime {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(version) => Ok(Self::Version(version)),
+            Err(_) => text.parse().map(Self::Time),
+        }
+    }
+}
+
+impl fmt::Display for PointInTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(time) => time.fmt(f),
+            Self::Version(version) => version.fmt(f),
+        }
+    }
+}
+
+/// From text, or from the number that a version is.
+impl<'de> Deserialize<'de> for PointInTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Point;
+
+        impl Visitor<'_> for Point {
+            type Value = PointInTime;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an RFC 3339 time or a version")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, version: u64) -> Result<PointInTime, E> {
+                Ok(PointInTime::Version(version))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<PointInTime, E> {
+                text.parse().map_err(|_| E::custom("expected an RFC 3339 time or a version"))
+            }
+        }
+
+        deserializer.deserialize_any(Point)
+    }
+}
+
+impl PartialSchema for PointInTime {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Integer]))
+            .description(Some("An RFC 3339 time, or a version of the organization's stream."))
+            .into()
+    }
+}
+
+impl ToSchema for PointInTime {}
+
+impl PointInTime {
+    /// The version that is meant; `None` for the future. Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn version(
+        self,
+        store: &Store,
+        handle: &Handle,
+        view: &View,
+    ) -> Result<Option<Version>, HistoryError> {
+        match self {
+            Self::Version(version) => Ok((version <= view.version()).then_some(version)),
+            Self::Time(time) if time > store.clock().now().at_after(view.head.at) => Ok(None),
+            Self::Time(time) => store.version_at(handle, view, time).map(Some),
+        }
+    }
+}
+
+impl OperatorRestore {
+    /// Does it, or tells what it would do.
+    ///
+    /// # Errors
+    /// See [`OperatorError`]; after any of them nothing was appended.
+    pub async fn run(&self, store: &Store) -> Result<Restored, OperatorError> {
+        let handle = store.organization(self.organization).await?;
+        let handle = handle.ok_or(OperatorError::NoOrganization(self.organization))?;
+        let mut tries = 1;
+        loop {
+            let view = handle.view();
+            let (command, cannot) = self.prepare(store, &handle, &view)?;
+            let submission = Submission::new(command.clone(), Actor::OPERATOR);
+            let result = if self.dry_run {
+                store.rehearse(&handle, &submission).map(|_| view.version())
+            } else {
+                store.execute(&handle, submission).await.map(|done| done.version)
+            };
+            match result {
+                Err(Refusal::Rejected(Rejection::Stale)) if tries < TRIES_MAX => tries += 1,
+                result => return Ok(Restored::new(result?, &command, &cannot)),
+            }
+        }
+    }
+
+    fn prepare(
+        &self,
+        store: &Store,
+        handle: &Handle,
+        view: &View,
+    ) -> Result<(RestoreSettings, Vec<Cannot>), OperatorError> {
+        let as_of = self.as_of.version(store, handle, view)?.ok_or(OperatorError::Future)?;
+        let (scope, focus) = match &self.environment {
+            None => (RestoredScope::Organization, Focus::All),
+            Some(text) => {
+                let past = store.as_of(handle, as_of)?;
+                let environment = environment_of(past.organization(), view.organization(), text)
+                    .ok_or(OperatorError::NoEnvironment)?;
+                (RestoredScope::Environment, Focus::Resource(environment.to_string()))
+            }
+        };
+        let wanted = Wanted { as_of, scope, focus, include_access: self.include_access };
+        Ok(prepare(store, handle, view, &wanted)?)
+    }
+}

@@ -1,0 +1,172 @@
+//! The plan of a restore: which events lead from what is to what was, in which order, and what does not come back.
+//!
+//! Pure: the same two states give the same plan.
+
+use serde_json::{Map, Value};
+
+use crate::command::{Context, Need, NewEvent, Rejection};
+use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
+use crate::ids::EnvironmentId;
+use crate::organization::Organization;
+use crate::settings::roles::role::RoleRef;
+
+/// When among the steps one is made: what goes makes room first, and what is granted needs the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Things go.
+    Deletes,
+    /// Things change.
+    Updates,
+    /// Things come back.
+    Creates,
+    /// Roles in what came back are given.
+    Grants,
+}
+
+/// One step: an ordinary event, and what it needs of whoever restores.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The event.
+    pub event: NewEvent,
+    /// The permission of the command that it stands for.
+    pub need: Need,
+    /// The role that it gives to somebody, where it does: nobody gives more than they hold.
+    pub gives: Option<(RoleRef, Option<EnvironmentId>)>,
+    /// The thing.
+    pub subject: Subject,
+    /// Its name for people.
+    pub shown: Option<String>,
+    change: Change,
+    fields: Vec<FieldChange>,
+}
+
+/// A thing that does not come back, or not all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cannot {
+    /// The thing.
+    pub subject: Subject,
+    /// Its name for people.
+    pub shown: Option<String>,
+    /// Why, in a word.
+    pub why: &'static str,
+}
+
+/// What an area plans with.
+#[derive(Clone, Copy)]
+pub struct Outlook<'a> {
+    /// The organization as it was.
+    pub past: &'a Organization,
+    /// The organization as it is.
+    pub present: &'a Organization,
+    /// Whether everything is to be as it was, or only some things.
+    pub whole: bool,
+    /// Whether it is one thing alone that is named inside another.
+    pub single: bool,
+    /// Whether grants of roles are to be as they were.
+    pub access: bool,
+}
+
+/// A plan in the making.
+#[derive(Debug, Default)]
+pub struct Plan {
+    steps: Vec<(Phase, Step)>,
+    cannot: Vec<Cannot>,
+}
+
+/// The plan from what is to what was.
+pub fn plan(past: &Organization, present: &Organization, focus: &Focus, access: bool) -> Plan {
+    let single = matches!(focus, Focus::Named(..));
+    let outlook = Outlook { past, present, whole: *focus == Focus::All, single, access };
+    let mut plan = Plan::default();
+    for area in Organization::AREAS {
+        let describe = |state| {
+            let mut description = Description::default();
+            (area.describe)(state, focus, &mut description);
+            description
+        };
+        let differences = describe(present).differences(&describe(past));
+        (area.restore)(&differences, &outlook, &mut plan);
+    }
+    plan
+}
+
+impl Step {
+    /// A step that makes a difference go.
+    pub fn new(difference: &Difference, event: NewEvent, need: Need) -> Self {
+        Self {
+            event,
+            need,
+            gives: None,
+            subject: difference.subject.clone(),
+            shown: difference.shown.clone(),
+            change: difference.change,
+            fields: difference.fields.clone(),
+        }
+    }
+
+    /// The same, which gives a role to somebody.
+    #[must_use]
+    pub fn giving(mut self, role: RoleRef, environment: Option<EnvironmentId>) -> Self {
+        self.gives = Some((role, environment));
+        self
+    }
+
+    /// The same, which leaves some fields as they are.
+    #[must_use]
+    pub fn without(mut self, fields: &[&str]) -> Self {
+        self.fields.retain(|change| !fields.contains(&change.field));
+        self
+    }
+
+    /// Whether whoever restores may make it.
+    ///
+    /// # Errors
+    /// The permission that is missing.
+    pub fn check(&self, state: &Organization, context: &Context) -> Result<(), Rejection> {
+        self.need.check(state, context)?;
+        let Some((role, environment)) = self.gives else { return Ok(()) };
+        let permissions = state.roles.permissions(role).unwrap_or_default();
+        let given = if environment.is_some() { permissions.per_environment() } else { permissions };
+        state.roles.ceiling(context.actor.id, given, environment).map_err(Rejection::Forbidden)
+    }
+
+    /// The fields that change, as they are; `None` where the thing is made.
+    pub fn from(&self) -> Option<Map<String, Value>> {
+        (self.change != Change::Created).then(|| told(&self.fields, |change| &change.from))
+    }
+
+    /// The fields that change, as they become; `None` where the thing goes.
+    pub fn to(&self) -> Option<Map<String, Value>> {
+        (self.change != Change::Deleted).then(|| told(&self.fields, |change| &change.to))
+    }
+}
+
+fn told(fields: &[FieldChange], side: impl Fn(&FieldChange) -> &Option<Field>) -> Map<String, Value> {
+    let tell = |change: &FieldChange| {
+        let value = match side(change) {
+            Some(Field::Open(value)) => value.clone(),
+            Some(Field::Sealed(_)) | None => Value::Null,
+        };
+        (change.field.to_owned(), value)
+    };
+    fields.iter().map(tell).collect()
+}
+
+impl Plan {
+    /// Adds a step.
+    pub fn step(&mut self, phase: Phase, step: Step) {
+        self.steps.push((phase, step));
+    }
+
+    /// Notes what does not come back.
+    pub fn cannot(&mut self, difference: &Difference, why: &'static str) {
+        let (subject, shown) = (difference.subject.clone(), difference.shown.clone());
+        self.cannot.push(Cannot { subject, shown, why });
+    }
+
+    /// The steps in their order, and what does not come back.
+    pub fn finish(mut self) -> (Vec<Step>, Vec<Cannot>) {
+        self.steps.sort_by_key(|(phase, _)| *phase);
+        (self.steps.into_iter().map(|(_, step)| step).collect(), self.cannot)
+    }
+}

@@ -1,0 +1,180 @@
+//! `as_of`: which point in time a GET of settings is asked about. One reading for all of them, and one state to
+//! answer from.
+//!
+//! The past is shown by today's rights: whoever asks needs `history:read`, and what the live answer needs.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+
+use crate::area::Area;
+use crate::event::Version;
+use crate::history::description::Focus;
+use crate::history::restore::PointInTime;
+use crate::http::call::Call;
+use crate::http::headers::{SETTLED_AS_OF_VERSION, version_value};
+use crate::http::page::{Cursors, PageRequest};
+use crate::http::problem::Problem;
+use crate::http::query::RawQuery;
+use crate::settings::roles::permission::Permission;
+use crate::store::resident::View;
+
+/// The parameter of every GET of settings, for the OpenAPI document.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AsOfParameters {
+    /// Settings as they were: an RFC 3339 time or a stream's version, all events up to and including it.
+    pub as_of: Option<String>,
+}
+
+/// A GET's query: the point in time that it asks about, and its other parameters.
+pub struct Asked {
+    /// The version asked about; `None` is now.
+    pub at: Option<Version>,
+    /// The parameters beside `as_of`.
+    pub query: RawQuery,
+}
+
+/// An area of settings, now or as it was: all that a handler of a GET may answer from.
+pub struct Seen<A> {
+    area: Point<A>,
+    at: Option<Version>,
+}
+
+enum Point<A> {
+    Live(Arc<View>),
+    Past(A),
+}
+
+impl<A: Area> Deref for Seen<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        match &self.area {
+            Point::Live(view) => A::of(view.organization()),
+            Point::Past(area) => area,
+        }
+    }
+}
+
+impl<A> Seen<A> {
+    /// The answer with the version that it is about, where that is a past one.
+    pub fn mark(&self, mut response: Response) -> Response {
+        if let Some(version) = self.at {
+            response.headers_mut().insert(SETTLED_AS_OF_VERSION, version_value(version));
+        }
+        response
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Own {
+    as_of: Option<String>,
+}
+
+impl Call {
+    /// Reads a GET's query.
+    ///
+    /// # Errors
+    /// 403 without `history:read`, which is recorded; 422 for what is no point in time, or lies in the future.
+    pub async fn asked(&self, query: &RawQuery) -> Result<Asked, Problem> {
+        let (own, rest) = query.split(&["as_of"]);
+        Ok(Asked { at: self.point(&own, None).await?, query: rest })
+    }
+
+    /// Reads a list's query. The page's filters still hold `as_of`, so that a cursor goes on with the same past; the
+    /// cursor's own version wins, so that all pages are of one state.
+    ///
+    /// # Errors
+    /// As [`Call::asked`], and those of [`Cursors::request`].
+    pub async fn asked_page(
+        &self,
+        cursors: &Cursors,
+        scope: &str,
+        list: &str,
+        query: &RawQuery,
+    ) -> Result<(PageRequest, Asked), Problem> {
+        let request = cursors.request(scope, list, query)?;
+        let (own, rest) = request.filters.split(&["as_of"]);
+        let pinned = request.after.as_ref().and_then(|after| after.version);
+        let asked = Asked { at: self.point(&own, pinned).await?, query: rest };
+        Ok((request, asked))
+    }
+
+    async fn point(&self, own: &RawQuery, pinned: Option<Version>) -> Result<Option<Version>, Problem> {
+        if own.as_str().is_empty() {
+            return Ok(None);
+        }
+        self.require(Permission::HistoryRead).await?;
+        let Own { as_of } = own.parse()?;
+        let version = self.version_of(&as_of.unwrap_or_default(), parameter("as_of")).await?;
+        Ok(Some(pinned.unwrap_or(version)))
+    }
+
+    /// The version that a text means: a version, or the last one at a time. `refuse` makes the problem of a code and a
+    /// message, which knows where the text stood.
+    ///
+    /// # Errors
+    /// 422 for what is neither, or lies in the future.
+    pub async fn version_of(
+        &self,
+        text: &str,
+        refuse: impl Fn(&'static str, &'static str) -> Problem,
+    ) -> Result<Version, Problem> {
+        let point = text.parse().map_err(|_| refuse("invalid", "expected an RFC 3339 time or a version"))?;
+        self.version_at(point, refuse).await
+    }
+
+    /// The version that a point in time means.
+    ///
+    /// # Errors
+    /// 422 if it lies in the future.
+    pub async fn version_at(
+        &self,
+        point: PointInTime,
+        refuse: impl Fn(&'static str, &'static str) -> Problem,
+    ) -> Result<Version, Problem> {
+        let (store, view) = (self.app.store.clone(), Arc::clone(&self.organization.view));
+        let handle = Arc::clone(&self.organization.handle);
+        let version = blocking(move || point.version(&store, &handle, &view)).await?;
+        version.ok_or_else(|| refuse("in_the_future", "nothing is known of the future"))
+    }
+
+    /// An area of settings at the point in time that was asked about, as far as the focus needs it.
+    ///
+    /// # Errors
+    /// 500 when the history cannot be read.
+    pub async fn seen<A: Area>(&self, asked: &Asked, focus: Focus) -> Result<Seen<A>, Problem> {
+        let view = Arc::clone(&self.organization.view);
+        let Some(version) = asked.at else {
+            return Ok(Seen { area: Point::Live(view), at: None });
+        };
+        let (store, handle) = (self.app.store.clone(), Arc::clone(&self.organization.handle));
+        let area = blocking(move || store.area_as_of::<A>(&handle, &view, version, &focus)).await?;
+        Ok(Seen { area: Point::Past(area), at: Some(version) })
+    }
+
+    /// An answer with a resource as it was seen, with its `ETag`.
+    pub fn seen_resource<A, T: Serialize>(&self, seen: &Seen<A>, version: Version, body: &T) -> Response {
+        seen.mark(self.resource(axum::http::StatusCode::OK, &self.organization.view, version, body))
+    }
+}
+
+/// A problem about a query parameter, made of its code and message.
+pub fn parameter(name: &'static str) -> impl Fn(&'static str, &'static str) -> Problem {
+    move |code, message| Problem::invalid_parameter(name, code, message)
+}
+
+/// Reads history on a thread that may block.
+///
+/// # Errors
+/// 500 when it cannot be read.
+pub async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, crate::store::history::HistoryError> + Send + 'static,
+) -> Result<T, Problem> {
+    Ok(tokio::task::spawn_blocking(read).await??)
+}

@@ -1,0 +1,285 @@
+//! What holds of the past of every history: a state as of a version is the one that was live then, differences lead
+//! from one to the other, and a restore reaches what it promises.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use settled::actor::Actor;
+use settled::area::Area;
+use settled::event::{ResourceType, Version};
+use settled::history::description::{Description, Field, Fields, Focus, Subject};
+use settled::history::restore::plan::Cannot;
+use settled::history::restore::{Wanted, prepare};
+use settled::organization::Organization;
+use settled::settings::environments::projection::Environments;
+use settled::settings::general::event::RestoredScope;
+use settled::settings::general::projection::General;
+use settled::settings::people::projection::People;
+use settled::settings::roles::projection::Roles;
+use settled::store::Submission;
+use settled::store::encoding::digest;
+use settled::store::resident::{Handle, View};
+
+use crate::histories::{Prepared, history, prepare as prepare_history};
+use crate::properties::{config, id, in_memory, over_files, runtime, submit};
+use crate::test_store::TestStore;
+
+/// Runs a history; the state of one organization after every burst, by version.
+async fn run(store: &TestStore, history: &[(u64, Vec<Prepared>)]) -> BTreeMap<Version, Arc<View>> {
+    let mut live = BTreeMap::new();
+    let mut note = |store: &TestStore| {
+        let view = store.handle(id(0)).view();
+        live.insert(view.version(), view);
+    };
+    note(store);
+    for (number, (pause, burst)) in history.iter().enumerate() {
+        store.hands.advance(Duration::from_secs(*pause));
+        submit(store, burst).await;
+        note(store);
+        if number % 3 == 2 {
+            // A savepoint, where the store has files: the past is folded from the nearest one.
+            store.store.save(&store.handle(id(0)));
+        }
+    }
+    live
+}
+
+fn describe(view: &View, focus: &Focus) -> Description {
+    Description::of(view.organization(), focus)
+}
+
+fn assert_area_is<A: Area>(store: &TestStore, newest: &Handle, then: &View) {
+    let past: A = store.store.area_as_of(newest, &newest.view(), then.version(), &Focus::All).unwrap();
+    assert_eq!(digest(&past), digest(A::of(then.organization())), "{} as of {}", A::NAME, then.version());
+}
+
+/// Of every thing that is there, folded from the events that concern it alone.
+fn assert_each_thing_is(store: &TestStore, newest: &Handle, then: &View) {
+    let whole = describe(then, &Focus::All);
+    for (subject, fields) in whole.iter() {
+        let focus = match &subject.name {
+            Some(name) => Focus::Named(subject.id.clone(), name.clone()),
+            None => Focus::Resource(subject.id.clone()),
+        };
+        let mut alone = Description::default();
+        match subject.kind {
+            ResourceType::Organization => tell::<General>(store, newest, then, &focus, &mut alone),
+            ResourceType::Person => tell::<People>(store, newest, then, &focus, &mut alone),
+            ResourceType::RoleAssignment => tell::<Roles>(store, newest, then, &focus, &mut alone),
+            _ => tell::<Environments>(store, newest, then, &focus, &mut alone),
+        }
+        assert_eq!(alone.get(subject), Some(fields), "{subject:?} as of {}", then.version());
+        assert_eq!(alone, describe(then, &focus));
+    }
+}
+
+fn tell<A: Area>(store: &TestStore, newest: &Handle, then: &View, focus: &Focus, into: &mut Description) {
+    store.store.area_as_of::<A>(newest, &newest.view(), then.version(), focus).unwrap().describe(focus, into);
+}
+
+/// A description with differences made to it.
+fn changed(from: &Description, to: &Description) -> BTreeMap<Subject, Fields> {
+    let mut state: BTreeMap<Subject, Fields> =
+        from.iter().map(|(subject, fields)| (subject.clone(), fields.clone())).collect();
+    for difference in from.differences(to) {
+        let mut fields = state.remove(&difference.subject).unwrap_or_default();
+        for change in difference.fields {
+            assert_eq!(fields.get(change.field), change.from.as_ref());
+            match change.to {
+                Some(field) => drop(fields.insert(change.field, field)),
+                None => drop(fields.remove(change.field)),
+            }
+        }
+        if difference.change != settled::history::description::Change::Deleted {
+            state.insert(difference.subject, fields);
+        }
+    }
+    state
+}
+
+fn flat(description: &Description) -> BTreeMap<Subject, Fields> {
+    description.iter().map(|(subject, fields)| (subject.clone(), fields.clone())).collect()
+}
+
+/// What a restore is asked for, out of what there was.
+#[derive(Clone, Debug)]
+struct Ask {
+    then: Index,
+    which: Index,
+    scope: u8,
+    access: bool,
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    (any::<Index>(), any::<Index>(), 0..4u8, any::<bool>()).prop_map(|(then, which, scope, access)| Ask {
+        then,
+        which,
+        scope,
+        access,
+    })
+}
+
+impl Ask {
+    fn wanted(&self, live: &BTreeMap<Version, Arc<View>>) -> Wanted {
+        let views: Vec<_> = live.values().collect();
+        let then = self.then.get(&views);
+        let newest = views.last().unwrap();
+        let mut things: Vec<Subject> = describe(then, &Focus::All).iter().map(|(s, _)| s.clone()).collect();
+        things.extend(describe(newest, &Focus::All).iter().map(|(s, _)| s.clone()));
+        let environments: Vec<_> =
+            things.iter().filter(|subject| subject.kind == ResourceType::Environment).collect();
+        let thing = self.which.get(&things);
+        let (scope, focus) = match self.scope {
+            0 => (RestoredScope::Organization, Focus::All),
+            1 if !environments.is_empty() => {
+                let environment = self.which.get(&environments);
+                (RestoredScope::Environment, Focus::Resource(environment.id.clone()))
+            }
+            _ => match &thing.name {
+                Some(name) => (RestoredScope::Resource, Focus::Named(thing.id.clone(), name.clone())),
+                None => (RestoredScope::Resource, Focus::Resource(thing.id.clone())),
+            },
+        };
+        Wanted { as_of: then.version(), scope, focus, include_access: self.access }
+    }
+}
+
+/// What a restore promises: all that is meant as it was, but people, grants without access, and what it says cannot be.
+fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: &[Cannot]) {
+    let (then, now) = (Description::of(past, &wanted.focus), describe(now, &wanted.focus));
+    for difference in now.differences(&then) {
+        let named = cannot.iter().any(|cannot| {
+            // What cannot come back keeps what is named inside it away as well.
+            cannot.subject == difference.subject || cannot.subject.id == difference.subject.id
+        });
+        let access = difference.subject.kind == ResourceType::RoleAssignment && !wanted.include_access;
+        let untouched = difference.subject.kind == ResourceType::Person || access;
+        assert!(named || untouched, "not as it was: {difference:?}");
+    }
+}
+
+async fn assert_restores(store: &TestStore, wanted: &Wanted, by: Actor) {
+    let handle = store.handle(id(0));
+    let before = handle.view();
+    let (command, cannot) = prepare(&store.store, &handle, &before, wanted).unwrap();
+    let told: Vec<_> =
+        command.steps.iter().map(|step| (step.subject.clone(), step.from(), step.to())).collect();
+    let rehearsed = store.store.rehearse(&handle, &Submission::new(command.clone(), by)).unwrap();
+    assert_eq!(handle.view().version(), before.version(), "a rehearsal appends nothing");
+    let steps = command.steps.len() as u64;
+    let done = store.store.execute(&handle, Submission::new(command, by)).await.unwrap();
+    assert_eq!(done.events, if steps == 0 { 0 } else { steps + 1 });
+    let whole = |view: &View| describe(view, &Focus::All);
+    assert_eq!(whole(&rehearsed.view), whole(&done.view), "the dry run told what came");
+    let past = store.store.as_of(&handle, wanted.as_of).unwrap();
+    assert_as_promised(past.organization(), &done.view, wanted, &cannot);
+    let after = whole(&done.view);
+    for (subject, from, to) in told {
+        let is = |fields: Option<&Fields>, told: Option<serde_json::Map<String, serde_json::Value>>| {
+            let Some(told) = told else { return fields.is_none() };
+            told.iter().all(|(name, value)| match fields.and_then(|fields| fields.get(name.as_str())) {
+                Some(Field::Open(is)) => is == value,
+                Some(Field::Sealed(_)) => true,
+                None => value.is_null(),
+            })
+        };
+        assert!(is(whole(&before).get(&subject), from), "{subject:?} was not so");
+        assert!(is(after.get(&subject), to), "{subject:?} is not as promised");
+    }
+    // What is not meant stays, but for grants in an environment that went.
+    for difference in whole(&before).differences(&after) {
+        let meant = wanted.focus.includes(&difference.subject.id)
+            || difference
+                .subject
+                .name
+                .as_ref()
+                .is_some_and(|name| wanted.focus.includes_named(&difference.subject.id, name));
+        assert!(meant || difference.subject.kind == ResourceType::RoleAssignment, "{difference:?}");
+    }
+    let (again, _) = prepare(&store.store, &handle, &handle.view(), wanted).unwrap();
+    assert!(again.steps.is_empty(), "restoring twice changes nothing: {:?}", again.steps);
+}
+
+proptest! {
+    #![proptest_config(config(100))]
+
+    #[test]
+    fn the_past_is_what_was_live_then_and_differences_lead_from_one_to_the_other(history in history()) {
+        runtime().block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let store = over_files(folder.path());
+            let live = run(&store, &prepare_history(&history, &store)).await;
+            let newest = store.handle(id(0));
+            let mut before: Option<&View> = None;
+            for then in live.values() {
+                assert_area_is::<General>(&store, &newest, then);
+                assert_area_is::<People>(&store, &newest, then);
+                assert_area_is::<Roles>(&store, &newest, then);
+                assert_area_is::<Environments>(&store, &newest, then);
+                assert_eq!(store.store.version_at(&newest, &newest.view(), then.head.at).unwrap(), last_at(&live, then));
+                let pair = before.map_or_else(Description::default, |view| describe(view, &Focus::All));
+                let told = describe(then, &Focus::All);
+                assert_eq!(changed(&pair, &told), flat(&told));
+                assert_eq!(changed(&told, &pair), flat(&pair));
+                assert_eq!(pair.differences(&told).is_empty(), pair == told);
+                before = Some(then);
+            }
+            if let Some(then) = live.values().nth(live.len() / 2) {
+                assert_each_thing_is(&store, &newest, then);
+            }
+        });
+    }
+
+    #[test]
+    fn a_restore_reaches_what_it_promises_and_twice_changes_nothing(history in history(), asks in prop::collection::vec(ask(), 1..4)) {
+        runtime().block_on(async {
+            let store = in_memory();
+            let live = run(&store, &prepare_history(&history, &store)).await;
+            for ask in asks {
+                assert_restores(&store, &ask.wanted(&live), Actor::OPERATOR).await;
+            }
+        });
+    }
+}
+
+/// The newest version at a time: bursts without a pause share one.
+fn last_at(live: &BTreeMap<Version, Arc<View>>, then: &View) -> Version {
+    let at = |view: &&Arc<View>| view.head.at == then.head.at;
+    live.values().filter(at).map(|view| view.version()).max().unwrap_or_default()
+}
+
+/// Plans that are all empty would prove nothing.
+#[test]
+fn random_restores_come_to_steps_of_every_kind() {
+    use proptest::strategy::ValueTree as _;
+
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        let tree = (history(), ask()).new_tree(&mut runner).unwrap();
+        let (history, ask) = tree.current();
+        runtime().block_on(async {
+            let store = in_memory();
+            let live = run(&store, &prepare_history(&history, &store)).await;
+            let wanted = Ask { scope: 0, access: true, ..ask }.wanted(&live);
+            let (command, _) =
+                prepare(&store.store, &store.handle(id(0)), &store.handle(id(0)).view(), &wanted).unwrap();
+            seen.extend(command.steps.iter().map(|step| step.event.event.action().to_owned()));
+        });
+    }
+    for action in [
+        "organization.update",
+        "environment.create",
+        "environment.update",
+        "environment.delete",
+        "config.set",
+        "config.delete",
+        "role_assignment.create",
+        "role_assignment.delete",
+    ] {
+        assert!(seen.contains(action), "no restore came to {action}: {seen:?}");
+    }
+}
