@@ -145,7 +145,7 @@ pub async fn export(State(app): State<App>, call: Call, query: RawQuery) -> Resu
             if !still_may(&app, &caller, Permission::AuditExport) {
                 return Err(BrokenOff);
             }
-            let page = move || export.next().map(|page| page.map(|page| (page, export)));
+            let page = move || export.page().map(|page| page.map(|page| (page, export)));
             let page = app.streams.read(Kind::Export, page).await?;
             Ok(page.map(|(page, export)| (page, (export, slot))))
         }

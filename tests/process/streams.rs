@@ -77,7 +77,7 @@ async fn follow(
                 },
                 _ = to.changed() => continue,
             }
-            if (told.len() + number) % 13 == 0 {
+            if (told.len() + number).is_multiple_of(13) {
                 break;
             }
         }
