@@ -78,7 +78,7 @@ impl Export {
     ///
     /// # Errors
     /// When the history cannot be read.
-    pub fn page(&mut self) -> Result<Option<Vec<u8>>, HistoryError> {
+    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, HistoryError> {
         let Some(page) = self.next else { return Ok(None) };
         let before = match page {
             Page::First => None,

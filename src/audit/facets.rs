@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::actor::ActorKind;
 use crate::audit::row::Rows;
 use crate::event::{Outcome, ResourceType};
-use crate::store::history;
+use crate::store::search;
 
 /// The most values of one dimension that are shown.
 const VALUES_MAX: usize = 1_000;
@@ -75,7 +75,7 @@ pub struct OutcomeCount {
 
 impl Facets {
     /// What was counted, with names of people.
-    pub fn of(counted: history::Facets, rows: &mut Rows) -> Self {
+    pub fn of(counted: search::Facets, rows: &mut Rows) -> Self {
         let mut more = Vec::new();
         let actors = most(counted.actors, |actor| actor.to_string(), "users", &mut more);
         let users = actors.into_iter().map(|(actor, count)| {

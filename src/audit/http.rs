@@ -25,15 +25,12 @@ use crate::http::page::{After, DEFAULT_PAGE, LONGEST_PAGE, PageParameters};
 use crate::http::pieces;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
-use crate::http::rejection;
 use crate::http::sse::{self, Start};
 use crate::http::streams::Kind;
 use crate::log::filter::Filter;
 use crate::settings::roles::permission::Permission;
-use crate::store::Store;
 use crate::store::exports::{Form, NoteExport};
-use crate::store::history::{FramesBack, HistoryError};
-use crate::store::resident::View;
+use crate::store::history::HistoryError;
 
 /// A page of the audit log.
 #[derive(Serialize, ToSchema)]
@@ -145,7 +142,7 @@ pub async fn export(State(app): State<App>, call: Call, query: RawQuery) -> Resu
             if !still_may(&app, &caller, Permission::AuditExport) {
                 return Err(BrokenOff);
             }
-            let page = move || export.page().map(|page| page.map(|page| (page, export)));
+            let page = move || export.next_piece().map(|page| page.map(|page| (page, export)));
             let page = app.streams.read(Kind::Export, page).await?;
             Ok(page.map(|(page, export)| (page, (export, slot))))
         }
@@ -223,14 +220,12 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     }
     let after = checked(parameters.after)?.unwrap_or(0);
     let note = Command::Organization(OrganizationCommand::Export(NoteExport { form: Form::Events }));
-    let view = call.submit(note, StatusCode::OK).await?.view;
-    let view = if view.head.position == call.organization.handle.view().head.position {
-        view
-    } else {
-        call.organization.handle.view()
-    };
-    let (store, seen) = (app.store.clone(), view.clone());
-    let data = read(move || as_recorded(&store, &seen, after, limit)).await?;
+    call.submit(note, StatusCode::OK).await?;
+    let view = call.organization.handle.view();
+    let last = after.saturating_add(limit as u64).min(view.version());
+    let versions: Vec<Version> = (after.saturating_add(1)..=last).collect();
+    let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
+    let data = read(move || store.as_recorded(&handle, &seen, &versions)).await?;
     let last = after.saturating_add(data.len() as u64);
     let next_after = (last < view.version()).then_some(last);
     Ok(call.list(&view, &EventsPage { data, next_after }))
@@ -248,35 +243,5 @@ fn checked(after: Option<Version>) -> Result<Option<Version>, Problem> {
 async fn read<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(read)
-        .await
-        .map_err(|_| Problem::internal())?
-        .map_err(|error| rejection::unreadable(&error))
-}
-
-/// The events of a stream after a version, in order, as recorded. Blocks.
-fn as_recorded(store: &Store, view: &View, after: Version, limit: usize) -> Result<Vec<Value>, HistoryError> {
-    let mut frames = Vec::new();
-    for frame in FramesBack::new(&**store.log(), view.stream, view.head) {
-        let (position, frame) = frame?;
-        let header = frame.header();
-        if header.last_version() <= after {
-            break;
-        }
-        if header.first_version <= after.saturating_add(limit as u64) {
-            frames.push(position);
-        }
-    }
-    let mut events = Vec::with_capacity(limit);
-    for position in frames.into_iter().rev() {
-        let bytes = store.log().read_at(&[position])?.pop().unwrap_or_default();
-        let frame = crate::log::frame::Frame::parse(bytes)
-            .map_err(|error| HistoryError::Frame { stream: view.stream, error })?;
-        for (json, version) in frame.jsons().zip(frame.header().first_version..) {
-            if version > after && events.len() < limit {
-                events.push(json.map_err(|error| HistoryError::Event { stream: view.stream, error })?);
-            }
-        }
-    }
-    Ok(events)
+    Ok(tokio::task::spawn_blocking(read).await??)
 }

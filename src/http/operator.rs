@@ -13,8 +13,10 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
+use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::Version;
+use crate::fsck::check_store;
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
@@ -22,10 +24,8 @@ use crate::http::ndjson::{self, BrokenOff};
 use crate::http::pieces;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
 use crate::http::streams::Kind;
 use crate::ids::StreamId;
-use crate::log::check::check;
 use crate::log::export::{Selection, export};
 use crate::log::{Position, tail};
 use crate::platform::operations::command::OperationsCommand;
@@ -72,8 +72,7 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
     layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
 }
 
-async fn metrics(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn metrics(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     store.metrics().queue_length(store.queue().0);
     if let Ok(free) = (app.policy.free_bytes)() {
@@ -83,8 +82,7 @@ async fn metrics(State(app): State<App>, query: RawQuery) -> Result<Response, Pr
     Ok(([(CONTENT_TYPE, kind)], store.metrics().encode()).into_response())
 }
 
-async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     let (length, capacity) = store.queue();
     Ok(Json(Status {
@@ -94,7 +92,7 @@ async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Pro
         problems: store.problems(),
         position: store.log().end().0,
         queue: Queue { length, capacity },
-        streams: store.organizations().len() + 1,
+        streams: store.resident_streams(),
         credentials: store.directory().len(),
         disk_free_bytes: (app.policy.free_bytes)().ok(),
         newest_event_at: store.newest(),
@@ -104,37 +102,25 @@ async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Pro
 }
 
 /// The operator vouches for the wall clock; writes go on.
-async fn accept_clock(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn accept_clock(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let accepted = app.store.clock().accept();
     let command = OperationsCommand::AcceptClock { wall: accepted, newest: app.store.newest() };
-    app.store
-        .execute(app.store.platform(), Submission::new(command, Actor::OPERATOR))
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    app.store.execute(app.store.platform(), Submission::new(command, Actor::OPERATOR)).await?;
     Ok(Json(Accepted { accepted }).into_response())
 }
 
 /// Folds the log from zero beside what is served.
-async fn replay(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn replay(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = app.store.clone();
-    let report =
-        tokio::task::spawn_blocking(move || store.replay()).await.map_err(|_| Problem::internal())?;
-    let report = report.map_err(|error| {
-        tracing::error!(%error, "the log could not be replayed");
-        Problem::internal()
-    })?;
+    let report = tokio::task::spawn_blocking(move || store.replay()).await??;
     Ok(Json(report).into_response())
 }
 
-/// Checks the whole log.
-async fn fsck(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
-    let log = Arc::clone(app.store.log());
-    let report = tokio::task::spawn_blocking(move || check(&*log, |_, _| {}))
-        .await
-        .map_err(|_| Problem::internal())?;
+/// Checks the whole log and the key files.
+async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
+    let store = app.store.clone();
+    let check = move || check_store(&**store.log(), |streams| store.ring().check_files(streams), |_, _| {});
+    let report = tokio::task::spawn_blocking(check).await?;
     Ok(Json(report).into_response())
 }
 
@@ -156,7 +142,9 @@ async fn export_log(State(app): State<App>, query: RawQuery) -> Result<Response,
         match export(&*log, Selection { stream, after }, |line, _, _| lines.push(line)) {
             Ok(()) => lines.end(),
             // Dropped without their end, the lines never pass for a whole answer.
-            Err(error) => tracing::error!(%error, "the log could not be exported whole"),
+            Err(error) => {
+                tracing::error!(error = with_causes(&error), "the log could not be exported whole");
+            }
         }
     });
     Ok(([(CONTENT_TYPE, ndjson::MEDIA_TYPE)], Body::new(body)).into_response())

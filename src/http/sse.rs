@@ -41,6 +41,7 @@ impl Start {
             return Ok(after.map_or(Self::Now, Self::After));
         };
         let id = last.to_str().ok().and_then(|id| id.rsplit_once('-'));
+        let id = id.filter(|(of, _)| !of.is_empty() && of.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         match id.and_then(|(of, version)| Some((of, version_of(version)?))) {
             Some((of, version)) if of == epoch => Ok(Self::After(version)),
             Some(_) => Ok(Self::Reset),

@@ -7,12 +7,10 @@ use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{DirectoryEntry, Fold};
 use crate::command::{Context, NewEvent};
 use crate::event::{Event, Recorded, Resource, ResourceType};
 use crate::events;
-
-const HOUR_MICROS: i64 = 3_600_000_000;
 
 events! {
     /// What was taken out of a stream.
@@ -53,7 +51,7 @@ impl Form {
 }
 
 /// Who read events as recorded in the present hour.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Exports {
     hour: i64,
     actors: RedBlackTreeMapSync<String, ()>,
@@ -71,7 +69,7 @@ impl NoteExport {
     /// Decides; nothing can be refused.
     pub fn decide(self, state: &Exports, stream: &str, context: &Context) -> Vec<NewEvent> {
         let actor = context.actor.id.to_string();
-        let noted = state.hour == context.now.micros() / HOUR_MICROS && state.actors.contains_key(&actor);
+        let noted = state.hour == context.now.hour() && state.actors.contains_key(&actor);
         if noted && self.form == Form::Events {
             return Vec::new();
         }
@@ -82,7 +80,7 @@ impl NoteExport {
     }
 }
 
-impl Area for Exports {
+impl Fold for Exports {
     const NAME: &'static str = "exports";
     const PROJECTION: u32 = 2;
 
@@ -91,7 +89,7 @@ impl Area for Exports {
         if exported.form != Form::Events.name() {
             return;
         }
-        let hour = recorded.at.micros() / HOUR_MICROS;
+        let hour = recorded.at.hour();
         if self.hour != hour {
             *self = Self { hour, actors: RedBlackTreeMapSync::new_sync() };
         }
@@ -99,12 +97,16 @@ impl Area for Exports {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.actors.size()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::clock::{HOUR_SECONDS, Timestamp};
     use crate::given::{by, events, id, now, person, recorded};
     use crate::ids::StreamId;
 
@@ -124,7 +126,7 @@ mod tests {
         assert_eq!(decide(&Exports::default(), Form::Events, 1), 1);
         assert_eq!(decide(&given(now(), Form::Events), Form::Events, 1), 0);
         assert_eq!(decide(&given(now(), Form::Events), Form::Events, 2), 1);
-        assert_eq!(decide(&given(now().plus_seconds(-3_600), Form::Events), Form::Events, 1), 1);
+        assert_eq!(decide(&given(now().plus_seconds(-HOUR_SECONDS), Form::Events), Form::Events, 1), 1);
         let note = NoteExport { form: Form::Events };
         let decided = events(Ok::<_, ()>(note.decide(&Exports::default(), "org", &by(person(id(1))))));
         assert_eq!(decided.unwrap()[0].action(), "audit.export");

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking, and says why")]
 
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/server.rs"]
 mod server;
 
@@ -15,6 +17,7 @@ mod process;
 #[path = "../support/sse.rs"]
 mod sse;
 
+mod attacks;
 mod audit;
 mod auth;
 mod bad_input;

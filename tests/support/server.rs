@@ -10,13 +10,17 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use settled::clock::{Clock, Hands, Timestamp};
 use settled::config::Config;
-use settled::event::Version;
+use settled::event::{Outcome, Recorded, Version};
 use settled::http::app::App;
 use settled::ids::{OrganizationId, UserId};
+use settled::log::filter::Filter;
 use settled::server::Server;
+use settled::store::Store;
 use settled::store::resident::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::loaded::loaded;
 
 /// The Owner's address.
 pub const OWNER_EMAIL: &str = "olive@example.com";
@@ -175,7 +179,8 @@ impl TestServer {
         })
     }
 
-    async fn found(&self) -> Somebody {
+    /// Sets it up.
+    pub async fn found(&self) -> Somebody {
         let answer = self.post("/v1/setup", None, &self.setup_body()).await.is(201);
         let body = answer.json();
         Somebody {
@@ -269,7 +274,7 @@ impl TestServer {
 
     /// An organization's stream.
     pub fn handle(&self, organization: OrganizationId) -> Arc<Handle> {
-        self.app().store.organization(organization).expect("the organization exists")
+        loaded(&self.app().store, organization).expect("the organization exists")
     }
 
     /// The version of an organization's stream.
@@ -368,4 +373,13 @@ impl Answer {
 #[track_caller]
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not text: {value}")).to_owned()
+}
+
+/// The events of a stream that ended so, oldest first.
+pub fn that_ended(store: &Store, handle: &Handle, outcome: Outcome) -> Vec<Recorded> {
+    let view = handle.view();
+    let filter = Filter { outcomes: vec![outcome], ..Filter::default() };
+    let versions =
+        store.versions_after(handle, &view, &filter, 0, usize::MAX).expect("the index can be read");
+    store.recorded(handle, &view, &versions).expect("the history can be read")
 }
