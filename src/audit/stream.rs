@@ -24,9 +24,9 @@ use crate::store::history::HistoryError;
 use crate::store::resident::{Handle, View};
 
 /// A piece has at most so many rows,
-const PIECE_ROWS: usize = 32;
-/// and no further row behind so many bytes.
-const PIECE_BYTES: usize = 16 << 10;
+const PIECE_ROWS: usize = 16;
+/// and no further row behind so many bytes: a reader that has stopped holds one piece, and there may be a thousand.
+const PIECE_BYTES: usize = 4 << 10;
 
 /// One client's stream.
 pub struct Stream {

@@ -86,8 +86,9 @@ impl Text {
         self.0.is_empty()
     }
 
-    /// Its bytes.
-    pub fn into_bytes(self) -> Vec<u8> {
+    /// Its bytes, in no more room than they take.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        self.0.shrink_to_fit();
         self.0.into_bytes()
     }
 }

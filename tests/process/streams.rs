@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::operator::figure;
 use crate::process::{Login, Server, Start, scale};
-use crate::sse::{Reader, ask};
+use crate::sse::{Reader, ask_and_stall};
 
 const PATH: &str = "/v1/audit/stream";
 
@@ -162,24 +162,19 @@ async fn readers_that_stop_reading_are_dropped_and_cost_little_until_then() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(&dir).serve();
     let login = server.set_up().await;
-    // The server's allocator has its share before anything is measured.
     let reason = "%E2%82%AC".repeat(500);
-    for _ in 0..4 {
-        write(&server, &login, 200, &reason).await;
-    }
+    write(&server, &login, 20, &reason).await;
     let resident =
         |server: &Server| figure(&server.operator("/metrics"), "settled_process_resident_memory_bytes");
     let connections = |server: &Server| figure(&server.operator("/metrics"), "settled_connections ");
     let before = resident(&server);
     let mut stalled = Vec::new();
     for _ in 0..crowd() {
-        stalled.push(
-            ask(&server.url, &format!("{PATH}?after=1"), &login.token, None, Some(2048)).await.unwrap(),
-        );
+        stalled.push(ask_and_stall(&server.url, PATH, &login.token).await.unwrap());
     }
     let mut live = Reader::open(&server.url, PATH, &login.token, None).await.unwrap();
     let mut most = before;
-    for _ in 0..10 {
+    for _ in 0..20 {
         let version = write(&server, &login, 20, &reason).await;
         while live.next().await.expect("a reader that reads goes on").version() < version {}
         most = most.max(resident(&server));

@@ -34,18 +34,22 @@ pub struct Reader {
     data: Option<Value>,
 }
 
-/// Sends a GET to `http://ADDRESS` and reads nothing. `receive_bytes` is what the system holds for it.
-pub async fn ask(
+/// Sends a GET to `http://ADDRESS` and reads nothing of the answer; so little of it fits into what the system holds
+/// for the client and, segments being as short as on bad networks, for the server.
+pub async fn ask_and_stall(base: &str, path: &str, token: &str) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(2048)?;
+    socket2::SockRef::from(&socket).set_tcp_mss(536)?;
+    ask(socket, base, path, token, None).await
+}
+
+async fn ask(
+    socket: TcpSocket,
     base: &str,
     path: &str,
     token: &str,
     last: Option<&str>,
-    receive_bytes: Option<u32>,
 ) -> io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    if let Some(bytes) = receive_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
     let address = base.trim_start_matches("http://").parse().expect("a server says its address");
     let mut stream = socket.connect(address).await?;
     let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
@@ -58,7 +62,7 @@ pub async fn ask(
 impl Reader {
     /// Opens a stream and reads the answer's head and, of a success, its opening.
     pub async fn open(base: &str, path: &str, token: &str, last: Option<&str>) -> io::Result<Self> {
-        let stream = ask(base, path, token, last, None).await?;
+        let stream = ask(TcpSocket::new_v4()?, base, path, token, last).await?;
         let mut reader = Self {
             status: 0,
             last: last.map(ToOwned::to_owned),
