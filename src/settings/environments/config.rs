@@ -143,11 +143,11 @@ pub async fn patch(
 pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let asked = call.asked(&query).await?;
     let id = find_asked(&call, &asked, path.first(), Permission::ConfigRead).await?;
-    let NoParameters {} = asked.query.parse()?;
     let focus = Focus::Named(id.to_string(), path.second().to_owned());
     let environments = call.seen::<Environments>(&asked, focus).await?;
     let value = environments.get(id).and_then(|environment| environment.config.get(path.second()));
     let value = value.ok_or_else(Problem::not_found)?;
+    let NoParameters {} = asked.query.parse()?;
     let body = ConfigBody::new(path.second(), value)?;
     Ok(call.seen_resource(&environments, value.version, &body))
 }
