@@ -18,6 +18,7 @@ mod operator;
 mod power;
 #[path = "../support/process.rs"]
 mod process;
+mod restore;
 mod root_key;
 mod slow;
 #[path = "../support/sse.rs"]

@@ -31,12 +31,12 @@ pub fn run(options: &Options) -> Result<()> {
     install::debian_packages()?;
     install::nextest()?;
     let schemathesis = install::schemathesis()?;
-    let scale = if options.long { "10" } else { "1" };
+    let (scale, profile) = if options.long { ("10", "long") } else { ("1", "default") };
     if options.filter.is_none() {
         run::run(run::program("cargo test --workspace --doc --locked"))?;
     }
     let mut tests = run::program("cargo nextest run --workspace --all-targets --locked --no-fail-fast");
-    tests.args(options.filter.iter());
+    tests.args(["--profile", profile]).args(options.filter.iter());
     tests.env(SCALE, scale).env("SETTLED_SCHEMATHESIS", schemathesis);
     run::run(tests)
 }
