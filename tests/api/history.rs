@@ -15,7 +15,9 @@ const NO_SETTINGS: &[&str] = &["/v1/audit", "/v1/events", "/v1/history/{id}", "/
 fn settings() -> impl Iterator<Item = Row> {
     let asks = |row: &Row| matches!(row.access, Access::Organization(_) | Access::Environment(_));
     let rows = routes().into_iter().map(|route| route.row);
-    rows.filter(move |row| row.method == "GET" && asks(row) && !NO_SETTINGS.iter().any(|start| row.path.starts_with(start)))
+    rows.filter(move |row| {
+        row.method == "GET" && asks(row) && !NO_SETTINGS.iter().any(|start| row.path.starts_with(start))
+    })
 }
 
 fn path(row: &Row) -> String {

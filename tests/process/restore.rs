@@ -15,11 +15,11 @@ async fn an_operator_brings_an_environment_back_with_a_server_and_without_one() 
     let server = start.serve();
     let login = server.set_up().await;
     let stage = json!({"name": "Stage", "mode": "test"});
-    let (_, made) = server.call(&login, "POST", "/v1/environments", Some(&stage)).await;
+    let (_, made) = server.call(&login, "POST", "/v1/environments", Some(stage)).await;
     let mut version = Value::Null;
     for region in ["north", "south"] {
         let path = "/v1/environments/stage/config/REGION";
-        let (_, put) = server.call(&login, "PUT", path, Some(&json!({"value": region}))).await;
+        let (_, put) = server.call(&login, "PUT", path, Some(json!({"value": region}))).await;
         if region == "north" {
             version = put["version"].clone();
         }
