@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod ci;
 pub mod install;
+pub mod mix;
 pub mod run;
 pub mod schemas;
 pub mod test;

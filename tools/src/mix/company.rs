@@ -1,0 +1,542 @@
+//! One organization as the mix makes it live: who is there, what they have, and what they do next.
+//!
+//! It is a model beside the store, in step with what is submitted: commands that wait to be decided are not in the
+//! newest view, and each of them has to be one that is taken.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use axum::http::{Method, StatusCode};
+use settled::actor::{Actor, ActorId};
+use settled::clock::Timestamp;
+use settled::command::{Command, OrganizationCommand};
+use settled::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
+use settled::http::call::{Fingerprinted, reason_field};
+use settled::ids::{
+    EnvironmentId, Fresh, HttpRequestId, OrganizationId, RoleAssignmentId, SessionId, UserId,
+};
+use settled::seal::token::PlainToken;
+use settled::seal::{DataKey, Plain};
+use settled::settings::environments::command::{
+    Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
+};
+use settled::settings::environments::event::Mode;
+use settled::settings::environments::value::{ConfigKey, Slug};
+use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
+use settled::settings::general::value::Timezone;
+use settled::settings::people::command::{PeopleCommand, UpdatePerson};
+use settled::settings::people::event::PersonJoined;
+use settled::settings::people::{email_field, name_field};
+use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
+use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
+use settled::settings::sessions::event::SessionOpened;
+use settled::settings::sessions::{ip_field, user_agent_field};
+use settled::store::exports::NoteExport;
+use settled::store::refusals::RecordRefusal;
+use settled::store::resident::Handle;
+use settled::store::{Store, Submission};
+use settled::text::{Description, Name};
+
+use super::dice::Dice;
+use super::{Kind, PER, thrown, words};
+
+/// The most people, open sessions of one of them, and environments: organizations do not grow for ever.
+const PEOPLE_MAX: usize = 200;
+const SESSIONS_MAX: usize = 3;
+const ENVIRONMENTS_MAX: usize = 12;
+/// The environments that everybody has; these are not deleted.
+const ENVIRONMENTS_KEPT: usize = 3;
+/// After so long without an end, a session is not used again: a working day.
+const SESSION_SECONDS: i64 = 8 * 3600;
+/// The values that are set at once, where several are.
+const VALUES_AT_ONCE: usize = 4;
+
+/// The key that the first environment always has a value for, from the beginning on: something to read at any time.
+const KEY_KEPT: usize = 0;
+
+/// What every organization begins with, before the mix.
+const BEGINNING: &[Kind] = &[
+    Kind::CreateEnvironment,
+    Kind::SetValue,
+    Kind::CreateEnvironment,
+    Kind::CreateEnvironment,
+    Kind::Join,
+    Kind::AssignRole,
+    Kind::Join,
+    Kind::AssignRole,
+    Kind::Join,
+    Kind::AssignRole,
+    Kind::Join,
+    Kind::AssignRole,
+];
+
+/// One organization.
+pub struct Company {
+    /// Its stream.
+    pub handle: Arc<Handle>,
+    id: OrganizationId,
+    key: Arc<DataKey>,
+    dice: Dice,
+    ahead: VecDeque<Kind>,
+    people: Vec<Person>,
+    environments: Vec<Environment>,
+    made: usize,
+    assignments: Vec<Assignment>,
+}
+
+struct Person {
+    id: UserId,
+    key: Arc<DataKey>,
+    sessions: Vec<(SessionId, Timestamp)>,
+}
+
+struct Environment {
+    id: EnvironmentId,
+    slug: String,
+    keys: BTreeSet<usize>,
+}
+
+struct Assignment {
+    id: RoleAssignmentId,
+    person: usize,
+    role: SystemRole,
+    environment: Option<EnvironmentId>,
+}
+
+/// What is done next.
+pub struct Step {
+    /// The command as the edge would submit it.
+    pub submission: Submission,
+    /// The most events that it can append.
+    pub events_max: u64,
+}
+
+impl From<Submission> for Step {
+    fn from(submission: Submission) -> Self {
+        Self { submission, events_max: 1 }
+    }
+}
+
+/// What whoever uses the store needs to know of an organization.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// Its Owner.
+    pub owner: UserId,
+    /// Everybody, the Owner first.
+    pub people: Vec<UserId>,
+    /// The slug of each environment, and the keys of the values that are set there.
+    pub environments: Vec<(String, Vec<String>)>,
+}
+
+impl Company {
+    /// An organization that was founded just now.
+    ///
+    /// # Errors
+    /// When its keys are not to be had.
+    pub fn founded(store: &Store, handle: Arc<Handle>, dice: Dice) -> Result<Self> {
+        let view = handle.view();
+        let stream = handle.stream();
+        let settings = view.organization();
+        let general = settings.general.founded().context("the organization was founded")?;
+        let key = store.ring().data_key(stream, general.key, general.commitment)?;
+        let owner = settings.people.iter().next().context("the organization has its Owner")?;
+        let owner = Person {
+            id: owner.id,
+            key: store.ring().data_key(stream, owner.key, owner.commitment)?,
+            sessions: Vec::new(),
+        };
+        Ok(Self {
+            id: general.organization,
+            key,
+            handle,
+            dice,
+            ahead: BEGINNING.iter().copied().collect(),
+            people: vec![owner],
+            environments: Vec::new(),
+            made: 0,
+            assignments: Vec::new(),
+        })
+    }
+
+    /// What happens next, at a time, with at most so many events.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub fn next(&mut self, store: &Store, now: Timestamp, events_max: u64) -> Result<Step> {
+        let kind = match self.ahead.pop_front() {
+            Some(kind) => kind,
+            None => thrown(u32::try_from(self.dice.below(PER as usize))?),
+        };
+        let fits = kind != Kind::SetValues || events_max >= VALUES_AT_ONCE as u64;
+        let kind = if fits { self.possible(kind) } else { Kind::SetValue };
+        let person = self.who(kind);
+        match kind {
+            Kind::FailLogIn => return Ok(self.fail_log_in(person).into()),
+            Kind::LogIn => return Ok(self.log_in(person, now, &PlainToken::draw()).into()),
+            _ => {}
+        }
+        let Some(actor) = self.in_session(person, now) else {
+            // First things first; what was meant happens afterwards.
+            self.ahead.push_front(kind);
+            return Ok(self.log_in(person, now, &PlainToken::draw()).into());
+        };
+        self.act(kind, person, actor, store)
+    }
+
+    /// What whoever uses the store needs to know.
+    pub fn known(&self) -> Known {
+        let environment = |environment: &Environment| {
+            (environment.slug.clone(), environment.keys.iter().map(|key| words::key(*key)).collect())
+        };
+        Known {
+            organization: self.id,
+            owner: self.people[0].id,
+            people: self.people.iter().map(|person| person.id).collect(),
+            environments: self.environments.iter().map(environment).collect(),
+        }
+    }
+
+    /// Opens a session of the Owner with a token that is known.
+    pub fn owners_session(&mut self, now: Timestamp, token: &PlainToken) -> Submission {
+        self.people[0].sessions.clear();
+        self.log_in(0, now, token)
+    }
+
+    /// The kind itself, or another where it cannot happen now.
+    fn possible(&self, kind: Kind) -> Kind {
+        let possible = match kind {
+            Kind::CreateEnvironment => self.environments.len() < ENVIRONMENTS_MAX,
+            Kind::DeleteEnvironment => self.environments.len() > ENVIRONMENTS_KEPT,
+            Kind::DeleteValue => self.values().next().is_some(),
+            Kind::Join => self.people.len() < PEOPLE_MAX,
+            Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
+            Kind::UnassignRole => self.assignments.len() > 4,
+            _ => true,
+        };
+        match (possible, self.environments.is_empty()) {
+            (true, false) => kind,
+            (true, true) if !matches!(kind, Kind::SetValue | Kind::SetValues | Kind::DescribeEnvironment) => {
+                kind
+            }
+            (_, true) => Kind::CreateEnvironment,
+            (false, false) => Kind::SetValue,
+        }
+    }
+
+    /// Who does it: somebody who may, or, to be denied, somebody who may not.
+    fn who(&mut self, kind: Kind) -> usize {
+        match kind {
+            Kind::SetValue | Kind::SetValues | Kind::DeleteValue => {
+                let may: Vec<_> = self
+                    .assignments
+                    .iter()
+                    .filter(|held| held.role == SystemRole::Developer && held.environment.is_none())
+                    .map(|held| held.person)
+                    .chain([0])
+                    .collect();
+                let at = self.dice.skewed_below(may.len());
+                may[at]
+            }
+            Kind::BeDenied => 1 + self.dice.below(self.people.len() - 1),
+            Kind::LogIn | Kind::LogOut | Kind::RevokeSession | Kind::RenamePerson | Kind::FailLogIn => {
+                self.dice.skewed_below(self.people.len())
+            }
+            _ => 0,
+        }
+    }
+
+    /// The values that can be deleted: the number of an environment, and a key.
+    fn values(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let of = |(at, environment): (usize, &'_ Environment)| {
+            environment.keys.iter().map(move |key| (at, *key)).collect::<Vec<_>>()
+        };
+        self.environments.iter().enumerate().flat_map(of).filter(|value| *value != (0, KEY_KEPT))
+    }
+
+    fn act(&mut self, kind: Kind, person: usize, actor: Actor, store: &Store) -> Result<Step> {
+        match kind {
+            Kind::SetValues => return self.set_values(actor, VALUES_AT_ONCE),
+            Kind::DeleteEnvironment => return Ok(self.delete_environment(actor)),
+            _ => {}
+        }
+        let submission = match kind {
+            Kind::DeleteValue => self.delete_value(actor)?,
+            Kind::CreateEnvironment => self.create_environment(actor)?,
+            Kind::DescribeEnvironment => self.describe_environment(actor)?,
+            Kind::UpdateOrganization => self.update_organization(actor)?,
+            Kind::Join => self.join(actor, store)?,
+            Kind::RenamePerson => self.rename(person, actor),
+            Kind::AssignRole => self.assign(actor),
+            Kind::UnassignRole => self.unassign(actor),
+            Kind::LogOut => self.close(person, actor, Closing::Logout),
+            Kind::RevokeSession => self.close(person, actor, Closing::Revoke),
+            Kind::BeDenied => self.be_denied(actor),
+            Kind::Export => {
+                self.submit(Command::Organization(OrganizationCommand::Export(NoteExport)), actor)
+            }
+            _ => return self.set_values(actor, 1),
+        };
+        Ok(submission.into())
+    }
+
+    fn submit(&self, command: impl Into<Command>, actor: Actor) -> Submission {
+        let mut submission = Submission::new(command, actor);
+        submission.request_id = Some(Fresh.id::<HttpRequestId>().to_string());
+        submission
+    }
+
+    /// The same with a reason now and then, and with an idempotency key where a program would send one.
+    fn submit_change(&mut self, command: impl Into<Command>, actor: Actor) -> Submission {
+        let mut submission = self.submit(command, actor);
+        if self.dice.happens(40) {
+            let id = self.id.to_string();
+            let reason = Plain::from(words::reason(&mut self.dice));
+            submission.reason = Some(self.key.seal(&reason_field(self.handle.stream(), &id), &reason));
+        }
+        if self.dice.happens(60) {
+            let key = format!("{:016x}", self.dice.number());
+            let request = Fingerprinted {
+                actor: actor.id,
+                method: &Method::PUT,
+                path: "/v1/environments",
+                body: b"{}",
+            };
+            submission.idempotency = Some(request.idempotency(&self.key, &key, StatusCode::OK));
+        }
+        submission
+    }
+
+    /// The actor in their newest session, if that is still used.
+    fn in_session(&mut self, person: usize, now: Timestamp) -> Option<Actor> {
+        let person = &mut self.people[person];
+        person.sessions.retain(|(_, since)| now.seconds_since(*since) < SESSION_SECONDS);
+        let (session, _) = person.sessions.last()?;
+        Some(Actor { id: ActorId::Person(person.id), session: Some(*session) })
+    }
+
+    fn log_in(&mut self, person: usize, now: Timestamp, token: &PlainToken) -> Submission {
+        let stream = self.handle.stream();
+        let session: SessionId = Fresh.id();
+        let id = session.to_string();
+        let (address, agent) = (words::address(&mut self.dice), words::user_agent(&mut self.dice));
+        let person = &mut self.people[person];
+        person.sessions.push((session, now));
+        // Browsers are closed and forgotten far more often than somebody logs out.
+        if person.sessions.len() > SESSIONS_MAX {
+            person.sessions.remove(0);
+        }
+        let opened = SessionOpened {
+            session,
+            person: Some(person.id),
+            account: None,
+            token: token.hash(),
+            generation: 1,
+            since: None,
+            ip: Some(person.key.seal(&ip_field(stream, &id), &Plain::from(address))),
+            user_agent: Some(person.key.seal(&user_agent_field(stream, &id), &Plain::from(agent))),
+        };
+        let actor = Actor { id: ActorId::Person(person.id), session: Some(session) };
+        self.submit(sessions(SessionsCommand::Open(opened)), actor)
+    }
+
+    /// Ends the oldest session in use.
+    fn close(&mut self, person: usize, actor: Actor, how: Closing) -> Submission {
+        let (session, _) = self.people[person].sessions.remove(0);
+        self.submit(sessions(SessionsCommand::Close(CloseSession { session, how })), actor)
+    }
+
+    fn fail_log_in(&self, person: usize) -> Submission {
+        let fact = RecordRefusal {
+            resource: Resource::new(ResourceType::Person, self.people[person].id),
+            related: Vec::new(),
+            outcome: Outcome::Failure,
+            refused: Refused {
+                action: "auth.login".to_owned(),
+                data: RefusedData { permission: None, cause: Some("wrong_password".to_owned()) },
+            },
+            count: None,
+        };
+        self.submit(Command::Organization(OrganizationCommand::Refuse(fact)), Actor::SYSTEM)
+    }
+
+    fn be_denied(&mut self, actor: Actor) -> Submission {
+        let attempts = [
+            ("organization.update", "organization:update"),
+            ("environment.create", "environment:manage"),
+            ("config.set", "config:write"),
+            ("audit.read", "audit:read"),
+        ];
+        let (action, permission) = attempts[self.dice.below(attempts.len())];
+        let fact = RecordRefusal {
+            resource: Resource::new(ResourceType::Organization, self.id),
+            related: Vec::new(),
+            outcome: Outcome::Denied,
+            refused: Refused {
+                action: action.to_owned(),
+                data: RefusedData { permission: Some(permission.to_owned()), cause: None },
+            },
+            count: None,
+        };
+        self.submit(Command::Organization(OrganizationCommand::Refuse(fact)), actor)
+    }
+
+    fn set_values(&mut self, actor: Actor, count: usize) -> Result<Step> {
+        let at = self.dice.skewed_below(self.environments.len());
+        let mut keys = BTreeSet::new();
+        if self.environments[0].keys.is_empty() {
+            keys.insert(KEY_KEPT);
+        }
+        while keys.len() < count {
+            keys.insert(self.dice.skewed_below(words::KEYS));
+        }
+        let mut values = Vec::new();
+        for key in keys {
+            self.environments[at].keys.insert(key);
+            let value = words::value(key, &mut self.dice);
+            values.push((ConfigKey::try_from(words::key(key).as_str())?, Some(value)));
+        }
+        let command = write_config(self.environments[at].id, values);
+        Ok(Step { submission: self.submit_change(command, actor), events_max: count as u64 })
+    }
+
+    fn delete_value(&mut self, actor: Actor) -> Result<Submission> {
+        let all: Vec<_> = self.values().collect();
+        let (at, key) = all[self.dice.below(all.len())];
+        let environment = &mut self.environments[at];
+        environment.keys.remove(&key);
+        let command =
+            write_config(environment.id, vec![(ConfigKey::try_from(words::key(key).as_str())?, None)]);
+        Ok(self.submit_change(command, actor))
+    }
+
+    fn create_environment(&mut self, actor: Actor) -> Result<Submission> {
+        // What is made after the beginning has a number that no other ever had.
+        let (name, slug) = words::environment(self.made);
+        let mode = if self.made == 0 { Mode::Live } else { Mode::Test };
+        self.made += 1;
+        let id: EnvironmentId = Fresh.id();
+        let command = CreateEnvironment {
+            environment: id,
+            name: Name::try_from(name.as_str())?,
+            slug: Slug::try_from(slug.as_str())?,
+            mode,
+            description: Some(Description::try_from(words::purpose(&mut self.dice))?),
+        };
+        self.environments.push(Environment { id, slug, keys: BTreeSet::new() });
+        Ok(self.submit_change(EnvironmentsCommand::Create(command), actor))
+    }
+
+    fn describe_environment(&mut self, actor: Actor) -> Result<Submission> {
+        let at = self.dice.below(self.environments.len());
+        let description = format!("{}, since {:x}", words::purpose(&mut self.dice), self.dice.below(1 << 20));
+        let command = UpdateEnvironment {
+            environment: self.environments[at].id,
+            name: None,
+            slug: None,
+            description: Some(Some(Description::try_from(description.as_str())?)),
+        };
+        Ok(self.submit_change(EnvironmentsCommand::Update(command), actor))
+    }
+
+    fn delete_environment(&mut self, actor: Actor) -> Step {
+        let at = ENVIRONMENTS_KEPT + self.dice.below(self.environments.len() - ENVIRONMENTS_KEPT);
+        let environment = self.environments.remove(at).id;
+        let limited = |held: &Assignment| held.environment == Some(environment);
+        // Each of these may end with it, in an event of its own.
+        let events_max = 1 + self.assignments.iter().filter(|held| limited(held)).count() as u64;
+        self.assignments.retain(|held| !limited(held));
+        let command = EnvironmentsCommand::Delete(DeleteEnvironment { environment });
+        Step { submission: self.submit_change(command, actor), events_max }
+    }
+
+    fn update_organization(&mut self, actor: Actor) -> Result<Submission> {
+        let name = words::organization(self.dice.below(1 << 20), &mut self.dice);
+        let command = UpdateOrganization {
+            name: Some(Name::try_from(name.as_str())?),
+            timezone: Some(Timezone::try_from(words::timezone(&mut self.dice))?),
+            ..UpdateOrganization::default()
+        };
+        Ok(self.submit_change(GeneralCommand::Update(command), actor))
+    }
+
+    fn join(&mut self, actor: Actor, store: &Store) -> Result<Submission> {
+        let stream = self.handle.stream();
+        let person: UserId = Fresh.id();
+        let id = person.to_string();
+        let new = store.ring().mint(stream)?;
+        let name = words::person(&mut self.dice);
+        let email = format!("{}@example.com", name.to_lowercase().replace(' ', "."));
+        let joined = PersonJoined {
+            person,
+            key: new.id(),
+            name: new.key().seal(&name_field(stream, &id), &Plain::from(name)),
+            email: new.key().seal(&email_field(stream, &id), &Plain::from(email)),
+        };
+        self.people.push(Person { id: person, key: Arc::clone(new.key()), sessions: Vec::new() });
+        let mut submission = self.submit(PeopleCommand::Join(joined), actor);
+        submission.keys = vec![new];
+        Ok(submission)
+    }
+
+    fn rename(&mut self, person: usize, actor: Actor) -> Submission {
+        let Person { id, key, .. } = &self.people[person];
+        let field = id.to_string();
+        let name = Plain::from(words::person(&mut self.dice));
+        let name = Some(key.seal(&name_field(self.handle.stream(), &field), &name));
+        self.submit(PeopleCommand::Update(UpdatePerson { person: *id, name }), actor)
+    }
+
+    fn assign(&mut self, actor: Actor) -> Submission {
+        use SystemRole::{Auditor, Developer, Viewer};
+        let role = [Developer, Developer, Viewer, Auditor][self.dice.below(4)];
+        let environment = if role == Viewer && self.dice.happens(500) {
+            let at = self.dice.below(self.environments.len());
+            self.environments.get(at).map(|environment| environment.id)
+        } else {
+            None
+        };
+        // Whoever joined last has waited for a role.
+        let person = if self.assignments.len() < self.people.len() {
+            self.people.len() - 1
+        } else {
+            1 + self.dice.below(self.people.len() - 1)
+        };
+        let held =
+            |held: &Assignment| held.person == person && held.role == role && held.environment == environment;
+        let assignment: RoleAssignmentId = Fresh.id();
+        if !self.assignments.iter().any(held) {
+            self.assignments.push(Assignment { id: assignment, person, role, environment });
+        }
+        let command = AssignRole {
+            assignment,
+            person: self.people[person].id,
+            role: RoleRef::System(role),
+            environment,
+        };
+        self.submit_change(RolesCommand::Assign(command), actor)
+    }
+
+    fn unassign(&mut self, actor: Actor) -> Submission {
+        let at = self.dice.below(self.assignments.len());
+        let assignment = self.assignments.remove(at).id;
+        self.submit_change(RolesCommand::Unassign(UnassignRole { assignment }), actor)
+    }
+}
+
+fn sessions(command: SessionsCommand) -> Command {
+    Command::Organization(OrganizationCommand::Sessions(command))
+}
+
+fn write_config(environment: EnvironmentId, values: Vec<(ConfigKey, Option<String>)>) -> EnvironmentsCommand {
+    EnvironmentsCommand::WriteConfig(WriteConfig {
+        environment,
+        compares: Compares::Configuration,
+        values,
+        create_only: false,
+        must_exist: false,
+    })
+}
