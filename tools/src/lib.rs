@@ -3,6 +3,8 @@
 
 pub mod bench;
 pub mod ci;
+pub mod counts;
+pub mod flamegraph;
 pub mod install;
 pub mod mix;
 pub mod run;
