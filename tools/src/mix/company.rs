@@ -167,19 +167,22 @@ impl Company {
     /// # Errors
     /// When a key cannot be made.
     pub fn next(&mut self, store: &Store, now: Timestamp, events_max: u64) -> Result<Step> {
+        for person in &mut self.people {
+            person.sessions.retain(|(_, since)| now.seconds_since(*since) < SESSION_SECONDS);
+        }
         let kind = match self.ahead.pop_front() {
             Some(kind) => kind,
             None => thrown(u32::try_from(self.dice.below(PER as usize))?),
         };
-        let fits = kind != Kind::SetValues || events_max >= VALUES_AT_ONCE as u64;
-        let kind = if fits { self.possible(kind) } else { Kind::SetValue };
+        let kind = self.possible(kind);
+        let kind = if self.events_of(kind) <= events_max { kind } else { Kind::SetValue };
         let person = self.who(kind);
         match kind {
             Kind::FailLogIn => return Ok(self.fail_log_in(person).into()),
             Kind::LogIn => return Ok(self.log_in(person, now, &PlainToken::draw()).into()),
             _ => {}
         }
-        let Some(actor) = self.in_session(person, now) else {
+        let Some(actor) = self.in_session(person) else {
             // First things first; what was meant happens afterwards.
             self.ahead.push_front(kind);
             return Ok(self.log_in(person, now, &PlainToken::draw()).into());
@@ -227,26 +230,39 @@ impl Company {
         }
     }
 
-    /// Who does it: somebody who may, or, to be denied, somebody who may not.
-    fn who(&mut self, kind: Kind) -> usize {
+    /// The most events that it can append.
+    fn events_of(&self, kind: Kind) -> u64 {
         match kind {
-            Kind::SetValue | Kind::SetValues | Kind::DeleteValue => {
-                let may: Vec<_> = self
-                    .assignments
-                    .iter()
-                    .filter(|held| held.role == SystemRole::Developer && held.environment.is_none())
-                    .map(|held| held.person)
-                    .chain([0])
-                    .collect();
-                let at = self.dice.skewed_below(may.len());
-                may[at]
+            Kind::SetValues => VALUES_AT_ONCE as u64,
+            // Each assignment that is limited to it may end with it, in an event of its own.
+            Kind::DeleteEnvironment => {
+                1 + self.assignments.iter().filter(|held| held.environment.is_some()).count() as u64
             }
-            Kind::BeDenied => 1 + self.dice.below(self.people.len() - 1),
-            Kind::LogIn | Kind::LogOut | Kind::RevokeSession | Kind::RenamePerson | Kind::FailLogIn => {
-                self.dice.skewed_below(self.people.len())
-            }
-            _ => 0,
+            _ => 1,
         }
+    }
+
+    /// Who does it: somebody who may, or, to be denied, somebody who may not; rather somebody who is there already.
+    fn who(&mut self, kind: Kind) -> usize {
+        let able: Vec<usize> = match kind {
+            Kind::SetValue | Kind::SetValues | Kind::DeleteValue => self
+                .assignments
+                .iter()
+                .filter(|held| held.role == SystemRole::Developer && held.environment.is_none())
+                .map(|held| held.person)
+                .chain([0])
+                .collect(),
+            Kind::BeDenied => (1..self.people.len()).collect(),
+            Kind::LogIn | Kind::LogOut | Kind::RevokeSession | Kind::RenamePerson | Kind::FailLogIn => {
+                (0..self.people.len()).collect()
+            }
+            _ => vec![0],
+        };
+        let there: Vec<_> =
+            able.iter().copied().filter(|person| !self.people[*person].sessions.is_empty()).collect();
+        let comes = matches!(kind, Kind::LogIn | Kind::FailLogIn) || there.is_empty();
+        let among = if comes { able } else { there };
+        among[self.dice.skewed_below(among.len())]
     }
 
     /// The values that can be deleted: the number of an environment, and a key.
@@ -258,12 +274,10 @@ impl Company {
     }
 
     fn act(&mut self, kind: Kind, person: usize, actor: Actor, store: &Store) -> Result<Step> {
-        match kind {
-            Kind::SetValues => return self.set_values(actor, VALUES_AT_ONCE),
-            Kind::DeleteEnvironment => return Ok(self.delete_environment(actor)),
-            _ => {}
-        }
+        let events_max = self.events_of(kind);
         let submission = match kind {
+            Kind::SetValues => self.set_values(actor, VALUES_AT_ONCE)?,
+            Kind::DeleteEnvironment => self.delete_environment(actor),
             Kind::DeleteValue => self.delete_value(actor)?,
             Kind::CreateEnvironment => self.create_environment(actor)?,
             Kind::DescribeEnvironment => self.describe_environment(actor)?,
@@ -278,9 +292,9 @@ impl Company {
             Kind::Export => {
                 self.submit(Command::Organization(OrganizationCommand::Export(NoteExport)), actor)
             }
-            _ => return self.set_values(actor, 1),
+            _ => self.set_values(actor, 1)?,
         };
-        Ok(submission.into())
+        Ok(Step { submission, events_max })
     }
 
     fn submit(&self, command: impl Into<Command>, actor: Actor) -> Submission {
@@ -310,10 +324,9 @@ impl Company {
         submission
     }
 
-    /// The actor in their newest session, if that is still used.
-    fn in_session(&mut self, person: usize, now: Timestamp) -> Option<Actor> {
-        let person = &mut self.people[person];
-        person.sessions.retain(|(_, since)| now.seconds_since(*since) < SESSION_SECONDS);
+    /// The actor in their newest session, if there is one.
+    fn in_session(&self, person: usize) -> Option<Actor> {
+        let person = &self.people[person];
         let (session, _) = person.sessions.last()?;
         Some(Actor { id: ActorId::Person(person.id), session: Some(*session) })
     }
@@ -384,7 +397,7 @@ impl Company {
         self.submit(Command::Organization(OrganizationCommand::Refuse(fact)), actor)
     }
 
-    fn set_values(&mut self, actor: Actor, count: usize) -> Result<Step> {
+    fn set_values(&mut self, actor: Actor, count: usize) -> Result<Submission> {
         let at = self.dice.skewed_below(self.environments.len());
         let mut keys = BTreeSet::new();
         if self.environments[0].keys.is_empty() {
@@ -400,7 +413,7 @@ impl Company {
             values.push((ConfigKey::try_from(words::key(key).as_str())?, Some(value)));
         }
         let command = write_config(self.environments[at].id, values);
-        Ok(Step { submission: self.submit_change(command, actor), events_max: count as u64 })
+        Ok(self.submit_change(command, actor))
     }
 
     fn delete_value(&mut self, actor: Actor) -> Result<Submission> {
@@ -442,15 +455,11 @@ impl Company {
         Ok(self.submit_change(EnvironmentsCommand::Update(command), actor))
     }
 
-    fn delete_environment(&mut self, actor: Actor) -> Step {
+    fn delete_environment(&mut self, actor: Actor) -> Submission {
         let at = ENVIRONMENTS_KEPT + self.dice.below(self.environments.len() - ENVIRONMENTS_KEPT);
         let environment = self.environments.remove(at).id;
-        let limited = |held: &Assignment| held.environment == Some(environment);
-        // Each of these may end with it, in an event of its own.
-        let events_max = 1 + self.assignments.iter().filter(|held| limited(held)).count() as u64;
-        self.assignments.retain(|held| !limited(held));
-        let command = EnvironmentsCommand::Delete(DeleteEnvironment { environment });
-        Step { submission: self.submit_change(command, actor), events_max }
+        self.assignments.retain(|held| held.environment != Some(environment));
+        self.submit_change(EnvironmentsCommand::Delete(DeleteEnvironment { environment }), actor)
     }
 
     fn update_organization(&mut self, actor: Actor) -> Result<Submission> {

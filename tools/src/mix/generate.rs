@@ -4,6 +4,7 @@
 //! written. The same seed gives the same history but for ids, keys and sealed bytes, which are drawn.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
@@ -34,7 +35,9 @@ pub const PASSWORD: &str = "a long walk by the sea";
 /// How many commands wait for the writer at once: what shares a commit on a busy server.
 const IN_FLIGHT: u64 = 64;
 /// How many things happen in one organization before another one's turn: somebody sits down, logs in, and works.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 16;
+/// How long each of them takes at most. The rest of the year passes in between.
+const WORK: Duration = Duration::from_secs(40);
 /// How long all of it takes.
 const YEAR_SECONDS: i64 = 365 * 24 * 3600;
 /// Before the year, in which organizations are founded.
@@ -72,7 +75,7 @@ pub fn fill(open: &OpenStore, size: Size, seed: u64, end: Timestamp) -> Result<V
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut companies = found(open, size.organizations, &Dice::new(seed)).await?;
-        open.hands.advance(std::time::Duration::from_secs(FOUNDING_SECONDS.unsigned_abs()));
+        open.hands.advance(Duration::from_secs(FOUNDING_SECONDS.unsigned_abs()));
         happen(open, &mut companies, size.events, end).await?;
         sessions(open, &mut companies).await
     })
@@ -85,27 +88,31 @@ async fn happen(open: &OpenStore, companies: &mut [Company], events: u64, end: T
     let begun: u64 = companies.iter().map(|company| company.handle.view().version() + 1).sum();
     let mut left = events.checked_sub(begun).context("there are too few events for so many organizations")?;
     let span = end.seconds_since(open.clock.now()).unsigned_abs();
-    let step = std::time::Duration::from_secs(span) / u32::try_from(left.max(1))?;
+    let step = Duration::from_secs(span) / u32::try_from(left.max(1))?;
+    let (work, pause) = (step.min(WORK), step.saturating_sub(WORK) * u32::try_from(AT_A_TIME)?);
     let mut turns = 0;
     while left > 0 {
         let mut waiting = Vec::new();
         let mut thought_up = 0;
         while thought_up < left.min(IN_FLIGHT) {
             let turn = turns / AT_A_TIME % companies.len();
+            if turns % AT_A_TIME == 0 {
+                open.hands.advance(pause);
+            }
             turns += 1;
             let company = &mut companies[turn];
             let next = company.next(store, open.clock.now(), left - thought_up)?;
             thought_up += next.events_max;
             let handle = Arc::clone(&company.handle);
             waiting.push(async move { store.execute(&handle, next.submission).await });
-            open.hands.advance(step);
+            open.hands.advance(work);
         }
         let appended: u64 = try_join_all(waiting).await?.iter().map(|done| done.events).sum();
         left = left.checked_sub(appended).context("more was appended than there was room for")?;
     }
     let rest = end.seconds_since(open.clock.now());
     if rest > 0 {
-        open.hands.advance(std::time::Duration::from_secs(rest.unsigned_abs()));
+        open.hands.advance(Duration::from_secs(rest.unsigned_abs()));
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ const fn share(area: &'static str, kind: Kind, weight: u32) -> Share {
 /// Nothing can happen at once in a new organization: what is not possible yet becomes a configuration value that is
 /// set. And whoever acts without a session logs in first, which makes logins more frequent than their row says.
 pub const MIX: &[Share] = &[
-    share("environments", Kind::SetValue, 560),
+    share("environments", Kind::SetValue, 610),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
@@ -82,8 +82,8 @@ pub const MIX: &[Share] = &[
     share("people", Kind::RenamePerson, 5),
     share("roles", Kind::AssignRole, 25),
     share("roles", Kind::UnassignRole, 15),
-    share("sessions", Kind::LogIn, 100),
-    share("sessions", Kind::LogOut, 90),
+    share("sessions", Kind::LogIn, 80),
+    share("sessions", Kind::LogOut, 60),
     share("sessions", Kind::RevokeSession, 10),
     share("refusals", Kind::FailLogIn, 25),
     share("refusals", Kind::BeDenied, 50),

@@ -6,8 +6,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use deadpool_postgres::{Config, Pool, Runtime as PoolRuntime};
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::NoTls;
@@ -15,7 +16,7 @@ use tokio_postgres::NoTls;
 use self::service::Service;
 use super::child::{Running, free_address};
 use crate::bench::scratch;
-use crate::run::run;
+use crate::run::{run, succeeds};
 
 pub(super) mod pages;
 mod service;
@@ -24,6 +25,9 @@ pub(super) mod size;
 
 /// Debian's name of the account that the server runs under; it does not run as root.
 const ACCOUNT: &str = "postgres";
+/// How often the server is asked whether it takes somebody in, and how long to wait in between.
+const TRIES: u32 = 300;
+const PAUSE: Duration = Duration::from_millis(100);
 /// What a client shows.
 const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
 /// The organization of all settings.
@@ -103,7 +107,22 @@ impl Cluster {
         ] {
             postgres.args(["-c", setting]);
         }
-        Ok(Self { running: Running::start(postgres, address, dir)? })
+        let cluster = Self { running: Running::start(postgres, address, dir)? };
+        cluster.wait(&programs.join("pg_isready"))?;
+        Ok(cluster)
+    }
+
+    /// It listens a while before it takes anybody in.
+    fn wait(&self, pg_isready: &Path) -> Result<()> {
+        for _ in 0..TRIES {
+            let mut asked = Command::new(pg_isready);
+            asked.args(["-q", "-h", "127.0.0.1", "-p", &self.running.address.port().to_string()]);
+            if succeeds(asked) {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        bail!("PostgreSQL takes nobody in")
     }
 
     fn pool(&self, connections: usize) -> Result<Pool> {
