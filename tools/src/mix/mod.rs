@@ -1,7 +1,7 @@
 //! A real organization's mix of events: what happens in it, how often, and stores that are filled with it.
 //!
 //! Whoever needs a store of some size takes it from here, so that benches, dictionaries and demos are about the same
-//! organizations. [`MIX`] is the one table; a new area adds its rows there and what they mean in `company.rs`.
+//! organizations. [`MIX`] is the one table; a new area adds its rows there and what they mean in `company/acts.rs`.
 
 pub mod company;
 pub mod dice;
