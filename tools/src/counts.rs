@@ -26,8 +26,8 @@ impl Options {
     pub const CHECK: Self = Self { bless: false };
 }
 
-/// How far a count may be from what is committed, as a share of it.
-const TOLERANCE: f64 = 0.05;
+/// A count may be off by one of so many parts of what is committed.
+const PARTS: u64 = 20;
 
 /// A hot path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,18 +142,11 @@ fn complaints(committed: &Counts, counts: &Counts) -> Vec<String> {
             complaints.push(format!("{name}: {count} instructions, and nothing is committed"));
             continue;
         };
-        let change = ratio(*count, *before) - 1.0;
-        if change.abs() > TOLERANCE {
-            complaints
-                .push(format!("{name}: {before} instructions are now {count}, {:+.1} %", change * 100.0));
+        if count.abs_diff(*before) * PARTS > *before {
+            complaints.push(format!("{name}: {before} instructions are now {count}"));
         }
     }
     complaints
-}
-
-fn ratio(count: u64, before: u64) -> f64 {
-    let float = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-    float(count) / float(before).max(1.0)
 }
 
 fn written(counts: &Counts) -> String {

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::Row;
 use super::ratio::{Cell, Summary};
-use super::{Peer, Row};
 use crate::run::say;
 
 /// What one of those who do a row's work came to.
@@ -27,23 +27,29 @@ impl Series {
         let ratio = Summary::of(&[]);
         Self { name: name.to_owned(), ratio, cells: Vec::new(), details: Vec::new(), failed: None }
     }
+
+    fn fail(&mut self, error: &anyhow::Error) {
+        say(&format!("{} failed: {error:#}", self.name));
+        self.failed = Some(format!("{error:#}"));
+    }
 }
 
 /// The name of what the benches are about.
 pub const SETTLED: &str = "Settled";
 
-/// Measures every row once a round: reference, work, reference; and so on with each of its peers. A row that fails
-/// is not measured again; the rest is.
+/// Measures every row once a round: reference, work, reference; and so on with each of its peers. What fails is not
+/// measured again; the rest is.
 pub fn measure(rows: &mut [Box<dyn Row>], rounds: u32) -> Vec<Vec<Series>> {
     let mut measured: Vec<Vec<Series>> = rows.iter_mut().map(|row| series(&mut **row)).collect();
     for round in 1..=rounds {
         for (row, series) in rows.iter_mut().zip(&mut measured) {
+            if series.iter().all(|one| one.failed.is_some()) {
+                continue;
+            }
             say(&format!("round {round} of {rounds}: {}", row.name()));
-            if series[0].failed.is_none()
-                && let Err(error) = one_round(&mut **row, series)
-            {
-                say(&format!("failed: {error:#}"));
-                series[0].failed = Some(format!("{error:#}"));
+            if let Err(error) = one_round(&mut **row, series) {
+                // Without a reference nobody can be held against it.
+                series.iter_mut().for_each(|one| one.fail(&error));
             }
         }
     }
@@ -67,25 +73,20 @@ fn series(row: &mut dyn Row) -> Vec<Series> {
 fn one_round(row: &mut dyn Row, series: &mut [Series]) -> Result<()> {
     let reference = |row: &mut dyn Row| row.reference().with_context(|| row.reference_name());
     let mut before = reference(row)?;
-    let work = row.work()?;
-    let mut after = reference(row)?;
-    series[0].cells.push(Cell::new(before, work, after)?);
-    for (at, series) in series[1..].iter_mut().enumerate() {
+    for (at, series) in series.iter_mut().enumerate() {
         if series.failed.is_some() {
             continue;
         }
-        before = after;
-        let peer: &mut dyn Peer = &mut *row.peers()[at];
-        match peer.work() {
-            Ok(work) => {
-                after = reference(row)?;
-                series.cells.push(Cell::new(before, work, after)?);
-            }
-            Err(error) => {
-                say(&format!("{} failed: {error:#}", series.name));
-                series.failed = Some(format!("{error:#}"));
-            }
+        let work = match at.checked_sub(1) {
+            None => row.work(),
+            Some(peer) => row.peers()[peer].work(),
+        };
+        let after = reference(row)?;
+        match work.and_then(|work| Cell::new(before, work, after)) {
+            Ok(cell) => series.cells.push(cell),
+            Err(error) => series.fail(&error),
         }
+        before = after;
     }
     Ok(())
 }
@@ -98,6 +99,7 @@ mod tests {
     use anyhow::bail;
 
     use super::*;
+    use crate::bench::Peer;
 
     type Order = Rc<RefCell<Vec<String>>>;
 
@@ -191,12 +193,14 @@ mod tests {
     #[test]
     fn what_fails_is_said_and_keeps_nothing_else_from_being_measured() {
         let order = Order::default();
-        let mut rows = [row("broken", &order, Vec::new()), row("a", &order, half(&order, true))];
+        let mut rows = [row("broken", &order, half(&order, false)), row("a", &order, half(&order, true))];
         let measured = measure(&mut rows, 2);
         assert_eq!(measured[0][0].failed.as_deref(), Some("it broke"));
+        assert_eq!((measured[0][1].cells.len(), &measured[0][1].failed), (2, &None));
         assert_eq!((measured[1][0].cells.len(), &measured[1][0].failed), (2, &None));
         assert_eq!(measured[1][1].failed.as_deref(), Some("it broke"));
-        let tried = order.take().iter().filter(|name| *name == "broken" || *name == "half").count();
-        assert_eq!(tried, 2, "what failed is not tried again");
+        let tried = order.take();
+        let times = |name: &str| tried.iter().filter(|tried| *tried == name).count();
+        assert_eq!((times("broken"), times("a"), times("half")), (1, 2, 3), "what failed is not tried again");
     }
 }
