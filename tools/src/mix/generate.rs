@@ -96,7 +96,11 @@ async fn happen(open: &OpenStore, companies: &mut [Company], events: u64, end: T
         let mut thought_up = 0;
         while thought_up < left.min(IN_FLIGHT) {
             let turn = turns / AT_A_TIME % companies.len();
-            if turns % AT_A_TIME == 0 {
+            if turns % AT_A_TIME == 0 && !pause.is_zero() {
+                // A commit has one time: what came before the pause is in one of before it.
+                if !waiting.is_empty() {
+                    break;
+                }
                 open.hands.advance(pause);
             }
             turns += 1;
