@@ -1,10 +1,11 @@
 //! Who did it: the actor as every event names one.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, ApiKeyId, SessionId, UserId};
+use crate::ids::{AccountId, ApiKeyId, InvalidId, SessionId, UserId};
 
 /// Who acted. The same human in two organizations is two actors; only the platform's stream names accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +50,20 @@ impl fmt::Display for ActorId {
             Self::ApiKey(id) => id.fmt(f),
             Self::System => f.write_str("system"),
             Self::Operator => f.write_str("operator"),
+        }
+    }
+}
+
+impl FromStr for ActorId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        match text {
+            "system" => Ok(Self::System),
+            "operator" => Ok(Self::Operator),
+            _ => (text.parse().map(Self::Person))
+                .or_else(|_| text.parse().map(Self::ApiKey))
+                .or_else(|_| text.parse().map(Self::Account)),
         }
     }
 }

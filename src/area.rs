@@ -1,21 +1,23 @@
-//! What every area of settings is: a fold over the events that it reads, and what it tells the directory.
+//! What everything in a state is, a [`Fold`] over its stream, and what an area of settings is beyond that, an [`Area`].
 //!
-//! An area's anatomy is complete or it does not compile. Commands are not part of it: they differ.
+//! Both are complete or do not compile. Commands are not part of them: they differ.
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
 use crate::event::Recorded;
 use crate::ids::SessionId;
+use crate::organization::Organization;
 use crate::seal::Commitment;
 
-/// One area's projection: its state as a fold over a stream.
+/// One part of a stream's state, as a fold over the stream's events.
 ///
 /// `apply` is pure, total and infallible, the same for decisions, reads and replay. Collections are persistent
-/// maps, so cloning an area is cheap, and ordered ones, so that its serialized form, and its digest, are
+/// maps, so cloning a state is cheap, and ordered ones, so that its serialized form, and its digest, are
 /// functions of the events alone.
-pub trait Area: Default + Clone + Serialize + Send + Sync + 'static {
-    /// The area's name, as in the routes.
+pub trait Fold: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The fold's name; an area's is that in the routes.
     const NAME: &'static str;
 
     /// Raised whenever `apply` or the state's shape changes, so that saved states are not taken for current ones.
@@ -26,6 +28,32 @@ pub trait Area: Default + Clone + Serialize + Send + Sync + 'static {
 
     /// What the event means to the whole server, whichever stream it stands in.
     fn directory(recorded: &Recorded, entries: &mut Vec<DirectoryEntry>);
+
+    /// How many things the state holds: what saving it costs.
+    fn items(&self) -> usize;
+}
+
+/// An area of settings: what can be read as of any version, compared and brought back.
+pub trait Area: Fold {
+    /// Every action that [`Fold::apply`] reads, other areas' included: a past state is the fold over these alone.
+    const READS: &'static [&'static str];
+
+    /// The area of an organization.
+    fn of(organization: &Organization) -> &Self;
+}
+
+/// Compiles for an area of settings, and for nothing that is only a fold.
+pub const fn is_an_area<A: Area>() {}
+
+/// A fold's saved state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Which fold's.
+    pub name: &'static str,
+    /// The fold's [`Fold::PROJECTION`] when it was saved.
+    pub projection: u32,
+    /// The state, encoded.
+    pub bytes: Vec<u8>,
 }
 
 /// What an event means to the directory, the one projection over the whole log.
@@ -45,4 +73,67 @@ pub enum DirectoryEntry {
         /// The session.
         session: SessionId,
     },
+}
+
+/// Declares the state of a stream, one field a fold: the areas of settings under `settings`, what is kept beside
+/// them under `beside`. What fans out to all of them comes from this one list, so that none can be forgotten.
+#[macro_export]
+macro_rules! stream_state {
+    (
+        $(#[$doc:meta])*
+        pub struct $state:ident {
+            settings {$($(#[$area_doc:meta])* $area:ident: $area_type:ty,)*}
+            beside {$($(#[$fold_doc:meta])* $fold:ident: $fold_type:ty,)*}
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, serde::Serialize)]
+        pub struct $state {
+            $($(#[$area_doc])* pub $area: $area_type,)*
+            $($(#[$fold_doc])* pub $fold: $fold_type,)*
+        }
+
+        $(const _: () = $crate::area::is_an_area::<$area_type>();)*
+
+        impl $state {
+            /// Takes one event in.
+            pub fn apply(&mut self, recorded: &$crate::event::Recorded) {
+                $($crate::area::Fold::apply(&mut self.$area, recorded);)*
+                $($crate::area::Fold::apply(&mut self.$fold, recorded);)*
+            }
+
+            /// What an event of such a stream means to the whole server.
+            pub fn directory(
+                recorded: &$crate::event::Recorded,
+                entries: &mut Vec<$crate::area::DirectoryEntry>,
+            ) {
+                $(<$area_type as $crate::area::Fold>::directory(recorded, entries);)*
+                $(<$fold_type as $crate::area::Fold>::directory(recorded, entries);)*
+            }
+
+            /// How many things the state holds.
+            pub fn items(&self) -> usize {
+                0 $(+ $crate::area::Fold::items(&self.$area))* $(+ $crate::area::Fold::items(&self.$fold))*
+            }
+
+            /// The state to be saved, each fold in a section that can be read alone.
+            pub fn sections(&self) -> Vec<$crate::area::Section> {
+                vec![
+                    $($crate::store::encoding::section(&self.$area),)*
+                    $($crate::store::encoding::section(&self.$fold),)*
+                ]
+            }
+
+            /// The state that was saved in sections, which `find` looks up by name and
+            /// [`Fold::PROJECTION`](crate::area::Fold::PROJECTION); `None` if one is absent or is not what was saved.
+            pub fn from_sections(
+                mut find: impl FnMut(&'static str, u32) -> Option<Vec<u8>>,
+            ) -> Option<Self> {
+                Some(Self {
+                    $($area: $crate::store::encoding::from_section(&mut find)?,)*
+                    $($fold: $crate::store::encoding::from_section(&mut find)?,)*
+                })
+            }
+        }
+    };
 }

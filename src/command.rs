@@ -73,31 +73,36 @@ pub struct Context {
     pub actor: Actor,
     /// The time of the batch, never before that of the stream's last event.
     pub now: Timestamp,
-    /// What the caller saw of what it changes.
-    pub precondition: Option<Precondition>,
+    /// What the caller asks of what it changes; all of it must hold.
+    pub preconditions: Vec<Precondition>,
 }
 
-/// What a caller saw of a resource (`If-Match`).
+/// What a caller asks of the resource that it changes (`If-Match`, `If-None-Match`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// That it is there.
     Exists,
-    /// One of these versions of it.
+    /// That it is not there.
+    Absent,
+    /// That it is at one of these versions.
     OneOf(Vec<Version>),
+    /// That it is at none of these versions.
+    NoneOf(Vec<Version>),
 }
 
 impl Context {
-    /// Refuses if the caller saw another version of what it changes; `current` is 0 where it is not there.
+    /// Refuses unless what is changed is as the caller asks; `current` is 0 where it is not there.
     ///
     /// # Errors
     /// [`Rejection::PreconditionFailed`].
     pub fn check_version(&self, current: Version) -> Result<(), PreconditionFailed> {
-        let met = match &self.precondition {
-            None => true,
-            Some(Precondition::Exists) => current != 0,
-            Some(Precondition::OneOf(versions)) => versions.contains(&current),
+        let met = |precondition: &Precondition| match precondition {
+            Precondition::Exists => current != 0,
+            Precondition::Absent => current == 0,
+            Precondition::OneOf(versions) => versions.contains(&current),
+            Precondition::NoneOf(versions) => !versions.contains(&current),
         };
-        if met { Ok(()) } else { Err(PreconditionFailed) }
+        if self.preconditions.iter().all(met) { Ok(()) } else { Err(PreconditionFailed) }
     }
 }
 
@@ -296,6 +301,17 @@ command_from! {
 }
 
 impl Command {
+    /// The environment in which it needs a permission, if it is one.
+    pub fn environment(&self) -> Option<EnvironmentId> {
+        match self {
+            Self::Organization(command) => match command.need() {
+                Need::Environment(_, environment) => Some(environment),
+                Need::Organization(_) | Need::Own | Need::System => None,
+            },
+            Self::Platform(_) => None,
+        }
+    }
+
     /// Whether it takes something away from somebody: logging out, revoking. Such commands go on when the disk is
     /// nearly full.
     pub fn is_a_removal(&self) -> bool {

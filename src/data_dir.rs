@@ -325,6 +325,15 @@ impl DataDir {
         self.stores_dir().join(format!("{UNFINISHED}{id}"))
     }
 
+    /// Every store that is there, in use or not.
+    ///
+    /// # Errors
+    /// When the folder of the stores cannot be listed.
+    pub fn store_dirs(&self) -> Result<Vec<StoreDir>, DataDirError> {
+        let names = self.stores()?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).map(|id| self.store(id)).collect())
+    }
+
     fn stores(&self) -> Result<Vec<String>, DataDirError> {
         let names = self.names_in_stores()?;
         Ok(names.into_iter().filter(|name| !name.starts_with(UNFINISHED)).collect())

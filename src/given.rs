@@ -119,12 +119,12 @@ pub(crate) fn assigned(assignment: u128, to: u128, role: SystemRole) -> Event {
 
 /// An actor asks now, whatever it saw.
 pub(crate) fn by(actor: Actor) -> Context {
-    Context { actor, now: now(), precondition: None }
+    Context { actor, now: now(), preconditions: Vec::new() }
 }
 
 /// An actor asks now, having seen this version.
 pub(crate) fn by_having_seen(actor: Actor, version: Version) -> Context {
-    Context { precondition: Some(Precondition::OneOf(vec![version])), ..by(actor) }
+    Context { preconditions: vec![Precondition::OneOf(vec![version])], ..by(actor) }
 }
 
 /// What was decided, without what it is about.

@@ -36,13 +36,16 @@ pub mod seal;
 pub mod data_dir;
 pub mod room;
 pub mod open;
+pub mod fsck;
 pub mod audit;
 pub mod http;
 pub mod canonical;
+mod varint;
 pub mod password;
 pub mod server;
 pub mod config;
 pub mod cli;
+pub mod causes;
 pub mod logging;
 pub mod metrics;
 #[cfg(test)]

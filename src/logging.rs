@@ -1,4 +1,4 @@
-//! Log lines: for people or as JSON, on standard error, from a level on.
+//! Log lines: for people or as JSON, on standard error, from a level on; panics are such lines too.
 //!
 //! What a line may hold is decided where it is written: ids, never personal data and never a secret. Other crates
 //! are held at `warn` whatever the level, for at their lower levels some print headers and bodies.
@@ -18,6 +18,16 @@ use crate::config::{LogFormat, LogLevel};
 /// When they are sent somewhere already.
 pub fn start(format: LogFormat, level: LogLevel) -> Result<(), TryInitError> {
     subscriber(format, level, std::io::stderr).try_init()
+}
+
+/// Makes every panic of this process, sled's included, one log line that says where, never what: its text may quote a
+/// secret.
+pub fn panics_without_their_text() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(target: "settled::panic", place, thread, "a panic; this is a bug");
+    }));
 }
 
 fn subscriber<W>(format: LogFormat, level: LogLevel, writer: W) -> Box<dyn Subscriber + Send + Sync>

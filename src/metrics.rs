@@ -34,6 +34,8 @@ struct Inner {
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
     connections: Gauge,
     connections_refused: Counter,
+    connections_gave_way: Counter,
+    certificates_refused: Counter,
     batch_commands: Histogram,
     batch_events: Histogram,
     sync: Histogram,
@@ -56,6 +58,18 @@ impl Metrics {
                 &mut registry,
                 "connections_refused",
                 "Connections refused because too many were open",
+                Counter::default(),
+            ),
+            connections_gave_way: register(
+                &mut registry,
+                "connections_gave_way",
+                "Connections without a request that were closed because others came",
+                Counter::default(),
+            ),
+            certificates_refused: register(
+                &mut registry,
+                "certificates_refused",
+                "Changed certificates that could not be used",
                 Counter::default(),
             ),
             batch_commands: register(
@@ -146,6 +160,16 @@ impl Metrics {
     /// A connection was refused because too many were open.
     pub fn connection_refused(&self) {
         self.0.connections_refused.inc();
+    }
+
+    /// A connection without a request was closed because another one came.
+    pub fn connection_gave_way(&self) {
+        self.0.connections_gave_way.inc();
+    }
+
+    /// The certificate's files changed, and what they hold cannot be used.
+    pub fn certificate_refused(&self) {
+        self.0.certificates_refused.inc();
     }
 
     /// A batch was committed: how many commands and events, and how long it took to make it durable.

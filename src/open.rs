@@ -10,9 +10,12 @@ use crate::ids::{Fresh, StoreId, StreamId};
 use crate::log::EventLog;
 use crate::log::head::Epoch;
 use crate::log::sled::SledLog;
-use crate::log::sled::open::{self, Finding, HeadPolicy, OpenError, SledOptions};
+use crate::log::sled::open::{self, Finding, HeadPolicy, Known, OpenError, SledOptions};
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
+use crate::store::derived::{DerivedFiles, holds};
+use crate::store::directory::Directory;
+use crate::store::load::saved_directory;
 
 /// A data directory that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,10 @@ pub struct OpenDir {
     pub store: StoreDir,
     /// Its log.
     pub log: Arc<SledLog>,
+    /// Its derived files.
+    pub derived: DerivedFiles,
+    /// What the directory's file says, if it can be believed.
+    pub directory: Option<Directory>,
     /// Its epoch.
     pub epoch: Epoch,
     /// What an operator should read in the server's log.
@@ -72,10 +79,25 @@ pub struct OpenDir {
 /// When there is none, or it cannot be opened.
 pub fn open_log(dir: DataDir, options: LogOptions) -> Result<OpenDir, DirError> {
     let store = dir.current()?.ok_or_else(|| DirError::NoStore { dir: dir.root().to_owned() })?;
+    let derived = DerivedFiles::new(store.derived(), store.id);
+    let mut directory = saved_directory(&derived);
     let mut sled = SledOptions::new(&store.path, store.id);
     sled.cache_bytes = options.cache_bytes;
+    sled.known = directory.as_ref().map(|directory| Known { end: directory.end(), heads: directory.heads() });
     let opened = open::open(sled, options.head)?;
-    Ok(OpenDir { dir, store, log: Arc::new(opened.log), epoch: opened.epoch, findings: opened.findings })
+    let differs = |saved: &Directory| !holds(&opened.log, saved.end());
+    if options.head == HeadPolicy::Accept || directory.as_ref().is_some_and(differs) {
+        // The log is another than the one that the files were made of, or may be.
+        tracing::warn!("derived files are removed, and made anew from the log");
+        derived.clear().map_err(|source| DataDirError::Io {
+            action: "clear",
+            path: store.derived(),
+            source,
+        })?;
+        directory = None;
+    }
+    let log = Arc::new(opened.log);
+    Ok(OpenDir { dir, store, log, derived, directory, epoch: opened.epoch, findings: opened.findings })
 }
 
 /// A root key, and the file that it was made in just now.

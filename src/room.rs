@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::data_dir::{DataDir, free_bytes, give_up_ballast, keep_ballast};
 
+/// How many times the room that writes need must be free for derived files to be written.
+const DERIVED_ROOM: u64 = 2;
+
 /// The room on the disk of an open store.
 #[derive(Debug)]
 pub struct Room {
@@ -37,6 +40,11 @@ impl Room {
             self.spent.store(!matches!(whole, Ok(true)), Ordering::Relaxed);
         }
         left
+    }
+
+    /// Whether so much is free that derived files may be written: they stop long before writes do.
+    pub fn is_left_for_derived(&self) -> bool {
+        free_bytes(&self.root).is_ok_and(|free| free >= self.keep_free_bytes.saturating_mul(DERIVED_ROOM))
     }
 
     /// Gives up all of the ballast if need be: a clean stop writes sled's page table.

@@ -15,7 +15,9 @@ use crate::http::app::{App, OrganizationsPolicy, Policy};
 use crate::http::limits::Limits;
 use crate::http::page::Cursors;
 use crate::http::server::{Listener, bind_unix};
+use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
+use crate::http::tls::{Files, Tls, TlsError};
 use crate::log::EventLog;
 use crate::metrics::Metrics;
 use crate::open::{DirError, LogOptions, OpenDir, open_store, root_key};
@@ -38,6 +40,9 @@ pub enum StartError {
     /// The threads that hash passwords could not be started.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A listener could not be bound.
     #[error("could not listen on {place}")]
     Listen {
@@ -87,6 +92,7 @@ pub struct Server {
     opened: OpenDir,
     room: Arc<Room>,
     limits: Arc<Limits>,
+    tls: Option<Tls>,
     public: Listener,
     operator: Listener,
     address: SocketAddr,
@@ -101,6 +107,7 @@ impl Server {
         let limits = Arc::new(limits(config));
         let mut started = Started::default();
         let metrics = Metrics::new();
+        let tls = tls(config, &metrics)?;
         let (opened, store) = {
             let (config, clock, metrics) = (config.clone(), clock.clone(), metrics.clone());
             tokio::task::spawn_blocking(move || open(&config, clock, metrics, fatal)).await??
@@ -108,7 +115,7 @@ impl Server {
         let OpenedStore { dir, room, root_key_made } = opened;
         started.findings = dir.findings.iter().map(ToString::to_string).collect();
         started.root_key_made = root_key_made;
-        let bound = match bind(config, &dir, &store).await {
+        let bound = match bind(config, &dir, &store, tls.clone()).await {
             Ok(bound) => bound,
             Err(error) => {
                 // A port that is taken is no reason for the next start to read the whole log anew.
@@ -125,7 +132,7 @@ impl Server {
         let Bound { public, operator, address, setup_token } = bound;
         started.setup_token = setup_token;
         let app = app(config, store, &dir)?;
-        Ok(Self { app, started, opened: dir, room, limits, public, operator, address })
+        Ok(Self { app, started, opened: dir, room, limits, tls, public, operator, address })
     }
 
     /// The address that it listens on.
@@ -133,15 +140,22 @@ impl Server {
         self.address
     }
 
+    /// What it speaks TLS with, where it does.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// Serves until `stop`; then lets requests end, records open counts, and closes the log cleanly.
     ///
     /// # Errors
     /// When the log cannot be closed; the next start then takes the stop for an unclean one.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { app, opened, room, limits, public, operator, .. } = self;
+        let Self { app, opened, room, limits, tls, public, operator, .. } = self;
         let metrics = app.store.metrics().clone();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let timers = tokio::spawn(scheduler::run(app.store.clone(), until(stopped.clone())));
+        let certificate = tls.map(|tls| tls.watch(app.store.clock().clone(), until(stopped.clone())));
+        let certificate = certificate.map(tokio::spawn);
         let operator_router = http::operator::router(&app, Arc::clone(&limits));
         let operators = tokio::spawn(http::server::serve(
             operator,
@@ -150,8 +164,11 @@ impl Server {
             Metrics::new(),
             until(stopped),
         ));
+        let streams = app.streams.clone();
         let stop = async move {
             stop.await;
+            // They would go on for ever, and the stop would wait for them.
+            streams.end();
             let _nobody_waits = stopping.send(true);
         };
         let cut =
@@ -160,6 +177,9 @@ impl Server {
             tracing::warn!(connections = cut, "connections were cut off at the stop");
         }
         let (_timers, _operators) = tokio::join!(timers, operators);
+        if let Some(certificate) = certificate {
+            let _ended = certificate.await;
+        }
         app.store.flush_counts(true).await;
         tokio::task::spawn_blocking(move || {
             app.store.stop();
@@ -188,7 +208,7 @@ struct Bound {
     setup_token: Option<PlainToken>,
 }
 
-async fn bind(config: &Config, dir: &OpenDir, store: &Store) -> Result<Bound, StartError> {
+async fn bind(config: &Config, dir: &OpenDir, store: &Store, tls: Option<Tls>) -> Result<Bound, StartError> {
     store.finish_intents().await;
     let setup_token = setup_token(dir, store)?;
     let listen = |place: String| move |source| StartError::Listen { place, source };
@@ -197,7 +217,11 @@ async fn bind(config: &Config, dir: &OpenDir, store: &Store) -> Result<Bound, St
     let socket = dir.dir.operator_socket();
     let operator = bind_unix(&socket).map_err(listen(socket.display().to_string()))?;
     note_server(&dir.dir, address)?;
-    Ok(Bound { public: Listener::Tcp(public), operator, address, setup_token })
+    let public = match tls {
+        Some(tls) => Listener::Tls(public, tls),
+        None => Listener::Tcp(public),
+    };
+    Ok(Bound { public, operator, address, setup_token })
 }
 
 struct OpenedStore {
@@ -216,10 +240,12 @@ fn open(
     let root = root_key(&dir, &config.root_key())?;
     let root_key_made = root.made.clone();
     let options = LogOptions { cache_bytes: config.log_cache.bytes(), ..LogOptions::default() };
-    let (dir, ring) = open_store(dir, root, options)?;
+    let (mut dir, ring) = open_store(dir, root, options)?;
     let room = Arc::new(Room::new(&dir.dir, config.min_free_disk.bytes(), config.ballast.bytes()));
     let watched = Arc::clone(&room);
     let disk = Arc::new(move || watched.is_left());
+    let watched = Arc::clone(&room);
+    let derived_disk = Arc::new(move || watched.is_left_for_derived());
     let log: Arc<dyn EventLog> = Arc::clone(&dir.log) as Arc<dyn EventLog>;
     let store = Store::open(Parts {
         log,
@@ -228,6 +254,9 @@ fn open(
         epoch: dir.epoch.as_str().to_owned(),
         queue_capacity: config.queue_capacity as usize,
         disk,
+        derived: Some((dir.derived.clone(), derived_disk)),
+        directory: dir.directory.take(),
+        resident_streams: config.resident_streams as usize,
         metrics,
         fatal,
     })?;
@@ -253,13 +282,30 @@ fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> 
         trusted_proxies: config.trusted_proxies.clone(),
     };
     let cursors = Cursors::new(store.ring().derive("cursors"), store.epoch());
-    Ok(App { store, passwords, throttle: Arc::new(Throttle::new()), cursors, policy: Arc::new(policy) })
+    let streams = Streams::new(config.streams_per_credential as usize);
+    let throttle = Arc::new(Throttle::new());
+    Ok(App { store, passwords, throttle, cursors, streams, policy: Arc::new(policy) })
+}
+
+/// Before anything is opened: what is wrong with a certificate shows at once.
+fn tls(config: &Config, metrics: &Metrics) -> Result<Option<Tls>, TlsError> {
+    match (&config.tls_cert, &config.tls_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            let files = Files { certificate: certificate.clone(), key: key.clone() };
+            Tls::read(files, metrics.clone()).map(Some)
+        }
+        (Some(_), None) | (None, Some(_)) => Err(TlsError::Alone),
+    }
 }
 
 fn limits(config: &Config) -> Limits {
     Limits {
         connections: config.max_connections as usize,
+        connections_per_network: config.max_connections_per_network as usize,
+        proxies: config.trusted_proxies.clone(),
         header_read: config.header_timeout.duration(),
+        body_memory: usize::try_from(config.body_memory.bytes()).unwrap_or(usize::MAX),
         body_read: config.body_timeout.duration(),
         idle: config.idle_timeout.duration(),
         drain: config.drain_timeout.duration(),

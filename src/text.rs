@@ -1,15 +1,12 @@
-//! Text that people write into settings: names and descriptions, with their limits.
+//! Text that people write into settings: names and descriptions, with their limits; and what every checked text has,
+//! which an area's own (a slug, a time zone) takes from here.
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use serde::Serialize;
 
 /// The text is empty, too long, or holds characters that do not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// Nothing is left after trimming.
+    /// Nothing that shows is left after trimming.
     #[error("too short: must not be empty")]
     Empty,
     /// Longer than the limit, in characters.
@@ -33,9 +30,38 @@ pub struct Name(String);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description(String);
 
-/// Characters that change the order in which text shows, so that a name could pass for another.
+/// Characters that change the order in which text shows, so that a name could pass for another: the property
+/// `Bidi_Control` of Unicode 17 (PropList.txt).
 fn reorders(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Characters that show nothing, alone or in a row: white space, the property `Default_Ignorable_Code_Point` of Unicode
+/// 17 (DerivedCoreProperties.txt; joiners and variation selectors among them, which names may hold beside others), and
+/// the empty Braille pattern.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Checks the characters of a text that is not empty: what they are refused for, and whether any of them shows.
+///
+/// # Errors
+/// [`InvalidText::Control`], [`InvalidText::Empty`].
+pub fn check_characters(text: &str, allow_breaks: bool) -> Result<(), InvalidText> {
+    let breaks = |c: char| c == '\n' || c == '\t';
+    // U+2028 and U+2029 break lines as well, and nobody types them.
+    let separates = |c: char| matches!(c, '\u{2028}' | '\u{2029}');
+    let forbidden = |c: char| (c.is_control() && !(allow_breaks && breaks(c))) || separates(c) || reorders(c);
+    if text.chars().any(forbidden) {
+        return Err(InvalidText::Control);
+    }
+    if text.chars().all(is_blank) { Err(InvalidText::Empty) } else { Ok(()) }
 }
 
 fn checked(text: &str, max_chars: usize, allow_breaks: bool) -> Result<String, InvalidText> {
@@ -46,15 +72,14 @@ fn checked(text: &str, max_chars: usize, allow_breaks: bool) -> Result<String, I
     if text.chars().count() > max_chars {
         return Err(InvalidText::TooLong(max_chars));
     }
-    let forbidden = |c: char| (c.is_control() && !(allow_breaks && (c == '\n' || c == '\t'))) || reorders(c);
-    if text.chars().any(forbidden) {
-        return Err(InvalidText::Control);
-    }
+    check_characters(text, allow_breaks)?;
     Ok(text.to_owned())
 }
 
-macro_rules! text {
-    ($name:ident, $max:expr, $breaks:literal) => {
+/// What a newtype over a text with rules of its own has beside its `TryFrom<&str>`: its text, how it is read from JSON,
+/// and its schema, a string with what the rules say of it.
+macro_rules! checked_text {
+    ($name:ident $(, $constraint:ident = $value:expr)+) => {
         impl $name {
             /// The text.
             pub fn as_str(&self) -> &str {
@@ -62,49 +87,59 @@ macro_rules! text {
             }
         }
 
-        impl TryFrom<&str> for $name {
-            type Error = InvalidText;
-
-            fn try_from(text: &str) -> Result<Self, InvalidText> {
-                checked(text, $max, $breaks).map(Self)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(text: $name) -> String {
-                text.0
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
                 Self::try_from(&*text).map_err(serde::de::Error::custom)
             }
         }
 
-        impl PartialSchema for $name {
-            fn schema() -> RefOr<Schema> {
-                ObjectBuilder::new()
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
                     .schema_type(utoipa::openapi::schema::Type::String)
-                    .min_length(Some(1))
-                    .max_length(Some($max))
+                    $(.$constraint(Some($value)))+
                     .into()
             }
         }
 
-        impl ToSchema for $name {}
+        impl utoipa::ToSchema for $name {}
     };
 }
 
-text!(Name, NAME_MAX_CHARS, false);
-text!(Description, DESCRIPTION_MAX_CHARS, true);
+/// Such a text that may be shown; one that is personal has no `Display`.
+macro_rules! shown_text {
+    ($name:ident) => {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+pub(crate) use {checked_text, shown_text};
+
+impl TryFrom<&str> for Name {
+    type Error = InvalidText;
+
+    fn try_from(text: &str) -> Result<Self, InvalidText> {
+        checked(text, NAME_MAX_CHARS, false).map(Self)
+    }
+}
+
+impl TryFrom<&str> for Description {
+    type Error = InvalidText;
+
+    fn try_from(text: &str) -> Result<Self, InvalidText> {
+        checked(text, DESCRIPTION_MAX_CHARS, true).map(Self)
+    }
+}
+
+checked_text!(Name, min_length = 1, max_length = NAME_MAX_CHARS);
+shown_text!(Name);
+checked_text!(Description, min_length = 1, max_length = DESCRIPTION_MAX_CHARS);
+shown_text!(Description);
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +156,21 @@ mod tests {
     #[test]
     fn a_name_cannot_pass_for_another() {
         assert_eq!(Name::try_from("a\u{202e}b"), Err(InvalidText::Control));
+        assert_eq!(Name::try_from("a\u{61c}b"), Err(InvalidText::Control));
         assert_eq!(Name::try_from("a\nb"), Err(InvalidText::Control));
+        assert_eq!(Name::try_from("a\u{2028}b"), Err(InvalidText::Control));
         assert!(Description::try_from("a\nb").is_ok());
+    }
+
+    #[test]
+    fn a_name_shows() {
+        for nothing in ["\u{200b}", "\u{200b}\u{2060}", "\u{3164}", "\u{ad} \u{ad}", "\u{2800}", "\u{feff}"] {
+            assert_eq!(Name::try_from(nothing), Err(InvalidText::Empty), "{nothing:?}");
+            assert_eq!(Description::try_from(nothing), Err(InvalidText::Empty), "{nothing:?}");
+        }
+        // Persian and emoji need joiners.
+        for name in ["می\u{200c}خواهم", "👩\u{200d}💻", "❤\u{fe0f}"] {
+            assert_eq!(Name::try_from(name).unwrap().as_str(), name);
+        }
     }
 }

@@ -1,26 +1,36 @@
-//! `/v1/audit` and `/v1/events` over HTTP.
+//! `/v1/audit`, what is below it, and `/v1/events` over HTTP.
+
+use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::audit::export::{Export, media_type};
+use crate::audit::facets::Facets;
 use crate::audit::query::AuditParameters;
-use crate::audit::row::{Row, find};
+use crate::audit::row::{Row, Rows};
+use crate::audit::stream::Stream;
 use crate::command::{Command, OrganizationCommand};
 use crate::event::Version;
 use crate::http::app::App;
+use crate::http::auth::still_may;
 use crate::http::call::Call;
+use crate::http::ndjson::BrokenOff;
 use crate::http::page::{After, DEFAULT_PAGE, LONGEST_PAGE, PageParameters};
+use crate::http::pieces;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
-use crate::http::rejection;
-use crate::store::Store;
-use crate::store::exports::NoteExport;
-use crate::store::history::{FramesBack, HistoryError};
-use crate::store::resident::View;
+use crate::http::sse::{self, Start};
+use crate::http::streams::Kind;
+use crate::log::filter::Filter;
+use crate::settings::roles::permission::Permission;
+use crate::store::exports::{Form, NoteExport};
+use crate::store::history::HistoryError;
 
 /// A page of the audit log.
 #[derive(Serialize, ToSchema)]
@@ -40,28 +50,139 @@ pub struct AuditPage {
 pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let scope = call.organization.id.to_string();
     let request = app.cursors.request(&scope, "audit", &query)?;
-    let parameters: AuditParameters = request.filters.parse()?;
-    let founded = call.settings().general.founded().ok_or_else(Problem::not_found)?;
-    let mut filter = parameters.filter(&founded.timezone)?;
-
+    let mut filter = filter(&call, &request.filters)?;
     let view = call.organization.view.clone();
     // All pages of a list speak of the stream as it was at the first.
     let pinned = request.after.as_ref().and_then(|after| after.version).unwrap_or(view.version());
     filter.until = Some(pinned);
     let before: Option<Version> = request.after.as_ref().and_then(|after| after.last.parse().ok());
-    let (store, seen, limit) = (app.store.clone(), view.clone(), request.limit);
-    let (rows, total) = tokio::task::spawn_blocking(move || {
-        let found = find(&store, &seen, &filter, before, limit + 1)?;
-        Ok::<_, HistoryError>((found.rows(&seen, store.ring()), found.total))
+    let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
+    let limit = request.limit;
+    let (rows, total) = read(move || {
+        let matched = store.versions(&handle, &seen, &filter, before, limit + 1)?;
+        Ok((Rows::new(&store, &handle, &seen).of(&matched.versions)?, matched.total))
     })
-    .await
-    .map_err(|_| Problem::internal())?
-    .map_err(|error| rejection::unreadable(&error))?;
+    .await?;
     let page = app.cursors.page(&scope, "audit", &request, rows, |last| After {
         last: last.version.to_string(),
         version: Some(pinned),
     });
     Ok(call.list(&view, &AuditPage { data: page.data, next_cursor: page.next_cursor, total }))
+}
+
+/// The filter that parameters mean to the caller's organization.
+fn filter(call: &Call, parameters: &RawQuery) -> Result<Filter, Problem> {
+    let parameters: AuditParameters = parameters.parse()?;
+    let founded = call.settings().general.founded().ok_or_else(Problem::not_found)?;
+    parameters.filter(&founded.timezone)
+}
+
+/// The values that the audit log can be filtered by, with the number of events that each would show among those that
+/// match.
+#[utoipa::path(get, path = "/v1/audit/facets", tag = "audit", params(AuditParameters), responses(
+    (status = 200, body = Facets), (status = "4XX", body = ProblemBody)))]
+pub async fn facets(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let filter = filter(&call, &query)?;
+    let view = call.organization.view.clone();
+    let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
+    let facets = read(move || {
+        let counted = store.facets(&handle, &seen, &filter)?;
+        Ok(Facets::of(counted, &mut Rows::new(&store, &handle, &seen)))
+    })
+    .await?;
+    Ok(call.list(&view, &facets))
+}
+
+/// In which form to export.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExportParameters {
+    /// `csv` or `ndjson`: comma-separated values, or one row of the audit log as JSON a line. Any other, `ocsf` among
+    /// them, is 422 `unsupported_format`.
+    #[param(default = "csv")]
+    format: Option<String>,
+}
+
+impl ExportParameters {
+    fn form(&self) -> Result<Form, Problem> {
+        match self.format.as_deref() {
+            None | Some("csv") => Ok(Form::Csv),
+            Some("ndjson") => Ok(Form::Ndjson),
+            Some(_) => {
+                Err(Problem::invalid_parameter("format", "unsupported_format", "expected csv or ndjson"))
+            }
+        }
+    }
+}
+
+/// All rows of the audit log that match, newest first, as the log was when this was asked for.
+///
+/// That somebody exported is an event itself. A connection that ends early is an export that is not whole.
+#[utoipa::path(get, path = "/v1/audit/export", tag = "audit", params(ExportParameters, AuditParameters), responses(
+    (status = 200, description = "All rows that match.",
+        content((String = "text/csv"), (String = "application/x-ndjson"))),
+    (status = "4XX", body = ProblemBody)))]
+pub async fn export(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
+    let slot = app.streams.open(Kind::Export, call.caller.session.id)?;
+    let (own, parameters) = query.split(&["format"]);
+    let form = own.parse::<ExportParameters>()?.form()?;
+    let filter = filter(&call, &parameters)?;
+    let (handle, view) = (&call.organization.handle, &call.organization.view);
+    let begun = Export::begin(&app.store, handle, view, filter, form);
+    // Durable before the first byte leaves.
+    let note = Command::Organization(OrganizationCommand::Export(NoteExport { form }));
+    call.submit(note, StatusCode::OK).await?;
+    let name = format!("audit-{}-{}.{}", call.organization.id, view.version(), form.name());
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let caller = call.caller.clone();
+    let body = pieces::body((begun, slot), move |(mut export, slot)| {
+        let (app, caller) = (app.clone(), caller.clone());
+        async move {
+            if !still_may(&app, &caller, Permission::AuditExport) {
+                return Err(BrokenOff);
+            }
+            let page = move || export.next_piece().map(|page| page.map(|page| (page, export)));
+            let page = app.streams.read(Kind::Export, page).await?;
+            Ok(page.map(|(page, export)| (page, (export, slot))))
+        }
+    });
+    let headers = [(CONTENT_TYPE, media_type(form).to_owned()), (CONTENT_DISPOSITION, disposition)];
+    Ok((headers, body).into_response())
+}
+
+/// Where to begin.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StreamParameters {
+    /// Only what comes after this version, instead of after now. The header `Last-Event-ID` beats it.
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    after: Option<Version>,
+}
+
+/// The audit log as it happens: server-sent events, each `entry` a row in its order.
+///
+/// The id of an event goes on behind it, as the header `Last-Event-ID` of the next request. One of before the store
+/// was restored is answered with `event: reset`: what was read until then is void. Comments come every 15 s. The
+/// stream ends when the session, the membership or the permission does, and when the server stops.
+#[utoipa::path(get, path = "/v1/audit/stream", tag = "audit", params(StreamParameters, AuditParameters,
+    ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was read.")), responses(
+    (status = 200, body = String, content_type = "text/event-stream", description = "Rows as they come."),
+    (status = "4XX", body = ProblemBody)))]
+pub async fn stream(
+    State(app): State<App>,
+    call: Call,
+    headers: HeaderMap,
+    query: RawQuery,
+) -> Result<Response, Problem> {
+    let slot = app.streams.open(Kind::Stream, call.caller.session.id)?;
+    let (own, parameters) = query.split(&["after"]);
+    let StreamParameters { after } = own.parse()?;
+    let filter = filter(&call, &parameters)?;
+    let start = Start::of(&headers, checked(after)?, app.store.epoch())?;
+    let stream = Stream::begin(&app, &call.caller, &call.organization, filter, start, slot);
+    Ok(sse::response(pieces::body(stream, Stream::next)))
 }
 
 /// Parameters of events as recorded.
@@ -97,51 +218,30 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     if !(1..=LONGEST_PAGE).contains(&limit) {
         return Err(Problem::invalid_parameter("limit", "invalid", "expected 1 to 200"));
     }
-    // As every integer of the contract, at most 2^53 − 1.
-    if parameters.after.is_some_and(|after| after >= 1 << 53) {
-        return Err(Problem::invalid_parameter("after", "invalid", "expected a stream's version"));
-    }
-    let note = Command::Organization(OrganizationCommand::Export(NoteExport));
-    let view = call.submit(note, StatusCode::OK).await?.view;
-    let view = if view.head.position == call.organization.handle.view().head.position {
-        view
-    } else {
-        call.organization.handle.view()
-    };
-    let after = parameters.after.unwrap_or(0);
-    let (store, seen) = (app.store.clone(), view.clone());
-    let data = tokio::task::spawn_blocking(move || as_recorded(&store, &seen, after, limit))
-        .await
-        .map_err(|_| Problem::internal())?
-        .map_err(|error| rejection::unreadable(&error))?;
+    let after = checked(parameters.after)?.unwrap_or(0);
+    let note = Command::Organization(OrganizationCommand::Export(NoteExport { form: Form::Events }));
+    call.submit(note, StatusCode::OK).await?;
+    let view = call.organization.handle.view();
+    let last = after.saturating_add(limit as u64).min(view.version());
+    let versions: Vec<Version> = (after.saturating_add(1)..=last).collect();
+    let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
+    let data = read(move || store.as_recorded(&handle, &seen, &versions)).await?;
     let last = after.saturating_add(data.len() as u64);
     let next_after = (last < view.version()).then_some(last);
     Ok(call.list(&view, &EventsPage { data, next_after }))
 }
 
-/// The events of a stream after a version, in order, as recorded. Blocks.
-fn as_recorded(store: &Store, view: &View, after: Version, limit: usize) -> Result<Vec<Value>, HistoryError> {
-    let mut frames = Vec::new();
-    for frame in FramesBack::new(&**store.log(), view.stream, view.head) {
-        let (position, frame) = frame?;
-        let header = frame.header();
-        if header.last_version() <= after {
-            break;
-        }
-        if header.first_version <= after.saturating_add(limit as u64) {
-            frames.push(position);
-        }
+/// `after`, which is at most 2^53 − 1 as every integer of the contract.
+fn checked(after: Option<Version>) -> Result<Option<Version>, Problem> {
+    if after.is_some_and(|after| after >= 1 << 53) {
+        return Err(Problem::invalid_parameter("after", "invalid", "expected a stream's version"));
     }
-    let mut events = Vec::with_capacity(limit);
-    for position in frames.into_iter().rev() {
-        let bytes = store.log().read_at(&[position])?.pop().unwrap_or_default();
-        let frame = crate::log::frame::Frame::parse(bytes)
-            .map_err(|error| HistoryError::Frame { stream: view.stream, error })?;
-        for (json, version) in frame.jsons().zip(frame.header().first_version..) {
-            if version > after && events.len() < limit {
-                events.push(json.map_err(|error| HistoryError::Event { stream: view.stream, error })?);
-            }
-        }
-    }
-    Ok(events)
+    Ok(after)
+}
+
+/// Reads history on a thread that may block.
+async fn read<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
+) -> Result<T, Problem> {
+    Ok(tokio::task::spawn_blocking(read).await??)
 }

@@ -5,9 +5,11 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::actor::ActorId;
 use crate::clock::Timestamp;
 use crate::event::{Outcome, ResourceType};
 use crate::http::problem::Problem;
+use crate::ids::{ApiKeyId, UserId};
 use crate::log::filter::{ActionPattern, Filter};
 
 /// The most values of one parameter.
@@ -50,6 +52,14 @@ impl AuditParameters {
         for (name, values) in [("user", &self.user), ("action", &self.action), ("resource", &self.resource)] {
             bounded(name, values)?;
         }
+        if !self.user.iter().all(|user| is_actor(user)) {
+            let message = "expected the id of a person or an API key, system or operator";
+            return Err(Problem::invalid_parameter("user", "invalid", message));
+        }
+        if !self.action.iter().all(|action| is_action_pattern(action)) {
+            let message = "expected an action such as config.set, or the beginning of one and *";
+            return Err(Problem::invalid_parameter("action", "invalid", message));
+        }
         let time = |name, value: Option<String>| match value {
             None => Ok(None),
             Some(text) => point_in_time(&text, timezone).map(Some).ok_or_else(|| {
@@ -65,6 +75,7 @@ impl AuditParameters {
             outcomes: self.outcome,
             from: time("from", self.from)?,
             to: time("to", self.to)?,
+            after: None,
             until: None,
         })
     }
@@ -78,6 +89,18 @@ fn bounded(name: &'static str, values: &[String]) -> Result<(), Problem> {
         return Err(Problem::invalid_parameter(name, "invalid", "each value has 1 to 200 characters"));
     }
     Ok(())
+}
+
+/// Whether it can be an organization's actor: what never matches is a mistake.
+fn is_actor(text: &str) -> bool {
+    let system = [ActorId::System, ActorId::Operator].iter().any(|actor| actor.to_string() == text);
+    system || text.parse::<UserId>().is_ok() || text.parse::<ApiKeyId>().is_ok()
+}
+
+/// Whether it is `[a-z_.]+`, or any beginning of that with a `*` after it.
+fn is_action_pattern(text: &str) -> bool {
+    let named = text.strip_suffix('*').unwrap_or(text);
+    named.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'.')
 }
 
 /// A time, or the first moment of a date in a time zone.
@@ -105,6 +128,23 @@ mod tests {
         // The day on which the clocks went forward has 23 hours.
         let next = point_in_time("2026-03-30", "Europe/Paris").unwrap();
         assert_eq!(next.seconds_since(paris), 23 * 3600);
+    }
+
+    #[test]
+    fn what_can_never_match_is_no_filter() {
+        for user in ["system", "operator", "usr_01kqxk5rd0e5xrpzzv0jjq4zgn", "key_01kqxk5rd0e5xrpzzv0jjq4zgn"]
+        {
+            assert!(is_actor(user), "{user}");
+        }
+        for user in ["x", "System", "usr_x", "env_01kqxk5rd0e5xrpzzv0jjq4zgn"] {
+            assert!(!is_actor(user), "{user}");
+        }
+        for action in ["config.set", "config.*", "conf*", "role_assignment.create", "*"] {
+            assert!(is_action_pattern(action), "{action}");
+        }
+        for action in ["a*b", "**", "Config.set", "config set", "config.set%"] {
+            assert!(!is_action_pattern(action), "{action}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! From events to rows, and the walk over a stream that finds them.
+//! From events to rows: what was recorded, with names as of now and where sessions were opened from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,17 +10,16 @@ use utoipa::ToSchema;
 use crate::actor::{ActorId, ActorKind};
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Recorded, Resource, ResourceType, Version};
-use crate::http::call::reason_field;
 use crate::ids::{EventId, SessionId, UserId};
-use crate::log::filter::Filter;
-use crate::seal::keyring::KeyRing;
 use crate::seal::{Plain, Sealed};
+use crate::settings::general::reason_field;
 use crate::settings::people;
 use crate::settings::sessions;
 use crate::settings::sessions::event::SessionsEvent;
+use crate::settings::sessions::projection::Holder;
 use crate::store::Store;
-use crate::store::history::{FramesBack, HistoryError, events_back};
-use crate::store::resident::View;
+use crate::store::history::HistoryError;
+use crate::store::resident::{Handle, View};
 
 /// A row of the audit log.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -72,122 +73,129 @@ pub struct RowResource {
     pub name: Option<String>,
 }
 
-/// What a walk over a stream found.
-pub struct Found {
-    /// The newest matching events after the place asked for, at most as many as asked for.
-    pub events: Vec<Recorded>,
-    /// How many match in all.
-    pub total: u64,
-    /// Where the found events' sessions were opened from.
-    origins: HashMap<SessionId, (ActorId, Sealed)>,
+/// How many names and addresses are remembered at most: an export may be of any length.
+const REMEMBERED_MAX: usize = 1_024;
+
+/// Makes rows of a stream's events: what is sealed is opened, for whoever may read the audit log.
+///
+/// It remembers what it looked up, so one is best kept for as long as rows of one view are made.
+pub struct Rows {
+    store: Store,
+    handle: Arc<Handle>,
+    view: Arc<View>,
+    names: HashMap<UserId, Option<String>>,
+    addresses: HashMap<SessionId, Option<String>>,
 }
 
-/// Walks a whole stream from its newest event back. Blocks.
-///
-/// # Errors
-/// When the history cannot be read.
-pub fn find(
-    store: &Store,
-    view: &View,
-    filter: &Filter,
-    before: Option<Version>,
-    limit: usize,
-) -> Result<Found, HistoryError> {
-    let mut found = Found { events: Vec::new(), total: 0, origins: HashMap::new() };
-    let mut wanted: HashSet<SessionId> = HashSet::new();
-    for frame in FramesBack::new(&**store.log(), view.stream, view.head) {
-        let (_, frame) = frame?;
-        for event in events_back(&frame) {
-            let event = event?;
-            let matches = filter.matches(&event);
-            found.total += u64::from(matches);
-            let shown =
-                matches && before.is_none_or(|before| event.version < before) && found.events.len() < limit;
-            if shown {
-                wanted.extend(event.actor.session);
-            }
-            // A session's opening lies before all that was done in it: walking back, it comes last.
-            if let Event::Sessions(SessionsEvent::SessionOpened(opened)) = &event.event
-                && let Some(ip) = &opened.ip
-                && wanted.remove(&opened.session)
-            {
-                found.origins.insert(opened.session, (event.actor.id, ip.clone()));
-            }
-            if shown {
-                found.events.push(event);
-            }
+impl Rows {
+    /// Rows of a stream; names of people are as of this view.
+    pub fn new(store: &Store, handle: &Arc<Handle>, view: &Arc<View>) -> Self {
+        Self {
+            store: store.clone(),
+            handle: Arc::clone(handle),
+            view: Arc::clone(view),
+            names: HashMap::new(),
+            addresses: HashMap::new(),
         }
     }
-    Ok(found)
-}
 
-impl Found {
-    /// The rows, with what is sealed opened for whoever may read the audit log.
-    pub fn rows(&self, view: &View, ring: &KeyRing) -> Vec<Row> {
-        let mut names = Names { view, ring, known: HashMap::new() };
-        self.events.iter().map(|event| self.row(event, &mut names)).collect()
+    /// The rows of the events at these versions, in the order asked for. Blocks.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn of(&mut self, versions: &[Version]) -> Result<Vec<Row>, HistoryError> {
+        let events = self.store.recorded(&self.handle, &self.view, versions)?;
+        events.iter().map(|event| self.row(event)).collect()
     }
 
-    fn row(&self, event: &Recorded, names: &mut Names<'_>) -> Row {
-        let name = match event.actor.id {
-            ActorId::Person(person) => names.of(person),
+    /// An actor, with a person's name as of the view.
+    pub fn user(&mut self, actor: ActorId) -> RowUser {
+        let name = match actor {
+            ActorId::Person(person) => self.name(person),
             ActorId::Account(_) | ActorId::ApiKey(_) | ActorId::System | ActorId::Operator => None,
         };
-        Row {
+        RowUser { id: actor.to_string(), kind: actor.kind(), name }
+    }
+
+    fn row(&mut self, event: &Recorded) -> Result<Row, HistoryError> {
+        let ip = event.actor.session.map(|session| self.ip(session)).transpose()?;
+        Ok(Row {
             id: event.id,
             timestamp: event.at,
-            user: RowUser { id: event.actor.id.to_string(), kind: event.actor.id.kind(), name },
+            user: self.user(event.actor.id),
             action: event.event.action().to_owned(),
-            resource: names.resource(&event.resource),
+            resource: self.resource(&event.resource),
             outcome: event.outcome,
             version: event.version,
             count: event.count,
-            reason: event.reason.as_ref().and_then(|sealed| names.reason(sealed)),
-            ip: event.actor.session.and_then(|session| self.ip(session, names)),
-        }
-    }
-
-    fn ip(&self, session: SessionId, names: &Names<'_>) -> Option<String> {
-        let (holder, sealed) = self.origins.get(&session)?;
-        let ActorId::Person(person) = holder else { return None };
-        let person = names.view.organization().people.get(*person)?;
-        let key = names.ring.data_key(names.view.stream, person.key, person.commitment).ok()?;
-        let id = session.to_string();
-        shown(&key.open(&sessions::ip_field(names.view.stream, &id), sealed).ok()?)
-    }
-}
-
-/// Names as of now, each opened once a page.
-struct Names<'a> {
-    view: &'a View,
-    ring: &'a KeyRing,
-    known: HashMap<UserId, Option<String>>,
-}
-
-impl Names<'_> {
-    fn of(&mut self, person: UserId) -> Option<String> {
-        let (view, ring) = (self.view, self.ring);
-        let open = || {
-            let person = view.organization().people.get(person)?;
-            shown(&people::open_name(view.stream, person, ring).ok()?)
-        };
-        self.known.entry(person).or_insert_with(open).clone()
+            reason: event.reason.as_ref().and_then(|sealed| self.reason(sealed)),
+            ip: ip.flatten(),
+        })
     }
 
     fn resource(&mut self, resource: &Resource) -> RowResource {
         let name = match resource.kind {
-            ResourceType::Person => resource.id.parse().ok().and_then(|person| self.of(person)),
+            ResourceType::Person => resource.id.parse().ok().and_then(|person| self.name(person)),
             _ => resource.name.clone(),
         };
         RowResource { kind: resource.kind, id: resource.id.clone(), name }
     }
 
+    fn name(&mut self, person: UserId) -> Option<String> {
+        if let Some(name) = self.names.get(&person) {
+            return name.clone();
+        }
+        let opened = self.view.organization().people.get(person);
+        let name = opened
+            .and_then(|person| shown(&people::open_name(self.view.stream, person, self.store.ring()).ok()?));
+        remember(&mut self.names, person, name)
+    }
+
+    fn ip(&mut self, session: SessionId) -> Result<Option<String>, HistoryError> {
+        if let Some(ip) = self.addresses.get(&session) {
+            return Ok(ip.clone());
+        }
+        let origin = self.origin(session)?;
+        let ip = origin.and_then(|(person, sealed)| {
+            let person = self.view.organization().people.get(person)?;
+            let key = self.store.ring().data_key(self.view.stream, person.key, person.commitment).ok()?;
+            let id = session.to_string();
+            shown(&key.open(&sessions::ip_field(self.view.stream, &id), &sealed).ok()?)
+        });
+        Ok(remember(&mut self.addresses, session, ip))
+    }
+
+    /// Who opened a session, and from where: an open one says so itself, of an ended one its opening does.
+    fn origin(&self, session: SessionId) -> Result<Option<(UserId, Sealed)>, HistoryError> {
+        if let Some(open) = self.view.organization().sessions.get(session) {
+            let Holder::Person(person) = open.holder else { return Ok(None) };
+            return Ok(open.ip.clone().map(|ip| (person, ip)));
+        }
+        let first = self.store.first_mention(&self.handle, &self.view, &session.to_string())?;
+        Ok(match first.map(|first| first.event) {
+            Some(Event::Sessions(SessionsEvent::SessionOpened(opened))) => opened.person.zip(opened.ip),
+            _ => None,
+        })
+    }
+
     fn reason(&self, sealed: &Sealed) -> Option<String> {
         let founded = self.view.organization().general.founded()?;
-        let key = self.ring.data_key(self.view.stream, founded.key, founded.commitment).ok()?;
+        let key = self.store.ring().data_key(self.view.stream, founded.key, founded.commitment).ok()?;
         let id = founded.organization.to_string();
         shown(&key.open(&reason_field(self.view.stream, &id), sealed).ok()?)
     }
+}
+
+fn remember<K: Eq + Hash>(
+    known: &mut HashMap<K, Option<String>>,
+    key: K,
+    found: Option<String>,
+) -> Option<String> {
+    if known.len() >= REMEMBERED_MAX {
+        known.clear();
+    }
+    known.insert(key, found.clone());
+    found
 }
 
 fn shown(plain: &Plain) -> Option<String> {

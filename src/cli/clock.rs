@@ -117,6 +117,9 @@ impl Accept {
             epoch: opened.epoch.as_str().to_owned(),
             queue_capacity: 1,
             disk: Arc::new(|| true),
+            derived: Some((opened.derived.clone(), Arc::new(|| false))),
+            directory: None,
+            resident_streams: 1,
             metrics: Metrics::new(),
             fatal: Arc::new(|message| output::note(message)),
         })?;

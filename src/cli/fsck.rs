@@ -1,13 +1,20 @@
-//! `settled fsck`: checks the whole log and lists what is wrong instead of skipping it.
+//! `settled fsck`: checks the whole log and the key files, and lists what is wrong instead of skipping it.
+
+use std::path::PathBuf;
 
 use clap::Args;
 use hyper::Method;
 
 use crate::cli::exit::Exit;
 use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::unopened::{Unopened, print_key_files};
 use crate::cli::{output, socket};
-use crate::log::check::{Report, check};
+use crate::data_dir::DataDirError;
+use crate::fsck::{Report, check_store};
 use crate::log::sled::open::HeadPolicy;
+use crate::open::{DirError, OpenDir};
+use crate::seal::keyring::files;
+use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
 
 /// `settled fsck`.
 #[derive(Args, Debug)]
@@ -18,6 +25,9 @@ pub struct Fsck {
     /// accepts is said. Only after a snapshot could not help
     #[arg(long)]
     accept_head: bool,
+    /// The root key, to see whether it unwraps the key files; `root.key` in the data directory, if it is there
+    #[arg(long, env = "SETTLED_ROOT_KEY_FILE", value_name = "FILE")]
+    root_key_file: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -26,17 +36,21 @@ pub struct Fsck {
 impl Fsck {
     /// Runs it.
     pub fn run(&self) -> Exit {
+        let root = match self.root_key() {
+            Ok(root) => root,
+            Err(error) => return failed(&error),
+        };
         if self.accept_head {
             return match self.target.open(HeadPolicy::Accept) {
-                Err(error) => failed(&error),
+                Err(error) => self.unopened(&error, root.as_ref()),
                 Ok(opened) => {
-                    let exit = self.check(&opened);
+                    let exit = self.check(&opened, root.as_ref());
                     close(&opened, exit)
                 }
             };
         }
         match self.target.find(HeadPolicy::Require) {
-            Err(error) => failed(&error),
+            Err(error) => self.unopened(&error, root.as_ref()),
             Ok(Holder::Server(path)) => {
                 let spinner = output::waiting("the server checks");
                 let answer = socket::call(&path, Method::POST, "/v1/operator/fsck");
@@ -48,15 +62,22 @@ impl Fsck {
                 }
             }
             Ok(Holder::Us(opened)) => {
-                let exit = self.check(&opened);
+                let exit = self.check(&opened, root.as_ref());
                 close(&opened, exit)
             }
         }
     }
 
-    fn check(&self, opened: &crate::open::OpenDir) -> Exit {
+    fn root_key(&self) -> Result<Option<RootKey>, RootKeyError> {
+        let at_hand = self.target.data_dir.join("root.key");
+        let file = self.root_key_file.clone().or_else(|| at_hand.exists().then_some(at_hand));
+        file.map(|file| RootKey::load(&RootKeySource::File(file))).transpose()
+    }
+
+    fn check(&self, opened: &OpenDir, root: Option<&RootKey>) -> Exit {
         let bar = output::progress("checking");
-        let report = check(&*opened.log, |at, end| {
+        let key_files = |streams: &[_]| files::check(&opened.store.keys(), root, Some(streams));
+        let report = check_store(&*opened.log, key_files, |at, end| {
             bar.set_length(end.0);
             bar.set_position(at.0);
         });
@@ -64,16 +85,37 @@ impl Fsck {
         self.print(&report)
     }
 
+    /// Lists what can be said of a store that does not open.
+    fn unopened(&self, error: &DirError, root: Option<&RootKey>) -> Exit {
+        let exit = failed(error);
+        if matches!(error, DirError::NoStore { .. } | DirError::Dir(DataDirError::InUse { .. })) {
+            return exit;
+        }
+        match self.target.lock() {
+            Ok(dir) => {
+                let unopened = Unopened::look(error, &dir, root);
+                if self.json {
+                    output::json(&unopened);
+                } else {
+                    unopened.print();
+                }
+            }
+            Err(error) => output::error(&error),
+        }
+        exit
+    }
+
     fn print(&self, report: &Report) -> Exit {
         if self.json {
             output::json(report);
         } else {
-            for defect in &report.defects {
+            for defect in &report.log.defects {
                 output::line(defect);
             }
-            if report.more_defects {
+            if report.log.more_defects {
                 output::line("and more");
             }
+            print_key_files("", &report.key_files);
             if !report.is_clean() {
                 output::line(
                     "keep a copy of the data folder, then restore the newest snapshot with `settled snapshot restore`",
@@ -81,9 +123,9 @@ impl Fsck {
             }
             output::line(format_args!(
                 "{} frames, {} events, {} bytes: {}",
-                report.frames,
-                report.events,
-                report.bytes,
+                report.log.frames,
+                report.log.events,
+                report.log.bytes,
                 if report.is_clean() { "clean" } else { "NOT clean" }
             ));
         }

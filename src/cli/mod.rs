@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use rustix::fs::Mode;
 
 use crate::cli::exit::Exit;
-use crate::config::Config;
 use crate::config::file::{ConfigError, File};
+use crate::config::{Config, LogFormat, LogLevel};
+use crate::logging;
 
 pub mod clock;
+pub mod completions;
 pub mod exit;
 pub mod fsck;
 pub mod log;
@@ -18,6 +21,7 @@ pub mod replay;
 pub mod serve;
 pub mod socket;
 pub mod target;
+pub mod unopened;
 
 /// An event-sourced settings store.
 #[derive(Debug, Parser)]
@@ -42,6 +46,8 @@ enum Command {
     /// Vouch for the wall clock after it jumped
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Print the script by which a shell completes this command line
+    Completions(completions::Completions),
 }
 
 /// Parses a command line and runs it.
@@ -83,12 +89,23 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ConfigError> {
 
 impl Cli {
     fn run(self) -> Exit {
+        // What the commands make is for its owner alone, also what sled makes, which asks for no mode of its own.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        let (format, level) = match &self.command {
+            Command::Serve(config) => (config.log_format, config.log_level),
+            _ => (LogFormat::Human, LogLevel::Warn),
+        };
+        if let Err(error) = logging::start(format, level) {
+            output::error(&error);
+        }
+        logging::panics_without_their_text();
         match self.command {
             Command::Serve(config) => serve::run(&config),
             Command::Replay(command) => command.run(),
             Command::Fsck(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
+            Command::Completions(command) => command.run(),
         }
     }
 }

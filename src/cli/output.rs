@@ -9,6 +9,8 @@ use comfy_table::presets::NOTHING;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::causes::with_causes;
+
 /// How often the time shown by [`waiting`] moves on.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -24,17 +26,7 @@ pub fn note(text: impl std::fmt::Display) {
 
 /// An error with its causes.
 pub fn error(error: &dyn Error) {
-    let mut text = format!("settled: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    note(text);
+    note(format_args!("settled: {}", with_causes(error)));
 }
 
 /// A value as one line of JSON.

@@ -39,7 +39,7 @@ impl Replay {
             Ok(Holder::Us(opened)) => {
                 let bar = output::progress("replaying");
                 bar.set_length(opened.log.end().0);
-                let folded = fold(&*opened.log, |position, _, _| bar.set_position(position.0));
+                let folded = fold(&*opened.log, |position| bar.set_position(position.0));
                 bar.finish_and_clear();
                 let exit = match folded {
                     Ok(views) => {

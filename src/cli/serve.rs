@@ -2,27 +2,28 @@
 
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::causes::with_causes;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::layers::log_panics_without_their_text;
-use crate::logging;
+use crate::http::tls::Tls;
 use crate::seal::core_dump::forbid_core_dumps;
 use crate::server::{Server, StartError, Started};
 use crate::store::Fatal;
 
+/// Files of the store, listeners, connections that are just refused or leaving, and some to spare.
+const FILES_BESIDE_CONNECTIONS: u64 = 256;
+
 /// Serves until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> Exit {
-    if let Err(error) = logging::start(config.log_format, config.log_level) {
-        output::error(&error);
-    }
-    log_panics_without_their_text();
     if let Err(error) = forbid_core_dumps() {
         tracing::warn!(%error, "core dumps could not be forbidden; they would hold opened secrets");
     }
+    allow_open_files(config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -34,8 +35,20 @@ pub fn run(config: &Config) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             output::error(&error);
-            Exit::Store
+            if matches!(error, StartError::Tls(_)) { Exit::Usage } else { Exit::Store }
         }
+    }
+}
+
+/// Each connection is an open file, and systems commonly allow 1,024 unless a program asks for more.
+fn allow_open_files(config: &Config) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    let needed = u64::from(config.max_connections) + FILES_BESIDE_CONNECTIONS;
+    if let Some(allowed) = maximum.filter(|allowed| *allowed < needed) {
+        tracing::warn!(allowed, needed, "the system allows fewer open files than max-connections needs");
     }
 }
 
@@ -44,6 +57,9 @@ async fn serve(config: &Config) -> Result<Exit, StartError> {
     // read.
     let stop = Stop::listen();
     let server = Server::start(config, Clock::system(), fatal()).await?;
+    if let Some(tls) = server.tls() {
+        look_on_hangup(tls.clone());
+    }
     greet(config, &server);
     match server.run(stop.signalled()).await {
         Ok(()) => {
@@ -51,8 +67,26 @@ async fn serve(config: &Config) -> Result<Exit, StartError> {
             Ok(Exit::Fine)
         }
         Err(error) => {
-            tracing::error!(%error, "the log could not be closed cleanly; the next start reads it anew");
+            let error = with_causes(&error);
+            tracing::error!(error, "the log could not be closed cleanly; the next start reads it anew");
             Ok(Exit::Store)
+        }
+    }
+}
+
+/// SIGHUP, by which whoever renews a certificate commonly says so, has its files looked at without delay.
+fn look_on_hangup(tls: Tls) {
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    let tls = tls.clone();
+                    let _panicked = tokio::task::spawn_blocking(move || tls.look()).await;
+                }
+            });
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be waited for; a new certificate takes a few seconds")
         }
     }
 }
@@ -86,7 +120,7 @@ fn greet(config: &Config, server: &Server) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     let url = match &config.public_url {
         Some(url) => url.to_string(),
-        None => format!("http://{address}"),
+        None => config.url_of(address),
     };
     output::line(format_args!("Settled {} serves {url}", env!("CARGO_PKG_VERSION")));
     if let Some(token) = setup_token {

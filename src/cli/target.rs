@@ -47,17 +47,25 @@ impl Target {
     /// # Errors
     /// When it is not there, in use, or damaged.
     pub fn open(&self, head: HeadPolicy) -> Result<OpenDir, DirError> {
-        // Opening a data directory makes what is missing in it: only `serve` may do that to a folder.
-        if !self.data_dir.join("stores").is_dir() {
-            return Err(DirError::NoStore { dir: self.data_dir.clone() });
-        }
-        let dir = DataDir::open(&self.data_dir, DEFAULT_BALLAST_BYTES)?;
+        let dir = self.lock()?;
         output::note(format_args!("opening {} itself: no server is running on it", self.data_dir.display()));
         let opened = open_log(dir, LogOptions { head, ..LogOptions::default() })?;
         for finding in &opened.findings {
             output::note(format_args!("note: {finding}"));
         }
         Ok(opened)
+    }
+
+    /// Locks the data directory, without opening its store.
+    ///
+    /// # Errors
+    /// When it is not there, or in use.
+    pub fn lock(&self) -> Result<DataDir, DirError> {
+        // Opening a data directory makes what is missing in it: only `serve` may do that to a folder.
+        if !self.data_dir.join("stores").is_dir() {
+            return Err(DirError::NoStore { dir: self.data_dir.clone() });
+        }
+        Ok(DataDir::open(&self.data_dir, DEFAULT_BALLAST_BYTES)?)
     }
 
     fn socket(&self) -> PathBuf {

@@ -22,6 +22,13 @@ pub mod guard;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
+/// A second in microseconds.
+const SECOND_MICROS: i64 = 1_000_000;
+/// A minute in seconds.
+pub const MINUTE_SECONDS: i64 = 60;
+/// An hour in seconds.
+pub const HOUR_SECONDS: i64 = 3_600;
+
 /// The last microsecond of the year 9999: later times have no RFC 3339 form.
 const LATEST_MICROS: i64 = 253_402_300_799_999_999;
 
@@ -46,7 +53,7 @@ impl Timestamp {
 
     /// This time and some seconds (possibly negative), clamped.
     pub fn plus_seconds(self, seconds: i64) -> Self {
-        Self::from_micros(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
+        Self::from_micros(self.0.saturating_add(seconds.saturating_mul(SECOND_MICROS)))
     }
 
     /// This time and a span, clamped.
@@ -63,7 +70,19 @@ impl Timestamp {
 
     /// Whole seconds from `earlier` to this time; negative if it is later.
     pub fn seconds_since(self, earlier: Self) -> i64 {
-        (self.0 - earlier.0) / 1_000_000
+        (self.0 - earlier.0) / SECOND_MICROS
+    }
+
+    /// The hour that it lies in, counted from 1970.
+    pub fn hour(self) -> i64 {
+        self.0 / (HOUR_SECONDS * SECOND_MICROS)
+    }
+
+    /// The next time on the clock that is a whole number of spans of so many seconds from 1970: of an hour's seconds
+    /// the next full hour. Never this time itself.
+    pub fn next_full(self, seconds: i64) -> Self {
+        let span = seconds * SECOND_MICROS;
+        Self::from_micros((self.0 / span + 1) * span)
     }
 
     fn jiff(self) -> jiff::Timestamp {
@@ -246,7 +265,7 @@ impl Source {
         match self {
             Self::System => {
                 let wall = clock_gettime(ClockId::Realtime);
-                let micros = wall.tv_sec.saturating_mul(1_000_000).saturating_add(wall.tv_nsec / 1_000);
+                let micros = wall.tv_sec.saturating_mul(SECOND_MICROS).saturating_add(wall.tv_nsec / 1_000);
                 let boot = clock_gettime(ClockId::Boottime);
                 (Timestamp::from_micros(micros), boot.try_into().expect("boot time is not negative"))
             }

@@ -19,6 +19,15 @@ fn jump(clock: &Clock) -> Option<Jump> {
 }
 
 #[test]
+fn hours_begin_on_the_clock() {
+    let half_past = start().plus_seconds(HOUR_SECONDS / 2);
+    assert_eq!(half_past.hour(), start().hour());
+    assert_eq!(start().plus_seconds(-1).hour() + 1, start().hour());
+    assert_eq!(half_past.next_full(HOUR_SECONDS), start().plus_seconds(HOUR_SECONDS));
+    assert_eq!(start().next_full(MINUTE_SECONDS), start().plus_seconds(MINUTE_SECONDS));
+}
+
+#[test]
 fn a_small_step_is_fine_and_a_recorded_time_never_decreases() {
     for seconds in [-5, -1, 1, 5, 60, 600] {
         let (clock, hands) = manual();

@@ -37,8 +37,17 @@ pub struct Config {
     #[arg(help_heading = "Where")]
     pub listen: SocketAddr,
 
+    /// Serve HTTPS with the certificate in this file, PEM with its chain; read again when it changes
+    /// [default: none, plain HTTP]
+    #[arg(long, env = "SETTLED_TLS_CERT", value_name = "FILE", help_heading = "Where")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, PEM [default: none]
+    #[arg(long, env = "SETTLED_TLS_KEY", value_name = "FILE", help_heading = "Where")]
+    pub tls_key: Option<PathBuf>,
+
     /// The URL under which users reach the server, for links and the origin of checkpoints
-    /// [default: http:// and the address that it listens on]
+    /// [default: http:// or https:// and the address that it listens on]
     #[arg(long, env = "SETTLED_PUBLIC_URL", value_name = "URL", help_heading = "Where")]
     pub public_url: Option<PublicUrl>,
 
@@ -86,6 +95,11 @@ pub struct Config {
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
     pub queue_capacity: u32,
 
+    /// How many organizations are kept in memory, those in use aside; others are loaded when they are asked for
+    #[arg(long, env = "SETTLED_RESIDENT_STREAMS", value_name = "N", default_value = "2048")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    pub resident_streams: u32,
+
     /// The memory that the log's cache may take; a larger one gains little speed and costs some four times
     /// its size
     #[arg(long, env = "SETTLED_LOG_CACHE", value_name = "SIZE", default_value = "16MiB")]
@@ -102,15 +116,32 @@ pub struct Config {
     #[arg(help_heading = "Limits")]
     pub ballast: Size,
 
-    /// How many connections may be open at once; further ones are answered 503 and closed
+    /// How many connections may be open at once; idle ones give way to further ones, which are else answered 503
     #[arg(long, env = "SETTLED_MAX_CONNECTIONS", value_name = "N", default_value = "1024")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
     pub max_connections: u32,
 
-    /// How long a client may take to send a request's header
+    /// How many connections one network of clients (a /24 or /64) may have open at once, trusted proxies excepted
+    #[arg(long, env = "SETTLED_MAX_CONNECTIONS_PER_NETWORK", value_name = "N", default_value = "256")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    pub max_connections_per_network: u32,
+
+    /// How many streams of events (server-sent events) one credential may have open at once; further ones are answered
+    /// 429
+    #[arg(long, env = "SETTLED_STREAMS_PER_CREDENTIAL", value_name = "N", default_value = "8")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    pub streams_per_credential: u32,
+
+    /// How long a client may take to send a request's header; and as long for a TLS handshake
     #[arg(long, env = "SETTLED_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
     #[arg(help_heading = "Limits")]
     pub header_timeout: Span,
+
+    /// The memory that the bodies of all requests may take together, beyond 16 KiB of each; further large ones are
+    /// answered 503
+    #[arg(long, env = "SETTLED_BODY_MEMORY", value_name = "SIZE", default_value = "64MiB")]
+    #[arg(help_heading = "Limits")]
+    pub body_memory: Size,
 
     /// How long a client may take to send a request's body
     #[arg(long, env = "SETTLED_BODY_TIMEOUT", value_name = "TIME", default_value = "30s")]
@@ -154,8 +185,14 @@ impl Config {
     pub fn public_url(&self) -> String {
         match &self.public_url {
             Some(url) => url.to_string(),
-            None => format!("http://{}", self.listen),
+            None => self.url_of(self.listen),
         }
+    }
+
+    /// The URL of an address that is listened on, without a slash at the end.
+    pub fn url_of(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}")
     }
 
     /// Reads the options of a command of which they are the arguments, and whose file, if any, was put under

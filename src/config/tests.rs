@@ -33,6 +33,8 @@ fn refusal(text: &str) -> String {
 const VALUES: &[(&str, &str, &str)] = &[
     ("data-dir", "/srv/settled", "'/srv/settled'"),
     ("listen", "127.0.0.9:80", "'127.0.0.9:80'"),
+    ("tls-cert", "/keys/cert.pem", "'/keys/cert.pem'"),
+    ("tls-key", "/keys/key.pem", "'/keys/key.pem'"),
     ("public-url", "https://settings.example.org", "'https://settings.example.org'"),
     ("trusted-proxies", "10.0.0.0/8,127.0.0.1/32", "['10.0.0.0/8', '127.0.0.1/32']"),
     ("root-key-file", "/keys/root", "'/keys/root'"),
@@ -43,11 +45,15 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("password-passes", "3", "3"),
     ("password-queue", "8", "8"),
     ("queue-capacity", "16", "16"),
+    ("resident-streams", "7", "7"),
     ("log-cache", "4MiB", "'4MiB'"),
     ("min-free-disk", "1GiB", "1073741824"),
     ("ballast", "1MiB", "'1MiB'"),
     ("max-connections", "12", "12"),
+    ("max-connections-per-network", "11", "11"),
+    ("streams-per-credential", "3", "3"),
     ("header-timeout", "1s", "'1s'"),
+    ("body-memory", "5MiB", "'5MiB'"),
     ("body-timeout", "2s", "'2s'"),
     ("idle-timeout", "3s", "'3s'"),
     ("drain-timeout", "4s", "'4s'"),
@@ -188,6 +194,7 @@ fn the_root_key_comes_from_one_place() {
 #[test]
 fn links_fall_back_to_the_address_that_is_listened_on() {
     assert_eq!(from_flags(&[]).unwrap().public_url(), "http://127.0.0.1:7373");
+    assert_eq!(from_flags(&["--tls-cert=a"]).unwrap().public_url(), "https://127.0.0.1:7373");
     let public = from_flags(&["--public-url=https://settings.example.org/"]).unwrap();
     assert_eq!(public.public_url(), "https://settings.example.org");
 }

@@ -4,6 +4,7 @@
 //! ASCII names: never null, never a fraction. So its canonical JSON is the same in every language.
 //! Nothing here knows how a record is packed (`log/codec.rs`) or what it does to a state (`area.rs`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -141,7 +142,7 @@ pub struct RefusedData {
     /// The permission that was missing, of a denial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permission: Option<String>,
-    /// What kind of failure it was, of a failure: a fixed word, never something a caller sent.
+    /// Why else it did not happen: a fixed word, never something a caller sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }
@@ -156,6 +157,17 @@ pub enum Outcome {
     Denied,
     /// A login or a token refresh failed.
     Failure,
+}
+
+impl Outcome {
+    /// The outcome's name as recorded.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Denied => "denied",
+            Self::Failure => "failure",
+        }
+    }
 }
 
 /// The kinds of things that events are about.
@@ -288,6 +300,17 @@ impl Recorded {
     pub fn packed(&self) -> impl Serialize + '_ {
         Packed(self)
     }
+
+    /// The ids of what the event is about and of what it concerns. What has no id of its own, because it is named
+    /// inside another thing as a configuration value is in its environment, is told as `<id>/<name>` as well.
+    pub fn mentions(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let inner = match (self.resource.kind, &self.resource.name) {
+            (ResourceType::Config, Some(name)) => Some(Cow::Owned(format!("{}/{name}", self.resource.id))),
+            _ => None,
+        };
+        let ids = std::iter::once(&self.resource.id).chain(&self.related);
+        ids.map(|id| Cow::Borrowed(id.as_str())).chain(inner)
+    }
 }
 
 struct Packed<'a>(&'a Recorded);
@@ -375,7 +398,7 @@ impl<'de> Visitor<'de> for RecordedAt {
         let (mut action, mut schema, mut event) = (None::<String>, None::<u32>, None);
         let (mut related, mut reason, mut request_id) = (Vec::new(), None, None);
         let (mut request, mut count, mut keys) = (None, None, BTreeMap::new());
-        while let Some(field) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+        while let Some(field) = map.next_key::<Cow<'de, str>>()? {
             match &*field {
                 "id" => id = Some(map.next_value()?),
                 "actor" => actor = Some(map.next_value()?),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::http::page::Cursors;
+use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
 use crate::password::Passwords;
 use crate::store::Store;
@@ -19,6 +20,8 @@ pub struct App {
     pub throttle: Arc<Throttle>,
     /// Makes and reads cursors.
     pub cursors: Cursors,
+    /// Long answers: how many may be open, and their end at a stop.
+    pub streams: Streams,
     /// What of the configuration handlers need.
     pub policy: Arc<Policy>,
 }

@@ -13,23 +13,25 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use crate::actor::ActorId;
-use crate::command::{Command, Precondition, Rejection};
+use crate::command::Command;
 use crate::event::{Resource, ResourceType, Version};
-use crate::http::access::{Row, deny};
+use crate::http::access::{Denial, Row, deny};
 use crate::http::app::App;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
-use crate::http::conditional::{Conditions, IfMatch, etag};
-use crate::http::headers::{idempotency_key, reason};
+use crate::http::conditional::{etag, preconditions};
+use crate::http::headers::{
+    IDEMPOTENCY_KEY, SETTLED_VERSION, idempotency_key, mark_replayed, reason, version_value,
+};
 use crate::http::input::RawBody;
 use crate::http::problem::Problem;
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
-use crate::seal::{DataKey, Plain, Sealed, SealedField};
+use crate::seal::{DataKey, Plain, Sealed};
+use crate::settings::general::reason_field;
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::View;
-use crate::store::{Done, Idempotency, Submission};
+use crate::store::{Done, Idempotency, Refusal, Replay, Submission};
 
 /// A request of a caller to its organization.
 pub struct Call {
@@ -39,6 +41,8 @@ pub struct Call {
     pub caller: Caller,
     /// The organization that the caller belongs to.
     pub organization: OrganizationScope,
+    /// What the request meets: the organization when it was authenticated, or when its first of equals met it.
+    met: Arc<View>,
     row: Row,
     headers: HeaderMap,
     method: Method,
@@ -52,19 +56,24 @@ impl FromRequestParts<App> for Call {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let Scope::Organization(organization) = caller.scope.clone() else {
-            return Err(Problem::refused("organization_required", "choose an organization first"));
+            return Err(Denial::OrganizationRequired.problem());
         };
         let row = parts.extensions.get::<Row>().copied().ok_or_else(Problem::internal)?;
-        Ok(Self {
+        let mut call = Self {
             app: app.clone(),
             caller,
+            met: Arc::clone(&organization.view),
             organization,
             row,
             headers: parts.headers.clone(),
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
             body: parts.extensions.get::<RawBody>().cloned().unwrap_or_default(),
-        })
+        };
+        if let Some(replay) = call.earlier() {
+            call.met = call.as_of(replay.first - 1).await?;
+        }
+        Ok(call)
     }
 }
 
@@ -74,9 +83,15 @@ pub fn template(parts: &Parts) -> Option<&str> {
 }
 
 impl Call {
-    /// The organization's settings when the request was authenticated.
+    /// The organization's settings as the request meets them: when it was authenticated; a repeated one as the first
+    /// met them, so that a path leads where it led then, whatever was renamed or deleted since.
     pub fn settings(&self) -> &Organization {
-        self.organization.settings()
+        self.met.organization()
+    }
+
+    /// The route's row in the table of permissions.
+    pub fn row(&self) -> Row {
+        self.row
     }
 
     /// The request's body.
@@ -96,8 +111,16 @@ impl Call {
         if self.organization.grants.allows_in(permission, environment) {
             return Ok(());
         }
-        let resource = Resource::new(ResourceType::Environment, environment);
-        Err(deny(&self.app, &self.caller, self.row.attempt, permission, Some(resource)).await)
+        Err(self.deny(Denial::Missing(permission), Some(environment)).await)
+    }
+
+    /// Records a denial, about an environment where it is about one.
+    async fn deny(&self, denial: Denial, environment: Option<EnvironmentId>) -> Problem {
+        let resource = environment.map(|id| match self.settings().environments.get(id) {
+            Some(environment) => Resource::named(ResourceType::Environment, id, environment.name.as_str()),
+            None => Resource::new(ResourceType::Environment, id),
+        });
+        deny(&self.app, &self.caller, self.row.attempt, denial, resource).await
     }
 
     /// Submits a command with what the request's headers say about it, and answers once it is durable. `status` is
@@ -106,62 +129,56 @@ impl Call {
     /// # Errors
     /// The problem that the refusal is.
     pub async fn submit(&self, command: impl Into<Command>, status: StatusCode) -> Result<Done, Problem> {
+        let command = command.into();
+        let environment = command.environment();
         let mut submission = Submission::new(command, self.caller.actor);
-        submission.precondition = self.precondition()?;
+        submission.preconditions = preconditions(&self.headers, self.app.store.epoch())?;
         submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
         submission.request_id = RequestId::to_record();
         submission.idempotency = self.idempotency(status)?;
         let done = match self.app.store.execute(&self.organization.handle, submission).await {
             Ok(done) => done,
-            Err(crate::store::Refusal::Rejected(Rejection::Forbidden(permission))) => {
-                return Err(deny(&self.app, &self.caller, self.row.attempt, permission, None).await);
+            Err(refusal) => {
+                if let Refusal::Rejected(rejection) = &refusal
+                    && let Some(denial) = Denial::of(rejection)
+                {
+                    return Err(self.deny(denial, environment).await);
+                }
+                return Err(refusal.into());
             }
-            Err(refused) => return Err(rejection::problem(&refused)),
         };
         match done.replay {
             None => Ok(done),
-            Some(replay) => self.replayed(done, replay.version).await,
+            // A replay is rendered from the state as of the earlier request's last version.
+            Some(replay) => Ok(Done { view: self.as_of(replay.version).await?, ..done }),
         }
     }
 
-    /// A replay is rendered from the state as of the earlier request's last version.
-    async fn replayed(&self, done: Done, version: Version) -> Result<Done, Problem> {
+    /// The request that this one repeats. A malformed key and another body are refused in their turn, when a command
+    /// is submitted.
+    fn earlier(&self) -> Option<Replay> {
+        let idempotency = self.idempotency(StatusCode::OK).ok().flatten()?;
+        self.organization.view.replay(&idempotency, self.app.store.clock().credible_now()).ok().flatten()
+    }
+
+    async fn as_of(&self, version: Version) -> Result<Arc<View>, Problem> {
         let store = self.app.store.clone();
-        let view = self.organization.handle.view();
-        let past = tokio::task::spawn_blocking(move || store.as_of(&view, version))
-            .await
-            .map_err(|_| Problem::internal())?
-            .map_err(|error| rejection::unreadable(&error))?;
-        Ok(Done { view: past, ..done })
-    }
-
-    fn precondition(&self) -> Result<Option<Precondition>, Problem> {
-        Ok(Conditions::of(&self.headers)?.if_match.map(|if_match| match &if_match {
-            IfMatch::Any => Precondition::Exists,
-            IfMatch::Tags(_) => Precondition::OneOf(if_match.versions(self.app.store.epoch()).collect()),
-        }))
-    }
-
-    /// Whether the request may only create (`If-None-Match: *`).
-    ///
-    /// # Errors
-    /// 422 for any other value of the header.
-    pub fn create_only(&self) -> Result<bool, Problem> {
-        Ok(Conditions::of(&self.headers)?.if_none)
+        let handle = Arc::clone(&self.organization.handle);
+        Ok(tokio::task::spawn_blocking(move || store.as_of(&handle, version)).await??)
     }
 
     fn idempotency(&self, status: StatusCode) -> Result<Option<Idempotency>, Problem> {
-        if self.method != Method::POST && self.method != Method::PATCH {
+        let takes_one = self.method == Method::POST || self.method == Method::PATCH;
+        if !takes_one || !self.headers.contains_key(IDEMPOTENCY_KEY) {
             return Ok(None);
         }
-        let Some(key) = idempotency_key(&self.headers)? else { return Ok(None) };
         let request = Fingerprinted {
             actor: self.caller.actor.id,
             method: &self.method,
             path: &self.path,
             body: self.body.as_bytes(),
         };
-        Ok(Some(request.idempotency(&*organization_key(&self.app, &self.organization)?, &key, status)))
+        request.idempotency(&self.headers, &*organization_key(&self.app, &self.organization)?, status)
     }
 
     /// An answer with a resource, its `ETag`, and the version of the stream that it was rendered from.
@@ -193,7 +210,7 @@ impl Call {
             done.replay.and_then(|replay| StatusCode::from_u16(replay.status).ok()).unwrap_or(status);
         let mut response = self.resource(status, &done.view, version, body);
         if done.replay.is_some() {
-            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            mark_replayed(response.headers_mut());
         }
         if let Some(location) = location.and_then(|location| HeaderValue::from_str(&location).ok()) {
             response.headers_mut().insert(LOCATION, location);
@@ -216,7 +233,7 @@ impl Call {
     }
 
     fn settled_version(&self, response: &mut Response, view: &View) {
-        response.headers_mut().insert("settled-version", HeaderValue::from(view.version()));
+        response.headers_mut().insert(SETTLED_VERSION, version_value(view.version()));
     }
 }
 
@@ -237,20 +254,7 @@ pub fn sealed_reason(
 
 fn organization_key(app: &App, organization: &OrganizationScope) -> Result<Arc<DataKey>, Problem> {
     let founded = organization.settings().general.founded().ok_or_else(Problem::not_found)?;
-    app.store
-        .ring()
-        .data_key(organization.handle.stream(), founded.key, founded.commitment)
-        .map_err(|error| rejection::unopened(&error))
-}
-
-/// Where a reason is sealed: in the stream, under the organization's key. It belongs to the event that names it.
-pub fn reason_field(stream: crate::ids::StreamId, organization: &str) -> SealedField<'_> {
-    SealedField {
-        stream,
-        resource_type: ResourceType::Organization,
-        resource_id: organization,
-        field: "reason",
-    }
+    Ok(app.store.ring().data_key(organization.handle.stream(), founded.key, founded.commitment)?)
 }
 
 /// What of a request its idempotency key belongs to.
@@ -266,14 +270,24 @@ pub struct Fingerprinted<'a> {
 }
 
 impl Fingerprinted<'_> {
-    /// The fingerprints under a key of the stream: a plain hash would be an oracle for what was sent.
-    pub fn idempotency(&self, under: &DataKey, key: &str, status: StatusCode) -> Idempotency {
+    /// The fingerprints under a key of the stream, where the request has an `Idempotency-Key`: a plain hash would be
+    /// an oracle for what was sent.
+    ///
+    /// # Errors
+    /// 422 as [`idempotency_key`].
+    pub fn idempotency(
+        &self,
+        headers: &HeaderMap,
+        under: &DataKey,
+        status: StatusCode,
+    ) -> Result<Option<Idempotency>, Problem> {
+        let Some(key) = idempotency_key(headers)? else { return Ok(None) };
         let actor = self.actor.to_string();
         let parts = [actor.as_bytes(), self.method.as_str().as_bytes(), self.path.as_bytes(), key.as_bytes()];
-        Idempotency {
+        Ok(Some(Idempotency {
             key: URL_SAFE_NO_PAD.encode(under.fingerprint("idempotency-key", &parts)),
             body: URL_SAFE_NO_PAD.encode(under.fingerprint("idempotency-body", &[self.body])),
             status: status.as_u16(),
-        }
+        }))
     }
 }

@@ -1,8 +1,9 @@
-//! Conditional requests (RFC 9110 §13): entity tags `"<epoch>-<version>"`, `If-Match`, `If-None-Match: *`.
+//! Conditional requests (RFC 9110 §13): entity tags `"<epoch>-<version>"`, `If-Match`, `If-None-Match`.
 
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::command::Precondition;
 use crate::event::Version;
 use crate::http::problem::Problem;
 
@@ -11,82 +12,33 @@ pub fn etag(epoch: &str, version: Version) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{epoch}-{version}\"")).expect("an epoch is ASCII letters and digits")
 }
 
-/// What a request asks of the state that it meets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// `If-Match`.
-    pub if_match: Option<IfMatch>,
-    /// `If-None-Match: *`: only where nothing is yet.
-    pub if_none: bool,
+/// What `If-Match` and `If-None-Match` ask of what a request changes, in an epoch (RFC 9110 §13.1.1, §13.1.2): the
+/// former by strong comparison, the latter by weak. Tags of another epoch match nothing.
+///
+/// # Errors
+/// 422 where a value is not a list of entity tags.
+pub fn preconditions(headers: &HeaderMap, epoch: &str) -> Result<Vec<Precondition>, Problem> {
+    let if_match = tags(headers, &IF_MATCH, "If-Match")?.map(|list| match list {
+        List::Any => Precondition::Exists,
+        List::Tags(tags) => Precondition::OneOf(versions(tags.iter().filter(|tag| !tag.weak), epoch)),
+    });
+    let if_none_match = tags(headers, &IF_NONE_MATCH, "If-None-Match")?.map(|list| match list {
+        List::Any => Precondition::Absent,
+        List::Tags(tags) => Precondition::NoneOf(versions(tags.iter(), epoch)),
+    });
+    Ok(if_match.into_iter().chain(if_none_match).collect())
 }
 
-/// The value of `If-Match`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IfMatch {
-    /// `*`: whatever is there.
-    Any,
-    /// One of these strong tags, without quotes. Weak ones never match and are left out.
-    Tags(Vec<String>),
-}
-
-impl IfMatch {
-    /// Whether a resource at this version is meant. Tags of another epoch never match.
-    pub fn matches(&self, epoch: &str, version: Version) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Tags(_) => self.versions(epoch).any(|tagged| tagged == version),
-        }
-    }
-
-    /// The versions of this epoch that the tags name.
-    pub fn versions<'a>(&'a self, epoch: &'a str) -> impl Iterator<Item = Version> + 'a {
-        let tags = match self {
-            Self::Any => &[][..],
-            Self::Tags(tags) => tags,
-        };
-        tags.iter().filter_map(move |tag| version_of(tag.strip_prefix(epoch)?.strip_prefix('-')?))
-    }
+fn versions<'a>(tags: impl Iterator<Item = &'a Tag<'a>>, epoch: &str) -> Vec<Version> {
+    let versions = tags.filter_map(|tag| version_of(tag.text.strip_prefix(epoch)?.strip_prefix('-')?));
+    // No resource is at version 0.
+    versions.filter(|version| *version > 0).collect()
 }
 
 /// A version in its only spelling: `07` is not the tag that was given for 7.
-fn version_of(text: &str) -> Option<Version> {
+pub(super) fn version_of(text: &str) -> Option<Version> {
     let version: Version = text.parse().ok()?;
     (version.to_string() == text).then_some(version)
-}
-
-impl Conditions {
-    /// Reads `If-Match`, and `If-None-Match` where it is `*` (entity tags in it are for reads by `ctx`).
-    ///
-    /// # Errors
-    /// 422 where a value is not a list of entity tags.
-    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let if_match = match tags(headers, &IF_MATCH, "If-Match")? {
-            None => None,
-            Some(List::Any) => Some(IfMatch::Any),
-            Some(List::Tags(tags)) => Some(IfMatch::Tags(
-                tags.into_iter().filter(|tag| !tag.weak).map(|tag| tag.text.to_owned()).collect(),
-            )),
-        };
-        let if_none = matches!(tags(headers, &IF_NONE_MATCH, "If-None-Match")?, Some(List::Any));
-        Ok(Self { if_match, if_none })
-    }
-
-    /// Checks a resource that is at `version`, or is not there.
-    ///
-    /// # Errors
-    /// 412.
-    pub fn check(&self, epoch: &str, version: Option<Version>) -> Result<(), Problem> {
-        let matched = match (&self.if_match, version) {
-            (None, _) => true,
-            (Some(wanted), Some(version)) => wanted.matches(epoch, version),
-            (Some(_), None) => false,
-        };
-        if matched && !(self.if_none && version.is_some()) {
-            Ok(())
-        } else {
-            Err(Problem::precondition_failed())
-        }
-    }
 }
 
 /// Whether `If-None-Match` of a GET names this tag (RFC 9110 §13.1.2: by weak comparison), so that 304 is
@@ -156,6 +108,9 @@ fn tags<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Actor;
+    use crate::command::Context;
+    use crate::given::by;
 
     fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -165,45 +120,44 @@ mod tests {
         headers
     }
 
-    fn passes(values: &[&'static str], version: Option<Version>) -> bool {
-        let conditions = Conditions::of(&headers(IF_MATCH, values)).expect("well-formed");
-        conditions.check("0", version).is_ok()
+    fn passes(name: HeaderName, values: &[&'static str], version: Version) -> bool {
+        let preconditions = preconditions(&headers(name, values), "0").expect("well-formed");
+        Context { preconditions, ..by(Actor::SYSTEM) }.check_version(version).is_ok()
     }
 
     #[test]
     fn if_match_takes_the_current_tag_only() {
-        assert!(passes(&[], Some(7)) && passes(&[], None));
-        assert!(passes(&["\"0-7\""], Some(7)));
-        assert!(!passes(&["\"0-6\""], Some(7)));
-        assert!(!passes(&["\"0-07\""], Some(7)) && !passes(&["\"0-+7\""], Some(7)));
-        assert!(passes(&["\"0-6\", \"0-7\""], Some(7)) && passes(&["\"0-6\"", "\"0-7\""], Some(7)));
+        let passes = |values, version| passes(IF_MATCH, values, version);
+        assert!(passes(&[], 7) && passes(&[], 0));
+        assert!(passes(&["\"0-7\""], 7) && !passes(&["\"0-7\""], 0));
+        assert!(!passes(&["\"0-6\""], 7));
+        assert!(!passes(&["\"0-07\""], 7) && !passes(&["\"0-+7\""], 7));
+        assert!(passes(&["\"0-6\", \"0-7\""], 7) && passes(&["\"0-6\"", "\"0-7\""], 7));
+        assert!(passes(&["*"], 7) && !passes(&["*"], 0));
+        assert!(!passes(&["\"0-0\""], 0), "what is not there has no tag");
     }
 
     #[test]
-    fn another_epochs_tag_and_a_weak_one_never_match() {
-        assert!(!passes(&["\"ab12-7\""], Some(7)));
-        assert!(!passes(&["W/\"0-7\""], Some(7)));
+    fn another_epochs_tag_never_matches_and_a_weak_one_only_where_none_should() {
+        assert!(!passes(IF_MATCH, &["\"ab12-7\""], 7) && !passes(IF_MATCH, &["W/\"0-7\""], 7));
+        assert!(passes(IF_NONE_MATCH, &["\"ab12-7\""], 7) && !passes(IF_NONE_MATCH, &["W/\"0-7\""], 7));
     }
 
     #[test]
-    fn a_star_takes_whatever_is_there() {
-        assert!(passes(&["*"], Some(7)) && !passes(&["*"], None));
-        assert!(!passes(&["\"0-7\""], None));
-    }
-
-    #[test]
-    fn if_none_match_creates_only() {
-        let conditions = Conditions::of(&headers(IF_NONE_MATCH, &["*"])).expect("well-formed");
-        assert!(conditions.check("0", None).is_ok());
-        assert_eq!(conditions.check("0", Some(1)).err().map(|problem| problem.status().as_u16()), Some(412));
+    fn if_none_match_takes_all_but_what_it_names() {
+        let passes = |values, version| passes(IF_NONE_MATCH, values, version);
+        assert!(passes(&["*"], 0) && !passes(&["*"], 7));
+        assert!(passes(&["\"0-6\""], 7) && passes(&["\"0-6\""], 0));
+        assert!(!passes(&["\"0-6\", \"0-7\""], 7));
     }
 
     #[test]
     fn what_is_no_list_of_tags_is_refused() {
         for bad in ["0-7", "\"0-7", "\"0-7\" \"0-8\"", "", ",", "w/\"a\"", "*, \"0-7\""] {
-            assert!(Conditions::of(&headers(IF_MATCH, &[bad])).is_err(), "{bad}");
+            assert!(preconditions(&headers(IF_MATCH, &[bad]), "0").is_err(), "{bad}");
+            assert!(preconditions(&headers(IF_NONE_MATCH, &[bad]), "0").is_err(), "{bad}");
         }
-        assert!(Conditions::of(&headers(IF_MATCH, &["*", "\"0-7\""])).is_err());
+        assert!(preconditions(&headers(IF_MATCH, &["*", "\"0-7\""]), "0").is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use crate::event::Version;
 use crate::http::percent;
 use crate::http::problem::Problem;
+use crate::text::check_characters;
 
 /// Out: the version of the organization's stream that an answer is about.
 pub const SETTLED_VERSION: HeaderName = HeaderName::from_static("settled-version");
@@ -17,12 +18,17 @@ pub const SETTLED_REASON: HeaderName = HeaderName::from_static("settled-reason")
 /// In: equal keys are one request.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Out: the answer is that of an earlier request with this key.
-pub const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The longest `Settled-Reason`, in characters after decoding.
 pub const LONGEST_REASON: usize = 500;
 /// The longest `Idempotency-Key`, in characters.
 pub const LONGEST_IDEMPOTENCY_KEY: usize = 255;
+
+/// Says that an answer is that of an earlier request with the same key.
+pub fn mark_replayed(headers: &mut HeaderMap) {
+    headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+}
 
 /// A version as a header's value.
 pub fn version_value(version: Version) -> HeaderValue {
@@ -41,21 +47,22 @@ pub fn min_version(headers: &HeaderMap) -> Result<Option<Version>, Problem> {
     digits.and_then(|text| text.parse().ok()).map(Some).ok_or_else(invalid)
 }
 
-/// Whether a server whose stream is at `version` may answer.
+/// Whether a server whose stream is at `version` may answer. A malformed header says nothing: it is refused in its
+/// turn, with the query.
 ///
 /// # Errors
-/// 422 as [`min_version`]; 503 `not_yet` with `Retry-After` while the stream is behind.
+/// 503 `not_yet` with `Retry-After` while the stream is behind.
 pub fn check_min_version(headers: &HeaderMap, version: Version) -> Result<(), Problem> {
-    match min_version(headers)? {
-        Some(wanted) if wanted > version => Err(Problem::unavailable("not_yet", 1)),
-        _ => Ok(()),
+    match min_version(headers) {
+        Ok(Some(wanted)) if wanted > version => Err(Problem::unavailable("not_yet", 1)),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
 /// `Settled-Reason`, decoded; an empty one is none.
 ///
 /// # Errors
-/// 422 unless it is one value of percent-encoded UTF-8 of at most 500 characters without control characters.
+/// 422 unless it is one value of percent-encoded UTF-8 of at most 500 characters, as a name's.
 pub fn reason(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     const NAME: &str = "Settled-Reason";
     let Some(value) = single(headers, &SETTLED_REASON, NAME)? else { return Ok(None) };
@@ -64,11 +71,13 @@ pub fn reason(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     if text.chars().count() > LONGEST_REASON {
         return Err(Problem::invalid_parameter(NAME, "too_long", "at most 500 characters"));
     }
-    if text.chars().any(char::is_control) {
-        return Err(Problem::invalid_parameter(NAME, "invalid", "no control characters"));
-    }
     let text = text.trim();
-    Ok(if text.is_empty() { None } else { Some(text.to_owned()) })
+    if text.is_empty() {
+        return Ok(None);
+    }
+    check_characters(text, false)
+        .map_err(|error| Problem::invalid_parameter(NAME, "invalid", error.to_string()))?;
+    Ok(Some(text.to_owned()))
 }
 
 /// `Idempotency-Key`.
@@ -131,7 +140,9 @@ mod tests {
         assert_eq!(code(read(&"a".repeat(501))).as_deref(), Some("too_long"));
         assert_eq!(code(read("%zz")).as_deref(), Some("invalid_encoding"));
         assert_eq!(code(read("grün")).as_deref(), Some("invalid_encoding"));
-        assert_eq!(code(read("a%00")).as_deref(), Some("invalid"));
+        for bad in ["a%00", "a%0Ab", "a%E2%80%AEb", "%E2%80%8B"] {
+            assert_eq!(code(read(bad)).as_deref(), Some("invalid"), "{bad}");
+        }
         assert_eq!(code(reason(&with(&SETTLED_REASON, &["a", "b"]))).as_deref(), Some("duplicate_parameter"));
     }
 

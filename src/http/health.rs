@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::http::app::App;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 
 /// A state in one word.
 #[derive(Serialize, ToSchema)]
@@ -31,16 +31,14 @@ pub struct VersionBody {
 
 /// The process answers.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = HealthBody)))]
-pub async fn healthz(query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn healthz(_: NoParameters) -> Result<Response, Problem> {
     Ok(Json(HealthBody { status: "ok" }).into_response())
 }
 
 /// The store is open and takes commands.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
     (status = 200, body = HealthBody), (status = 503, body = ProblemBody)))]
-pub async fn readyz(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn readyz(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     if app.store.is_ready() {
         Ok(Json(HealthBody { status: "ok" }).into_response())
     } else {
@@ -50,8 +48,7 @@ pub async fn readyz(State(app): State<App>, query: RawQuery) -> Result<Response,
 
 /// Which Settled this is.
 #[utoipa::path(get, path = "/v1/version", tag = "health", responses((status = 200, body = VersionBody)))]
-pub async fn version(query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn version(_: NoParameters) -> Result<Response, Problem> {
     let body = VersionBody { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
     Ok((StatusCode::OK, Json(body)).into_response())
 }

@@ -1,6 +1,7 @@
 //! Bodies: [`RawBody`] is read and found to be strict JSON before anybody is authenticated; the handler
 //! then reads it as a type, with every fault named by a JSON Pointer. No fault repeats the input.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,32 +14,42 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_path_to_error::Segment;
 
+use crate::http::body_memory::{BodyMemory, NoRoom, Share};
+use crate::http::complaint::{Complaint, is_nameable};
 use crate::http::json;
 use crate::http::limits::Limits;
 use crate::http::problem::{InputError, Problem};
-use crate::http::refusal::{Refusal, is_nameable};
 
 /// How much of a body that is too large is read to be thrown away, in bytes.
 const DISCARDED_MAX: usize = 8 * 1024 * 1024;
 
 /// A body that is strict JSON in UTF-8, or empty.
 #[derive(Clone, Default)]
-pub struct RawBody(Bytes);
+pub struct RawBody {
+    bytes: Bytes,
+    /// Given back when the request's last copy of the body goes.
+    _share: Option<Arc<Share>>,
+}
 
 impl RawBody {
     /// Reads the body of a request with these headers.
     ///
     /// # Errors
-    /// 413, 408, 415, 400, in this order.
-    pub async fn read(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Self, Problem> {
-        let bytes = collect(headers, body, limits.body_bytes, limits.body_read).await?;
+    /// 413, 503, 408, 415, 400, in this order.
+    pub async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        limits: &Limits,
+        memory: &BodyMemory,
+    ) -> Result<Self, Problem> {
+        let (bytes, share) = collect(headers, body, limits, memory).await?;
         if bytes.is_empty() {
-            return Ok(Self(bytes));
+            return Ok(Self::default());
         }
         if !is_json(headers) {
             return Err(Problem::unsupported_media_type());
         }
-        Self::from_bytes(bytes)
+        Ok(Self { _share: share.kept(), ..Self::from_bytes(bytes)? })
     }
 
     /// Takes bytes that are already in memory.
@@ -49,7 +60,7 @@ impl RawBody {
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| Problem::bad_request("invalid_utf8", "the body is not valid UTF-8"))?;
         match json::check(text) {
-            Ok(()) => Ok(Self(bytes)),
+            Ok(()) => Ok(Self { bytes, _share: None }),
             Err(json::NotStrict::Syntax) => {
                 Err(Problem::bad_request("invalid_json", "the body is not valid JSON"))
             }
@@ -65,21 +76,26 @@ impl RawBody {
         }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The bytes as sent, for the fingerprint of an idempotent request.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// Reads the body as a type; an empty one as `{}`.
     ///
     /// The type denies unknown fields, and the texts of its own refusals are constants (see
-    /// `refusal.rs` for how they become codes).
+    /// `complaint.rs` for how they become codes).
     ///
     /// # Errors
     /// 422 with one error: its pointer, its code (`missing`, `unknown_field`, `wrong_type`,
     /// `unknown_value`, `invalid`, or a type's own) and its message.
     pub fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, Problem> {
-        let bytes: &[u8] = if self.0.is_empty() { b"{}" } else { self.0.trim_ascii_start() };
+        let bytes: &[u8] = if self.bytes.is_empty() { b"{}" } else { self.bytes.trim_ascii_start() };
         // serde reads structs from arrays as well, which is no contract of ours.
         if bytes.first() != Some(&b'{') {
             return Err(Problem::invalid_field("", "wrong_type", "expected an object"));
@@ -99,19 +115,19 @@ impl RawBody {
     }
 
     fn locate(&self, mut pointer: String, text: &str) -> InputError {
-        match Refusal::of(text) {
-            Refusal::Missing(name) => {
+        match Complaint::of(text) {
+            Complaint::Missing(name) => {
                 push(&mut pointer, name);
                 InputError::at(pointer, "missing", "this field is required")
             }
-            Refusal::Unknown(name) => {
+            Complaint::Unknown(name) => {
                 let mut named = String::new();
                 push(&mut named, name);
                 let parent = pointer.strip_suffix(&named).unwrap_or(&pointer).to_owned();
                 let pointer = if is_nameable(name) { parent + &named } else { parent };
                 InputError::at(pointer, "unknown_field", "there is no such field")
             }
-            Refusal::Value(code, message) => {
+            Complaint::Value(code, message) => {
                 let message = if self.holds(&pointer, &message) { "not valid".to_owned() } else { message };
                 InputError::at(pointer, code, message)
             }
@@ -120,7 +136,7 @@ impl RawBody {
 
     /// Whether a message repeats the text at a place: a last guard against a type whose refusal quotes it.
     fn holds(&self, pointer: &str, message: &str) -> bool {
-        let root: Option<serde_json::Value> = serde_json::from_slice(&self.0).ok();
+        let root: Option<serde_json::Value> = serde_json::from_slice(&self.bytes).ok();
         let value = root.as_ref().and_then(|root| root.pointer(pointer)).and_then(|value| value.as_str());
         value.is_some_and(|text| text.len() >= 4 && message.contains(text))
     }
@@ -138,44 +154,60 @@ impl<S: Sync> FromRequestParts<S> for RawBody {
 async fn collect(
     headers: &HeaderMap,
     mut body: Body,
-    limit: usize,
-    within: Duration,
-) -> Result<Bytes, Problem> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > limit)) {
-        // Whoever waits for `100 Continue` has not begun to send.
-        if !headers.contains_key(EXPECT) {
-            discard(&mut body, within).await;
+    limits: &Limits,
+    memory: &BodyMemory,
+) -> Result<(Bytes, Share), Problem> {
+    let (limit, within) = (limits.body_bytes, limits.body_read);
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let declared = declared.unwrap_or(0);
+    let share = if declared > limit {
+        Err(Problem::payload_too_large(limit))
+    } else {
+        memory.share(declared).map_err(no_room)
+    };
+    let mut share = match share {
+        Ok(share) => share,
+        Err(problem) => {
+            // Whoever waits for `100 Continue` has not begun to send.
+            if !headers.contains_key(EXPECT) {
+                discard(&mut body, within).await;
+            }
+            return Err(problem);
         }
-        return Err(Problem::payload_too_large(limit));
-    }
+    };
     if http_body::Body::is_end_stream(&body) {
-        return Ok(Bytes::new());
+        return Ok((Bytes::new(), share));
     }
-    match tokio::time::timeout(within, gather(&mut body, limit)).await {
-        Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => {
+    match tokio::time::timeout(within, gather(&mut body, limit, &mut share)).await {
+        Ok(Ok(bytes)) => Ok((bytes, share)),
+        Ok(Err(problem)) => {
             discard(&mut body, within).await;
-            Err(Problem::payload_too_large(limit))
+            Err(problem)
         }
-        Ok(Err(_)) => Err(Problem::bad_request("incomplete_body", "the body ended too early")),
         Err(_) => Err(Problem::request_timeout()),
     }
 }
 
-/// The body as one piece; `None` if it is longer than `limit`. Chunks are copied together as they come: kept as they
-/// are, each of one byte would cost a stranger's request a hundred times its length.
-async fn gather(body: &mut Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+/// The body as one piece. Chunks are copied together as they come: kept as they are, each of one byte would cost a
+/// stranger's request a hundred times its length.
+async fn gather(body: &mut Body, limit: usize, share: &mut Share) -> Result<Bytes, Problem> {
     let mut gathered = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            if gathered.len() + data.len() > limit {
-                return Ok(None);
+        let frame = frame.map_err(|_| Problem::bad_request("incomplete_body", "the body ended too early"))?;
+        if let Ok(data) = frame.into_data() {
+            let length = gathered.len() + data.len();
+            if length > limit {
+                return Err(Problem::payload_too_large(limit));
             }
+            share.cover(length).map_err(no_room)?;
             gathered.extend_from_slice(&data);
         }
     }
-    Ok(Some(gathered.freeze()))
+    Ok(gathered.freeze())
+}
+
+fn no_room(_: NoRoom) -> Problem {
+    Problem::unavailable("overloaded", 1)
 }
 
 /// Reads on for a while: a connection that is closed while its client still writes is reset, and the client never

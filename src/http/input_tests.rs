@@ -1,6 +1,7 @@
 //! What bodies are refused, in which order, and where each fault is said to be.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use axum::http::{HeaderValue, StatusCode};
 use serde_json::value::RawValue;
@@ -141,7 +142,8 @@ async fn read(
         .map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value)))
         .collect::<HeaderMap>();
     let limits = Limits { body_bytes: 16, body_read: Duration::from_millis(50), ..Limits::default() };
-    RawBody::read(&headers, body.into(), &limits).await.map_err(|problem| problem.status())
+    let memory = BodyMemory::new(limits.body_memory);
+    RawBody::read(&headers, body.into(), &limits, &memory).await.map_err(|problem| problem.status())
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -179,6 +181,53 @@ async fn too_long_a_body_is_refused_before_anything_else() {
     assert!(read(&[JSON], r#"{"a":"12345678"}"#).await.is_ok());
 }
 
+/// A body of so many chunks of so many bytes, and what was seen of them.
+async fn gathered(limit: usize, chunks: usize, chunk_bytes: usize) -> (Option<Bytes>, Seen) {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let body = Watched { left: chunks, chunk_bytes, seen: Arc::clone(&seen) };
+    let mut share = BodyMemory::new(1 << 30).share(0).expect("there is room");
+    let gathered = match gather(&mut Body::new(body), limit, &mut share).await {
+        Ok(gathered) => Some(gathered),
+        Err(problem) => {
+            assert_eq!(problem.status(), StatusCode::PAYLOAD_TOO_LARGE);
+            None
+        }
+    };
+    let seen = *seen.lock().expect("nobody panicked");
+    (gathered, seen)
+}
+
+fn memory_of(body: Bytes) -> usize {
+    body.try_into_mut().expect("nobody else has it").capacity()
+}
+
+#[tokio::test]
+async fn a_body_in_tiny_chunks_takes_no_more_memory_than_one_in_large_ones() {
+    for chunk_bytes in [1, 1_000, 1 << 16] {
+        let limit = 1 << 18;
+        let (body, seen) = gathered(limit, limit / chunk_bytes, chunk_bytes).await;
+        assert_eq!(
+            seen.most_held, 0,
+            "chunks of {chunk_bytes} bytes are let go before the next is asked for"
+        );
+        assert!(memory_of(body.expect("it fits")) <= 2 * limit, "chunks of {chunk_bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_given_up_where_it_passes_the_limit() {
+    let (body, seen) = gathered(10_000, 1_000, 300).await;
+    assert_eq!((body, seen.given), (None, 34));
+    let (body, _) = gathered(10_200, 34, 300).await;
+    assert_eq!(body.map(|body| body.len()), Some(10_200));
+}
+
+#[tokio::test]
+async fn a_body_takes_memory_for_what_has_come_of_it_only() {
+    let (body, _) = gathered(1 << 20, 1, 10).await;
+    assert!(memory_of(body.expect("it fits")) < 1_000);
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let never = Body::new(Never);
@@ -211,6 +260,57 @@ impl http_body::Body for Chunks {
         std::task::Poll::Ready(
             next.map(|chunk| Ok(http_body::Frame::data(Bytes::from_static(chunk.as_bytes())))),
         )
+    }
+}
+
+/// What a body saw of its chunks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    given: usize,
+    /// How many chunks somebody still held when the next was asked for, at most.
+    most_held: usize,
+    held: usize,
+}
+
+struct Watched {
+    left: usize,
+    chunk_bytes: usize,
+    seen: Arc<Mutex<Seen>>,
+}
+
+struct Chunk(Vec<u8>, Arc<Mutex<Seen>>);
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.1.lock().expect("nobody panicked").held -= 1;
+    }
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        let mut seen = self.seen.lock().expect("nobody panicked");
+        seen.most_held = seen.most_held.max(seen.held);
+        if self.left == 0 {
+            return std::task::Poll::Ready(None);
+        }
+        seen.given += 1;
+        seen.held += 1;
+        drop(seen);
+        self.left -= 1;
+        let chunk = Chunk(vec![b' '; self.chunk_bytes], Arc::clone(&self.seen));
+        std::task::Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_owner(chunk)))))
     }
 }
 

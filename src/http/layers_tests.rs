@@ -24,7 +24,7 @@ async fn panics() -> &'static str {
 }
 
 async fn ask(request: axum::http::request::Builder, body: &'static str) -> Response {
-    let request = request.body(Body::from(body)).expect("a request");
+    let request = request.header("host", "settled").body(Body::from(body)).expect("a request");
     app(Metrics::new()).oneshot(request).await.expect("routers do not fail")
 }
 
@@ -75,6 +75,26 @@ async fn bodies_are_checked_before_the_handler() {
     assert_eq!(json_body(long).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
+#[tokio::test]
+async fn a_request_has_one_valid_host() {
+    let with = async |version: Version, hosts: &[&str]| {
+        let mut request = Request::get("/things/1").version(version);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        app(Metrics::new()).oneshot(request).await.expect("routers do not fail").status()
+    };
+    for host in ["settled", "settled:7373", "[::1]:7373", "127.0.0.1", ""] {
+        assert_eq!(with(Version::HTTP_11, &[host]).await, StatusCode::OK, "{host}");
+    }
+    assert_eq!(with(Version::HTTP_10, &[]).await, StatusCode::OK);
+    for hosts in [&[][..], &["a", "a"], &["a", "b"], &["a@b"], &["a/b"], &["a b"]] {
+        assert_eq!(with(Version::HTTP_11, hosts).await, StatusCode::BAD_REQUEST, "{hosts:?}");
+    }
+    assert_eq!(with(Version::HTTP_10, &["a", "a"]).await, StatusCode::BAD_REQUEST);
+}
+
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -109,7 +129,7 @@ async fn a_panic_is_a_constant_500_and_one_log_line_without_its_text() {
     let subscriber = tracing_subscriber::fmt().json().with_writer(captured.clone()).finish();
     let _default = tracing::subscriber::set_default(subscriber);
     let previous = std::panic::take_hook();
-    log_panics_without_their_text();
+    crate::logging::panics_without_their_text();
     let response = ask(Request::get("/panic").header("x-request-id", "r2"), "").await;
     std::panic::set_hook(previous);
 
@@ -133,11 +153,15 @@ async fn the_access_log_and_the_metrics_name_templates_only() {
     let _default = tracing::subscriber::set_default(subscriber);
     let metrics = Metrics::new();
     for path in ["/things/hunter2?q=hunter2", "/hunter2"] {
-        let request = Request::get(path).header("cookie", "hunter2").body(Body::empty()).expect("a request");
+        let request = Request::get(path)
+            .header("host", "hunter2")
+            .header("cookie", "hunter2")
+            .body(Body::empty())
+            .expect("a request");
         app(metrics.clone()).oneshot(request).await.expect("routers do not fail");
     }
-    let request =
-        Request::builder().method("HUNTER2").uri("/things/1").body(Body::empty()).expect("a request");
+    let request = Request::builder().method("HUNTER2").uri("/things/1").header("host", "hunter2");
+    let request = request.body(Body::empty()).expect("a request");
     app(metrics.clone()).oneshot(request).await.expect("routers do not fail");
 
     let (log, text) = (captured.text(), metrics.encode());

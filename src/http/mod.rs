@@ -13,18 +13,22 @@ use crate::audit;
 use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
-use crate::platform::accounts;
+use crate::platform::{accounts, foundings};
 use crate::settings::roles::permission::Permission;
 use crate::settings::{environments, general, sessions};
 
 pub mod access;
 pub mod app;
 pub mod auth;
+pub mod body_memory;
 pub mod call;
 pub mod caller;
 pub mod client;
+pub mod complaint;
 pub mod conditional;
+mod connections;
 pub mod credentials;
+pub mod environment;
 pub mod headers;
 pub mod health;
 pub mod input;
@@ -38,14 +42,18 @@ pub mod page;
 pub mod patch;
 pub mod path;
 pub mod percent;
+pub mod pieces;
 pub mod problem;
 pub mod query;
-pub mod refusal;
+pub mod raw_answer;
 pub mod rejection;
 pub mod request_id;
 pub mod server;
+pub mod sse;
+pub mod streams;
 pub mod throttle;
 pub mod timed;
+pub mod tls;
 
 /// A route: its row in the table of permissions, and its handler.
 pub struct Route {
@@ -60,7 +68,7 @@ const fn row(method: &'static str, path: &'static str, access: Access, attempt: 
 
 /// Every route of the public listener.
 pub fn routes() -> Vec<Route> {
-    use Access::{Environment, Member, Organization, OwnAccount, Public};
+    use Access::{Environment, Founder, Member, Organization, OwnAccount, Public};
     use Permission as P;
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
@@ -72,13 +80,13 @@ pub fn routes() -> Vec<Route> {
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
         route(row("GET", "/v1/version", Public, ""), get(health::version)),
         route(row("GET", "/v1/openapi.json", Public, ""), get(openapi::show)),
-        route(row("POST", "/v1/setup", Public, ""), post(accounts::http::set_up)),
+        route(row("POST", "/v1/setup", Public, ""), post(foundings::http::set_up)),
         route(row("POST", "/v1/auth/login", Public, ""), post(accounts::http::log_in)),
         route(row("POST", "/v1/auth/logout", OwnAccount, ""), post(accounts::http::log_out)),
         route(row("POST", "/v1/auth/switch", OwnAccount, ""), post(accounts::http::switch)),
-        route(row("POST", "/v1/organizations", OwnAccount, ""), post(accounts::me::found)),
+        route(row("POST", "/v1/organizations", Founder, "organization.create"), post(foundings::http::found)),
         route(row("GET", "/v1/me", OwnAccount, ""), get(accounts::me::show)),
-        route(row("PATCH", "/v1/me", Member, ""), patch(accounts::me::update)),
+        route(row("PATCH", "/v1/me", Member, "person.update"), patch(accounts::me::update)),
         route(row("POST", "/v1/me/password", OwnAccount, ""), post(accounts::me::change_password)),
         route(row("GET", "/v1/me/sessions", OwnAccount, ""), get(sessions::http::list)),
         route(row("DELETE", "/v1/me/sessions/{ses}", OwnAccount, ""), delete(sessions::http::delete)),
@@ -122,6 +130,18 @@ pub fn routes() -> Vec<Route> {
             delete(environments::config::delete),
         ),
         route(row("GET", "/v1/audit", Organization(P::AuditRead), "audit.read"), get(audit::http::list)),
+        route(
+            row("GET", "/v1/audit/facets", Organization(P::AuditRead), "audit.read"),
+            get(audit::http::facets),
+        ),
+        route(
+            row("GET", "/v1/audit/export", Organization(P::AuditExport), "audit.export"),
+            get(audit::http::export),
+        ),
+        route(
+            row("GET", "/v1/audit/stream", Organization(P::AuditRead), "audit.read"),
+            get(audit::http::stream),
+        ),
         route(
             row("GET", "/v1/events", Organization(P::AuditExport), "audit.export"),
             get(audit::http::events),

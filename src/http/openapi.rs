@@ -11,9 +11,9 @@ use crate::audit;
 use crate::http::access::Access;
 use crate::http::health;
 use crate::http::problem::Problem;
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::http::routes;
-use crate::platform::accounts;
+use crate::platform::{accounts, foundings};
 use crate::settings::{environments, general, sessions};
 
 #[derive(OpenApi)]
@@ -27,11 +27,11 @@ use crate::settings::{environments, general, sessions};
         health::readyz,
         health::version,
         show,
-        accounts::http::set_up,
+        foundings::http::set_up,
         accounts::http::log_in,
         accounts::http::log_out,
         accounts::http::switch,
-        accounts::me::found,
+        foundings::http::found,
         accounts::me::show,
         accounts::me::update,
         accounts::me::change_password,
@@ -50,6 +50,9 @@ use crate::settings::{environments, general, sessions};
         environments::config::put,
         environments::config::delete,
         audit::http::list,
+        audit::http::facets,
+        audit::http::export,
+        audit::http::stream,
         audit::http::events,
     )
 )]
@@ -139,8 +142,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// This document.
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "health", responses((status = 200, body = Object)))]
-pub async fn show(query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn show(_: NoParameters) -> Result<Response, Problem> {
     let json = document().to_json().map_err(|_| Problem::internal())?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }

@@ -1,7 +1,8 @@
-//! The operator's routes, on the socket in the data directory: figures, status, checks, exports, and vouching for the
+//! The operator's routes, on the socket in the data directory: figures, status, checks, exports, the log's tail, and vouching for the
 //! clock. Whoever may open that file is the operator.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,18 +13,21 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
+use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::Version;
+use crate::fsck::check_store;
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
-use crate::http::ndjson;
+use crate::http::ndjson::{self, BrokenOff};
+use crate::http::pieces;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
+use crate::http::streams::Kind;
 use crate::ids::StreamId;
-use crate::log::check::check;
 use crate::log::export::{Selection, export};
+use crate::log::{Position, tail};
 use crate::platform::operations::command::OperationsCommand;
 use crate::store::Submission;
 
@@ -63,12 +67,12 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/replay", post(replay))
         .route("/v1/operator/fsck", post(fsck))
-        .route("/v1/operator/log/export", get(export_log));
+        .route("/v1/operator/log/export", get(export_log))
+        .route("/v1/operator/log/tail", get(tail_log));
     layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
 }
 
-async fn metrics(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn metrics(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     store.metrics().queue_length(store.queue().0);
     if let Ok(free) = (app.policy.free_bytes)() {
@@ -78,8 +82,7 @@ async fn metrics(State(app): State<App>, query: RawQuery) -> Result<Response, Pr
     Ok(([(CONTENT_TYPE, kind)], store.metrics().encode()).into_response())
 }
 
-async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     let (length, capacity) = store.queue();
     Ok(Json(Status {
@@ -89,7 +92,7 @@ async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Pro
         problems: store.problems(),
         position: store.log().end().0,
         queue: Queue { length, capacity },
-        streams: store.organizations().len() + 1,
+        streams: store.resident_streams(),
         credentials: store.directory().len(),
         disk_free_bytes: (app.policy.free_bytes)().ok(),
         newest_event_at: store.newest(),
@@ -99,37 +102,25 @@ async fn status(State(app): State<App>, query: RawQuery) -> Result<Response, Pro
 }
 
 /// The operator vouches for the wall clock; writes go on.
-async fn accept_clock(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn accept_clock(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let accepted = app.store.clock().accept();
     let command = OperationsCommand::AcceptClock { wall: accepted, newest: app.store.newest() };
-    app.store
-        .execute(app.store.platform(), Submission::new(command, Actor::OPERATOR))
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    app.store.execute(app.store.platform(), Submission::new(command, Actor::OPERATOR)).await?;
     Ok(Json(Accepted { accepted }).into_response())
 }
 
 /// Folds the log from zero beside what is served.
-async fn replay(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+async fn replay(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = app.store.clone();
-    let report =
-        tokio::task::spawn_blocking(move || store.replay()).await.map_err(|_| Problem::internal())?;
-    let report = report.map_err(|error| {
-        tracing::error!(%error, "the log could not be replayed");
-        Problem::internal()
-    })?;
+    let report = tokio::task::spawn_blocking(move || store.replay()).await??;
     Ok(Json(report).into_response())
 }
 
-/// Checks the whole log.
-async fn fsck(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
-    let log = Arc::clone(app.store.log());
-    let report = tokio::task::spawn_blocking(move || check(&*log, |_, _| {}))
-        .await
-        .map_err(|_| Problem::internal())?;
+/// Checks the whole log and the key files.
+async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
+    let store = app.store.clone();
+    let check = move || check_store(&**store.log(), |streams| store.ring().check_files(streams), |_, _| {});
+    let report = tokio::task::spawn_blocking(check).await?;
     Ok(Json(report).into_response())
 }
 
@@ -151,8 +142,74 @@ async fn export_log(State(app): State<App>, query: RawQuery) -> Result<Response,
         match export(&*log, Selection { stream, after }, |line, _, _| lines.push(line)) {
             Ok(()) => lines.end(),
             // Dropped without their end, the lines never pass for a whole answer.
-            Err(error) => tracing::error!(%error, "the log could not be exported whole"),
+            Err(error) => {
+                tracing::error!(error = with_causes(&error), "the log could not be exported whole");
+            }
         }
     });
     Ok(([(CONTENT_TYPE, ndjson::MEDIA_TYPE)], Body::new(body)).into_response())
+}
+
+/// How often a log that is followed is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Which events to show, and whether to go on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TailParameters {
+    stream: Option<StreamId>,
+    after: Option<u64>,
+    #[serde(default)]
+    follow: bool,
+}
+
+/// A log being read to its end, or for as long as the operator follows it.
+struct Following {
+    app: App,
+    stream: Option<StreamId>,
+    follow: bool,
+    after: Position,
+}
+
+/// Streams events with their positions, and goes on with what is appended.
+async fn tail_log(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+    let TailParameters { stream, after, follow } = query.parse()?;
+    let begun = match after {
+        Some(position) => Ok(Position(position)),
+        None => {
+            let log = Arc::clone(app.store.log());
+            app.streams
+                .read(Kind::Export, move || tail::before_last(&*log, stream, tail::NEWEST_FRAMES))
+                .await
+        }
+    };
+    let after = begun.map_err(|BrokenOff| Problem::internal())?;
+    let body = pieces::body(Following { app, stream, follow, after }, Following::next);
+    Ok(([(CONTENT_TYPE, ndjson::MEDIA_TYPE)], body).into_response())
+}
+
+impl Following {
+    async fn next(mut self) -> Result<Option<(Vec<u8>, Self)>, BrokenOff> {
+        loop {
+            let (log, stream, after) = (Arc::clone(self.app.store.log()), self.stream, self.after);
+            let read = move || tail::after(&*log, stream, after);
+            let news = self.app.streams.read(Kind::Export, read).await?;
+            self.after = news.next.unwrap_or(after);
+            if !news.lines.is_empty() {
+                return Ok(Some((news.lines, self)));
+            }
+            if news.next.is_some() {
+                continue;
+            }
+            if !self.follow {
+                return Ok(None);
+            }
+            while self.app.store.log().end() <= self.after {
+                tokio::select! {
+                    () = self.app.streams.ended() => return Ok(None),
+                    () = self.app.store.clock().sleep(LOOK_EVERY) => {}
+                }
+            }
+        }
+    }
 }

@@ -99,13 +99,8 @@ impl Cursors {
     /// # Errors
     /// 422 for `limit` and `cursor` (`invalid_cursor`); 410 `cursor_expired` for one of another epoch.
     pub fn request(&self, scope: &str, list: &str, query: &RawQuery) -> Result<PageRequest, Problem> {
-        let (own, filters): (Vec<_>, Vec<_>) =
-            query.as_str().split('&').filter(|pair| !pair.is_empty()).partition(|pair| {
-                let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
-                name == "limit" || name == "cursor"
-            });
-        let own: Own = RawQuery::new(own.join("&")).parse()?;
-        let filters = filters.join("&");
+        let (own, filters) = query.split(&["limit", "cursor"]);
+        let own: Own = own.parse()?;
         let limit = match own.limit {
             None => DEFAULT_PAGE,
             Some(limit) => Some(usize::from(limit))
@@ -113,10 +108,10 @@ impl Cursors {
                 .ok_or_else(|| Problem::invalid_parameter("limit", "invalid", "expected 1 to 200"))?,
         };
         let Some(text) = own.cursor else {
-            return Ok(PageRequest { limit, after: None, filters: RawQuery::new(filters) });
+            return Ok(PageRequest { limit, after: None, filters });
         };
         let inside = self.open(scope, &text)?;
-        if inside.list != list || (!filters.is_empty() && filters != inside.filters) {
+        if inside.list != list || (!filters.as_str().is_empty() && filters.as_str() != inside.filters) {
             return Err(invalid_cursor());
         }
         Ok(PageRequest { limit, after: Some(inside.after), filters: RawQuery::new(inside.filters) })

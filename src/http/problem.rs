@@ -114,6 +114,18 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
+    /// 400, 414 or 431: what came is no request that can be handed to a route.
+    pub fn unreadable(status: StatusCode) -> Self {
+        let (code, detail) = match status {
+            StatusCode::URI_TOO_LONG => ("uri_too_long", "the request's target is too long"),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                ("header_too_large", "the request's header has too many or too long fields")
+            }
+            _ => ("malformed_request", "the request is not well-formed HTTP/1.1"),
+        };
+        Self::new(status, code, detail)
+    }
+
     /// 401 `unauthenticated`: no credential, or one that is not valid, alike.
     pub fn unauthenticated() -> Self {
         Self::unauthenticated_because("unauthenticated", "a valid session token or API key is required")

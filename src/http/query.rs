@@ -8,26 +8,39 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::http::complaint::{Complaint, is_nameable};
+use crate::http::headers::min_version;
 use crate::http::percent;
 use crate::http::problem::Problem;
-use crate::http::refusal::{Refusal, is_nameable};
 
-/// A query without parameters.
+/// A query without parameters. As a handler's argument it refuses all others.
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoParameters {}
+
+impl<S: Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        RawQuery::from_request_parts(parts, state).await?.parse()
+    }
+}
 
 /// One parameter, decoded: its name and its value.
 pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// The query of a request, as sent.
+///
+/// A handler takes it after what the path names, so that 404 and 403 come before 422. A malformed
+/// `Settled-Min-Version`, which any request may have, is refused with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawQuery(String);
 
 impl<S: Sync> FromRequestParts<S> for RawQuery {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        min_version(&parts.headers)?;
         Ok(Self::new(parts.uri.query().unwrap_or_default()))
     }
 }
@@ -51,6 +64,16 @@ impl RawQuery {
     /// `wrong_type`, `unknown_value`, `invalid`, `invalid_encoding`, or a type's own.
     pub fn parse<T: de::DeserializeOwned>(&self) -> Result<T, Problem> {
         T::deserialize(Parameters(group(self.pairs()?))).map_err(Fault::into_problem)
+    }
+
+    /// The parameters of these names, and the others.
+    pub fn split(&self, names: &[&str]) -> (Self, Self) {
+        let (of, others): (Vec<_>, Vec<_>) =
+            self.0.split('&').filter(|pair| !pair.is_empty()).partition(|pair| {
+                let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+                names.contains(&name)
+            });
+        (Self(of.join("&")), Self(others.join("&")))
     }
 
     /// The parameters in order, decoded.
@@ -122,16 +145,16 @@ impl Fault {
             FaultKind::Duplicate => {
                 Problem::invalid_parameter(name, "duplicate_parameter", "this parameter may stand once")
             }
-            FaultKind::Text(text) => match Refusal::of(&text) {
-                Refusal::Unknown(unknown) => Problem::invalid_parameter(
+            FaultKind::Text(text) => match Complaint::of(&text) {
+                Complaint::Unknown(unknown) => Problem::invalid_parameter(
                     repeatable(unknown),
                     "unknown_parameter",
                     "there is no such parameter",
                 ),
-                Refusal::Missing(missing) => {
+                Complaint::Missing(missing) => {
                     Problem::invalid_parameter(missing.to_owned(), "missing", "this parameter is required")
                 }
-                Refusal::Value(code, message) => Problem::invalid_parameter(name, code, message),
+                Complaint::Value(code, message) => Problem::invalid_parameter(name, code, message),
             },
         }
     }

@@ -1,6 +1,13 @@
-//! Refusals of the store and rejections of the areas, mapped to problems: the one place that knows both.
+//! Refusals of the store, rejections of the areas and what fails on our side, as the problems that they are: the one
+//! place that knows both.
 
+use std::error::Error;
+
+use tokio::task::JoinError;
+
+use crate::causes::with_causes;
 use crate::command::Rejection;
+use crate::http::access::Denial;
 use crate::http::problem::Problem;
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
@@ -14,67 +21,82 @@ use crate::settings::sessions::command::SessionsRejection;
 use crate::store::Refusal;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
+use crate::store::load::LoadError;
 
-/// The problem that a refusal is.
-pub fn problem(refusal: &Refusal) -> Problem {
-    match refusal {
-        Refusal::Rejected(rejection) => rejected(rejection),
-        Refusal::KeyReused => Problem::unprocessable_because(
-            "idempotency_key_reused",
-            "the idempotency key was used for a request with another body",
-        ),
-        Refusal::TooManyKeys => Problem::unavailable("too_many_idempotency_keys", 60),
-        Refusal::TooLarge => {
-            Problem::unprocessable_because("too_large", "the change is too large to be made at once")
-        }
-        Refusal::QueueFull => Problem::unavailable("overloaded", 1),
-        Refusal::ClockJumped(_) => Problem::unavailable("clock_jumped", 30),
-        Refusal::DiskFull => Problem::insufficient_storage(),
-        Refusal::Stopped => Problem::unavailable("stopping", 5),
-        Refusal::Unrecordable(error) => {
-            tracing::error!(%error, "an event could not be recorded");
-            Problem::internal()
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rejected(rejection) => rejected(&rejection),
+            Refusal::KeyReused => Self::unprocessable_because(
+                "idempotency_key_reused",
+                "the idempotency key was used for a request with another body",
+            ),
+            Refusal::TooManyKeys => Self::unavailable("too_many_idempotency_keys", 60),
+            Refusal::TooLarge => {
+                Self::unprocessable_because("too_large", "the change is too large to be made at once")
+            }
+            Refusal::QueueFull => Self::unavailable("overloaded", 1),
+            Refusal::ClockJumped(_) => Self::unavailable("clock_jumped", 30),
+            Refusal::DiskFull => Self::insufficient_storage(),
+            Refusal::Stopped => Self::unavailable("stopping", 5),
+            Refusal::Unrecordable(_) => internal(&refusal, "a command was refused"),
         }
     }
 }
 
-/// The problem that unreadable history is.
-pub fn unreadable(error: &HistoryError) -> Problem {
-    tracing::error!(%error, "history could not be read");
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        internal(&error, "history could not be read")
+    }
+}
+
+impl From<LoadError> for Problem {
+    fn from(error: LoadError) -> Self {
+        internal(&error, "the log could not be replayed")
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        internal(&error, "a sealed value could not be opened")
+    }
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::unavailable("overloaded", 1),
+            other => internal(&other, "a password could not be hashed"),
+        }
+    }
+}
+
+impl From<IntentError> for Problem {
+    /// The intent stays open, and the next start finishes it.
+    fn from(error: IntentError) -> Self {
+        match error {
+            IntentError::Refused(refusal) => refusal.into(),
+            other => internal(&other, "an intent could not be finished"),
+        }
+    }
+}
+
+impl From<JoinError> for Problem {
+    /// Of work that was handed to a thread of its own: the panic that ended it has a log line already.
+    fn from(_: JoinError) -> Self {
+        Self::internal()
+    }
+}
+
+/// What went wrong on our side: the log says it all, the answer nothing.
+fn internal(error: &dyn Error, what: &'static str) -> Problem {
+    tracing::error!(error = with_causes(error), "{what}");
     Problem::internal()
-}
-
-/// The problem that a key which is not to be had is.
-pub fn unopened(error: &KeyError) -> Problem {
-    tracing::error!(%error, "a sealed value could not be opened");
-    Problem::internal()
-}
-
-/// The problem that a password which could not be hashed is.
-pub fn hashing(error: &PasswordError) -> Problem {
-    match error {
-        PasswordError::Busy => Problem::unavailable("overloaded", 1),
-        other => {
-            tracing::error!(error = %other, "a password could not be hashed");
-            Problem::internal()
-        }
-    }
-}
-
-/// The problem that an intent which could not be finished is. It stays open, and the next start finishes it.
-pub fn unfinished(error: &IntentError) -> Problem {
-    match error {
-        IntentError::Refused(refusal) => problem(refusal),
-        other => {
-            tracing::error!(error = %other, "an intent could not be finished");
-            Problem::internal()
-        }
-    }
 }
 
 fn rejected(rejection: &Rejection) -> Problem {
     match rejection {
-        Rejection::Forbidden(permission) => Problem::forbidden(&permission.to_string()),
+        Rejection::Forbidden(permission) => Denial::Missing(*permission).problem(),
         Rejection::SystemOnly => Problem::refused("forbidden", "only the operator may do this"),
         Rejection::PreconditionFailed(_) => Problem::precondition_failed(),
         Rejection::WrongStream => {
@@ -120,9 +142,7 @@ fn roles(rejection: RolesRejection) -> Problem {
             Problem::invalid_field("/environment", "unknown", "there is no such environment")
         }
         RolesRejection::LastOwner => Problem::conflict("last_owner", "the organization needs an owner"),
-        RolesRejection::AboveYourRights => {
-            Problem::refused("above_your_rights", "the subject holds a permission that you lack")
-        }
+        RolesRejection::AboveYourRights => Denial::AboveYourRights.problem(),
     }
 }
 
@@ -135,7 +155,6 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
         EnvironmentsRejection::SlugTaken => {
             Problem::conflict("name_taken", "another environment has this slug")
         }
-        EnvironmentsRejection::ValueExists => Problem::precondition_failed(),
         EnvironmentsRejection::TooManyEnvironments => {
             Problem::conflict("too_many_environments", "the organization has as many environments as it can")
         }

@@ -53,6 +53,11 @@ impl RequestId {
         CURRENT.scope(self, answer).await
     }
 
+    /// As [`RequestId::scope`], where nothing is waited for.
+    pub fn sync_scope<R>(self, answer: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self, answer)
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

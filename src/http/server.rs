@@ -2,6 +2,7 @@
 //!
 //! One loop for TCP and for the operator's socket. What a request means is the router's.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -10,23 +11,29 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
-use tower::ServiceExt as _;
+use tokio::time::timeout;
+use tower::{Service, ServiceExt as _};
 
 use crate::http::client::Peer;
+use crate::http::connections::Connections;
 use crate::http::limits::Limits;
-use crate::http::timed::{Phase, Timed};
+use crate::http::problem::Problem;
+use crate::http::raw_answer;
+use crate::http::timed::{Phase, Timed, Turns};
+use crate::http::tls::Tls;
 use crate::metrics::Metrics;
 
 /// Where connections come from.
@@ -34,6 +41,8 @@ use crate::metrics::Metrics;
 pub enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
+    /// A TCP port on which TLS is spoken.
+    Tls(TcpListener, Tls),
     /// A socket file.
     Unix(UnixListener),
 }
@@ -45,9 +54,6 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// client still sends would reset the connection, and the 503 would be lost.
 const FAREWELLS: usize = 64;
 const FAREWELL: Duration = Duration::from_secs(1);
-
-const TOO_MANY: &str = "{\"type\":\"urn:settled:overloaded\",\"title\":\"Service Unavailable\",\"status\":503,\
-    \"detail\":\"too many connections are open; try again later\",\"code\":\"overloaded\"}";
 
 /// Binds a socket file of mode 0600. A file left behind by a process that ended is replaced.
 ///
@@ -81,8 +87,8 @@ pub async fn serve(
     metrics: Metrics,
     stop: impl Future<Output = ()>,
 ) -> usize {
-    let graceful = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = Connections::new(Arc::clone(&limits));
+    let turns = Turns::default();
     let farewells = Arc::new(Semaphore::new(FAREWELLS));
     let mut tasks = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -90,7 +96,10 @@ pub async fn serve(
         let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => {
+                connections.ended(ended.map_or_else(|panicked| panicked.id(), |(id, ())| id));
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
@@ -101,30 +110,32 @@ pub async fn serve(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+        let Some(place) = connections.place(peer) else {
             metrics.connection_refused();
             if let Ok(farewell) = Arc::clone(&farewells).try_acquire_owned() {
                 tasks.spawn(async move {
-                    refuse(stream).await;
+                    let _gone_or_slow = timeout(FAREWELL, refuse(stream)).await;
                     drop(farewell);
                 });
             }
             continue;
         };
-        let open = metrics.connection();
-        let served = connection(stream, peer, router.clone(), &limits, graceful.watcher());
-        tasks.spawn(async move {
+        if place.given {
+            metrics.connection_gave_way();
+        }
+        let (open, phase, leave) = (metrics.connection(), Phase::new(&turns), Arc::new(Notify::new()));
+        let served = connection(stream, peer, router.clone(), &limits, phase.clone(), Arc::clone(&leave));
+        let task = tasks.spawn(async move {
             served.await;
-            drop((open, permit));
+            drop(open);
         });
+        connections.opened(task.id(), place, phase, leave);
     }
     drop(listener);
-    let _timed_out = tokio::time::timeout(limits.drain, graceful.shutdown()).await;
-    let mut cut = 0;
-    while let Some(ended) = tasks.try_join_next() {
-        drop(ended);
-    }
-    cut += tasks.len();
+    connections.leave();
+    let all_left = async { while tasks.join_next().await.is_some() {} };
+    let _timed_out = timeout(limits.drain, all_left).await;
+    let cut = tasks.len();
     tasks.shutdown().await;
     cut
 }
@@ -133,18 +144,36 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
+/// A connection just accepted.
+enum Accepted {
+    Plain(Box<dyn Stream>),
+    /// Before the handshake, which the loop that accepts does not wait for.
+    Tls(TcpStream, Tls),
+}
+
+impl Accepted {
+    async fn open(self) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Plain(stream) => Ok(stream),
+            Self::Tls(stream, tls) => Ok(Box::new(tls.accept(stream).await?)),
+        }
+    }
+}
+
 impl Listener {
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
+    async fn accept(&self) -> io::Result<(Accepted, Peer)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                // Answers are written whole, so there is nothing to gather; waiting would cost 40 ms.
-                stream.set_nodelay(true)?;
-                Ok((Box::new(stream), Peer::Tcp(peer)))
+                let (stream, peer) = accept_tcp(listener).await?;
+                Ok((Accepted::Plain(Box::new(stream)), peer))
+            }
+            Self::Tls(listener, tls) => {
+                let (stream, peer) = accept_tcp(listener).await?;
+                Ok((Accepted::Tls(stream, tls.clone()), peer))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Box::new(stream), Peer::Unix))
+                Ok((Accepted::Plain(Box::new(stream)), Peer::Unix))
             }
         }
     }
@@ -155,61 +184,107 @@ impl Listener {
     /// Those of the system; `Unsupported` for a socket file.
     pub fn local_addr(&self) -> io::Result<std::net::SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr(),
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr(),
             Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
 
+async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
+    let (stream, peer) = listener.accept().await?;
+    // Answers are written whole, so there is nothing to gather; waiting would cost 40 ms.
+    stream.set_nodelay(true)?;
+    Ok((stream, Peer::Tcp(peer)))
+}
+
+/// Serves a connection until it ends or is told to leave.
 fn connection(
-    stream: Box<dyn Stream>,
+    stream: Accepted,
     peer: Peer,
     router: Router,
-    limits: &Limits,
-    watcher: Watcher,
+    limits: &Arc<Limits>,
+    phase: Phase,
+    leave: Arc<Notify>,
 ) -> impl Future<Output = ()> + use<> {
-    let phase = Phase::default();
-    let (begun, answered) = (phase.clone(), phase.clone());
-    let service = router
-        .map_request(move |mut request: Request<Incoming>| {
-            begun.answering();
-            request.extensions_mut().insert(peer);
-            request.map(Body::new)
-        })
-        .map_response(move |response| {
-            answered.answered();
-            response
-        });
-    let io = TokioIo::new(Timed::new(stream, phase, limits));
-    let connection = http1::Builder::new()
-        // `Timed` has the timeouts: hyper's one makes no difference between waiting and reading.
-        .header_read_timeout(None)
-        .max_header_size(limits.header_bytes)
-        .serve_connection(io, TowerToHyperService::new(service));
-    let connection = watcher.watch(connection);
+    let limits = Arc::clone(limits);
     async move {
-        if let Err(error) = connection.await {
+        let stream = tokio::select! {
+            opened = timeout(limits.header_read, stream.open()) => opened,
+            () = leave.notified() => return,
+        };
+        let stream = match stream {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(target: "settled::http", %error, "a handshake failed");
+                return;
+            }
+            Err(_late) => return,
+        };
+        let io = TokioIo::new(Timed::new(stream, phase.clone(), &limits));
+        let connection = http1::Builder::new()
+            // `Timed` has the timeouts: hyper's one makes no difference between waiting and reading.
+            .header_read_timeout(None)
+            .max_header_size(limits.header_bytes)
+            .max_buf_size(limits.buffer_bytes)
+            .serve_connection(io, TowerToHyperService::new(service(router, peer, phase.clone())));
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = leave.notified() => {
+                connection.as_mut().graceful_shutdown();
+                if phase.free_since().is_some() {
+                    // An idle one closes when it is polled; one whose header is half there is dropped.
+                    timeout(Duration::ZERO, connection.as_mut()).await.unwrap_or(Ok(()))
+                } else {
+                    connection.await
+                }
+            }
+        };
+        if let Err(error) = ended {
             // A client that went away or was too slow: nobody's fault, so not a warning.
             tracing::debug!(target: "settled::http", %error, "a connection ended early");
         }
     }
 }
 
+/// The router, which tells the connection's phase and learns its peer.
+fn service(
+    router: Router,
+    peer: Peer,
+    phase: Phase,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send
+{
+    let begun = phase.clone();
+    router
+        .map_request(move |mut request: Request<Incoming>| {
+            begun.answering();
+            request.extensions_mut().insert(peer);
+            request.map(Body::new)
+        })
+        .map_response(move |response: Response<Body>| {
+            phase.answered();
+            if response.body().size_hint().exact().is_some() {
+                return response;
+            }
+            let streaming = phase.streaming();
+            response.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _until_the_end = &streaming;
+                    frame
+                }))
+            })
+        })
+}
+
 /// Answers 503 without reading the request.
-async fn refuse(mut stream: Box<dyn Stream>) {
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-         cache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{TOO_MANY}",
-        TOO_MANY.len(),
-    );
-    let farewell = async {
-        stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await?;
-        let mut rest = [0; 1024];
-        while stream.read(&mut rest).await? > 0 {}
-        io::Result::Ok(())
-    };
-    let _gone_or_slow = tokio::time::timeout(FAREWELL, farewell).await;
+async fn refuse(stream: Accepted) -> io::Result<()> {
+    let mut stream = stream.open().await?;
+    let answer = raw_answer::of(Problem::unavailable("overloaded", 1));
+    stream.write_all(&answer).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests measure how long real connections last")]
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::Extension;
 use axum::routing::get;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -37,7 +39,23 @@ fn router() -> Router {
         .route("/", get(async |Extension(peer): Extension<Peer>| format!("{peer:?}")))
         .route("/slow", get(async || tokio::time::sleep(Duration::from_millis(400)).await))
         .route("/never", get(async || tokio::time::sleep(Duration::from_secs(60)).await))
+        .route("/stream", get(async || Body::new(NeverEnds)))
         .route("/large", get(async || vec![b'x'; 64 << 20]))
+}
+
+/// A body that begins and never ends.
+struct NeverEnds;
+
+impl http_body::Body for NeverEnds {
+    type Data = bytes::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
+        Poll::Pending
+    }
 }
 
 async fn start(limits: Limits) -> Server {
@@ -55,6 +73,21 @@ async fn start(limits: Limits) -> Server {
 impl Server {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.expect("the server accepts")
+    }
+
+    /// A connection from another address of this machine.
+    async fn connect_from(&self, from: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(format!("{from}:0").parse().expect("an address")).expect("an address of this machine");
+        socket.connect(self.address).await.expect("the server accepts")
+    }
+
+    /// A connection that has sent a request for this path.
+    async fn asked(&self, path: &str) -> TcpStream {
+        let mut stream = self.connect().await;
+        send(&mut stream, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream
     }
 
     /// Asks it to stop; gives how many connections were cut and after how long.
@@ -162,18 +195,42 @@ async fn too_large_a_header_is_431() {
     let server = start(quick()).await;
     let mut stream = server.connect().await;
     send(&mut stream, &format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "a".repeat(5000))).await;
-    assert!(rest(&mut stream).await.starts_with("HTTP/1.1 431"));
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 431") && answer.contains("header_too_large"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_a_problem_also_after_other_requests() {
+    let server = start(quick()).await;
+    for before in ["", GET, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n"] {
+        for apart in [false, true] {
+            let mut stream = server.connect().await;
+            if apart && !before.is_empty() {
+                send(&mut stream, before).await;
+                assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+                send(&mut stream, "NOT\r\n\r\n").await;
+            } else {
+                send(&mut stream, &format!("{before}NOT\r\n\r\n")).await;
+            }
+            let answer = rest(&mut stream).await;
+            let last = answer.rsplit("HTTP/1.1 ").next().expect("an answer");
+            assert!(last.starts_with("400") && last.contains("malformed_request"), "{answer}");
+            assert_eq!(
+                answer.matches("HTTP/1.1 200").count(),
+                usize::from(!apart && !before.is_empty()),
+                "{answer}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_connection_too_many_is_told_so() {
     let server = start(quick()).await;
     let mut streams = Vec::new();
-    for _ in 0..4 {
-        let mut stream = server.connect().await;
-        send(&mut stream, GET).await;
-        one_answer(&mut stream).await;
-        streams.push(stream);
+    // A handler at work, and an answer that goes on, are requests.
+    for path in ["/never", "/never", "/stream", "/stream"] {
+        streams.push(server.asked(path).await);
     }
     let mut further = server.connect().await;
     send(&mut further, GET).await;
@@ -188,6 +245,82 @@ async fn a_connection_too_many_is_told_so() {
     let mut stream = server.connect().await;
     send(&mut stream, GET).await;
     assert!(one_answer(&mut stream).await.contains("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn the_connection_that_is_idle_the_longest_gives_way() {
+    let server = start(quick()).await;
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        let mut stream = server.asked("/").await;
+        one_answer(&mut stream).await;
+        idle.push(stream);
+    }
+    let mut at_work = server.asked("/slow").await;
+    // The first is used again, so the second is idle the longest.
+    send(&mut idle[0], GET).await;
+    one_answer(&mut idle[0]).await;
+    let mut further = server.asked("/").await;
+    one_answer(&mut further).await;
+    assert_eq!(rest(&mut idle[1]).await, "");
+    assert!(server.metrics.encode().contains("settled_connections_gave_way_total 1\n"));
+    for stream in [&mut idle[0], &mut further] {
+        send(stream, GET).await;
+        one_answer(stream).await;
+    }
+    assert!(one_answer(&mut at_work).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_header_that_does_not_come_gives_way() {
+    let limits = Limits { header_read: Duration::from_secs(60), idle: Duration::from_secs(60), ..quick() };
+    let server = start(limits).await;
+    let mut slow = Vec::new();
+    for begun in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: a\r\n", "GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / H"]
+    {
+        let mut stream = server.connect().await;
+        send(&mut stream, begun).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        slow.push(stream);
+    }
+    one_answer(&mut slow[3]).await;
+    let mut further = Vec::new();
+    for stream in &mut slow {
+        let mut next = server.asked("/").await;
+        one_answer(&mut next).await;
+        further.push(next);
+        assert_eq!(rest(stream).await, "");
+    }
+}
+
+#[tokio::test]
+async fn one_network_does_not_take_all_connections() {
+    let limits = Limits { connections_per_network: 2, ..quick() };
+    let server = start(limits.clone()).await;
+    let ask = async |server: &Server, from: &str, path: &str| {
+        let mut stream = server.connect_from(from).await;
+        send(&mut stream, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream
+    };
+    let mut idle = ask(&server, "127.0.1.1", "/").await;
+    one_answer(&mut idle).await;
+    let _at_work = ask(&server, "127.0.1.2", "/never").await;
+    // Within a network it is its own idle connection that gives way, and then none is left.
+    let _at_work = ask(&server, "127.0.1.3", "/never").await;
+    assert_eq!(rest(&mut idle).await, "");
+    let refused = rest(&mut ask(&server, "127.0.1.4", "/").await).await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    assert!(one_answer(&mut ask(&server, "127.0.2.1", "/").await).await.starts_with("HTTP/1.1 200"));
+
+    // Behind a proxy stand many.
+    let proxies = vec!["127.0.1.0/24".parse().expect("a network")];
+    let server = start(Limits { proxies, ..limits }).await;
+    let mut open = Vec::new();
+    for from in ["127.0.1.1", "127.0.1.2"] {
+        open.push(ask(&server, from, "/never").await);
+    }
+    assert!(one_answer(&mut ask(&server, "127.0.1.3", "/").await).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

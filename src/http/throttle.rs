@@ -5,11 +5,12 @@
 //! many addresses from one network nor many networks against one address go unnoticed, each side is also
 //! counted alone, with a hundred free attempts (NIST SP 800-63B §5.2.2 allows as many for one account).
 //!
-//! A network is a /24 or a /64: the least that one customer of a provider commonly holds. A /32 would let
-//! whoever rents a few neighbouring servers begin anew with each, and a single IPv6 host has 2^64 addresses.
+//! Who logged in to an address from a network within the last 30 days is taken for its owner there: only what comes
+//! from that network counts against them, so strangers elsewhere, however many, cannot keep them out. A restart of
+//! the server forgets it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::TryRng as _;
@@ -18,6 +19,7 @@ use sha2::Sha256;
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Timestamp;
+use crate::http::client::network;
 
 /// Attempts of one address from one network before the first wait.
 const FREE_PAIR: u32 = 5;
@@ -27,7 +29,9 @@ const FREE_SIDE: u32 = 100;
 const LONGEST_WAIT: i64 = 300;
 /// After so many seconds without an attempt a count is forgotten.
 const MEMORY: i64 = 3600;
-/// The most counts kept.
+/// For so many seconds after its last login a pair is taken for its owner's.
+const KNOWN: i64 = 30 * 24 * 3600;
+/// The most counts kept, and the most pairs that logged in.
 const CAPACITY: usize = 100_000;
 
 /// Too many attempts: try again after so many seconds.
@@ -62,7 +66,9 @@ impl Throttle {
     pub fn attempt(&self, address: &str, client: Option<IpAddr>, now: Timestamp) -> Result<(), Throttled> {
         let keys = self.keys(address, client);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = keys.iter().map(|(key, free)| counts.wait_micros(key, *free, now)).max().unwrap_or(0);
+        let held_against = if counts.is_known(&keys[0].0, now) { &keys[..1] } else { &keys[..] };
+        let wait =
+            held_against.iter().map(|(key, free)| counts.wait_micros(key, *free, now)).max().unwrap_or(0);
         if wait > 0 {
             let seconds = u64::try_from(wait).unwrap_or(0).div_ceil(1_000_000);
             return Err(Throttled { retry_after_seconds: seconds });
@@ -73,12 +79,13 @@ impl Throttle {
         Ok(())
     }
 
-    /// The attempt was right: the address begins anew, here and from this network.
-    pub fn succeeded(&self, address: &str, client: Option<IpAddr>) {
+    /// The attempt was right: the address begins anew, here and from this network, which is known from now on.
+    pub fn succeeded(&self, address: &str, client: Option<IpAddr>, now: Timestamp) {
         let [pair, by_address, by_network] = self.keys(address, client).map(|(key, _)| key);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.remove(&pair);
-        counts.remove(&by_address);
+        counts.attempts.remove(&pair);
+        counts.attempts.remove(&by_address);
+        counts.known.insert(pair, now);
         // Not a reset: else one account of one's own would buy a hundred more guesses at others.
         counts.take_back(&by_network);
     }
@@ -120,14 +127,6 @@ impl Default for Throttle {
     }
 }
 
-/// The network of a client: its /24 or /64.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & !0xff)),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-    }
-}
-
 type Key = [u8; 16];
 
 #[derive(Clone, Copy)]
@@ -136,18 +135,20 @@ struct Count {
     last: Timestamp,
 }
 
-/// Two generations: when the young one is full it becomes the old one, whose counts are gone unless they
-/// were touched since. So memory is bounded without an order to keep, and only floods make it forget.
 #[derive(Default)]
 struct Counts {
-    young: HashMap<Key, Count>,
-    old: HashMap<Key, Count>,
+    attempts: Bounded<Count>,
+    /// When a pair logged in last.
+    known: Bounded<Timestamp>,
 }
 
 impl Counts {
     fn get(&self, key: &Key, now: Timestamp) -> Option<Count> {
-        let count = self.young.get(key).or_else(|| self.old.get(key))?;
-        (now.seconds_since(count.last) < MEMORY).then_some(*count)
+        self.attempts.get(key).filter(|count| now.seconds_since(count.last) < MEMORY)
+    }
+
+    fn is_known(&self, pair: &Key, now: Timestamp) -> bool {
+        self.known.get(pair).is_some_and(|last| now.seconds_since(last) < KNOWN)
     }
 
     fn wait_micros(&self, key: &Key, free: u32, now: Timestamp) -> i64 {
@@ -163,10 +164,31 @@ impl Counts {
 
     fn add(&mut self, key: Key, now: Timestamp) {
         let attempts = self.get(&key, now).map_or(0, |count| count.attempts).saturating_add(1);
+        self.attempts.insert(key, Count { attempts, last: now });
+    }
+
+    fn take_back(&mut self, key: &Key) {
+        self.attempts.change(key, |count| count.attempts = count.attempts.saturating_sub(1));
+    }
+}
+
+/// Two generations: when the young one is full it becomes the old one, whose entries are gone unless they
+/// were touched since. So memory is bounded without an order to keep, and only floods make it forget.
+struct Bounded<V> {
+    young: HashMap<Key, V>,
+    old: HashMap<Key, V>,
+}
+
+impl<V: Copy> Bounded<V> {
+    fn get(&self, key: &Key) -> Option<V> {
+        self.young.get(key).or_else(|| self.old.get(key)).copied()
+    }
+
+    fn insert(&mut self, key: Key, value: V) {
         if self.young.len() >= CAPACITY / 2 && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(key, Count { attempts, last: now });
+        self.young.insert(key, value);
     }
 
     fn remove(&mut self, key: &Key) {
@@ -174,12 +196,14 @@ impl Counts {
         self.old.remove(key);
     }
 
-    fn take_back(&mut self, key: &Key) {
-        for generation in [&mut self.young, &mut self.old] {
-            if let Some(count) = generation.get_mut(key) {
-                count.attempts = count.attempts.saturating_sub(1);
-            }
-        }
+    fn change(&mut self, key: &Key, change: impl Fn(&mut V)) {
+        [&mut self.young, &mut self.old].into_iter().filter_map(|kept| kept.get_mut(key)).for_each(change);
+    }
+}
+
+impl<V> Default for Bounded<V> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new() }
     }
 }
 
@@ -252,7 +276,7 @@ mod tests {
     #[test]
     fn success_resets_the_address() {
         let throttle = exhausted();
-        throttle.succeeded("a@example.com", from("192.0.2.1"));
+        throttle.succeeded("a@example.com", from("192.0.2.1"), at(0));
         for _ in 0..5 {
             assert_eq!(wait(throttle.attempt("a@example.com", from("192.0.2.1"), at(0))), 0);
         }
@@ -264,7 +288,7 @@ mod tests {
         for n in 0..100 {
             assert_eq!(wait(throttle.attempt(&format!("{n}"), from("192.0.2.1"), at(0))), 0);
             if throttle.attempt("mine", from("192.0.2.1"), at(0)).is_ok() {
-                throttle.succeeded("mine", from("192.0.2.1"));
+                throttle.succeeded("mine", from("192.0.2.1"), at(0));
             }
         }
         assert_ne!(wait(throttle.attempt("another", from("192.0.2.1"), at(0))), 0);
@@ -277,6 +301,42 @@ mod tests {
             assert_eq!(wait(throttle.attempt("a", from(&format!("10.0.{n}.1")), at(0))), 0);
         }
         assert_ne!(wait(throttle.attempt("a", from("192.0.2.1"), at(0))), 0);
+    }
+
+    #[test]
+    fn strangers_who_poll_an_address_do_not_keep_its_owner_out() {
+        let throttle = Throttle::new();
+        let (office, home) = (from("198.51.100.7"), from("203.0.113.9"));
+        let day = 24 * 3600;
+        throttle.attempt("ada", office, at(0)).expect("the first is free");
+        throttle.succeeded("ada", office, at(0));
+        // From a hundred networks, again and again, for as long as they like.
+        for n in 0..150 {
+            throttle.attempt("ada", from(&format!("10.0.{n}.1")), at(29 * day)).ok();
+        }
+        assert_ne!(wait(throttle.attempt("ada", home, at(29 * day))), 0, "nothing is known of that network");
+        assert_eq!(wait(throttle.attempt("ada", office, at(29 * day))), 0);
+        // What comes from there counts as ever.
+        for _ in 0..4 {
+            throttle.attempt("ada", office, at(29 * day)).expect("five are free");
+        }
+        assert_ne!(wait(throttle.attempt("ada", office, at(29 * day))), 0);
+        // Nor is the network known for any other address.
+        assert_eq!(wait(throttle.attempt("bob", office, at(29 * day))), 0);
+        for n in 0..150 {
+            throttle.attempt("bob", from(&format!("10.1.{n}.1")), at(29 * day)).ok();
+        }
+        assert_ne!(wait(throttle.attempt("bob", office, at(29 * day))), 0);
+    }
+
+    #[test]
+    fn a_network_is_known_for_thirty_days() {
+        let throttle = Throttle::new();
+        throttle.succeeded("ada", from("198.51.100.7"), at(0));
+        for n in 0..150 {
+            throttle.attempt("ada", from(&format!("10.0.{n}.1")), at(KNOWN)).ok();
+        }
+        assert_ne!(wait(throttle.attempt("ada", from("198.51.100.7"), at(KNOWN))), 0);
     }
 
     #[test]
@@ -301,8 +361,8 @@ mod tests {
             throttle.attempt(&n.to_string(), Some(client), at(0)).ok();
         }
         let counts = throttle.counts.lock().expect("no panic");
-        assert!(counts.young.len() + counts.old.len() <= CAPACITY);
-        assert!(counts.young.len() + counts.old.len() > CAPACITY / 2);
+        let kept = counts.attempts.young.len() + counts.attempts.old.len();
+        assert!((CAPACITY / 2..=CAPACITY).contains(&kept), "{kept}");
     }
 
     #[test]

@@ -8,18 +8,34 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::http::limits::Limits;
+use crate::http::raw_answer;
 
 /// Where a connection is between two requests. A clone is the same phase.
+#[derive(Clone, Debug)]
+pub struct Phase(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    phase: AtomicU8,
+    /// Whether the answer is a stream that has not ended.
+    streaming: AtomicBool,
+    /// The turn at which it was last without a request; [`BUSY`] while it has one.
+    free_since: AtomicU64,
+    turns: Turns,
+}
+
+/// Counts how often connections were without a request, over all that share it: who was first has the lowest turn.
 #[derive(Clone, Debug, Default)]
-pub struct Phase(Arc<AtomicU8>);
+pub struct Turns(Arc<AtomicU64>);
 
 /// Nothing of a request has come.
 const WAITING: u8 = 0;
@@ -30,9 +46,24 @@ const ANSWERING: u8 = 2;
 /// The answer has begun.
 const ANSWERED: u8 = 3;
 
+/// No turn: there is a request.
+const BUSY: u64 = u64::MAX;
+
+/// An answer is a stream that has not ended, as long as this lives.
+#[must_use]
+pub struct Streaming(Phase);
+
 impl Phase {
+    /// Of a connection that was just accepted.
+    pub fn new(turns: &Turns) -> Self {
+        let this = Self(Arc::new(Inner { turns: turns.clone(), ..Inner::default() }));
+        this.free();
+        this
+    }
+
     /// A request's header has come whole.
     pub fn answering(&self) {
+        self.0.free_since.store(BUSY, Ordering::Relaxed);
         self.set(ANSWERING);
     }
 
@@ -41,13 +72,44 @@ impl Phase {
         self.set(ANSWERED);
     }
 
-    // Relaxed: one task reads and writes it.
+    /// The answer's body is still being made, and may pause.
+    pub fn streaming(&self) -> Streaming {
+        self.0.streaming.store(true, Ordering::Relaxed);
+        Streaming(self.clone())
+    }
+
+    /// The turn at which it was last without a request; `None` while it has one, until its answer has left.
+    pub fn free_since(&self) -> Option<u64> {
+        let turn = self.0.free_since.load(Ordering::Relaxed);
+        (turn != BUSY).then_some(turn)
+    }
+
+    /// All that was written has left.
+    fn flushed(&self) {
+        let is_answered = matches!(self.get(), ANSWERED | WAITING) && self.free_since().is_none();
+        if is_answered && !self.0.streaming.load(Ordering::Relaxed) {
+            self.free();
+        }
+    }
+
+    fn free(&self) {
+        let turn = self.0.turns.0.fetch_add(1, Ordering::Relaxed);
+        self.0.free_since.store(turn, Ordering::Relaxed);
+    }
+
+    // Relaxed: one task writes it, and what another one reads is only which connection to ask to leave.
     fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        self.0.phase.load(Ordering::Relaxed)
     }
 
     fn set(&self, phase: u8) {
-        self.0.store(phase, Ordering::Relaxed);
+        self.0.phase.store(phase, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.0.streaming.store(false, Ordering::Relaxed);
     }
 }
 
@@ -62,10 +124,12 @@ pub struct Timed<T> {
     deadline: Instant,
     reading: Pin<Box<Sleep>>,
     writing: Option<Pin<Box<Sleep>>>,
+    /// What is sent in place of hyper's own answer, of which nothing is; the last of a connection.
+    instead: Option<Bytes>,
 }
 
 impl<T> Timed<T> {
-    /// A stream that was just accepted.
+    /// A stream that was just opened.
     pub fn new(stream: T, phase: Phase, limits: &Limits) -> Self {
         let deadline = Instant::now() + limits.header_read;
         Self {
@@ -77,6 +141,7 @@ impl<T> Timed<T> {
             deadline,
             reading: Box::pin(tokio::time::sleep_until(deadline)),
             writing: None,
+            instead: None,
         }
     }
 
@@ -150,8 +215,35 @@ impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
     }
 }
 
+impl<T: AsyncWrite + Unpin> Timed<T> {
+    /// Whether these bytes are an answer that hyper gives by itself: all that was asked has been answered, and none
+    /// of them is sent.
+    fn takes_the_place_of(&mut self, bytes: &[u8]) -> bool {
+        if self.instead.is_none() && self.phase.free_since().is_some() {
+            self.instead = Some(raw_answer::in_place_of(bytes).into());
+        }
+        self.instead.is_some()
+    }
+
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(bytes) = self.instead.as_mut().filter(|bytes| !bytes.is_empty()) {
+            let count = match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.poll_stalled(cx).map(Err),
+            };
+            bytes.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.takes_the_place_of(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         match Pin::new(&mut self.stream).poll_write(cx, bytes) {
             Poll::Ready(result) => self.written(result),
             Poll::Pending => self.poll_stalled(cx).map(Err),
@@ -163,6 +255,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.takes_the_place_of(slices.first().map_or(&[], |slice| slice)) {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         match Pin::new(&mut self.stream).poll_write_vectored(cx, slices) {
             Poll::Ready(result) => self.written(result),
             Poll::Pending => self.poll_stalled(cx).map(Err),
@@ -174,10 +269,23 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(self.poll_instead(cx))?;
+        // Encrypted, bytes wait here for the client that does not take them.
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(result) => {
+                self.writing = None;
+                self.phase.flushed();
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_stalled(cx).map(Err),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(self.poll_instead(cx))?;
+        match Pin::new(&mut self.stream).poll_shutdown(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => self.poll_stalled(cx).map(Err),
+        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows what a record is: it takes any JSON value.
 
+use std::cmp::Ordering;
+
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
@@ -42,7 +44,7 @@ fn write_value(value: &Value, text: &mut String) {
         }
         Value::Object(map) => {
             let mut names: Vec<&String> = map.keys().collect();
-            names.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+            names.sort_by(|a, b| compare_names(a, b));
             text.push('{');
             for (index, name) in names.into_iter().enumerate() {
                 if index > 0 {
@@ -57,9 +59,14 @@ fn write_value(value: &Value, text: &mut String) {
     }
 }
 
+/// RFC 8785 section 3.2.3: names stand in the order of their UTF-16 code units.
+pub fn compare_names(a: &str, b: &str) -> Ordering {
+    a.encode_utf16().cmp(b.encode_utf16())
+}
+
 /// RFC 8785 section 3.2.2.2: only `"`, `\` and the controls are escaped, these in lower-case hexadecimal
 /// where they have no letter.
-fn write_string(string: &str, text: &mut String) {
+pub fn write_string(string: &str, text: &mut String) {
     text.push('"');
     let mut copied = 0;
     for (index, byte) in string.bytes().enumerate() {
@@ -86,15 +93,19 @@ fn write_string(string: &str, text: &mut String) {
     text.push('"');
 }
 
-/// RFC 8785 section 3.2.2.3: as ECMAScript prints a double. Integers beyond 2^53 are outside what the RFC
-/// covers and keep all of their digits; records never hold one.
+/// Integers beyond 2^53 are outside what the RFC covers and keep all of their digits; records never hold one.
 fn write_number(number: &Number, text: &mut String) {
     if number.is_u64() || number.is_i64() {
         text.push_str(&number.to_string());
         return;
     }
-    let double = number.as_f64().unwrap_or(0.0);
-    text.push_str(ryu_js::Buffer::new().format_finite(double));
+    text.push_str(&ecmascript(number.as_f64().unwrap_or(0.0)));
+}
+
+/// RFC 8785 section 3.2.2.3: a finite double as ECMAScript writes it (ECMA-262 §6.1.6.1.20). Rust's own shortest
+/// digits will not do: of two equally close it takes the greater, ECMAScript the even one.
+pub fn ecmascript(double: f64) -> String {
+    ryu_js::Buffer::new().format_finite(double).to_owned()
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Before this time.
     pub to: Option<Timestamp>,
+    /// After this version.
+    pub after: Option<Version>,
     /// Up to and including this version.
     pub until: Option<Version>,
 }
@@ -57,16 +59,19 @@ impl Filter {
     /// Whether an event is meant.
     pub fn matches(&self, event: &Recorded) -> bool {
         any(&self.actors, |actor| *actor == event.actor.id.to_string())
-            && self.matches_action(event.event.action())
+            && self.means_action(event.event.action())
             && any(&self.types, |kind| *kind == event.resource.kind)
-            && any(&self.resources, |id| *id == event.resource.id || event.related.contains(id))
+            && (self.resources.is_empty()
+                || event.mentions().any(|id| self.resources.iter().any(|wanted| *wanted == id)))
             && any(&self.outcomes, |outcome| *outcome == event.outcome)
             && self.from.is_none_or(|from| event.at >= from)
             && self.to.is_none_or(|to| event.at < to)
+            && self.after.is_none_or(|after| event.version > after)
             && self.until.is_none_or(|until| event.version <= until)
     }
 
-    fn matches_action(&self, action: &str) -> bool {
+    /// Whether an event of this action is meant, as far as actions go.
+    pub fn means_action(&self, action: &str) -> bool {
         let named = || self.actions.iter().any(|pattern| *pattern == ActionPattern::Exact(action.to_owned()));
         any(&self.actions, |pattern| pattern.matches(action))
             && (!self.unless_named.contains(&action) || named())
@@ -96,9 +101,9 @@ mod tests {
             unless_named: &["billing.usage"],
             ..Filter::default()
         };
-        assert!(!filter(&[]).matches_action("billing.usage"));
-        assert!(!filter(&["billing.*"]).matches_action("billing.usage"));
-        assert!(filter(&["billing.usage"]).matches_action("billing.usage"));
-        assert!(filter(&[]).matches_action("billing.alert"));
+        assert!(!filter(&[]).means_action("billing.usage"));
+        assert!(!filter(&["billing.*"]).means_action("billing.usage"));
+        assert!(filter(&["billing.usage"]).means_action("billing.usage"));
+        assert!(filter(&[]).means_action("billing.alert"));
     }
 }

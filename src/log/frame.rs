@@ -10,12 +10,13 @@ use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::canonical::leaf_hash;
 use super::codec::{self, CodecError, Dictionary, PackedEvent};
-use super::varint::{self, Malformed, Reader};
 use super::{FrameHash, Position};
 use crate::clock::Timestamp;
 use crate::event::{Recorded, RecordedAt, Version};
 use crate::ids::StreamId;
+use crate::varint::{self, Malformed, Reader};
 
 /// The largest frame as stored, in bytes: under the 1 MiB that message brokers take.
 pub const MAX_FRAME_BYTES: usize = 768 << 10;
@@ -253,6 +254,14 @@ impl Frame {
     pub fn json(&self, index: usize) -> Result<Value, CodecError> {
         let (bytes, at) = self.event(index)?;
         codec::unpack_json(bytes, at)
+    }
+
+    /// The leaf hash of the event at an index from 0.
+    ///
+    /// # Errors
+    /// When there is none, or its bytes are damaged.
+    pub fn leaf(&self, index: usize) -> Result<[u8; 32], CodecError> {
+        self.json(index).map(|json| leaf_hash(&json))
     }
 
     /// All events, in order.

@@ -78,6 +78,11 @@ pub struct Admitted {
 }
 
 impl Heads {
+    /// Of streams that end there, in a log that ends at `end`.
+    pub fn from_parts(streams: HashMap<StreamId, Head>, end: Position) -> Self {
+        Self { streams, end }
+    }
+
     /// The position of the newest frame.
     pub fn end(&self) -> Position {
         self.end

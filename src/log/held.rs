@@ -32,6 +32,7 @@ struct Word {
     excepted: usize,
     waiting: usize,
     failure: Option<String>,
+    panic: Option<String>,
     poisoned: Option<String>,
 }
 
@@ -71,6 +72,11 @@ impl Hold {
         self.word().failure = Some(message.into());
     }
 
+    /// The next append to be let through, or the one that waits, panics with this message, as a bug would.
+    pub fn panic(&self, message: impl Into<String>) {
+        self.word().panic = Some(message.into());
+    }
+
     /// How many appends wait.
     pub fn waiting(&self) -> usize {
         self.word().waiting
@@ -100,6 +106,10 @@ impl Hold {
         word.waiting -= 1;
         word.excepted = word.excepted.saturating_sub(1);
         self.0.1.notify_all();
+        if let Some(message) = word.panic.take() {
+            drop(word);
+            std::panic::panic_any(message);
+        }
         if let Some(failure) = word.failure.take() {
             word.poisoned = Some(failure);
         }

@@ -20,9 +20,10 @@ pub mod heads;
 pub mod held;
 pub mod memory;
 pub mod run;
+pub mod segment;
 pub mod sled;
+pub mod tail;
 pub mod upcast;
-mod varint;
 
 /// How many bytes of frames one [`EventLog::read`] gives at most, unless a single frame is larger.
 pub const READ_BYTES: usize = 1 << 20;

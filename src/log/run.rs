@@ -10,7 +10,7 @@
 use bytes::Bytes;
 
 use super::Position;
-use super::varint::{self, Malformed, Reader};
+use crate::varint::{self, Malformed, Reader};
 
 /// The largest part, header included, in bytes. Larger values would make sled's log records pass 128 KiB
 /// (sixteen to a leaf), and those it keeps in files that it never syncs.

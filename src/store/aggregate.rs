@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::actor::Actor;
-use crate::clock::Timestamp;
+use crate::clock::{HOUR_SECONDS, MINUTE_SECONDS, Timestamp};
 use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::ids::StreamId;
 use crate::store::refusals::RecordRefusal;
@@ -29,11 +29,10 @@ pub enum Window {
 
 impl Window {
     fn end(self, now: Timestamp) -> Timestamp {
-        let micros = match self {
-            Self::Minute => 60_000_000,
-            Self::Hour => 3_600_000_000,
-        };
-        Timestamp::from_micros((now.micros() / micros + 1) * micros)
+        now.next_full(match self {
+            Self::Minute => MINUTE_SECONDS,
+            Self::Hour => HOUR_SECONDS,
+        })
     }
 }
 
@@ -49,6 +48,17 @@ struct Key {
     stream: StreamId,
     actor: String,
     kind: String,
+}
+
+impl Key {
+    /// Of a failure: of one kind, about one thing.
+    fn of_failure(handle: &Handle, fact: &RecordRefusal) -> Self {
+        Self {
+            stream: handle.stream(),
+            actor: fact.resource.id.clone(),
+            kind: fact.refused.action.clone() + fact.refused.data.cause.as_deref().unwrap_or_default(),
+        }
+    }
 }
 
 /// An open count. Its handle pins the stream.
@@ -131,13 +141,18 @@ impl Store {
         }
     }
 
+    /// Counts a failure: those of its kind and minute become one event.
+    pub(super) fn count_failure(&self, handle: &Arc<Handle>, actor: Actor, fact: RecordRefusal) {
+        let key = Key::of_failure(handle, &fact);
+        let count = || self.count(handle, actor, fact, Window::Minute, 1);
+        if self.inner.aggregator.first_in_window(key, count, self.clock().now()) == Counted::NoRoom {
+            self.inner.metrics.denial_unrecorded();
+        }
+    }
+
     /// Records a failure: the first of its kind and actor in a minute singly, further ones as one count.
     pub async fn record_failure(&self, handle: &Arc<Handle>, actor: Actor, fact: RecordRefusal) {
-        let key = Key {
-            stream: handle.stream(),
-            actor: fact.resource.id.clone(),
-            kind: fact.refused.action.clone() + fact.refused.data.cause.as_deref().unwrap_or_default(),
-        };
+        let key = Key::of_failure(handle, &fact);
         let count = || self.count(handle, actor, fact.clone(), Window::Minute, 0);
         match self.inner.aggregator.first_in_window(key.clone(), count, self.clock().now()) {
             Counted::First => {

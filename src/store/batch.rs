@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::area::DirectoryEntry;
+use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::clock::guard::ClockJumped;
 use crate::command::{Context, NewEvent, Rejection};
@@ -16,8 +17,9 @@ use crate::event::{Recorded, RequestMark, Version};
 use crate::ids::{Fresh, StreamId};
 use crate::log::codec::{PackedEvent, pack};
 use crate::log::frame::{FrameBuilder, FrameStart, MAX_FRAME_BYTES, frame_hash};
+use crate::log::segment::FramePlace;
 use crate::log::{Append, Head, Key, Position};
-use crate::store::resident::{Handle, View, directory_entries};
+use crate::store::resident::{Handle, Indexed, View, directory_entries};
 use crate::store::{Done, Refusal, Replay, Submission};
 
 /// The most commands of one batch: a batch's sync is shared by all, and the last waits for all to be decided.
@@ -63,6 +65,7 @@ struct Working {
     frame: FrameBuilder,
     put: Vec<(Key, Vec<u8>)>,
     directory: Vec<DirectoryEntry>,
+    events: Vec<Indexed>,
 }
 
 /// What one command came to.
@@ -75,9 +78,12 @@ pub(super) enum Outcome {
 
 /// A stream's share of a batch that is durable.
 pub(super) struct Publication {
-    handle: Arc<Handle>,
+    pub(super) handle: Arc<Handle>,
     view: View,
-    directory: Vec<DirectoryEntry>,
+    first: Version,
+    events: Vec<Indexed>,
+    /// What the events mean to the directory.
+    pub(super) directory: Vec<DirectoryEntry>,
 }
 
 impl Batch {
@@ -107,7 +113,7 @@ impl Batch {
         let result = match working.prepare(submission) {
             Err(refusal) => Err(refusal),
             Ok(Prepared::Replay(replay)) => Ok(working.replayed(replay)),
-            Ok(Prepared::Events(events)) if events.is_empty() => Ok(working.take(submission, &events)),
+            Ok(Prepared::Events(events)) if events.is_empty() => Ok(working.take(submission, events)),
             Ok(Prepared::Events(events)) => {
                 if let Err(refusal) = self.admission.admits(submission) {
                     self.commands += 1;
@@ -122,7 +128,7 @@ impl Batch {
                     Err(Refusal::TooLarge)
                 } else {
                     self.bytes += bytes;
-                    Ok(working.take(submission, &events))
+                    Ok(working.take(submission, events))
                 }
             }
         };
@@ -137,12 +143,14 @@ impl Batch {
 }
 
 impl Publication {
-    /// Publishes the state, now that its frame is durable at `position`; returns what the directory takes in.
-    pub(super) fn publish(mut self, position: Position) -> (StreamId, Vec<DirectoryEntry>) {
-        self.view.head.position = position;
-        let stream = self.view.stream;
-        self.handle.publish(self.view);
-        (stream, self.directory)
+    /// Publishes the state, now that its frame is durable at `position`; the stream's new head, and whether a segment
+    /// of its index is full.
+    pub(super) fn publish(&mut self, position: Position) -> (Head, bool) {
+        let mut view = self.view.clone();
+        view.head.position = position;
+        let head = view.head;
+        let place = FramePlace { first: self.first, position, at: head.at };
+        (head, self.handle.publish(view, &std::mem::take(&mut self.events), place))
     }
 }
 
@@ -163,15 +171,25 @@ impl Working {
             previous: previous.position,
             previous_hash: previous.hash,
         };
-        Self { handle, view, frame: FrameBuilder::new(start), put: Vec::new(), directory: Vec::new() }
+        Self {
+            handle,
+            view,
+            frame: FrameBuilder::new(start),
+            put: Vec::new(),
+            directory: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     fn prepare(&self, submission: &Submission) -> Result<Prepared, Refusal> {
         let now = self.view.head.at;
-        if let Some(replay) = self.replay(submission, now)? {
+        if let Some(idempotency) = &submission.idempotency
+            && let Some(replay) = self.view.replay(idempotency, now)?
+        {
             return Ok(Prepared::Replay(replay));
         }
-        let context = Context { actor: submission.actor, now, precondition: submission.precondition.clone() };
+        let preconditions = submission.preconditions.clone();
+        let context = Context { actor: submission.actor, now, preconditions };
         let decided = self.view.state.decide(&submission.command, &context)?;
         if !submission.claims.iter().all(|claim| self.view.lookup.admits(claim)) {
             return Err(Rejection::Taken.into());
@@ -181,20 +199,9 @@ impl Working {
         let mut packed = Vec::with_capacity(decided.len());
         for (version, event) in (first..).zip(decided) {
             let recorded = self.record(event, submission, version, (version == first).then_some(count));
-            packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(error.to_string()))?);
+            packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(with_causes(&error)))?);
         }
         Ok(Prepared::Events(packed))
-    }
-
-    fn replay(&self, submission: &Submission, now: Timestamp) -> Result<Option<Replay>, Refusal> {
-        let Some(idempotency) = &submission.idempotency else { return Ok(None) };
-        let requests = self.view.state.requests();
-        match requests.get(&idempotency.key, now) {
-            Some(request) if request.body != idempotency.body => Err(Refusal::KeyReused),
-            Some(request) => Ok(Some(Replay { status: request.status, version: request.last })),
-            None if requests.has_room(now) => Ok(None),
-            None => Err(Refusal::TooManyKeys),
-        }
     }
 
     /// The envelope around a decided event. `first_of` is the number of the command's events on its first.
@@ -241,14 +248,17 @@ impl Working {
     }
 
     /// Takes packed events into the batch: what is applied is what was read back from the packed bytes.
-    fn take(&mut self, submission: &Submission, events: &[PackedEvent]) -> Done {
+    fn take(&mut self, submission: &Submission, events: Vec<PackedEvent>) -> Done {
+        let count = events.len() as u64;
         for event in events {
-            self.frame.push(event);
-            self.view.state.apply(&event.recorded);
-            self.view.head.version = event.recorded.version;
-            directory_entries(&event.recorded, &mut self.directory);
+            self.frame.push(&event);
+            let PackedEvent { recorded, leaf, .. } = event;
+            self.view.state.apply(&recorded);
+            self.view.head.version = recorded.version;
+            directory_entries(&recorded, &mut self.directory);
+            self.events.push(Indexed { recorded, leaf });
         }
-        if !events.is_empty() {
+        if count > 0 {
             let stream = self.view.stream;
             self.put.extend(
                 submission.keys.iter().map(|key| (Key::DataKey(stream, key.id()), key.wrapped().to_vec())),
@@ -260,7 +270,7 @@ impl Working {
         Done {
             view: Arc::new(self.view.clone()),
             version: self.view.head.version,
-            events: events.len() as u64,
+            events: count,
             replay: None,
         }
     }
@@ -276,7 +286,13 @@ impl Working {
             put: self.put,
             remove: Vec::new(),
         };
-        let publication = Publication { handle: self.handle, view: self.view, directory: self.directory };
+        let publication = Publication {
+            first: self.view.version() + 1 - self.events.len() as u64,
+            handle: self.handle,
+            view: self.view,
+            events: self.events,
+            directory: self.directory,
+        };
         Some((append, publication))
     }
 }

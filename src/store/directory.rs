@@ -1,15 +1,27 @@
-//! [`Directory`]: the one projection over the whole log, always in memory. It finds a credential's stream, and
-//! knows what is due when.
+//! [`Directory`]: the one projection over the whole log, always in memory. It knows where every stream ends, finds a
+//! credential's stream, and knows what is due when. Saved as a whole, so that a start reads it and what follows it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::area::DirectoryEntry;
+use crate::area::{DirectoryEntry, Section};
 use crate::clock::Timestamp;
 use crate::ids::{SessionId, StreamId};
+use crate::log::{FrameHash, Head, Position};
 use crate::seal::Commitment;
 use crate::settings::sessions::projection::{SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS};
+use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
+use crate::varint::{self, Malformed, Reader};
+use uuid::Uuid;
+
+/// Raised when what the directory makes of an event, or the shape of its file, changes.
+pub const PROJECTION: u32 = 1;
+
+/// The file is due when the log has grown by so many events …
+pub const SAVE_EVENTS: u64 = 65_536;
+/// … and by this part of what it had.
+pub const SAVE_PART: u64 = 4;
 
 /// A credential that some stream opened and none closed.
 #[derive(Debug)]
@@ -18,8 +30,8 @@ pub struct Credential {
     pub stream: StreamId,
     /// The session that it belongs to.
     pub session: SessionId,
-    /// When it was opened.
-    pub opened_at: Timestamp,
+    /// When it was opened, in microseconds; see [`Directory::bring_back`].
+    opened_at: AtomicI64,
     /// When it was last used, in microseconds; memory only, a restart counts as use.
     last_seen: AtomicI64,
 }
@@ -27,8 +39,12 @@ pub struct Credential {
 impl Credential {
     /// Whether its time is not over, by age and by idleness.
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        now.seconds_since(self.opened_at) < SESSION_MAX_SECONDS
-            && now.seconds_since(self.last_seen()) < SESSION_IDLE_SECONDS
+        now < self.expires_at() && now.seconds_since(self.last_seen()) < SESSION_IDLE_SECONDS
+    }
+
+    /// When it ends at the latest.
+    pub fn expires_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.opened_at.load(Ordering::Relaxed)).plus_seconds(SESSION_MAX_SECONDS)
     }
 
     /// When it was last used.
@@ -46,11 +62,18 @@ impl Credential {
 #[derive(Debug, Default)]
 pub struct Directory {
     credentials: RwLock<HashMap<[u8; 32], Arc<Credential>>>,
-    sessions: Mutex<Sessions>,
+    known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
-struct Sessions {
+struct Known {
+    /// The newest frame that was taken in.
+    end: Head,
+    /// How many events the log has up to there.
+    events: u64,
+    /// Of them, how many the newest file has.
+    saved_events: u64,
+    heads: HashMap<StreamId, Head>,
     tokens: HashMap<SessionId, [u8; 32]>,
     /// Entries whose session has ended by age at that time.
     due: BTreeSet<(Timestamp, SessionId)>,
@@ -64,7 +87,7 @@ impl Directory {
 
     /// The credential of a session.
     pub fn of_session(&self, session: SessionId) -> Option<Arc<Credential>> {
-        let token = *self.sessions().tokens.get(&session)?;
+        let token = *self.known().tokens.get(&session)?;
         self.credential(Commitment(token))
     }
 
@@ -78,52 +101,172 @@ impl Directory {
         self.len() == 0
     }
 
-    /// Takes in what durable events mean. `now` counts as the last use of credentials that are opened: a restart
-    /// counts as seen.
-    pub fn apply(&self, stream: StreamId, entries: &[DirectoryEntry], now: Timestamp) {
-        if entries.is_empty() {
-            return;
+    /// Where a stream ends, as far as it was taken in.
+    pub fn head(&self, stream: StreamId) -> Option<Head> {
+        self.known().heads.get(&stream).copied()
+    }
+
+    /// The newest frame's time over all streams; `None` in an empty log.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.known().heads.values().map(|head| head.at).max()
+    }
+
+    /// Every stream, in order.
+    pub fn streams(&self) -> Vec<StreamId> {
+        let mut streams: Vec<StreamId> = self.known().heads.keys().copied().collect();
+        streams.sort_unstable();
+        streams
+    }
+
+    /// The position up to which the log was taken in.
+    pub fn position(&self) -> Position {
+        self.known().end.position
+    }
+
+    /// Takes in durable frames, in order: which stream, where it ends now, and what their events mean. `now` counts as
+    /// the last use of credentials that are opened: a restart counts as seen.
+    pub fn apply(&self, frames: &[(StreamId, Head, &[DirectoryEntry])], now: Timestamp) {
+        let mut known = self.known();
+        for (stream, head, entries) in frames {
+            let before = known.heads.insert(*stream, *head).unwrap_or_default();
+            known.events += head.version - before.version;
+            known.end = *head;
+            if !entries.is_empty() {
+                self.take(&mut known, *stream, entries, now);
+            }
         }
-        let mut sessions = self.sessions();
+    }
+
+    fn take(&self, known: &mut Known, stream: StreamId, entries: &[DirectoryEntry], now: Timestamp) {
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             match entry {
                 DirectoryEntry::CredentialOpened { token, session, opened_at } => {
                     let last_seen = AtomicI64::new(now.micros().max(opened_at.micros()));
+                    let opened_micros = AtomicI64::new(opened_at.micros());
                     let credential =
-                        Credential { stream, session: *session, opened_at: *opened_at, last_seen };
+                        Credential { stream, session: *session, opened_at: opened_micros, last_seen };
                     credentials.insert(token.0, Arc::new(credential));
-                    sessions.tokens.insert(*session, token.0);
-                    sessions.due.insert((opened_at.plus_seconds(SESSION_MAX_SECONDS), *session));
+                    known.tokens.insert(*session, token.0);
+                    known.due.insert((opened_at.plus_seconds(SESSION_MAX_SECONDS), *session));
                 }
                 DirectoryEntry::CredentialClosed { session } => {
-                    if let Some(token) = sessions.tokens.remove(session)
+                    if let Some(token) = known.tokens.remove(session)
                         && let Some(credential) = credentials.remove(&token)
                     {
-                        let due = credential.opened_at.plus_seconds(SESSION_MAX_SECONDS);
-                        sessions.due.remove(&(due, *session));
+                        known.due.remove(&(credential.expires_at(), *session));
                     }
                 }
             }
         }
     }
 
+    /// Whether the log has grown so much since the newest file that another is worth it.
+    pub fn is_save_due(&self) -> bool {
+        let known = self.known();
+        let grown = known.events - known.saved_events;
+        grown >= SAVE_EVENTS && grown >= known.saved_events / SAVE_PART
+    }
+
+    /// Writes a file of what the directory is now, and removes older ones. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, files: &DerivedFiles) -> std::io::Result<()> {
+        let (end, events, sections) = {
+            let known = self.known();
+            let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
+            let bytes = encode_credentials(credentials.iter());
+            let section = |name, bytes| Section { name, projection: PROJECTION, bytes };
+            let sections = [section("heads", encode_heads(&known.heads)), section("credentials", bytes)];
+            (known.end, known.events, sections)
+        };
+        let name = |place| FileName { kind: Kind::Directory, stream: StreamId::Platform, place };
+        files.write(name(end.position.0), end, &sections)?;
+        self.known().saved_events = events;
+        for place in files.places(Kind::Directory, StreamId::Platform)? {
+            if place != end.position.0 {
+                files.remove(name(place))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file back. No credential of it was used since it was opened.
+    ///
+    /// # Errors
+    /// When it is damaged, or of another projection.
+    pub fn read(file: &DerivedFile) -> Result<Self, Unreadable> {
+        let section =
+            |name| file.section(name, PROJECTION)?.ok_or_else(|| file.damaged("it has another shape"));
+        let (heads, credentials) = (section("heads")?, section("credentials")?);
+        let malformed = |_: Malformed| file.damaged("its sections end early");
+        let heads = decode_heads(&heads).map_err(malformed)?;
+        let directory = Self::default();
+        {
+            let mut known = directory.known();
+            known.end = file.anchor();
+            known.events = heads.values().map(|head| head.version).sum();
+            known.saved_events = known.events;
+            known.heads = heads;
+            decode_credentials(&credentials, |stream, opened| {
+                directory.take(&mut known, stream, &[opened], Timestamp::EPOCH);
+            })
+            .map_err(malformed)?;
+        }
+        Ok(directory)
+    }
+
+    /// Counts now as the last use of every credential, as a restart does.
+    pub fn touch_all(&self, now: Timestamp) {
+        let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
+        credentials.values().for_each(|credential| credential.touch(now));
+    }
+
+    /// The newest frame that was taken in.
+    pub fn end(&self) -> Head {
+        self.known().end
+    }
+
+    /// Every stream and where it ends, as far as it was taken in.
+    pub fn heads(&self) -> HashMap<StreamId, Head> {
+        self.known().heads.clone()
+    }
+
     /// When something is next due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.sessions().due.first().map(|(at, _)| *at)
+        self.known().due.first().map(|(at, _)| *at)
+    }
+
+    /// Counts sessions that are dated after `now` as opened and used now, so that they end as all others do.
+    ///
+    /// There are such only after an operator vouched for a clock behind the log: the log's time then stands still, and
+    /// whatever is opened is dated there. How long ago that was the log does not tell, so a restart counts anew.
+    pub fn bring_back(&self, now: Timestamp) {
+        let mut known = self.known();
+        let latest = now.plus_seconds(SESSION_MAX_SECONDS);
+        while let Some((at, session)) = known.due.last().copied().filter(|(at, _)| *at > latest) {
+            known.due.remove(&(at, session));
+            known.due.insert((latest, session));
+            let token = known.tokens.get(&session).copied();
+            if let Some(credential) = token.and_then(|token| self.credential(Commitment(token))) {
+                credential.opened_at.fetch_min(now.micros(), Ordering::Relaxed);
+                credential.last_seen.fetch_min(now.micros(), Ordering::Relaxed);
+            }
+        }
     }
 
     /// Drops the entries of sessions that have ended by age; returns how many.
     pub fn drop_ended(&self, now: Timestamp) -> usize {
-        let mut sessions = self.sessions();
+        let mut known = self.known();
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
         let mut dropped = 0;
-        while let Some((at, session)) = sessions.due.first().copied() {
+        while let Some((at, session)) = known.due.first().copied() {
             if at > now {
                 break;
             }
-            sessions.due.remove(&(at, session));
-            if let Some(token) = sessions.tokens.remove(&session) {
+            known.due.remove(&(at, session));
+            if let Some(token) = known.tokens.remove(&session) {
                 credentials.remove(&token);
                 dropped += 1;
             }
@@ -131,9 +274,64 @@ impl Directory {
         dropped
     }
 
-    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn encode_heads(heads: &HashMap<StreamId, Head>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(heads.len() * 48);
+    for (stream, head) in heads {
+        out.extend_from_slice(&stream.to_bytes());
+        varint::write(head.version, &mut out);
+        varint::write(head.position.0, &mut out);
+        varint::write(head.at.micros().unsigned_abs(), &mut out);
+        out.extend_from_slice(&head.hash.0);
+    }
+    out
+}
+
+fn decode_heads(bytes: &[u8]) -> Result<HashMap<StreamId, Head>, Malformed> {
+    let mut reader = Reader(bytes);
+    let mut heads = HashMap::new();
+    while !reader.0.is_empty() {
+        let stream = StreamId::from_bytes(reader.array()?);
+        let version = reader.varint()?;
+        let position = Position(reader.varint()?);
+        let at = timestamp(&mut reader)?;
+        heads.insert(stream, Head { version, position, at, hash: FrameHash(reader.array()?) });
+    }
+    Ok(heads)
+}
+
+fn encode_credentials<'a>(credentials: impl Iterator<Item = (&'a [u8; 32], &'a Arc<Credential>)>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (token, credential) in credentials {
+        out.extend_from_slice(token);
+        out.extend_from_slice(&credential.stream.to_bytes());
+        out.extend_from_slice(credential.session.uuid().as_bytes());
+        varint::write(credential.opened_at.load(Ordering::Relaxed).unsigned_abs(), &mut out);
+    }
+    out
+}
+
+fn decode_credentials(
+    bytes: &[u8],
+    mut opened: impl FnMut(StreamId, DirectoryEntry),
+) -> Result<(), Malformed> {
+    let mut reader = Reader(bytes);
+    while !reader.0.is_empty() {
+        let token = Commitment(reader.array()?);
+        let stream = StreamId::from_bytes(reader.array()?);
+        let session = SessionId::from_uuid(Uuid::from_bytes(reader.array()?));
+        let opened_at = timestamp(&mut reader)?;
+        opened(stream, DirectoryEntry::CredentialOpened { token, session, opened_at });
+    }
+    Ok(())
+}
+
+fn timestamp(reader: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
+    Ok(Timestamp::from_micros(i64::try_from(reader.varint()?).map_err(|_| Malformed)?))
 }
 
 #[cfg(test)]
@@ -147,13 +345,17 @@ mod tests {
         DirectoryEntry::CredentialOpened { token: Commitment([token; 32]), session, opened_at: START }
     }
 
+    fn take(directory: &Directory, entries: &[DirectoryEntry]) {
+        directory.apply(&[(StreamId::Platform, Head { version: 1, ..Head::default() }, entries)], START);
+    }
+
     #[test]
     fn a_closed_credential_is_not_found() {
         let directory = Directory::default();
         let session = Fresh.id();
-        directory.apply(StreamId::Platform, &[opened(session, 1)], START);
+        take(&directory, &[opened(session, 1)]);
         assert_eq!(directory.credential(Commitment([1; 32])).unwrap().session, session);
-        directory.apply(StreamId::Platform, &[DirectoryEntry::CredentialClosed { session }], START);
+        take(&directory, &[DirectoryEntry::CredentialClosed { session }]);
         assert!(directory.credential(Commitment([1; 32])).is_none());
         assert_eq!(directory.next_due(), None);
     }
@@ -161,7 +363,7 @@ mod tests {
     #[test]
     fn ended_sessions_are_dropped_after_30_days_and_not_before() {
         let directory = Directory::default();
-        directory.apply(StreamId::Platform, &[opened(Fresh.id(), 1)], START);
+        take(&directory, &[opened(Fresh.id(), 1)]);
         let due = directory.next_due().unwrap();
         assert_eq!(directory.drop_ended(due.plus_seconds(-1)), 0);
         assert_eq!(directory.drop_ended(due), 1);
@@ -169,9 +371,37 @@ mod tests {
     }
 
     #[test]
+    fn sessions_dated_in_the_future_end_as_if_they_were_opened_now() {
+        let directory = Directory::default();
+        let future = START.plus_seconds(1_000_000_000);
+        take(&directory, &[opened(Fresh.id(), 1)]);
+        let session = Fresh.id();
+        let entry =
+            DirectoryEntry::CredentialOpened { token: Commitment([2; 32]), session, opened_at: future };
+        take(&directory, &[entry]);
+        let now = START.plus_seconds(60);
+        directory.bring_back(now);
+        let credential = directory.credential(Commitment([2; 32])).unwrap();
+        assert!(credential.is_alive(now.plus_seconds(SESSION_IDLE_SECONDS - 1)));
+        assert!(!credential.is_alive(now.plus_seconds(SESSION_IDLE_SECONDS)));
+        assert_eq!(credential.expires_at(), now.plus_seconds(SESSION_MAX_SECONDS));
+        directory.bring_back(now.plus_seconds(60));
+        assert_eq!(credential.expires_at(), now.plus_seconds(SESSION_MAX_SECONDS), "once");
+        assert_eq!(directory.drop_ended(now.plus_seconds(SESSION_MAX_SECONDS)), 2);
+        assert_eq!(directory.next_due(), None);
+        // Closed, it leaves nothing behind.
+        let entry =
+            DirectoryEntry::CredentialOpened { token: Commitment([3; 32]), session, opened_at: future };
+        take(&directory, &[entry]);
+        directory.bring_back(now);
+        take(&directory, &[DirectoryEntry::CredentialClosed { session }]);
+        assert_eq!(directory.next_due(), None);
+    }
+
+    #[test]
     fn a_credential_dies_idle_or_old() {
         let directory = Directory::default();
-        directory.apply(StreamId::Platform, &[opened(Fresh.id(), 1)], START);
+        take(&directory, &[opened(Fresh.id(), 1)]);
         let credential = directory.credential(Commitment([1; 32])).unwrap();
         assert!(credential.is_alive(START.plus_seconds(SESSION_IDLE_SECONDS - 1)));
         assert!(!credential.is_alive(START.plus_seconds(SESSION_IDLE_SECONDS)));

@@ -1,4 +1,5 @@
-//! Exports: that somebody took events out is itself recorded, once an actor and hour for `/v1/events`.
+//! Exports: that somebody took events out is itself recorded; each export of the audit log, but reading `/v1/events`
+//! once an actor and hour.
 //!
 //! The audit log has no event of its own; what was read from it stands here, beside what was refused.
 
@@ -6,12 +7,10 @@ use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{DirectoryEntry, Fold};
 use crate::command::{Context, NewEvent};
 use crate::event::{Event, Recorded, Resource, ResourceType};
 use crate::events;
-
-const HOUR_MICROS: i64 = 3_600_000_000;
 
 events! {
     /// What was taken out of a stream.
@@ -25,42 +24,72 @@ events! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exported {
-    /// In which form: `events` for events as recorded.
+    /// In which form: `events` for events as recorded, `csv` or `ndjson` for the audit log's rows.
     pub form: String,
 }
 
-/// Who exported in the present hour.
-#[derive(Clone, Debug, Default, Serialize)]
+/// In which form events are taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Events as recorded, page by page.
+    Events,
+    /// The audit log's rows as comma-separated values.
+    Csv,
+    /// The audit log's rows as lines of JSON.
+    Ndjson,
+}
+
+impl Form {
+    /// Its name as recorded.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+}
+
+/// Who read events as recorded in the present hour.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Exports {
     hour: i64,
     actors: RedBlackTreeMapSync<String, ()>,
 }
 
-/// Notes that an actor reads events as recorded; within the hour of an earlier note it appends nothing.
+/// Notes that an actor takes events out. Reading them as recorded is many requests: within the hour of an earlier note
+/// of it, that appends nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct NoteExport;
+pub struct NoteExport {
+    /// In which form.
+    pub form: Form,
+}
 
 impl NoteExport {
     /// Decides; nothing can be refused.
     pub fn decide(self, state: &Exports, stream: &str, context: &Context) -> Vec<NewEvent> {
         let actor = context.actor.id.to_string();
-        if state.hour == context.now.micros() / HOUR_MICROS && state.actors.contains_key(&actor) {
+        let noted = state.hour == context.now.hour() && state.actors.contains_key(&actor);
+        if noted && self.form == Form::Events {
             return Vec::new();
         }
         vec![NewEvent::new(
             Resource::new(ResourceType::Audit, stream),
-            ExportsEvent::Exported(Exported { form: "events".to_owned() }),
+            ExportsEvent::Exported(Exported { form: self.form.name().to_owned() }),
         )]
     }
 }
 
-impl Area for Exports {
+impl Fold for Exports {
     const NAME: &'static str = "exports";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Exports(ExportsEvent::Exported(_)) = &recorded.event else { return };
-        let hour = recorded.at.micros() / HOUR_MICROS;
+        let Event::Exports(ExportsEvent::Exported(exported)) = &recorded.event else { return };
+        if exported.form != Form::Events.name() {
+            return;
+        }
+        let hour = recorded.at.hour();
         if self.hour != hour {
             *self = Self { hour, actors: RedBlackTreeMapSync::new_sync() };
         }
@@ -68,30 +97,47 @@ impl Area for Exports {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.actors.size()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::clock::{HOUR_SECONDS, Timestamp};
     use crate::given::{by, events, id, now, person, recorded};
     use crate::ids::StreamId;
 
-    fn given(at: Timestamp) -> Exports {
+    fn given(at: Timestamp, form: Form) -> Exports {
         let mut state = Exports::default();
-        let event = Event::Exports(ExportsEvent::Exported(Exported { form: "events".to_owned() }));
+        let event = Event::Exports(ExportsEvent::Exported(Exported { form: form.name().to_owned() }));
         state.apply(&recorded(StreamId::Organization(id(1)), 1, at, person(id(1)), event));
         state
     }
 
+    fn decide(state: &Exports, form: Form, actor: u128) -> usize {
+        NoteExport { form }.decide(state, "org", &by(person(id(actor)))).len()
+    }
+
     #[test]
-    fn an_export_is_noted_once_an_hour_and_actor() {
-        let decide = |state: &Exports, actor| NoteExport.decide(state, "org", &by(person(id(actor)))).len();
-        assert_eq!(decide(&Exports::default(), 1), 1);
-        assert_eq!(decide(&given(now()), 1), 0);
-        assert_eq!(decide(&given(now()), 2), 1);
-        assert_eq!(decide(&given(now().plus_seconds(-3_600)), 1), 1);
-        let decided = events(Ok::<_, ()>(NoteExport.decide(&Exports::default(), "org", &by(person(id(1))))));
+    fn reading_events_is_noted_once_an_hour_and_actor() {
+        assert_eq!(decide(&Exports::default(), Form::Events, 1), 1);
+        assert_eq!(decide(&given(now(), Form::Events), Form::Events, 1), 0);
+        assert_eq!(decide(&given(now(), Form::Events), Form::Events, 2), 1);
+        assert_eq!(decide(&given(now().plus_seconds(-HOUR_SECONDS), Form::Events), Form::Events, 1), 1);
+        let note = NoteExport { form: Form::Events };
+        let decided = events(Ok::<_, ()>(note.decide(&Exports::default(), "org", &by(person(id(1))))));
         assert_eq!(decided.unwrap()[0].action(), "audit.export");
+    }
+
+    #[test]
+    fn each_export_of_the_audit_log_is_noted_and_spares_no_other_note() {
+        for form in [Form::Csv, Form::Ndjson] {
+            assert_eq!(decide(&given(now(), form), form, 1), 1);
+            assert_eq!(decide(&given(now(), Form::Events), form, 1), 1);
+            assert_eq!(decide(&given(now(), form), Form::Events, 1), 1);
+        }
     }
 }

@@ -1,17 +1,22 @@
-//! Reading a stream's history: its frames from the newest back, and its state as of a version.
+//! Reading a stream's history: its frames, and its state as of a version.
 //!
-//! All of it blocks, and costs as much as the history that it walks; callers move it off the async threads.
+//! All of it blocks; callers move it off the async threads.
 
 use std::sync::Arc;
 
-use crate::event::{Recorded, Version};
+use bytes::Bytes;
+
+use crate::event::Version;
 use crate::ids::StreamId;
 use crate::log::codec::CodecError;
 use crate::log::frame::{Frame, FrameError};
-use crate::log::{EventLog, Head, Position, ReadError};
+use crate::log::{EventLog, Position, ReadError};
 use crate::store::Store;
-use crate::store::batch::head_after;
-use crate::store::resident::View;
+use crate::store::resident::{Handle, View};
+use crate::store::savepoint;
+
+/// How many events are in memory at once while a past state is folded.
+const FOLDED_AT_ONCE: u64 = 4_096;
 
 /// History that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,14 @@ pub enum HistoryError {
         #[source]
         error: FrameError,
     },
+    /// The stream has no such version, or not in the frame where its index says.
+    #[error("stream {stream} has no version {version} where its index says; delete its derived files")]
+    NoSuchVersion {
+        /// Whose.
+        stream: StreamId,
+        /// Which.
+        version: Version,
+    },
     /// An event is damaged.
     #[error("an event of stream {stream} cannot be read")]
     Event {
@@ -39,79 +52,47 @@ pub enum HistoryError {
     },
 }
 
-/// A stream's frames, newest first, by following `previous`.
-pub struct FramesBack<'a> {
-    log: &'a dyn EventLog,
-    stream: StreamId,
-    next: Position,
-}
-
-impl<'a> FramesBack<'a> {
-    /// From a head on.
-    pub fn new(log: &'a dyn EventLog, stream: StreamId, head: Head) -> Self {
-        Self { log, stream, next: head.position }
-    }
-}
-
-impl Iterator for FramesBack<'_> {
-    type Item = Result<(Position, Frame), HistoryError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let position = self.next;
-        if position == Position(0) {
-            return None;
-        }
-        let frame = self.log.read_at(&[position]).map_err(HistoryError::Read).and_then(|mut frames| {
-            let bytes = frames.pop().unwrap_or_default();
-            Frame::parse(bytes).map_err(|error| HistoryError::Frame { stream: self.stream, error })
-        });
-        self.next = frame.as_ref().map_or(Position(0), |frame| frame.header().previous);
-        Some(frame.map(|frame| (position, frame)))
-    }
-}
-
-/// The events of a frame from the last back.
+/// A frame of a stream, read.
 ///
 /// # Errors
-/// When an event cannot be read.
-pub fn events_back(frame: &Frame) -> impl Iterator<Item = Result<Recorded, HistoryError>> + '_ {
-    let stream = frame.header().stream;
-    (0..frame.len())
-        .rev()
-        .map(move |index| frame.recorded(index).map_err(|error| HistoryError::Event { stream, error }))
+/// When the bytes are none.
+pub fn parse(stream: StreamId, bytes: Bytes) -> Result<Frame, HistoryError> {
+    Frame::parse(bytes).map_err(|error| HistoryError::Frame { stream, error })
+}
+
+/// The frame of a stream at a position.
+///
+/// # Errors
+/// When it is not there or damaged.
+pub fn read_frame(log: &dyn EventLog, stream: StreamId, position: Position) -> Result<Frame, HistoryError> {
+    let bytes = log.read_at(&[position])?.pop().ok_or_else(|| ReadError::missing(position))?;
+    parse(stream, bytes)
 }
 
 impl Store {
-    /// The state of a stream as of a version: all events up to and including it.
+    /// The state of a stream as of a version: all events up to and including it. From the newest savepoint before it, and
+    /// the events after that. Blocks.
     ///
     /// # Errors
     /// When the history cannot be read.
-    pub fn as_of(&self, view: &View, version: Version) -> Result<Arc<View>, HistoryError> {
+    pub fn as_of(&self, handle: &Handle, version: Version) -> Result<Arc<View>, HistoryError> {
+        let view = handle.view();
         if version >= view.version() {
-            return Ok(Arc::new(view.clone()));
+            return Ok(view);
         }
-        let log = &**self.log();
-        let mut positions = Vec::new();
-        for frame in FramesBack::new(log, view.stream, view.head) {
-            let (position, frame) = frame?;
-            if frame.header().first_version <= version {
-                positions.push(position);
-            }
-        }
-        let mut past = View::empty(view.stream);
-        while let Some(position) = positions.pop() {
-            let bytes = log.read_at(&[position])?.pop().unwrap_or_default();
-            let frame =
-                Frame::parse(bytes).map_err(|error| HistoryError::Frame { stream: view.stream, error })?;
-            for event in frame.events() {
-                let recorded = event.map_err(|error| HistoryError::Event { stream: view.stream, error })?;
-                if recorded.version > version {
-                    break;
-                }
+        let stream = view.stream;
+        let saved = self.inner.files.as_ref().and_then(|files| {
+            savepoint::newest(files, &**self.log(), stream, version, |file| savepoint::view(stream, file))
+        });
+        let mut past = saved.unwrap_or_else(|| View::empty(stream));
+        while past.version() < version {
+            let last = version.min(past.version() + FOLDED_AT_ONCE);
+            let versions: Vec<Version> = (past.version() + 1..=last).collect();
+            for recorded in self.recorded(handle, &view, &versions)? {
                 past.state.apply(&recorded);
                 past.head.version = recorded.version;
+                past.head.at = recorded.at;
             }
-            past.head = Head { version: past.head.version, ..head_after(position, &frame) };
         }
         Ok(Arc::new(past))
     }

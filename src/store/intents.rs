@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::actor::Actor;
+use crate::causes::with_causes;
 use crate::ids::{Fresh, StreamId};
 use crate::platform::accounts;
 use crate::platform::accounts::projection::Account;
@@ -18,6 +19,7 @@ use crate::settings::general::command::{FoundOrganization, GeneralCommand};
 use crate::settings::general::value::Timezone;
 use crate::settings::people;
 use crate::settings::people::event::PersonJoined;
+use crate::store::load::LoadError;
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 use crate::text::Name;
@@ -28,6 +30,9 @@ pub enum IntentError {
     /// A key was not to be had.
     #[error("a key is not to be had")]
     Key(#[from] KeyError),
+    /// A stream could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The store refused a command.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -46,8 +51,8 @@ impl Store {
         let open: Vec<FoundingOpened> = self.platform().view().platform().foundings.open().cloned().collect();
         for founding in &open {
             if let Err(error) = self.finish_founding(founding).await {
-                let organization = founding.organization;
-                tracing::error!(%organization, %error, "a founding stays open; it is tried again each minute");
+                let (organization, error) = (founding.organization, with_causes(&error));
+                tracing::error!(%organization, error, "a founding stays open; it is tried again each minute");
             }
         }
     }
@@ -73,7 +78,7 @@ impl Store {
             let (store, founding) = (self.clone(), founding.clone());
             tokio::task::spawn_blocking(move || store.prepare_founding(&founding)).await??
         };
-        let handle = self.handle_for_founding(founding.organization);
+        let handle = self.stream(StreamId::Organization(founding.organization)).await?;
         let mut submission = Submission::new(GeneralCommand::Found(prepared.command), Actor::SYSTEM);
         submission.keys = prepared.keys;
         self.execute(&handle, submission).await?;

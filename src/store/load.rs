@@ -1,19 +1,25 @@
-//! Loading: every stream folded from the log's first frame on.
+//! Loading: a stream taken into memory from what was saved of it and the frames after that; the directory likewise;
+//! and everything folded from the log's first frame on, which is what both are held against.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use crate::area::DirectoryEntry;
 use crate::clock::Timestamp;
-use crate::ids::{OrganizationId, StreamId};
+use crate::event::Version;
+use crate::ids::StreamId;
 use crate::log::codec::CodecError;
 use crate::log::frame::{Frame, FrameError};
+use crate::log::segment::{FramePlace, Segment, segment_of};
 use crate::log::{EventLog, Position, ReadError};
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::store::batch::head_after;
+use crate::store::derived::{DerivedFiles, FileName, Kind};
 use crate::store::directory::Directory;
+use crate::store::history::HistoryError;
+use crate::store::index::StreamIndex;
 use crate::store::lookup::{Claim, Hasher, Lookup};
-use crate::store::resident::{Handle, View, directory_entries};
+use crate::store::resident::{View, directory_entries};
+use crate::store::savepoint;
+use crate::store::segments::{READ_FRAMES, decode, positions_back};
 
 /// A log that could not be loaded. Nothing is skipped: what stops here names where.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +27,9 @@ pub enum LoadError {
     /// The log could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A stream's history could not be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// A frame is damaged.
     #[error("the frame at position {position} is damaged")]
     Frame {
@@ -52,52 +61,144 @@ pub enum LoadError {
         #[source]
         error: KeyError,
     },
-    /// The writer thread could not be started.
-    #[error("the writer thread could not be started")]
+    /// A thread of the store could not be started.
+    #[error("a thread of the store could not be started")]
     Thread(#[source] std::io::Error),
+    /// The thread that loads a stream died.
+    #[error("the thread that loads a stream died")]
+    Died(#[source] tokio::task::JoinError),
 }
 
-/// Every stream, folded.
+/// A stream as it is taken into memory.
 pub(super) struct Loaded {
-    pub(super) platform: Arc<Handle>,
-    pub(super) organizations: HashMap<OrganizationId, Arc<Handle>>,
+    /// Its state, caught up with the log.
+    pub(super) view: View,
+    /// Its index, likewise.
+    pub(super) index: StreamIndex,
+    /// The version of the savepoint that it was loaded from; 0 where it was folded from its beginning.
+    pub(super) saved: Version,
 }
 
-/// Folds the log; fills the directory; builds the look-ups.
-pub(super) fn load(
+/// Loads a stream: its newest savepoint and index that can be believed, then the frames after them, found by following
+/// `previous` back from the stream's head. Blocks.
+pub(super) fn load_stream(
     log: &dyn EventLog,
-    ring: &KeyRing,
-    hasher: &Hasher,
+    files: Option<&DerivedFiles>,
+    stream: StreamId,
+) -> Result<Loaded, LoadError> {
+    let head = log.last(stream).unwrap_or_default();
+    let saved = files
+        .and_then(|files| {
+            savepoint::newest(files, log, stream, head.version, |file| savepoint::view(stream, file))
+        })
+        .unwrap_or_else(|| View::empty(stream));
+    let open = files.and_then(|files| newest_open(files, log, stream, head.version));
+    let open = open.unwrap_or_else(|| Segment::new(segment_of(head.version)));
+    let mut loaded = Loaded { saved: saved.version(), view: saved, index: StreamIndex::new(open) };
+    let base = loaded.view.version().min(loaded.index.version());
+    if base < head.version {
+        let positions = positions_back(log, stream, head.position, base)?;
+        loaded.catch_up(log, &positions)?;
+    }
+    Ok(loaded)
+}
+
+/// The newest index of a stream's last versions that can be believed.
+fn newest_open(
+    files: &DerivedFiles,
+    log: &dyn EventLog,
+    stream: StreamId,
+    until: Version,
+) -> Option<Segment> {
+    let places = files.places(Kind::Open, stream).unwrap_or_default();
+    places.into_iter().rev().filter(|version| *version <= until).find_map(|version| {
+        let file = files.open(FileName { kind: Kind::Open, stream, place: version }, log);
+        let read = file.and_then(|file| decode(&file, segment_of(version + 1)));
+        read.inspect_err(|error| tracing::warn!(%error, "an index is passed over")).ok()
+    })
+}
+
+impl Loaded {
+    /// Takes in what comes next of these frames, given newest first.
+    fn catch_up(&mut self, log: &dyn EventLog, positions: &[Position]) -> Result<(), LoadError> {
+        for chunk in positions.rchunks(READ_FRAMES) {
+            let chunk: Vec<Position> = chunk.iter().rev().copied().collect();
+            for (bytes, position) in log.read_at(&chunk)?.into_iter().zip(chunk) {
+                self.take(position, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, position: Position, bytes: bytes::Bytes) -> Result<(), LoadError> {
+        let frame = Frame::parse(bytes).map_err(|error| LoadError::Frame { position: position.0, error })?;
+        let header = *frame.header();
+        let stream = header.stream;
+        let place = FramePlace { first: header.first_version, position, at: header.at };
+        for (index, version) in (0..frame.len()).zip(header.first_version..) {
+            let damaged = |error| LoadError::Event { stream, version, position: position.0, error };
+            let recorded = frame.recorded(index).map_err(damaged)?;
+            if version == self.index.version() + 1 {
+                self.index.push(&recorded, frame.leaf(index).map_err(damaged)?, place);
+            }
+            if version == self.view.version() + 1 {
+                self.view.state.apply(&recorded);
+                self.view.head.version = version;
+            }
+        }
+        if header.last_version() == self.view.version() {
+            self.view.head = head_after(position, &frame);
+        }
+        Ok(())
+    }
+}
+
+/// The newest file of the directory that can be believed, before there is a log to hold it against.
+pub fn saved_directory(files: &DerivedFiles) -> Option<Directory> {
+    let places = files.places(Kind::Directory, StreamId::Platform).unwrap_or_default();
+    places.into_iter().rev().find_map(|place| {
+        let name = FileName { kind: Kind::Directory, stream: StreamId::Platform, place };
+        let read = files.open_of_any_log(name).and_then(|file| Directory::read(&file));
+        read.inspect_err(|error| tracing::warn!(%error, "the directory's file is passed over")).ok()
+    })
+}
+
+/// Takes into the directory what the log says after the position that it has.
+pub(super) fn catch_up_directory(
+    log: &dyn EventLog,
     directory: &Directory,
     now: Timestamp,
-) -> Result<Loaded, LoadError> {
-    let mut views = fold(log, |_, stream, entries| directory.apply(stream, entries, now))?;
-    // By the log's own time: the machine's clock may be wrong, and the scheduler looks soon.
-    directory.drop_ended(views.values().map(|view| view.head.at).max().unwrap_or(now));
-    let mut platform = views.remove(&StreamId::Platform).unwrap_or_else(|| View::empty(StreamId::Platform));
-    platform.lookup = account_lookup(&platform, ring, hasher)?;
-    let organizations = views
-        .into_iter()
-        .filter_map(|(stream, view)| match stream {
-            StreamId::Organization(id) => Some((id, Arc::new(Handle::new(view)))),
-            StreamId::Platform => None,
-        })
-        .collect();
-    Ok(Loaded { platform: Arc::new(Handle::new(platform)), organizations })
+) -> Result<(), LoadError> {
+    let mut after = directory.position();
+    let mut entries = Vec::new();
+    loop {
+        let frames = log.read(after)?;
+        let Some((last, _)) = frames.last() else { return Ok(()) };
+        after = *last;
+        for (position, bytes) in frames {
+            let frame =
+                Frame::parse(bytes).map_err(|error| LoadError::Frame { position: position.0, error })?;
+            let stream = frame.header().stream;
+            entries.clear();
+            for (event, version) in frame.events().zip(frame.header().first_version..) {
+                let damaged = |error| LoadError::Event { stream, version, position: position.0, error };
+                directory_entries(&event.map_err(damaged)?, &mut entries);
+            }
+            directory.apply(&[(stream, head_after(position, &frame), &entries)], now);
+        }
+    }
 }
 
-/// Folds every stream from the log's first frame on. After each frame `folded` hears its position, its stream, and what
-/// its events mean to the directory.
+/// Folds every stream from the log's first frame on. After each frame `folded` hears its position.
 ///
 /// # Errors
 /// When a frame or an event cannot be read.
 pub fn fold(
     log: &dyn EventLog,
-    mut folded: impl FnMut(Position, StreamId, &[DirectoryEntry]),
+    mut folded: impl FnMut(Position),
 ) -> Result<HashMap<StreamId, View>, LoadError> {
     let mut views: HashMap<StreamId, View> = HashMap::new();
     let mut after = Position(0);
-    let mut entries = Vec::new();
     loop {
         let frames = log.read(after)?;
         let Some((last, _)) = frames.last() else { return Ok(views) };
@@ -107,7 +208,6 @@ pub fn fold(
                 Frame::parse(bytes).map_err(|error| LoadError::Frame { position: position.0, error })?;
             let stream = frame.header().stream;
             let view = views.entry(stream).or_insert_with(|| View::empty(stream));
-            entries.clear();
             for (event, version) in frame.events().zip(frame.header().first_version..) {
                 let recorded = event.map_err(|error| LoadError::Event {
                     stream,
@@ -116,16 +216,15 @@ pub fn fold(
                     error,
                 })?;
                 view.state.apply(&recorded);
-                directory_entries(&recorded, &mut entries);
             }
             view.head = head_after(position, &frame);
-            folded(position, stream, &entries);
+            folded(position);
         }
     }
 }
 
 /// Which account an e-mail address belongs to: built by opening each address once.
-fn account_lookup(platform: &View, ring: &KeyRing, hasher: &Hasher) -> Result<Lookup, LoadError> {
+pub(super) fn account_lookup(platform: &View, ring: &KeyRing, hasher: &Hasher) -> Result<Lookup, LoadError> {
     let mut lookup = Lookup::default();
     for account in platform.platform().accounts.iter() {
         let email = crate::platform::accounts::open_email(account, ring)

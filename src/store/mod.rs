@@ -3,8 +3,7 @@
 //! [`Store::execute`] takes a command that the edge prepared, hands it to the writer thread, and answers once all
 //! that it rests on is durable. Readers take a [`View`] and hold no lock.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,22 +12,29 @@ use crate::clock::{Clock, Timestamp};
 use crate::command::{Command, Precondition, Rejection};
 use crate::event::Version;
 use crate::ids::{OrganizationId, StreamId};
-use crate::log::{EventLog, Head};
+use crate::log::EventLog;
 use crate::metrics::Metrics;
 use crate::seal::Sealed;
 use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::aggregate::Aggregator;
+use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
 use crate::store::lookup::{Claim, Hasher};
 use crate::store::resident::{Handle, View};
+use crate::store::residents::Residents;
+use crate::store::savepoint::SAVEPOINT_EVENTS_AT_STOP;
+use crate::store::saver::Saver;
+use crate::store::segments::Segments;
 use crate::store::writer::{Job, Writer};
 
 pub mod aggregate;
 mod batch;
-pub mod digest;
+pub mod derived;
 pub mod directory;
+pub mod encoding;
 pub mod exports;
 pub mod history;
+pub mod index;
 pub mod intents;
 pub mod load;
 pub mod lookup;
@@ -36,7 +42,13 @@ pub mod refusals;
 pub mod replay;
 pub mod requests;
 pub mod resident;
+pub mod residents;
+pub mod savepoint;
+pub mod saver;
 pub mod scheduler;
+pub mod search;
+pub mod segments;
+pub mod strangers;
 mod writer;
 
 /// Tells whether there is enough free disk to write.
@@ -51,8 +63,8 @@ pub struct Submission {
     pub command: Command,
     /// Who asks.
     pub actor: Actor,
-    /// What the caller saw of what it changes.
-    pub precondition: Option<Precondition>,
+    /// What the caller asks of what it changes.
+    pub preconditions: Vec<Precondition>,
     /// Why, sealed under the organization's key.
     pub reason: Option<Sealed>,
     /// The request that it came with.
@@ -71,7 +83,7 @@ impl Submission {
         Self {
             command: command.into(),
             actor,
-            precondition: None,
+            preconditions: Vec::new(),
             reason: None,
             request_id: None,
             idempotency: None,
@@ -95,7 +107,8 @@ pub struct Idempotency {
 /// What a command came to.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The stream right after the command, or of a replay its newest state: what the answer is rendered from.
+    /// The stream right after the command, or of a replay its newest state: what the answer is rendered from. Its
+    /// head is where the frame is that holds its version; later commands of the batch may share that frame.
     pub view: Arc<View>,
     /// The stream's version after the command's last event.
     pub version: Version,
@@ -110,6 +123,8 @@ pub struct Done {
 pub struct Replay {
     /// The status that it was answered with.
     pub status: u16,
+    /// The version of its first event: the version before is what it met.
+    pub first: Version,
     /// The version that its answer is rendered at.
     pub version: Version,
 }
@@ -160,6 +175,13 @@ pub struct Parts {
     pub queue_capacity: usize,
     /// Whether there is enough free disk to write.
     pub disk: DiskGauge,
+    /// Where derived files are kept, and whether there is so much free disk that they may be; without, all is folded
+    /// from the log at each start.
+    pub derived: Option<(DerivedFiles, DiskGauge)>,
+    /// What the newest file of the directory says, read before the log was opened.
+    pub directory: Option<Directory>,
+    /// How many streams are kept in memory, but for those in use.
+    pub resident_streams: usize,
     /// Where figures are kept.
     pub metrics: Metrics,
     /// What to do when the log fails.
@@ -182,8 +204,11 @@ struct Inner {
     directory: Arc<Directory>,
     hasher: Hasher,
     aggregator: Aggregator,
+    files: Option<DerivedFiles>,
+    segments: Arc<Segments>,
+    saver: Arc<Saver>,
     platform: Arc<Handle>,
-    organizations: RwLock<HashMap<OrganizationId, Arc<Handle>>>,
+    residents: Residents,
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     queue_capacity: usize,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -198,19 +223,36 @@ fn run_writer(writer: Writer, queue: mpsc::Receiver<Job>, fatal: &Fatal) {
 }
 
 impl Store {
-    /// Opens a store over a log: replays it, and starts the writer. Blocks.
+    /// Opens a store over a log: reads the directory and the platform's stream, and starts the writer. Blocks.
     ///
     /// # Errors
     /// When the log is damaged, or a key that a look-up needs is not there.
     pub fn open(parts: Parts) -> Result<Self, load::LoadError> {
         let hasher = Hasher::new();
-        let directory = Arc::new(Directory::default());
-        let loaded = load::load(&*parts.log, &parts.ring, &hasher, &directory, parts.clock.now())?;
+        let directory = Arc::new(parts.directory.unwrap_or_default());
+        directory.touch_all(parts.clock.now());
+        load::catch_up_directory(&*parts.log, &directory, parts.clock.now())?;
+        // By the log's own time: the machine's clock may be wrong, and the scheduler looks soon.
+        directory.drop_ended(directory.newest().unwrap_or_else(|| parts.clock.now()));
+        let (files, derived_disk): (_, DiskGauge) = match parts.derived {
+            Some((files, disk)) => (Some(files), disk),
+            None => (None, Arc::new(|| false)),
+        };
+        let mut loaded = load::load_stream(&*parts.log, files.as_ref(), StreamId::Platform)?;
+        loaded.view.lookup = load::account_lookup(&loaded.view, &parts.ring, &hasher)?;
+        let platform = Arc::new(Handle::new(loaded.view, loaded.index, loaded.saved));
+        let residents = Residents::new(parts.resident_streams);
+        residents.insert(Arc::clone(&platform));
+
+        let segments = Arc::new(Segments::new(Arc::clone(&parts.log), files.clone()));
+        let saver = Saver::start(files.clone(), Arc::clone(&segments), Arc::clone(&directory), derived_disk);
+        let saver = Arc::new(saver.map_err(load::LoadError::Thread)?);
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
         let writer = Writer {
             log: Arc::clone(&parts.log),
             clock: parts.clock.clone(),
             directory: Arc::clone(&directory),
+            saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
             fatal: Arc::clone(&parts.fatal),
@@ -219,7 +261,7 @@ impl Store {
             .name("writer".to_owned())
             .spawn(move || run_writer(writer, receiver, &parts.fatal))
             .map_err(load::LoadError::Thread)?;
-        parts.metrics.streams_in_memory(loaded.organizations.len() + 1);
+        parts.metrics.streams_in_memory(1);
         Ok(Self {
             inner: Arc::new(Inner {
                 log: parts.log,
@@ -231,8 +273,11 @@ impl Store {
                 directory,
                 hasher,
                 aggregator: Aggregator::default(),
-                platform: loaded.platform,
-                organizations: RwLock::new(loaded.organizations),
+                files,
+                segments,
+                saver,
+                platform,
+                residents,
                 queue: Mutex::new(Some(sender)),
                 queue_capacity: parts.queue_capacity,
                 writer: Mutex::new(Some(thread)),
@@ -270,7 +315,8 @@ impl Store {
         self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets the writer finish what is queued, and waits for it. Later commands are refused. Blocks.
+    /// Lets the writer finish what is queued, and waits for it; then saves what spares the next start work. Later
+    /// commands are refused. Blocks.
     pub fn stop(&self) {
         drop(self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -279,6 +325,7 @@ impl Store {
         {
             tracing::error!("the writer thread panicked");
         }
+        self.inner.saver.stop(&self.inner.residents.all());
     }
 
     /// The platform's stream.
@@ -286,27 +333,68 @@ impl Store {
         &self.inner.platform
     }
 
-    /// An organization's stream, if it was founded.
-    pub fn organization(&self, id: OrganizationId) -> Option<Arc<Handle>> {
-        let organizations = self.inner.organizations.read().unwrap_or_else(PoisonError::into_inner);
-        organizations.get(&id).filter(|handle| handle.view().version() > 0).cloned()
+    /// An organization's stream, if it was founded; loaded if it is not in memory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn organization(&self, id: OrganizationId) -> Result<Option<Arc<Handle>>, load::LoadError> {
+        let stream = StreamId::Organization(id);
+        if let Some(handle) = self.inner.residents.get(stream) {
+            return Ok(Some(handle).filter(|handle| handle.view().version() > 0));
+        }
+        if self.inner.directory.head(stream).is_none() {
+            return Ok(None);
+        }
+        self.stream(stream).await.map(Some)
     }
 
-    /// The handle of a stream that may not have an event yet.
-    pub(crate) fn handle_for_founding(&self, id: OrganizationId) -> Arc<Handle> {
-        let mut organizations = self.inner.organizations.write().unwrap_or_else(PoisonError::into_inner);
-        let handle = organizations
-            .entry(id)
-            .or_insert_with(|| Arc::new(Handle::new(View::empty(StreamId::Organization(id)))));
-        let handle = Arc::clone(handle);
-        self.inner.metrics.streams_in_memory(organizations.len() + 1);
-        handle
+    /// A stream, which may have no event yet; loaded if it is not in memory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn stream(&self, stream: StreamId) -> Result<Arc<Handle>, load::LoadError> {
+        if let Some(handle) = self.inner.residents.get(stream) {
+            return Ok(handle);
+        }
+        let load = async || {
+            let store = self.clone();
+            tokio::task::spawn_blocking(move || store.load(stream)).await.map_err(load::LoadError::Died)?
+        };
+        let (handle, let_go) = self.inner.residents.get_or_load(stream, load).await?;
+        for handle in let_go.iter().filter(|handle| handle.unsaved() >= SAVEPOINT_EVENTS_AT_STOP) {
+            self.inner.saver.stream(handle);
+        }
+        self.inner.metrics.streams_in_memory(self.inner.residents.len());
+        Ok(handle)
     }
 
-    /// Every organization's stream.
-    pub fn organizations(&self) -> Vec<Arc<Handle>> {
-        let organizations = self.inner.organizations.read().unwrap_or_else(PoisonError::into_inner);
-        organizations.values().filter(|handle| handle.view().version() > 0).cloned().collect()
+    fn load(&self, stream: StreamId) -> Result<Handle, load::LoadError> {
+        let loaded = load::load_stream(&*self.inner.log, self.inner.files.as_ref(), stream)?;
+        Ok(Handle::new(loaded.view, loaded.index, loaded.saved))
+    }
+
+    /// A stream, if it is in memory.
+    pub fn resident(&self, stream: StreamId) -> Option<Arc<Handle>> {
+        self.inner.residents.get(stream)
+    }
+
+    /// Writes what of a stream no derived file has, now. Blocks.
+    pub fn save(&self, handle: &Handle) {
+        self.inner.saver.stream_now(handle);
+    }
+
+    /// The ids of all organizations that were founded, in order.
+    pub fn organizations(&self) -> Vec<OrganizationId> {
+        let organization = |stream| match stream {
+            StreamId::Organization(id) => Some(id),
+            StreamId::Platform => None,
+        };
+        self.inner.directory.streams().into_iter().filter_map(organization).collect()
+    }
+
+    /// How many streams are in memory.
+    pub fn resident_streams(&self) -> usize {
+        self.inner.residents.len()
     }
 
     /// The projection over the whole log.
@@ -393,6 +481,6 @@ impl Store {
 
     /// The newest frame's time over all streams; `None` in an empty log.
     pub fn newest(&self) -> Option<Timestamp> {
-        self.inner.log.streams().into_iter().map(|(_, Head { at, .. })| at).max()
+        self.inner.directory.newest()
     }
 }

@@ -4,9 +4,9 @@
 //! is counted in memory (`store/aggregate.rs`) and recorded as one event with its count.
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::command::{Context, NewEvent};
 use crate::event::{Event, Outcome, Recorded, Refused, Resource};
@@ -14,10 +14,8 @@ use crate::event::{Event, Outcome, Recorded, Refused, Resource};
 /// The most denials of one actor that are recorded singly within an hour.
 pub const DENIALS_PER_HOUR_MAX: u32 = 60;
 
-const HOUR_MICROS: i64 = 3_600_000_000;
-
 /// How many refusals were recorded singly in the present hour, by actor.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Refusals {
     hour: i64,
     by_actor: RedBlackTreeMapSync<String, u32>,
@@ -25,13 +23,8 @@ pub struct Refusals {
 
 impl Refusals {
     fn recorded(&self, actor: &str, at: Timestamp) -> u32 {
-        if self.hour == hour(at) { self.by_actor.get(actor).copied().unwrap_or(0) } else { 0 }
+        if self.hour == at.hour() { self.by_actor.get(actor).copied().unwrap_or(0) } else { 0 }
     }
-}
-
-/// The hour that a time lies in, counted from 1970.
-fn hour(at: Timestamp) -> i64 {
-    at.micros() / HOUR_MICROS
 }
 
 /// Records that something was refused or failed.
@@ -79,7 +72,7 @@ impl RecordRefusal {
     }
 }
 
-impl Area for Refusals {
+impl Fold for Refusals {
     const NAME: &'static str = "refusals";
     const PROJECTION: u32 = 1;
 
@@ -87,7 +80,7 @@ impl Area for Refusals {
         if recorded.outcome != Outcome::Denied || recorded.count.is_some() {
             return;
         }
-        let hour = hour(recorded.at);
+        let hour = recorded.at.hour();
         if self.hour != hour {
             *self = Self { hour, by_actor: RedBlackTreeMapSync::new_sync() };
         }
@@ -97,11 +90,16 @@ impl Area for Refusals {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.by_actor.size()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::HOUR_SECONDS;
     use crate::event::{RefusedData, ResourceType};
     use crate::given::{by, id, now, person, recorded};
     use crate::ids::StreamId;
@@ -134,7 +132,10 @@ mod tests {
         let full = given(now(), Outcome::Denied, 60);
         assert_eq!(decide(&full, 1), Err(RefusalsRejection::Bounded));
         assert!(decide(&full, 2).is_ok(), "each actor has a share");
-        assert!(decide(&given(now().plus_seconds(-3_600), Outcome::Denied, 60), 1).is_ok(), "a new hour");
+        assert!(
+            decide(&given(now().plus_seconds(-HOUR_SECONDS), Outcome::Denied, 60), 1).is_ok(),
+            "a new hour"
+        );
     }
 
     #[test]

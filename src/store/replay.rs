@@ -1,5 +1,7 @@
 //! Replay: what folding the log from zero gives, beside what is served.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::Version;
@@ -54,21 +56,20 @@ impl Store {
     /// # Errors
     /// When the log cannot be read.
     pub fn replay(&self) -> Result<ReplayReport, LoadError> {
-        let folded = fold(&**self.log(), |_, _, _| {})?;
-        let mut handles = self.organizations();
-        handles.push(self.platform().clone());
+        let folded = fold(&**self.log(), |_| {})?;
         let mut streams = Vec::with_capacity(folded.len());
         for view in folded.values() {
             let mut replay = StreamReplay::of(view);
-            let served = handles.iter().find(|handle| handle.stream() == view.stream);
-            let served = served.map(|handle| handle.view());
+            // A stream that is not in memory is loaded as the next request would: from what was saved of it.
+            let served = match self.resident(view.stream) {
+                Some(handle) => handle.view(),
+                None => self.load(view.stream)?.view(),
+            };
             // A stream that went on since is compared at the next call.
-            replay.served = match served {
-                Some(served) if served.version() == view.version() => {
-                    Some(served.state.digest() == replay.digest)
-                }
-                Some(served) if served.version() > view.version() => None,
-                Some(_) | None => Some(false),
+            replay.served = match served.version().cmp(&view.version()) {
+                Ordering::Equal => Some(served.state.digest() == replay.digest),
+                Ordering::Greater => None,
+                Ordering::Less => Some(false),
             };
             streams.push(replay);
         }

@@ -2,26 +2,26 @@
 //! its answer is to be rendered again. No answer is stored.
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry};
-use crate::clock::Timestamp;
+use crate::area::{DirectoryEntry, Fold};
+use crate::clock::{HOUR_SECONDS, Timestamp};
 use crate::event::{Recorded, Version};
 
 /// How long a key is kept, in seconds.
-pub const REQUEST_KEPT_SECONDS: i64 = 24 * 3600;
+pub const REQUEST_KEPT_SECONDS: i64 = 24 * HOUR_SECONDS;
 /// The most keys of one organization at a time; beyond it a request with a key is 503.
 pub const REQUESTS_MAX: usize = 100_000;
 
 /// The idempotency keys of a stream.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Requests {
     by_key: RedBlackTreeMapSync<String, Request>,
     by_age: RedBlackTreeMapSync<(Timestamp, Version), String>,
 }
 
 /// A request that appended events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// HMAC of the body.
     pub body: String,
@@ -62,7 +62,7 @@ impl Requests {
     }
 }
 
-impl Area for Requests {
+impl Fold for Requests {
     const NAME: &'static str = "requests";
     const PROJECTION: u32 = 1;
 
@@ -81,6 +81,10 @@ impl Area for Requests {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.by_key.size()
+    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,26 @@
 //! Streams in memory: [`Handle`], where a stream's newest durable state is published, and [`View`], that state.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
-use crate::area::DirectoryEntry;
+use crate::area::{DirectoryEntry, Section};
+use crate::clock::Timestamp;
 use crate::command::{Command, Context, Need, NewEvent, Rejection};
 use crate::event::{Recorded, Version};
 use crate::ids::StreamId;
 use crate::log::Head;
+use crate::log::segment::tree::Hash;
+use crate::log::segment::{FramePlace, Segment};
 use crate::organization::Organization;
 use crate::platform::Platform;
-use crate::store::digest::digest;
+use crate::store::encoding::digest;
+use crate::store::index::StreamIndex;
 use crate::store::lookup::Lookup;
 use crate::store::requests::Requests;
+use crate::store::{Idempotency, Refusal, Replay};
 
 /// The state of a stream, of either kind. A value: cloning shares it.
 #[derive(Clone, Debug)]
@@ -62,11 +69,39 @@ impl State {
     }
 
     /// The stream's idempotency keys.
-    pub fn requests(&self) -> &Requests {
+    fn requests(&self) -> &Requests {
         match self {
             Self::Platform(platform) => &platform.requests,
             Self::Organization(organization) => &organization.requests,
         }
+    }
+
+    /// How many things it holds.
+    pub fn items(&self) -> usize {
+        match self {
+            Self::Platform(platform) => platform.items(),
+            Self::Organization(organization) => organization.items(),
+        }
+    }
+
+    /// The state to be saved, each fold in a section that can be read alone.
+    pub fn sections(&self) -> Vec<Section> {
+        match self {
+            Self::Platform(platform) => platform.sections(),
+            Self::Organization(organization) => organization.sections(),
+        }
+    }
+
+    /// The state of a stream that was saved in sections, which `find` looks up by name and projection; `None` if one is
+    /// absent or is not what was saved.
+    pub fn from_sections(
+        stream: StreamId,
+        find: impl FnMut(&'static str, u32) -> Option<Vec<u8>>,
+    ) -> Option<Self> {
+        Some(match stream {
+            StreamId::Platform => Self::Platform(Arc::new(Platform::from_sections(find)?)),
+            StreamId::Organization(_) => Self::Organization(Arc::new(Organization::from_sections(find)?)),
+        })
     }
 
     /// The state's digest: equal states, and only those, have equal ones.
@@ -128,6 +163,22 @@ impl View {
         self.head.version
     }
 
+    /// The earlier request with this idempotency key, if there was one within a day.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyReused`] where its body was another, [`Refusal::TooManyKeys`] where a new key has no room.
+    pub fn replay(&self, idempotency: &Idempotency, now: Timestamp) -> Result<Option<Replay>, Refusal> {
+        let requests = self.state.requests();
+        match requests.get(&idempotency.key, now) {
+            Some(request) if request.body != idempotency.body => Err(Refusal::KeyReused),
+            Some(request) => {
+                Ok(Some(Replay { status: request.status, first: request.first, version: request.last }))
+            }
+            None if requests.has_room(now) => Ok(None),
+            None => Err(Refusal::TooManyKeys),
+        }
+    }
+
     /// The organization's settings.
     ///
     /// # Panics
@@ -151,17 +202,45 @@ impl View {
     }
 }
 
-/// Where the newest durable state of a stream is published. Holding one pins the stream in memory.
+/// Where the newest durable state of a stream is published, with its index. Holding one pins the stream in memory.
 #[derive(Debug)]
 pub struct Handle {
     stream: StreamId,
     published: ArcSwap<View>,
+    /// Beside the state, not in it: a reader takes what it needs up to its view's version, and the index may be ahead.
+    index: RwLock<StreamIndex>,
+    /// The version of the newest savepoint.
+    saved: AtomicU64,
+    /// Whether something of it is about to be saved.
+    saving: AtomicBool,
+    versions: watch::Sender<Version>,
+}
+
+/// An event with all that the index takes in of it.
+#[derive(Clone, Debug)]
+pub struct Indexed {
+    /// The event.
+    pub recorded: Recorded,
+    /// Its leaf hash.
+    pub leaf: Hash,
 }
 
 impl Handle {
-    /// A handle that publishes `view` first.
-    pub fn new(view: View) -> Self {
-        Self { stream: view.stream, published: ArcSwap::from_pointee(view) }
+    /// A handle that publishes `view` first. `index` is at the same version, and the newest savepoint at `saved`.
+    pub fn new(view: View, index: StreamIndex, saved: Version) -> Self {
+        Self {
+            stream: view.stream,
+            versions: watch::Sender::new(view.version()),
+            published: ArcSwap::from_pointee(view),
+            index: RwLock::new(index),
+            saved: AtomicU64::new(saved),
+            saving: AtomicBool::new(false),
+        }
+    }
+
+    /// The handle of a stream without events.
+    pub fn empty(stream: StreamId) -> Self {
+        Self::new(View::empty(stream), StreamIndex::new(Segment::new(0)), 0)
     }
 
     /// The stream.
@@ -174,8 +253,53 @@ impl Handle {
         self.published.load_full()
     }
 
-    /// Publishes a newer state. Only the writer does, and only after its events are durable.
-    pub(super) fn publish(&self, view: View) {
+    /// Hears of every version that is published.
+    pub fn subscribe(&self) -> watch::Receiver<Version> {
+        self.versions.subscribe()
+    }
+
+    /// The index, at the published version or beyond. While it is held, nothing is published.
+    pub fn index(&self) -> RwLockReadGuard<'_, StreamIndex> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index, to note what files have.
+    pub(super) fn index_mut(&self) -> RwLockWriteGuard<'_, StreamIndex> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many events followed the newest savepoint.
+    pub fn unsaved(&self) -> u64 {
+        self.view().version().saturating_sub(self.saved.load(Ordering::Relaxed))
+    }
+
+    /// Notes a savepoint.
+    pub(super) fn saved(&self, version: Version) {
+        self.saved.fetch_max(version, Ordering::Relaxed);
+    }
+
+    /// Whether nobody is about to save something of it yet; from now on somebody is.
+    pub(super) fn begin_saving(&self) -> bool {
+        !self.saving.swap(true, Ordering::Relaxed)
+    }
+
+    /// Ends what `begin_saving` began.
+    pub(super) fn end_saving(&self) {
+        self.saving.store(false, Ordering::Relaxed);
+    }
+
+    /// Publishes a newer state with the events that led to it; whether they filled a segment. Only the writer does, and
+    /// only after the events are durable.
+    pub(super) fn publish(&self, view: View, events: &[Indexed], frame: FramePlace) -> bool {
+        let version = view.version();
+        let mut index = self.index_mut();
+        let mut filled = false;
+        for event in events {
+            filled |= index.push(&event.recorded, event.leaf, frame);
+        }
         self.published.store(Arc::new(view));
+        drop(index);
+        self.versions.send_replace(version);
+        filled
     }
 }

@@ -22,7 +22,9 @@ pub async fn run(store: Store, stop: impl Future<Output = ()>) {
 
 /// What is due now.
 pub async fn tick(store: &Store) {
-    let dropped = store.directory().drop_ended(store.clock().credible_now());
+    let now = store.clock().credible_now();
+    store.directory().bring_back(now);
+    let dropped = store.directory().drop_ended(now);
     if dropped > 0 {
         tracing::debug!(dropped, "ended sessions left the directory");
     }

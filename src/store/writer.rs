@@ -8,11 +8,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::log::EventLog;
+use crate::event::Version;
+use crate::log::{EventLog, Head};
 use crate::metrics::Metrics;
 use crate::store::batch::{Admission, Batch, Outcome};
 use crate::store::directory::Directory;
 use crate::store::resident::Handle;
+use crate::store::savepoint;
+use crate::store::saver::Saver;
 use crate::store::{DiskGauge, Done, Fatal, Refusal, Submission};
 
 /// A command on its way to the writer. Its handle pins the stream, so the writer never loads one.
@@ -27,6 +30,7 @@ pub(super) struct Writer {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) clock: Clock,
     pub(super) directory: Arc<Directory>,
+    pub(super) saver: Arc<Saver>,
     pub(super) disk: DiskGauge,
     pub(super) metrics: Metrics,
     pub(super) fatal: Fatal,
@@ -36,7 +40,29 @@ pub(super) struct Writer {
 struct Answer {
     reply: oneshot::Sender<Result<Done, Refusal>>,
     handle: Arc<Handle>,
+    /// The stream's version before the batch.
+    before: Version,
     result: Result<Done, Refusal>,
+}
+
+impl Answer {
+    /// Gives the answer, once all that it rests on is durable and published.
+    fn give(self) {
+        let Self { reply, handle, before, mut result } = self;
+        if let Ok(done) = &mut result {
+            let published = handle.view();
+            if done.replay.is_some() {
+                // The earlier request may be of this batch, whose frame only the published state knows.
+                done.view = published;
+            } else if done.view.version() > before {
+                // It was decided before the batch's frame was finished and had its place in the log.
+                let version = done.view.version();
+                Arc::make_mut(&mut done.view).head = Head { version, ..published.head };
+            }
+        }
+        // A caller that has gone away does not need its answer.
+        let _gone = reply.send(result);
+    }
 }
 
 impl Writer {
@@ -67,7 +93,9 @@ impl Writer {
         while let Some(job) = next.take() {
             match batch.decide(&job.handle, &job.submission) {
                 Outcome::Decided(result) => {
-                    answers.push(Answer { reply: job.reply, handle: job.handle, result: *result });
+                    let Job { reply, handle, .. } = job;
+                    let before = handle.view().version();
+                    answers.push(Answer { reply, handle, before, result: *result });
                 }
                 Outcome::Full => {
                     left_over = Some(job);
@@ -79,16 +107,7 @@ impl Writer {
         if !batch.is_empty() {
             self.commit(batch, answers.len())?;
         }
-        for Answer { reply, handle, mut result } in answers {
-            if let Ok(done) = &mut result
-                && done.replay.is_some()
-            {
-                // The earlier request may be of this batch, whose frame only the published state knows.
-                done.view = handle.view();
-            }
-            // A caller that has gone away does not need its answer.
-            let _gone = reply.send(result);
-        }
+        answers.into_iter().for_each(Answer::give);
         Ok(left_over)
     }
 
@@ -104,10 +123,24 @@ impl Writer {
         let began = self.clock.boot_elapsed();
         let positions = self.log.append(appends).map_err(|error| error.to_string())?;
         self.metrics.batch(commands, events, self.clock.boot_elapsed().saturating_sub(began));
-        let now = self.clock.now();
-        for (publication, position) in publications.into_iter().zip(positions) {
-            let (stream, entries) = publication.publish(position);
-            self.directory.apply(stream, &entries, now);
+        let mut publications = publications;
+        let mut heads = Vec::with_capacity(publications.len());
+        for (publication, position) in publications.iter_mut().zip(positions) {
+            let (head, filled) = publication.publish(position);
+            heads.push(head);
+            let handle = &publication.handle;
+            if filled || savepoint::is_due(handle.unsaved(), handle.view().state.items()) {
+                self.saver.stream(handle);
+            }
+        }
+        let frames: Vec<_> = publications
+            .iter()
+            .zip(heads)
+            .map(|(publication, head)| (publication.handle.stream(), head, &publication.directory[..]))
+            .collect();
+        self.directory.apply(&frames, self.clock.now());
+        if self.directory.is_save_due() {
+            self.saver.directory();
         }
         Ok(())
     }

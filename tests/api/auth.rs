@@ -2,9 +2,10 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::event::{Event, Outcome};
 use settled::settings::roles::role::SystemRole;
 
-use crate::server::{OWNER_EMAIL, PASSWORD, Somebody, TestServer, send, text};
+use crate::server::{OWNER_EMAIL, PASSWORD, Somebody, TestServer, send, text, that_ended};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_opens_a_session_and_a_logout_ends_it() {
@@ -59,12 +60,66 @@ async fn a_failed_login_is_recorded_once_a_minute_and_then_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_address_leaves_the_organizations_streams_alone() {
-    let (server, owner) = TestServer::set_up().await;
+    let (server, owner) = TestServer::set_up_manual().await;
     let version = server.version(owner.organization);
     let platform = server.platform_version();
-    server.log_in(&json!({"email": "nobody@example.com", "password": PASSWORD})).await.is(401);
-    server.eventually(async || server.platform_version() == platform + 1).await;
+    for _ in 0..3 {
+        server.log_in(&json!({"email": "nobody@example.com", "password": PASSWORD})).await.is(401);
+    }
+    // They are counted behind the answer, and recorded once the minute is over.
+    let counted = async || {
+        server.advance(60);
+        server.platform_version() == platform + 1
+    };
+    server.eventually(counted).await;
+    let failures = platform_failures(&server);
+    assert_eq!(failures, [("auth.login".to_owned(), "unknown_login".to_owned(), Some(3))]);
     assert_eq!(server.version(owner.organization), version);
+}
+
+/// The platform's failures, oldest first: action, cause, count.
+fn platform_failures(server: &TestServer) -> Vec<(String, String, Option<u64>)> {
+    let store = &server.app().store;
+    let failed = that_ended(store, store.platform(), Outcome::Failure).into_iter();
+    let told = failed.filter_map(|event| match event.event {
+        Event::Refused(refused) => {
+            Some((refused.action, refused.data.cause.unwrap_or_default(), event.count))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_are_one_event_a_cause_and_minute() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let ended = server.another_session(&owner).await;
+    server.advance(12 * 3600);
+    let again = server.log_in(&json!({"email": OWNER_EMAIL, "password": PASSWORD})).await.is(200).json();
+    let owner = Somebody { token: text(&again["token"]), ..owner };
+    let version = server.version(owner.organization);
+    let wrong = |number: usize| Somebody { token: format!("wrong-{number}"), ..owner.clone() };
+    for number in 0..500 {
+        server.get("/v1/general", &wrong(number)).await.is_problem(401, "unauthenticated");
+    }
+    server.get("/v1/general", &ended).await.is(401);
+    for _ in 0..2 {
+        let key = server.request(Method::GET, "/v1/me", None).header("x-fastn-api-key", "fastn_test_x");
+        send(key).await.is(401);
+        server.get_unknown("/v1/general").await.is(401);
+    }
+    assert_eq!(platform_failures(&server), [], "nothing waits for the log");
+    server.advance(60);
+    server.eventually(async || platform_failures(&server).len() == 3).await;
+    let mut failures = platform_failures(&server);
+    failures.sort();
+    let of = |cause: &str, count| ("auth.authenticate".to_owned(), cause.to_owned(), Some(count));
+    assert_eq!(failures, [of("ended_session", 1), of("unknown_key", 2), of("unknown_token", 500)]);
+    assert_eq!(server.version(owner.organization), version, "no organization's stream knows of them");
+    // Another minute is another event.
+    server.get("/v1/general", &wrong(0)).await.is(401);
+    server.advance(60);
+    server.eventually(async || platform_failures(&server).len() == 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

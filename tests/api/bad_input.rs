@@ -79,7 +79,7 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "after" => Some("-1"),
         "cursor" => Some("abc"),
         "from" | "to" => Some("yesterday"),
-        "type" | "outcome" => Some("nothing"),
+        "type" | "outcome" | "format" => Some("nothing"),
         "user" | "resource" => Some(""),
         "action" => Some(""),
         _ => None,
@@ -304,6 +304,7 @@ async fn bodies_that_are_no_json_object_are_refused_on_every_route() {
 async fn every_parameter_of_every_route_is_checked_and_named() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 0})).await.is(201);
     let before = versions(&server, &owner);
     for operation in operations(&server, &owner) {
         let path = &operation.path;

@@ -68,6 +68,73 @@ async fn checks_come_in_their_order() {
     server.patch(path, &owner, &json!({"slug": "prod"})).await.is(409);
 }
 
+/// Two faults at once: the earlier in the order of checks is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_faults_the_earlier_is_answered() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    server.environment(&owner, "Prod", "live").await;
+    let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
+    let nobody = Somebody { token: "wrong".into(), ..owner.clone() };
+    let (admin, limited) = (
+        server.add_with_role(owner.organization, SystemRole::Admin).await,
+        server.add(owner.organization, "lim@example.com", "Lim").await,
+    );
+    let dev = text(&server.get("/v1/environments/dev", &owner).await.json()["id"]);
+    server.assign(&limited, SystemRole::Admin, Some(dev.parse().unwrap())).await;
+    server.assign(&limited, SystemRole::Viewer, None).await;
+
+    let (env, prod) = ("/v1/environments/dev", "/v1/environments/prod");
+    let (absent, value) = ("/v1/environments/none", "/v1/environments/dev/config/A");
+    let unknown = "/v1/me/sessions/ses_01kqxk5rd0e5xrpzzv0jjq4zgn";
+    let (get, patch, put, delete) = (Method::GET, Method::PATCH, Method::PUT, Method::DELETE);
+    let (wrong, taken) = (json!({"nmae": 1}), json!({"slug": "prod"}));
+    let (owner_role, no_role) =
+        (json!({"join_role": "owner"}), json!({"join_role": "role_01kqxk5rd0e5xrpzzv0jjq4zgn"}));
+    let stale: &[_] = &[("if-match", "\"0-1\"")];
+    let bad_match: &[_] = &[("if-match", "nonsense")];
+    let bad_minimum: &[_] = &[("settled-min-version", "x")];
+    let none: &[(&str, &str)] = &[];
+    let cases = [
+        // 400 and 401.
+        (&nobody, &get, "/v1/general", none, &wrong, 400),
+        // 401 and 422.
+        (&nobody, &patch, "/v1/general", bad_minimum, &wrong, 401),
+        // The route's 403 and 404; and 422, in the query, in a header, in the body.
+        (&viewer, &patch, absent, none, &wrong, 403),
+        (&viewer, &patch, "/v1/general?x=1", none, &wrong, 403),
+        (&viewer, &patch, "/v1/general", bad_minimum, &wrong, 403),
+        (&viewer, &patch, "/v1/general", bad_match, &wrong, 403),
+        // 404 and 422.
+        (&owner, &patch, absent, bad_minimum, &wrong, 404),
+        (&owner, &get, "/v1/environments/none?x=1", none, &Value::Null, 404),
+        (&owner, &get, "/v1/environments/dev/config/A?x=1", none, &Value::Null, 404),
+        (&owner, &delete, value, bad_minimum, &Value::Null, 404),
+        (&owner, &delete, unknown, bad_minimum, &Value::Null, 404),
+        // 404 and 412.
+        (&owner, &delete, value, stale, &Value::Null, 404),
+        // The permission's 403 in one environment and 422, 412, 409.
+        (&limited, &patch, "/v1/environments/prod?x=1", none, &wrong, 403),
+        (&limited, &patch, prod, bad_minimum, &wrong, 403),
+        (&limited, &patch, prod, stale, &taken, 403),
+        // The ceiling's 403 and 412; an unknown role's 422 and 412.
+        (&admin, &patch, "/v1/general", stale, &owner_role, 403),
+        (&admin, &patch, "/v1/general", stale, &no_role, 422),
+        // 422 and 412, 409.
+        (&owner, &patch, env, stale, &wrong, 422),
+        (&owner, &patch, env, bad_match, &taken, 422),
+        (&owner, &patch, env, bad_minimum, &taken, 422),
+        (&owner, &put, value, stale, &wrong, 422),
+        // 412 and 409.
+        (&owner, &patch, env, stale, &taken, 412),
+        (&owner, &patch, env, none, &taken, 409),
+    ];
+    for (number, (who, method, path, headers, body, status)) in cases.into_iter().enumerate() {
+        let answer = server.send(method.clone(), path, who, headers, body).await;
+        assert_eq!(answer.status, status, "case {number}: {method} {path}: {}", answer.text);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permission_in_one_environment_is_asked_for_there() {
     let (server, owner) = TestServer::set_up().await;
@@ -90,15 +157,38 @@ async fn a_permission_in_one_environment_is_asked_for_there() {
 async fn unknown_parameters_are_refused_everywhere() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 1})).await.is(201);
+    let session = text(&server.get("/v1/me/sessions", &owner).await.is(200).json()["data"][0]["id"]);
     for row in settled::http::routes().iter().map(|route| route.row) {
-        let path = row.path.replace("{env}", "dev").replace("{key}", "A");
-        let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
+        let path = row.path.replace("{env}", "dev").replace("{key}", "A").replace("{ses}", &session);
         let method: Method = row.method.parse().unwrap();
         let body = if method == Method::GET || method == Method::DELETE { Value::Null } else { json!({}) };
         let answer = server.send(method, &format!("{path}?as_off=1"), &owner, &[], &body).await;
         let problem = answer.is_problem(422, "invalid_request");
         assert_eq!(problem["errors"][0]["parameter"], "as_off", "{} {}", row.method, row.path);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_where_none_belongs_is_refused() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let version = server.version(owner.organization);
+    let nobody = Somebody { token: "wrong".into(), ..owner.clone() };
+    for row in settled::http::routes().iter().map(|route| route.row) {
+        if !["GET", "DELETE"].contains(&row.method) {
+            continue;
+        }
+        let path = row.path.replace("{env}", "dev").replace("{key}", "A");
+        for who in [&owner, &nobody] {
+            let answer = server.send(row.method.parse().unwrap(), &path, who, &[], &json!({})).await;
+            answer.is_problem(400, "unexpected_body");
+        }
+    }
+    // An empty one is none.
+    let empty = server.request(Method::GET, "/v1/me", Some(&owner.token)).header("content-length", "0");
+    send(empty).await.is(200);
+    assert_eq!(server.version(owner.organization), version);
 }
 
 #[tokio::test(flavor = "multi_thread")]

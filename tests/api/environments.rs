@@ -155,6 +155,18 @@ async fn if_match_and_if_none_match_guard_what_is_written() {
         .await
         .is_problem(412, "precondition_failed");
     let current = server.get(path, &owner).await.is(200).etag();
+    let none_of = |tag: String| {
+        let (server, owner) = (&server, &owner);
+        async move {
+            let body = json!({"value": 3});
+            server.send(Method::PUT, path, owner, &[("if-none-match", &tag)], &body).await
+        }
+    };
+    none_of(current.clone()).await.is_problem(412, "precondition_failed");
+    none_of(format!("W/{current}")).await.is_problem(412, "precondition_failed");
+    none_of("0-1".into()).await.is_problem(422, "invalid_request");
+    none_of(made.etag()).await.is(200);
+    let current = server.get(path, &owner).await.is(200).etag();
     server.send(Method::DELETE, path, &owner, &[("if-match", &current)], &Value::Null).await.is(204);
 
     // The whole of a configuration has a tag of its own.
@@ -194,4 +206,22 @@ async fn another_organizations_environment_is_not_there() {
     shape(server.delete(&format!("/v1/environments/{id}"), &foreign).await);
     shape(server.patch(&format!("/v1/environments/{id}"), &foreign, &json!({"name": "Stolen"})).await);
     shape(server.put(&format!("/v1/environments/{id}/config/A"), &foreign, &json!({"value": 1})).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_first_writes_of_a_value_one_creates_it() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    for round in 0..10 {
+        let path = format!("/v1/environments/dev/config/K{round}");
+        let values = [1, 2, 3, 4, 5, 6, 7, 8].map(|value| json!({"value": value}));
+        let put = |number: usize| server.put(&path, &owner, &values[number]);
+        let answers = tokio::join!(put(0), put(1), put(2), put(3), put(4), put(5), put(6), put(7));
+        let answers: [_; 8] = answers.into();
+        let created: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
+        assert_eq!(created.len(), 1, "{:?}", answers.map(|answer| answer.status));
+        assert!(created[0].header("location").is_some());
+        let first = answers.iter().map(crate::server::Answer::version).min();
+        assert_eq!(Some(created[0].version()), first);
+    }
 }

@@ -2,8 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::settings::roles::role::SystemRole;
 
-use crate::server::{Answer, Somebody, TestServer, text};
+use crate::server::{Answer, PASSWORD, Somebody, TestServer, text};
 
 async fn post(server: &TestServer, who: &Somebody, key: &str, body: &Value) -> Answer {
     server.send(Method::POST, "/v1/environments", who, &[("idempotency-key", key)], body).await
@@ -52,8 +53,7 @@ async fn another_body_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_belongs_to_actor_method_and_path() {
     let (server, owner) = TestServer::set_up().await;
-    let admin =
-        server.add_with_role(owner.organization, settled::settings::roles::role::SystemRole::Admin).await;
+    let admin = server.add_with_role(owner.organization, SystemRole::Admin).await;
     post(&server, &owner, "k-1", &json!({"name": "Dev", "mode": "test"})).await.is(201);
     let other = post(&server, &admin, "k-1", &json!({"name": "Prod", "mode": "live"})).await.is(201);
     assert_eq!(other.header("idempotency-replayed"), None);
@@ -151,4 +151,80 @@ async fn a_repeated_founding_founds_once() {
     assert_eq!(text(&again.json()["id"]), text(&first.json()["id"]));
     assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
     assert_eq!(server.app().store.organizations().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_change_of_password_is_the_same_one() {
+    let (mut server, owner) = TestServer::set_up().await;
+    let body = json!({"current": PASSWORD, "new": "seven boats in the harbour"});
+    let key = [("idempotency-key", "change")];
+    let change = async |server: &TestServer, body: &Value| {
+        server.send(Method::POST, "/v1/me/password", &owner, &key, body).await
+    };
+    let first = change(&server, &body).await.is(200);
+    let version = server.platform_version();
+    for _ in 0..2 {
+        let again = change(&server, &body).await.is(200);
+        assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
+        assert_eq!(again.json(), first.json());
+        server.restart().await;
+    }
+    assert_eq!(server.platform_version(), version);
+    let without = server.send(Method::POST, "/v1/me/password", &owner, &[], &body).await;
+    without.is_problem(422, "invalid_request");
+    // Another body is a guess at the password like any other.
+    let guess = json!({"current": PASSWORD, "new": "eight boats in the harbour"});
+    for _ in 0..4 {
+        change(&server, &guess).await.is_problem(422, "idempotency_key_reused");
+    }
+    change(&server, &guess).await.is_problem(429, "too_many_requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_leads_where_it_led_the_first_time() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let key = [("idempotency-key", "rename")];
+    let send = async |path: &str, body: Value| server.send(Method::PATCH, path, &owner, &key, &body).await;
+    let rename = json!({"name": "Stage", "slug": "stage", "description": "was dev"});
+    let config = json!({"A": 1, "B": 2});
+    let set = send("/v1/environments/dev/config", config.clone()).await.is(200);
+    let renamed = send("/v1/environments/dev", rename.clone()).await.is(200);
+    // The slug is another environment's by now.
+    let other = server.environment(&owner, "Dev", "live").await;
+    let version = server.version(owner.organization);
+    for round in 0..2 {
+        let again = send("/v1/environments/dev", rename.clone()).await.is(200);
+        assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
+        assert_eq!((again.json(), again.etag()), (renamed.json(), renamed.etag()));
+        let again = send("/v1/environments/dev/config", config.clone()).await.is(200);
+        assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
+        assert_eq!((again.json(), again.etag()), (set.json(), set.etag()));
+        // Another body is refused, and acts on neither environment.
+        let reused = send("/v1/environments/dev", json!({"description": "x"})).await;
+        if round == 0 {
+            reused.is_problem(422, "idempotency_key_reused");
+            assert_eq!(server.version(owner.organization), version);
+            server.delete("/v1/environments/stage", &owner).await.is(204);
+            server.delete(&format!("/v1/environments/{other}"), &owner).await.is(204);
+        } else {
+            reused.is_problem(404, "not_found");
+        }
+    }
+    assert_eq!(server.version(owner.organization), version + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_asks_for_todays_rights() {
+    let (server, owner) = TestServer::set_up().await;
+    let admin = server.add(owner.organization, "ada@example.com", "Ada").await;
+    let held = server.assign(&admin, SystemRole::Admin, None).await;
+    server.assign(&admin, SystemRole::Viewer, None).await;
+    server.environment(&owner, "Dev", "test").await;
+    let key = [("idempotency-key", "k")];
+    let rename = json!({"slug": "stage"});
+    let path = "/v1/environments/dev";
+    server.send(Method::PATCH, path, &admin, &key, &rename).await.is(200);
+    server.unassign(owner.organization, held).await;
+    server.send(Method::PATCH, path, &admin, &key, &rename).await.is_problem(403, "forbidden");
 }

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking, and says why")]
 
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/server.rs"]
 mod server;
 
@@ -12,12 +14,17 @@ mod people;
 #[path = "../support/traced.rs"]
 mod process;
 
+#[path = "../support/sse.rs"]
+mod sse;
+
+mod attacks;
 mod audit;
 mod auth;
 mod bad_input;
 mod canaries;
 mod conventions;
 mod environments;
+mod exports;
 mod general;
 mod health;
 mod idempotency;
@@ -26,3 +33,4 @@ mod me;
 mod permissions;
 mod schemathesis;
 mod setup;
+mod streams;

@@ -99,6 +99,12 @@ async fn sessions_are_listed_and_ended_by_their_holder_alone() {
     server.delete(&path, &owner).await.is(204);
     server.get("/v1/me", &other).await.is_problem(401, "unauthenticated");
     server.delete("/v1/me/sessions/ses_x", &owner).await.is_problem(404, "not_found");
+    let version = server.version(owner.organization);
+    server.delete(&path, &owner).await.is(204);
+    assert_eq!(server.version(owner.organization), version, "revoking again is no event");
+    server.delete(&path, &stranger).await.is_problem(404, "not_found");
+    let unknown = "/v1/me/sessions/ses_01kqxk5rd0e5xrpzzv0jjq4zgn";
+    server.delete(unknown, &owner).await.is_problem(404, "not_found");
     assert_eq!(server.get("/v1/me/sessions", &owner).await.json()["data"].as_array().unwrap().len(), 1);
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod commit;
 mod damage;
 #[path = "../support/events.rs"]
 mod events;

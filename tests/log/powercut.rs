@@ -5,17 +5,18 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
 use settled::log::check::check;
 use settled::log::sled::durability::{Disk, Durability};
 use settled::log::sled::open::{HeadPolicy, open};
-use settled::log::{EventLog, Position};
+use settled::log::{AppendError, EventLog, Position};
 
 use crate::events::{Frames, append, noise, stream};
 use crate::store::Store;
@@ -211,6 +212,71 @@ fn nothing_acknowledged_is_lost_at_a_power_cut() {
 
 #[test]
 fn without_a_sync_the_power_cuts_lose_what_was_acknowledged() {
-    let done = cuts(4, Arc::new(NoSync));
+    let done = cuts(16, Arc::new(NoSync));
     assert!(done.iter().any(|cut| cut.outcome.is_err()), "{done:#?}");
+}
+
+/// One of many commits alike, some 30 KiB each.
+fn one_of_many(log: &dyn EventLog, frames: &mut Frames) -> Result<Vec<Position>, AppendError> {
+    let position = Position(log.end().0 + 1);
+    let values: Vec<String> = (0..100).map(|event| noise(position.0 << 8 | event, 300)).collect();
+    log.append(vec![append(stream(1), frames.next(stream(1), position, &values))])
+}
+
+/// How many of them an empty store takes before one fills a segment of sled's file.
+fn commits_in_a_segment() -> usize {
+    let store = Store::new();
+    let (log, _) = store.open();
+    let mut frames = Frames::default();
+    let segments = || fs::metadata(store.path.join("log/db")).unwrap().len() / (512 << 10);
+    let before = segments();
+    (0..100)
+        .find(|_| {
+            one_of_many(&log, &mut frames).unwrap();
+            segments() > before
+        })
+        .expect("a segment is full some time")
+}
+
+#[test]
+fn a_commit_that_fills_a_segment_is_told_of_the_power_cut() {
+    let commits = commits_in_a_segment();
+    for _ in 0..3 {
+        let disk = Ext4::new(64);
+        let root = disk.path().join("store");
+        fs::create_dir(&root).unwrap();
+        let (log, _) = Store::create_in(&root, 1).open();
+        let mut frames = Frames::default();
+        for _ in 0..commits {
+            one_of_many(&log, &mut frames).unwrap();
+        }
+        disk.cut();
+        let (sender, told) = mpsc::channel();
+        std::thread::spawn(move || sender.send(one_of_many(&log, &mut frames).is_err()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(15)), Ok(true), "the writer waits for ever");
+    }
+}
+
+#[test]
+fn what_an_unclean_stop_left_is_really_synced_and_forgotten() {
+    let disk = Ext4::new(16);
+    let path = disk.path().join("file");
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    file.sync_all().unwrap();
+    File::open(disk.path()).unwrap().sync_all().unwrap();
+    file.write_all_at(&[7; 8192], 0).unwrap();
+    // Reads only what needs no disk.
+    let is_in_memory = || {
+        let mut bytes = [0; 4096];
+        let mut buffers = [io::IoSliceMut::new(&mut bytes)];
+        rustix::io::preadv2(&file, &mut buffers, 0, rustix::io::ReadWriteFlags::NOWAIT).is_ok()
+    };
+    Disk.sync_left(&file).unwrap();
+    assert!(is_in_memory());
+    Disk.forget(&file).unwrap();
+    assert!(!is_in_memory(), "what is read next comes from the disk");
+    disk.cut();
+    drop(file);
+    disk.restart();
+    assert_eq!(fs::read(&path).unwrap(), [7; 8192]);
 }

@@ -1,6 +1,6 @@
 //! The command line: exit codes, `--json`, and that each command says whom it asked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,20 @@ async fn busy() -> (tempfile::TempDir, Start, Server, Login) {
     (dir, start, server, login)
 }
 
-const STORE_COMMANDS: &[&[&str]] = &[&["replay"], &["fsck"], &["log", "export"], &["clock", "accept"]];
+#[test]
+fn completions_are_printed_for_each_shell() {
+    for (shell, begins) in
+        [("bash", "_settled()"), ("zsh", "#compdef settled"), ("fish", "# Print an optspec")]
+    {
+        let ended = settled(&["completions", shell]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{shell}");
+        assert!(ended.stdout.starts_with(begins), "{shell}: {}", &ended.stdout[..200]);
+        assert!(ended.stdout.contains("fsck") && ended.stdout.contains("completions"), "{shell}");
+    }
+}
+
+const STORE_COMMANDS: &[&[&str]] =
+    &[&["replay"], &["fsck"], &["log", "export"], &["log", "tail"], &["clock", "accept"]];
 
 #[test]
 fn a_wrong_command_line_is_exit_code_2_and_help_is_0() {
@@ -52,9 +65,12 @@ fn a_wrong_command_line_is_exit_code_2_and_help_is_0() {
         &["log"],
         &["log", "export", "--stream", "nobody"],
         &["log", "export", "--after", "-1"],
+        &["log", "tail", "--after", "x"],
         &["clock", "accept", "--root-key-file", "a", "--root-key-env", "B"],
         &["serve", "--root-key-file", "a", "--root-key-env", "B"],
         &["serve", "--config", "/nowhere/settled.toml"],
+        &["completions"],
+        &["completions", "csh"],
     ];
     for args in wrong {
         let ended = settled(args);
@@ -152,7 +168,8 @@ async fn an_exported_line_is_the_preimage_of_its_leaf_and_the_same_event_as_over
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_into_a_closed_pipe_ends_quietly() {
     let (_dir, start, server, _) = busy().await;
-    for served in [true, false] {
+    let mut server = Some(server);
+    for _ in 0..2 {
         let mut child = command(&["log", "export", "--data-dir", start.dir.to_str().unwrap()])
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
@@ -163,11 +180,9 @@ async fn an_export_into_a_closed_pipe_ends_quietly() {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "only whom it asked: {stderr}");
-        if served {
-            server.process.signal(rustix::process::Signal::TERM);
-            while start.dir.join("server.json").exists() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+        // The first time by the running server, then by the command itself.
+        if let Some(server) = server.take() {
+            assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
         }
     }
 }
@@ -221,6 +236,123 @@ async fn a_missing_head_file_is_refused_until_an_operator_accepts_the_log() {
     assert!(accepted.stderr.contains("accepted a log that ends at position"), "{accepted:?}");
     let server = start.serve();
     assert_eq!(server.call(&login, "GET", "/v1/me", None).await.0, 200);
+}
+
+/// The folder of the one store.
+fn store_of(dir: &Path) -> PathBuf {
+    let stores = std::fs::read_dir(dir.join("stores")).unwrap();
+    stores.map(|entry| entry.unwrap().path()).next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fsck_lists_each_part_of_a_store_that_does_not_open() {
+    let (_dir, start, server, login) = busy().await;
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    let store = store_of(&start.dir);
+    let name = store.file_name().unwrap().to_str().unwrap().to_owned();
+    let listed = || {
+        let ended = settled_on(&start.dir, &["fsck", "--json"]);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        let listed = ended.json();
+        assert_eq!(listed["stores"][0]["store"], json!(name), "{listed}");
+        (listed["error"].as_str().unwrap().to_owned(), listed["current"].clone(), listed["stores"][0].clone())
+    };
+
+    let head = std::fs::read(store.join("head")).unwrap();
+    std::fs::remove_file(store.join("head")).unwrap();
+    let (error, current, found) = listed();
+    assert!(error.contains("settled fsck --accept-head"), "{error}");
+    assert_eq!(current["readable"], json!(name));
+    assert!(found["head"]["unreadable"].as_str().unwrap().contains("missing or unreadable"), "{found}");
+    let log = &found["log"]["readable"];
+    assert!(log["position"].as_u64().unwrap() > 3 && log["streams"] == 2, "{found}");
+    assert_eq!(log["beyond"], Value::Null);
+    assert_eq!((&found["key_files"]["whole"], &found["key_files"]["defects"]), (&json!(2), &json!([])));
+    std::fs::write(store.join("head"), &head).unwrap();
+
+    std::fs::remove_file(start.dir.join("current")).unwrap();
+    let (error, current, found) = listed();
+    assert!(error.contains("write its name into `current` again"), "{error}");
+    assert!(current["unreadable"].as_str().unwrap().contains(&name), "{current}");
+    assert_eq!(found["head"]["readable"]["both_slots"], true, "{found}");
+    std::fs::write(start.dir.join("current"), format!("{name}\n")).unwrap();
+
+    std::fs::write(store.join("keys").join(&login.organization), b"no key").unwrap();
+    std::fs::write(store.join("log/db"), vec![0x55; 3 << 19]).unwrap();
+    let (error, _, found) = listed();
+    assert!(error.contains("restore the newest snapshot") || error.contains("put back"), "{error}");
+    assert!(found["log"]["unreadable"].is_string(), "{found}");
+    assert_eq!(found["head"]["readable"]["epoch"], "0", "{found}");
+    assert!(found["key_files"]["defects"][0].as_str().unwrap().contains(&login.organization), "{found}");
+    let human = settled_on(&start.dir, &["fsck"]);
+    assert_eq!(human.code, Some(3));
+    for part in ["current: ", "head: ", "log: ", "1 key files are whole"] {
+        assert!(human.stdout.contains(part), "{part}: {human:?}");
+    }
+    assert!(!human.stderr.contains("panicked at"), "panics are one line: {human:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fsck_holds_the_key_files_against_the_streams_of_the_log() {
+    let (_dir, start, server, login) = busy().await;
+    let through_server = settled_on(&start.dir, &["fsck", "--json"]).json();
+    assert_eq!(
+        through_server["key_files"],
+        json!({"whole": 2, "unwrapped": true, "defects": [], "stray": []})
+    );
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    let keys = store_of(&start.dir).join("keys");
+    let key = keys.join(&login.organization);
+    let whole = std::fs::read(&key).unwrap();
+    let checked = |code: i32| {
+        let ended = settled_on(&start.dir, &["fsck", "--json"]);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        ended.json()["key_files"].clone()
+    };
+    let defect = |why: &str| {
+        let found = checked(1);
+        assert!(found["defects"][0].as_str().unwrap().contains(why), "{why}: {found}");
+        assert_eq!(found["whole"], 1, "{found}");
+    };
+    assert_eq!(checked(0), through_server["key_files"]);
+
+    std::fs::remove_file(&key).unwrap();
+    defect("is missing");
+    std::fs::write(&key, &whole[..whole.len() - 1]).unwrap();
+    defect("is damaged");
+    std::fs::copy(keys.join("platform"), &key).unwrap();
+    defect("it is the key of platform");
+    // Another root key's, which only its fingerprint tells.
+    let mut other = whole.clone();
+    other[20] ^= 1;
+    let end = other.len() - 4;
+    let crc = crc32fast::hash(&other[..end]);
+    other[end..].copy_from_slice(&crc.to_be_bytes());
+    std::fs::write(&key, &other).unwrap();
+    defect("wrong root key");
+    let root = start.dir.join("root.key");
+    let elsewhere = start.dir.with_extension("root-key");
+    std::fs::rename(&root, &elsewhere).unwrap();
+    defect("was wrapped by root key");
+    // A wrapped key that does not open is told by whoever has the root key alone.
+    let mut swapped = whole.clone();
+    swapped[40] ^= 1;
+    let crc = crc32fast::hash(&swapped[..end]);
+    swapped[end..].copy_from_slice(&crc.to_be_bytes());
+    std::fs::write(&key, &swapped).unwrap();
+    assert_eq!(checked(0)["unwrapped"], false);
+    let given = settled_on(&start.dir, &["fsck", "--root-key-file", elsewhere.to_str().unwrap()]);
+    assert_eq!(given.code, Some(1), "{given:?}");
+    assert!(given.stdout.contains("its wrapped key does not open"), "{given:?}");
+    std::fs::write(&key, &whole).unwrap();
+    std::fs::rename(&elsewhere, &root).unwrap();
+
+    // Nothing is wrong with a key that nobody needs, but it is named.
+    let stray = "org_01kc0000000000000000000000";
+    std::fs::copy(&key, keys.join(stray)).unwrap();
+    assert_eq!(checked(0)["stray"], json!([stray]));
+    let human = settled_on(&start.dir, &["fsck"]);
+    assert!(human.stdout.contains(stray), "{human:?}");
 }
 
 #[test]

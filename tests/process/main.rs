@@ -19,4 +19,10 @@ mod power;
 #[path = "../support/process.rs"]
 mod process;
 mod root_key;
+mod slow;
+#[path = "../support/sse.rs"]
+mod sse;
 mod stop;
+mod streams;
+mod tail;
+mod tls;

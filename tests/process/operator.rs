@@ -10,7 +10,7 @@ use crate::journal::Journal;
 use crate::process::Start;
 
 /// The value of the one line that begins with this.
-fn figure(metrics: &str, begins: &str) -> f64 {
+pub fn figure(metrics: &str, begins: &str) -> f64 {
     let line = metrics.lines().find(|line| line.starts_with(begins));
     let line = line.unwrap_or_else(|| panic!("{begins} is not in\n{metrics}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()

@@ -1,6 +1,7 @@
 /* Makes writes or syncs of chosen files fail, below the storage engine, once a trigger file exists.
  *
- * FAIL_CALL     the call that fails: fdatasync, fsync, pwrite, or short (a pwrite that writes half and then fails)
+ * FAIL_CALL     the call that fails: fdatasync, fsync, pwrite, short (a pwrite that writes half and then fails), or
+ *               late (a pwrite up to the end of one of sled's segments, which fails after a while)
  * FAIL_FILE     how the path of the file ends, such as /log/db
  * FAIL_ERRNO    the error, as a number
  * FAIL_TRIGGER  fails only while this file exists
@@ -50,6 +51,10 @@ static ssize_t write_at(const char *name, int fd, const void *bytes, size_t coun
     static ssize_t (*next)(int, const void *, size_t, off_t);
     if (!next) next = (ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, name);
     if (fails("pwrite", fd)) return fail();
+    if ((offset + (off_t)count) % (512 << 10) == 0 && fails("late", fd)) {
+        usleep(300 * 1000);
+        return fail();
+    }
     if (fails("short", fd)) {
         next(fd, bytes, count / 2, offset);
         return fail();

@@ -1,5 +1,7 @@
 //! The graceful stop: what was acknowledged is kept, the log is closed cleanly, and it does not take long.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,4 +78,37 @@ async fn a_killed_server_is_told_apart_from_a_stopped_one() {
     assert!(start.serve().process.log_lines().contains(UNCLEAN));
     assert_eq!(start.serve().stop().and_then(|status| status.code()), Some(0));
     assert!(!start.serve().process.log_lines().contains(UNCLEAN));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_file_of_the_data_directory_is_open_to_others() {
+    // The server inherits a mask that forbids nothing.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let dir = tempfile::tempdir().unwrap();
+    let start = Start::on(dir.path().join("data"));
+    let journal = Arc::new(Journal::default());
+    let server = start.serve();
+    let login = server.set_up().await;
+    let writers = journal.write(&server, &login, 4);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(writers);
+    assert!(all_private(&start.dir) > 10);
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    // What an unclean stop leaves is opened anew, by another command.
+    drop(start.serve());
+    assert_sound(&start.dir);
+    assert!(all_private(&start.dir) > 10);
+}
+
+/// Checks each file and folder below one, and counts them.
+fn all_private(dir: &Path) -> usize {
+    let mut count = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+        let mode = metadata.permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+        count += 1 + if metadata.is_dir() { all_private(&path) } else { 0 };
+    }
+    count
 }

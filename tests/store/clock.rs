@@ -156,6 +156,41 @@ async fn an_accepted_clock_is_remembered_though_only_an_organization_is_ahead_of
     assert_sound(&again);
 }
 
+#[tokio::test]
+async fn sessions_dated_after_an_accepted_clock_end_as_all_others_do() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let store = TestStore::in_memory();
+    let founded = store.found("Acme").await;
+    let right = store.clock.now();
+    store.hands.jump(YEARS_75);
+    accept_clock(&store).await;
+    let opened = session_of(person_of(founded.owner));
+    let before = opened.token;
+    store.execute(&founded, sessions(founded.owner, SessionsCommand::Open(opened))).await.unwrap();
+    store.hands.set_wall(right);
+    accept_clock(&store).await;
+    let opened = session_of(person_of(founded.owner));
+    let after = opened.token;
+    store.execute(&founded, sessions(founded.owner, SessionsCommand::Open(opened))).await.unwrap();
+
+    // In this run, and in one that begins with both.
+    let again = store.run_again_at(right.plus_seconds(60));
+    for run in [store, again] {
+        scheduler::tick(&run.store).await;
+        let credential = |token| run.store.directory().credential(token);
+        assert!(credential(before).unwrap().is_alive(run.clock.credible_now()));
+        run.hands.advance(HOUR * 11);
+        credential(after).unwrap().touch(run.clock.credible_now());
+        run.hands.advance(HOUR * 2);
+        scheduler::tick(&run.store).await;
+        assert!(!credential(before).unwrap().is_alive(run.clock.credible_now()), "it is idle");
+        assert!(credential(after).unwrap().is_alive(run.clock.credible_now()));
+        run.hands.advance(HOUR * 24 * 30);
+        scheduler::tick(&run.store).await;
+        assert!(credential(before).is_none() && credential(after).is_none());
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Happening {
     Write,

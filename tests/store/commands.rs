@@ -47,7 +47,6 @@ pub fn write(actor: Actor, environment: EnvironmentId, values: Vec<(String, Opti
         environment,
         compares: Compares::Configuration,
         values: values.collect(),
-        create_only: false,
         must_exist: false,
     };
     Submission::new(EnvironmentsCommand::WriteConfig(command), actor)

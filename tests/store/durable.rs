@@ -106,6 +106,11 @@ async fn no_answer_rests_on_what_is_not_durable() {
 
     hold.release();
     let results = all(answers).await;
+    // The whole batch is one frame, and each answer says where it is.
+    let head = store.handle(founded.organization).view().head;
+    for done in results.iter().flatten() {
+        assert_eq!((done.view.head.position, done.view.head.hash), (head.position, head.hash));
+    }
     let version = results[0].as_ref().unwrap().version;
     assert_eq!(results[0].as_ref().unwrap().events, 1);
     let replay = results[1].as_ref().unwrap();
@@ -149,14 +154,14 @@ async fn a_replay_in_the_batch_of_its_first_request_can_be_rendered() {
     all(first).await[0].as_ref().unwrap();
     let results = all(answers).await;
     let replay = results[2].as_ref().unwrap();
-    let view = store.handle(founded.organization).view();
-    let past = store.store.as_of(&view, replay.replay.unwrap().version).unwrap();
+    let past =
+        store.store.as_of(&store.handle(founded.organization), replay.replay.unwrap().version).unwrap();
     assert_eq!(past.organization().general.founded().unwrap().name, "Two");
     // What a command is answered with can be walked back from, like any published state.
     for (result, name) in results.iter().zip(["Two", "Three", "Three"]) {
         let done = result.as_ref().unwrap();
         assert_eq!(done.view.organization().general.founded().unwrap().name, name);
-        let past = store.store.as_of(&done.view, done.version).unwrap();
+        let past = store.store.as_of(&store.handle(founded.organization), done.version).unwrap();
         assert_eq!(past.version(), done.version);
         assert_eq!(past.organization().general.founded().unwrap().version, done.version);
     }
@@ -188,6 +193,29 @@ async fn a_log_that_fails_acknowledges_nothing_and_stops_the_store() {
     let done = reopened.execute(&founded, rename(owner, "Four")).await.unwrap();
     assert_eq!(done.events, 1);
     reopened.digests();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_panics_ends_the_process_and_acknowledges_nothing() {
+    let (store, hold, founded) = held().await;
+    let owner = founded.owner;
+    let before = store.digests();
+    hold.hold();
+    let first = queue(&store, &founded, vec![rename(owner, "One")]).await;
+    assert!(hold.until_waiting());
+    let queued = queue(&store, &founded, vec![rename(owner, "Two"), rename(owner, "Acme")]).await;
+    hold.panic("a bug");
+    hold.release();
+    for result in all(first).await.into_iter().chain(all(queued).await) {
+        assert_eq!(result.unwrap_err(), Refusal::Stopped);
+    }
+    let later = store.execute(&founded, rename(owner, "Three")).await;
+    assert_eq!(later.unwrap_err(), Refusal::Stopped);
+    store.store.stop();
+    assert_eq!(store.told(), ["the writer panicked, which is a bug; the line before says where"]);
+    assert!(!store.store.is_ready());
+    assert_eq!(store.digests(), before);
+    assert_eq!(store.crashed().digests(), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use serde::Serialize;
 use settled::actor::{Actor, ActorId};
-use settled::area::Area;
+use settled::area::Fold;
 use settled::command::{Command, OrganizationCommand, PlatformCommand};
 use settled::event::{Event, Outcome};
 use settled::ids::{Fresh, StreamId};
@@ -26,8 +25,8 @@ use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::store::Submission;
-use settled::store::digest::digest;
-use settled::store::exports::NoteExport;
+use settled::store::encoding::digest;
+use settled::store::exports::{Form, NoteExport};
 use settled::store::load::fold;
 use settled::store::resident::State;
 
@@ -61,7 +60,10 @@ async fn record_settings(store: &TestStore, founded: &Founded) {
         write(owner, live, vec![("A".to_owned(), None), ("B".to_owned(), value("3"))]),
         update(owner, live),
         delete(owner, stage),
-        Submission::new(Command::Organization(OrganizationCommand::Export(NoteExport)), owner),
+        Submission::new(
+            Command::Organization(OrganizationCommand::Export(NoteExport { form: Form::Events })),
+            owner,
+        ),
     ] {
         store.hands.advance(Duration::from_secs(7));
         store.execute(founded, submission).await.unwrap();
@@ -125,7 +127,7 @@ async fn record_platform(store: &TestStore, founded: &Founded) {
 /// One line an area: name, PROJECTION, digest.
 fn digests(log: &MemoryLog) -> String {
     let mut lines = String::new();
-    let mut views: Vec<_> = fold(log, |_, _, _| {}).unwrap().into_values().collect();
+    let mut views: Vec<_> = fold(log, |_| {}).unwrap().into_values().collect();
     views.sort_by_key(|view| view.stream.to_string());
     for view in &views {
         match &view.state {
@@ -154,8 +156,8 @@ fn digests(log: &MemoryLog) -> String {
     lines
 }
 
-fn line<A: Area + Serialize>(lines: &mut String, stream: &str, area: &A) {
-    writeln!(lines, "{stream}.{} {} {}", A::NAME, A::PROJECTION, digest(area)).unwrap();
+fn line<F: Fold>(lines: &mut String, stream: &str, state: &F) {
+    writeln!(lines, "{stream}.{} {} {}", F::NAME, F::PROJECTION, digest(state)).unwrap();
 }
 
 fn read(text: &str) -> MemoryLog {

@@ -20,7 +20,7 @@ use settled::settings::people::command::PeopleCommand;
 use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
-use settled::store::exports::NoteExport;
+use settled::store::exports::{Form, NoteExport};
 use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
@@ -183,8 +183,8 @@ pub fn prepare(history: &[Burst], with: &TestStore) -> Vec<(u64, Vec<Prepared>)>
         let actor = BASE.members[step.of].actors[step.actor];
         let founded = &BASE.members[step.organization].founded;
         let mut submission = made.command(step, actor, founded.organization, with);
-        submission.precondition =
-            step.precondition.map(|version| Precondition::OneOf(vec![version, version + 1]));
+        let seen = step.precondition.map(|version| Precondition::OneOf(vec![version, version + 1]));
+        submission.preconditions.extend(seen);
         submission.idempotency = step.key.map(|(key, body)| Idempotency {
             key: format!("key {key} of {}", step.actor),
             body: format!("body {body}"),
@@ -267,14 +267,10 @@ impl Made {
                 values.sort();
                 values.dedup_by(|one, other| one.0 == other.0);
                 let compares = if whole { Compares::Configuration } else { Compares::Value };
-                let write = WriteConfig {
-                    environment: environment(which),
-                    compares,
-                    values,
-                    create_only,
-                    must_exist,
-                };
-                Submission::new(EnvironmentsCommand::WriteConfig(write), actor)
+                let write = WriteConfig { environment: environment(which), compares, values, must_exist };
+                let mut submission = Submission::new(EnvironmentsCommand::WriteConfig(write), actor);
+                submission.preconditions.extend(create_only.then_some(Precondition::Absent));
+                submission
             }
             Ask::Join => {
                 let (joined, key) = with.newcomer(organization, mark);
@@ -314,7 +310,9 @@ impl Made {
                 let denied = refusal(Outcome::Denied, &organization.to_string());
                 organizations(OrganizationCommand::Refuse(denied), actor)
             }
-            Ask::Deny | Ask::Export => organizations(OrganizationCommand::Export(NoteExport), actor),
+            Ask::Deny | Ask::Export => {
+                organizations(OrganizationCommand::Export(NoteExport { form: Form::Events }), actor)
+            }
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand};
-use settled::ids::StreamId;
 use settled::log::held::HeldLog;
 use settled::log::memory::MemoryLog;
 use settled::platform::foundings::event::FoundingOpened;
@@ -18,8 +17,9 @@ use crate::test_store::{TestStore, session_of};
 async fn assert_set_up_once(store: &TestStore, opened: &FoundingOpened) {
     let organizations = store.store.organizations();
     assert_eq!(organizations.len(), 1);
-    assert_eq!(organizations[0].stream(), StreamId::Organization(opened.organization));
-    let view = organizations[0].view();
+    assert_eq!(organizations, [opened.organization]);
+    let handle = store.handle(opened.organization);
+    let view = handle.view();
     let organization = view.organization();
     assert_eq!(organization.general.founded().unwrap().name, "Acme");
     assert_eq!(organization.people.iter().map(|person| person.id).collect::<Vec<_>>(), [opened.person]);
@@ -32,7 +32,7 @@ async fn assert_set_up_once(store: &TestStore, opened: &FoundingOpened) {
     let login = SessionsCommand::Open(session_of(opened.person));
     let command = Command::Organization(OrganizationCommand::Sessions(login));
     let actor = Actor { id: ActorId::Person(opened.person), session: None };
-    let done = store.store.execute(&organizations[0], Submission::new(command, actor)).await.unwrap();
+    let done = store.store.execute(&handle, Submission::new(command, actor)).await.unwrap();
     assert_eq!(done.events, 1);
     store.digests();
 }

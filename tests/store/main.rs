@@ -5,11 +5,14 @@
 mod bounds;
 mod clock;
 mod commands;
+mod derived;
 mod durable;
 mod golden;
 mod histories;
 mod intents;
 mod properties;
+#[path = "../support/loaded.rs"]
+mod loaded;
 #[path = "../support/test_store.rs"]
 mod test_store;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
-use settled::audit::row::find;
+use settled::area::{Area, Section};
 use settled::command::{Context, Rejection};
 use settled::event::{Outcome, Recorded, ResourceType};
 use settled::ids::{Fresh, OrganizationId, StoreId, StreamId};
@@ -15,6 +15,15 @@ use settled::log::EventLog;
 use settled::log::filter::{ActionPattern, Filter};
 use settled::log::head::Epoch;
 use settled::log::sled::open::{HeadPolicy, SledOptions, create as create_store, open as open_store};
+use settled::organization::Organization;
+use settled::platform::Platform;
+use settled::settings::environments::projection::Environments;
+use settled::settings::general::projection::General;
+use settled::settings::people::projection::People;
+use settled::settings::roles::projection::Roles;
+use settled::store::encoding::digest;
+use settled::store::resident::Handle;
+use settled::store::search::{Facets, Matched};
 use settled::store::{Done, Refusal};
 
 use crate::histories::{BASE, MARKS, Prepared, history, prepare};
@@ -30,14 +39,14 @@ fn in_memory() -> TestStore {
 }
 
 /// What a command came to, as far as it can be told apart from outside.
-type Result = std::result::Result<(u64, u64, Option<u64>), Refusal>;
+pub type Result = std::result::Result<(u64, u64, Option<u64>), Refusal>;
 
 fn told(result: std::result::Result<Done, Refusal>) -> Result {
     result.map(|done| (done.version, done.events, done.replay.map(|replay| replay.version)))
 }
 
 /// Submits one burst: its commands meet in as few batches as the writer makes of them, in this order.
-async fn submit(store: &TestStore, burst: &[Prepared]) -> Vec<Result> {
+pub async fn submit(store: &TestStore, burst: &[Prepared]) -> Vec<Result> {
     let mut waiting = Vec::new();
     for prepared in burst {
         let handle = store.handle(BASE.members[prepared.organization].founded.organization);
@@ -59,7 +68,7 @@ fn assert_deciding_is_pure(store: &TestStore, burst: &[Prepared]) {
         let context = Context {
             actor: prepared.submission.actor,
             now: store.clock.now(),
-            precondition: prepared.submission.precondition.clone(),
+            preconditions: prepared.submission.preconditions.clone(),
         };
         let before = view.state.digest();
         let first = view.state.decide(&prepared.submission.command, &context);
@@ -80,7 +89,7 @@ async fn run(store: &TestStore, history: &[(u64, Vec<Prepared>)]) -> Vec<Vec<Res
     results
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     // Made before this runtime is entered: making it takes one of its own.
     LazyLock::force(&BASE);
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
@@ -90,7 +99,7 @@ fn stream(organization: usize) -> StreamId {
     StreamId::Organization(BASE.members[organization].founded.organization)
 }
 
-fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
+pub fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
     let actions = prop::sample::subsequence(
         vec![
             "config.*",
@@ -134,7 +143,7 @@ fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
         })
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub fn config(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases: cases * scale(),
         failure_persistence: None,
@@ -161,17 +170,36 @@ proptest! {
     }
 
     #[test]
+    fn a_saved_state_is_the_state_and_an_area_reads_what_it_says(history in history()) {
+        runtime().block_on(async {
+            let store = in_memory();
+            run(&store, &prepare(&history, &store)).await;
+            for organization in 0..3 {
+                let view = store.handle(id(organization)).view();
+                assert_saved_is_the_state(view.organization());
+                assert_areas_read_what_they_say(view.organization(), &store.events(stream(organization)));
+            }
+            let platform = store.store.platform().view();
+            let (state, mut sections) = (platform.platform(), platform.platform().sections());
+            let read = Platform::from_sections(|name, projection| take(&mut sections, name, projection));
+            assert_eq!(digest(&read.unwrap()), digest(state));
+        });
+    }
+
+    #[test]
     fn the_audit_log_is_a_filter_over_all_events(history in history(), filters in prop::collection::vec(filter(), 1..8)) {
         runtime().block_on(async {
             let store = in_memory();
             run(&store, &prepare(&history, &store)).await;
             let all = store.events(stream(0));
-            let view = store.handle(BASE.members[0].founded.organization).view();
+            let handle = store.handle(BASE.members[0].founded.organization);
             let resources = vec![all[all.len() / 2].resource.id.clone()];
             for (filter, before, limit) in filters {
-                assert_found(&store, &view, &all, &filter, before, limit);
-                assert_found(&store, &view, &all, &Filter { resources: resources.clone(), ..filter }, before, limit);
+                assert_found(&store, &handle, &all, &filter, before, limit);
+                let filter = Filter { resources: resources.clone(), ..filter };
+                assert_found(&store, &handle, &all, &filter, before, limit);
             }
+            assert_first_mentions(&store, &handle, &all);
         });
     }
 }
@@ -198,6 +226,44 @@ proptest! {
             assert_eq!(digests, over(Arc::new(log)).digests());
         });
     }
+}
+
+fn take(sections: &mut Vec<Section>, name: &str, projection: u32) -> Option<Vec<u8>> {
+    let at = sections.iter().position(|section| (section.name, section.projection) == (name, projection))?;
+    Some(sections.remove(at).bytes)
+}
+
+fn assert_saved_is_the_state(state: &Organization) {
+    let sections = state.sections();
+    let read = |mut sections: Vec<Section>| {
+        Organization::from_sections(|name, projection| take(&mut sections, name, projection))
+    };
+    assert_eq!(digest(&read(sections.clone()).unwrap()), digest(state));
+    for changed in 0..sections.len() {
+        let with = |change: fn(&mut Section)| {
+            let mut sections = sections.clone();
+            change(&mut sections[changed]);
+            read(sections)
+        };
+        assert!(with(|section| section.bytes.truncate(section.bytes.len() - 1)).is_none());
+        assert!(with(|section| section.bytes.push(0)).is_none());
+        assert!(with(|section| section.bytes[0] = 0xc1).is_none());
+        assert!(with(|section| section.projection += 1).is_none());
+    }
+}
+
+fn assert_areas_read_what_they_say(state: &Organization, events: &[Recorded]) {
+    fn check<A: Area>(state: &Organization, events: &[Recorded]) {
+        let mut alone = A::default();
+        for event in events.iter().filter(|event| A::READS.contains(&event.event.action())) {
+            alone.apply(event);
+        }
+        assert_eq!(digest(&alone), digest(A::of(state)), "{} reads more than it says", A::NAME);
+    }
+    check::<General>(state, events);
+    check::<People>(state, events);
+    check::<Roles>(state, events);
+    check::<Environments>(state, events);
 }
 
 fn assert_reopened_the_same(store: &TestStore) {
@@ -262,23 +328,59 @@ fn assert_nothing_of_others(store: &TestStore, organization: usize) {
     }
 }
 
+/// What a filter finds in a stream is what it is in all of the stream's events.
 fn assert_found(
     store: &TestStore,
-    view: &settled::store::resident::View,
+    handle: &Arc<Handle>,
     all: &[Recorded],
     filter: &Filter,
     before: Option<u64>,
     limit: usize,
 ) {
-    let found = find(&store.store, view, filter, before, limit).unwrap();
-    let matching: Vec<&Recorded> = all.iter().rev().filter(|event| filter.matches(event)).collect();
-    assert_eq!(found.total, matching.len() as u64);
-    let page: Vec<&Recorded> = matching
-        .into_iter()
-        .filter(|event| before.is_none_or(|before| event.version < before))
-        .take(limit)
-        .collect();
-    assert_eq!(found.events.iter().collect::<Vec<_>>(), page);
+    let (of, view) = (&store.store, handle.view());
+    let matching: Vec<&Recorded> = all.iter().filter(|event| filter.matches(event)).collect();
+    let total = matching.len() as u64;
+
+    let newest: Vec<u64> = matching.iter().rev().map(|event| event.version).collect();
+    let is_before = |version: &u64| before.is_none_or(|before| *version < before);
+    let versions: Vec<u64> = newest.into_iter().filter(is_before).take(limit).collect();
+    let matched = of.versions(handle, &view, filter, before, limit).unwrap();
+    assert_eq!(matched, Matched { versions, total });
+
+    let after = before.unwrap_or(0);
+    let oldest = matching.iter().map(|event| event.version);
+    let oldest: Vec<u64> = oldest.filter(|version| *version > after).take(limit).collect();
+    assert_eq!(of.versions_after(handle, &view, filter, after, limit).unwrap(), oldest);
+
+    for versions in [&matched.versions, &oldest] {
+        let expected: Vec<Recorded> =
+            versions.iter().map(|version| all[usize::try_from(*version).unwrap() - 1].clone()).collect();
+        assert_eq!(of.recorded(handle, &view, versions).unwrap(), expected);
+    }
+
+    let mut facets = Facets { total, ..Facets::default() };
+    for event in matching {
+        *facets.actors.entry(event.actor.id).or_default() += 1;
+        *facets.actions.entry(event.event.action().to_owned()).or_default() += 1;
+        *facets.types.entry(event.resource.kind).or_default() += 1;
+        *facets.outcomes.entry(event.outcome).or_default() += 1;
+    }
+    assert_eq!(of.facets(handle, &view, filter).unwrap(), facets);
+}
+
+/// The first event that is about a thing or concerns it is found for each thing that any event names.
+fn assert_first_mentions(store: &TestStore, handle: &Arc<Handle>, all: &[Recorded]) {
+    let view = handle.view();
+    let mut first = BTreeMap::new();
+    for event in all {
+        for id in event.related.iter().chain([&event.resource.id]) {
+            first.entry(id.clone()).or_insert(event);
+        }
+    }
+    for (id, event) in first {
+        assert_eq!(store.store.first_mention(handle, &view, &id).unwrap().as_ref(), Some(event), "{id}");
+    }
+    assert_eq!(store.store.first_mention(handle, &view, "nobody").unwrap(), None);
 }
 
 /// Histories that are all refused would prove nothing.
@@ -317,7 +419,6 @@ fn random_histories_come_to_everything_that_can_be() {
         "what is to be changed has changed since it was read",
         "there is no such environment",
         "another environment has this name",
-        "the configuration value exists already",
     ] {
         assert!(seen.contains_key(kind), "no command came to: {kind}; {seen:?}");
     }

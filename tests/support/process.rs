@@ -75,6 +75,7 @@ pub fn settled_on(dir: &Path, args: &[&str]) -> Ended {
 #[derive(Clone, Debug)]
 pub struct Start {
     pub dir: PathBuf,
+    log: PathBuf,
     args: Vec<String>,
     envs: Vec<(String, String)>,
 }
@@ -83,7 +84,15 @@ impl Start {
     /// On a data directory, on a free port, with passwords that are cheap to hash.
     pub fn on(dir: impl Into<PathBuf>) -> Self {
         let args = ["--listen", "127.0.0.1:0", "--password-memory", "64KiB", "--password-passes", "1"];
-        Self { dir: dir.into(), args: args.map(str::to_owned).to_vec(), envs: Vec::new() }
+        let dir = dir.into();
+        let log = dir.with_extension("stderr");
+        Self { dir, log, args: args.map(str::to_owned).to_vec(), envs: Vec::new() }
+    }
+
+    /// Puts its log lines elsewhere than beside the data directory, whose disk may be going to fail.
+    pub fn logging_to(mut self, log: impl Into<PathBuf>) -> Self {
+        self.log = log.into();
+        self
     }
 
     pub fn with(mut self, args: &[&str]) -> Self {
@@ -102,10 +111,9 @@ impl Start {
         command
     }
 
-    /// Starts it without waiting. Its log lines go to a file beside the data directory.
+    /// Starts it without waiting. Its log lines go to a file.
     pub fn spawn(&self) -> Process {
-        let log = self.dir.with_extension("stderr");
-        let stderr = File::create(&log).expect("the log file can be made");
+        let stderr = File::create(&self.log).expect("the log file can be made");
         let mut child =
             self.command().stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("piped above");
@@ -116,7 +124,7 @@ impl Start {
                 let _nobody_listens = sender.send(line);
             }
         });
-        Process { child, log, lines, dir: self.dir.clone() }
+        Process { child, log: self.log.clone(), lines, dir: self.dir.clone() }
     }
 
     /// Starts it and waits until it serves.

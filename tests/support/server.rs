@@ -10,13 +10,17 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use settled::clock::{Clock, Hands, Timestamp};
 use settled::config::Config;
-use settled::event::Version;
+use settled::event::{Outcome, Recorded, Version};
 use settled::http::app::App;
 use settled::ids::{OrganizationId, UserId};
+use settled::log::filter::Filter;
 use settled::server::Server;
+use settled::store::Store;
 use settled::store::resident::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::loaded::loaded;
 
 /// The Owner's address.
 pub const OWNER_EMAIL: &str = "olive@example.com";
@@ -175,7 +179,8 @@ impl TestServer {
         })
     }
 
-    async fn found(&self) -> Somebody {
+    /// Sets it up.
+    pub async fn found(&self) -> Somebody {
         let answer = self.post("/v1/setup", None, &self.setup_body()).await.is(201);
         let body = answer.json();
         Somebody {
@@ -269,7 +274,7 @@ impl TestServer {
 
     /// An organization's stream.
     pub fn handle(&self, organization: OrganizationId) -> Arc<Handle> {
-        self.app().store.organization(organization).expect("the organization exists")
+        loaded(&self.app().store, organization).expect("the organization exists")
     }
 
     /// The version of an organization's stream.
@@ -299,11 +304,16 @@ impl TestServer {
     }
 }
 
-/// Sends a request and reads the answer whole.
+/// Sends a request and reads the answer whole; of a stream, which has no end, what it begins with.
 pub async fn send(request: RequestBuilder) -> Answer {
-    let response = request.send().await.expect("the server answers");
+    let mut response = request.send().await.expect("the server answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let text = response.text().await.expect("the answer is complete");
+    let text = if headers.get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+        let opening = response.chunk().await.expect("the stream begins").unwrap_or_default();
+        String::from_utf8(opening.to_vec()).expect("a stream is UTF-8")
+    } else {
+        response.text().await.expect("the answer is complete")
+    };
     Answer { status, headers, text }
 }
 
@@ -363,4 +373,13 @@ impl Answer {
 #[track_caller]
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not text: {value}")).to_owned()
+}
+
+/// The events of a stream that ended so, oldest first.
+pub fn that_ended(store: &Store, handle: &Handle, outcome: Outcome) -> Vec<Recorded> {
+    let view = handle.view();
+    let filter = Filter { outcomes: vec![outcome], ..Filter::default() };
+    let versions =
+        store.versions_after(handle, &view, &filter, 0, usize::MAX).expect("the index can be read");
+    store.recorded(handle, &view, &versions).expect("the history can be read")
 }

@@ -21,9 +21,13 @@ use settled::seal::{Commitment, Plain};
 use settled::settings::people::event::PersonJoined;
 use settled::settings::people::{email_field, name_field};
 use settled::settings::sessions::event::SessionOpened;
+use settled::store::derived::{DerivedFiles, holds};
+use settled::store::load::saved_directory;
 use settled::store::lookup::Claim;
 use settled::store::resident::Handle;
-use settled::store::{Done, Parts, Refusal, Store, Submission};
+use settled::store::{DiskGauge, Done, Parts, Refusal, Store, Submission};
+
+use crate::loaded::loaded;
 
 /// When the tests' clocks begin: 2026-01-02T03:04:05Z.
 pub fn start() -> Timestamp {
@@ -92,6 +96,18 @@ impl TestStore {
     }
 
     pub fn open(log: Arc<dyn EventLog>, keys: Keys, now: Timestamp, queue_capacity: usize) -> Self {
+        Self::open_with(log, keys, now, queue_capacity, None, 64)
+    }
+
+    /// With derived files, and at most so many streams in memory.
+    pub fn open_with(
+        log: Arc<dyn EventLog>,
+        keys: Keys,
+        now: Timestamp,
+        queue_capacity: usize,
+        files: Option<DerivedFiles>,
+        resident_streams: usize,
+    ) -> Self {
         let (clock, hands) = Clock::manual(now);
         let ring = keys.ring(&log);
         ring.create_stream_key(StreamId::Platform).expect("the platform's key is there or can be made");
@@ -105,6 +121,9 @@ impl TestStore {
             epoch: "0".to_owned(),
             queue_capacity,
             disk: Arc::new(move || room.load(Ordering::Relaxed)),
+            directory: files.as_ref().and_then(saved_directory).filter(|saved| holds(&*log, saved.end())),
+            derived: files.map(|files| (files, Arc::new(|| true) as DiskGauge)),
+            resident_streams,
             metrics: Metrics::new(),
             fatal: Arc::new(move |message: &str| {
                 told.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
@@ -192,7 +211,7 @@ impl TestStore {
     }
 
     pub fn handle(&self, organization: OrganizationId) -> Arc<Handle> {
-        self.store.organization(organization).expect("the organization was founded")
+        loaded(&self.store, organization).expect("the organization was founded")
     }
 
     pub async fn execute(&self, founded: &Founded, submission: Submission) -> Result<Done, Refusal> {
@@ -207,6 +226,16 @@ impl TestStore {
             .flat_map(|(_, frame)| frame.events().collect::<Vec<_>>())
             .map(|event| event.expect("the event can be read"))
             .collect()
+    }
+
+    /// The leaf hash of every event of a stream, oldest first.
+    pub fn leaves(&self, stream: StreamId) -> Vec<[u8; 32]> {
+        let frames = frames(&*self.log).into_iter().map(|(_, frame)| frame);
+        let of = frames.filter(|frame| frame.header().stream == stream);
+        of.flat_map(|frame| {
+            (0..frame.len()).map(|index| frame.leaf(index).expect("it is whole")).collect::<Vec<_>>()
+        })
+        .collect()
     }
 
     /// Each stream's digest, folded from zero; says so if it is not what is served.

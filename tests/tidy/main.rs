@@ -105,7 +105,7 @@ fn an_append_outside_the_store_is_found() {
 fn an_audit_log_that_writes_or_keeps_is_found() {
     let rule = "the audit log stores nothing";
     for text in
-        ["store.execute(handle, submission)", "impl Area for Audit {}", "events! {}", "call.submit(command)"]
+        ["store.execute(handle, submission)", "impl Fold for Audit {}", "events! {}", "call.submit(command)"]
     {
         assert!(complains(rule, "src/audit/query.rs", &format!("//! X.\nfn f() {{}} {text}\n")), "{text}");
     }

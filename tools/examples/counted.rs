@@ -19,6 +19,7 @@ use settled::http::client::Peer;
 use settled::http::limits::Limits;
 use settled::http::page::Cursors;
 use settled::http::router;
+use settled::http::streams::Streams;
 use settled::http::throttle::Throttle;
 use settled::log::canonical::leaf_hash;
 use settled::log::codec::pack;
@@ -113,18 +114,18 @@ fn leaves(recorded: &[Recorded], times: usize) -> Result<()> {
 
 /// Sets one value after the other, each in a batch of its own.
 fn write(open: &OpenStore, filled: &Filled, times: usize) -> Result<()> {
-    let handle = open.store.organization(filled.known.organization).context("the organization is there")?;
-    let environment =
-        handle.view().organization().environments.iter().next().context("there is an environment")?.id;
     let actor = Actor { id: ActorId::Person(filled.known.owner), session: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let handle = open.store.organization(filled.known.organization).await?;
+        let handle = handle.context("the organization is there")?;
+        let environment =
+            handle.view().organization().environments.iter().next().context("there is an environment")?.id;
         for number in 0..times {
             let command = EnvironmentsCommand::WriteConfig(WriteConfig {
                 environment,
                 compares: Compares::Configuration,
                 values: vec![(ConfigKey::try_from("COUNTED")?, Some(format!("\"{number:0>150}\"")))],
-                create_only: false,
                 must_exist: false,
             });
             let done = open.store.execute(&handle, Submission::new(command, actor)).await?;
@@ -168,6 +169,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         passwords: Passwords::start(HashCost::CHEAPEST, 1)?,
         throttle: Arc::new(Throttle::new()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
+        streams: Streams::new(1),
         policy: Arc::new(policy),
     };
     Ok(router(&app, Arc::new(Limits::default())))

@@ -46,6 +46,23 @@ pub trait Durability: Send + Sync + 'static {
         file.sync_data()
     }
 
+    /// Brings onto the disk what the system still holds of one of the engine's files. After a stop that was not a
+    /// clean one, before the engine opens.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn sync_left(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    /// Makes the system forget its copy of a file, so that what is read next comes from the disk.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn forget(&self, file: &File) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
     /// Whether readers of the engine wait while a commit is under way. A reader splits and merges pages: what it
     /// writes between a batch and its sync can cost the whole store at a power cut.
     fn readers_wait(&self) -> bool {

@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::Advice;
 use sled::{Config, Db};
 
+use super::durability::Durability;
 use super::open::{Finding, OpenError};
 
 /// sled's data file within its folder.
@@ -34,13 +34,13 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Opens an engine that exists.
-    pub(super) fn open(&self, findings: &mut Vec<Finding>) -> Result<Db, OpenError> {
+    pub(super) fn open(&self, disk: &dyn Durability, findings: &mut Vec<Finding>) -> Result<Db, OpenError> {
         let data = self.data_file();
         if !data.try_exists().map_err(OpenError::io("look for", &data))? {
             return Err(OpenError::Missing { path: data });
         }
         self.remove_unfinished(findings)?;
-        self.trust_only_the_disk(findings)?;
+        self.trust_only_the_disk(disk, findings)?;
         match self.start() {
             Ok(db) => Ok(db),
             Err(Failure::Other(error)) => Err(OpenError::Engine { dir: self.dir.clone(), what: error }),
@@ -122,7 +122,11 @@ impl Engine {
 
     /// After a failed sync, reads show pages that the disk lacks. Unless the last stop was a clean one, all
     /// files are synced and the system's copies dropped, so that what is read is what is there.
-    fn trust_only_the_disk(&self, findings: &mut Vec<Finding>) -> Result<(), OpenError> {
+    fn trust_only_the_disk(
+        &self,
+        disk: &dyn Durability,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), OpenError> {
         match fs::remove_file(&self.marker) {
             Ok(()) => {
                 let dir = parent(&self.marker);
@@ -133,9 +137,8 @@ impl Engine {
         }
         for path in self.files()? {
             let file = File::open(&path).map_err(OpenError::io("open", &path))?;
-            file.sync_data().map_err(OpenError::io("sync", &path))?;
-            rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
-                .map_err(|error| OpenError::io("drop cached pages of", &path)(error.into()))?;
+            disk.sync_left(&file).map_err(OpenError::io("sync", &path))?;
+            disk.forget(&file).map_err(OpenError::io("drop cached pages of", &path))?;
         }
         Ok(())
     }

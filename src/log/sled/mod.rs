@@ -27,6 +27,7 @@ use crate::ids::{DataKeyId, StreamId};
 
 pub mod durability;
 mod engine;
+pub mod inspect;
 mod keys;
 pub mod open;
 mod read;

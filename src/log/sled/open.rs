@@ -1,5 +1,6 @@
 //! Opening a store's log: the longest contiguous, complete beginning, held against the head file.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use sled::Db;
 use super::durability::{Disk, Durability};
 use super::engine::{Engine, drop_engine, guarded, sync_dir};
 use super::recover::{self, Survey};
-use super::{SledLog, keys};
-use crate::ids::StoreId;
+use super::{SledLog, keys, read};
+use crate::ids::{StoreId, StreamId};
+use crate::log::frame::frame_hash;
 use crate::log::head::{self, Epoch, HeadError, HeadFile, HeadRecord};
-use crate::log::{FrameHash, Position};
+use crate::log::{FrameHash, Head, Position};
 
 /// Bytes of pages that sled keeps in memory unless told otherwise: more costs resident memory several times
 /// over and gains little.
@@ -34,6 +36,18 @@ pub struct SledOptions {
     pub ring_bytes: usize,
     /// What reaches the disk; [`Disk`] outside of tests.
     pub durability: Arc<dyn Durability>,
+    /// What is known of the log's beginning.
+    pub known: Option<Known>,
+}
+
+/// What was known of a log when it was last held open: after a clean stop, a start looks only at what follows. It saves
+/// reading the whole log; whatever is damaged before it is found when it is read, or by a check.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The newest frame then.
+    pub end: Head,
+    /// Where every stream ended then.
+    pub heads: HashMap<StreamId, Head>,
 }
 
 impl SledOptions {
@@ -45,6 +59,7 @@ impl SledOptions {
             cache_bytes: DEFAULT_CACHE_BYTES,
             ring_bytes: DEFAULT_RING_BYTES,
             durability: Arc::new(Disk),
+            known: None,
         }
     }
 
@@ -52,7 +67,7 @@ impl SledOptions {
         self.store_dir.join("head")
     }
 
-    fn engine(&self) -> Engine {
+    pub(super) fn engine(&self) -> Engine {
         Engine {
             dir: self.store_dir.join("log"),
             marker: self.store_dir.join("clean-stop"),
@@ -261,11 +276,16 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
     };
     let must_reach = slots.as_ref().map(|slots| slots.newest.clone());
     let engine = options.engine();
-    let db = engine.open(&mut findings)?;
+    let db = engine.open(&*options.durability, &mut findings)?;
     let file = engine.file()?;
     check_identity(&options, &engine, &db)?;
     let watched = must_reach.as_ref().map_or(Position(0), |head| head.position);
-    let survey = recover::survey(&db, watched)
+    // After an unclean stop nothing is believed but what is read: sled may have moved any page, and lost it.
+    let clean = !findings.contains(&Finding::UncleanStop);
+    let known = options.known.as_ref().filter(|known| {
+        clean && policy == HeadPolicy::Require && known.end.position <= watched && holds(&db, known)
+    });
+    let survey = recover::survey(&db, watched, known)
         .map_err(|source| OpenError::Engine { dir: engine.dir.clone(), what: source.to_string() })?;
     if policy == HeadPolicy::Require
         && let Some(head) = &must_reach
@@ -303,6 +323,14 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
     Ok(Opened { log, epoch, findings })
 }
 
+/// Whether the log has the frame that was its newest.
+fn holds(db: &Db, known: &Known) -> bool {
+    let frames = guarded(|| Ok(read::at(db, &[known.end.position], vec![None])));
+    frames.is_ok_and(|frames| {
+        frames.is_ok_and(|frames| frames.first().is_some_and(|frame| frame_hash(frame) == known.end.hash))
+    })
+}
+
 /// What the head file demands of what was found.
 fn hold_against(head: &HeadRecord, survey: &Survey, findings: &mut Vec<Finding>) -> Result<(), OpenError> {
     let end = survey.heads.end();
@@ -326,7 +354,7 @@ fn check_store(options: &SledOptions, found: StoreId) -> Result<(), OpenError> {
     Err(OpenError::OtherStore { path: options.head(), expected: options.store, found: found.to_string() })
 }
 
-fn check_identity(options: &SledOptions, engine: &Engine, db: &Db) -> Result<(), OpenError> {
+pub(super) fn check_identity(options: &SledOptions, engine: &Engine, db: &Db) -> Result<(), OpenError> {
     let found = guarded(|| db.get(keys::IDENTITY)).map_err(OpenError::io("read", &engine.dir))?;
     let found = found.as_deref().and_then(|bytes| uuid::Uuid::from_slice(bytes).ok()).map(StoreId::from_uuid);
     if found == Some(options.store) {

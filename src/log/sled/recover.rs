@@ -7,6 +7,7 @@ use sled::{Batch, Db, IVec};
 
 use super::engine::guarded;
 use super::keys;
+use super::open::Known;
 use crate::log::frame::frame_hash;
 use crate::log::heads::Heads;
 use crate::log::run::{assemble, divide};
@@ -34,12 +35,24 @@ pub(super) struct Rest {
     pub(super) why: String,
 }
 
-/// Follows the log from its beginning.
-pub(super) fn survey(db: &Db, watched: Position) -> io::Result<Survey> {
-    let mut survey = Survey::default();
+/// Follows the log from its beginning, or from what is known of it.
+pub(super) fn survey(db: &Db, watched: Position, known: Option<&Known>) -> io::Result<Survey> {
+    let mut survey = match known {
+        None => Survey::default(),
+        Some(Known { end, heads }) => Survey {
+            heads: Heads::from_parts(heads.clone(), end.position),
+            end_hash: end.hash,
+            watched_hash: if watched == end.position { end.hash } else { FrameHash::default() },
+            rest: None,
+        },
+    };
+    let from = match known {
+        None => keys::RUNS_FROM.to_vec(),
+        Some(known) => keys::part(Position(known.end.position.0 + 1), 0).to_vec(),
+    };
     let mut run = Run::default();
     guarded(|| {
-        for entry in db.range(keys::RUNS_FROM..keys::RUNS_TO) {
+        for entry in db.range(&from[..]..keys::RUNS_TO) {
             let (key, part) = entry?;
             match keys::of_part(&key) {
                 Some((position, _)) if position != run.position => {

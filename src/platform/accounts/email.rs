@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
-use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::{KnownFormat, SchemaFormat};
+
+use crate::text::checked_text;
 
 /// The longest address, in bytes (RFC 5321 §4.5.3.1.3, less the angle brackets).
 const EMAIL_MAX_BYTES: usize = 254;
@@ -17,13 +17,6 @@ pub struct EmailAddress(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an e-mail address")]
 pub struct InvalidEmail;
-
-impl EmailAddress {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl TryFrom<&str> for EmailAddress {
     type Error = InvalidEmail;
@@ -48,24 +41,11 @@ impl fmt::Debug for EmailAddress {
     }
 }
 
-impl<'de> Deserialize<'de> for EmailAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::try_from(&*text).map_err(serde::de::Error::custom)
-    }
-}
-
-impl PartialSchema for EmailAddress {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
-            .schema_type(utoipa::openapi::schema::Type::String)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Email)))
-            .max_length(Some(EMAIL_MAX_BYTES))
-            .into()
-    }
-}
-
-impl ToSchema for EmailAddress {}
+checked_text!(
+    EmailAddress,
+    format = SchemaFormat::KnownFormat(KnownFormat::Email),
+    max_length = EMAIL_MAX_BYTES
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! `/v1/setup` and `/v1/auth/*`: the first account, and sessions opened and closed over HTTP.
+//! `/v1/auth/*`: sessions opened and closed over HTTP.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
 use crate::actor::Actor;
+use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use crate::http::app::App;
@@ -20,60 +20,21 @@ use crate::http::headers::reason;
 use crate::http::input::RawBody;
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
-use crate::http::request_id::RequestId;
-use crate::ids::{AccountId, Fresh, OrganizationId};
+use crate::http::query::NoParameters;
+use crate::ids::{AccountId, OrganizationId, UserId};
 use crate::password;
 use crate::platform::accounts;
 use crate::platform::accounts::email::EmailAddress;
-use crate::platform::accounts::event::SignedUp;
 use crate::platform::accounts::login::{self, Opened, Origin, Target};
-use crate::platform::accounts::me::{OrganizationName, PersonBody, person_body};
+use crate::platform::accounts::me::{PersonBody, person_body};
 use crate::platform::accounts::projection::Account;
-use crate::platform::foundings;
-use crate::platform::foundings::command::{FoundingsCommand, SetUp};
-use crate::platform::foundings::event::FoundingOpened;
+use crate::platform::foundings::http::OrganizationName;
 use crate::seal::Plain;
-use crate::settings::general::value::Timezone;
 use crate::settings::sessions;
 use crate::settings::sessions::command::{CloseSession, Closing};
-use crate::store::Submission;
-use crate::store::lookup::Claim;
 use crate::store::refusals::RecordRefusal;
 use crate::store::resident::Handle;
-use crate::text::Name;
-
-/// The first account and its organization.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SetUpRequest {
-    /// What stands in `DIR/setup-token`.
-    setup_token: Secret,
-    /// The organization to found.
-    organization: NewOrganization,
-    /// Its Owner.
-    person: NewPerson,
-}
-
-/// An organization to found.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewOrganization {
-    /// Its name.
-    pub name: Name,
-    /// Its IANA time zone name.
-    pub timezone: Timezone,
-}
-
-/// A person with an account to be.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewPerson {
-    email: EmailAddress,
-    name: Name,
-    password: Secret,
-}
+use crate::store::strangers::Stranger;
 
 /// Text that is secret: at most 256 bytes, zeroed when dropped, and shown by nothing.
 pub struct Secret(pub Plain);
@@ -137,145 +98,6 @@ pub struct LoginBody {
     pub organization: Option<OrganizationName>,
 }
 
-/// A session's token.
-#[derive(Serialize, ToSchema)]
-#[schema(as = SessionToken)]
-pub struct SessionTokenBody {
-    /// Shown only here.
-    pub token: String,
-    /// When the session ends at the latest.
-    pub expires_at: Timestamp,
-}
-
-/// What the set-up made.
-#[derive(Serialize, ToSchema)]
-#[schema(as = SetUp)]
-pub struct SetUpBody {
-    /// The organization.
-    pub organization: OrganizationName,
-    /// Its Owner.
-    pub person: PersonBody,
-    /// The Owner's session.
-    pub session: SessionTokenBody,
-}
-
-/// Sets the server up: the first account, its organization, and a session. Works once, with the one-time token.
-#[utoipa::path(post, path = "/v1/setup", tag = "account", request_body = SetUpRequest, responses(
-    (status = 201, body = SetUpBody), (status = "4XX", body = ProblemBody)))]
-pub async fn set_up(
-    State(app): State<App>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    query: RawQuery,
-    body: RawBody,
-) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
-    let request: SetUpRequest = body.parse()?;
-    if app.store.platform().view().platform().foundings.any_ever() {
-        return Err(Problem::conflict("already_set_up", "the server is already set up"));
-    }
-    check_setup_token(&app, &request.setup_token)?;
-    check_password("/person/password", &request.person.password.0)?;
-    let hash =
-        app.passwords.hash(request.person.password.0).await.map_err(|error| rejection::hashing(&error))?;
-
-    let account: AccountId = Fresh.id();
-    let founding_for = prepare_set_up(
-        &app,
-        account,
-        &request.person.email,
-        &request.person.name,
-        &hash,
-        &request.organization,
-    );
-    let (command, key, founding) = founding_for.await?;
-    let mut submission = Submission::new(FoundingsCommand::SetUp(command), Actor::SYSTEM);
-    submission.request_id = RequestId::to_record();
-    submission.keys = vec![key];
-    submission.claims = vec![Claim {
-        key: app.store.hasher().email(request.person.email.as_str()),
-        owner: account.to_string(),
-    }];
-    app.store
-        .execute(app.store.platform(), submission)
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
-    // From here on a crash leaves an open founding, which the next start finishes.
-    let handle = app
-        .store
-        .finish_founding_detached(founding.clone())
-        .await
-        .map_err(|error| rejection::unfinished(&error))?;
-    remove_setup_token(&app);
-
-    let account = account_of(&app, account)?;
-    let target = Target::Organization(handle, founding.person);
-    let origin = Origin::of(&headers, client_address(peer, &headers, &app.policy.trusted_proxies));
-    let opened = login::open(&app, &account, &target, &origin, None).await?;
-    let body = SetUpBody {
-        organization: OrganizationName::of(opened.view.organization())?,
-        person: person_body(&app, &opened.view, founding.person)?,
-        session: SessionTokenBody { token: opened.token.expose().to_owned(), expires_at: opened.expires_at },
-    };
-    Ok((StatusCode::CREATED, Json(body)).into_response())
-}
-
-async fn prepare_set_up(
-    app: &App,
-    account: AccountId,
-    email: &EmailAddress,
-    name: &Name,
-    hash: &Plain,
-    organization: &NewOrganization,
-) -> Result<(SetUp, crate::seal::keyring::NewDataKey, FoundingOpened), Problem> {
-    let store = app.store.clone();
-    let key = tokio::task::spawn_blocking(move || store.ring().mint(crate::ids::StreamId::Platform))
-        .await
-        .map_err(|_| Problem::internal())?
-        .map_err(|error| rejection::unopened(&error))?;
-    let id = account.to_string();
-    let signed_up = SignedUp {
-        account,
-        key: key.id(),
-        email: key.key().seal(&accounts::email_field(&id), &Plain::from(email.as_str())),
-        name: key.key().seal(&accounts::name_field(&id), &Plain::from(name.as_str())),
-        password: key.key().seal(&accounts::password_field(&id), hash),
-    };
-    let founding = founding(account, key.key(), organization);
-    Ok((SetUp { account: signed_up, founding: founding.clone() }, key, founding))
-}
-
-/// The intent to found an organization, sealed under its founder's account key.
-pub fn founding(
-    account: AccountId,
-    key: &crate::seal::DataKey,
-    organization: &NewOrganization,
-) -> FoundingOpened {
-    let id: OrganizationId = Fresh.id();
-    FoundingOpened {
-        organization: id,
-        account,
-        person: Fresh.id(),
-        name: key.seal(&foundings::name_field(&id.to_string()), &Plain::from(organization.name.as_str())),
-        timezone: organization.timezone.to_string(),
-    }
-}
-
-fn check_setup_token(app: &App, presented: &Secret) -> Result<(), Problem> {
-    let refused =
-        || Problem::refused("invalid_setup_token", "the token is not the one in the data directory");
-    let expected = std::fs::read_to_string(&app.policy.setup_token).map_err(|_| refused())?;
-    let expected = Plain::from(expected.trim());
-    let same: bool = expected.as_bytes().ct_eq(presented.0.as_bytes()).into();
-    if same { Ok(()) } else { Err(refused()) }
-}
-
-fn remove_setup_token(app: &App) {
-    if let Err(error) = std::fs::remove_file(&app.policy.setup_token) {
-        tracing::warn!(%error, "the used set-up token could not be removed; it is void all the same");
-    }
-}
-
 /// Refuses a password that is too short, too long or too common.
 pub fn check_password(pointer: &'static str, password: &Plain) -> Result<(), Problem> {
     password::check_new(password)
@@ -289,10 +111,9 @@ pub async fn log_in(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let request: LoginRequest = body.parse()?;
     let ip = client_address(peer, &headers, &app.policy.trusted_proxies);
     let typed = request.email.as_str().to_lowercase();
@@ -303,11 +124,16 @@ pub async fn log_in(
     let organization = request.organization.into_option();
     let verified = verify(&app, &request.email, request.password).await;
     let account = verified.inspect_err(|_| app.throttle.withdrawn(&typed, ip))?;
-    let target = match account.as_ref().map(|account| choose(&app, account, organization)) {
+    let chosen = match &account {
+        Some(account) => Some(choose(&app, account, organization).await),
+        None => None,
+    };
+    let target = match chosen {
         Some(Ok(target)) => target,
+        Some(Err(problem)) if problem.status().is_server_error() => return Err(problem),
         // The password was right, so the address may begin anew: only the organization is still open.
         Some(Err(problem)) if problem.status() == StatusCode::CONFLICT => {
-            app.throttle.succeeded(&typed, ip);
+            app.throttle.succeeded(&typed, ip, app.store.clock().now());
             return Err(problem);
         }
         Some(Err(_)) | None => {
@@ -315,7 +141,7 @@ pub async fn log_in(
             return Err(login_failed());
         }
     };
-    app.throttle.succeeded(&typed, ip);
+    app.throttle.succeeded(&typed, ip, app.store.clock().now());
     let account = account.ok_or_else(login_failed)?;
     let opened = login::open(&app, &account, &target, &Origin::of(&headers, ip), None).await?;
     Ok(Json(login_body(&app, &account, &target, &opened)?).into_response())
@@ -329,12 +155,11 @@ fn login_failed() -> Problem {
 /// The account of an address, if the password is its own. Takes the same time for every cause of failure.
 async fn verify(app: &App, email: &EmailAddress, password: Secret) -> Result<Option<Account>, Problem> {
     let Some(account) = find(app, email) else {
-        app.passwords.verify_nobody(password.0).await.map_err(|error| rejection::hashing(&error))?;
+        app.passwords.verify_nobody(password.0).await?;
         return Ok(None);
     };
-    let phc =
-        accounts::open_password(&account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
-    let right = app.passwords.verify(password.0, phc).await.map_err(|error| rejection::hashing(&error))?;
+    let phc = accounts::open_password(&account, app.store.ring())?;
+    let right = app.passwords.verify(password.0, phc).await?;
     Ok(right.then_some(account))
 }
 
@@ -344,17 +169,21 @@ fn find(app: &App, email: &EmailAddress) -> Option<Account> {
     view.platform().accounts.get(owner.parse().ok()?).cloned()
 }
 
-fn account_of(app: &App, id: AccountId) -> Result<Account, Problem> {
+/// An account that a session belongs to.
+///
+/// # Errors
+/// 401 if it is not there.
+pub fn account_of(app: &App, id: AccountId) -> Result<Account, Problem> {
     app.store.platform().view().platform().accounts.get(id).cloned().ok_or_else(Problem::unauthenticated)
 }
 
 /// Where a login leads. `None` asks for the only organization, `Some(None)` for none.
-fn choose(
+async fn choose(
     app: &App,
     account: &Account,
     organization: Option<Option<OrganizationId>>,
 ) -> Result<Target, Problem> {
-    let memberships = login::memberships(app, account);
+    let memberships = login::memberships(app, account).await?;
     match organization {
         Some(None) => Ok(Target::Account),
         Some(Some(wanted)) => memberships
@@ -396,18 +225,22 @@ fn login_body(app: &App, account: &Account, target: &Target, opened: &Opened) ->
 }
 
 /// Records a failed login after the answer: waiting for it would tell known addresses by their time. A person's
-/// failures stand in the named organization's stream, else in each of theirs; nobody's in the platform's.
+/// failures stand in the named organization's stream, else in each of theirs; nobody's are counted.
 fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<OrganizationId>) {
     let (app, email) = (app.clone(), email.clone());
     tokio::spawn(async move {
-        for (handle, resource, cause) in places_of_failure(&app, &email, organization) {
+        let places = places_of_failure(&app, &email, organization).await;
+        if places.is_empty() {
+            app.store.count_stranger(Stranger::UnknownLogin);
+        }
+        for (handle, person) in places {
             let fact = RecordRefusal {
-                resource,
+                resource: Resource::new(ResourceType::Person, person),
                 related: Vec::new(),
                 outcome: Outcome::Failure,
                 refused: Refused {
                     action: "auth.login".to_owned(),
-                    data: RefusedData { permission: None, cause: Some(cause.to_owned()) },
+                    data: RefusedData { permission: None, cause: Some("wrong_credentials".to_owned()) },
                 },
                 count: None,
             };
@@ -416,25 +249,26 @@ fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<Org
     });
 }
 
-/// Where a failed login is recorded, what it is about there, and its cause.
-fn places_of_failure(
+/// Where a failed login is recorded, and whose it is there; nowhere if it is nobody's.
+async fn places_of_failure(
     app: &App,
     email: &EmailAddress,
     organization: Option<OrganizationId>,
-) -> Vec<(Arc<Handle>, Resource, &'static str)> {
-    let memberships = find(app, email).map(|account| login::memberships(app, &account)).unwrap_or_default();
+) -> Vec<(Arc<Handle>, UserId)> {
+    let memberships = match find(app, email) {
+        Some(account) => login::memberships(app, &account).await.unwrap_or_else(|error| {
+            tracing::error!(error = with_causes(&error), "a failed login is recorded nowhere");
+            Vec::new()
+        }),
+        None => Vec::new(),
+    };
     // Naming an organization that one is not in hides nothing: then it is each of the person's.
     let named = organization.filter(|wanted| memberships.iter().any(|(id, ..)| id == wanted));
-    let places: Vec<_> = memberships
+    memberships
         .into_iter()
         .filter(|(id, ..)| named.is_none_or(|wanted| wanted == *id))
-        .map(|(_, handle, person)| (handle, Resource::new(ResourceType::Person, person), "wrong_credentials"))
-        .collect();
-    if places.is_empty() {
-        let nobody = Resource::new(ResourceType::Server, "login");
-        return vec![(Arc::clone(app.store.platform()), nobody, "unknown_caller")];
-    }
-    places
+        .map(|(_, handle, person)| (handle, person))
+        .collect()
 }
 
 /// Ends the session of the request.
@@ -444,10 +278,9 @@ pub async fn log_out(
     State(app): State<App>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let Nothing {} = body.parse()?;
     close(&app, &caller, &headers, Closing::Logout).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -471,13 +304,13 @@ pub async fn switch(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let request: SwitchRequest = body.parse()?;
     let account = account_of(&app, caller.account)?;
     let (_, handle, person) = login::memberships(&app, &account)
+        .await?
         .into_iter()
         .find(|(id, ..)| *id == request.organization)
         .ok_or_else(Problem::not_found)?;

@@ -11,7 +11,6 @@ use crate::clock::Timestamp;
 use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::http::app::App;
 use crate::http::problem::Problem;
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::{Fresh, OrganizationId, SessionId, StreamId, UserId};
 use crate::platform::accounts::projection::Account;
@@ -23,6 +22,7 @@ use crate::settings::sessions::command::{CloseSession, Closing, SessionsCommand}
 use crate::settings::sessions::event::SessionOpened;
 use crate::settings::sessions::projection::SESSION_MAX_SECONDS;
 use crate::store::Submission;
+use crate::store::load::LoadError;
 use crate::store::resident::{Handle, View};
 
 /// The longest user agent that is recorded, in characters.
@@ -69,13 +69,22 @@ pub struct Opened {
 }
 
 /// The organizations in which an account is a member: the platform's pairs are a hint, the streams decide.
-pub fn memberships(app: &App, account: &Account) -> Vec<(OrganizationId, Arc<Handle>, UserId)> {
-    let belongs = |(organization, person): &(OrganizationId, UserId)| {
-        let handle = app.store.organization(*organization)?;
-        handle.view().organization().people.get(*person)?;
-        Some((*organization, handle, *person))
-    };
-    account.persons.iter().filter_map(belongs).collect()
+///
+/// # Errors
+/// When one cannot be loaded.
+pub async fn memberships(
+    app: &App,
+    account: &Account,
+) -> Result<Vec<(OrganizationId, Arc<Handle>, UserId)>, LoadError> {
+    let mut memberships = Vec::new();
+    for (organization, person) in &account.persons {
+        if let Some(handle) = app.store.organization(*organization).await?
+            && handle.view().organization().people.get(*person).is_some()
+        {
+            memberships.push((*organization, handle, *person));
+        }
+    }
+    Ok(memberships)
 }
 
 /// Opens a session. `since` is when the login that it goes back to was made, if it is not made now.
@@ -125,8 +134,10 @@ pub async fn open(
     let actor = Actor { id: holder, session: Some(session) };
     let mut submission = Submission::new(command, actor);
     submission.request_id = RequestId::to_record();
-    let done = app.store.execute(handle, submission).await.map_err(|refusal| rejection::problem(&refusal))?;
-    let expires_at = since.unwrap_or(done.view.head.at).plus_seconds(SESSION_MAX_SECONDS);
+    let done = app.store.execute(handle, submission).await?;
+    // While the log's time is ahead of an accepted clock, a session ends by the clock.
+    let opened_at = since.unwrap_or(done.view.head.at).min(app.store.clock().credible_now());
+    let expires_at = opened_at.plus_seconds(SESSION_MAX_SECONDS);
     Ok(Opened { token, session, expires_at, view: done.view })
 }
 
@@ -145,7 +156,7 @@ fn holders_key(
         }
         _ => ring.data_key(StreamId::Platform, account.key, account.commitment),
     };
-    key.map_err(|error| rejection::unopened(&error))
+    Ok(key?)
 }
 
 /// Closes a session that was opened just now and is in nobody's hands.
@@ -165,9 +176,6 @@ pub async fn withdraw(app: &App, target: &Target, account: &Account, opened: &Op
         }
     };
     let actor = Actor { id, session: Some(opened.session) };
-    app.store
-        .execute(handle, Submission::new(command, actor))
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
+    app.store.execute(handle, Submission::new(command, actor)).await?;
     Ok(())
 }

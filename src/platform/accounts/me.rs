@@ -1,12 +1,12 @@
-//! `/v1/me` and `POST /v1/organizations`: the caller's own account over HTTP.
+//! `/v1/me`: the caller's own account over HTTP.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{ETAG, LOCATION};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::Method;
+use axum::http::header::ETAG;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,32 +14,30 @@ use utoipa::ToSchema;
 use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::event::Version;
-use crate::http::app::{App, OrganizationsPolicy};
+use crate::http::app::App;
 use crate::http::call::{Call, Fingerprinted};
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::client::{Peer, client_address};
 use crate::http::conditional::etag;
-use crate::http::headers::{IDEMPOTENCY_REPLAYED, SETTLED_VERSION, idempotency_key, reason, version_value};
+use crate::http::headers::{SETTLED_VERSION, mark_replayed, version_value};
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
+use crate::http::query::NoParameters;
 use crate::http::request_id::RequestId;
-use crate::ids::{AccountId, OrganizationId, StreamId, UserId};
-use crate::organization::Organization;
+use crate::ids::{StreamId, UserId};
 use crate::platform::accounts;
 use crate::platform::accounts::command::{AccountsCommand, ChangePassword};
-use crate::platform::accounts::http::{NewOrganization, Secret, check_password, founding};
+use crate::platform::accounts::http::{Secret, check_password};
 use crate::platform::accounts::projection::Account;
-use crate::platform::foundings::command::FoundingsCommand;
+use crate::platform::foundings::http::OrganizationName;
 use crate::seal::Plain;
-use crate::settings::general::http::{RoleBody, roles_of};
 use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
+use crate::settings::roles::http::{RoleBody, roles_of};
 use crate::settings::roles::permission::Permission;
-use crate::store::Submission;
-use crate::store::resident::{Handle, View};
+use crate::store::resident::View;
+use crate::store::{Replay, Submission};
 use crate::text::Name;
 
 /// A person as shown to themselves.
@@ -67,8 +65,8 @@ impl PersonBody {
     /// When its key is not to be had.
     pub fn of_account(app: &App, account: &Account) -> Result<Self, Problem> {
         let ring = app.store.ring();
-        let name = accounts::open_name(account, ring).map_err(|error| rejection::unopened(&error))?;
-        let email = accounts::open_email(account, ring).map_err(|error| rejection::unopened(&error))?;
+        let name = accounts::open_name(account, ring)?;
+        let email = accounts::open_email(account, ring)?;
         Ok(Self {
             id: None,
             name: text(&name)?,
@@ -87,8 +85,8 @@ impl PersonBody {
 pub fn person_body(app: &App, view: &View, person: UserId) -> Result<PersonBody, Problem> {
     let ring = app.store.ring();
     let person = view.organization().people.get(person).ok_or_else(Problem::not_found)?;
-    let name = people::open_name(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
-    let email = people::open_email(view.stream, person, ring).map_err(|error| rejection::unopened(&error))?;
+    let name = people::open_name(view.stream, person, ring)?;
+    let email = people::open_email(view.stream, person, ring)?;
     Ok(PersonBody {
         id: Some(person.id),
         name: text(&name)?,
@@ -101,28 +99,6 @@ pub fn person_body(app: &App, view: &View, person: UserId) -> Result<PersonBody,
 
 fn text(plain: &Plain) -> Result<String, Problem> {
     plain.as_str().map(ToOwned::to_owned).map_err(|_| Problem::internal())
-}
-
-/// An organization by id and name.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct OrganizationName {
-    /// Its id.
-    pub id: OrganizationId,
-    /// Its name.
-    pub name: String,
-    /// Its IANA time zone name.
-    pub timezone: String,
-}
-
-impl OrganizationName {
-    /// Of an organization's settings.
-    ///
-    /// # Errors
-    /// 404 if it is not founded.
-    pub fn of(organization: &Organization) -> Result<Self, Problem> {
-        let founded = organization.general.founded().ok_or_else(Problem::not_found)?;
-        Ok(Self { id: founded.organization, name: founded.name.clone(), timezone: founded.timezone.clone() })
-    }
 }
 
 /// What a person may do.
@@ -174,11 +150,14 @@ pub struct PasswordChange {
 /// The caller: who, where, and what they may do.
 #[utoipa::path(get, path = "/v1/me", tag = "account", responses(
     (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(app): State<App>, caller: Caller, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn show(State(app): State<App>, caller: Caller, _: NoParameters) -> Result<Response, Problem> {
+    shown(&app, &caller)
+}
+
+fn shown(app: &App, caller: &Caller) -> Result<Response, Problem> {
     match &caller.scope {
-        Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
-        Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
+        Scope::Organization(scope) => in_organization(app, scope, &scope.view),
+        Scope::None => Ok(Json(without_organization(app, caller)?).into_response()),
     }
 }
 
@@ -220,17 +199,12 @@ fn without_organization(app: &App, caller: &Caller) -> Result<MeBody, Problem> {
 /// Changes the caller's own name in the organization.
 #[utoipa::path(patch, path = "/v1/me", tag = "account", request_body = MePatch, responses(
     (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
-pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn update(State(app): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let patch: MePatch = call.body().parse()?;
     let scope = &call.organization;
     let person = call.settings().people.get(scope.person).ok_or_else(Problem::not_found)?;
     let stream = scope.handle.stream();
-    let key = app
-        .store
-        .ring()
-        .data_key(stream, person.key, person.commitment)
-        .map_err(|error| rejection::unopened(&error))?;
+    let key = app.store.ring().data_key(stream, person.key, person.commitment)?;
     let id = scope.person.to_string();
     let command = UpdatePerson {
         person: scope.person,
@@ -238,9 +212,7 @@ pub async fn update(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     };
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
     let mut response = in_organization(&app, scope, &done.view)?;
-    if done.replay.is_some() {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
+    mark_replay(&mut response, done.replay);
     Ok(response)
 }
 
@@ -252,129 +224,66 @@ pub async fn change_password(
     axum::extract::Extension(peer): axum::extract::Extension<Peer>,
     headers: HeaderMap,
     caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
     let change: PasswordChange = body.parse()?;
     check_password("/new", &change.new.0)?;
     let platform = app.store.platform().view();
     let account =
         platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?.clone();
-    verify_own(&app, &account, change.current, &headers, peer).await?;
-    let hash = app.passwords.hash(change.new.0).await.map_err(|error| rejection::hashing(&error))?;
-    let key = app
-        .store
-        .ring()
-        .data_key(StreamId::Platform, account.key, account.commitment)
-        .map_err(|error| rejection::unopened(&error))?;
+    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
+    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
+    let path = "/v1/me/password";
+    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
+    let idempotency = request.idempotency(&headers, &key, StatusCode::OK)?;
+    // Guessing at the present password is slowed down as guessing at a login is; so is guessing at a replay.
+    let (throttled, ip) =
+        (account.id.to_string(), client_address(peer, &headers, &app.policy.trusted_proxies));
+    let now = app.store.clock().now();
+    app.throttle
+        .attempt(&throttled, ip, now)
+        .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
+    // Before the password is verified: what a repeated request says of it was true only the first time.
+    let earlier = idempotency.as_ref().map(|idempotency| platform.replay(idempotency, now)).transpose()?;
+    if let Some(replay) = earlier.flatten() {
+        app.throttle.withdrawn(&throttled, ip);
+        return password_changed(&app, &caller, Some(replay));
+    }
+    verify_own(&app, &account, change.current).await?;
+    app.throttle.succeeded(&throttled, ip, now);
+    let hash = app.passwords.hash(change.new.0).await?;
     let command = ChangePassword {
         account: account.id,
         password: key.seal(&accounts::password_field(&account.id.to_string()), &hash),
         verified_generation: account.generation,
         spares: Some(caller.session.id),
     };
-    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
     let mut submission = Submission::new(AccountsCommand::ChangePassword(command), actor);
     submission.request_id = RequestId::to_record();
-    app.store
-        .execute(app.store.platform(), submission)
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
-    match &caller.scope {
-        Scope::Organization(scope) => in_organization(&app, scope, &scope.view),
-        Scope::None => Ok(Json(without_organization(&app, &caller)?).into_response()),
+    submission.idempotency = idempotency;
+    let done = app.store.execute(app.store.platform(), submission).await?;
+    password_changed(&app, &caller, done.replay)
+}
+
+/// The caller as of now: a changed password shows in nothing that is answered.
+fn password_changed(app: &App, caller: &Caller, replay: Option<Replay>) -> Result<Response, Problem> {
+    let mut response = shown(app, caller)?;
+    mark_replay(&mut response, replay);
+    Ok(response)
+}
+
+fn mark_replay(response: &mut Response, replay: Option<Replay>) {
+    if replay.is_some() {
+        mark_replayed(response.headers_mut());
     }
 }
 
-/// Guessing at the present password is slowed down as guessing at a login is.
-async fn verify_own(
-    app: &App,
-    account: &Account,
-    current: Secret,
-    headers: &HeaderMap,
-    peer: Peer,
-) -> Result<(), Problem> {
-    let ip = client_address(peer, headers, &app.policy.trusted_proxies);
-    let key = account.id.to_string();
-    app.throttle
-        .attempt(&key, ip, app.store.clock().now())
-        .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
-    let phc =
-        accounts::open_password(account, app.store.ring()).map_err(|error| rejection::unopened(&error))?;
-    if app.passwords.verify(current.0, phc).await.map_err(|error| rejection::hashing(&error))? {
-        app.throttle.succeeded(&key, ip);
+async fn verify_own(app: &App, account: &Account, current: Secret) -> Result<(), Problem> {
+    let phc = accounts::open_password(account, app.store.ring())?;
+    if app.passwords.verify(current.0, phc).await? {
         Ok(())
     } else {
         Err(Problem::invalid_field("/current", "wrong_password", "this is not the present password"))
     }
-}
-
-/// Founds a further organization, whose Owner is the caller.
-#[utoipa::path(post, path = "/v1/organizations", tag = "account", request_body = NewOrganization, responses(
-    (status = 201, body = OrganizationName), (status = "4XX", body = ProblemBody)))]
-pub async fn found(
-    State(app): State<App>,
-    headers: HeaderMap,
-    caller: Caller,
-    query: RawQuery,
-    body: RawBody,
-) -> Result<Response, Problem> {
-    if app.policy.organizations == OrganizationsPolicy::Operator {
-        return Err(Problem::refused("organizations_closed", "only the operator founds organizations here"));
-    }
-    let NoParameters {} = query.parse()?;
-    let new: NewOrganization = body.parse()?;
-    // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
-    reason(&headers)?;
-    let platform = app.store.platform().view();
-    let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
-    let key = app
-        .store
-        .ring()
-        .data_key(StreamId::Platform, account.key, account.commitment)
-        .map_err(|error| rejection::unopened(&error))?;
-    let founding = founding(account.id, &key, &new);
-    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
-    let mut submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
-    submission.request_id = RequestId::to_record();
-    let path = "/v1/organizations";
-    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
-    submission.idempotency = idempotency_key(&headers)?
-        .map(|idempotency| request.idempotency(&key, &idempotency, StatusCode::CREATED));
-    let done = app
-        .store
-        .execute(app.store.platform(), submission)
-        .await
-        .map_err(|refusal| rejection::problem(&refusal))?;
-    let handle = match done.replay {
-        None => app
-            .store
-            .finish_founding_detached(founding)
-            .await
-            .map_err(|error| rejection::unfinished(&error))?,
-        Some(replay) => {
-            // The first request may be between its halves, or have been cut there.
-            app.store.finish_intents().await;
-            founded_at(&app, account.id, replay.version).await?
-        }
-    };
-    let body = OrganizationName::of(handle.view().organization())?;
-    let mut response = (StatusCode::CREATED, [(LOCATION, "/v1/general")], Json(body)).into_response();
-    if done.replay.is_some() {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
-}
-
-/// The organization that an account's founding at a version of the platform's stream made.
-async fn founded_at(app: &App, account: AccountId, version: Version) -> Result<Arc<Handle>, Problem> {
-    let (store, view) = (app.store.clone(), app.store.platform().view());
-    let past = tokio::task::spawn_blocking(move || store.as_of(&view, version))
-        .await
-        .map_err(|_| Problem::internal())?
-        .map_err(|error| rejection::unreadable(&error))?;
-    let account = past.platform().accounts.get(account).ok_or_else(Problem::not_found)?;
-    let (organization, _) = account.persons.last().ok_or_else(Problem::not_found)?;
-    app.store.organization(*organization).ok_or_else(Problem::not_found)
 }

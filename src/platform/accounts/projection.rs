@@ -1,9 +1,9 @@
 //! Accounts as a fold.
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{AccountId, DataKeyId, OrganizationId, SessionId, UserId};
@@ -13,14 +13,14 @@ use crate::seal::{Commitment, Sealed};
 use crate::settings::sessions::projection::Session;
 
 /// All accounts of the server.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Accounts {
     accounts: RedBlackTreeMapSync<AccountId, Account>,
     by_person: RedBlackTreeMapSync<(OrganizationId, UserId), AccountId>,
 }
 
 /// An account; address, name and password hash are sealed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The account.
     pub id: AccountId,
@@ -75,7 +75,7 @@ impl Accounts {
     }
 }
 
-impl Area for Accounts {
+impl Fold for Accounts {
     const NAME: &'static str = "accounts";
     const PROJECTION: u32 = 1;
 
@@ -124,4 +124,8 @@ impl Area for Accounts {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.accounts.size()
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod event;
+pub mod http;
 pub mod projection;
 
 use crate::event::ResourceType;

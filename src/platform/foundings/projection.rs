@@ -1,15 +1,15 @@
 //! Foundings as a fold: the open intents, and whether the server was ever set up.
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{DirectoryEntry, Fold};
 use crate::event::{Event, Recorded};
 use crate::ids::OrganizationId;
 use crate::platform::foundings::event::{FoundingOpened, FoundingsEvent};
 
 /// Organizations being founded, and how many ever were.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Foundings {
     open: RedBlackTreeMapSync<OrganizationId, FoundingOpened>,
     ever: u64,
@@ -27,7 +27,7 @@ impl Foundings {
     }
 }
 
-impl Area for Foundings {
+impl Fold for Foundings {
     const NAME: &'static str = "foundings";
     const PROJECTION: u32 = 1;
 
@@ -45,4 +45,8 @@ impl Area for Foundings {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.open.size()
+    }
 }

@@ -1,21 +1,21 @@
 //! What operators did, as a fold.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded};
 use crate::platform::operations::event::OperationsEvent;
 
 /// What operators did last.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Operations {
     /// The last time that the wall clock was vouched for.
     pub clock_accepted: Option<AcceptedClock>,
 }
 
 /// A wall clock that an operator vouched for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptedClock {
     /// What the wall clock said.
     pub wall: Timestamp,
@@ -23,7 +23,7 @@ pub struct AcceptedClock {
     pub newest: Option<Timestamp>,
 }
 
-impl Area for Operations {
+impl Fold for Operations {
     const NAME: &'static str = "operations";
     const PROJECTION: u32 = 1;
 
@@ -33,4 +33,8 @@ impl Area for Operations {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        usize::from(self.clock_accepted.is_some())
+    }
 }

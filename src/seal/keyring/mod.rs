@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::files::KeyFiles;
 use crate::ids::{DataKeyId, Fresh, StreamId};
 use crate::log::{EventLog, Key, ReadError};
 use crate::seal::key_file::KeyFile;
@@ -16,6 +17,8 @@ use crate::seal::material::{KeyMaterial, WRAPPED_BYTES};
 use crate::seal::recent::Recent;
 use crate::seal::root::{RootFingerprint, RootKey, sync_directory_of};
 use crate::seal::{Commitment, DataKey, OpenError};
+
+pub mod files;
 
 /// Opened data keys that are held at most, some 300 bytes each.
 const DATA_KEYS_HELD_MAX: usize = 16_384;
@@ -243,6 +246,11 @@ impl KeyRing {
         Ok(NewDataKey { key: Arc::new(key), wrapped: wrapped.into() })
     }
 
+    /// What is wrong with the key files of these streams, which are all of the log.
+    pub fn check_files(&self, streams: &[StreamId]) -> KeyFiles {
+        files::check(&self.directory, Some(&self.root), Some(streams))
+    }
+
     /// A key of this store's root key for a purpose, the same after every restart; not for anything that is kept.
     pub fn derive(&self, label: &str) -> [u8; 32] {
         self.root.derive(label)
@@ -358,6 +366,10 @@ fn has_keys(directory: &Path) -> Result<bool, KeyError> {
 }
 
 fn read_stream_key(directory: &Path, root: &RootKey, stream: StreamId) -> Result<StreamKey, KeyError> {
+    unwrap_key_file(directory, &read_key_file(directory, stream)?, root)
+}
+
+fn read_key_file(directory: &Path, stream: StreamId) -> Result<KeyFile, KeyError> {
     let path = path_of(directory, stream);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
@@ -373,6 +385,12 @@ fn read_stream_key(directory: &Path, root: &RootKey, stream: StreamId) -> Result
     if file.stream != stream {
         return Err(KeyError::DamagedFile { path, what: format!("it is the key of {}", file.stream) });
     }
+    Ok(file)
+}
+
+fn unwrap_key_file(directory: &Path, file: &KeyFile, root: &RootKey) -> Result<StreamKey, KeyError> {
+    let stream = file.stream;
+    let path = path_of(directory, stream);
     if file.root != root.fingerprint() {
         return Err(KeyError::WrongRootKey { path, wrapped_by: file.root, configured: root.fingerprint() });
     }

@@ -75,8 +75,6 @@ pub struct WriteConfig {
     pub compares: Compares,
     /// Names and new values (canonical JSON text); `None` deletes.
     pub values: Vec<(ConfigKey, Option<String>)>,
-    /// Whether a value may only be created (`If-None-Match: *`).
-    pub create_only: bool,
     /// Whether deleting what is not there is refused.
     pub must_exist: bool,
 }
@@ -105,9 +103,6 @@ pub enum EnvironmentsRejection {
     /// Another environment has this slug.
     #[error("another environment has this slug")]
     SlugTaken,
-    /// The value exists and should only have been created.
-    #[error("the configuration value exists already")]
-    ValueExists,
     /// More environments than an organization can have.
     #[error("an organization has at most {ENVIRONMENTS_MAX} environments")]
     TooManyEnvironments,
@@ -272,9 +267,6 @@ impl WriteConfig {
             Compares::Value => {
                 for (key, _) in &self.values {
                     let current = environment.config.get(key.as_str());
-                    if self.create_only && current.is_some() {
-                        return Err(EnvironmentsRejection::ValueExists.into());
-                    }
                     if current.is_none() && self.must_exist {
                         return Err(EnvironmentsRejection::ValueNotFound.into());
                     }
@@ -289,7 +281,7 @@ impl WriteConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::PreconditionFailed;
+    use crate::command::{Precondition, PreconditionFailed};
     use crate::event::Event;
     use crate::given::{by, by_having_seen, events, founded, id, organization, person};
 
@@ -342,7 +334,6 @@ mod tests {
             environment: id(1),
             compares: Compares::Configuration,
             values: values.iter().map(value).collect(),
-            create_only: false,
             must_exist: false,
         }
     }
@@ -454,10 +445,13 @@ mod tests {
     fn a_value_can_be_only_created_or_only_deleted() {
         let state = acme([set("A", "1")]);
         let decide = |command| decide(EnvironmentsCommand::WriteConfig(command), &state);
-        let created = WriteConfig { create_only: true, ..write_one("A", Some("2")) };
-        assert_eq!(decide(created), Err(EnvironmentsRejection::ValueExists.into()));
-        let created = WriteConfig { create_only: true, ..write_one("B", Some("2")) };
-        assert_eq!(decide(created), Ok(vec![set("B", "2")]));
+        let only_created = Context { preconditions: vec![Precondition::Absent], ..by(person(id(1))) };
+        let created = |key| {
+            let command = EnvironmentsCommand::WriteConfig(write_one(key, Some("2")));
+            events(command.decide(&state, &only_created))
+        };
+        assert_eq!(created("A"), Err(PreconditionFailed.into()));
+        assert_eq!(created("B"), Ok(vec![set("B", "2")]));
         let deleted = WriteConfig { must_exist: true, ..write_one("B", None) };
         assert_eq!(decide(deleted), Err(EnvironmentsRejection::ValueNotFound.into()));
         let deleted = WriteConfig { must_exist: true, ..write(&[("A", None), ("B", None)]) };

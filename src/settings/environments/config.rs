@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,17 +16,16 @@ use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::call::Call;
+use crate::http::complaint::is_nameable;
+use crate::http::environment::InEnvironment;
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::refusal::is_nameable;
 use crate::ids::EnvironmentId;
 use crate::settings::environments::command::{Compares, EnvironmentsCommand, WriteConfig};
-use crate::settings::environments::http::find;
 use crate::settings::environments::projection::{ConfigValue, Environment};
 use crate::settings::environments::value::ConfigKey;
-use crate::settings::roles::permission::Permission;
 use crate::store::Done;
 
 /// The most bytes of values on a page; at least one value is on each. Two hundred values of 64 KiB would be an answer
@@ -87,14 +87,10 @@ pub struct ConfigPatch {
     params(("env" = String, Path, description = "Its id or slug"), PageParameters), responses(
     (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(
-    State(app): State<App>,
-    path: PathText,
-    call: Call,
+    InEnvironment { call, environment }: InEnvironment,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?;
-    call.require_in(Permission::ConfigRead, environment.id).await?;
-    let page = page(&app, environment, &query)?;
+    let page = page(&call.app, &environment, &query)?;
     Ok(call.resource(StatusCode::OK, &call.organization.view, environment.config_version, &page))
 }
 
@@ -103,14 +99,10 @@ pub async fn list(
     params(("env" = String, Path, description = "Its id or slug")), responses(
     (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn patch(
-    State(app): State<App>,
-    path: PathText,
-    call: Call,
-    query: RawQuery,
+    InEnvironment { call, environment }: InEnvironment,
+    _: NoParameters,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?.id;
-    call.require_in(Permission::ConfigWrite, environment).await?;
-    let NoParameters {} = query.parse()?;
+    let environment = environment.id;
     let values: BTreeMap<Cow<'_, str>, &RawValue> = call.body().parse()?;
     let values = values
         .into_iter()
@@ -126,17 +118,11 @@ pub async fn patch(
             Ok((key, value))
         })
         .collect::<Result<Vec<_>, Problem>>()?;
-    let command = WriteConfig {
-        environment,
-        compares: Compares::Configuration,
-        values,
-        create_only: false,
-        must_exist: false,
-    };
+    let command = WriteConfig { environment, compares: Compares::Configuration, values, must_exist: false };
     let done = call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await?;
     let environment =
         done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
-    let page = page(&app, environment, &RawQuery::default())?;
+    let page = page(&call.app, environment, &RawQuery::default())?;
     Ok(call.done(&done, StatusCode::OK, environment.config_version, None, &page))
 }
 
@@ -144,17 +130,9 @@ pub async fn patch(
 #[utoipa::path(get, path = "/v1/environments/{env}/config/{key}", tag = "environments",
     params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
     responses((status = 200, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(
-    State(_): State<App>,
-    path: PathText,
-    call: Call,
-    query: RawQuery,
-) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?;
-    call.require_in(Permission::ConfigRead, environment.id).await?;
-    let NoParameters {} = query.parse()?;
-    let (body, version) = render(environment, path.second())?;
-    Ok(call.resource(StatusCode::OK, &call.organization.view, version, &body))
+pub async fn show(AtValue { call, key, value, .. }: AtValue, _: NoParameters) -> Result<Response, Problem> {
+    let body = ConfigBody::new(key.as_str(), &value)?;
+    Ok(call.resource(StatusCode::OK, &call.organization.view, value.version, &body))
 }
 
 /// Sets a configuration value.
@@ -163,29 +141,26 @@ pub async fn show(
     params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
     responses((status = 200, body = ConfigBody), (status = 201, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
 pub async fn put(
-    State(_): State<App>,
+    InEnvironment { call, environment }: InEnvironment,
     path: PathText,
-    call: Call,
-    query: RawQuery,
+    _: NoParameters,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?;
-    let existed = environment.config.get(path.second()).map(|value| value.version);
     let environment = environment.id;
-    call.require_in(Permission::ConfigWrite, environment).await?;
-    let NoParameters {} = query.parse()?;
     let key = ConfigKey::try_from(path.second())
         .map_err(|error| Problem::invalid_parameter("key", "invalid", error.to_string()))?;
     let new: NewValue<'_> = call.body().parse()?;
     let value = canonical_value(new.value, "/value")?;
-    let create_only = call.create_only()?;
-    let done = write(&call, environment, key, Some(value), create_only, false).await?;
+    let done = write(&call, environment, key, Some(value), false).await?;
     let environment =
         done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
-    let (body, version) = render(environment, path.second())?;
-    let status = if existed.is_none() && done.events > 0 { StatusCode::CREATED } else { StatusCode::OK };
+    let value = environment.config.get(path.second()).ok_or_else(Problem::not_found)?;
+    let body = ConfigBody::new(path.second(), value)?;
+    // Of two first writes at once, one creates: what the writer decided says which.
+    let created = done.events > 0 && value.created_version == done.version;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let location = (status == StatusCode::CREATED)
         .then(|| format!("/v1/environments/{}/config/{}", environment.id, body.key));
-    Ok(call.done(&done, status, version, location, &body))
+    Ok(call.done(&done, status, value.version, location, &body))
 }
 
 /// Deletes a configuration value.
@@ -193,17 +168,31 @@ pub async fn put(
     params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path)),
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
-    State(_): State<App>,
-    path: PathText,
-    call: Call,
-    query: RawQuery,
+    AtValue { call, environment, key, .. }: AtValue,
+    _: NoParameters,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?.id;
-    call.require_in(Permission::ConfigWrite, environment).await?;
-    let NoParameters {} = query.parse()?;
-    let key = ConfigKey::try_from(path.second()).map_err(|_| Problem::not_found())?;
-    let done = write(&call, environment, key, None, false, true).await?;
+    let done = write(&call, environment, key, None, true).await?;
     Ok(call.no_content(&done))
+}
+
+/// A call to a configuration value that is there.
+pub struct AtValue {
+    call: Call,
+    environment: EnvironmentId,
+    key: ConfigKey,
+    value: ConfigValue,
+}
+
+impl FromRequestParts<App> for AtValue {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let InEnvironment { call, environment } = InEnvironment::from_request_parts(parts, app).await?;
+        let path = PathText::from_request_parts(parts, app).await?;
+        let key = ConfigKey::try_from(path.second()).map_err(|_| Problem::not_found())?;
+        let value = environment.config.get(key.as_str()).ok_or_else(Problem::not_found)?.clone();
+        Ok(Self { call, environment: environment.id, key, value })
+    }
 }
 
 fn page(app: &App, environment: &Environment, query: &RawQuery) -> Result<Page<ConfigBody>, Problem> {
@@ -233,22 +222,11 @@ async fn write(
     environment: EnvironmentId,
     key: ConfigKey,
     value: Option<String>,
-    create_only: bool,
     must_exist: bool,
 ) -> Result<Done, Problem> {
-    let command = WriteConfig {
-        environment,
-        compares: Compares::Value,
-        values: vec![(key, value)],
-        create_only,
-        must_exist,
-    };
+    let command =
+        WriteConfig { environment, compares: Compares::Value, values: vec![(key, value)], must_exist };
     call.submit(EnvironmentsCommand::WriteConfig(command), StatusCode::OK).await
-}
-
-fn render(environment: &Environment, key: &str) -> Result<(ConfigBody, Version), Problem> {
-    let value = environment.config.get(key).ok_or_else(Problem::not_found)?;
-    Ok((ConfigBody::new(key, value)?, value.version))
 }
 
 fn canonical_value(raw: &RawValue, pointer: &str) -> Result<String, Problem> {

@@ -10,9 +10,9 @@ use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::call::Call;
+use crate::http::environment::InEnvironment;
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::{Patch, not_null};
-use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{EnvironmentId, Fresh};
@@ -20,7 +20,7 @@ use crate::settings::environments::command::{
     CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment,
 };
 use crate::settings::environments::event::Mode;
-use crate::settings::environments::projection::{Environment, Environments};
+use crate::settings::environments::projection::Environment;
 use crate::settings::environments::value::Slug;
 use crate::settings::roles::permission::Permission;
 use crate::text::{Description, Name};
@@ -125,8 +125,7 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
 /// Makes an environment.
 #[utoipa::path(post, path = "/v1/environments", tag = "environments", request_body = NewEnvironment, responses(
     (status = 201, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
-pub async fn create(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
     let new: NewEnvironment = call.body().parse()?;
     let slug = match new.slug {
         Some(slug) => slug,
@@ -154,15 +153,10 @@ pub async fn create(State(_): State<App>, call: Call, query: RawQuery) -> Result
     params(("env" = String, Path, description = "Its id or slug")), responses(
     (status = 200, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(
-    State(_): State<App>,
-    path: PathText,
-    call: Call,
-    query: RawQuery,
+    InEnvironment { call, environment }: InEnvironment,
+    _: NoParameters,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?;
-    call.require_in(Permission::EnvironmentRead, environment.id).await?;
-    let NoParameters {} = query.parse()?;
-    let body = EnvironmentBody::from(environment);
+    let body = EnvironmentBody::from(&environment);
     Ok(call.resource(StatusCode::OK, &call.organization.view, environment.version, &body))
 }
 
@@ -171,14 +165,10 @@ pub async fn show(
     params(("env" = String, Path, description = "Its id or slug")), responses(
     (status = 200, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
 pub async fn update(
-    State(_): State<App>,
-    path: PathText,
-    call: Call,
-    query: RawQuery,
+    InEnvironment { call, environment }: InEnvironment,
+    _: NoParameters,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?.id;
-    call.require_in(Permission::EnvironmentManage, environment).await?;
-    let NoParameters {} = query.parse()?;
+    let environment = environment.id;
     let patch: EnvironmentPatch = call.body().parse()?;
     let command = UpdateEnvironment {
         environment,
@@ -197,31 +187,10 @@ pub async fn update(
     params(("env" = String, Path, description = "Its id or slug")), responses(
     (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
-    State(_): State<App>,
-    path: PathText,
-    call: Call,
-    query: RawQuery,
+    InEnvironment { call, environment }: InEnvironment,
+    _: NoParameters,
 ) -> Result<Response, Problem> {
-    let environment = find(&call, path.first())?.id;
-    call.require_in(Permission::EnvironmentManage, environment).await?;
-    let NoParameters {} = query.parse()?;
-    let command = DeleteEnvironment { environment };
+    let command = DeleteEnvironment { environment: environment.id };
     let done = call.submit(EnvironmentsCommand::Delete(command), StatusCode::NO_CONTENT).await?;
     Ok(call.no_content(&done))
-}
-
-/// The environment of a path's segment, by id or slug. One that the caller may not see is not there.
-pub(super) fn find<'a>(call: &'a Call, segment: &str) -> Result<&'a Environment, Problem> {
-    let environment = by_segment(&call.settings().environments, segment).ok_or_else(Problem::not_found)?;
-    if !call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id) {
-        return Err(Problem::not_found());
-    }
-    Ok(environment)
-}
-
-fn by_segment<'a>(environments: &'a Environments, segment: &str) -> Option<&'a Environment> {
-    match segment.parse::<EnvironmentId>() {
-        Ok(id) => environments.get(id),
-        Err(_) => environments.by_slug(segment),
-    }
 }

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{Area, DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::EnvironmentId;
+use crate::organization::Organization;
 use crate::settings::environments::event::{EnvironmentUpdated, EnvironmentsEvent, Mode};
 
 /// The environments of an organization.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Environments {
     environments: RedBlackTreeMapSync<EnvironmentId, Environment>,
     by_slug: RedBlackTreeMapSync<String, EnvironmentId>,
 }
 
 /// An environment with its configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// The environment.
     pub id: EnvironmentId,
@@ -44,12 +45,14 @@ pub struct Environment {
 }
 
 /// A configuration value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigValue {
     /// Canonical JSON text.
     pub value: Arc<str>,
     /// When it was first set.
     pub created_at: Timestamp,
+    /// The stream version at which it was first set.
+    pub created_version: Version,
     /// When it was last set.
     pub updated_at: Timestamp,
     /// The stream version of its last change.
@@ -87,15 +90,23 @@ impl Environments {
         environment.version = recorded.version;
         if let Some(slug) = &updated.slug {
             let old = std::mem::replace(&mut environment.slug, slug.clone());
-            self.by_slug.remove_mut(&old);
+            self.free_slug(&old, updated.environment);
             self.by_slug.insert_mut(slug.clone(), updated.environment);
+        }
+    }
+
+    /// A slug is free once its environment has another or is gone; unless it is already another environment's: a
+    /// restore lets two swap theirs.
+    fn free_slug(&mut self, slug: &str, of: EnvironmentId) {
+        if self.by_slug.get(slug) == Some(&of) {
+            self.by_slug.remove_mut(slug);
         }
     }
 }
 
-impl Area for Environments {
+impl Fold for Environments {
     const NAME: &'static str = "environments";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Environments(event) = &recorded.event else { return };
@@ -119,16 +130,21 @@ impl Area for Environments {
             EnvironmentsEvent::EnvironmentUpdated(updated) => self.update(updated, recorded),
             EnvironmentsEvent::EnvironmentDeleted(deleted) => {
                 if let Some(environment) = self.environments.get(&deleted.environment) {
-                    self.by_slug.remove_mut(&environment.slug);
+                    let slug = environment.slug.clone();
+                    self.free_slug(&slug, deleted.environment);
                     self.environments.remove_mut(&deleted.environment);
                 }
             }
             EnvironmentsEvent::ConfigSet(set) => {
                 if let Some(environment) = self.environments.get_mut(&set.environment) {
-                    let created_at = environment.config.get(&set.key).map(|value| value.created_at);
+                    let created = match environment.config.get(&set.key) {
+                        Some(value) => (value.created_at, value.created_version),
+                        None => (recorded.at, recorded.version),
+                    };
                     let value = ConfigValue {
                         value: Arc::from(set.value.as_str()),
-                        created_at: created_at.unwrap_or(recorded.at),
+                        created_at: created.0,
+                        created_version: created.1,
                         updated_at: recorded.at,
                         version: recorded.version,
                     };
@@ -146,4 +162,63 @@ impl Area for Environments {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.iter().map(|environment| 1 + environment.config.size()).sum()
+    }
+}
+
+impl Area for Environments {
+    const READS: &'static [&'static str] =
+        &["environment.create", "environment.update", "environment.delete", "config.set", "config.delete"];
+
+    fn of(organization: &Organization) -> &Self {
+        &organization.environments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{id, organization};
+    use crate::settings::environments::event::{EnvironmentCreated, EnvironmentDeleted};
+
+    fn created(number: u128, slug: &str) -> Event {
+        Event::Environments(EnvironmentsEvent::EnvironmentCreated(EnvironmentCreated {
+            environment: id(number),
+            name: slug.to_owned(),
+            slug: slug.to_owned(),
+            mode: Mode::Test,
+            description: None,
+        }))
+    }
+
+    fn renamed(number: u128, slug: &str) -> Event {
+        Event::Environments(EnvironmentsEvent::EnvironmentUpdated(EnvironmentUpdated {
+            environment: id(number),
+            name: None,
+            slug: Some(slug.to_owned()),
+            description: None,
+            cleared: Vec::new(),
+        }))
+    }
+
+    fn found(events: impl IntoIterator<Item = Event>, slug: &str) -> Option<EnvironmentId> {
+        organization(events).environments.by_slug(slug).map(|environment| environment.id)
+    }
+
+    #[test]
+    fn two_environments_swap_their_slugs() {
+        let swapped = [created(1, "a"), created(2, "b"), renamed(1, "b"), renamed(2, "a")];
+        assert_eq!(found(swapped.clone(), "a"), Some(id(2)));
+        assert_eq!(found(swapped, "b"), Some(id(1)));
+    }
+
+    #[test]
+    fn a_deleted_environment_leaves_anothers_slug_alone() {
+        let deleted = EnvironmentsEvent::EnvironmentDeleted(EnvironmentDeleted { environment: id(1) });
+        let taken = [created(1, "a"), created(2, "b"), renamed(2, "a"), Event::Environments(deleted)];
+        assert_eq!(found(taken, "a"), Some(id(2)));
+        assert_eq!(found([created(1, "a"), renamed(1, "b")], "a"), None);
+    }
 }

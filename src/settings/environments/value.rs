@@ -1,10 +1,8 @@
 //! The values of environments, checked: slugs and the names of configuration values.
 
-use std::fmt;
+use serde::Serialize;
 
-use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use crate::text::{checked_text, shown_text};
 
 /// The longest slug, in characters: a DNS label.
 pub const SLUG_MAX_CHARS: usize = 63;
@@ -79,43 +77,10 @@ impl TryFrom<&str> for ConfigKey {
     }
 }
 
-macro_rules! checked_text {
-    ($name:ident, $pattern:literal) => {
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::try_from(&*text).map_err(serde::de::Error::custom)
-            }
-        }
-
-        impl PartialSchema for $name {
-            fn schema() -> RefOr<Schema> {
-                ObjectBuilder::new()
-                    .schema_type(utoipa::openapi::schema::Type::String)
-                    .pattern(Some($pattern))
-                    .into()
-            }
-        }
-
-        impl ToSchema for $name {}
-    };
-}
-
-checked_text!(Slug, "^[a-z][a-z0-9-]{0,62}$");
-checked_text!(ConfigKey, "^[A-Z][A-Z0-9_]{0,127}$");
+checked_text!(Slug, pattern = "^[a-z][a-z0-9-]{0,62}$");
+shown_text!(Slug);
+checked_text!(ConfigKey, pattern = "^[A-Z][A-Z0-9_]{0,127}$");
+shown_text!(ConfigKey);
 
 #[cfg(test)]
 mod tests {

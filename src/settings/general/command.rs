@@ -133,8 +133,6 @@ impl FoundOrganization {
 impl UpdateOrganization {
     fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let current = state.general.founded().ok_or(GeneralRejection::NotFound)?;
-        context.check_version(current.version)?;
-
         let mut updated = OrganizationUpdated {
             name: self.name.as_ref().filter(|name| name.as_str() != current.name).map(ToString::to_string),
             timezone: self
@@ -162,6 +160,8 @@ impl UpdateOrganization {
             let permissions = state.roles.permissions(role).ok_or(GeneralRejection::UnknownRole)?;
             state.roles.ceiling(context.actor.id, permissions, None).map_err(Rejection::Forbidden)?;
         }
+        // After what the actor may and what there is: 403 and 422 come before 412.
+        context.check_version(current.version)?;
         if updated == OrganizationUpdated::default() {
             return Ok(Vec::new());
         }
@@ -294,5 +294,18 @@ mod tests {
         let unknown = UpdateOrganization { join_role: Some(RoleRef::Custom(id(9))), ..Default::default() };
         let decided = update(unknown).decide(&state, &by(person(id(1))));
         assert_eq!(decided, Err(GeneralRejection::UnknownRole.into()));
+    }
+
+    #[test]
+    fn rights_and_roles_come_before_what_was_seen() {
+        let state = organization(founded().into_iter().chain(member(2, Some(SystemRole::Admin))));
+        let stale = |role| {
+            let command = update(UpdateOrganization { join_role: Some(role), ..Default::default() });
+            command.decide(&state, &by_having_seen(person(id(2)), 9))
+        };
+        let above = stale(RoleRef::System(SystemRole::Owner));
+        assert_eq!(above, Err(Rejection::Forbidden(Permission::OrganizationOwn)));
+        assert_eq!(stale(RoleRef::Custom(id(9))), Err(GeneralRejection::UnknownRole.into()));
+        assert_eq!(stale(RoleRef::System(SystemRole::Viewer)), Err(PreconditionFailed.into()));
     }
 }

@@ -12,12 +12,13 @@ use crate::http::app::App;
 use crate::http::call::Call;
 use crate::http::patch::{Patch, not_null};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::query::{NoParameters, RawQuery};
+use crate::http::query::NoParameters;
 use crate::ids::{OrganizationId, UserId};
 use crate::organization::Organization;
 use crate::seal::token::PlainToken;
 use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
 use crate::settings::general::value::{EmailDomain, Timezone};
+use crate::settings::roles::http::{RoleBody, roles_of};
 use crate::settings::roles::role::RoleRef;
 use crate::text::Name;
 
@@ -54,16 +55,6 @@ pub struct GeneralBody {
     pub version: Version,
 }
 
-/// A role by id and name.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = RoleName)]
-pub struct RoleBody {
-    /// Its id; a system role's is its name.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-}
-
 /// What changes; a field that is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -93,8 +84,7 @@ pub struct GeneralPatch {
 /// The organization's own settings.
 #[utoipa::path(get, path = "/v1/general", tag = "general", responses(
     (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn show(State(_): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let (body, version) = render(call.settings(), call.organization.person)?;
     Ok(call.resource(StatusCode::OK, &call.organization.view, version, &body))
 }
@@ -102,8 +92,7 @@ pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<R
 /// Changes the organization's own settings.
 #[utoipa::path(patch, path = "/v1/general", tag = "general", request_body = GeneralPatch, responses(
     (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody)))]
-pub async fn update(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let NoParameters {} = query.parse()?;
+pub async fn update(State(_): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let patch: GeneralPatch = call.body().parse()?;
     let command = UpdateOrganization {
         name: patch.name,
@@ -144,17 +133,4 @@ fn render(organization: &Organization, person: UserId) -> Result<(GeneralBody, V
         version: general.version,
     };
     Ok((body, general.version))
-}
-
-/// A person's roles in the whole organization, in the order in which they were given.
-pub fn roles_of(organization: &Organization, person: UserId) -> Vec<RoleBody> {
-    organization
-        .roles
-        .assignments_of(person)
-        .filter(|(_, assignment)| assignment.environment.is_none())
-        .map(|(_, assignment)| {
-            let id = assignment.role.to_string();
-            RoleBody { name: id.clone(), id }
-        })
-        .collect()
 }

@@ -1,23 +1,24 @@
 //! The organization's own settings as a fold.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{Area, DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{DataKeyId, OrganizationId};
+use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::general::event::{GeneralEvent, OrganizationUpdated};
 use crate::settings::roles::role::{RoleRef, SystemRole};
 
 /// The organization's own settings; [`None`] inside until it is founded.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct General {
     founded: Option<Founded>,
 }
 
 /// The settings of a founded organization.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Founded {
     /// The organization.
     pub organization: OrganizationId,
@@ -44,7 +45,7 @@ pub struct Founded {
 }
 
 /// An e-mail domain and what DNS must say to verify it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmailDomainState {
     /// The domain.
     pub domain: String,
@@ -59,7 +60,7 @@ impl General {
     }
 }
 
-impl Area for General {
+impl Fold for General {
     const NAME: &'static str = "general";
     const PROJECTION: u32 = 1;
 
@@ -92,6 +93,18 @@ impl Area for General {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        usize::from(self.founded.is_some())
+    }
+}
+
+impl Area for General {
+    const READS: &'static [&'static str] = &["organization.create", "organization.update"];
+
+    fn of(organization: &Organization) -> &Self {
+        &organization.general
+    }
 }
 
 impl Founded {

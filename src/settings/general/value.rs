@@ -1,10 +1,8 @@
 //! The values of general settings, checked: time zones and e-mail domains.
 
-use std::fmt;
+use serde::Serialize;
 
-use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use crate::text::{checked_text, shown_text};
 
 /// An IANA time zone name that this build knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -106,43 +104,10 @@ impl TryFrom<&str> for EmailDomain {
     }
 }
 
-macro_rules! checked_text {
-    ($name:ident, $description:literal) => {
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::try_from(&*text).map_err(serde::de::Error::custom)
-            }
-        }
-
-        impl PartialSchema for $name {
-            fn schema() -> RefOr<Schema> {
-                ObjectBuilder::new()
-                    .schema_type(utoipa::openapi::schema::Type::String)
-                    .description(Some($description))
-                    .into()
-            }
-        }
-
-        impl ToSchema for $name {}
-    };
-}
-
-checked_text!(Timezone, "An IANA time zone name.");
-checked_text!(EmailDomain, "A registrable domain.");
+checked_text!(Timezone, description = "An IANA time zone name.");
+shown_text!(Timezone);
+checked_text!(EmailDomain, description = "A registrable domain.");
+shown_text!(EmailDomain);
 
 #[cfg(test)]
 mod tests {

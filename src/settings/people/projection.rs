@@ -1,23 +1,24 @@
 //! The people of an organization as a fold.
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{Area, DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{DataKeyId, UserId};
+use crate::organization::Organization;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::people::event::PeopleEvent;
 
 /// The people of an organization.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct People {
     members: RedBlackTreeMapSync<UserId, Person>,
 }
 
 /// A person, name and address sealed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The person.
     pub id: UserId,
@@ -49,7 +50,7 @@ impl People {
     }
 }
 
-impl Area for People {
+impl Fold for People {
     const NAME: &'static str = "people";
     const PROJECTION: u32 = 1;
 
@@ -80,4 +81,16 @@ impl Area for People {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.members.size()
+    }
+}
+
+impl Area for People {
+    const READS: &'static [&'static str] = &["person.join", "person.update"];
+
+    fn of(organization: &Organization) -> &Self {
+        &organization.people
+    }
 }

@@ -1,20 +1,21 @@
 //! Assignments, and what each subject may do, as a fold. Authorisation is a query on it.
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::actor::ActorId;
-use crate::area::{Area, DirectoryEntry};
+use crate::area::{Area, DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{EnvironmentId, RoleAssignmentId, UserId};
+use crate::organization::Organization;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::roles::permission::{Permission, PermissionSet};
 use crate::settings::roles::role::{RoleRef, SystemRole};
 
 /// Who has which role, and so may do what.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Roles {
     assignments: RedBlackTreeMapSync<RoleAssignmentId, Assignment>,
     by_person: RedBlackTreeMapSync<(UserId, RoleAssignmentId), ()>,
@@ -22,7 +23,7 @@ pub struct Roles {
 }
 
 /// One grant of a role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// Who has it.
     pub person: UserId,
@@ -37,7 +38,7 @@ pub struct Assignment {
 }
 
 /// What one subject may do: computed once per change of its assignments.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
     /// Everywhere.
     pub organization: PermissionSet,
@@ -165,7 +166,7 @@ impl Assignment {
     }
 }
 
-impl Area for Roles {
+impl Fold for Roles {
     const NAME: &'static str = "roles";
     const PROJECTION: u32 = 1;
 
@@ -209,4 +210,17 @@ impl Area for Roles {
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.assignments.size()
+    }
+}
+
+impl Area for Roles {
+    const READS: &'static [&'static str] =
+        &["role_assignment.create", "role_assignment.delete", "environment.delete"];
+
+    fn of(organization: &Organization) -> &Self {
+        &organization.roles
+    }
 }

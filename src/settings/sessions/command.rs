@@ -15,7 +15,7 @@ pub const SESSIONS_PER_HOLDER_MAX: usize = 100;
 pub enum SessionsCommand {
     /// Opens a session after a login.
     Open(SessionOpened),
-    /// Closes one. Closing a closed one appends nothing.
+    /// Closes one. Closing one's own again appends nothing.
     Close(CloseSession),
 }
 
@@ -88,9 +88,10 @@ impl SessionsCommand {
             }
             Self::Close(close) => {
                 let Some(session) = sessions.get(close.session) else {
+                    let again = sessions.was_closed(close.session, context.actor.id);
                     return match close.how {
-                        Closing::Revoke => Err(SessionsRejection::NotFound.into()),
-                        Closing::Logout | Closing::Switch => Ok(Vec::new()),
+                        Closing::Revoke if !again => Err(SessionsRejection::NotFound.into()),
+                        Closing::Revoke | Closing::Logout | Closing::Switch => Ok(Vec::new()),
                     };
                 };
                 if session.holder.actor() != context.actor.id {
@@ -115,7 +116,7 @@ fn closing(session: SessionId, holder: ActorId, how: Closing) -> NewEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::area::Area as _;
+    use crate::area::Fold as _;
     use crate::clock::Timestamp;
     use crate::event::Event;
     use crate::given::{by, events, id, now, person, recorded};
@@ -196,11 +197,25 @@ mod tests {
             let closed = event(SessionClosed { session: id(1) });
             let decided = decide(close(1, how), &given([open(1)]), 1);
             assert_eq!(decided, Ok(vec![Event::Sessions(closed.clone())]));
-            let again = decide(close(1, how), &given([open(1), (now(), closed)]), 1);
-            let expected =
-                if how == Closing::Revoke { Err(SessionsRejection::NotFound.into()) } else { Ok(Vec::new()) };
-            assert_eq!(again, expected);
+            let given = given([open(1), (now(), closed)]);
+            assert_eq!(decide(close(1, how), &given, 1), Ok(Vec::new()));
+            assert_eq!(decide(close(1, Closing::Revoke), &given, 1), Ok(Vec::new()), "whatever closed it");
+            let not_found = Err(SessionsRejection::NotFound.into());
+            assert_eq!(decide(close(1, Closing::Revoke), &given, 2), not_found, "another's");
+            assert_eq!(decide(close(2, Closing::Revoke), &given, 1), not_found, "unknown");
         }
+    }
+
+    #[test]
+    fn so_many_closed_sessions_are_remembered_and_none_beyond_its_time() {
+        let closed = |number| (now(), SessionsEvent::LoggedOut(SessionClosed { session: id(number) }));
+        let many = given((1..=101).flat_map(|number| [open(number), closed(number)]));
+        let again = |sessions: &Sessions, number| decide(close(number, Closing::Revoke), sessions, 1);
+        let not_found = Err(SessionsRejection::NotFound.into());
+        assert_eq!((again(&many, 1), again(&many, 2)), (not_found.clone(), Ok(Vec::new())));
+        let later = now().plus_seconds(SESSION_MAX_SECONDS + 1);
+        let opened_later = (later, SessionsEvent::SessionOpened(opened(2)));
+        assert_eq!(again(&given([open(1), closed(1), opened_later]), 1), not_found);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `/v1/me/sessions`: the caller's own sessions over HTTP.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -16,7 +17,6 @@ use crate::http::page::{After, Page, PageParameters};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::http::rejection;
 use crate::http::request_id::RequestId;
 use crate::ids::{SessionId, StreamId};
 use crate::platform::Platform;
@@ -25,6 +25,7 @@ use crate::settings::sessions;
 use crate::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use crate::settings::sessions::projection::{Holder, Session, Sessions};
 use crate::store::Submission;
+use crate::store::directory::Credential;
 
 /// A session.
 #[derive(Serialize, ToSchema)]
@@ -68,7 +69,7 @@ pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Re
         .filter(|session| after.is_none_or(|after| session.id.to_string().as_str() > after))
         .filter_map(|session| {
             let credential = app.store.directory().of_session(session.id)?;
-            credential.is_alive(now).then(|| render(&caller, session, &key, credential.last_seen()))
+            credential.is_alive(now).then(|| render(&caller, session, &key, &credential))
         })
         .take(request.limit + 1)
         .collect();
@@ -84,16 +85,36 @@ pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Re
     params(("ses" = SessionId, Path)), responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     State(app): State<App>,
-    path: PathText,
+    OwnSession { caller, session }: OwnSession,
     headers: HeaderMap,
-    caller: Caller,
-    query: RawQuery,
+    _: NoParameters,
 ) -> Result<Response, Problem> {
-    let session: SessionId = path.first().parse().map_err(|_| Problem::not_found())?;
-    let NoParameters {} = query.parse()?;
     let close = CloseSession { session, how: Closing::Revoke };
     end(&app, &caller, &headers, close).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A session of the caller, open or closed, that the path names.
+pub struct OwnSession {
+    caller: Caller,
+    session: SessionId,
+}
+
+impl FromRequestParts<App> for OwnSession {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let path = PathText::from_request_parts(parts, app).await?;
+        let session: SessionId = path.first().parse().map_err(|_| Problem::not_found())?;
+        let platform = app.store.platform().view();
+        let sessions = own_sessions(&caller, platform.platform());
+        let is_own = match sessions.get(session) {
+            Some(open) => open.holder == caller.session.holder,
+            None => sessions.was_closed(session, caller.actor.id),
+        };
+        if is_own { Ok(Self { caller, session }) } else { Err(Problem::not_found()) }
+    }
 }
 
 /// Ends a session of the caller, with what the request's headers say about it. Returns whether it was open.
@@ -119,7 +140,7 @@ pub async fn end(
     let mut submission = Submission::new(command, caller.actor);
     submission.reason = reason;
     submission.request_id = RequestId::to_record();
-    let done = app.store.execute(handle, submission).await.map_err(|refusal| rejection::problem(&refusal))?;
+    let done = app.store.execute(handle, submission).await?;
     Ok(done.events > 0)
 }
 
@@ -142,10 +163,10 @@ fn own_key(app: &App, caller: &Caller, platform: &Platform) -> Result<std::sync:
             ring.data_key(StreamId::Platform, account.key, account.commitment)
         }
     };
-    key.map_err(|error| rejection::unopened(&error))
+    Ok(key?)
 }
 
-fn render(caller: &Caller, session: &Session, key: &DataKey, last_seen_at: Timestamp) -> SessionBody {
+fn render(caller: &Caller, session: &Session, key: &DataKey, credential: &Credential) -> SessionBody {
     let stream = match &caller.scope {
         Scope::Organization(scope) => scope.handle.stream(),
         Scope::None => StreamId::Platform,
@@ -164,8 +185,8 @@ fn render(caller: &Caller, session: &Session, key: &DataKey, last_seen_at: Times
         user_agent: user_agent.and_then(shown),
         created_at: session.created_at,
         updated_at: session.created_at,
-        last_seen_at,
-        expires_at: session.expires_at(),
+        last_seen_at: credential.last_seen(),
+        expires_at: credential.expires_at(),
         version: session.version,
     }
 }

@@ -1,31 +1,37 @@
 //! Open sessions as a fold.
 
 use rpds::RedBlackTreeMapSync;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::actor::ActorId;
-use crate::area::{Area, DirectoryEntry};
-use crate::clock::Timestamp;
+use crate::area::{DirectoryEntry, Fold};
+use crate::clock::{HOUR_SECONDS, Timestamp};
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{AccountId, SessionId, UserId};
 use crate::seal::Sealed;
 use crate::settings::sessions::event::SessionsEvent;
 
 /// The longest life of a session in seconds, used or not: 30 days.
-pub const SESSION_MAX_SECONDS: i64 = 30 * 24 * 3600;
+pub const SESSION_MAX_SECONDS: i64 = 30 * 24 * HOUR_SECONDS;
 /// The longest time that a session may lie idle, in seconds: 12 hours.
-pub const SESSION_IDLE_SECONDS: i64 = 12 * 3600;
+pub const SESSION_IDLE_SECONDS: i64 = 12 * HOUR_SECONDS;
 
-/// The sessions of a stream that were opened within the last 30 days and not closed.
-#[derive(Clone, Debug, Default, Serialize)]
+/// How many of a holder's closed sessions are remembered: closing one of them again is no mistake.
+const CLOSED_PER_HOLDER_MAX: usize = 100;
+
+/// The sessions of a stream that were opened within the last 30 days and not closed; and of those that were closed,
+/// the last of each holder.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sessions {
+    closed: RedBlackTreeMapSync<(Holder, SessionId), Timestamp>,
     open: RedBlackTreeMapSync<SessionId, Session>,
-    by_age: RedBlackTreeMapSync<(Timestamp, SessionId), ()>,
+    /// Of both, by when their time began.
+    by_age: RedBlackTreeMapSync<(Timestamp, SessionId), Holder>,
     by_holder: RedBlackTreeMapSync<(Holder, SessionId), ()>,
 }
 
 /// An open session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The session.
     pub id: SessionId,
@@ -46,7 +52,7 @@ pub struct Session {
 }
 
 /// Whose a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Holder {
     /// A person's, in an organization.
     Person(UserId),
@@ -64,13 +70,6 @@ impl Holder {
     }
 }
 
-impl Session {
-    /// When it ends at the latest.
-    pub fn expires_at(&self) -> Timestamp {
-        self.since.plus_seconds(SESSION_MAX_SECONDS)
-    }
-}
-
 impl Sessions {
     /// An open session by id. Whether its time is over is for the caller to ask.
     pub fn get(&self, id: SessionId) -> Option<&Session> {
@@ -83,28 +82,53 @@ impl Sessions {
         self.by_holder.range(whole).filter_map(|((_, id), ())| self.open.get(id))
     }
 
+    /// Whether it is a session of this actor that was closed, as far as that is remembered.
+    pub fn was_closed(&self, id: SessionId, by: ActorId) -> bool {
+        let holder = match by {
+            ActorId::Person(person) => Holder::Person(person),
+            ActorId::Account(account) => Holder::Account(account),
+            ActorId::ApiKey(_) | ActorId::System | ActorId::Operator => return false,
+        };
+        self.closed.contains_key(&(holder, id))
+    }
+
     fn close(&mut self, id: SessionId) {
-        if let Some(session) = self.open.get(&id) {
-            self.by_age.remove_mut(&(session.since, id));
-            self.by_holder.remove_mut(&(session.holder, id));
-            self.open.remove_mut(&id);
+        let Some(Session { holder, since, .. }) = self.remove(id) else { return };
+        self.closed.insert_mut((holder, id), since);
+        self.by_age.insert_mut((since, id), holder);
+        let of_holder = || self.closed.range((holder, SessionId::min())..=(holder, SessionId::max()));
+        if of_holder().count() > CLOSED_PER_HOLDER_MAX
+            && let Some(((_, oldest), since)) = of_holder().next().map(|(key, since)| (*key, *since))
+        {
+            self.closed.remove_mut(&(holder, oldest));
+            self.by_age.remove_mut(&(since, oldest));
         }
+    }
+
+    fn remove(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.open.get(&id)?.clone();
+        self.by_age.remove_mut(&(session.since, id));
+        self.by_holder.remove_mut(&(session.holder, id));
+        self.open.remove_mut(&id);
+        Some(session)
     }
 
     fn drop_ended(&mut self, now: Timestamp) {
         let ended_before = now.plus_seconds(-SESSION_MAX_SECONDS);
-        while let Some((opened_at, id)) = self.by_age.first().map(|(key, ())| *key) {
+        while let Some((opened_at, id, holder)) = self.by_age.first().map(|((at, id), of)| (*at, *id, *of)) {
             if opened_at >= ended_before {
                 break;
             }
-            self.close(id);
+            self.remove(id);
+            self.closed.remove_mut(&(holder, id));
+            self.by_age.remove_mut(&(opened_at, id));
         }
     }
 }
 
-impl Area for Sessions {
+impl Fold for Sessions {
     const NAME: &'static str = "sessions";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Sessions(event) = &recorded.event else { return };
@@ -127,7 +151,7 @@ impl Area for Sessions {
                     since,
                     version: recorded.version,
                 };
-                self.by_age.insert_mut((since, opened.session), ());
+                self.by_age.insert_mut((since, opened.session), holder);
                 self.by_holder.insert_mut((holder, opened.session), ());
                 self.open.insert_mut(opened.session, session);
             }
@@ -151,5 +175,9 @@ impl Area for Sessions {
                 DirectoryEntry::CredentialClosed { session: closed.session }
             }
         });
+    }
+
+    fn items(&self) -> usize {
+        self.open.size()
     }
 }

@@ -80,7 +80,7 @@ impl Row for Replay {
     fn work(&mut self) -> Result<f64> {
         let events = count(self.events);
         let log = self.log()?;
-        let took = seconds(|| fold(&log.log, |_, _, _| ()).map(|views| drop(black_box(views))))?;
+        let took = seconds(|| fold(&log.log, |_| ()).map(|views| drop(black_box(views))))?;
         self.details.push(format!("{:.0} events/s", events / took));
         Ok(events / took)
     }

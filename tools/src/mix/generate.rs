@@ -10,19 +10,18 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
-use settled::ids::{AccountId, Fresh, StreamId};
+use settled::ids::{AccountId, Fresh, OrganizationId, StreamId};
 use settled::password::{HashCost, Passwords};
 use settled::platform::accounts;
 use settled::platform::accounts::command::AccountsCommand;
 use settled::platform::accounts::event::SignedUp;
-use settled::platform::accounts::http::{NewOrganization, founding};
+use settled::platform::foundings;
 use settled::platform::foundings::command::{FoundingsCommand, ORGANIZATIONS_PER_ACCOUNT_MAX};
+use settled::platform::foundings::event::FoundingOpened;
 use settled::seal::token::PlainToken;
 use settled::seal::{DataKey, Plain};
-use settled::settings::general::value::Timezone;
 use settled::store::Submission;
 use settled::store::lookup::Claim;
-use settled::text::Name;
 
 use super::company::{Company, Known};
 use super::dice::Dice;
@@ -143,11 +142,15 @@ async fn found(open: &OpenStore, organizations: usize, dice: &Dice) -> Result<Ve
             account = sign_up(open, number / ORGANIZATIONS_PER_ACCOUNT_MAX, &password).await?;
         }
         let mut own = dice.fork(number as u64);
-        let new = NewOrganization {
-            name: Name::try_from(words::organization(number, &mut own).as_str())?,
-            timezone: Timezone::try_from(words::timezone(&mut own))?,
+        let id: OrganizationId = Fresh.id();
+        let name = Plain::from(words::organization(number, &mut own));
+        let opened = FoundingOpened {
+            organization: id,
+            account: account.0,
+            person: Fresh.id(),
+            name: account.1.seal(&foundings::name_field(&id.to_string()), &name),
+            timezone: words::timezone(&mut own).to_owned(),
         };
-        let opened = founding(account.0, &account.1, &new);
         let actor = Actor { id: ActorId::Account(account.0), session: None };
         let submission = Submission::new(FoundingsCommand::Open(opened.clone()), actor);
         open.store.execute(open.store.platform(), submission).await?;
@@ -286,7 +289,11 @@ mod tests {
         for Filled { known, token } in filled {
             let credential = open.store.directory().credential(PlainToken::presented(&token).hash());
             assert!(credential.is_some_and(|credential| credential.is_alive(end())));
-            assert!(open.store.organization(known.organization).is_some());
+            assert!(
+                open.store.replay().unwrap().streams.iter().any(|stream| {
+                    stream.stream == StreamId::Organization(known.organization).to_string()
+                })
+            );
         }
         open.close().unwrap();
     }

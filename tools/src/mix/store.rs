@@ -15,7 +15,9 @@ use settled::metrics::Metrics;
 use settled::open::{LogOptions, OpenDir, open_store, root_key};
 use settled::seal::keyring::KeyRing;
 use settled::seal::root::{RootKey, RootKeySource};
-use settled::store::{Parts, Store};
+use settled::store::derived::DerivedFiles;
+use settled::store::directory::Directory;
+use settled::store::{DiskGauge, Parts, Store};
 use tempfile::TempDir;
 
 use crate::run::say;
@@ -29,6 +31,15 @@ pub struct OpenStore {
     /// What moves the clock.
     pub hands: Hands,
     kept: Kept,
+}
+
+/// More than a store has whose organizations are all at work.
+const RESIDENT_STREAMS: usize = 10_000;
+
+/// What a directory keeps beside its log.
+struct Saved {
+    files: DerivedFiles,
+    directory: Option<Directory>,
 }
 
 /// What has to last as long as the store.
@@ -48,7 +59,7 @@ impl OpenStore {
         let root = RootKey::load(&RootKeySource::Environment(RootKey::random().text().as_str().into()))?;
         let ring = KeyRing::open(keys.path().join("keys"), root, Arc::clone(&log))?;
         ring.create_stream_key(StreamId::Platform)?;
-        Self::over(log, Arc::new(ring), Kept::Keys(keys), now)
+        Self::over(log, Arc::new(ring), Kept::Keys(keys), None, now)
     }
 
     /// In a data directory, made where there is none; its root key lies in it.
@@ -58,12 +69,20 @@ impl OpenStore {
     pub fn in_directory(path: &Path, now: Timestamp) -> Result<Self> {
         let dir = DataDir::open(path, 0)?;
         let root = root_key(&dir, &Configured::MadeAtFirstStart(dir.root_key()))?;
-        let (opened, ring) = open_store(dir, root, LogOptions::default())?;
+        let (mut opened, ring) = open_store(dir, root, LogOptions::default())?;
+        let saved = Saved { files: opened.derived.clone(), directory: opened.directory.take() };
         let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
-        Self::over(log, ring, Kept::Directory(opened), now)
+        Self::over(log, ring, Kept::Directory(opened), Some(saved), now)
     }
 
-    fn over(log: Arc<dyn EventLog>, ring: Arc<KeyRing>, kept: Kept, now: Timestamp) -> Result<Self> {
+    fn over(
+        log: Arc<dyn EventLog>,
+        ring: Arc<KeyRing>,
+        kept: Kept,
+        saved: Option<Saved>,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let (files, directory) = saved.map(|saved| (saved.files, saved.directory)).unzip();
         let (clock, hands) = Clock::manual(now);
         let store = Store::open(Parts {
             log,
@@ -72,6 +91,9 @@ impl OpenStore {
             epoch: "0".to_owned(),
             queue_capacity: 1_024,
             disk: Arc::new(|| true),
+            derived: files.map(|files| (files, Arc::new(|| true) as DiskGauge)),
+            directory: directory.flatten(),
+            resident_streams: RESIDENT_STREAMS,
             metrics: Metrics::new(),
             fatal: Arc::new(|message| say(&format!("the log failed: {message}"))),
         })?;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Result;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
 use settled::command::{Command, OrganizationCommand};
 use settled::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
-use settled::http::call::{Fingerprinted, reason_field};
+use settled::http::call::Fingerprinted;
 use settled::ids::{EnvironmentId, Fresh, HttpRequestId, RoleAssignmentId, SessionId, UserId};
 use settled::seal::Plain;
 use settled::seal::token::PlainToken;
@@ -19,6 +19,7 @@ use settled::settings::environments::command::{
 use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::{ConfigKey, Slug};
 use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
+use settled::settings::general::reason_field;
 use settled::settings::general::value::Timezone;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::event::PersonJoined;
@@ -28,7 +29,7 @@ use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::sessions::event::SessionOpened;
 use settled::settings::sessions::{ip_field, user_agent_field};
-use settled::store::exports::NoteExport;
+use settled::store::exports::{Form, NoteExport};
 use settled::store::refusals::RecordRefusal;
 use settled::store::{Store, Submission};
 use settled::text::{Description, Name};
@@ -56,9 +57,10 @@ impl Company {
             Kind::LogOut => self.close(person, actor, Closing::Logout),
             Kind::RevokeSession => self.close(person, actor, Closing::Revoke),
             Kind::BeDenied => self.be_denied(actor),
-            Kind::Export => {
-                self.submit(Command::Organization(OrganizationCommand::Export(NoteExport)), actor)
-            }
+            Kind::Export => self.submit(
+                Command::Organization(OrganizationCommand::Export(NoteExport { form: Form::Csv })),
+                actor,
+            ),
             _ => self.set_values(actor, 1)?,
         };
         Ok(Step { submission, events_max })
@@ -86,7 +88,9 @@ impl Company {
                 path: "/v1/environments",
                 body: b"{}",
             };
-            submission.idempotency = Some(request.idempotency(&self.key, &key, StatusCode::OK));
+            let headers = [(HeaderName::from_static("idempotency-key"), HeaderValue::from_str(&key))];
+            let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect();
+            submission.idempotency = request.idempotency(&headers, &self.key, StatusCode::OK).ok().flatten();
         }
         submission
     }
@@ -305,7 +309,6 @@ fn write_config(environment: EnvironmentId, values: Vec<(ConfigKey, Option<Strin
         environment,
         compares: Compares::Configuration,
         values,
-        create_only: false,
         must_exist: false,
     })
 }

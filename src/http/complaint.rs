@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// What a deserializer's error text says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal<'a> {
+pub enum Complaint<'a> {
     /// A field that is not known. The name is the client's.
     Unknown(&'a str),
     /// A field that is needed. The name is ours.
@@ -18,7 +18,7 @@ pub enum Refusal<'a> {
     Value(Cow<'static, str>, String),
 }
 
-impl<'a> Refusal<'a> {
+impl<'a> Complaint<'a> {
     /// Reads an error's text, without serde_json's ` at line … column …`.
     pub fn of(text: &'a str) -> Self {
         if let Some(name) = quoted(text, "unknown field `") {
@@ -102,27 +102,27 @@ mod tests {
             ("number out of range", "invalid", "a number out of range"),
         ];
         for (text, code, message) in cases {
-            assert_eq!(Refusal::of(text), Refusal::Value(code.into(), message.into()));
+            assert_eq!(Complaint::of(text), Complaint::Value(code.into(), message.into()));
         }
     }
 
     #[test]
     fn a_types_own_text_gives_code_and_message() {
         assert_eq!(
-            Refusal::of("too long: at most 100 characters"),
-            Refusal::Value("too_long".into(), "at most 100 characters".into())
+            Complaint::of("too long: at most 100 characters"),
+            Complaint::Value("too_long".into(), "at most 100 characters".into())
         );
         assert_eq!(
-            Refusal::of("expected an id that begins with `usr_`"),
-            Refusal::Value("invalid".into(), "expected an id that begins with `usr_`".into())
+            Complaint::of("expected an id that begins with `usr_`"),
+            Complaint::Value("invalid".into(), "expected an id that begins with `usr_`".into())
         );
     }
 
     #[test]
     fn fields_are_named_whatever_they_hold() {
-        assert_eq!(Refusal::of("missing field `name`"), Refusal::Missing("name"));
-        assert_eq!(Refusal::of("unknown field `a`b`, expected `c`"), Refusal::Unknown("a`b"));
-        assert_eq!(Refusal::of("unknown field `a`, there are no fields"), Refusal::Unknown("a"));
+        assert_eq!(Complaint::of("missing field `name`"), Complaint::Missing("name"));
+        assert_eq!(Complaint::of("unknown field `a`b`, expected `c`"), Complaint::Unknown("a`b"));
+        assert_eq!(Complaint::of("unknown field `a`, there are no fields"), Complaint::Unknown("a"));
     }
 
     #[test]

@@ -1,0 +1,121 @@
+//! A segment as the sections of a file, and read back. What cannot be read is no segment: it is made anew.
+
+use roaring::RoaringBitmap;
+
+use crate::clock::Timestamp;
+use crate::log::Position;
+use crate::log::segment::tree::Hashes;
+use crate::log::segment::{FramePlace, Postings, SEGMENT_VERSIONS, Segment};
+use crate::varint::{self, Malformed, Reader};
+
+/// Raised when a section's shape, or what is noted in it, changes: older files are then made anew.
+pub const SHAPE: u32 = 1;
+
+/// The sections' names, in the order in which they stand.
+pub const SECTIONS: [&str; 7] = ["frames", "actors", "actions", "types", "outcomes", "mentions", "hashes"];
+
+impl Segment {
+    /// What each of [`SECTIONS`] holds.
+    pub fn sections(&self) -> [Vec<u8>; 7] {
+        let mut frames = Vec::new();
+        varint::write(self.number, &mut frames);
+        varint::write(self.count.into(), &mut frames);
+        let mut last = FramePlace { first: 0, position: Position(0), at: Timestamp::EPOCH };
+        for frame in &self.frames {
+            varint::write(frame.first - last.first, &mut frames);
+            varint::write(frame.position.0 - last.position.0, &mut frames);
+            varint::write(frame.at.micros().abs_diff(last.at.micros()), &mut frames);
+            last = *frame;
+        }
+        let mut hashes = Vec::new();
+        self.hashes.write(&mut hashes);
+        let postings = |postings| {
+            let mut out = Vec::new();
+            write(postings, &mut out);
+            out
+        };
+        [
+            frames,
+            postings(&self.actors),
+            postings(&self.actions),
+            postings(&self.types),
+            postings(&self.outcomes),
+            postings(&self.mentions),
+            hashes,
+        ]
+    }
+
+    /// Reads the segment of a number back; `None` where the sections are not such a segment's.
+    pub fn from_sections(number: u64, sections: &[Vec<u8>; 7]) -> Option<Self> {
+        let [frames, actors, actions, types, outcomes, mentions, hashes] = sections;
+        let (count, frames) = read_frames(number, frames).ok()??;
+        let read = |bytes: &[u8]| read(count, bytes);
+        Some(Self {
+            number,
+            count,
+            frames,
+            actors: read(actors)?,
+            actions: read(actions)?,
+            types: read(types)?,
+            outcomes: read(outcomes)?,
+            mentions: read(mentions)?,
+            hashes: Hashes::read(count as usize, hashes)?,
+        })
+    }
+
+    /// How much memory it takes, roughly, in bytes.
+    pub fn weight(&self) -> usize {
+        let postings = [&self.actors, &self.actions, &self.types, &self.outcomes, &self.mentions];
+        let bitmaps = postings.into_iter().flatten();
+        let bitmaps: usize =
+            bitmaps.map(|(value, bitmap)| value.len() + bitmap.serialized_size() + 120).sum();
+        bitmaps + self.frames.len() * size_of::<FramePlace>() + (self.count as usize >> 8) * 64 + 512
+    }
+}
+
+fn read_frames(number: u64, bytes: &[u8]) -> Result<Option<(u32, Vec<FramePlace>)>, Malformed> {
+    let mut reader = Reader(bytes);
+    let (found, count) = (reader.varint()?, reader.varint()?);
+    if found != number || count > SEGMENT_VERSIONS {
+        return Ok(None);
+    }
+    let mut frames = Vec::new();
+    let mut last = FramePlace { first: 0, position: Position(0), at: Timestamp::EPOCH };
+    while !reader.0.is_empty() {
+        let first = last.first.checked_add(reader.varint()?).ok_or(Malformed)?;
+        let position = last.position.0.checked_add(reader.varint()?).ok_or(Malformed)?;
+        let micros = i64::try_from(reader.varint()?).ok().and_then(|more| last.at.micros().checked_add(more));
+        last = FramePlace {
+            first,
+            position: Position(position),
+            at: Timestamp::from_micros(micros.ok_or(Malformed)?),
+        };
+        frames.push(last);
+    }
+    Ok(u32::try_from(count).ok().map(|count| (count, frames)))
+}
+
+fn write(postings: &Postings, out: &mut Vec<u8>) {
+    for (value, bitmap) in postings {
+        varint::write(value.len() as u64, out);
+        out.extend_from_slice(value.as_bytes());
+        varint::write(bitmap.serialized_size() as u64, out);
+        bitmap.serialize_into(&mut *out).expect("a vector takes all that is written to it");
+    }
+}
+
+fn read(count: u32, bytes: &[u8]) -> Option<Postings> {
+    let mut reader = Reader(bytes);
+    let mut postings = Postings::new();
+    while !reader.0.is_empty() {
+        let length = reader.size().ok()?;
+        let value = std::str::from_utf8(reader.bytes(length).ok()?).ok()?;
+        let length = reader.size().ok()?;
+        let bitmap = RoaringBitmap::deserialize_from(reader.bytes(length).ok()?).ok()?;
+        if bitmap.max().is_none_or(|last| last >= count) {
+            return None;
+        }
+        postings.insert(value.into(), bitmap);
+    }
+    Some(postings)
+}

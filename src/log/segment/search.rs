@@ -1,0 +1,141 @@
+//! Searching a segment: a filter is an intersection of unions of bitmaps.
+
+use std::ops::RangeInclusive;
+
+use roaring::RoaringBitmap;
+
+use crate::clock::Timestamp;
+use crate::event::Version;
+use crate::log::filter::Filter;
+use crate::log::segment::{Postings, Segment};
+
+/// What the values of an event's envelope can be counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    /// Who acted.
+    Actor,
+    /// What was done.
+    Action,
+    /// The type of what it was done to.
+    Type,
+    /// How it ended.
+    Outcome,
+}
+
+impl Segment {
+    /// The versions that a filter means, as offsets from [`base`](Segment::base) + 1.
+    pub fn matching(&self, filter: &Filter) -> RoaringBitmap {
+        let mut found: Option<RoaringBitmap> = None;
+        let mut narrow = |bitmap: RoaringBitmap| match &mut found {
+            Some(found) => *found &= bitmap,
+            None => found = Some(bitmap),
+        };
+        if !filter.actors.is_empty() {
+            narrow(union(&self.actors, filter.actors.iter().map(String::as_str)));
+        }
+        if !filter.types.is_empty() {
+            narrow(union(&self.types, filter.types.iter().map(|kind| kind.name())));
+        }
+        if !filter.outcomes.is_empty() {
+            narrow(union(&self.outcomes, filter.outcomes.iter().map(|outcome| outcome.name())));
+        }
+        if !filter.resources.is_empty() {
+            narrow(union(&self.mentions, filter.resources.iter().map(String::as_str)));
+        }
+        if !filter.actions.is_empty() {
+            narrow(union(
+                &self.actions,
+                self.actions.keys().map(|k| &**k).filter(|a| filter.means_action(a)),
+            ));
+        }
+        let range = self.range(filter);
+        let mut found = match found {
+            None => {
+                let mut all = RoaringBitmap::new();
+                all.insert_range(range.clone().map_or(0..0, |range| *range.start()..range.end() + 1));
+                all
+            }
+            Some(mut found) => {
+                if let Some(range) = &range {
+                    found.remove_range(..*range.start());
+                    found.remove_range(range.end() + 1..);
+                } else {
+                    found.clear();
+                }
+                found
+            }
+        };
+        if filter.actions.is_empty() {
+            for action in filter.unless_named {
+                if let Some(hidden) = self.actions.get(*action) {
+                    found -= hidden;
+                }
+            }
+        }
+        found
+    }
+
+    /// How many of these versions have each value of a dimension.
+    pub fn counts<'a>(
+        &'a self,
+        found: &'a RoaringBitmap,
+        dimension: Dimension,
+    ) -> impl Iterator<Item = (&'a str, u64)> + 'a {
+        let postings = match dimension {
+            Dimension::Actor => &self.actors,
+            Dimension::Action => &self.actions,
+            Dimension::Type => &self.types,
+            Dimension::Outcome => &self.outcomes,
+        };
+        postings
+            .iter()
+            .map(move |(value, bitmap)| (&**value, found.intersection_len(bitmap)))
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// The first version that mentions an id.
+    pub fn first_mention(&self, id: &str) -> Option<Version> {
+        let first = self.mentions.get(id)?.min()?;
+        Some(self.base() + 1 + u64::from(first))
+    }
+
+    /// The newest version that is not after a time; that before the first one where all are.
+    pub fn version_at(&self, at: Timestamp) -> Version {
+        self.before(self.frames.partition_point(|frame| frame.at <= at))
+    }
+
+    /// The offsets that time and version leave; `None` where they leave nothing.
+    fn range(&self, filter: &Filter) -> Option<RangeInclusive<u32>> {
+        let first = filter
+            .from
+            .map_or(self.base(), |from| self.before(self.frames.partition_point(|frame| frame.at < from)));
+        let last = filter
+            .to
+            .map_or(self.version(), |to| self.before(self.frames.partition_point(|frame| frame.at < to)));
+        let last = filter.until.map_or(last, |until| last.min(until));
+        let first = filter.after.map_or(first, |after| first.max(after));
+        if first >= last {
+            return None;
+        }
+        let offset = |version: Version| u32::try_from(version - self.base()).unwrap_or(u32::MAX);
+        Some(offset(first)..=offset(last) - 1)
+    }
+
+    /// The newest version of the segment before its frame of that index.
+    fn before(&self, frame: usize) -> Version {
+        match self.frames.get(frame) {
+            Some(frame) => (frame.first - 1).max(self.base()),
+            None => self.version(),
+        }
+    }
+}
+
+fn union<'a>(postings: &Postings, values: impl Iterator<Item = &'a str>) -> RoaringBitmap {
+    let mut found = RoaringBitmap::new();
+    for value in values {
+        if let Some(bitmap) = postings.get(value) {
+            found |= bitmap;
+        }
+    }
+    found
+}

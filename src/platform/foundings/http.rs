@@ -1,0 +1,268 @@
+//! `/v1/setup` and `POST /v1/organizations`: organizations founded over HTTP, the first together with its account.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
+
+use crate::actor::{Actor, ActorId};
+use crate::clock::Timestamp;
+use crate::event::Version;
+use crate::http::app::App;
+use crate::http::call::Fingerprinted;
+use crate::http::caller::Caller;
+use crate::http::client::{Peer, client_address};
+use crate::http::headers::{mark_replayed, reason};
+use crate::http::input::RawBody;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::NoParameters;
+use crate::http::request_id::RequestId;
+use crate::ids::{AccountId, Fresh, OrganizationId, StreamId};
+use crate::organization::Organization;
+use crate::platform::accounts;
+use crate::platform::accounts::email::EmailAddress;
+use crate::platform::accounts::event::SignedUp;
+use crate::platform::accounts::http::{Secret, account_of, check_password};
+use crate::platform::accounts::login::{self, Origin, Target};
+use crate::platform::accounts::me::{PersonBody, person_body};
+use crate::platform::foundings;
+use crate::platform::foundings::command::{FoundingsCommand, SetUp};
+use crate::platform::foundings::event::FoundingOpened;
+use crate::seal::keyring::NewDataKey;
+use crate::seal::{DataKey, Plain};
+use crate::settings::general::value::Timezone;
+use crate::store::Submission;
+use crate::store::lookup::Claim;
+use crate::store::resident::Handle;
+use crate::text::Name;
+
+/// The first account and its organization.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetUpRequest {
+    /// What stands in `DIR/setup-token`.
+    setup_token: Secret,
+    /// The organization to found.
+    organization: NewOrganization,
+    /// Its Owner.
+    person: NewPerson,
+}
+
+/// A person with an account to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPerson {
+    email: EmailAddress,
+    name: Name,
+    password: Secret,
+}
+
+/// An organization to found.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrganization {
+    /// Its name.
+    name: Name,
+    /// Its IANA time zone name.
+    timezone: Timezone,
+}
+
+/// What the set-up made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SetUp)]
+pub struct SetUpBody {
+    /// The organization.
+    pub organization: OrganizationName,
+    /// Its Owner.
+    pub person: PersonBody,
+    /// The Owner's session.
+    pub session: SessionTokenBody,
+}
+
+/// A session's token.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionToken)]
+pub struct SessionTokenBody {
+    /// Shown only here.
+    pub token: String,
+    /// When the session ends at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// An organization by id and name.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OrganizationName {
+    /// Its id.
+    pub id: OrganizationId,
+    /// Its name.
+    pub name: String,
+    /// Its IANA time zone name.
+    pub timezone: String,
+}
+
+impl OrganizationName {
+    /// Of an organization's settings.
+    ///
+    /// # Errors
+    /// 404 if it is not founded.
+    pub fn of(organization: &Organization) -> Result<Self, Problem> {
+        let founded = organization.general.founded().ok_or_else(Problem::not_found)?;
+        Ok(Self { id: founded.organization, name: founded.name.clone(), timezone: founded.timezone.clone() })
+    }
+}
+
+/// Sets the server up: the first account, its organization, and a session. Works once, with the one-time token.
+#[utoipa::path(post, path = "/v1/setup", tag = "account", request_body = SetUpRequest, responses(
+    (status = 201, body = SetUpBody), (status = "4XX", body = ProblemBody)))]
+pub async fn set_up(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    _: NoParameters,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let request: SetUpRequest = body.parse()?;
+    if app.store.platform().view().platform().foundings.any_ever() {
+        return Err(Problem::conflict("already_set_up", "the server is already set up"));
+    }
+    check_setup_token(&app, &request.setup_token)?;
+    check_password("/person/password", &request.person.password.0)?;
+    let hash = app.passwords.hash(request.person.password.0).await?;
+
+    let account: AccountId = Fresh.id();
+    let founding_for = prepare_set_up(
+        &app,
+        account,
+        &request.person.email,
+        &request.person.name,
+        &hash,
+        &request.organization,
+    );
+    let (command, key, founding) = founding_for.await?;
+    let mut submission = Submission::new(FoundingsCommand::SetUp(command), Actor::SYSTEM);
+    submission.request_id = RequestId::to_record();
+    submission.keys = vec![key];
+    submission.claims = vec![Claim {
+        key: app.store.hasher().email(request.person.email.as_str()),
+        owner: account.to_string(),
+    }];
+    app.store.execute(app.store.platform(), submission).await?;
+    // From here on a crash leaves an open founding, which the next start finishes.
+    let handle = app.store.finish_founding_detached(founding.clone()).await?;
+    remove_setup_token(&app);
+
+    let account = account_of(&app, account)?;
+    let target = Target::Organization(handle, founding.person);
+    let origin = Origin::of(&headers, client_address(peer, &headers, &app.policy.trusted_proxies));
+    let opened = login::open(&app, &account, &target, &origin, None).await?;
+    let body = SetUpBody {
+        organization: OrganizationName::of(opened.view.organization())?,
+        person: person_body(&app, &opened.view, founding.person)?,
+        session: SessionTokenBody { token: opened.token.expose().to_owned(), expires_at: opened.expires_at },
+    };
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+async fn prepare_set_up(
+    app: &App,
+    account: AccountId,
+    email: &EmailAddress,
+    name: &Name,
+    hash: &Plain,
+    organization: &NewOrganization,
+) -> Result<(SetUp, NewDataKey, FoundingOpened), Problem> {
+    let store = app.store.clone();
+    let key = tokio::task::spawn_blocking(move || store.ring().mint(StreamId::Platform)).await??;
+    let id = account.to_string();
+    let signed_up = SignedUp {
+        account,
+        key: key.id(),
+        email: key.key().seal(&accounts::email_field(&id), &Plain::from(email.as_str())),
+        name: key.key().seal(&accounts::name_field(&id), &Plain::from(name.as_str())),
+        password: key.key().seal(&accounts::password_field(&id), hash),
+    };
+    let founding = founding(account, key.key(), organization);
+    Ok((SetUp { account: signed_up, founding: founding.clone() }, key, founding))
+}
+
+fn check_setup_token(app: &App, presented: &Secret) -> Result<(), Problem> {
+    let refused =
+        || Problem::refused("invalid_setup_token", "the token is not the one in the data directory");
+    let expected = std::fs::read_to_string(&app.policy.setup_token).map_err(|_| refused())?;
+    let expected = Plain::from(expected.trim());
+    let same: bool = expected.as_bytes().ct_eq(presented.0.as_bytes()).into();
+    if same { Ok(()) } else { Err(refused()) }
+}
+
+fn remove_setup_token(app: &App) {
+    if let Err(error) = std::fs::remove_file(&app.policy.setup_token) {
+        tracing::warn!(%error, "the used set-up token could not be removed; it is void all the same");
+    }
+}
+
+/// Founds a further organization, whose Owner is the caller.
+#[utoipa::path(post, path = "/v1/organizations", tag = "account", request_body = NewOrganization, responses(
+    (status = 201, body = OrganizationName), (status = "4XX", body = ProblemBody)))]
+pub async fn found(
+    State(app): State<App>,
+    headers: HeaderMap,
+    caller: Caller,
+    _: NoParameters,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let new: NewOrganization = body.parse()?;
+    // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
+    reason(&headers)?;
+    let platform = app.store.platform().view();
+    let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
+    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
+    let founding = founding(account.id, &key, &new);
+    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
+    let mut submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
+    submission.request_id = RequestId::to_record();
+    let path = "/v1/organizations";
+    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
+    submission.idempotency = request.idempotency(&headers, &key, StatusCode::CREATED)?;
+    let done = app.store.execute(app.store.platform(), submission).await?;
+    let handle = match done.replay {
+        None => app.store.finish_founding_detached(founding).await?,
+        Some(replay) => {
+            // The first request may be between its halves, or have been cut there.
+            app.store.finish_intents().await;
+            founded_at(&app, account.id, replay.version).await?
+        }
+    };
+    let body = OrganizationName::of(handle.view().organization())?;
+    let mut response = (StatusCode::CREATED, [(LOCATION, "/v1/general")], Json(body)).into_response();
+    if done.replay.is_some() {
+        mark_replayed(response.headers_mut());
+    }
+    Ok(response)
+}
+
+/// The organization that an account's founding at a version of the platform's stream made.
+async fn founded_at(app: &App, account: AccountId, version: Version) -> Result<Arc<Handle>, Problem> {
+    let store = app.store.clone();
+    let past = tokio::task::spawn_blocking(move || store.as_of(store.platform(), version)).await??;
+    let account = past.platform().accounts.get(account).ok_or_else(Problem::not_found)?;
+    let (organization, _) = account.persons.last().ok_or_else(Problem::not_found)?;
+    app.store.organization(*organization).await?.ok_or_else(Problem::not_found)
+}
+
+/// The intent to found an organization, sealed under its founder's account key.
+fn founding(account: AccountId, key: &DataKey, organization: &NewOrganization) -> FoundingOpened {
+    let id: OrganizationId = Fresh.id();
+    FoundingOpened {
+        organization: id,
+        account,
+        person: Fresh.id(),
+        name: key.seal(&foundings::name_field(&id.to_string()), &Plain::from(organization.name.as_str())),
+        timezone: organization.timezone.to_string(),
+    }
+}

@@ -1,0 +1,317 @@
+//! Finding events of a stream by its index: by filter, by version, by time. Only what is asked for is read.
+//!
+//! All of it blocks; callers move it off the async threads. No answer goes beyond the version of the view that the
+//! caller holds, however far the stream has gone on.
+
+use std::collections::BTreeMap;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde_json::Value;
+
+use crate::actor::ActorId;
+use crate::clock::Timestamp;
+use crate::event::{Outcome, Recorded, ResourceType, Version};
+use crate::log::Position;
+use crate::log::codec::CodecError;
+use crate::log::filter::Filter;
+use crate::log::frame::Frame;
+use crate::log::segment::search::Dimension;
+use crate::log::segment::tree::Hash;
+use crate::log::segment::{FramePlace, Segment, segment_of};
+use crate::store::Store;
+use crate::store::history::{HistoryError, parse};
+use crate::store::resident::{Handle, View};
+
+/// How many frames are read at once.
+const READ_FRAMES: usize = 256;
+
+/// What a filter found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matched {
+    /// The newest of them before the place asked for, newest first, at most as many as asked for.
+    pub versions: Vec<Version>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+/// How many of the events that a filter means have which value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facets {
+    /// Who acted.
+    pub actors: BTreeMap<ActorId, u64>,
+    /// What was done.
+    pub actions: BTreeMap<String, u64>,
+    /// Types of what it was done to.
+    pub types: BTreeMap<ResourceType, u64>,
+    /// How it ended.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// How many events there are in all.
+    pub total: u64,
+}
+
+impl Store {
+    /// What a filter means, the newest first.
+    ///
+    /// # Errors
+    /// When an index has to be made anew and the log cannot be read.
+    pub fn versions(
+        &self,
+        handle: &Handle,
+        view: &View,
+        filter: &Filter,
+        before: Option<Version>,
+        limit: usize,
+    ) -> Result<Matched, HistoryError> {
+        let filter = until(view, filter);
+        let before = before.unwrap_or(Version::MAX);
+        let mut found = Matched::default();
+        for number in (0..=segment_of(view.version())).rev() {
+            self.segment(handle, number, |segment| {
+                let matching = segment.matching(&filter);
+                found.total += matching.len();
+                let first = segment.base() + 1;
+                let versions = matching.iter().rev().map(|offset| first + u64::from(offset));
+                let versions = versions.skip_while(|version| *version >= before);
+                let wanted = limit - found.versions.len();
+                found.versions.extend(versions.take(wanted));
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// What a filter means after a version, the oldest first.
+    ///
+    /// # Errors
+    /// When an index has to be made anew and the log cannot be read.
+    pub fn versions_after(
+        &self,
+        handle: &Handle,
+        view: &View,
+        filter: &Filter,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Version>, HistoryError> {
+        let mut filter = until(view, filter);
+        filter.after = Some(filter.after.map_or(after, |other| other.max(after)));
+        let mut found = Vec::new();
+        for number in segment_of(after + 1)..=segment_of(view.version()) {
+            self.segment(handle, number, |segment| {
+                let first = segment.base() + 1;
+                let versions = segment.matching(&filter);
+                let versions = versions.iter().map(|offset| first + u64::from(offset));
+                let wanted = limit - found.len();
+                found.extend(versions.take(wanted));
+            })?;
+            if found.len() == limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many of the events that a filter means have which value.
+    ///
+    /// # Errors
+    /// When an index has to be made anew and the log cannot be read.
+    pub fn facets(&self, handle: &Handle, view: &View, filter: &Filter) -> Result<Facets, HistoryError> {
+        let filter = until(view, filter);
+        let mut facets = Facets::default();
+        for number in 0..=segment_of(view.version()) {
+            self.segment(handle, number, |segment| {
+                let matching = segment.matching(&filter);
+                facets.total += matching.len();
+                let counts = |dimension| segment.counts(&matching, dimension);
+                add(&mut facets.actors, counts(Dimension::Actor), |actor| actor.parse().ok());
+                add(&mut facets.actions, counts(Dimension::Action), |action| Some(action.to_owned()));
+                add(&mut facets.types, counts(Dimension::Type), named);
+                add(&mut facets.outcomes, counts(Dimension::Outcome), named);
+            })?;
+        }
+        Ok(facets)
+    }
+
+    /// The events of these versions, in the order asked for; each is read without its neighbours.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn recorded(
+        &self,
+        handle: &Handle,
+        view: &View,
+        versions: &[Version],
+    ) -> Result<Vec<Recorded>, HistoryError> {
+        self.read_versions(handle, view, versions, Frame::recorded)
+    }
+
+    /// The events of these versions exactly as recorded, as JSON, in the order asked for.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn as_recorded(
+        &self,
+        handle: &Handle,
+        view: &View,
+        versions: &[Version],
+    ) -> Result<Vec<Value>, HistoryError> {
+        self.read_versions(handle, view, versions, Frame::json)
+    }
+
+    fn read_versions<T>(
+        &self,
+        handle: &Handle,
+        view: &View,
+        versions: &[Version],
+        read: impl Fn(&Frame, usize) -> Result<T, CodecError>,
+    ) -> Result<Vec<T>, HistoryError> {
+        let stream = handle.stream();
+        if let Some(version) = versions.iter().copied().find(|version| *version > view.version()) {
+            return Err(HistoryError::NoSuchVersion { stream, version });
+        }
+        let places = self.places(handle, versions)?;
+        let mut events = Vec::with_capacity(versions.len());
+        for chunk in places.chunk_by(|a, b| a.position == b.position).collect::<Vec<_>>().chunks(READ_FRAMES)
+        {
+            let positions: Vec<Position> = chunk.iter().map(|same| same[0].position).collect();
+            for (bytes, same) in self.log().read_at(&positions)?.into_iter().zip(chunk) {
+                let frame = parse(stream, bytes)?;
+                for _ in *same {
+                    let version = versions[events.len()];
+                    let index = usize::try_from(version.wrapping_sub(frame.header().first_version));
+                    let event = read(&frame, index.unwrap_or(usize::MAX));
+                    events.push(event.map_err(|error| HistoryError::Event { stream, error })?);
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    /// The first event that mentions an id.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn first_mention(
+        &self,
+        handle: &Handle,
+        view: &View,
+        id: &str,
+    ) -> Result<Option<Recorded>, HistoryError> {
+        for number in 0..=segment_of(view.version()) {
+            let version = self.segment(handle, number, |segment| segment.first_mention(id))?;
+            if let Some(version) = version.filter(|version| *version <= view.version()) {
+                return Ok(self.recorded(handle, view, &[version])?.pop());
+            }
+        }
+        Ok(None)
+    }
+
+    /// The newest version that is not after a time; 0 where all are.
+    ///
+    /// # Errors
+    /// When an index has to be made anew and the log cannot be read.
+    pub fn version_at(&self, handle: &Handle, view: &View, at: Timestamp) -> Result<Version, HistoryError> {
+        let begins_by = |number| {
+            self.segment(handle, number, |segment| {
+                segment.frames().first().is_some_and(|frame| frame.at <= at)
+            })
+        };
+        // The first segment that begins after the time; the one before it holds the version.
+        let (mut low, mut high) = (0, segment_of(view.version()) + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if begins_by(middle)? {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let Some(number) = low.checked_sub(1) else { return Ok(0) };
+        let version = self.segment(handle, number, |segment| segment.version_at(at))?;
+        Ok(version.min(view.version()))
+    }
+
+    /// The root of the stream's Merkle tree (RFC 6962) at its newest version; `None` of an empty stream.
+    ///
+    /// # Errors
+    /// When an index has to be made anew and the log cannot be read.
+    pub fn root(&self, handle: &Handle) -> Result<Option<Hash>, HistoryError> {
+        loop {
+            let root = handle.index().root();
+            match root {
+                Ok(root) => return Ok(root),
+                Err(number) => {
+                    let whole = self.segment(handle, number, |segment| segment.hashes().whole())?;
+                    handle.index_mut().learned(number, whole);
+                }
+            }
+        }
+    }
+
+    /// Where the frames of these versions are.
+    fn places(&self, handle: &Handle, versions: &[Version]) -> Result<Vec<FramePlace>, HistoryError> {
+        let mut places = Vec::with_capacity(versions.len());
+        for same in versions.chunk_by(|a, b| segment_of(*a) == segment_of(*b)) {
+            self.segment(handle, segment_of(same[0]), |segment| {
+                places.extend(same.iter().map_while(|version| segment.frame_of(*version)));
+            })?;
+        }
+        if places.len() < versions.len() {
+            let (stream, version) = (handle.stream(), versions[places.len()]);
+            return Err(HistoryError::NoSuchVersion { stream, version });
+        }
+        Ok(places)
+    }
+
+    /// Looks into a segment of a stream.
+    pub(super) fn segment<T>(
+        &self,
+        handle: &Handle,
+        number: u64,
+        look: impl FnOnce(&Segment) -> T,
+    ) -> Result<T, HistoryError> {
+        let waiting = {
+            let index = handle.index();
+            if index.open().number() == number {
+                return Ok(look(index.open()));
+            }
+            index.waiting(number).cloned()
+        };
+        if let Some(segment) = waiting {
+            return Ok(look(&segment));
+        }
+        let after = || self.frame_after(handle, number);
+        let segment = self.inner.segments.full(handle.stream(), number, after)?;
+        Ok(look(&segment))
+    }
+
+    /// A frame at or after the last one of a full segment.
+    fn frame_after(&self, handle: &Handle, number: u64) -> Result<FramePlace, HistoryError> {
+        let head = handle.view().head;
+        let first = self.segment(handle, number + 1, |segment| segment.frames().first().copied())?;
+        // Where the next segment has no version yet, the stream ends in this one.
+        Ok(first.unwrap_or(FramePlace { first: head.version, position: head.position, at: head.at }))
+    }
+}
+
+/// Adds the counts of a segment to those of others. Every value was written by its type's own name.
+fn add<'a, K: Ord>(
+    sums: &mut BTreeMap<K, u64>,
+    counts: impl Iterator<Item = (&'a str, u64)>,
+    read: impl Fn(&str) -> Option<K>,
+) {
+    for (value, count) in counts {
+        if let Some(key) = read(value) {
+            *sums.entry(key).or_default() += count;
+        }
+    }
+}
+
+fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
+    T::deserialize(name.into_deserializer() as StrDeserializer<'_, serde::de::value::Error>).ok()
+}
+
+fn until(view: &View, filter: &Filter) -> Filter {
+    let mut filter = filter.clone();
+    filter.until = Some(filter.until.map_or(view.version(), |until| until.min(view.version())));
+    filter
+}
