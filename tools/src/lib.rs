@@ -3,7 +3,10 @@
 
 pub mod bench;
 pub mod ci;
+pub mod counts;
+pub mod flamegraph;
 pub mod install;
+pub mod mix;
 pub mod run;
 pub mod schemas;
 pub mod test;

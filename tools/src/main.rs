@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tools::run::say;
-use tools::{bench, ci, schemas, test};
+use tools::{bench, ci, counts, flamegraph, schemas, test};
 
 /// Tests, CI, generated files and benches of Settled.
 #[derive(Parser)]
@@ -26,6 +26,10 @@ enum Command {
     Schemas(schemas::Options),
     /// Measure, against references in the same run
     Bench(bench::Options),
+    /// Draw where the time of a row of the benches goes
+    Flamegraph(flamegraph::Options),
+    /// Count the instructions of the hot paths, and compare them with what is committed
+    Counts(counts::Options),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +38,8 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Schemas(options) => schemas::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Flamegraph(options) => flamegraph::run(&options),
+        Command::Counts(options) => counts::run(&options),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,41 +1,49 @@
 //! Appending in process, held against writing and syncing the same bytes to a plain file.
 
 use std::io::Write as _;
+use std::rc::Rc;
 
 use anyhow::Result;
 use settled::log::Append;
 
-use super::events::Log;
-use super::server::allocated_file;
-use super::{Length, Row, scratch, seconds};
+use super::history::{History, Log, frames};
+use super::reference::allocated_file;
+use super::{Length, Peer, Row, count, scratch, seconds};
 
-const EVENTS: usize = 256;
+/// The events of a batch.
+pub const EVENTS: usize = 256;
 
-/// Batches of 256 events of some 600 bytes, each a commit.
+/// Batches of 256 events, each a commit.
 pub struct AppendInProcess {
     batches: usize,
-    /// The next batches: both the reference and the work write these bytes.
-    next: Option<(tempfile::TempDir, Log, Vec<Append>)>,
+    history: Rc<History>,
+    /// The batches: both the reference and the work write these bytes.
+    packed: Vec<Append>,
     details: Vec<String>,
+    peers: Vec<Box<dyn Peer>>,
+}
+
+/// How many batches a measurement has.
+pub fn batches(length: Length) -> usize {
+    length.of(400)
 }
 
 impl AppendInProcess {
-    /// In loads of about this length.
-    pub fn new(length: Length) -> Self {
-        Self { batches: length.of(400), next: None, details: Vec::new() }
+    /// Of a history, beside others who append the same.
+    pub fn new(history: &Rc<History>, length: Length, peers: Vec<Box<dyn Peer>>) -> Self {
+        let (batches, history) = (batches(length), Rc::clone(history));
+        Self { batches, history, packed: Vec::new(), details: Vec::new(), peers }
     }
 
-    fn next(&mut self) -> Result<&mut (tempfile::TempDir, Log, Vec<Append>)> {
-        if self.next.is_none() {
-            let dir = scratch()?;
-            let mut log = Log::create(dir.path())?;
-            let mut frames = Vec::new();
-            let packing = seconds(|| log.frames(self.batches, EVENTS).map(|built| frames = built))?;
-            let per_event = packing * 1e6 / count(self.batches * EVENTS);
+    /// Frames are cheap to copy: they share their bytes.
+    fn appends(&mut self) -> Result<Vec<Append>> {
+        if self.packed.is_empty() {
+            let events = self.history.first(self.batches * EVENTS)?;
+            let packing = seconds(|| frames(events, EVENTS).map(|packed| self.packed = packed))?;
+            let per_event = packing * 1e6 / count(events.len());
             self.details.push(format!("packing, before it is measured: {per_event:.1} µs an event"));
-            self.next = Some((dir, log, frames));
         }
-        self.next.as_mut().ok_or_else(|| anyhow::anyhow!("made just now"))
+        Ok(self.packed.clone())
     }
 }
 
@@ -52,40 +60,41 @@ impl Row for AppendInProcess {
         0.2
     }
 
+    fn limit(&self) -> &'static str {
+        "the engine: it writes each part into a record of its own, holds a lock of the whole process for it, and \
+         reads the last batch back before the next"
+    }
+
     fn reference(&mut self) -> Result<f64> {
-        let events = count(self.batches * EVENTS);
-        let (_, _, appends) = self.next()?;
+        let appends = self.appends()?;
         let dir = scratch()?;
         let bytes = appends.iter().filter_map(|append| append.frame.as_ref()).map(|frame| frame.len()).sum();
         let mut file = allocated_file(&dir.path().join("raw"), bytes)?;
         let took = seconds(|| {
-            for append in appends.iter() {
+            for append in &appends {
                 file.write_all(append.frame.as_deref().unwrap_or_default())?;
                 file.sync_data()?;
             }
             Ok::<_, std::io::Error>(())
         })?;
-        Ok(events / took)
+        Ok(count(self.batches * EVENTS) / took)
     }
 
     fn work(&mut self) -> Result<f64> {
-        let events = count(self.batches * EVENTS);
-        let (_, log, appends) = self.next()?;
-        // The frames are cheap to copy: they share their bytes.
-        let appends = appends.clone();
+        let appends = self.appends()?;
+        let dir = scratch()?;
+        let log = Log::create(dir.path())?;
         let took = seconds(|| log.append(appends))?;
-        self.details.push(format!("{:.0} events/s", events / took));
-        // The reference after it writes the bytes of a fresh log.
-        self.next = None;
-        Ok(events / took)
+        let per_second = count(self.batches * EVENTS) / took;
+        self.details.push(format!("{per_second:.0} events/s"));
+        Ok(per_second)
     }
 
     fn details(&mut self) -> Vec<String> {
         std::mem::take(&mut self.details)
     }
-}
 
-/// A count as a number to divide by.
-pub(super) fn count(number: usize) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+    fn peers(&mut self) -> &mut [Box<dyn Peer>] {
+        &mut self.peers
+    }
 }

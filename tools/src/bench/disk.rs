@@ -2,43 +2,47 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::Result;
 
-use super::append::count;
-use super::events::Log;
-use super::{Length, Row, scratch};
+use super::history::{History, Log, frames};
+use super::{Length, Peer, Row, count, scratch};
 
 /// What an event may take when 64 share a commit.
 const BYTES: f64 = 500.0;
+/// Events of a full commit.
+pub const EVENTS: usize = 64;
+
+/// How many commits of so many events a measurement has.
+pub fn commits(events_per_commit: usize, length: Length) -> usize {
+    length.of(if events_per_commit == 1 { 4_000 } else { 2_000 })
+}
 
 /// Events for each so many bytes of disk: as in every row, more is better.
 pub struct DiskPerEvent {
-    name: &'static str,
+    history: Rc<History>,
     commits: usize,
     events_per_commit: usize,
     details: Vec<String>,
+    peers: Vec<Box<dyn Peer>>,
 }
 
 impl DiskPerEvent {
-    /// With 64 events a commit.
-    pub fn batched(length: Length) -> Self {
-        Self::of("disk per event, 64 a commit", length.of(2_000), 64)
-    }
-
-    /// With one event a commit.
-    pub fn single(length: Length) -> Self {
-        Self::of("disk per event, one a commit", length.of(4_000), 1)
-    }
-
-    fn of(name: &'static str, commits: usize, events_per_commit: usize) -> Self {
-        Self { name, commits, events_per_commit, details: Vec::new() }
+    /// With so many events a commit: 64, or one.
+    pub fn new(history: &Rc<History>, events: usize, length: Length, peers: Vec<Box<dyn Peer>>) -> Self {
+        let (history, commits) = (Rc::clone(history), commits(events, length));
+        Self { history, commits, events_per_commit: events, details: Vec::new(), peers }
     }
 }
 
 impl Row for DiskPerEvent {
     fn name(&self) -> &'static str {
-        self.name
+        if self.events_per_commit == 1 {
+            "disk per event, one a commit"
+        } else {
+            "disk per event, 64 a commit"
+        }
     }
 
     fn reference_name(&self) -> &'static str {
@@ -50,19 +54,29 @@ impl Row for DiskPerEvent {
         if self.events_per_commit == 1 { 0.0 } else { 1.0 }
     }
 
+    fn limit(&self) -> &'static str {
+        if self.events_per_commit == 1 {
+            "an engine's key, a part's header and a frame's header for each event"
+        } else {
+            "ids, which do not compress: an event names itself, who did it in which session, what it is about and the \
+             request that it came with"
+        }
+    }
+
     fn reference(&mut self) -> Result<f64> {
         Ok(1.0 / BYTES)
     }
 
     fn work(&mut self) -> Result<f64> {
         let dir = scratch()?;
-        let mut log = Log::create(dir.path())?;
-        let frames = log.frames(self.commits, self.events_per_commit)?;
-        let packed: usize = frames.iter().map(|append| append.frame.as_deref().map_or(0, <[u8]>::len)).sum();
-        log.append(frames)?;
+        let log = Log::create(dir.path())?;
+        let events = self.history.first(self.commits * self.events_per_commit)?;
+        let appends = frames(events, self.events_per_commit)?;
+        let packed: usize = appends.iter().map(|append| append.frame.as_deref().map_or(0, <[u8]>::len)).sum();
+        log.append(appends)?;
         log.log.close()?;
-        let events = count(self.commits * self.events_per_commit);
         let bytes = allocated(dir.path())?;
+        let events = count(events.len());
         self.details.push(format!(
             "{:.0} bytes, of them {:.0} its own",
             bytes / events,
@@ -74,10 +88,17 @@ impl Row for DiskPerEvent {
     fn details(&mut self) -> Vec<String> {
         std::mem::take(&mut self.details)
     }
+
+    fn peers(&mut self) -> &mut [Box<dyn Peer>] {
+        &mut self.peers
+    }
 }
 
 /// The blocks that a folder's files take, in bytes.
-fn allocated(dir: &Path) -> Result<f64> {
+///
+/// # Errors
+/// When it cannot be read.
+pub fn allocated(dir: &Path) -> Result<f64> {
     let mut bytes = 0.0;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

@@ -1,9 +1,11 @@
 //! Load on an HTTP server by `wrk`, and what it measured.
 
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::NamedTempFile;
 
 use crate::run::program;
 
@@ -12,12 +14,35 @@ use crate::run::program;
 pub struct Request {
     /// The method.
     pub method: &'static str,
-    /// The whole URL. `%d` in it is replaced by a number from 0 to 96 where the body varies.
-    pub url: String,
-    /// A session's token.
-    pub token: Option<String>,
-    /// The length of the value in a JSON body `{"value": "…"}` that is another each time; none is no body.
-    pub value_bytes: Option<usize>,
+    /// `http://127.0.0.1:PORT`.
+    pub base: String,
+    /// Paths with their queries, taken in turn. `%d` in one is a number from 0 to 96.
+    pub paths: Vec<String>,
+    /// The name of the header with the credential, and what stands before it.
+    pub header: &'static str,
+    /// Credentials, taken in turn; none is sent without any.
+    pub tokens: Vec<String>,
+    /// What is sent with it.
+    pub body: Option<Body>,
+}
+
+/// A JSON body.
+#[derive(Clone, Copy, Debug)]
+pub struct Body {
+    /// `%v` in it is a value that is another each time, of letters and digits alone; `%d` is that of the path.
+    pub template: &'static str,
+    /// The value's length.
+    pub value_bytes: usize,
+}
+
+/// How Settled is told who asks.
+pub const BEARER: &str = "Authorization: Bearer ";
+
+impl Request {
+    /// A GET of some paths.
+    pub fn get(base: String, paths: Vec<String>, tokens: Vec<String>) -> Self {
+        Self { method: "GET", base, paths, header: BEARER, tokens, body: None }
+    }
 }
 
 /// What a load came to.
@@ -25,16 +50,37 @@ pub struct Request {
 pub struct Load {
     /// Answers a second.
     pub per_second: f64,
+    /// The time within which half were answered.
+    pub p50: Duration,
     /// The time within which 99 of 100 were answered.
     pub p99: Duration,
 }
 
-/// A body that is another each time: `seed` differs from run to run, or a run would set what the last one set.
+impl Load {
+    /// Both times, as they are shown beside a rate.
+    pub fn times(&self) -> String {
+        format!("p50 {:.2} ms, p99 {:.2} ms", self.p50.as_secs_f64() * 1e3, self.p99.as_secs_f64() * 1e3)
+    }
+}
+
+/// Sends what differs from request to request: paths and credentials in turn, values that no request before had.
+/// `BENCH_SEED` differs from run to run, or a run would set what the last one set.
 const VARYING: &str = r#"
-local url, seed, size = os.getenv("BENCH_PATH"), os.getenv("BENCH_SEED"), tonumber(os.getenv("BENCH_BYTES"))
-local method, sent = os.getenv("BENCH_METHOD"), 0
-local noise = {}
-math.randomseed(tonumber(seed))
+local function lines(name)
+  local all = {}
+  for line in io.lines(os.getenv(name)) do all[#all + 1] = line end
+  return all
+end
+local paths, tokens = lines("BENCH_PATHS"), lines("BENCH_TOKENS")
+local header, method, template = os.getenv("BENCH_HEADER"), os.getenv("BENCH_METHOD"), os.getenv("BENCH_BODY")
+local seed, size = tonumber(os.getenv("BENCH_SEED")), tonumber(os.getenv("BENCH_BYTES"))
+local name, before = string.match(header, "^(.-): (.*)$")
+local headers, noise, sent = {}, {}, 0
+math.randomseed(seed)
+for i = 1, math.max(#tokens, 1) do
+  headers[i] = { ["Content-Type"] = "application/json" }
+  if tokens[i] then headers[i][name] = before .. tokens[i] end
+end
 for i = 1, 64 do
   local text = {}
   for j = 1, size do text[j] = string.char(97 + math.random(0, 25)) end
@@ -42,9 +88,15 @@ for i = 1, 64 do
 end
 request = function()
   sent = sent + 1
-  local head = seed .. "-" .. sent .. "-"
-  local body = '{"value": "' .. head .. string.sub(noise[sent % 64 + 1], #head + 1) .. '"}'
-  return wrk.format(method, (string.gsub(url, "%%d", sent % 97)), nil, body)
+  local number = tostring(sent % 97)
+  local path = string.gsub(paths[sent % #paths + 1], "%%d", number)
+  local body
+  if template then
+    local head = string.format("%08d%08d", seed % 100000000, sent)
+    local value = head .. string.sub(noise[sent % 64 + 1], #head + 1)
+    body = string.gsub(string.gsub(template, "%%d", number), "%%v", value)
+  end
+  return wrk.format(method, path, headers[sent % #headers + 1], body)
 end
 "#;
 
@@ -53,30 +105,45 @@ end
 /// # Errors
 /// When `wrk` fails, or any answer is not a success.
 pub fn load(request: &Request, connections: u32, seconds: u32, seed: u32) -> Result<Load> {
-    let mut wrk = program("wrk -t1 --latency");
+    let mut wrk = program("wrk -t1 --latency --timeout 30s");
     wrk.arg(format!("-c{connections}")).arg(format!("-d{seconds}s"));
-    if let Some(token) = &request.token {
-        wrk.args(["-H", &format!("Authorization: Bearer {token}")]);
+    let first = request.paths.first().context("there is a path")?;
+    // What is the same each time needs no script, which would take a part of the load's own time.
+    let same = request.paths.len() == 1 && request.tokens.len() < 2 && request.body.is_none();
+    let files = [lines(&request.paths)?, lines(&request.tokens)?, lines(&[VARYING.to_owned()])?];
+    if same {
+        if let Some(token) = request.tokens.first() {
+            wrk.args(["-H", &format!("{}{token}", request.header)]);
+        }
+    } else {
+        let [paths, tokens, script] = files.each_ref().map(NamedTempFile::path);
+        wrk.arg("-s").arg(script).env("BENCH_PATHS", paths).env("BENCH_TOKENS", tokens);
+        wrk.env("BENCH_HEADER", request.header).env("BENCH_METHOD", request.method);
+        wrk.env("BENCH_BYTES", request.body.map_or(0, |body| body.value_bytes).to_string());
+        wrk.env("BENCH_SEED", seed.to_string());
+        if let Some(body) = request.body {
+            wrk.env("BENCH_BODY", body.template);
+        }
     }
-    let script = tempfile::Builder::new().suffix(".lua").tempfile()?;
-    if let Some(bytes) = request.value_bytes {
-        std::fs::write(script.path(), VARYING)?;
-        let host = request.url.find("//").map_or(0, |at| at + 2);
-        let path = request.url[host..].find('/').map_or("/", |at| &request.url[host + at..]);
-        wrk.args(["-H", "Content-Type: application/json", "-s"]).arg(script.path());
-        wrk.env("BENCH_PATH", path).env("BENCH_METHOD", request.method);
-        wrk.env("BENCH_BYTES", bytes.to_string()).env("BENCH_SEED", seed.to_string());
-    }
-    wrk.arg(request.url.replace("%d", "0"));
+    wrk.arg(format!("{}{}", request.base, first.replace("%d", "0")));
     let output = wrk.stderr(Stdio::inherit()).output().context("wrk could not be started")?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "wrk failed: {text}");
-    parse(&text)
+    parse(&text).with_context(|| format!("{} {}{first}", request.method, request.base))
+}
+
+fn lines(lines: &[String]) -> Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().suffix(".lua").tempfile()?;
+    for line in lines {
+        writeln!(file, "{line}")?;
+    }
+    file.flush()?;
+    Ok(file)
 }
 
 fn parse(text: &str) -> Result<Load> {
     for trouble in ["Non-2xx", "Socket errors"] {
-        ensure!(!text.contains(trouble), "{} was not answered as it should be:\n{text}", trouble);
+        ensure!(!text.contains(trouble), "requests were not answered as they should be:\n{text}");
     }
     let after = |name: &str| {
         text.lines()
@@ -84,7 +151,11 @@ fn parse(text: &str) -> Result<Load> {
             .map(str::trim)
             .with_context(|| format!("wrk says nothing of {name}:\n{text}"))
     };
-    Ok(Load { per_second: after("Requests/sec:")?.parse()?, p99: duration(after("99%")?)? })
+    Ok(Load {
+        per_second: after("Requests/sec:")?.parse()?,
+        p50: duration(after("50%")?)?,
+        p99: duration(after("99%")?)?,
+    })
 }
 
 /// A time as `wrk` writes it: `37.00us`, `1.20ms`, `2.01s`, `1.00m`.
@@ -111,6 +182,7 @@ mod tests {
     fn what_wrk_prints_is_read() {
         let load = parse(OUTPUT).unwrap();
         assert!((load.per_second - 15234.5).abs() < 1e-9);
+        assert_eq!(load.p50, Duration::from_micros(380));
         assert_eq!(load.p99, Duration::from_micros(1250));
     }
 

@@ -1,50 +1,90 @@
 //! `cargo xtask bench`: rows of ratios, each of a work and of a reference that was measured just before and just
 //! after it, so that a machine that slows down slows both. Rounds are interleaved: every row once, then again.
 //!
-//! What is measured is in the rows, one file each; how ratios are drawn from it is in `ratio.rs`.
+//! What is measured is in the rows, one file each; how it is measured is in `measure.rs`, what others come to on the
+//! same reference in `peers/`, what comes of it all in `report.rs`.
 
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
-use comfy_table::{CellAlignment, Table, presets};
-use serde::Serialize;
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use self::append::AppendInProcess;
+use self::as_of::AsOf;
+use self::audit::{AuditAtSize, AuditPage, Filter};
 use self::disk::DiskPerEvent;
-use self::ratio::{Cell, Summary};
+use self::history::History;
+use self::machine::Machine;
+use self::measure::measure;
+use self::memory::Memory;
+use self::peers::{Peers, Work};
 use self::read::Read;
 use self::replay::Replay;
+use self::report::{Line, Report};
 use self::server::Servers;
+use self::start::Start;
 use self::write::DurableWrite;
+use crate::mix::generate::Size;
 use crate::run::{self, program, say, target};
 
 pub mod append;
+pub mod as_of;
+pub mod audit;
 pub mod disk;
-pub mod events;
+pub mod history;
 pub mod load;
+pub mod machine;
+pub mod measure;
+pub mod memory;
+pub mod peers;
 pub mod ratio;
 pub mod read;
+pub mod reference;
 pub mod replay;
+pub mod report;
 pub mod server;
+pub mod start;
 pub mod write;
 
 /// The options of `cargo xtask bench`.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Options {
     /// How often each row is measured
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    pub rounds: u32,
     /// Measure each for a moment only: whether it runs, not how fast
     #[arg(long)]
-    quick: bool,
+    pub quick: bool,
+    /// How many events a long history has
+    #[arg(long, value_name = "N", default_value = "1000000")]
+    #[arg(value_parser = clap::value_parser!(u64).range(100_000..))]
+    pub events: u64,
+    /// Beside it PostgreSQL, SQLite, etcd and OpenBao, which are installed where they are missing
+    #[arg(long)]
+    pub peers: bool,
     /// Put the load on this build of the server, to compare two [default: the release build]
     #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
-    /// Only the rows whose names contain this
-    filter: Option<String>,
+    pub binary: Option<PathBuf>,
+    /// Only the rows whose names contain this; may be repeated
+    #[arg(long, value_name = "ROW")]
+    pub only: Vec<String>,
+}
+
+impl Options {
+    /// Whether what comes of it is fit to be published: every row and every peer, at full length.
+    fn is_whole(&self) -> bool {
+        !self.quick && self.only.is_empty() && self.peers && self.binary.is_none()
+    }
+
+    fn length(&self) -> Length {
+        if self.quick { Length::Quick } else { Length::Full }
+    }
+
+    fn names(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| row.contains(only.as_str()))
+    }
 }
 
 /// One line of the table: a work, held against a reference.
@@ -55,8 +95,11 @@ pub trait Row {
     /// What it is held against.
     fn reference_name(&self) -> &'static str;
 
-    /// The ratio that the work is to reach; a larger ratio is better.
+    /// The ratio that the work is to reach; a larger ratio is better, and 0 is none.
     fn goal(&self) -> f64;
+
+    /// What keeps the ratio from being larger, without a full stop.
+    fn limit(&self) -> &'static str;
 
     /// Measures the reference once: work per second, or any other number of which more is better.
     ///
@@ -70,7 +113,37 @@ pub trait Row {
     /// When it cannot be measured.
     fn work(&mut self) -> Result<f64>;
 
-    /// What else was seen since the last call, a line each: absolute numbers, which compare with nothing.
+    /// What else was seen since the last call: absolute numbers, which compare with nothing.
+    fn details(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Others who do the same work.
+    fn peers(&mut self) -> &mut [Box<dyn Peer>] {
+        &mut []
+    }
+
+    /// The process that does the work, started if need be: a server, or this one.
+    ///
+    /// # Errors
+    /// When it does not start.
+    fn process(&self) -> Result<u32> {
+        Ok(std::process::id())
+    }
+}
+
+/// Somebody else who does a row's work, held against the same reference.
+pub trait Peer {
+    /// Who.
+    fn name(&self) -> &str;
+
+    /// Measures the work once, in the unit of the row's reference; starts what it needs.
+    ///
+    /// # Errors
+    /// When it cannot be measured.
+    fn work(&mut self) -> Result<f64>;
+
+    /// What else was seen since the last call.
     fn details(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -103,6 +176,9 @@ impl Length {
     }
 }
 
+/// A small store of one organization: what reads and writes are measured on where size is not the point.
+pub const ONE: Size = Size { events: 1_000, organizations: 1 };
+
 /// A folder on the disk that is built on, so never one in memory; gone when dropped.
 fn scratch() -> Result<TempDir> {
     let folder = target().join("bench");
@@ -118,127 +194,95 @@ fn seconds<E>(work: impl FnOnce() -> std::result::Result<(), E>) -> std::result:
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// Every row there is. A row is a file of its own beside this one, named after its work.
-fn rows(options: &Options) -> Vec<Box<dyn Row>> {
-    let length = if options.quick { Length::Quick } else { Length::Full };
-    let binary = options.binary.clone().unwrap_or_else(|| target().join("release/settled"));
-    let servers = Rc::new(Servers::of(binary));
-    vec![
-        Box::new(DurableWrite::new(&servers, 1, length)),
-        Box::new(DurableWrite::new(&servers, 64, length)),
-        Box::new(Read::general(&servers, length)),
-        Box::new(Read::config_value(&servers, length)),
-        Box::new(AppendInProcess::new(length)),
-        Box::new(Replay::new(length)),
-        Box::new(DiskPerEvent::batched(length)),
-        Box::new(DiskPerEvent::single(length)),
-    ]
+/// A count as a number to divide by.
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-/// Measures, prints the table and writes `target/bench/<table>.json`.
+/// Every row there is. A row is a file of its own beside this one, named after its work.
+pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
+    let length = options.length();
+    let binary = options.binary.clone().unwrap_or_else(|| target().join("release/settled"));
+    let servers = Rc::new(Servers::of(binary));
+    let history = Rc::new(History::of(replay::events(length)));
+    let peers = Peers::new(options, length, &history)?;
+    let many = Size { events: options.events, organizations: 1_000 };
+    let read = |what| Box::new(Read::new(&servers, what, length, peers.of(Work::Read(what)))) as Box<dyn Row>;
+    let page = |filter| {
+        let peers = peers.of(Work::Audit(filter));
+        Box::new(AuditPage::new(&servers, filter, options.events, length, peers)) as Box<dyn Row>
+    };
+    let as_of = |what| Box::new(AsOf::new(&servers, what, options.events, length)) as Box<dyn Row>;
+    let disk = |events| {
+        Box::new(DiskPerEvent::new(&history, events, length, peers.of(Work::Disk(events)))) as Box<dyn Row>
+    };
+    let mut rows: Vec<Box<dyn Row>> = vec![
+        Box::new(DurableWrite::new(&servers, 1, length, peers.of(Work::Write(1)))),
+        Box::new(DurableWrite::new(&servers, 64, length, peers.of(Work::Write(64)))),
+        Box::new(DurableWrite::to_many(&servers, length, Vec::new())),
+        read(read::What::General),
+        read(read::What::Value),
+        read(read::What::List),
+        Box::new(AppendInProcess::new(&history, length, peers.of(Work::Append))),
+        page(Filter::User),
+        page(Filter::ActionAndWeek),
+        page(Filter::UserActionOutcome),
+        Box::new(AuditAtSize::new(&servers, options.events, length)),
+        as_of(as_of::What::Value),
+        as_of(as_of::What::List),
+        Box::new(Replay::new(&history, length, peers.of(Work::Scan))),
+        Box::new(Memory::new(&servers, many, length, peers.of(Work::Memory))),
+        Box::new(Start::new(&servers, many)),
+        disk(disk::EVENTS),
+        disk(1),
+    ];
+    rows.retain(|row| options.names(row.name()));
+    ensure!(!rows.is_empty(), "there is no such row");
+    Ok(rows)
+}
+
+/// Measures, prints the table, and writes `target/bench/ratios.json` and, of a whole run, `BENCHMARKS.md`.
 ///
 /// # Errors
-/// When nothing is to be measured or something cannot be.
+/// When nothing is to be measured, or something could not be.
 pub fn run(options: &Options) -> Result<()> {
-    if cfg!(debug_assertions) {
-        return as_release();
+    if as_release(options.peers)? {
+        return Ok(());
     }
-    let mut rows = rows(options);
-    rows.retain(|row| options.filter.as_ref().is_none_or(|filter| row.name().contains(filter)));
-    ensure!(!rows.is_empty(), "there is no such row");
-    let report = measure(&mut rows, options.rounds)?;
+    let machine = Machine::here()?;
+    let mut rows = rows(options)?;
+    let measured = measure(&mut rows, options.rounds);
+    let lines = rows.iter().zip(measured).map(|(row, series)| Line::of(&**row, series)).collect();
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let command = format!("cargo xtask {}", words.join(" "));
+    let report = Report { machine, command, rounds: options.rounds, events: options.events, rows: lines };
     print(&report);
-    let path = report.write()?;
-    say(&format!("written to {}", path.display()));
+    say(&format!("written to {}", report.write_json()?.display()));
+    if options.is_whole() {
+        say(&format!("written to {}", report.write_page_file()?.display()));
+    }
+    ensure!(!report.failed(), "not everything could be measured");
     Ok(())
 }
 
-/// The same command by a release build: half of the rows run in this process.
-fn as_release() -> Result<()> {
-    run::run(program("cargo build --release --locked -p settled -p tools"))?;
-    let mut again = std::process::Command::new(target().join("release/xtask"));
-    again.args(std::env::args_os().skip(1));
-    run::run(again)
-}
-
-/// What was measured, as it is written down.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    /// How often each row was measured.
-    pub rounds: u32,
-    /// A row each.
-    pub rows: Vec<Line>,
-}
-
-/// One row's outcome.
-#[derive(Debug, Serialize)]
-pub struct Line {
-    /// What was measured.
-    pub name: &'static str,
-    /// What it was held against.
-    pub reference: &'static str,
-    /// The ratio that it is to reach.
-    pub goal: f64,
-    /// Whether the median reaches it.
-    pub reached: bool,
-    /// Minimum, median and maximum of the ratios.
-    pub ratio: Summary,
-    /// Every measurement.
-    pub cells: Vec<Cell>,
-    /// What else was seen, in absolute numbers.
-    pub details: Vec<String>,
-}
-
-/// Measures every row once a round: reference, work, reference.
+/// Runs the same command again by a release build with what it needs, if this is none: half of the rows run in this
+/// process, and the drivers of peers are not built for anything else. Whether it did.
 ///
 /// # Errors
-/// With the first measurement that fails.
-pub fn measure(rows: &mut [Box<dyn Row>], rounds: u32) -> Result<Report> {
-    let mut cells: Vec<Vec<Cell>> = rows.iter().map(|_| Vec::new()).collect();
-    for round in 1..=rounds {
-        for (row, cells) in rows.iter_mut().zip(&mut cells) {
-            say(&format!("round {round} of {rounds}: {}", row.name()));
-            let before = row.reference().with_context(|| row.reference_name())?;
-            let work = row.work().with_context(|| row.name())?;
-            let after = row.reference().with_context(|| row.reference_name())?;
-            cells.push(Cell::new(before, work, after)?);
-        }
+/// When it cannot be built, or fails.
+pub fn as_release(peers: bool) -> Result<bool> {
+    if !cfg!(debug_assertions) && (!peers || cfg!(feature = "peers")) {
+        return Ok(false);
     }
-    let lines = rows.iter_mut().zip(cells).map(|(row, cells)| {
-        let ratio = Summary::of(&cells);
-        let (goal, details) = (row.goal(), row.details());
-        let reached = ratio.median >= goal;
-        Line { name: row.name(), reference: row.reference_name(), goal, reached, ratio, cells, details }
-    });
-    Ok(Report { rounds, rows: lines.collect() })
-}
-
-impl Report {
-    /// The table that is printed: a row each, ratios with two digits after the point.
-    pub fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN);
-        table.set_header(["work", "held against", "min", "median", "max", "goal", ""]);
-        for line in &self.rows {
-            let Summary { min, median, max } = line.ratio;
-            let reached = if line.reached { "" } else { "below" };
-            let numbers = [min, median, max, line.goal].map(|number| format!("{number:.2}"));
-            let [min, median, max, goal] = numbers.each_ref().map(String::as_str);
-            table.add_row([line.name, line.reference, min, median, max, goal, reached]);
-        }
-        for column in table.column_iter_mut().skip(2).take(4) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table
+    let mut build = program("cargo build --release --locked -p settled -p tools");
+    if peers {
+        build.args(["--features", "tools/peers"]);
     }
-
-    fn write(&self) -> Result<PathBuf> {
-        let folder = target().join("bench");
-        std::fs::create_dir_all(&folder)?;
-        let path = folder.join("ratios.json");
-        std::fs::write(&path, serde_json::to_vec_pretty(self)?)?;
-        Ok(path)
-    }
+    run::run(build)?;
+    let mut again = std::process::Command::new(target().join("release/xtask"));
+    again.args(std::env::args_os().skip(1));
+    run::run(again)?;
+    Ok(true)
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what the command is for")]
@@ -246,80 +290,9 @@ fn print(report: &Report) {
     println!("{}", report.table());
     for line in &report.rows {
         println!("\n{}", line.name);
-        for detail in &line.details {
-            println!("  {detail}");
+        for series in &line.series {
+            let seen = series.failed.as_deref().map_or_else(|| series.details.join("; "), str::to_owned);
+            println!("  {}: {seen}", series.name);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A work of 50 against references that rise by one at each measurement, from 99.
-    struct Rising {
-        name: &'static str,
-        reference: f64,
-        order: std::rc::Rc<std::cell::RefCell<Vec<String>>>,
-    }
-
-    impl Row for Rising {
-        fn name(&self) -> &'static str {
-            self.name
-        }
-
-        fn reference_name(&self) -> &'static str {
-            "nothing"
-        }
-
-        fn goal(&self) -> f64 {
-            0.49
-        }
-
-        fn reference(&mut self) -> Result<f64> {
-            self.order.borrow_mut().push(format!("{} reference", self.name));
-            self.reference += 1.0;
-            Ok(self.reference)
-        }
-
-        fn work(&mut self) -> Result<f64> {
-            self.order.borrow_mut().push(self.name.to_owned());
-            Ok(50.0)
-        }
-    }
-
-    fn measured(rounds: u32) -> (Report, Vec<String>) {
-        let order = std::rc::Rc::default();
-        let row = |name| {
-            Box::new(Rising { name, reference: 98.0, order: std::rc::Rc::clone(&order) }) as Box<dyn Row>
-        };
-        let report = measure(&mut [row("a"), row("b")], rounds).unwrap();
-        (report, order.take())
-    }
-
-    #[test]
-    fn rounds_are_interleaved_and_references_stand_before_and_after_each_cell() {
-        let (_, order) = measured(2);
-        let round = ["a reference", "a", "a reference", "b reference", "b", "b reference"];
-        assert_eq!(order, [round, round].concat());
-    }
-
-    #[test]
-    fn a_ratio_is_held_against_the_mean_of_both_references() {
-        let (report, _) = measured(1);
-        let line = &report.rows[0];
-        assert_eq!((line.cells[0].before, line.cells[0].after), (99.0, 100.0));
-        assert!((line.ratio.median - 50.0 / 99.5).abs() < 1e-12);
-        assert!(line.reached);
-    }
-
-    #[test]
-    fn the_table_shows_min_median_max_and_what_is_below_its_goal() {
-        let (mut report, _) = measured(3);
-        report.rows[1].reached = false;
-        let table = report.table().to_string();
-        let lines: Vec<_> = table.lines().collect();
-        let cells: Vec<_> = lines[3].split('|').map(str::trim).collect();
-        assert_eq!(cells[1..8], ["b", "nothing", "0.48", "0.49", "0.50", "0.49", "below"]);
     }
 }

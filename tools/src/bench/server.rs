@@ -1,47 +1,57 @@
-//! The real server, in a folder of its own and on a port of its own, set up over HTTP; and the no-op beside it.
+//! The real server over stores of the mix, each in a folder of its own and on a port of its own.
 
-use std::cell::OnceCell;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use settled::clock::{Clock, Timestamp};
 use tempfile::TempDir;
 
+use super::history::SEED;
+use super::reference::Noop;
 use super::{scratch, seconds};
 use crate::install;
+use crate::mix::generate::{Filled, Size, beginning, fill};
+use crate::mix::store::OpenStore;
+use crate::run::say;
 
 /// How long a start, or a stop, may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What the rows over HTTP share, each started when it is first asked for.
 pub struct Servers {
     binary: PathBuf,
-    settled: OnceCell<Server>,
+    settled: RefCell<HashMap<Size, Rc<Server>>>,
     noop: OnceCell<Noop>,
 }
 
 impl Servers {
     /// With the real server's program.
     pub fn of(binary: PathBuf) -> Self {
-        Self { binary, settled: OnceCell::new(), noop: OnceCell::new() }
+        Self { binary, settled: RefCell::default(), noop: OnceCell::new() }
     }
 
-    /// The real server.
+    /// The real server over a store of a size.
     ///
     /// # Errors
-    /// When it cannot be started, or `wrk` cannot be installed.
-    pub fn settled(&self) -> Result<&Server> {
-        if let Some(server) = self.settled.get() {
-            return Ok(server);
+    /// When it cannot be filled or started, or `wrk` cannot be installed.
+    pub fn settled(&self, size: Size) -> Result<Rc<Server>> {
+        if let Some(server) = self.settled.borrow().get(&size) {
+            return Ok(Rc::clone(server));
         }
         install::wrk()?;
-        let server = Server::start(&self.binary)?;
-        Ok(self.settled.get_or_init(|| server))
+        let server = Rc::new(Server::start(&self.binary, size)?);
+        self.settled.borrow_mut().insert(size, Rc::clone(&server));
+        Ok(server)
     }
 
     /// The no-op.
@@ -57,24 +67,101 @@ impl Servers {
     }
 }
 
-/// The real server, serving; stopped by its process id when dropped.
+/// The machine's time.
+pub fn now() -> Timestamp {
+    Clock::system().now()
+}
+
+/// The real server over a filled store, serving; stopped by its process id when dropped.
 pub struct Server {
-    child: Child,
-    address: SocketAddr,
-    token: String,
+    binary: PathBuf,
+    running: RefCell<Running>,
+    /// What the store is filled with.
+    pub organizations: Vec<Filled>,
     /// Gone after the process.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Server {
-    /// Starts it, sets it up, logs in, and makes an environment called `bench` with one value.
+    /// Fills a store and starts a server over it.
     ///
     /// # Errors
-    /// When it does not start or answers something else than expected.
-    pub fn start(binary: &Path) -> Result<Self> {
+    /// When the store cannot be filled, or the server does not start.
+    pub fn start(binary: &Path, size: Size) -> Result<Self> {
         let dir = scratch()?;
-        let data = dir.path().join("data");
-        let log = std::fs::File::create(dir.path().join("log"))?;
+        let mut organizations = Vec::new();
+        if size.organizations > 0 {
+            say(&format!("filling a store: {} events, {} organizations", size.events, size.organizations));
+            let end = now();
+            let open = OpenStore::in_directory(&dir.path().join("data"), beginning(end))?;
+            organizations = fill(&open, size, SEED, end)?;
+            open.close()?;
+        }
+        let running = RefCell::new(Running::start(binary, dir.path())?);
+        Ok(Self { binary: binary.to_owned(), running, organizations, dir })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn base(&self) -> String {
+        format!("http://{}", self.running.borrow().address)
+    }
+
+    /// The tokens of the Owners' sessions, an organization each.
+    pub fn tokens(&self) -> Vec<String> {
+        self.organizations.iter().map(|filled| filled.token.clone()).collect()
+    }
+
+    /// The first organization.
+    ///
+    /// # Errors
+    /// When the store is empty.
+    pub fn first(&self) -> Result<&Filled> {
+        self.organizations.first().context("the store has no organization")
+    }
+
+    /// The process's id.
+    pub fn process(&self) -> u32 {
+        self.running.borrow().child.id()
+    }
+
+    /// Stops it cleanly and starts it again; how long the start took, up to the first answer that it is ready, in
+    /// seconds.
+    ///
+    /// # Errors
+    /// When it does not stop or start.
+    pub fn restart(&self) -> Result<f64> {
+        let mut running = self.running.borrow_mut();
+        running.stop()?;
+        seconds(|| {
+            *running = Running::start(&self.binary, self.dir.path())?;
+            running.ready()
+        })
+    }
+
+    /// The memory that it holds, in bytes.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn resident_bytes(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("it has no VmRSS")?;
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(1_024.0 * kib)
+    }
+}
+
+/// A process of it.
+struct Running {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn start(binary: &Path, dir: &Path) -> Result<Self> {
+        let data = dir.join("data");
+        // That of a process that was killed would be taken for this one's.
+        let _gone = std::fs::remove_file(data.join("server.json"));
+        let log = std::fs::File::create(dir.join("log"))?;
         let child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(&data)
@@ -83,21 +170,9 @@ impl Server {
             .stderr(log)
             .spawn()
             .context("the server could not be started")?;
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, address: nowhere, token: String::new(), _dir: dir };
-        server.address = server.listening(&data)?;
-        server.set_up(&data)?;
-        Ok(server)
-    }
-
-    /// The URL of a path.
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    /// The session's token.
-    pub fn token(&self) -> String {
-        self.token.clone()
+        let mut running = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        running.address = running.listening(&data)?;
+        Ok(running)
     }
 
     fn listening(&mut self, data: &Path) -> Result<SocketAddr> {
@@ -116,114 +191,30 @@ impl Server {
         bail!("the server did not start within {PATIENCE:?}")
     }
 
-    fn set_up(&mut self, data: &Path) -> Result<()> {
-        let setup_token = std::fs::read_to_string(data.join("setup-token"))?;
-        let (email, password) = ("ada@example.com", "a long walk by the sea");
-        self.send(
-            "POST",
-            "/v1/setup",
-            &json!({
-                "setup_token": setup_token.trim(),
-                "organization": { "name": "Acme", "timezone": "Europe/Paris" },
-                "person": { "email": email, "name": "Ada", "password": password },
-            }),
-        )?;
-        let session =
-            self.send("POST", "/v1/auth/login", &json!({ "email": email, "password": password }))?;
-        self.token = session["token"].as_str().context("a login answers with a token")?.to_owned();
-        self.send("POST", "/v1/environments", &json!({ "name": "bench", "mode": "live" }))?;
-        self.send("PUT", "/v1/environments/bench/config/SETTING_0", &json!({ "value": "as it was" }))?;
+    /// Waits for the first answer that it is ready: the port is bound a moment before.
+    fn ready(&self) -> Result<()> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET /readyz HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "the server is not ready: {answer}");
         Ok(())
     }
 
-    fn send(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let body = body.to_string();
-        let authorization = if self.token.is_empty() {
-            String::new()
-        } else {
-            format!("authorization: Bearer {}\r\n", self.token)
-        };
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             {authorization}content-length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a head")?;
-        ensure!(head.starts_with("HTTP/1.1 2"), "{method} {path} was answered {head}\n{body}");
-        Ok(serde_json::from_str(body)?)
+    fn stop(&mut self) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a process has an id")?;
+        kill_process(pid, Signal::TERM)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the server stopped with {status}");
+        Ok(())
     }
 }
 
-impl Drop for Server {
+impl Drop for Running {
     fn drop(&mut self) {
-        // SIGKILL: the folder goes with it.
+        // SIGKILL: the folder goes with it. One that has been waited for is not sent anything.
         let _ended = self.child.kill();
         let _status = self.child.wait();
     }
-}
-
-/// A server that answers each JSON POST with what was sent, and does nothing else: axum as it is, on a runtime like
-/// the real server's. It ends with the process.
-pub struct Noop {
-    address: SocketAddr,
-    _runtime: tokio::runtime::Runtime,
-}
-
-impl Noop {
-    /// Starts it on a port of its own.
-    ///
-    /// # Errors
-    /// When it cannot listen.
-    pub fn start() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
-        let address = listener.local_addr()?;
-        let echo = axum::routing::post(async |body: axum::Json<Value>| body);
-        let router = axum::Router::new().route("/noop/{number}", echo);
-        runtime.spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { address, _runtime: runtime })
-    }
-
-    /// The URL to post to; `%d` is a number.
-    pub fn url(&self) -> String {
-        format!("http://{}/noop/%d", self.address)
-    }
-}
-
-/// How often a second `bytes` bytes can be written and synced, one at a time, measured for about `for_seconds`.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn syncs_per_second(bytes: usize, for_seconds: f64) -> Result<f64> {
-    /// More than any disk syncs in the time; beyond it, the file grows and only gets slower.
-    const MOST: usize = 65_536;
-    let dir = scratch()?;
-    let mut file = allocated_file(&dir.path().join("synced"), bytes * MOST)?;
-    let buffer = vec![0x5a; bytes];
-    let mut done = 0.0;
-    let mut took = 0.0;
-    while took < for_seconds {
-        took += seconds(|| file.write_all(&buffer).and_then(|()| file.sync_data()))?;
-        done += 1.0;
-    }
-    Ok(done / took)
-}
-
-/// A file whose blocks are on the disk already, open at its beginning. A file that grows makes each sync wait for the
-/// file system's journal too, several times as long: no reference for an engine that makes room ahead.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn allocated_file(path: &Path, bytes: usize) -> Result<std::fs::File> {
-    let mut file = std::fs::File::create(path)?;
-    file.write_all(&vec![0; bytes])?;
-    file.sync_all()?;
-    file.rewind()?;
-    Ok(file)
 }

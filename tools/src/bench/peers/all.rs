@@ -1,0 +1,73 @@
+//! Which peers do which work.
+
+use std::rc::Rc;
+
+use super::{Work, bao, etcd, postgres, sqlite};
+use crate::bench::history::History;
+use crate::bench::read::What;
+use crate::bench::{Length, Peer};
+
+/// What the peers share, each started when it is first asked for.
+pub(super) struct All {
+    length: Length,
+    events: u64,
+    history: Rc<History>,
+    postgres: Rc<postgres::Shared>,
+    etcd: Rc<etcd::Shared>,
+    bao: Rc<bao::Shared>,
+}
+
+impl All {
+    pub(super) fn new(length: Length, events: u64, history: &Rc<History>) -> Self {
+        let history = Rc::clone(history);
+        Self { length, events, history, postgres: Rc::default(), etcd: Rc::default(), bao: Rc::default() }
+    }
+
+    pub(super) fn of(&self, work: Work) -> Vec<Box<dyn Peer>> {
+        let length = self.length;
+        let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+        match work {
+            Work::Write(connections) => {
+                peers.push(Box::new(postgres::settings::WriteOverHttp::new(
+                    &self.postgres,
+                    connections,
+                    length,
+                )));
+                peers.push(Box::new(postgres::settings::WriteNatively::new(
+                    &self.postgres,
+                    connections,
+                    length,
+                )));
+                peers.push(Box::new(etcd::Write::new(&self.etcd, connections, length)));
+                peers.push(Box::new(bao::Write::new(&self.bao, connections, length)));
+            }
+            Work::Read(what) => {
+                peers.push(Box::new(postgres::settings::Read::new(&self.postgres, what, length)));
+                if what == What::Value {
+                    peers.push(Box::new(bao::Read::new(&self.bao, length)));
+                }
+            }
+            Work::Append => peers.push(Box::new(sqlite::Append::new(&self.history, length))),
+            Work::Audit(filter) => {
+                let page = |over_http| {
+                    postgres::pages::Page::new(&self.postgres, filter, self.events, over_http, length)
+                };
+                peers.push(Box::new(page(true)));
+                peers.push(Box::new(page(false)));
+            }
+            Work::Scan => peers.push(Box::new(sqlite::Scan::new(&self.history, length))),
+            Work::Memory => {
+                peers.push(Box::new(postgres::size::Memory::new(&self.postgres, self.events, length)));
+            }
+            Work::Disk(events) => {
+                let sqlite = |indexed| sqlite::Disk::new(&self.history, events, indexed, length);
+                peers.push(Box::new(sqlite(false)));
+                peers.push(Box::new(sqlite(true)));
+                if events > 1 {
+                    peers.push(Box::new(postgres::size::Disk::new(&self.history, events, length)));
+                }
+            }
+        }
+        peers
+    }
+}

@@ -1,0 +1,314 @@
+//! What each kind of the mix is: the command as the edge would submit it, and what it does to the model.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::Result;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use settled::actor::{Actor, ActorId};
+use settled::clock::Timestamp;
+use settled::command::{Command, OrganizationCommand};
+use settled::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
+use settled::http::call::Fingerprinted;
+use settled::ids::{EnvironmentId, Fresh, HttpRequestId, RoleAssignmentId, SessionId, UserId};
+use settled::seal::Plain;
+use settled::seal::token::PlainToken;
+use settled::settings::environments::command::{
+    Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
+};
+use settled::settings::environments::event::Mode;
+use settled::settings::environments::value::{ConfigKey, Slug};
+use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
+use settled::settings::general::reason_field;
+use settled::settings::general::value::Timezone;
+use settled::settings::people::command::{PeopleCommand, UpdatePerson};
+use settled::settings::people::event::PersonJoined;
+use settled::settings::people::{email_field, name_field};
+use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
+use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
+use settled::settings::sessions::event::SessionOpened;
+use settled::settings::sessions::{ip_field, user_agent_field};
+use settled::store::exports::{Form, NoteExport};
+use settled::store::refusals::RecordRefusal;
+use settled::store::{Store, Submission};
+use settled::text::{Description, Name};
+
+use super::{Assignment, Company, ENVIRONMENTS_KEPT, Environment, KEY_KEPT, Person, SESSIONS_MAX, Step};
+use crate::mix::{Kind, words};
+
+/// The values that are set at once, where several are.
+pub(super) const VALUES_AT_ONCE: usize = 4;
+
+impl Company {
+    pub(super) fn act(&mut self, kind: Kind, person: usize, actor: Actor, store: &Store) -> Result<Step> {
+        let events_max = self.events_of(kind);
+        let submission = match kind {
+            Kind::SetValues => self.set_values(actor, VALUES_AT_ONCE)?,
+            Kind::DeleteEnvironment => self.delete_environment(actor),
+            Kind::DeleteValue => self.delete_value(actor)?,
+            Kind::CreateEnvironment => self.create_environment(actor)?,
+            Kind::DescribeEnvironment => self.describe_environment(actor)?,
+            Kind::UpdateOrganization => self.update_organization(actor)?,
+            Kind::Join => self.join(actor, store)?,
+            Kind::RenamePerson => self.rename(person, actor),
+            Kind::AssignRole => self.assign(actor),
+            Kind::UnassignRole => self.unassign(actor),
+            Kind::LogOut => self.close(person, actor, Closing::Logout),
+            Kind::RevokeSession => self.close(person, actor, Closing::Revoke),
+            Kind::BeDenied => self.be_denied(actor),
+            Kind::Export => self.submit(
+                Command::Organization(OrganizationCommand::Export(NoteExport { form: Form::Csv })),
+                actor,
+            ),
+            _ => self.set_values(actor, 1)?,
+        };
+        Ok(Step { submission, events_max })
+    }
+
+    fn submit(&self, command: impl Into<Command>, actor: Actor) -> Submission {
+        let mut submission = Submission::new(command, actor);
+        submission.request_id = Some(Fresh.id::<HttpRequestId>().to_string());
+        submission
+    }
+
+    /// The same with a reason now and then, and with an idempotency key where a program would send one.
+    fn submit_change(&mut self, command: impl Into<Command>, actor: Actor) -> Submission {
+        let mut submission = self.submit(command, actor);
+        if self.dice.happens(40) {
+            let id = self.id.to_string();
+            let reason = Plain::from(words::reason(&mut self.dice));
+            submission.reason = Some(self.key.seal(&reason_field(self.handle.stream(), &id), &reason));
+        }
+        if self.dice.happens(60) {
+            let key = format!("{:016x}", self.dice.number());
+            let request = Fingerprinted {
+                actor: actor.id,
+                method: &Method::PUT,
+                path: "/v1/environments",
+                body: b"{}",
+            };
+            let headers = [(HeaderName::from_static("idempotency-key"), HeaderValue::from_str(&key))];
+            let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect();
+            submission.idempotency = request.idempotency(&headers, &self.key, StatusCode::OK).ok().flatten();
+        }
+        submission
+    }
+
+    pub(super) fn log_in(&mut self, person: usize, now: Timestamp, token: &PlainToken) -> Submission {
+        let stream = self.handle.stream();
+        let session: SessionId = Fresh.id();
+        let id = session.to_string();
+        let (address, agent) = (words::address(&mut self.dice), words::user_agent(&mut self.dice));
+        let person = &mut self.people[person];
+        person.sessions.push((session, now));
+        // Browsers are closed and forgotten far more often than somebody logs out.
+        if person.sessions.len() > SESSIONS_MAX {
+            person.sessions.remove(0);
+        }
+        let opened = SessionOpened {
+            session,
+            person: Some(person.id),
+            account: None,
+            token: token.hash(),
+            generation: 1,
+            since: None,
+            ip: Some(person.key.seal(&ip_field(stream, &id), &Plain::from(address))),
+            user_agent: Some(person.key.seal(&user_agent_field(stream, &id), &Plain::from(agent))),
+        };
+        let actor = Actor { id: ActorId::Person(person.id), session: Some(session) };
+        self.submit(sessions(SessionsCommand::Open(opened)), actor)
+    }
+
+    /// Ends the oldest session in use.
+    fn close(&mut self, person: usize, actor: Actor, how: Closing) -> Submission {
+        let (session, _) = self.people[person].sessions.remove(0);
+        self.submit(sessions(SessionsCommand::Close(CloseSession { session, how })), actor)
+    }
+
+    pub(super) fn fail_log_in(&self, person: usize) -> Submission {
+        let fact = RecordRefusal {
+            resource: Resource::new(ResourceType::Person, self.people[person].id),
+            related: Vec::new(),
+            outcome: Outcome::Failure,
+            refused: Refused {
+                action: "auth.login".to_owned(),
+                data: RefusedData { permission: None, cause: Some("wrong_password".to_owned()) },
+            },
+            count: None,
+        };
+        self.submit(Command::Organization(OrganizationCommand::Refuse(fact)), Actor::SYSTEM)
+    }
+
+    fn be_denied(&mut self, actor: Actor) -> Submission {
+        let attempts = [
+            ("organization.update", "organization:update"),
+            ("environment.create", "environment:manage"),
+            ("config.set", "config:write"),
+            ("audit.read", "audit:read"),
+        ];
+        let (action, permission) = attempts[self.dice.below(attempts.len())];
+        let fact = RecordRefusal {
+            resource: Resource::new(ResourceType::Organization, self.id),
+            related: Vec::new(),
+            outcome: Outcome::Denied,
+            refused: Refused {
+                action: action.to_owned(),
+                data: RefusedData { permission: Some(permission.to_owned()), cause: None },
+            },
+            count: None,
+        };
+        self.submit(Command::Organization(OrganizationCommand::Refuse(fact)), actor)
+    }
+
+    fn set_values(&mut self, actor: Actor, count: usize) -> Result<Submission> {
+        let at = self.dice.skewed_below(self.environments.len());
+        let mut keys = BTreeSet::new();
+        if self.environments[0].keys.is_empty() {
+            keys.insert(KEY_KEPT);
+        }
+        while keys.len() < count {
+            keys.insert(self.dice.skewed_below(words::KEYS));
+        }
+        let mut values = Vec::new();
+        for key in keys {
+            self.environments[at].keys.insert(key);
+            let value = words::value(key, &mut self.dice);
+            values.push((ConfigKey::try_from(words::key(key).as_str())?, Some(value)));
+        }
+        let command = write_config(self.environments[at].id, values);
+        Ok(self.submit_change(command, actor))
+    }
+
+    fn delete_value(&mut self, actor: Actor) -> Result<Submission> {
+        let all: Vec<_> = self.values().collect();
+        let (at, key) = all[self.dice.below(all.len())];
+        let environment = &mut self.environments[at];
+        environment.keys.remove(&key);
+        let command =
+            write_config(environment.id, vec![(ConfigKey::try_from(words::key(key).as_str())?, None)]);
+        Ok(self.submit_change(command, actor))
+    }
+
+    fn create_environment(&mut self, actor: Actor) -> Result<Submission> {
+        // What is made after the beginning has a number that no other ever had.
+        let (name, slug) = words::environment(self.made);
+        let mode = if self.made == 0 { Mode::Live } else { Mode::Test };
+        self.made += 1;
+        let id: EnvironmentId = Fresh.id();
+        let command = CreateEnvironment {
+            environment: id,
+            name: Name::try_from(name.as_str())?,
+            slug: Slug::try_from(slug.as_str())?,
+            mode,
+            description: Some(Description::try_from(words::purpose(&mut self.dice))?),
+        };
+        self.environments.push(Environment { id, slug, keys: BTreeSet::new() });
+        Ok(self.submit_change(EnvironmentsCommand::Create(command), actor))
+    }
+
+    fn describe_environment(&mut self, actor: Actor) -> Result<Submission> {
+        let at = self.dice.below(self.environments.len());
+        let description = format!("{}, since {:x}", words::purpose(&mut self.dice), self.dice.below(1 << 20));
+        let command = UpdateEnvironment {
+            environment: self.environments[at].id,
+            name: None,
+            slug: None,
+            description: Some(Some(Description::try_from(description.as_str())?)),
+        };
+        Ok(self.submit_change(EnvironmentsCommand::Update(command), actor))
+    }
+
+    fn delete_environment(&mut self, actor: Actor) -> Submission {
+        let at = ENVIRONMENTS_KEPT + self.dice.below(self.environments.len() - ENVIRONMENTS_KEPT);
+        let environment = self.environments.remove(at).id;
+        self.assignments.retain(|held| held.environment != Some(environment));
+        self.submit_change(EnvironmentsCommand::Delete(DeleteEnvironment { environment }), actor)
+    }
+
+    fn update_organization(&mut self, actor: Actor) -> Result<Submission> {
+        let name = words::organization(self.dice.below(1 << 20), &mut self.dice);
+        let command = UpdateOrganization {
+            name: Some(Name::try_from(name.as_str())?),
+            timezone: Some(Timezone::try_from(words::timezone(&mut self.dice))?),
+            ..UpdateOrganization::default()
+        };
+        Ok(self.submit_change(GeneralCommand::Update(command), actor))
+    }
+
+    fn join(&mut self, actor: Actor, store: &Store) -> Result<Submission> {
+        let stream = self.handle.stream();
+        let person: UserId = Fresh.id();
+        let id = person.to_string();
+        let new = store.ring().mint(stream)?;
+        let name = words::person(&mut self.dice);
+        let email = format!("{}@example.com", name.to_lowercase().replace(' ', "."));
+        let joined = PersonJoined {
+            person,
+            key: new.id(),
+            name: new.key().seal(&name_field(stream, &id), &Plain::from(name)),
+            email: new.key().seal(&email_field(stream, &id), &Plain::from(email)),
+        };
+        self.people.push(Person { id: person, key: Arc::clone(new.key()), sessions: Vec::new() });
+        let mut submission = self.submit(PeopleCommand::Join(joined), actor);
+        submission.keys = vec![new];
+        Ok(submission)
+    }
+
+    fn rename(&mut self, person: usize, actor: Actor) -> Submission {
+        let Person { id, key, .. } = &self.people[person];
+        let field = id.to_string();
+        let name = Plain::from(words::person(&mut self.dice));
+        let name = Some(key.seal(&name_field(self.handle.stream(), &field), &name));
+        self.submit(PeopleCommand::Update(UpdatePerson { person: *id, name }), actor)
+    }
+
+    fn assign(&mut self, actor: Actor) -> Submission {
+        use SystemRole::{Auditor, Developer, Viewer};
+        let role = [Developer, Developer, Viewer, Auditor][self.dice.below(4)];
+        let environment = if role == Viewer && self.dice.happens(500) {
+            let at = self.dice.below(self.environments.len());
+            self.environments.get(at).map(|environment| environment.id)
+        } else {
+            None
+        };
+        // Whoever joined last has waited for a role.
+        let person = if self.assignments.len() < self.people.len() {
+            self.people.len() - 1
+        } else {
+            1 + self.dice.below(self.people.len() - 1)
+        };
+        let held =
+            |held: &Assignment| held.person == person && held.role == role && held.environment == environment;
+        let assignment: RoleAssignmentId = Fresh.id();
+        if !self.assignments.iter().any(held) {
+            self.assignments.push(Assignment { id: assignment, person, role, environment });
+        }
+        let command = AssignRole {
+            assignment,
+            person: self.people[person].id,
+            role: RoleRef::System(role),
+            environment,
+        };
+        self.submit_change(RolesCommand::Assign(command), actor)
+    }
+
+    fn unassign(&mut self, actor: Actor) -> Submission {
+        let at = self.dice.below(self.assignments.len());
+        let assignment = self.assignments.remove(at).id;
+        self.submit_change(RolesCommand::Unassign(UnassignRole { assignment }), actor)
+    }
+}
+
+fn sessions(command: SessionsCommand) -> Command {
+    Command::Organization(OrganizationCommand::Sessions(command))
+}
+
+fn write_config(environment: EnvironmentId, values: Vec<(ConfigKey, Option<String>)>) -> EnvironmentsCommand {
+    EnvironmentsCommand::WriteConfig(WriteConfig {
+        environment,
+        compares: Compares::Configuration,
+        values,
+        must_exist: false,
+    })
+}

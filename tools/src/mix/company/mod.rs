@@ -1,0 +1,260 @@
+//! One organization as the mix makes it live: who is there, what they have, and what they do next.
+//!
+//! It is a model beside the store, in step with what is submitted: commands that wait to be decided are not in the
+//! newest view, and each of them has to be one that is taken.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use settled::actor::{Actor, ActorId};
+use settled::clock::Timestamp;
+use settled::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, SessionId, UserId};
+use settled::seal::DataKey;
+use settled::seal::token::PlainToken;
+use settled::settings::roles::role::SystemRole;
+use settled::store::resident::Handle;
+use settled::store::{Store, Submission};
+
+use self::acts::VALUES_AT_ONCE;
+use super::dice::Dice;
+use super::{Kind, PER, thrown, words};
+
+mod acts;
+
+/// The most people, open sessions of one of them, and environments: organizations do not grow for ever.
+const PEOPLE_MAX: usize = 200;
+const SESSIONS_MAX: usize = 3;
+const ENVIRONMENTS_MAX: usize = 12;
+/// The environments that everybody has; these are not deleted.
+const ENVIRONMENTS_KEPT: usize = 3;
+/// After so long without an end, a session is not used again: a working day.
+const SESSION_SECONDS: i64 = 8 * 3600;
+
+/// The key that the first environment always has a value for, from the beginning on: something to read at any time.
+const KEY_KEPT: usize = 0;
+
+/// What every organization begins with, before the mix.
+const BEGINNING: &[Kind] = &[
+    Kind::CreateEnvironment,
+    Kind::SetValue,
+    Kind::CreateEnvironment,
+    Kind::CreateEnvironment,
+    Kind::Join,
+    Kind::AssignRole,
+    Kind::Join,
+    Kind::AssignRole,
+    Kind::Join,
+    Kind::AssignRole,
+    Kind::Join,
+    Kind::AssignRole,
+];
+
+/// One organization.
+pub struct Company {
+    /// Its stream.
+    pub handle: Arc<Handle>,
+    id: OrganizationId,
+    key: Arc<DataKey>,
+    dice: Dice,
+    ahead: VecDeque<Kind>,
+    people: Vec<Person>,
+    environments: Vec<Environment>,
+    made: usize,
+    assignments: Vec<Assignment>,
+}
+
+struct Person {
+    id: UserId,
+    key: Arc<DataKey>,
+    sessions: Vec<(SessionId, Timestamp)>,
+}
+
+struct Environment {
+    id: EnvironmentId,
+    slug: String,
+    keys: BTreeSet<usize>,
+}
+
+struct Assignment {
+    id: RoleAssignmentId,
+    person: usize,
+    role: SystemRole,
+    environment: Option<EnvironmentId>,
+}
+
+/// What is done next.
+pub struct Step {
+    /// The command as the edge would submit it.
+    pub submission: Submission,
+    /// The most events that it can append.
+    pub events_max: u64,
+}
+
+impl From<Submission> for Step {
+    fn from(submission: Submission) -> Self {
+        Self { submission, events_max: 1 }
+    }
+}
+
+/// What whoever uses the store needs to know of an organization.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// Its Owner.
+    pub owner: UserId,
+    /// Everybody, the Owner first.
+    pub people: Vec<UserId>,
+    /// The slug of each environment, and the keys of the values that are set there.
+    pub environments: Vec<(String, Vec<String>)>,
+}
+
+impl Company {
+    /// An organization that was founded just now.
+    ///
+    /// # Errors
+    /// When its keys are not to be had.
+    pub fn founded(store: &Store, handle: Arc<Handle>, dice: Dice) -> Result<Self> {
+        let view = handle.view();
+        let stream = handle.stream();
+        let settings = view.organization();
+        let general = settings.general.founded().context("the organization was founded")?;
+        let key = store.ring().data_key(stream, general.key, general.commitment)?;
+        let owner = settings.people.iter().next().context("the organization has its Owner")?;
+        let owner = Person {
+            id: owner.id,
+            key: store.ring().data_key(stream, owner.key, owner.commitment)?,
+            sessions: Vec::new(),
+        };
+        Ok(Self {
+            id: general.organization,
+            key,
+            handle,
+            dice,
+            ahead: BEGINNING.iter().copied().collect(),
+            people: vec![owner],
+            environments: Vec::new(),
+            made: 0,
+            assignments: Vec::new(),
+        })
+    }
+
+    /// What happens next, at a time, with at most so many events.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub fn next(&mut self, store: &Store, now: Timestamp, events_max: u64) -> Result<Step> {
+        for person in &mut self.people {
+            person.sessions.retain(|(_, since)| now.seconds_since(*since) < SESSION_SECONDS);
+        }
+        let kind = match self.ahead.pop_front() {
+            Some(kind) => kind,
+            None => thrown(u32::try_from(self.dice.below(PER as usize))?),
+        };
+        let kind = self.possible(kind);
+        let kind = if self.events_of(kind) <= events_max { kind } else { Kind::SetValue };
+        let person = self.who(kind);
+        match kind {
+            Kind::FailLogIn => return Ok(self.fail_log_in(person).into()),
+            Kind::LogIn => return Ok(self.log_in(person, now, &PlainToken::draw()).into()),
+            _ => {}
+        }
+        let Some(actor) = self.in_session(person) else {
+            // First things first; what was meant happens afterwards.
+            self.ahead.push_front(kind);
+            return Ok(self.log_in(person, now, &PlainToken::draw()).into());
+        };
+        self.act(kind, person, actor, store)
+    }
+
+    /// What whoever uses the store needs to know.
+    pub fn known(&self) -> Known {
+        let environment = |environment: &Environment| {
+            (environment.slug.clone(), environment.keys.iter().map(|key| words::key(*key)).collect())
+        };
+        Known {
+            organization: self.id,
+            owner: self.people[0].id,
+            people: self.people.iter().map(|person| person.id).collect(),
+            environments: self.environments.iter().map(environment).collect(),
+        }
+    }
+
+    /// Opens a session of the Owner with a token that is known.
+    pub fn owners_session(&mut self, now: Timestamp, token: &PlainToken) -> Submission {
+        self.people[0].sessions.clear();
+        self.log_in(0, now, token)
+    }
+
+    /// The kind itself, or another where it cannot happen now.
+    fn possible(&self, kind: Kind) -> Kind {
+        let possible = match kind {
+            Kind::CreateEnvironment => self.environments.len() < ENVIRONMENTS_MAX,
+            Kind::DeleteEnvironment => self.environments.len() > ENVIRONMENTS_KEPT,
+            Kind::DeleteValue => self.values().next().is_some(),
+            Kind::Join => self.people.len() < PEOPLE_MAX,
+            Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
+            Kind::UnassignRole => self.assignments.len() > 4,
+            _ => true,
+        };
+        match (possible, self.environments.is_empty()) {
+            (true, false) => kind,
+            (true, true) if !matches!(kind, Kind::SetValue | Kind::SetValues | Kind::DescribeEnvironment) => {
+                kind
+            }
+            (_, true) => Kind::CreateEnvironment,
+            (false, false) => Kind::SetValue,
+        }
+    }
+
+    /// The most events that it can append.
+    fn events_of(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::SetValues => VALUES_AT_ONCE as u64,
+            // Each assignment that is limited to it may end with it, in an event of its own.
+            Kind::DeleteEnvironment => {
+                1 + self.assignments.iter().filter(|held| held.environment.is_some()).count() as u64
+            }
+            _ => 1,
+        }
+    }
+
+    /// Who does it: somebody who may, or, to be denied, somebody who may not; rather somebody who is there already.
+    fn who(&mut self, kind: Kind) -> usize {
+        let able: Vec<usize> = match kind {
+            Kind::SetValue | Kind::SetValues | Kind::DeleteValue => self
+                .assignments
+                .iter()
+                .filter(|held| held.role == SystemRole::Developer && held.environment.is_none())
+                .map(|held| held.person)
+                .chain([0])
+                .collect(),
+            Kind::BeDenied => (1..self.people.len()).collect(),
+            Kind::LogIn | Kind::LogOut | Kind::RevokeSession | Kind::RenamePerson | Kind::FailLogIn => {
+                (0..self.people.len()).collect()
+            }
+            _ => vec![0],
+        };
+        let there: Vec<_> =
+            able.iter().copied().filter(|person| !self.people[*person].sessions.is_empty()).collect();
+        let comes = matches!(kind, Kind::LogIn | Kind::FailLogIn) || there.is_empty();
+        let among = if comes { able } else { there };
+        among[self.dice.skewed_below(among.len())]
+    }
+
+    /// The values that can be deleted: the number of an environment, and a key.
+    fn values(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let of = |(at, environment): (usize, &'_ Environment)| {
+            environment.keys.iter().map(move |key| (at, *key)).collect::<Vec<_>>()
+        };
+        self.environments.iter().enumerate().flat_map(of).filter(|value| *value != (0, KEY_KEPT))
+    }
+
+    /// The actor in their newest session, if there is one.
+    fn in_session(&self, person: usize) -> Option<Actor> {
+        let person = &self.people[person];
+        let (session, _) = person.sessions.last()?;
+        Some(Actor { id: ActorId::Person(person.id), session: Some(*session) })
+    }
+}

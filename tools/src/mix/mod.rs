@@ -1,0 +1,121 @@
+//! A real organization's mix of events: what happens in it, how often, and stores that are filled with it.
+//!
+//! Whoever needs a store of some size takes it from here, so that benches, dictionaries and demos are about the same
+//! organizations. [`MIX`] is the one table; a new area adds its rows there and what they mean in `company/acts.rs`.
+
+pub mod company;
+pub mod dice;
+pub mod generate;
+pub mod store;
+pub mod words;
+
+/// Something that happens in an organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody logs in.
+    LogIn,
+    /// Somebody logs out.
+    LogOut,
+    /// Somebody ends another session of theirs.
+    RevokeSession,
+    /// Somebody mistypes a password.
+    FailLogIn,
+    /// A configuration value is set.
+    SetValue,
+    /// A few configuration values are set at once.
+    SetValues,
+    /// A configuration value is deleted.
+    DeleteValue,
+    /// An environment is made.
+    CreateEnvironment,
+    /// An environment is described anew.
+    DescribeEnvironment,
+    /// An environment is deleted with its configuration.
+    DeleteEnvironment,
+    /// The organization gets another name or time zone.
+    UpdateOrganization,
+    /// Somebody joins.
+    Join,
+    /// Somebody changes their own name.
+    RenamePerson,
+    /// Somebody gets a role.
+    AssignRole,
+    /// Somebody loses a role.
+    UnassignRole,
+    /// Somebody tries what they may not.
+    BeDenied,
+    /// Somebody takes events out.
+    Export,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// The area that records it.
+    pub area: &'static str,
+    /// What happens.
+    pub kind: Kind,
+    /// How often, of [`PER`] things that happen.
+    pub weight: u32,
+}
+
+/// What the weights add up to.
+pub const PER: u32 = 1_000;
+
+const fn share(area: &'static str, kind: Kind, weight: u32) -> Share {
+    Share { area, kind, weight }
+}
+
+/// What happens in a real organization, of a thousand things.
+///
+/// Nothing can happen at once in a new organization: what is not possible yet becomes a configuration value that is
+/// set. And whoever acts without a session logs in first, which makes logins more frequent than their row says.
+pub const MIX: &[Share] = &[
+    share("environments", Kind::SetValue, 610),
+    share("environments", Kind::SetValues, 30),
+    share("environments", Kind::DeleteValue, 50),
+    share("environments", Kind::CreateEnvironment, 5),
+    share("environments", Kind::DescribeEnvironment, 10),
+    share("environments", Kind::DeleteEnvironment, 3),
+    share("general", Kind::UpdateOrganization, 7),
+    share("people", Kind::Join, 10),
+    share("people", Kind::RenamePerson, 5),
+    share("roles", Kind::AssignRole, 25),
+    share("roles", Kind::UnassignRole, 15),
+    share("sessions", Kind::LogIn, 80),
+    share("sessions", Kind::LogOut, 60),
+    share("sessions", Kind::RevokeSession, 10),
+    share("refusals", Kind::FailLogIn, 25),
+    share("refusals", Kind::BeDenied, 50),
+    share("exports", Kind::Export, 5),
+];
+
+/// The kind that a throw of 0 up to [`PER`] falls on.
+pub fn thrown(throw: u32) -> Kind {
+    let mut rest = throw % PER;
+    for share in MIX {
+        if rest < share.weight {
+            return share.kind;
+        }
+        rest -= share.weight;
+    }
+    Kind::SetValue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_weights_add_up() {
+        assert_eq!(MIX.iter().map(|share| share.weight).sum::<u32>(), PER);
+    }
+
+    #[test]
+    fn each_row_is_thrown_as_often_as_it_says() {
+        for share in MIX {
+            let count = (0..PER).filter(|throw| thrown(*throw) == share.kind).count();
+            assert_eq!(count, share.weight as usize, "{:?}", share.kind);
+        }
+    }
+}
