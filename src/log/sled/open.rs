@@ -355,7 +355,8 @@ fn check_store(options: &SledOptions, found: StoreId) -> Result<(), OpenError> {
 }
 
 pub(super) fn check_identity(options: &SledOptions, engine: &Engine, db: &Db) -> Result<(), OpenError> {
-    let found = guarded(|| db.get(keys::IDENTITY)).map_err(OpenError::io("read", &engine.dir))?;
+    let found = guarded(|| db.get(keys::IDENTITY))
+        .map_err(|source| OpenError::Engine { dir: engine.dir.clone(), what: source.to_string() })?;
     let found = found.as_deref().and_then(|bytes| uuid::Uuid::from_slice(bytes).ok()).map(StoreId::from_uuid);
     if found == Some(options.store) {
         return Ok(());

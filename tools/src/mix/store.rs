@@ -45,7 +45,7 @@ struct Saved {
 /// What has to last as long as the store.
 enum Kept {
     Keys(TempDir),
-    Directory(OpenDir),
+    Directory(Box<OpenDir>),
 }
 
 impl OpenStore {
@@ -72,7 +72,7 @@ impl OpenStore {
         let (mut opened, ring) = open_store(dir, root, LogOptions::default())?;
         let saved = Saved { files: opened.derived.clone(), directory: opened.directory.take() };
         let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
-        Self::over(log, ring, Kept::Directory(opened), Some(saved), now)
+        Self::over(log, ring, Kept::Directory(Box::new(opened)), Some(saved), now)
     }
 
     fn over(
