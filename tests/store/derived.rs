@@ -158,7 +158,7 @@ fn assert_searches_are_the_logs(store: &TestStore, filters: &[(Filter, Option<u6
 }
 
 /// RFC 6962 section 2.1, by its definition.
-fn by_definition(leaves: &[[u8; 32]]) -> [u8; 32] {
+pub fn by_definition(leaves: &[[u8; 32]]) -> [u8; 32] {
     match leaves {
         [] => panic!("the stream has events"),
         [leaf] => *leaf,

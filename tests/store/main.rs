@@ -12,6 +12,7 @@ mod histories;
 mod intents;
 mod past;
 mod properties;
+mod segments;
 #[path = "../support/loaded.rs"]
 mod loaded;
 #[path = "../support/test_store.rs"]
