@@ -134,7 +134,7 @@ impl Work {
         let name = |place| FileName { kind: Kind::Open, stream: view.stream, place };
         let saved = savepoint::write(files, &view)
             .and_then(|()| files.write(name(view.version()), view.head, &sections(&open)))
-            .and_then(|()| remove_others(files, name(view.version())));
+            .and_then(|()| remove_older(files, name(view.version())));
         match saved {
             Ok(()) => handle.saved(view.version()),
             Err(error) => tracing::warn!(stream = %view.stream, %error, "a savepoint could not be written"),
@@ -149,10 +149,11 @@ impl Work {
     }
 }
 
-/// Only the newest index of what fills no segment yet is of use.
-fn remove_others(files: &DerivedFiles, keep: FileName) -> std::io::Result<()> {
-    let older: Vec<Version> = files.places(keep.kind, keep.stream)?;
-    for place in older.into_iter().filter(|place| *place != keep.place) {
+/// Only the newest index of what fills no segment yet is of use. A newer one than this is of a stream that was let go
+/// and loaded again before this was written.
+fn remove_older(files: &DerivedFiles, keep: FileName) -> std::io::Result<()> {
+    let places: Vec<Version> = files.places(keep.kind, keep.stream)?;
+    for place in places.into_iter().filter(|place| *place < keep.place) {
         files.remove(FileName { place, ..keep })?;
     }
     Ok(())
