@@ -118,7 +118,7 @@ impl Rows {
     }
 
     fn row(&mut self, event: &Recorded) -> Result<Row, HistoryError> {
-        let ip = event.actor.session.map(|session| self.ip(session)).transpose()?;
+        let ip = event.actor.session.map(|session| self.ip(session, event.version)).transpose()?;
         Ok(Row {
             id: event.id,
             timestamp: event.at,
@@ -152,11 +152,11 @@ impl Rows {
         remember(&mut self.names, person, name)
     }
 
-    fn ip(&mut self, session: SessionId) -> Result<Option<String>, HistoryError> {
+    fn ip(&mut self, session: SessionId, until: Version) -> Result<Option<String>, HistoryError> {
         if let Some(ip) = self.addresses.get(&session) {
             return Ok(ip.clone());
         }
-        let origin = self.origin(session)?;
+        let origin = self.origin(session, until)?;
         let ip = origin.and_then(|(person, sealed)| {
             let person = self.view.organization().people.get(person)?;
             let key = self.store.ring().data_key(self.view.stream, person.key, person.commitment).ok()?;
@@ -167,12 +167,15 @@ impl Rows {
     }
 
     /// Who opened a session, and from where: an open one says so itself, of an ended one its opening does.
-    fn origin(&self, session: SessionId) -> Result<Option<(UserId, Sealed)>, HistoryError> {
+    fn origin(&self, session: SessionId, until: Version) -> Result<Option<(UserId, Sealed)>, HistoryError> {
         if let Some(open) = self.view.organization().sessions.get(session) {
             let Holder::Person(person) = open.holder else { return Ok(None) };
             return Ok(open.ip.clone().map(|ip| (person, ip)));
         }
-        let first = self.store.first_mention(&self.handle, &self.view, &session.to_string())?;
+        let first =
+            self.store.first_mention(&self.handle, &self.view, &session.to_string(), until, |first| {
+                matches!(&first.event, Event::Sessions(SessionsEvent::SessionOpened(_)))
+            })?;
         Ok(match first.map(|first| first.event) {
             Some(Event::Sessions(SessionsEvent::SessionOpened(opened))) => opened.person.zip(opened.ip),
             _ => None,

@@ -186,7 +186,8 @@ impl Store {
         Ok(events)
     }
 
-    /// The first event that mentions an id.
+    /// The first event that mentions an id and that is the one looked for, at or before a version: a session's opening is
+    /// found in the segment of what was done in it, or a little before.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -195,11 +196,15 @@ impl Store {
         handle: &Handle,
         view: &View,
         id: &str,
+        until: Version,
+        is_it: impl Fn(&Recorded) -> bool,
     ) -> Result<Option<Recorded>, HistoryError> {
-        for number in 0..=segment_of(view.version()) {
+        for number in (0..=segment_of(until.min(view.version()))).rev() {
             let version = self.segment(handle, number, |segment| segment.first_mention(id))?;
-            if let Some(version) = version.filter(|version| *version <= view.version()) {
-                return Ok(self.recorded(handle, view, &[version])?.pop());
+            if let Some(version) = version.filter(|version| *version <= view.version())
+                && let Some(found) = self.recorded(handle, view, &[version])?.pop().filter(&is_it)
+            {
+                return Ok(Some(found));
             }
         }
         Ok(None)

@@ -385,9 +385,13 @@ fn assert_first_mentions(store: &TestStore, handle: &Arc<Handle>, all: &[Recorde
         }
     }
     for (id, event) in first {
-        assert_eq!(store.store.first_mention(handle, &view, &id).unwrap().as_ref(), Some(event), "{id}");
+        assert_eq!(
+            store.store.first_mention(handle, &view, &id, view.version(), |_| true).unwrap().as_ref(),
+            Some(event),
+            "{id}"
+        );
     }
-    assert_eq!(store.store.first_mention(handle, &view, "nobody").unwrap(), None);
+    assert_eq!(store.store.first_mention(handle, &view, "nobody", view.version(), |_| true).unwrap(), None);
 }
 
 /// Histories that are all refused would prove nothing.

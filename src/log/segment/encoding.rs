@@ -4,6 +4,7 @@ use roaring::RoaringBitmap;
 
 use crate::clock::Timestamp;
 use crate::log::Position;
+use crate::log::segment::mentions::Mentions;
 use crate::log::segment::tree::Hashes;
 use crate::log::segment::{FramePlace, Postings, SEGMENT_VERSIONS, Segment};
 use crate::varint::{self, Malformed, Reader};
@@ -31,7 +32,7 @@ impl Segment {
         self.hashes.write(&mut hashes);
         let postings = |postings| {
             let mut out = Vec::new();
-            write(postings, &mut out);
+            write_postings(postings, &mut out);
             out
         };
         [
@@ -40,7 +41,7 @@ impl Segment {
             postings(&self.actions),
             postings(&self.types),
             postings(&self.outcomes),
-            postings(&self.mentions),
+            self.mentions.write(self.count),
             hashes,
         ]
     }
@@ -49,7 +50,7 @@ impl Segment {
     pub fn from_sections(number: u64, sections: &[Vec<u8>; 7]) -> Option<Self> {
         let [frames, actors, actions, types, outcomes, mentions, hashes] = sections;
         let (count, frames) = read_frames(number, frames).ok()??;
-        let read = |bytes: &[u8]| read(count, bytes);
+        let read = |bytes: &[u8]| read_postings(count, bytes);
         Some(Self {
             number,
             count,
@@ -58,18 +59,22 @@ impl Segment {
             actions: read(actions)?,
             types: read(types)?,
             outcomes: read(outcomes)?,
-            mentions: read(mentions)?,
+            mentions: Mentions::read(mentions.clone())?,
             hashes: Hashes::read(count as usize, hashes)?,
         })
     }
 
     /// How much memory it takes, roughly, in bytes.
     pub fn weight(&self) -> usize {
-        let postings = [&self.actors, &self.actions, &self.types, &self.outcomes, &self.mentions];
+        let postings = [&self.actors, &self.actions, &self.types, &self.outcomes];
         let bitmaps = postings.into_iter().flatten();
         let bitmaps: usize =
             bitmaps.map(|(value, bitmap)| value.len() + bitmap.serialized_size() + 120).sum();
-        bitmaps + self.frames.len() * size_of::<FramePlace>() + (self.count as usize >> 8) * 64 + 512
+        bitmaps
+            + self.mentions.weight()
+            + self.frames.len() * size_of::<FramePlace>()
+            + (self.count as usize >> 8) * 64
+            + 512
     }
 }
 
@@ -95,7 +100,8 @@ fn read_frames(number: u64, bytes: &[u8]) -> Result<Option<(u32, Vec<FramePlace>
     Ok(u32::try_from(count).ok().map(|count| (count, frames)))
 }
 
-fn write(postings: &Postings, out: &mut Vec<u8>) {
+/// Values in order, each with its versions.
+pub(super) fn write_postings(postings: &Postings, out: &mut Vec<u8>) {
     for (value, bitmap) in postings {
         varint::write(value.len() as u64, out);
         out.extend_from_slice(value.as_bytes());
@@ -104,7 +110,8 @@ fn write(postings: &Postings, out: &mut Vec<u8>) {
     }
 }
 
-fn read(count: u32, bytes: &[u8]) -> Option<Postings> {
+/// Reads them back; `None` where they are not those of so many versions.
+pub(super) fn read_postings(count: u32, bytes: &[u8]) -> Option<Postings> {
     let mut reader = Reader(bytes);
     let mut postings = Postings::new();
     while !reader.0.is_empty() {

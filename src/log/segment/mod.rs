@@ -10,9 +10,11 @@ use roaring::RoaringBitmap;
 use crate::clock::Timestamp;
 use crate::event::{Recorded, Version};
 use crate::log::Position;
+use crate::log::segment::mentions::Mentions;
 use crate::log::segment::tree::{Hash, Hashes};
 
 pub mod encoding;
+pub mod mentions;
 pub mod search;
 pub mod tree;
 
@@ -50,7 +52,7 @@ pub struct Segment {
     types: Postings,
     outcomes: Postings,
     /// By the id of a resource that is changed or concerned.
-    mentions: Postings,
+    mentions: Mentions,
     hashes: Hashes,
 }
 
@@ -65,7 +67,7 @@ impl Segment {
             actions: Postings::new(),
             types: Postings::new(),
             outcomes: Postings::new(),
-            mentions: Postings::new(),
+            mentions: Mentions::default(),
             hashes: Hashes::default(),
         }
     }
@@ -116,7 +118,7 @@ impl Segment {
         note(&mut self.types, recorded.resource.kind.name(), offset);
         note(&mut self.outcomes, recorded.outcome.name(), offset);
         for id in recorded.mentions() {
-            note(&mut self.mentions, &id, offset);
+            self.mentions.note(&id, offset);
         }
         self.hashes.push(leaf);
         self.count += 1;

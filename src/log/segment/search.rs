@@ -40,7 +40,11 @@ impl Segment {
             narrow(union(&self.outcomes, filter.outcomes.iter().map(|outcome| outcome.name())));
         }
         if !filter.resources.is_empty() {
-            narrow(union(&self.mentions, filter.resources.iter().map(String::as_str)));
+            let mut mentioned = RoaringBitmap::new();
+            for id in &filter.resources {
+                mentioned |= self.mentions.get(id);
+            }
+            narrow(mentioned);
         }
         if !filter.actions.is_empty() {
             narrow(union(
@@ -95,7 +99,7 @@ impl Segment {
 
     /// The first version that mentions an id.
     pub fn first_mention(&self, id: &str) -> Option<Version> {
-        let first = self.mentions.get(id)?.min()?;
+        let first = self.mentions.get(id).min()?;
         Some(self.base() + 1 + u64::from(first))
     }
 
