@@ -19,9 +19,14 @@ pub fn canonical_json(value: &Value) -> String {
 
 /// The RFC 6962 leaf hash of a record: SHA-256(0x00 ‖ canonical JSON).
 pub fn leaf_hash(json: &Value) -> [u8; 32] {
+    leaf_of(&canonical_json(json))
+}
+
+/// The leaf hash of a record that is canonical JSON already.
+pub fn leaf_of(text: &str) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update([0x00]);
-    hasher.update(canonical_json(json).as_bytes());
+    hasher.update(text.as_bytes());
     hasher.finalize().into()
 }
 

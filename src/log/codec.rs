@@ -10,7 +10,8 @@ use serde::de::DeserializeSeed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::canonical::leaf_hash;
+use super::canonical::leaf_of;
+use super::untyped::Untyped;
 use crate::event::{Recorded, RecordedAt};
 
 /// The largest record before compression, in bytes. A request's body is at most 1 MiB, so no honest record
@@ -90,9 +91,7 @@ pub struct PackedEvent {
     pub bytes: Bytes,
     /// The packed bytes decoded again; equal to what was packed.
     pub recorded: Recorded,
-    /// The same as JSON, with `stream`, `version` and `at`: what an auditor exports.
-    pub json: Value,
-    /// The leaf hash of that JSON.
+    /// The leaf hash of the same as JSON, with `stream`, `version` and `at`: what an auditor exports.
     pub leaf: [u8; 32],
 }
 
@@ -109,16 +108,21 @@ pub fn pack(recorded: &Recorded) -> Result<PackedEvent, CodecError> {
     }
     let bytes = Bytes::from(compress(&plain)?);
 
-    let at = RecordedAt { stream: recorded.stream, version: recorded.version, at: recorded.at };
-    let again = decompress(&bytes)?;
-    let json = json_of(&again, at)?;
-    check_value(&json, &mut Vec::new())?;
-    let decoded = recorded_of(&again, at)?;
-    if decoded != *recorded {
-        return Err(CodecError::Unfaithful { action: recorded.event.action().to_owned() });
+    // What is read back below is what the log gives, because the same bytes come out of the compression.
+    if decompress(&bytes)? != plain {
+        return Err(unfaithful(recorded));
     }
-    let leaf = leaf_hash(&json);
-    Ok(PackedEvent { bytes, recorded: decoded, json, leaf })
+    let at = RecordedAt { stream: recorded.stream, version: recorded.version, at: recorded.at };
+    let decoded = recorded_of(&plain, at)?;
+    if decoded != *recorded {
+        return Err(unfaithful(recorded));
+    }
+    let leaf = leaf_of(&text_of(&plain, at)?);
+    Ok(PackedEvent { bytes, recorded: decoded, leaf })
+}
+
+fn unfaithful(recorded: &Recorded) -> CodecError {
+    CodecError::Unfaithful { action: recorded.event.action().to_owned() }
 }
 
 /// Reads a packed record with its type.
@@ -137,9 +141,22 @@ pub fn unpack_json(bytes: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
     json_of(&decompress(bytes)?, at)
 }
 
+/// The canonical JSON of a packed record, without knowing its type, with `stream`, `version` and `at` filled in.
+///
+/// # Errors
+/// When the bytes are no record.
+pub fn unpack_text(bytes: &[u8], at: RecordedAt) -> Result<String, CodecError> {
+    text_of(&decompress(bytes)?, at)
+}
+
 fn recorded_of(plain: &[u8], at: RecordedAt) -> Result<Recorded, CodecError> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(plain).with_human_readable();
     at.deserialize(&mut deserializer).map_err(CodecError::Read)
+}
+
+fn text_of(plain: &[u8], at: RecordedAt) -> Result<String, CodecError> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(plain).with_human_readable();
+    Untyped::deserialize(&mut deserializer).map_err(CodecError::Read)?.canonical_text(at)
 }
 
 fn json_of(plain: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
@@ -152,39 +169,6 @@ fn json_of(plain: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
     fields.insert("version".to_owned(), Value::from(at.version));
     fields.insert("at".to_owned(), Value::from(at.at.to_string()));
     Ok(json)
-}
-
-fn check_value(value: &Value, path: &mut Vec<String>) -> Result<(), CodecError> {
-    let refuse = |path: &[String], what| Err(CodecError::Value { path: path.join("/"), what });
-    match value {
-        Value::Null => refuse(path, "null"),
-        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-            (Some(integer), _) if integer <= MAX_INTEGER => Ok(()),
-            (_, Some(integer)) if integer.unsigned_abs() <= MAX_INTEGER => Ok(()),
-            (None, None) => refuse(path, "a fraction"),
-            _ => refuse(path, "an integer beyond 2^53 - 1"),
-        },
-        Value::Bool(_) | Value::String(_) => Ok(()),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                path.push(index.to_string());
-                check_value(item, path)?;
-                path.pop();
-            }
-            Ok(())
-        }
-        Value::Object(map) => {
-            for (name, item) in map {
-                path.push(name.clone());
-                if !name.is_ascii() {
-                    return refuse(path, "under a name that is not ASCII");
-                }
-                check_value(item, path)?;
-                path.pop();
-            }
-            Ok(())
-        }
-    }
 }
 
 thread_local! {
@@ -223,26 +207,66 @@ fn decompress(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::ids::StreamId;
+    use crate::log::canonical::canonical_json;
+    use proptest::prelude::*;
     use serde_json::json;
 
-    fn checked(value: Value) -> Result<(), String> {
-        check_value(&value, &mut Vec::new()).map_err(|error| error.to_string())
+    const AT: RecordedAt = RecordedAt { stream: StreamId::Platform, version: 7, at: Timestamp::EPOCH };
+
+    fn text(value: &Value) -> Result<String, String> {
+        let plain = rmp_serde::to_vec_named(value).unwrap();
+        text_of(&plain, AT).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_record_holds_no_null_no_fraction_no_large_integer_and_no_foreign_name() {
-        assert_eq!(checked(json!({"a": [1, "x", true, {"b": -9_007_199_254_740_991_i64}]})), Ok(()));
-        assert_eq!(checked(json!({"a": 9_007_199_254_740_991_u64})), Ok(()));
+        assert!(text(&json!({"a": [1, "x", true, {"b": -9_007_199_254_740_991_i64}]})).is_ok());
+        assert!(text(&json!({"a": 9_007_199_254_740_991_u64})).is_ok());
         for (value, expected) in [
             (json!({"a": [0, null]}), "`a/1` is null"),
             (json!({"a": 0.5}), "`a` is a fraction"),
             (json!({"a": 9_007_199_254_740_992_u64}), "`a` is an integer beyond"),
             (json!({"a": -9_007_199_254_740_992_i64}), "`a` is an integer beyond"),
             (json!({"a": u64::MAX}), "`a` is an integer beyond"),
+            (json!({"a": i64::MIN}), "`a` is an integer beyond"),
             (json!({"ä": 1}), "`ä` is under a name that is not ASCII"),
+            (json!({"version": 1}), "`version` is there twice"),
+            (json!([]), "`` is not an object"),
         ] {
-            let error = checked(value).unwrap_err();
+            let error = text(&value).unwrap_err();
             assert!(error.contains(expected), "{error}");
+        }
+        let twice = b"\x82\xa1a\x01\xa1a\x02";
+        let error = text_of(twice, AT).unwrap_err().to_string();
+        assert!(error.contains("`a` is there twice"), "{error}");
+    }
+
+    /// What a record can hold.
+    fn fields() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<String>().prop_map(Value::from),
+            any::<bool>().prop_map(Value::from),
+            (-9_007_199_254_740_991_i64..=9_007_199_254_740_991).prop_map(Value::from),
+        ];
+        let value = leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec(("[ -~]{0,8}", inner), 0..20)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            ]
+        });
+        prop::collection::vec(("[ -Z]{0,8}", value), 0..20)
+            .prop_map(|entries| Value::Object(entries.into_iter().collect()))
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_is_what_a_tree_of_json_gives(value in fields()) {
+            let plain = rmp_serde::to_vec_named(&value).unwrap();
+            let tree = canonical_json(&json_of(&plain, AT).unwrap());
+            prop_assert_eq!(text_of(&plain, AT).unwrap(), tree);
         }
     }
 

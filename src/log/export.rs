@@ -1,7 +1,6 @@
 //! Exporting a log: each event exactly as recorded, as one line of canonical JSON, so that SHA-256 over a zero byte
 //! and the line is its leaf. Who may see it, and where it goes, is the caller's business.
 
-use super::canonical::canonical_json;
 use super::codec::CodecError;
 use super::frame::{Frame, FrameError};
 use super::{EventLog, Position, ReadError};
@@ -76,13 +75,13 @@ pub fn export(
             for (index, version) in
                 (0..frame.len()).zip(first..).skip(unwanted.try_into().unwrap_or(usize::MAX))
             {
-                let json = frame.json(index).map_err(|source| ExportError::Event {
+                let text = frame.text(index).map_err(|source| ExportError::Event {
                     stream,
                     version,
                     position: position.0,
                     source,
                 })?;
-                if !take(&canonical_json(&json), position, end) {
+                if !take(&text, position, end) {
                     return Ok(());
                 }
             }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::canonical::leaf_hash;
+use super::canonical::leaf_of;
 use super::codec::{self, CodecError, Dictionary, PackedEvent};
 use super::{FrameHash, Position};
 use crate::clock::Timestamp;
@@ -256,12 +256,21 @@ impl Frame {
         codec::unpack_json(bytes, at)
     }
 
+    /// The event at an index from 0, as exported: its canonical JSON, whatever its type.
+    ///
+    /// # Errors
+    /// When there is none, or its bytes are damaged.
+    pub fn text(&self, index: usize) -> Result<String, CodecError> {
+        let (bytes, at) = self.event(index)?;
+        codec::unpack_text(bytes, at)
+    }
+
     /// The leaf hash of the event at an index from 0.
     ///
     /// # Errors
     /// When there is none, or its bytes are damaged.
     pub fn leaf(&self, index: usize) -> Result<[u8; 32], CodecError> {
-        self.json(index).map(|json| leaf_hash(&json))
+        self.text(index).map(|text| leaf_of(&text))
     }
 
     /// All events, in order.

@@ -23,6 +23,7 @@ pub mod run;
 pub mod segment;
 pub mod sled;
 pub mod tail;
+mod untyped;
 pub mod upcast;
 
 /// How many bytes of frames one [`EventLog::read`] gives at most, unless a single frame is larger.

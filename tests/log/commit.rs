@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
+use std::time::Duration;
 
 use settled::log::sled::SledLog;
 use settled::log::sled::durability::{Disk, Durability, Step};
@@ -204,4 +205,47 @@ fn only_after_an_unclean_stop_each_file_is_synced_and_forgotten_before_sled_open
     calls.sort_unstable();
     expected.sort_unstable();
     assert_eq!(calls, expected);
+}
+
+/// A disk whose syncs tell that they have begun, and wait at a gate.
+struct Gated {
+    begun: mpsc::SyncSender<()>,
+    gate: Mutex<()>,
+}
+
+impl Durability for Gated {
+    fn before(&self, step: Step) -> io::Result<()> {
+        if step == Step::Sync {
+            let _nobody_listens = self.begun.try_send(());
+            drop(self.gate.lock().unwrap());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_frame_that_was_read_is_read_again_while_a_commit_is_under_way() {
+    let store = Store::new();
+    let (begun, syncs) = mpsc::sync_channel(1_000);
+    let disk = Arc::new(Gated { begun, gate: Mutex::new(()) });
+    // Two or three frames: the first is soon none of the newest.
+    let log = open(store.options_with(disk.clone(), 1_000), HeadPolicy::Require).unwrap().log;
+    let mut frames = Frames::default();
+    let (first, bytes) = write(&log, &mut frames, stream(1), 1);
+    for _ in 0..8 {
+        write(&log, &mut frames, stream(1), 1);
+    }
+    assert_eq!(log.read_at(&[first]).unwrap(), std::slice::from_ref(&bytes));
+    while syncs.try_recv().is_ok() {}
+    std::thread::scope(|scope| {
+        let closed = disk.gate.lock().unwrap();
+        scope.spawn(|| write(&log, &mut frames, stream(1), 1));
+        syncs.recv_timeout(Duration::from_secs(30)).expect("a commit begins");
+        let (tell, told) = mpsc::channel();
+        let log = &log;
+        scope.spawn(move || tell.send(log.read_at(&[first])));
+        let read = told.recv_timeout(Duration::from_secs(10));
+        drop(closed);
+        assert_eq!(read.expect("the read does not wait for the commit").unwrap(), [bytes]);
+    });
 }

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use sled::{Batch, Db};
@@ -17,6 +17,7 @@ use sled::{Batch, Db};
 use self::durability::{Durability, Step};
 use self::engine::{Engine, drop_engine, guarded};
 use self::open::SledOptions;
+use self::recent::Recent;
 use self::ring::Ring;
 use self::turns::{Shared, Turns};
 use super::head::HeadFile;
@@ -31,6 +32,7 @@ pub mod inspect;
 mod keys;
 pub mod open;
 mod read;
+mod recent;
 mod recover;
 mod ring;
 mod turns;
@@ -44,6 +46,7 @@ pub struct SledLog {
     db: RwLock<Option<Db>>,
     writer: Mutex<Writer>,
     published: RwLock<Published>,
+    recent: Mutex<Recent>,
     /// Why the log refuses every call, once a write, flush or sync has failed.
     poisoned: OnceLock<String>,
 }
@@ -78,6 +81,7 @@ impl SledLog {
             db: RwLock::new(Some(db)),
             writer: Mutex::new(Writer { file, head: Some(head), unsettled: Vec::new() }),
             published: RwLock::new(Published { heads, ring }),
+            recent: Mutex::new(Recent::new(options.ring_bytes)),
             poisoned: OnceLock::new(),
         }
     }
@@ -110,6 +114,10 @@ impl SledLog {
 
     fn published(&self) -> RwLockReadGuard<'_, Published> {
         self.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn db(&self) -> io::Result<Db> {
@@ -255,14 +263,22 @@ impl EventLog for SledLog {
     }
 
     fn read_at(&self, positions: &[Position]) -> Result<Vec<Bytes>, ReadError> {
-        let remembered: Vec<Option<Bytes>> = {
+        let mut remembered: Vec<Option<Bytes>> = {
             let published = self.published();
             positions.iter().map(|position| published.ring.frame(*position)).collect()
         };
-        if remembered.iter().all(Option::is_some) {
+        let all_remembered = |frames: &[Option<Bytes>]| frames.iter().all(Option::is_some);
+        if !all_remembered(&remembered) {
+            let mut recent = self.recent();
+            for (frame, position) in remembered.iter_mut().zip(positions) {
+                *frame = frame.take().or_else(|| recent.frame(*position));
+            }
+        }
+        if all_remembered(&remembered) {
             return Ok(remembered.into_iter().flatten().collect());
         }
-        self.in_turn(|db| Ok(read::at(db, positions, remembered)))?
+        let keep = |first, run: &[Bytes]| self.recent().insert(first, run);
+        self.in_turn(|db| Ok(read::at(db, positions, remembered, keep)))?
     }
 }
 

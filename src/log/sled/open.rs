@@ -32,7 +32,7 @@ pub struct SledOptions {
     pub store: StoreId,
     /// Bytes of pages that sled keeps in memory.
     pub cache_bytes: u64,
-    /// Bytes of the newest frames kept in memory.
+    /// Bytes of the newest frames kept in memory, and as many again of those read last.
     pub ring_bytes: usize,
     /// What reaches the disk; [`Disk`] outside of tests.
     pub durability: Arc<dyn Durability>,
@@ -325,7 +325,7 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
 
 /// Whether the log has the frame that was its newest.
 fn holds(db: &Db, known: &Known) -> bool {
-    let frames = guarded(|| Ok(read::at(db, &[known.end.position], vec![None])));
+    let frames = guarded(|| Ok(read::at(db, &[known.end.position], vec![None], |_, _| ())));
     frames.is_ok_and(|frames| {
         frames.is_ok_and(|frames| frames.first().is_some_and(|frame| frame_hash(frame) == known.end.hash))
     })

@@ -51,8 +51,13 @@ pub(super) fn after(db: &Db, after: Position, limit: usize) -> sled::Result<Read
     }
 }
 
-/// The frames at some positions; those that are remembered are not read.
-pub(super) fn at(db: &Db, positions: &[Position], remembered: Vec<Option<Bytes>>) -> Read<Vec<Bytes>> {
+/// The frames at some positions; those that are remembered are not read. `keep` is given every run that is.
+pub(super) fn at(
+    db: &Db,
+    positions: &[Position],
+    remembered: Vec<Option<Bytes>>,
+    keep: impl Fn(Position, &[Bytes]),
+) -> Read<Vec<Bytes>> {
     let mut run: (Position, Vec<Bytes>) = (Position(0), Vec::new());
     let mut found = Vec::with_capacity(positions.len());
     for (position, remembered) in positions.iter().zip(remembered) {
@@ -62,6 +67,7 @@ pub(super) fn at(db: &Db, positions: &[Position], remembered: Vec<Option<Bytes>>
         }
         if frame_of(&run, *position).is_none() {
             run = load(db, *position)?;
+            keep(run.0, &run.1);
         }
         found.push(frame_of(&run, *position).ok_or_else(|| ReadError::missing(*position))?);
     }
