@@ -80,7 +80,7 @@ fn write(value: &mut Untyped<'_>, text: &mut String) -> Result<(), Misfit> {
         }
         Untyped::Object(fields) => {
             // Of ASCII names, and there are no others, bytes sort as UTF-16 code units do.
-            fields.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            fields.sort_unstable_by_key(|(name, _)| *name);
             text.push('{');
             let mut previous = None;
             for (name, value) in fields {

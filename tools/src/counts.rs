@@ -21,11 +21,6 @@ pub struct Options {
     bless: bool,
 }
 
-impl Options {
-    /// To compare with what is committed.
-    pub const CHECK: Self = Self { bless: false };
-}
-
 /// A count may be off by one of so many parts of what is committed.
 const PARTS: u64 = 20;
 
