@@ -1,4 +1,5 @@
-//! `settled fsck`: checks the whole log and the key files, and lists what is wrong instead of skipping it.
+//! `settled fsck`: checks the whole log, the key files and the derived files, and lists what is wrong instead of
+//! skipping it.
 
 use std::path::PathBuf;
 
@@ -9,12 +10,14 @@ use crate::cli::exit::Exit;
 use crate::cli::target::{Holder, Target, close, failed};
 use crate::cli::unopened::{Unopened, print_key_files};
 use crate::cli::{output, socket};
+use crate::clock::Clock;
 use crate::data_dir::DataDirError;
 use crate::fsck::{Report, check_store};
 use crate::log::sled::open::HeadPolicy;
 use crate::open::{DirError, OpenDir};
 use crate::seal::keyring::files;
 use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
+use crate::store::check::DerivedReport;
 
 /// `settled fsck`.
 #[derive(Args, Debug)]
@@ -77,9 +80,10 @@ impl Fsck {
     fn check(&self, opened: &OpenDir, root: Option<&RootKey>) -> Exit {
         let bar = output::progress("checking");
         let key_files = |streams: &[_]| files::check(&opened.store.keys(), root, Some(streams));
-        let report = check_store(&*opened.log, key_files, |at, end| {
-            bar.set_length(end.0);
-            bar.set_position(at.0);
+        let now = Clock::system().now();
+        let report = check_store(&*opened.log, key_files, Some(&opened.derived), now, |at, end| {
+            bar.set_length(end);
+            bar.set_position(at);
         });
         bar.finish_and_clear();
         self.print(&report)
@@ -116,7 +120,8 @@ impl Fsck {
                 output::line("and more");
             }
             print_key_files("", &report.key_files);
-            if !report.is_clean() {
+            print_derived(&report.derived);
+            if !report.is_sound() {
                 output::line(
                     "keep a copy of the data folder, then restore the newest snapshot with `settled snapshot restore`",
                 );
@@ -131,4 +136,21 @@ impl Fsck {
         }
         if report.is_clean() { Exit::Fine } else { Exit::DoesNotHold }
     }
+}
+
+fn print_derived(report: &DerivedReport) {
+    for defect in &report.defects {
+        output::line(defect);
+    }
+    for stream in &report.unchecked {
+        output::line(format_args!("its derived files are unchecked, since the log cannot be read: {stream}"));
+    }
+    if !report.defects.is_empty() {
+        output::line("derived files are made of the log alone: what is served is right without them");
+    }
+    let outdated = match report.outdated {
+        0 => String::new(),
+        files => format!(", {files} are another build's and not read"),
+    };
+    output::line(format_args!("{} derived files are what the log gives{outdated}", report.whole));
 }

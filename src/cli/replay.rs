@@ -1,4 +1,5 @@
-//! `settled replay`: folds the log from zero, and holds the result against what a running server serves.
+//! `settled replay`: folds the log from zero, and holds the result against what a running server serves, or one would
+//! from the derived files.
 
 use clap::Args;
 use hyper::Method;
@@ -8,8 +9,7 @@ use crate::cli::target::{Holder, Target, close, failed};
 use crate::cli::{output, socket};
 use crate::log::EventLog as _;
 use crate::log::sled::open::HeadPolicy;
-use crate::store::load::fold;
-use crate::store::replay::{ReplayReport, StreamReplay};
+use crate::store::replay::{ReplayReport, replay};
 
 /// `settled replay`.
 #[derive(Args, Debug)]
@@ -31,7 +31,7 @@ impl Replay {
                 let answer = socket::call(&path, Method::POST, "/v1/operator/replay");
                 spinner.finish_and_clear();
                 match answer.map(|body| serde_json::from_slice::<ReplayReport>(&body)) {
-                    Ok(Ok(report)) => self.print(&report),
+                    Ok(Ok(report)) => self.print(&report, "as served"),
                     Ok(Err(error)) => failed(&error),
                     Err(error) => failed(&error),
                 }
@@ -39,12 +39,10 @@ impl Replay {
             Ok(Holder::Us(opened)) => {
                 let bar = output::progress("replaying");
                 bar.set_length(opened.log.end().0);
-                let folded = fold(&*opened.log, |position| bar.set_position(position.0));
+                let replayed = replay(&*opened.log, &opened.derived, |position| bar.set_position(position.0));
                 bar.finish_and_clear();
-                let exit = match folded {
-                    Ok(views) => {
-                        self.print(&ReplayReport::new(views.values().map(StreamReplay::of).collect()))
-                    }
+                let exit = match replayed {
+                    Ok(report) => self.print(&report, "as it would be served"),
                     Err(error) => failed(&error),
                 };
                 close(&opened, exit)
@@ -52,22 +50,17 @@ impl Replay {
         }
     }
 
-    fn print(&self, report: &ReplayReport) -> Exit {
+    fn print(&self, report: &ReplayReport, same: &str) -> Exit {
         if self.json {
             output::json(report);
         } else {
             let rows = report.streams.iter().map(|stream| {
                 let served = match stream.served {
-                    None => "",
-                    Some(true) => "as served",
-                    Some(false) => "NOT as served",
+                    None => String::new(),
+                    Some(true) => same.to_owned(),
+                    Some(false) => format!("NOT {same}"),
                 };
-                vec![
-                    stream.stream.clone(),
-                    stream.version.to_string(),
-                    stream.digest.clone(),
-                    served.to_owned(),
-                ]
+                vec![stream.stream.clone(), stream.version.to_string(), stream.digest.clone(), served]
             });
             output::table(&["STREAM", "VERSION", "DIGEST", ""], rows);
         }

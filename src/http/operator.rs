@@ -118,10 +118,13 @@ async fn replay(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
     Ok(Json(report).into_response())
 }
 
-/// Checks the whole log and the key files.
+/// Checks the whole log, the key files and the derived files.
 async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = app.store.clone();
-    let check = move || check_store(&**store.log(), |streams| store.ring().check_files(streams), |_, _| {});
+    let check = move || {
+        let key_files = |streams: &[_]| store.ring().check_files(streams);
+        check_store(&**store.log(), key_files, store.files(), store.clock().now(), |_, _| {})
+    };
     let report = tokio::task::spawn_blocking(check).await?;
     Ok(Json(report).into_response())
 }

@@ -24,6 +24,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -121,6 +122,9 @@ impl Unreadable {
 pub struct DerivedFiles {
     dir: PathBuf,
     store: StoreId,
+    /// One file is written at a time: unfinished ones of a kind share their name, and the saver is not the only one who
+    /// writes (whoever misses a segment makes it anew).
+    writing: Arc<Mutex<()>>,
 }
 
 /// A file whose header was read and believed.
@@ -147,10 +151,11 @@ struct Entry {
 impl DerivedFiles {
     /// The derived files in a store's folder for them.
     pub fn new(dir: impl Into<PathBuf>, store: StoreId) -> Self {
-        Self { dir: dir.into(), store }
+        Self { dir: dir.into(), store, writing: Arc::default() }
     }
 
-    fn folder(&self, kind: Kind, stream: StreamId) -> PathBuf {
+    /// Where files of a kind are.
+    pub(super) fn folder(&self, kind: Kind, stream: StreamId) -> PathBuf {
         match kind {
             Kind::Directory => self.dir.clone(),
             Kind::Savepoint | Kind::Segment | Kind::Open => self.dir.join(stream.to_string()),
@@ -213,6 +218,7 @@ impl DerivedFiles {
         table.extend_from_slice(&body);
 
         let folder = self.folder(name.kind, name.stream);
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let unfinished = folder.join(format!("unfinished-{}", name.kind.prefix().trim_end_matches('-')));
         let mut file =

@@ -217,6 +217,32 @@ impl Directory {
         Ok(directory)
     }
 
+    /// What this, saved, says otherwise than what was folded from the log up to the same place; `None` where it is the
+    /// same but for sessions that have ended by age, which a save leaves out, and for what [`Directory::bring_back`] does.
+    pub fn differs_from(&self, folded: &Self, now: Timestamp) -> Option<&'static str> {
+        if self.known().heads != folded.known().heads {
+            return Some("its streams end elsewhere than the log's");
+        }
+        let saved = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
+        let folded = folded.credentials.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |token: &[u8; 32], credential: &Arc<Credential>| {
+            folded.get(token).is_some_and(|folded| {
+                (folded.stream, folded.session) == (credential.stream, credential.session)
+                    && credential.expires_at() <= folded.expires_at()
+            })
+        };
+        if !saved.iter().all(|(token, credential)| same(token, credential)) {
+            return Some("it has a credential that the log does not have, or has otherwise");
+        }
+        let gone = |token: &[u8; 32], credential: &Arc<Credential>| {
+            !saved.contains_key(token) && credential.expires_at() > now
+        };
+        if folded.iter().any(|(token, credential)| gone(token, credential)) {
+            return Some("it lacks a credential that the log has");
+        }
+        None
+    }
+
     /// Counts now as the last use of every credential, as a restart does.
     pub fn touch_all(&self, now: Timestamp) {
         let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);

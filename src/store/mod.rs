@@ -30,6 +30,7 @@ use crate::store::writer::{Job, Writer};
 pub mod aggregate;
 pub mod as_of;
 mod batch;
+pub mod check;
 pub mod derived;
 pub mod directory;
 pub mod encoding;
@@ -418,6 +419,11 @@ impl Store {
     /// The log, to read.
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.inner.log
+    }
+
+    /// The derived files, if there are any.
+    pub fn files(&self) -> Option<&DerivedFiles> {
+        self.inner.files.as_ref()
     }
 
     /// The clock.

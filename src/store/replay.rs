@@ -1,12 +1,14 @@
-//! Replay: what folding the log from zero gives, beside what is served.
+//! Replay: what folding the log from zero gives, beside what is served, or would be.
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::Version;
+use crate::log::{EventLog, Position};
 use crate::store::Store;
-use crate::store::load::{LoadError, fold};
+use crate::store::derived::DerivedFiles;
+use crate::store::load::{LoadError, fold, load_stream};
 use crate::store::resident::View;
 
 /// Every stream, folded from zero.
@@ -18,7 +20,7 @@ pub struct ReplayReport {
 
 impl ReplayReport {
     /// Of streams in any order.
-    pub fn new(mut streams: Vec<StreamReplay>) -> Self {
+    fn new(mut streams: Vec<StreamReplay>) -> Self {
         streams.sort_by(|a, b| a.stream.cmp(&b.stream));
         Self { streams }
     }
@@ -33,14 +35,15 @@ pub struct StreamReplay {
     pub version: Version,
     /// SHA-256 of its state in canonical form, in hex.
     pub digest: String,
-    /// Whether a running server serves the same; absent where none runs, or where it went on in the meantime.
+    /// Whether the same is served, or would be once loaded from derived files; absent where the stream went on in the
+    /// meantime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<bool>,
 }
 
 impl StreamReplay {
     /// Of a folded stream.
-    pub fn of(view: &View) -> Self {
+    fn of(view: &View) -> Self {
         Self {
             stream: view.stream.to_string(),
             version: view.version(),
@@ -48,6 +51,34 @@ impl StreamReplay {
             served: None,
         }
     }
+
+    /// Notes what is served. A stream that went on since is compared at the next call.
+    fn beside(mut self, served: &View) -> Self {
+        self.served = match served.version().cmp(&self.version) {
+            Ordering::Equal => Some(served.state.digest() == self.digest),
+            Ordering::Greater => None,
+            Ordering::Less => Some(false),
+        };
+        self
+    }
+}
+
+/// Folds a log that nobody serves from zero, all streams in one pass, and compares each with what a server would load
+/// from its derived files. `folded` hears the position reached. Blocks.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn replay(
+    log: &dyn EventLog,
+    files: &DerivedFiles,
+    folded: impl FnMut(Position),
+) -> Result<ReplayReport, LoadError> {
+    let mut streams = Vec::new();
+    for view in fold(log, folded)?.into_values() {
+        let loaded = load_stream(log, Some(files), view.stream)?;
+        streams.push(StreamReplay::of(&view).beside(&loaded.view));
+    }
+    Ok(ReplayReport::new(streams))
 }
 
 impl Store {
@@ -59,19 +90,12 @@ impl Store {
         let folded = fold(&**self.log(), |_| {})?;
         let mut streams = Vec::with_capacity(folded.len());
         for view in folded.values() {
-            let mut replay = StreamReplay::of(view);
             // A stream that is not in memory is loaded as the next request would: from what was saved of it.
             let served = match self.resident(view.stream) {
                 Some(handle) => handle.view(),
                 None => self.load(view.stream)?.view(),
             };
-            // A stream that went on since is compared at the next call.
-            replay.served = match served.version().cmp(&view.version()) {
-                Ordering::Equal => Some(served.state.digest() == replay.digest),
-                Ordering::Greater => None,
-                Ordering::Less => Some(false),
-            };
-            streams.push(replay);
+            streams.push(StreamReplay::of(view).beside(&served));
         }
         Ok(ReplayReport::new(streams))
     }

@@ -7,6 +7,7 @@
 )]
 
 mod commands;
+mod derived;
 #[path = "../support/disk.rs"]
 mod disk;
 mod failing;

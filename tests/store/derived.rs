@@ -51,7 +51,7 @@ fn assert_every_past_state_is_what_it_was(store: &TestStore, seen: &Seen) {
     }
 }
 
-fn all_files(dir: &Path) -> Vec<PathBuf> {
+pub fn all_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
