@@ -16,7 +16,7 @@ use crate::command::{Context, NewEvent, Rejection};
 use crate::event::{Recorded, RequestMark, Version};
 use crate::ids::{Fresh, StreamId};
 use crate::log::codec::{PackedEvent, pack};
-use crate::log::frame::{FrameBuilder, FrameStart, MAX_FRAME_BYTES, frame_hash};
+use crate::log::frame::{FrameBuilder, FrameStart, frame_hash};
 use crate::log::segment::FramePlace;
 use crate::log::{Append, Head, Key, Position};
 use crate::store::resident::{Handle, Indexed, View, directory_entries};
@@ -24,8 +24,10 @@ use crate::store::{Done, Refusal, Replay, Submission};
 
 /// The most commands of one batch: a batch's sync is shared by all, and the last waits for all to be decided.
 pub(super) const BATCH_MAX_COMMANDS: usize = 512;
-/// The most bytes of one batch over all streams: with it, a run has few enough parts to be read back at once.
-pub(super) const BATCH_MAX_BYTES: usize = 2 * MAX_FRAME_BYTES;
+/// The most bytes of one batch over all streams, but for one command that is larger alone. sled writes up to three times
+/// that in pages that it makes anew, and the fewer of its 512 KiB segments one commit spans, the better: torn in a middle
+/// one, the whole log can be refused at the next start (`tests/log/torn.rs`).
+pub(super) const BATCH_MAX_BYTES: usize = 384 << 10;
 
 /// What a batch appends, and what it will publish.
 pub(super) struct Batch {
@@ -120,9 +122,13 @@ impl Batch {
                     return Outcome::Decided(Box::new(Err(refusal)));
                 }
                 let bytes: usize = events.iter().map(|event| event.bytes.len()).sum();
-                if !working.frame.fits(&events) || self.bytes + bytes > BATCH_MAX_BYTES {
-                    // Alone in a batch, it would be the batch's only command; if that does not fit, nothing will.
-                    if self.bytes > 0 {
+                // The first command of a batch is bounded by its frame alone; if it does not fit into that, nothing will.
+                let is_first = self.bytes == 0;
+                if !is_first && self.bytes + bytes > BATCH_MAX_BYTES {
+                    return Outcome::Full;
+                }
+                if !working.frame.fits(&events) {
+                    if !is_first {
                         return Outcome::Full;
                     }
                     Err(Refusal::TooLarge)

@@ -82,13 +82,13 @@ async fn a_command_that_does_not_fit_into_a_frame_is_refused_and_appends_nothing
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_that_would_pass_a_frame_is_split_between_commands() {
+async fn a_batch_that_would_be_too_large_is_split_between_commands() {
     let (store, hold, founded) = held().await;
     let environment = with_environment(&store, &founded).await;
     hold.hold();
     let mut answers = queue(&store, &founded, vec![rename(founded.owner, "One")]).await;
     assert!(hold.until_waiting());
-    let commands = (0..6).map(|number| write(founded.owner, environment, values(number * 40, 40))).collect();
+    let commands = (0..12).map(|number| write(founded.owner, environment, values(number * 20, 20))).collect();
     answers.extend(queue(&store, &founded, commands).await);
     let before = frames(&*store.log).len();
     hold.release();
@@ -96,11 +96,15 @@ async fn a_batch_that_would_pass_a_frame_is_split_between_commands() {
         result.unwrap();
     }
     let written = &frames(&*store.log)[before + 1..];
-    assert!((3..6).contains(&written.len()), "{} frames", written.len());
+    assert!((3..12).contains(&written.len()), "{} frames", written.len());
     for (_, frame) in written {
-        assert!(frame.bytes().len() <= MAX_FRAME_BYTES);
-        assert_eq!(frame.len() % 40, 0, "a command's events are in one frame");
+        assert!(frame.bytes().len() <= 400 << 10, "{} bytes in one commit", frame.bytes().len());
+        assert_eq!(frame.len() % 20, 0, "a command's events are in one frame");
     }
+    // One command that is larger alone is one frame all the same.
+    store.execute(&founded, write(founded.owner, environment, values(1_000, 60))).await.unwrap();
+    let (_, alone) = frames(&*store.log).pop().unwrap();
+    assert!(alone.len() == 60 && (400 << 10..=MAX_FRAME_BYTES).contains(&alone.bytes().len()));
     store.digests();
 }
 
