@@ -19,7 +19,7 @@ use crate::command::{Command, OrganizationCommand};
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::auth::still_may;
-use crate::http::call::Call;
+use crate::http::call::{Call, read_history};
 use crate::http::ndjson::BrokenOff;
 use crate::http::page::{After, DEFAULT_PAGE, LONGEST_PAGE, PageParameters};
 use crate::http::pieces;
@@ -30,7 +30,6 @@ use crate::http::streams::Kind;
 use crate::log::filter::Filter;
 use crate::settings::roles::permission::Permission;
 use crate::store::exports::{Form, NoteExport};
-use crate::store::history::HistoryError;
 
 /// A page of the audit log.
 #[derive(Serialize, ToSchema)]
@@ -58,7 +57,7 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
     let before: Option<Version> = request.after.as_ref().and_then(|after| after.last.parse().ok());
     let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
     let limit = request.limit;
-    let (rows, total) = read(move || {
+    let (rows, total) = read_history(move || {
         let matched = store.versions(&handle, &seen, &filter, before, limit + 1)?;
         Ok((Rows::new(&store, &handle, &seen).of(&matched.versions)?, matched.total))
     })
@@ -85,7 +84,7 @@ pub async fn facets(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let filter = filter(&call, &query)?;
     let view = call.organization.view.clone();
     let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
-    let facets = read(move || {
+    let facets = read_history(move || {
         let counted = store.facets(&handle, &seen, &filter)?;
         Ok(Facets::of(counted, &mut Rows::new(&store, &handle, &seen)))
     })
@@ -225,7 +224,7 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let last = after.saturating_add(limit as u64).min(view.version());
     let versions: Vec<Version> = (after.saturating_add(1)..=last).collect();
     let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
-    let data = read(move || store.as_recorded(&handle, &seen, &versions)).await?;
+    let data = read_history(move || store.as_recorded(&handle, &seen, &versions)).await?;
     let last = after.saturating_add(data.len() as u64);
     let next_after = (last < view.version()).then_some(last);
     Ok(call.list(&view, &EventsPage { data, next_after }))
@@ -237,11 +236,4 @@ fn checked(after: Option<Version>) -> Result<Option<Version>, Problem> {
         return Err(Problem::invalid_parameter("after", "invalid", "expected a stream's version"));
     }
     Ok(after)
-}
-
-/// Reads history on a thread that may block.
-async fn read<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
-) -> Result<T, Problem> {
-    Ok(tokio::task::spawn_blocking(read).await??)
 }

@@ -14,8 +14,8 @@ use crate::event::{Recorded, ResourceType, Version};
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
 use crate::history::readable;
 use crate::http::app::App;
-use crate::http::as_of::{blocking, parameter};
-use crate::http::call::Call;
+use crate::http::as_of::parameter;
+use crate::http::call::{Call, read_history};
 use crate::http::page::{After, PageParameters};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
@@ -182,7 +182,8 @@ pub async fn history(
     let before = request.after.as_ref().and_then(|after| after.version).unwrap_or(Version::MAX);
     let (store, view, limit) = (app.store.clone(), Arc::clone(&call.organization.view), request.limit);
     let (handle, grants) = (Arc::clone(&call.organization.handle), call.organization.grants.clone());
-    let past = blocking(move || Past::read(&store, &handle, &view, &focus, &grants, before, limit)).await?;
+    let past =
+        read_history(move || Past::read(&store, &handle, &view, &focus, &grants, before, limit)).await?;
     if past.rows.is_empty() && past.next.is_none() && request.after.is_none() {
         return Err(Problem::not_found());
     }
@@ -319,7 +320,7 @@ pub async fn diff(State(app): State<App>, call: Call, query: RawQuery) -> Result
         }
     };
     let (store, handle) = (app.store.clone(), Arc::clone(&call.organization.handle));
-    let differences = blocking(move || {
+    let differences = read_history(move || {
         let (earlier, later) = (store.as_of(&handle, from)?, store.as_of(&handle, to)?);
         let earlier = Description::of(earlier.organization(), &focus);
         Ok(earlier.differences(&Description::of(later.organization(), &focus)))

@@ -14,7 +14,7 @@ use crate::area::Area;
 use crate::event::Version;
 use crate::history::description::Focus;
 use crate::history::restore::PointInTime;
-use crate::http::call::Call;
+use crate::http::call::{Call, read_history};
 use crate::http::headers::{SETTLED_AS_OF_VERSION, version_value};
 use crate::http::page::{Cursors, PageRequest};
 use crate::http::problem::Problem;
@@ -140,7 +140,7 @@ impl Call {
     ) -> Result<Version, Problem> {
         let (store, view) = (self.app.store.clone(), Arc::clone(&self.organization.view));
         let handle = Arc::clone(&self.organization.handle);
-        let version = blocking(move || point.version(&store, &handle, &view)).await?;
+        let version = read_history(move || point.version(&store, &handle, &view)).await?;
         version.ok_or_else(|| refuse("in_the_future", "nothing is known of the future"))
     }
 
@@ -154,7 +154,7 @@ impl Call {
             return Ok(Seen { area: Point::Live(view), at: None });
         };
         let (store, handle) = (self.app.store.clone(), Arc::clone(&self.organization.handle));
-        let area = blocking(move || store.area_as_of::<A>(&handle, &view, version, &focus)).await?;
+        let area = read_history(move || store.area_as_of::<A>(&handle, &view, version, &focus)).await?;
         Ok(Seen { area: Point::Past(area), at: Some(version) })
     }
 
@@ -167,14 +167,4 @@ impl Call {
 /// A problem about a query parameter, made of its code and message.
 pub fn parameter(name: &'static str) -> impl Fn(&'static str, &'static str) -> Problem {
     move |code, message| Problem::invalid_parameter(name, code, message)
-}
-
-/// Reads history on a thread that may block.
-///
-/// # Errors
-/// 500 when it cannot be read.
-pub async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, crate::store::history::HistoryError> + Send + 'static,
-) -> Result<T, Problem> {
-    Ok(tokio::task::spawn_blocking(read).await??)
 }

@@ -30,6 +30,7 @@ use crate::organization::Organization;
 use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::general::reason_field;
 use crate::settings::roles::permission::Permission;
+use crate::store::history::HistoryError;
 use crate::store::resident::View;
 use crate::store::{Done, Idempotency, Refusal, Replay, Submission};
 
@@ -80,6 +81,16 @@ impl FromRequestParts<App> for Call {
 /// The path's template of a request, for labels.
 pub fn template(parts: &Parts) -> Option<&str> {
     parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str)
+}
+
+/// Reads history on a thread that may block.
+///
+/// # Errors
+/// 500 when it cannot be read.
+pub async fn read_history<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
+) -> Result<T, Problem> {
+    Ok(tokio::task::spawn_blocking(read).await??)
 }
 
 impl Call {
@@ -192,7 +203,7 @@ impl Call {
     async fn as_of(&self, version: Version) -> Result<Arc<View>, Problem> {
         let store = self.app.store.clone();
         let handle = Arc::clone(&self.organization.handle);
-        Ok(tokio::task::spawn_blocking(move || store.as_of(&handle, version)).await??)
+        read_history(move || store.as_of(&handle, version)).await
     }
 
     /// Whether the request says what its caller saw of what it changes (`If-Match`).

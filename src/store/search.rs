@@ -22,9 +22,7 @@ use crate::log::segment::{FramePlace, Segment, segment_of};
 use crate::store::Store;
 use crate::store::history::{HistoryError, parse};
 use crate::store::resident::{Handle, View};
-
-/// How many frames are read at once.
-const READ_FRAMES: usize = 256;
+use crate::store::segments::READ_FRAMES;
 
 /// What a filter found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,8 +16,7 @@ use crate::history::restore::command::RestoreSettings;
 use crate::history::restore::plan::Cannot;
 use crate::history::restore::{PointInTime, Restored, TRIES_MAX, Wanted, environment_of, prepare};
 use crate::http::app::App;
-use crate::http::as_of::blocking;
-use crate::http::call::Call;
+use crate::http::call::{Call, read_history};
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
@@ -107,7 +106,7 @@ async fn wanted(app: &App, call: &Call, new: &NewRestore, as_of: Version) -> Res
         (None, Some(text), None) => {
             let (store, view, text) = (app.store.clone(), Arc::clone(&call.organization.view), text.clone());
             let handle = Arc::clone(&call.organization.handle);
-            let found = blocking(move || {
+            let found = read_history(move || {
                 let past = store.as_of(&handle, as_of)?;
                 Ok(environment_of(past.organization(), view.organization(), &text))
             });
@@ -142,7 +141,7 @@ async fn plan(
 ) -> Result<(RestoreSettings, Vec<Cannot>), Problem> {
     let (store, handle) = (app.store.clone(), Arc::clone(handle));
     let (view, wanted) = (Arc::clone(view), wanted.clone());
-    blocking(move || prepare(&store, &handle, &view, &wanted)).await
+    read_history(move || prepare(&store, &handle, &view, &wanted)).await
 }
 
 /// A plan shows what was and what is: whoever may not read a thing may not learn of it by restoring.
