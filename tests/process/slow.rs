@@ -14,10 +14,13 @@ use tokio::task::JoinSet;
 use crate::process::{Login, Server, Start};
 
 const SLOW: usize = 2_000;
-const REQUESTS: usize = 400;
+const EVERY: Duration = Duration::from_secs(3);
+const REQUESTS: usize = 1_000;
 
-/// A connection that sends a byte of a header every three seconds, and comes again when it is cut.
+/// A connection that sends a byte of a header every three seconds, and comes again when it is cut. They come one after
+/// the other over those three seconds: all at once every three seconds would measure the crowd's own processor time.
 async fn slow_client(server: SocketAddr, number: usize, open: Arc<AtomicUsize>) {
+    tokio::time::sleep(EVERY * u32::try_from(number).unwrap() / u32::try_from(SLOW).unwrap()).await;
     loop {
         let socket = TcpSocket::new_v4().unwrap();
         // One network, as of one attacker; not that of the good client.
@@ -30,14 +33,14 @@ async fn slow_client(server: SocketAddr, number: usize, open: Arc<AtomicUsize>) 
                 if stream.write_all(&[*byte]).await.is_err() {
                     break;
                 }
-                let closed = tokio::time::timeout(Duration::from_secs(3), stream.read(&mut buffer)).await;
+                let closed = tokio::time::timeout(EVERY, stream.read(&mut buffer)).await;
                 if matches!(closed, Ok(Ok(0) | Err(_))) {
                     break;
                 }
             }
             open.fetch_sub(1, Ordering::Relaxed);
         }
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::sleep(EVERY).await;
     }
 }
 
