@@ -24,9 +24,8 @@ use crate::store::{Done, Refusal, Replay, Submission};
 
 /// The most commands of one batch: a batch's sync is shared by all, and the last waits for all to be decided.
 pub(super) const BATCH_MAX_COMMANDS: usize = 512;
-/// The most bytes of one batch over all streams, but for one command that is larger alone. sled writes up to three times
-/// that in pages that it makes anew, and the fewer of its 512 KiB segments one commit spans, the better: torn in a middle
-/// one, the whole log can be refused at the next start (`tests/log/torn.rs`).
+/// The most bytes of one batch over all streams, but for one command that is larger alone: what the log makes durable in
+/// three of its portions.
 pub(super) const BATCH_MAX_BYTES: usize = 384 << 10;
 
 /// What a batch appends, and what it will publish.

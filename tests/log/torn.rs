@@ -64,6 +64,8 @@ struct State {
     syncs: u64,
     commits: u64,
     synced: Vec<u8>,
+    /// Whether a writer that does not sync what settling wrote had something to sync.
+    unsynced_settling: bool,
     /// Whether the next settling begins with everything acknowledged and synced.
     quiet: bool,
     head: Vec<u8>,
@@ -119,6 +121,7 @@ impl Durability for Camera {
         let second = state.step == Some(Step::Sync) && state.commits.is_multiple_of(2);
         let overlaps = self.writer == Writer::Overlapping && !second;
         if self.writer == Writer::UnsyncedSettling && state.step == Some(Step::Settle) {
+            state.unsynced_settling = true;
             return Ok(());
         }
         if self.writer == Writer::NoSync || overlaps {
@@ -131,7 +134,11 @@ impl Durability for Camera {
         }
         let written = self.file();
         let boundary = written.len() / SEGMENT != state.synced.len() / SEGMENT;
-        if boundary || state.syncs.is_multiple_of(7) {
+        let telling = match self.writer {
+            Writer::UnsyncedSettling => std::mem::take(&mut state.unsynced_settling) && boundary,
+            _ => boundary || state.syncs.is_multiple_of(7),
+        };
+        if telling {
             state.take(written.clone(), &self.shown);
         }
         file.sync_data()?;
@@ -374,46 +381,37 @@ fn every_torn_file_opens_with_all_that_was_acknowledged() {
 /// What sled makes of a file whose contents it has lost.
 const EMPTY: &str = "sled lost its contents";
 
-/// What is known to remain: of a commit that sled spreads over three segments or more, the header of the last can call
-/// the one before stable whose own header did not arrive, and sled takes the whole file for empty. A few of a thousand
-/// such files are lost. The start says so and refuses; it never opens one short.
 #[test]
-fn a_torn_commit_over_several_segments_is_whole_or_refused_and_never_silent() {
-    let files = 12 * crate::scale() as usize;
-    let lost = torn_files(Writer::Real, Batches::Large, files, 7, |_| false);
-    assert!(lost.iter().all(|why| why.contains(EMPTY)), "{lost:#?}");
-    assert!(lost.len() <= 1 + files / 20, "{} of {files}: {lost:#?}", lost.len());
-    eprintln!("commits over several segments: {} of {files} torn files refused", lost.len());
+fn every_torn_file_of_commits_over_several_segments_opens_with_all_that_was_acknowledged() {
+    let files = 20 * crate::scale() as usize;
+    for seed in [7, 4321, 55_555] {
+        let lost = torn_files(Writer::Real, Batches::Large, files / 3, seed, |_| false);
+        assert_eq!(lost, [] as [String; 0], "seed {seed}");
+    }
 }
 
-/// A writer without a rule loses files in a way that the real one does not; `times` is more often than by what is known
-/// to remain.
+/// A writer without a rule loses a file in a way that the real one never does.
 #[track_caller]
-fn is_caught(writer: Writer, batches: Batches, how: &str, times: usize) {
-    let seen = std::cell::Cell::new(0);
-    let enough = |why: &str| {
-        seen.set(seen.get() + usize::from(why.contains(how)));
-        seen.get() >= times
-    };
-    let lost = torn_files(writer, batches, 400, 7, enough);
-    assert!(seen.get() >= times, "{lost:#?}");
+fn is_caught(writer: Writer, batches: Batches, how: &str) {
+    let lost = torn_files(writer, batches, 400, 7, |why| why.contains(how));
+    assert!(lost.iter().any(|why| why.contains(how)), "{lost:#?}");
 }
 
 #[test]
 fn a_writer_that_never_syncs_is_caught() {
-    is_caught(Writer::NoSync, Batches::OfAllSizes, "", 1);
+    is_caught(Writer::NoSync, Batches::OfAllSizes, "");
 }
 
 #[test]
 fn a_writer_that_applies_a_batch_before_the_last_is_synced_is_caught() {
-    is_caught(Writer::Overlapping, Batches::Large, EMPTY, 8);
+    is_caught(Writer::Overlapping, Batches::Large, EMPTY);
 }
 
 #[test]
 fn a_writer_that_does_not_sync_what_settling_wrote_is_caught() {
     // What settling writes is no batch. Where it fills one segment and the batch after it another, the third one's
     // header says that the second was stable, and without the second sled takes the whole file for empty.
-    is_caught(Writer::UnsyncedSettling, Batches::Large, EMPTY, 8);
+    is_caught(Writer::UnsyncedSettling, Batches::Large, EMPTY);
 }
 
 #[test]
@@ -421,5 +419,5 @@ fn readers_that_do_not_take_turns_are_caught() {
     // They are shown what the power cut takes back. A store is not lost by them, not in 150 files torn under large
     // batches either: sled writes what a reader splits at the next flush only, and the sync that follows a flush
     // comes before the next one.
-    is_caught(Writer::UnorderedReaders, Batches::OfAllSizes, "opened short", 1);
+    is_caught(Writer::UnorderedReaders, Batches::OfAllSizes, "opened short");
 }

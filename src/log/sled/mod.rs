@@ -4,7 +4,12 @@
 //! it empty without an error. So a commit is, strictly in this order: *settle* the last batch (read each of its
 //! keys, so that the pages they fell into split and merge now; sync if that wrote anything), *apply* the batch,
 //! *flush*, *sync* sled's file through a handle of our own, write the *head* file, publish. Whoever reads sled
-//! takes turns with that, because a read splits and merges pages too. Only this folder knows sled.
+//! takes turns with that, because a read splits and merges pages too.
+//!
+//! sled writes up to three times the bytes of a batch, in segments of 512 KiB, and a batch that is torn in the middle
+//! one of three segments leaves the whole file empty to sled. So a commit of more than [`PORTION_PARTS`] is made in
+//! portions, each settled, applied, flushed and synced before the next; the run's first part comes last, and without it
+//! a start cuts the rest. Only this folder knows sled.
 
 use std::fs::File;
 use std::io;
@@ -22,9 +27,12 @@ use self::ring::Ring;
 use self::turns::{Shared, Turns};
 use super::head::HeadFile;
 use super::heads::{Admitted, Heads};
-use super::run::{self, MAX_RUN_BYTES};
+use super::run::{self, MAX_PART_BYTES, MAX_RUN_BYTES};
 use super::{Append, AppendError, EventLog, Head, Key, Position, READ_BYTES, ReadError};
 use crate::ids::{DataKeyId, StreamId};
+
+/// The most parts of a run that one of sled's batches holds: 128 KiB, of which sled makes less than one of its segments.
+const PORTION_PARTS: usize = (128 << 10) / MAX_PART_BYTES;
 
 pub mod durability;
 mod engine;
@@ -134,15 +142,24 @@ impl SledLog {
         self.db().and_then(|db| guarded(|| read(&db))).map_err(|error| ReadError::Storage(error.to_string()))
     }
 
-    /// Commits a batch. An error leaves unknown what of it is on disk.
-    fn commit(
-        &self,
-        writer: &mut Writer,
-        admitted: &Admitted,
-        batch: Batch,
-        keys: Vec<Vec<u8>>,
-    ) -> io::Result<()> {
+    /// Commits what was admitted. An error leaves unknown what of it is on disk.
+    fn commit(&self, writer: &mut Writer, admitted: &Admitted, portions: Vec<Portion>) -> io::Result<()> {
         let db = self.db()?;
+        for portion in portions {
+            self.write(writer, &db, portion)?;
+        }
+        // If it dies here, the commit is kept although nobody was told.
+        self.durability.before(Step::Head)?;
+        if let (Some(head), Some(hash), Some((end, _))) =
+            (&mut writer.head, admitted.hash, admitted.frames.last())
+        {
+            head.write(*end, hash)?;
+        }
+        Ok(())
+    }
+
+    /// Makes one portion of a commit durable.
+    fn write(&self, writer: &mut Writer, db: &Db, portion: Portion) -> io::Result<()> {
         let disk = &*self.durability;
         disk.before(Step::Settle)?;
         for key in &writer.unsettled {
@@ -153,21 +170,13 @@ impl SledLog {
             disk.sync_log(&writer.file)?;
         }
         disk.before(Step::Apply)?;
-        writer.unsettled = keys;
-        guarded(|| db.apply_batch(batch))?;
+        writer.unsettled = portion.keys;
+        guarded(|| db.apply_batch(portion.batch))?;
         // If it dies from here to the sync, this one batch is torn, and sled drops all of it.
         disk.before(Step::Flush)?;
         guarded(|| db.flush())?;
         disk.before(Step::Sync)?;
-        disk.sync_log(&writer.file)?;
-        // If it dies here, the batch is kept although nobody was told.
-        disk.before(Step::Head)?;
-        if let (Some(head), Some(hash), Some((end, _))) =
-            (&mut writer.head, admitted.hash, admitted.frames.last())
-        {
-            head.write(*end, hash)?;
-        }
-        Ok(())
+        disk.sync_log(&writer.file)
     }
 
     fn publish(&self, admitted: &Admitted, appends: Vec<Append>) {
@@ -204,12 +213,12 @@ impl EventLog for SledLog {
             return Err(AppendError::Fatal(why.clone()));
         }
         let admitted = self.published().heads.admit(&appends)?;
-        let (batch, keys) = batch_of(&admitted, &appends)?;
-        if keys.is_empty() {
+        let portions = portions(&admitted, &appends)?;
+        if portions.is_empty() {
             return Ok(admitted.positions);
         }
         let alone = self.turns.alone();
-        if let Err(error) = self.commit(&mut writer, &admitted, batch, keys) {
+        if let Err(error) = self.commit(&mut writer, &admitted, portions) {
             let why = self.poisoned.get_or_init(|| error.to_string());
             return Err(AppendError::Fatal(why.clone()));
         }
@@ -282,31 +291,57 @@ impl EventLog for SledLog {
     }
 }
 
-/// All of one commit: the run's parts, and what is put and removed. The keys are those to settle.
-fn batch_of(admitted: &Admitted, appends: &[Append]) -> Result<(Batch, Vec<Vec<u8>>), AppendError> {
-    let mut batch = Batch::default();
-    let mut touched = Vec::new();
+/// What one of sled's batches holds of a commit.
+#[derive(Default)]
+struct Portion {
+    batch: Batch,
+    /// The keys that it touches, to be settled.
+    keys: Vec<Vec<u8>>,
+}
+
+impl Portion {
+    fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.batch.insert(key.clone(), value);
+        self.keys.push(key);
+    }
+
+    fn remove(&mut self, key: Vec<u8>) {
+        self.batch.remove(key.clone());
+        self.keys.push(key);
+    }
+}
+
+/// One commit in the order in which its portions are written: the run's last parts first, and what makes the commit
+/// count (the run's first part, and what is put and removed) together in the last portion.
+fn portions(admitted: &Admitted, appends: &[Append]) -> Result<Vec<Portion>, AppendError> {
+    let mut portions = Vec::new();
     if let Some((first, _)) = admitted.frames.first() {
         let run = run::join(admitted.frames.iter().map(|(_, frame)| frame));
         if run.len() > MAX_RUN_BYTES {
             let reason = format!("a batch of {} bytes is larger than {MAX_RUN_BYTES}", run.len());
             return Err(AppendError::Refused { stream: appends[0].stream, reason });
         }
-        for (number, part) in (0..).zip(run::cut(*first, &run)) {
-            let key = keys::part(*first, number).to_vec();
-            batch.insert(key.clone(), part);
-            touched.push(key);
+        let mut parts = (0..).zip(run::cut(*first, &run)).peekable();
+        while parts.peek().is_some() {
+            let mut portion = Portion::default();
+            for (number, part) in parts.by_ref().take(PORTION_PARTS) {
+                portion.insert(keys::part(*first, number).to_vec(), part);
+            }
+            portions.push(portion);
         }
+        portions.reverse();
     }
+    let mut last = portions.pop().unwrap_or_default();
     for append in appends {
         for (key, value) in &append.put {
-            batch.insert(keys::of(key), value.clone());
-            touched.push(keys::of(key));
+            last.insert(keys::of(key), value.clone());
         }
         for key in &append.remove {
-            batch.remove(keys::of(key));
-            touched.push(keys::of(key));
+            last.remove(keys::of(key));
         }
     }
-    Ok((batch, touched))
+    if !last.keys.is_empty() {
+        portions.push(last);
+    }
+    Ok(portions)
 }

@@ -292,13 +292,16 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
     {
         hold_against(head, &survey, &mut findings)?;
     }
+    // Recovery and the survey split and merge pages: none of it may wait for the first batch.
+    let settle =
+        || guarded(|| db.flush()).and_then(|_| file.sync_data()).map_err(OpenError::io("sync", &engine.dir));
+    settle()?;
     if let Some(rest) = &survey.rest {
         recover::cut(&db, survey.heads.end()).map_err(OpenError::io("cut", &engine.dir))?;
         let (end, parts) = (survey.heads.end(), rest.parts);
         findings.push(Finding::Cut { end, parts, why: rest.why.clone() });
+        settle()?;
     }
-    // Recovery and the survey split and merge pages: none of it may wait for the first commit.
-    guarded(|| db.flush()).and_then(|_| file.sync_data()).map_err(OpenError::io("sync", &engine.dir))?;
 
     let epoch = must_reach.as_ref().map(|head| head.epoch.clone()).unwrap_or_default();
     let record = HeadRecord {
