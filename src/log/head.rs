@@ -35,7 +35,8 @@ const EPOCH_BYTES: usize = 16;
 /// How long a written slot may wait for its sync; with the sync itself it stays under 20 ms on a healthy disk.
 const SYNC_AFTER: Duration = Duration::from_millis(10);
 
-/// The life of a store between two restores by an operator: `0`, or a short random id. What was handed out in
+/// The life of a store between two restores by an operator, or until one gives up a part of its log: `0`, or a short
+/// random id. What was handed out in
 /// another epoch (ETags, cursors, checkpoints, sessions) is void.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(String);
@@ -52,6 +53,18 @@ impl Default for Epoch {
 }
 
 impl Epoch {
+    /// Another than any before: eight letters and digits by chance.
+    pub fn fresh() -> Self {
+        const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut random = rand::random::<u64>();
+        let text = (0..8).map(|_| {
+            let letter = char::from(ALPHABET[usize::try_from(random % 36).unwrap_or_default()]);
+            random /= 36;
+            letter
+        });
+        Self(text.collect())
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0

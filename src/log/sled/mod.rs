@@ -286,8 +286,12 @@ impl EventLog for SledLog {
         if all_remembered(&remembered) {
             return Ok(remembered.into_iter().flatten().collect());
         }
-        let keep = |first, run: &[Bytes]| self.recent().insert(first, run);
-        self.in_turn(|db| Ok(read::at(db, positions, remembered, keep)))?
+        // A turn for each run: a commit waits for one of them, never for a page.
+        read::at(positions, remembered, |position| {
+            let run = self.in_turn(|db| Ok(read::run_with(db, position)))??;
+            self.recent().insert(run.0, &run.1);
+            Ok(run)
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use super::{SledLog, keys, read};
 use crate::ids::{StoreId, StreamId};
 use crate::log::frame::frame_hash;
 use crate::log::head::{self, Epoch, HeadError, HeadFile, HeadRecord};
-use crate::log::{FrameHash, Head, Position};
+use crate::log::{FrameHash, Head, Position, ReadError};
 
 /// Bytes of pages that sled keeps in memory unless told otherwise: more costs resident memory several times
 /// over and gains little.
@@ -303,7 +303,12 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
         settle()?;
     }
 
-    let epoch = must_reach.as_ref().map(|head| head.epoch.clone()).unwrap_or_default();
+    let epoch = match &must_reach {
+        // Versions that were given out mean other events from now on, or may.
+        Some(head) if hold_against(head, &survey, &mut Vec::new()).is_err() => Epoch::fresh(),
+        None => Epoch::fresh(),
+        Some(head) => head.epoch.clone(),
+    };
     let record = HeadRecord {
         store: options.store,
         epoch: epoch.clone(),
@@ -328,10 +333,10 @@ pub fn open(options: SledOptions, policy: HeadPolicy) -> Result<Opened, OpenErro
 
 /// Whether the log has the frame that was its newest.
 fn holds(db: &Db, known: &Known) -> bool {
-    let frames = guarded(|| Ok(read::at(db, &[known.end.position], vec![None], |_, _| ())));
-    frames.is_ok_and(|frames| {
-        frames.is_ok_and(|frames| frames.first().is_some_and(|frame| frame_hash(frame) == known.end.hash))
-    })
+    let frames = read::at(&[known.end.position], vec![None], |position| {
+        guarded(|| Ok(read::run_with(db, position))).map_err(|error| ReadError::Storage(error.to_string()))?
+    });
+    frames.is_ok_and(|frames| frames.first().is_some_and(|frame| frame_hash(frame) == known.end.hash))
 }
 
 /// What the head file demands of what was found.

@@ -1,4 +1,4 @@
-//! Reading frames out of the tree. The caller has a reader's turn.
+//! Reading frames out of the tree. Whoever calls what takes a `Db` has a reader's turn.
 
 use bytes::Bytes;
 use sled::{Db, IVec};
@@ -51,14 +51,16 @@ pub(super) fn after(db: &Db, after: Position, limit: usize) -> sled::Result<Read
     }
 }
 
-/// The frames at some positions; those that are remembered are not read. `keep` is given every run that is.
+/// The first position of a run, and its frames.
+pub(super) type Run = (Position, Vec<Bytes>);
+
+/// The frames at some positions; those that are remembered are not read. `run_with` gives the run that a position is in.
 pub(super) fn at(
-    db: &Db,
     positions: &[Position],
     remembered: Vec<Option<Bytes>>,
-    keep: impl Fn(Position, &[Bytes]),
+    run_with: impl Fn(Position) -> Read<Run>,
 ) -> Read<Vec<Bytes>> {
-    let mut run: (Position, Vec<Bytes>) = (Position(0), Vec::new());
+    let mut run: Run = (Position(0), Vec::new());
     let mut found = Vec::with_capacity(positions.len());
     for (position, remembered) in positions.iter().zip(remembered) {
         if let Some(frame) = remembered {
@@ -66,19 +68,19 @@ pub(super) fn at(
             continue;
         }
         if frame_of(&run, *position).is_none() {
-            run = load(db, *position)?;
-            keep(run.0, &run.1);
+            run = run_with(*position)?;
         }
         found.push(frame_of(&run, *position).ok_or_else(|| ReadError::missing(*position))?);
     }
     Ok(found)
 }
 
-fn frame_of((first, frames): &(Position, Vec<Bytes>), position: Position) -> Option<Bytes> {
+fn frame_of((first, frames): &Run, position: Position) -> Option<Bytes> {
     frames.get(usize::try_from(position.0.checked_sub(first.0)?).ok()?).cloned()
 }
 
-fn load(db: &Db, position: Position) -> Read<(Position, Vec<Bytes>)> {
+/// The run that a position is in.
+pub(super) fn run_with(db: &Db, position: Position) -> Read<Run> {
     let storage = |error: sled::Error| ReadError::Storage(error.to_string());
     let first = run_of(db, position).map_err(storage)?.ok_or_else(|| ReadError::missing(position))?;
     let range = keys::part(first, 0)..=keys::part(first, u16::MAX);
