@@ -12,8 +12,10 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::ids::StoreId;
 
@@ -43,6 +45,14 @@ pub enum DataDirError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// Others may write into it, so whatever lies there may be theirs.
+    #[error("others may write into {} (mode {mode:04o}); take that away with `chmod go-w`, and look at what is in it", dir.display())]
+    Permissions {
+        /// The data directory.
+        dir: PathBuf,
+        /// Its mode.
+        mode: u32,
     },
     /// Another process has it open.
     #[error("{} is in use by process {pid}; stop it, or talk to it over its socket", dir.display())]
@@ -139,10 +149,14 @@ impl DataDir {
     /// Opens a data directory, makes it if need be, and locks it. On a disk that is full its ballast is freed.
     ///
     /// # Errors
-    /// When it cannot be made, or another process has it open.
+    /// When it cannot be made, others may write into it, or another process has it open.
     pub fn open(root: impl Into<PathBuf>, ballast_bytes: u64) -> Result<Self, DataDirError> {
         let root = root.into();
         make_dir_all(&root).map_err(DataDirError::io("make", &root))?;
+        let mode = fs::metadata(&root).map_err(DataDirError::io("look at", &root))?.mode() & 0o7777;
+        if mode & 0o022 != 0 {
+            return Err(DataDirError::Permissions { dir: root, mode });
+        }
         let lock = lock(&root)?;
         let mut dir = Self { root, ballast_bytes, ballast_freed: false, lock };
         dir.free_ballast_if_short()?;
@@ -376,7 +390,7 @@ pub fn keep_ballast(root: &Path, ballast_bytes: u64, keep_free_bytes: u64) -> io
     if free_bytes(root)? < ballast_bytes.saturating_add(keep_free_bytes) {
         return Ok(false);
     }
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    let file = private().write(true).create(true).truncate(true).open(&path)?;
     // Zeros are written rather than reserved: some file systems reserve nothing.
     let chunk = [0; 64 << 10];
     let mut left = ballast_bytes;
@@ -403,7 +417,7 @@ pub fn give_up_ballast(root: &Path, keep: u64) -> io::Result<bool> {
     if free_bytes(root)? >= LAST_ROOM_BYTES {
         return Ok(false);
     }
-    let file = match OpenOptions::new().write(true).open(ballast(root)) {
+    let file = match private().write(true).open(ballast(root)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
@@ -419,6 +433,28 @@ fn ballast(root: &Path) -> PathBuf {
     root.join("ballast")
 }
 
+/// For files of ours: what is made has mode 0600, and no link is followed to somebody else's.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+/// The text of a file that nobody else may read or write.
+///
+/// # Errors
+/// Those of the system, and `PermissionDenied` of a file that others may open, or that is none.
+pub fn read_private(path: &Path) -> io::Result<String> {
+    let mut file = private().read(true).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Writes a file whole or not at all: under another name, synced, renamed, the folder synced. Mode 0600.
 ///
 /// # Errors
@@ -428,7 +464,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = dir.join(name);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = private().write(true).create(true).truncate(true).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -437,9 +473,13 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn lock(root: &Path) -> Result<File, DataDirError> {
     let path = root.join("lock");
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.open(&path).map_err(DataDirError::io("open", &path))?;
+    let mut file = private()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(DataDirError::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

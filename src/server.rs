@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::config::{Config, Founding};
-use crate::data_dir::{DataDir, DataDirError, write_private};
+use crate::data_dir::{DataDir, DataDirError, read_private, write_private};
 use crate::http;
 use crate::http::app::{App, OrganizationsPolicy, Policy};
 use crate::http::limits::Limits;
@@ -321,7 +321,7 @@ fn setup_token(dir: &OpenDir, store: &Store) -> Result<Option<PlainToken>, Start
         let _gone = std::fs::remove_file(&path);
         return Ok(None);
     }
-    if let Ok(text) = std::fs::read_to_string(&path)
+    if let Ok(text) = read_private(&path)
         && !text.trim().is_empty()
     {
         return Ok(Some(PlainToken::presented(text.trim())));

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
-use settled::data_dir::{DataDir, DataDirError, StoreDir, write_private};
+use settled::data_dir::{DataDir, DataDirError, StoreDir, read_private, write_private};
 use settled::ids::StoreId;
 use uuid::Uuid;
 
@@ -165,6 +165,45 @@ fn the_ballast_is_freed_to_open_on_a_disk_that_is_full() {
     assert!(data.ballast_freed());
     assert!(!root.join("ballast").exists());
     assert!(!data.keep_ballast(0).unwrap());
+}
+
+#[test]
+fn a_directory_that_others_write_into_is_refused_and_links_in_ours_are_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("data");
+    drop(open(dir.path()));
+    for others in [0o720, 0o702, 0o777] {
+        fs::set_permissions(&root, fs::Permissions::from_mode(others)).unwrap();
+        let error = DataDir::open(&root, BALLAST).unwrap_err();
+        assert!(matches!(error, DataDirError::Permissions { mode, .. } if mode == others), "{error}");
+    }
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+    drop(open(dir.path()));
+
+    let foreign = dir.path().join("foreign");
+    fs::write(&foreign, b"not ours").unwrap();
+    for name in ["lock", "ballast"] {
+        fs::remove_file(root.join(name)).ok();
+        std::os::unix::fs::symlink(&foreign, root.join(name)).unwrap();
+        let kept = DataDir::open(&root, BALLAST).map(|data| data.keep_ballast(0));
+        assert!(!matches!(kept, Ok(Ok(_))), "{name}");
+        assert_eq!(fs::read(&foreign).unwrap(), b"not ours", "{name}");
+        fs::remove_file(root.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_private_file_of_others_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("setup-token");
+    fs::write(&path, "planted").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(read_private(&path).is_err());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(read_private(&path).unwrap(), "planted");
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(read_private(&link).is_err());
 }
 
 #[test]

@@ -179,7 +179,11 @@ pub async fn stream(
     let (own, parameters) = query.split(&["after"]);
     let StreamParameters { after } = own.parse()?;
     let filter = filter(&call, &parameters)?;
-    let start = Start::of(&headers, checked(after)?, app.store.epoch())?;
+    let after = checked(after)?;
+    if after.is_some_and(|after| after > call.organization.view.version()) {
+        return Err(Problem::invalid_parameter("after", "in_the_future", "nothing is known of the future"));
+    }
+    let start = Start::of(&headers, after, app.store.epoch())?;
     let stream = Stream::begin(&app, &call.caller, &call.organization, filter, start, slot);
     Ok(sse::response(pieces::body(stream, Stream::next)))
 }

@@ -43,7 +43,7 @@ pub struct Stream {
     _slot: Slot,
 }
 
-/// What a client is told that knows a version of another epoch.
+/// What a client is told that knows a version which this stream does not have.
 #[derive(Serialize)]
 struct Reset {
     /// The stream's version now: what was read before is void, what follows is told.
@@ -63,9 +63,11 @@ impl Stream {
         let handle = Arc::clone(&organization.handle);
         let news = handle.subscribe();
         let (now, epoch) = (organization.view.version(), app.store.epoch());
-        let after = if let Start::After(version) = start { version } else { now };
+        let after = if let Start::After(version) = start { version.min(now) } else { now };
+        let is_known =
+            !matches!(start, Start::Reset) && !matches!(start, Start::After(version) if version > now);
         let mut opening = Text::opening(epoch, after);
-        if start == Start::Reset {
+        if !is_known {
             opening.push(epoch, now, "reset", &Reset { version: now });
         }
         let silence = Box::pin(app.store.clock().sleep(COMMENT_EVERY));

@@ -62,7 +62,9 @@ impl Target {
     /// When it is not there, or in use.
     pub fn lock(&self) -> Result<DataDir, DirError> {
         // Opening a data directory makes what is missing in it: only `serve` may do that to a folder.
-        if !self.data_dir.join("stores").is_dir() {
+        let stores = self.data_dir.join("stores");
+        let failed = |source| DataDirError::Io { action: "look for", path: stores.clone(), source };
+        if !stores.try_exists().map_err(failed)? {
             return Err(DirError::NoStore { dir: self.data_dir.clone() });
         }
         Ok(DataDir::open(&self.data_dir, DEFAULT_BALLAST_BYTES)?)

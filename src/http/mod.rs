@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::handler::Handler;
+use axum::http::HeaderValue;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
@@ -14,6 +16,7 @@ use crate::history;
 use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
+use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings};
 use crate::settings::roles::permission::Permission;
 use crate::settings::{environments, general, sessions};
@@ -62,6 +65,11 @@ pub struct Route {
     /// Who may call it.
     pub row: Row,
     handler: MethodRouter<App>,
+}
+
+/// A GET that is itself an event: it does not serve HEAD, which would record what nobody got.
+fn recorded_get<H: Handler<T, App>, T: 'static>(handler: H) -> MethodRouter<App> {
+    get(handler).head(async || Problem::method_not_allowed(Some(HeaderValue::from_static("GET"))))
 }
 
 const fn row(method: &'static str, path: &'static str, access: Access, attempt: &'static str) -> Row {
@@ -138,7 +146,7 @@ pub fn routes() -> Vec<Route> {
         ),
         route(
             row("GET", "/v1/audit/export", Organization(P::AuditExport), "audit.export"),
-            get(audit::http::export),
+            recorded_get(audit::http::export),
         ),
         route(
             row("GET", "/v1/audit/stream", Organization(P::AuditRead), "audit.read"),
@@ -146,7 +154,7 @@ pub fn routes() -> Vec<Route> {
         ),
         route(
             row("GET", "/v1/events", Organization(P::AuditExport), "audit.export"),
-            get(audit::http::events),
+            recorded_get(audit::http::events),
         ),
         route(
             row("GET", "/v1/history/{id}", Organization(P::HistoryRead), "history.read"),

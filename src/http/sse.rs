@@ -27,7 +27,7 @@ pub enum Start {
     Now,
     /// Behind a version.
     After(Version),
-    /// The client knows a version of another epoch: it has to read all anew.
+    /// The client knows a version of another epoch or of another stream: it has to read all anew.
     Reset,
 }
 
@@ -37,10 +37,12 @@ impl Start {
     /// # Errors
     /// 422 unless the header is an id that a stream gave.
     pub fn of(headers: &HeaderMap, after: Option<Version>, epoch: &str) -> Result<Self, Problem> {
-        let Some(last) = headers.get(LAST_EVENT_ID) else {
+        let mut ids = headers.get_all(LAST_EVENT_ID).iter();
+        let Some(last) = ids.next() else {
             return Ok(after.map_or(Self::Now, Self::After));
         };
-        let id = last.to_str().ok().and_then(|id| id.rsplit_once('-'));
+        let only = Some(last).filter(|_| ids.next().is_none());
+        let id = only.and_then(|last| last.to_str().ok()).and_then(|id| id.rsplit_once('-'));
         let id = id.filter(|(of, _)| !of.is_empty() && of.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         match id.and_then(|(of, version)| Some((of, version_of(version)?))) {
             Some((of, version)) if of == epoch => Ok(Self::After(version)),

@@ -6,8 +6,9 @@
 //! counted alone, with a hundred free attempts (NIST SP 800-63B §5.2.2 allows as many for one account).
 //!
 //! Who logged in to an address from a network within the last 30 days is taken for its owner there: only what comes
-//! from that network counts against them, so strangers elsewhere, however many, cannot keep them out. A restart of
-//! the server forgets it.
+//! from that network counts against them, so strangers elsewhere, however many, cannot keep them out. What the network
+//! tries at other addresses does count: else a neighbour could tell an address that is exempt from one that is nobody's.
+//! A restart of the server forgets it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -66,9 +67,15 @@ impl Throttle {
     pub fn attempt(&self, address: &str, client: Option<IpAddr>, now: Timestamp) -> Result<(), Throttled> {
         let keys = self.keys(address, client);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let held_against = if counts.is_known(&keys[0].0, now) { &keys[..1] } else { &keys[..] };
-        let wait =
-            held_against.iter().map(|(key, free)| counts.wait_micros(key, *free, now)).max().unwrap_or(0);
+        let [pair, by_address, by_network] = keys;
+        let elsewhere = (!counts.is_known(&pair.0, now)).then_some(by_address);
+        let held_against = [Some(pair), Some(by_network), elsewhere];
+        let wait = held_against
+            .iter()
+            .flatten()
+            .map(|(key, free)| counts.wait_micros(key, *free, now))
+            .max()
+            .unwrap_or(0);
         if wait > 0 {
             let seconds = u64::try_from(wait).unwrap_or(0).div_ceil(1_000_000);
             return Err(Throttled { retry_after_seconds: seconds });
@@ -321,6 +328,15 @@ mod tests {
             throttle.attempt("ada", office, at(29 * day)).expect("five are free");
         }
         assert_ne!(wait(throttle.attempt("ada", office, at(29 * day))), 0);
+        // What the network tries at others is held against all there alike, so none stands out as somebody's.
+        let neighbours = Throttle::new();
+        neighbours.attempt("ada", office, at(0)).expect("the first is free");
+        neighbours.succeeded("ada", office, at(0));
+        for n in 0..100 {
+            neighbours.attempt(&format!("nobody-{n}"), office, at(1)).ok();
+        }
+        assert_ne!(wait(neighbours.attempt("ada", office, at(1))), 0);
+        assert_ne!(wait(neighbours.attempt("nobody", office, at(1))), 0);
         // Nor is the network known for any other address.
         assert_eq!(wait(throttle.attempt("bob", office, at(29 * day))), 0);
         for n in 0..150 {

@@ -3,13 +3,15 @@
 //! What cannot be used never takes the place of what can: a broken pair is said once, and the old one stays. A
 //! connection keeps the certificate that it began with.
 
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustix::fs::OFlags;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -187,8 +189,23 @@ impl Files {
     }
 }
 
+/// No certificate's chain and no key is longer, in bytes.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// What a file holds. A device or a pipe is none: it would block, or never end.
 fn bytes(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
+    let read = || {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.len() > LONGEST_FILE {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file of at most 1 MiB"));
+        }
+        let mut bytes = Vec::new();
+        file.take(LONGEST_FILE).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
 }
 
 /// What of both files changes with their contents; `None` of a file that is not there.

@@ -7,6 +7,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use rpds::HashTrieMapSync;
 use sha2::Sha256;
 
+use crate::platform::accounts::email::folded;
+
 /// HMAC-SHA256 of a normalized value under a key of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LookupKey([u8; 32]);
@@ -22,9 +24,9 @@ impl Hasher {
         Self { key: rand::random() }
     }
 
-    /// The look-up key of an e-mail address: addresses compare without regard to letter case.
+    /// The look-up key of an e-mail address.
     pub fn email(&self, address: &str) -> LookupKey {
-        self.hash("email", &address.trim().to_lowercase())
+        self.hash("email", &folded(address))
     }
 
     fn hash(&self, kind: &str, value: &str) -> LookupKey {

@@ -121,6 +121,10 @@ async fn each_export_is_an_event_and_other_forms_are_refused() {
     server.get("/v1/audit/export", &owner).await.is(200);
     server.get("/v1/events", &owner).await.is(200);
     server.get("/v1/events", &owner).await.is(200);
+    for path in ["/v1/audit/export", "/v1/events"] {
+        let head = server.send(Method::HEAD, path, &owner, &[], &Value::Null).await.is(405);
+        assert_eq!(head.header("allow").as_deref(), Some("GET"), "{path}");
+    }
     let exports = server.audit(&owner, "&action=audit.export").await;
     assert_eq!(exports.len(), 5, "each export, and reading events once an hour");
     let events = server.get("/v1/events?limit=200", &owner).await.is(200).json();

@@ -106,6 +106,14 @@ async fn an_id_of_another_epoch_is_answered_with_reset() {
     assert_eq!(reset.data, json!({ "version": now }));
     let version = rename(&server, &owner, "Acme II").await;
     assert_eq!(next(&mut reader).await.version(), version);
+    // Nor does this stream have a version of another organization's, which may be further.
+    let now = server.version(owner.organization);
+    let mut reader = open(&server, &owner, "", Some(&format!("0-{}", now + 1))).await;
+    assert_eq!(next(&mut reader).await.event, "reset");
+    let version = rename(&server, &owner, "Acme III").await;
+    assert_eq!(next(&mut reader).await.version(), version);
+    let future = format!("?after={}", version + 1);
+    assert_eq!(open(&server, &owner, &future, None).await.status, 422);
     for wrong in ["nonsense", "0-", "0-01"] {
         assert_eq!(open(&server, &owner, "", Some(wrong)).await.status, 422, "{wrong}");
     }

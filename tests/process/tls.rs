@@ -170,6 +170,25 @@ async fn a_changed_certificate_is_served_and_a_broken_one_is_not() {
     }
     assert!(!server.process.log_lines().contains("BEGIN"));
 
+    // What never ends and what never begins are no files.
+    for (count, source) in [(3, "/dev/zero"), (4, "pipe")] {
+        std::fs::remove_file(&files.certificate).unwrap();
+        if source == "pipe" {
+            let made = std::process::Command::new("mkfifo").arg(&files.certificate).status().unwrap();
+            assert!(made.success());
+        } else {
+            std::os::unix::fs::symlink(source, &files.certificate).unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !server.operator("/metrics").contains(&refusals(count)) {
+            assert!(Instant::now() < deadline, "{source}: {}", server.process.last_lines());
+            server.process.signal(Signal::HUP);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(shows(&server, &second).await, "{source}: the one before it stays");
+    }
+    std::fs::remove_file(&files.certificate).unwrap();
+
     files.put(&third);
     server.process.signal(Signal::HUP);
     eventually_shows(&server, &third).await;

@@ -9,7 +9,7 @@ use crate::text::checked_text;
 /// The longest address, in bytes (RFC 5321 §4.5.3.1.3, less the angle brackets).
 const EMAIL_MAX_BYTES: usize = 254;
 
-/// An e-mail address as typed. Addresses compare without regard to letter case.
+/// An e-mail address as typed, without white space of any kind. Addresses compare as [`folded`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct EmailAddress(String);
 
@@ -26,12 +26,20 @@ impl TryFrom<&str> for EmailAddress {
             .with_required_tld()
             .without_display_text()
             .without_domain_literal();
-        let plain = text.len() <= EMAIL_MAX_BYTES && !text.chars().any(char::is_control);
+        // RFC 6531 would take U+00A0 and its like, which nobody sees.
+        let unseen = |letter: char| letter.is_control() || letter.is_whitespace();
+        let plain = text.len() <= EMAIL_MAX_BYTES && !text.chars().any(unseen);
         match email_address::EmailAddress::parse_with_options(text, options) {
             Ok(address) if plain => Ok(Self(address.to_string())),
             _ => Err(InvalidEmail),
         }
     }
+}
+
+/// The form in which two spellings of an address are the same: for whoever looks one up, and for whoever counts attempts
+/// at one.
+pub fn folded(address: &str) -> String {
+    address.to_lowercase()
 }
 
 /// Shows nothing: an address is personal.
@@ -65,6 +73,9 @@ mod tests {
             "ada@localhost",
             "Ada <ada@example.com>",
             "a@[127.0.0.1]",
+            "\u{3000}ada@example.com",
+            "a\u{a0}da@example.com",
+            "ada@example.com ",
             &long,
         ] {
             assert!(EmailAddress::try_from(text).is_err(), "{text}");

@@ -24,7 +24,7 @@ use crate::http::query::NoParameters;
 use crate::ids::{AccountId, OrganizationId, UserId};
 use crate::password;
 use crate::platform::accounts;
-use crate::platform::accounts::email::EmailAddress;
+use crate::platform::accounts::email::{EmailAddress, folded};
 use crate::platform::accounts::login::{self, Opened, Origin, Target};
 use crate::platform::accounts::me::{PersonBody, person_body};
 use crate::platform::accounts::projection::Account;
@@ -116,7 +116,7 @@ pub async fn log_in(
 ) -> Result<Response, Problem> {
     let request: LoginRequest = body.parse()?;
     let ip = client_address(peer, &headers, &app.policy.trusted_proxies);
-    let typed = request.email.as_str().to_lowercase();
+    let typed = folded(request.email.as_str());
     app.throttle.attempt(&typed, ip, app.store.clock().now()).map_err(|throttled| {
         app.store.metrics().login_throttled();
         Problem::too_many_requests(throttled.retry_after_seconds)
