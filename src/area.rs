@@ -53,6 +53,11 @@ pub trait Area: Fold {
     /// The area of an organization.
     fn of(organization: &Organization) -> &Self;
 
+    /// The same area with what a focus needs, and no more than that where there can be very much more: what is kept of
+    /// a past one. From there on, the events that the focus takes lead to the same as from the whole area.
+    #[must_use]
+    fn narrowed(&self, focus: &Focus) -> Self;
+
     /// Tells the things that are meant, with all that can be set of them.
     fn describe(&self, focus: &Focus, into: &mut Description);
 

@@ -21,8 +21,8 @@ use crate::settings::roles::command::{RolesCommand, RolesRejection};
 use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
 use crate::settings::sessions::projection::Holder;
+use crate::store::denials::{DenialsRejection, RecordRefused};
 use crate::store::exports::NoteExport;
-use crate::store::refusals::{RecordRefusal, RefusalsRejection};
 
 /// A command to one stream.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub enum OrganizationCommand {
     /// To its sessions.
     Sessions(SessionsCommand),
     /// Something was refused or failed, and is recorded.
-    Refuse(RecordRefusal),
+    Refuse(RecordRefused),
     /// Events are taken out.
     Export(NoteExport),
     /// Settings are brought back.
@@ -66,7 +66,7 @@ pub enum PlatformCommand {
     /// An operator's.
     Operations(OperationsCommand),
     /// Something was refused or failed, and is recorded.
-    Refuse(RecordRefusal),
+    Refuse(RecordRefused),
 }
 
 /// What decides beside the state and the command.
@@ -238,9 +238,9 @@ pub enum Rejection {
     /// Of foundings.
     #[error(transparent)]
     Foundings(#[from] FoundingsRejection),
-    /// Of refusals.
+    /// Of what was denied or failed.
     #[error(transparent)]
-    Refusals(#[from] RefusalsRejection),
+    Denials(#[from] DenialsRejection),
 }
 
 impl OrganizationCommand {
@@ -272,7 +272,7 @@ impl OrganizationCommand {
                 let belongs = |holder| matches!(holder, Holder::Person(id) if state.people.get(id).is_some());
                 command.decide(&state.sessions, belongs, context)
             }
-            Self::Refuse(command) => Ok(command.decide(&state.refusals, context)?),
+            Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
             Self::Export(note) => {
                 let id = state.general.founded().map(|founded| founded.organization.to_string());
                 Ok(note.decide(&state.exports, &id.unwrap_or_default(), context))
@@ -307,7 +307,7 @@ impl PlatformCommand {
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Operations(command) => Ok(command.decide(context)),
-            Self::Refuse(command) => Ok(command.decide(&state.refusals, context)?),
+            Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
         }
     }
 }

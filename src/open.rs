@@ -67,13 +67,16 @@ pub struct OpenDir {
     pub derived: DerivedFiles,
     /// What the directory's file says, if it can be believed.
     pub directory: Option<Directory>,
+    /// Whether the derived files are of another log, one that was cut or replaced since.
+    pub outlived: bool,
     /// Its epoch.
     pub epoch: Epoch,
     /// What an operator should read in the server's log.
     pub findings: Vec<Finding>,
 }
 
-/// Opens the store in use, without its keys: all that a check or an export needs.
+/// Opens the store in use, without its keys: all that a check or an export needs. Derived files stay as they are,
+/// whatever is wrong with them: a check is there to say it.
 ///
 /// # Errors
 /// When there is none, or it cannot be opened.
@@ -85,19 +88,15 @@ pub fn open_log(dir: DataDir, options: LogOptions) -> Result<OpenDir, DirError> 
     sled.cache_bytes = options.cache_bytes;
     sled.known = directory.as_ref().map(|directory| Known { end: directory.end(), heads: directory.heads() });
     let opened = open::open(sled, options.head)?;
-    let differs = |saved: &Directory| !holds(&opened.log, saved.end());
-    if options.head == HeadPolicy::Accept || directory.as_ref().is_some_and(differs) {
-        // The log is another than the one that the files were made of, or may be.
-        tracing::warn!("derived files are removed, and made anew from the log");
-        derived.clear().map_err(|source| DataDirError::Io {
-            action: "clear",
-            path: store.derived(),
-            source,
-        })?;
+    let is_of_this_log = |saved: &Directory| holds(&opened.log, saved.end());
+    // After an operator's word the log is another than the one that the file was made of, or may be.
+    let outlived = options.head == HeadPolicy::Accept || !directory.as_ref().is_none_or(is_of_this_log);
+    if outlived {
         directory = None;
     }
     let log = Arc::new(opened.log);
-    Ok(OpenDir { dir, store, log, derived, directory, epoch: opened.epoch, findings: opened.findings })
+    let (epoch, findings) = (opened.epoch, opened.findings);
+    Ok(OpenDir { dir, store, log, derived, directory, outlived, epoch, findings })
 }
 
 /// A root key, and the file that it was made in just now.
@@ -127,7 +126,8 @@ pub fn root_key(dir: &DataDir, configured: &Configured) -> Result<LoadedRootKey,
     Ok(LoadedRootKey { key: RootKey::load(&source)?, made: None })
 }
 
-/// Opens the store in use with its keys, or makes one in a directory that never had any.
+/// Opens the store in use with its keys, to be served, or makes one in a directory that never had any. Derived files of
+/// another log are removed.
 ///
 /// # Errors
 /// When it cannot be opened, or the root key is another one; nothing has been written then.
@@ -148,6 +148,11 @@ pub fn open_store(
         }
     }
     let opened = open_log(dir, options)?;
+    if opened.outlived {
+        tracing::warn!("derived files of another log are removed, and made anew from this one");
+        let failed = |source| DataDirError::Io { action: "clear", path: opened.store.derived(), source };
+        opened.derived.clear().map_err(failed)?;
+    }
     let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
     let ring = Arc::new(KeyRing::open(opened.store.keys(), root.key, log)?);
     // The platform's stream comes first in every store; a crash before this line leaves a store without events.

@@ -7,8 +7,8 @@ use crate::settings::general::projection::General;
 use crate::settings::people::projection::People;
 use crate::settings::roles::projection::Roles;
 use crate::settings::sessions::projection::Sessions;
+use crate::store::denials::Denials;
 use crate::store::exports::Exports;
-use crate::store::refusals::Refusals;
 use crate::store::requests::Requests;
 use crate::store::revision::Revision;
 use crate::stream_state;
@@ -31,8 +31,8 @@ stream_state! {
             sessions: Sessions,
             /// Idempotency keys of the last day.
             requests: Requests,
-            /// How many refusals were recorded this hour, so that they stay bounded.
-            refusals: Refusals,
+            /// How many denials were recorded this hour, so that they stay bounded.
+            denials: Denials,
             /// Who took events out this hour.
             exports: Exports,
             /// When a setting changed last.

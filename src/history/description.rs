@@ -15,7 +15,7 @@ use crate::organization::Organization;
 use crate::seal::Sealed;
 
 /// Which things are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Focus {
     /// All of an area.
     All,

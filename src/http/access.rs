@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 use crate::http::request_id::RequestId;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::roles::permission::Permission;
-use crate::store::refusals::RecordRefusal;
+use crate::store::denials::RecordRefused;
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +195,7 @@ pub async fn deny(
         Scope::Organization(scope) => (&scope.handle, Resource::new(ResourceType::Organization, scope.id)),
         Scope::None => (app.store.platform(), Resource::new(ResourceType::Account, caller.account)),
     };
-    let fact = RecordRefusal {
+    let fact = RecordRefused {
         resource: resource.unwrap_or(whole),
         related: Vec::new(),
         outcome: Outcome::Denied,

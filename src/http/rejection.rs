@@ -119,7 +119,7 @@ fn rejected(rejection: &Rejection) -> Problem {
             Problem::conflict("stale", "the password was changed in the meantime")
         }
         Rejection::Foundings(rejection) => foundings(*rejection),
-        Rejection::Refusals(_) => Problem::internal(),
+        Rejection::Denials(_) => Problem::internal(),
     }
 }
 

@@ -3,9 +3,11 @@
 //! What an event *is* stands in `event.rs`; how events share a frame, in `log/frame.rs`.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Cursor};
 
 use bytes::Bytes;
+use rmp_serde::config::{DefaultConfig, HumanReadableConfig};
+use rmp_serde::decode::{Error as DecodeError, ReadReader};
 use serde::de::DeserializeSeed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,6 +24,10 @@ pub const MAX_RECORD_BYTES: usize = 4 << 20;
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 const COMPRESSION_LEVEL: i32 = 1;
+
+/// Reads a record from what knows its place.
+type Rereading<'a> =
+    rmp_serde::Deserializer<ReadReader<Cursor<&'a [u8]>>, HumanReadableConfig<DefaultConfig>>;
 
 /// Which dictionary compressed a frame's events. Released numbers stay for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +74,16 @@ pub enum CodecError {
     /// Serde could not write it.
     #[error("a record could not be written")]
     Write(#[source] rmp_serde::encode::Error),
-    /// The bytes are no record that this build reads.
-    #[error("a record could not be read: {0}")]
-    Read(#[source] rmp_serde::decode::Error),
+    /// The bytes are no record that this build reads. The decoder's own words are left out: they may quote the record.
+    #[error("a record could not be read: {what} before byte {at} of {size}")]
+    Read {
+        /// What is wrong there.
+        what: &'static str,
+        /// How far it was read, in bytes before compression.
+        at: u64,
+        /// Its size, likewise.
+        size: usize,
+    },
     /// The compressed bytes are damaged.
     #[error("a record could not be compressed or decompressed")]
     Compression(#[source] io::Error),
@@ -149,19 +162,42 @@ pub fn unpack_text(bytes: &[u8], at: RecordedAt) -> Result<String, CodecError> {
     text_of(&decompress(bytes)?, at)
 }
 
+/// The error of a record that could not be read. `again` reads it once more, from what tells how far that came.
+fn misread<T>(
+    plain: &[u8],
+    error: &DecodeError,
+    again: impl FnOnce(&mut Rereading<'_>) -> Result<T, DecodeError>,
+) -> CodecError {
+    let mut deserializer = rmp_serde::Deserializer::new(Cursor::new(plain)).with_human_readable();
+    drop(again(&mut deserializer));
+    let what = match error {
+        DecodeError::InvalidMarkerRead(_) | DecodeError::InvalidDataRead(_) => "it ends early",
+        DecodeError::TypeMismatch(_) => "a value of another type",
+        DecodeError::OutOfRange => "a number out of range",
+        DecodeError::LengthMismatch(_) => "a list of another length",
+        DecodeError::Utf8Error(_) => "a text that is not UTF-8",
+        DecodeError::DepthLimitExceeded => "values too deep within others",
+        DecodeError::Uncategorized(_) | DecodeError::Syntax(_) => "what no event has there",
+    };
+    CodecError::Read { what, at: deserializer.get_ref().position(), size: plain.len() }
+}
+
 fn recorded_of(plain: &[u8], at: RecordedAt) -> Result<Recorded, CodecError> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(plain).with_human_readable();
-    at.deserialize(&mut deserializer).map_err(CodecError::Read)
+    let read = at.deserialize(&mut deserializer);
+    read.map_err(|error| misread(plain, &error, |again| at.deserialize(again)))
 }
 
 fn text_of(plain: &[u8], at: RecordedAt) -> Result<String, CodecError> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(plain).with_human_readable();
-    Untyped::deserialize(&mut deserializer).map_err(CodecError::Read)?.canonical_text(at)
+    let read = Untyped::deserialize(&mut deserializer);
+    read.map_err(|error| misread(plain, &error, |again| Value::deserialize(again)))?.canonical_text(at)
 }
 
 fn json_of(plain: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(plain).with_human_readable();
-    let mut json = Value::deserialize(&mut deserializer).map_err(CodecError::Read)?;
+    let read = Value::deserialize(&mut deserializer);
+    let mut json = read.map_err(|error| misread(plain, &error, |again| Value::deserialize(again)))?;
     let Value::Object(fields) = &mut json else {
         return Err(CodecError::Value { path: String::new(), what: "not an object" });
     };
@@ -268,6 +304,32 @@ mod tests {
             let tree = canonical_json(&json_of(&plain, AT).unwrap());
             prop_assert_eq!(text_of(&plain, AT).unwrap(), tree);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_by_place_and_kind_and_never_quoted() {
+        let secret = "correct horse battery staple";
+        let strange = [
+            json!({"id": secret}),
+            json!({"action": secret, "schema": 1}),
+            json!({"actor": secret}),
+            json!({"actor": {"kind": secret, "id": secret}}),
+            json!({"outcome": secret}),
+            json!({"resource": {"type": secret, "id": secret}}),
+            json!({secret: 1}),
+        ];
+        for value in strange {
+            let plain = rmp_serde::to_vec_named(&value).unwrap();
+            let error = recorded_of(&plain, AT).unwrap_err();
+            let told = crate::causes::with_causes(&error);
+            assert!(told.starts_with("a record could not be read: "), "{told}");
+            assert!(told.ends_with(&format!(" of {}", plain.len())), "{told}");
+            let words = secret.split(' ').chain(["horse"]);
+            assert!(words.into_iter().all(|word| !told.contains(word)), "{told}");
+        }
+        let torn = rmp_serde::to_vec_named(&json!({"a": secret})).unwrap();
+        let error = text_of(&torn[..10], AT).unwrap_err().to_string();
+        assert!(error.contains("it ends early before byte "), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::platform::accounts::projection::Accounts;
 use crate::platform::foundings::projection::Foundings;
 use crate::platform::operations::projection::Operations;
 use crate::settings::sessions::projection::Sessions;
-use crate::store::refusals::Refusals;
+use crate::store::denials::Denials;
 use crate::store::requests::Requests;
 use crate::stream_state;
 
@@ -29,8 +29,8 @@ stream_state! {
             operations: Operations,
             /// Idempotency keys of the last day.
             requests: Requests,
-            /// How many refusals were recorded this hour.
-            refusals: Refusals,
+            /// How many denials were recorded this hour.
+            denials: Denials,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! High-volume facts, counted in memory and recorded as one event with a count.
 //!
 //! A crash loses at most the open counts. The number of counts is bounded: beyond it a fact is only a number in the
-//! metrics. Its first user is refusals; what is written down singly stands in `store/refusals.rs`.
+//! metrics. Its first user is denials; what is written down singly stands in `store/denials.rs`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +11,7 @@ use crate::actor::Actor;
 use crate::clock::{HOUR_SECONDS, MINUTE_SECONDS, Timestamp};
 use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::ids::StreamId;
-use crate::store::refusals::RecordRefusal;
+use crate::store::denials::RecordRefused;
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 
@@ -52,7 +52,7 @@ struct Key {
 
 impl Key {
     /// Of a failure: of one kind, about one thing.
-    fn of_failure(handle: &Handle, fact: &RecordRefusal) -> Self {
+    fn of_failure(handle: &Handle, fact: &RecordRefused) -> Self {
         Self {
             stream: handle.stream(),
             actor: fact.resource.id.clone(),
@@ -66,7 +66,7 @@ impl Key {
 struct Count {
     handle: Arc<Handle>,
     actor: Actor,
-    fact: RecordRefusal,
+    fact: RecordRefused,
     ends_at: Timestamp,
     more: u64,
 }
@@ -126,7 +126,7 @@ impl Store {
         &self,
         handle: &Arc<Handle>,
         actor: Actor,
-        fact: RecordRefusal,
+        fact: RecordRefused,
         request_id: Option<String>,
     ) {
         let single = Submission { request_id, ..submission(handle, actor, fact.clone()) };
@@ -142,7 +142,7 @@ impl Store {
     }
 
     /// Counts a failure: those of its kind and minute become one event.
-    pub(super) fn count_failure(&self, handle: &Arc<Handle>, actor: Actor, fact: RecordRefusal) {
+    pub(super) fn count_failure(&self, handle: &Arc<Handle>, actor: Actor, fact: RecordRefused) {
         let key = Key::of_failure(handle, &fact);
         let count = || self.count(handle, actor, fact, Window::Minute, 1);
         if self.inner.aggregator.first_in_window(key, count, self.clock().now()) == Counted::NoRoom {
@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// Records a failure: the first of its kind and actor in a minute singly, further ones as one count.
-    pub async fn record_failure(&self, handle: &Arc<Handle>, actor: Actor, fact: RecordRefusal) {
+    pub async fn record_failure(&self, handle: &Arc<Handle>, actor: Actor, fact: RecordRefused) {
         let key = Key::of_failure(handle, &fact);
         let count = || self.count(handle, actor, fact.clone(), Window::Minute, 0);
         match self.inner.aggregator.first_in_window(key.clone(), count, self.clock().now()) {
@@ -184,11 +184,11 @@ impl Store {
     }
 
     async fn record_count(&self, key: Key, count: Count) {
-        let fact = RecordRefusal { count: Some(count.more), ..count.fact.clone() };
+        let fact = RecordRefused { count: Some(count.more), ..count.fact.clone() };
         match self.execute(&count.handle, submission(&count.handle, count.actor, fact)).await {
             Ok(_) => {}
             Err(Refusal::Rejected(rejection)) => {
-                tracing::error!(%rejection, "a count of refusals was rejected");
+                tracing::error!(%rejection, "a count of denials was rejected");
             }
             Err(_) => self.inner.aggregator.keep(key, count),
         }
@@ -198,7 +198,7 @@ impl Store {
         &self,
         handle: &Arc<Handle>,
         actor: Actor,
-        fact: RecordRefusal,
+        fact: RecordRefused,
         window: Window,
         more: u64,
     ) -> Count {
@@ -206,7 +206,7 @@ impl Store {
     }
 }
 
-fn submission(handle: &Handle, actor: Actor, fact: RecordRefusal) -> Submission {
+fn submission(handle: &Handle, actor: Actor, fact: RecordRefused) -> Submission {
     let command = match handle.stream() {
         StreamId::Platform => Command::Platform(PlatformCommand::Refuse(fact)),
         StreamId::Organization(_) => Command::Organization(OrganizationCommand::Refuse(fact)),

@@ -3,19 +3,76 @@
 //! All of it blocks; callers move it off the async threads. What it costs is bounded by what is shown and by how far the
 //! nearest savepoint lies behind, never by the length of the history.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use crate::area::Area;
 use crate::event::{Outcome, Recorded, ResourceType, Version};
 use crate::history::description::Focus;
+use crate::ids::StreamId;
 use crate::log::filter::{ActionPattern, Filter};
 use crate::store::Store;
-use crate::store::encoding::from_section;
+use crate::store::bounded::Bounded;
+use crate::store::encoding::encoded_bytes;
 use crate::store::history::{FOLDED_AT_ONCE, HistoryError};
 use crate::store::resident::{Handle, View};
-use crate::store::savepoint;
+
+/// How much memory past areas take, in bytes: thousands, of a few things each.
+const PASTS_BYTES: usize = 16 << 20;
+/// A past area that takes more is not kept: it would push out too many others.
+const PAST_BYTES_MAX: usize = PASTS_BYTES / 8;
+/// What an area takes in memory for each byte of it encoded: its maps have a node and some pointers an entry.
+const MEMORY_OF_ENCODED: usize = 4;
+/// What keeping one takes beside.
+const KEPT_OVERHEAD_BYTES: usize = 512;
+
+/// Areas as they were, as far as somebody needed them: what was asked for once is where the next fold begins.
+///
+/// None is ever stale. A version's past does not change, projections are of this build, and the epoch is that of the
+/// store, with which this begins and ends.
+#[derive(Debug)]
+pub struct Pasts(Bounded<Past, Arc<dyn Any + Send + Sync>>);
+
+/// Whose area, which, how much of it, and as of which version.
+type Past = (StreamId, &'static str, Focus, Version);
+
+impl Default for Pasts {
+    fn default() -> Self {
+        Self(Bounded::new(PASTS_BYTES))
+    }
+}
+
+impl Pasts {
+    /// The newest one from a version on, up to another.
+    fn newest<A: Area>(
+        &self,
+        stream: StreamId,
+        focus: &Focus,
+        from: Version,
+        until: Version,
+    ) -> Option<(A, Version)> {
+        let key = |version| (stream, A::NAME, focus.clone(), version);
+        let ((.., version), area) = self.0.last_of(key(from)..=key(until))?;
+        area.downcast_ref::<A>().map(|area| (area.clone(), version))
+    }
+
+    fn keep<A: Area>(&self, stream: StreamId, focus: &Focus, version: Version, area: &A) {
+        let named = match focus {
+            Focus::All | Focus::Actions(_) => 0,
+            Focus::Resource(id) => id.len(),
+            Focus::Named(id, name) => id.len() + name.len(),
+        };
+        let bytes = KEPT_OVERHEAD_BYTES + 2 * named + MEMORY_OF_ENCODED * encoded_bytes(area);
+        if bytes <= PAST_BYTES_MAX {
+            self.0.put((stream, A::NAME, focus.clone(), version), Arc::new(area.clone()), bytes);
+        }
+    }
+}
 
 impl Store {
-    /// An area as of a version, as far as the focus needs it: its section of the newest savepoint before, and of the
-    /// events after that only those that it reads and that concern what is meant.
+    /// An area as of a version, as far as the focus needs it: from its section of the newest savepoint before, or what
+    /// was folded for the same focus since, and of the events after that only those that it reads and that concern what
+    /// is meant.
     ///
     /// # Errors
     /// When the history cannot be read.
@@ -29,7 +86,10 @@ impl Store {
         if version >= view.version() {
             return Ok(A::of(view.organization()).clone());
         }
-        let (mut area, since) = self.saved_area::<A>(handle, version).unwrap_or_default();
+        let (mut area, since) = self.past_area::<A>(handle.stream(), version, focus);
+        if since == version {
+            return Ok(area);
+        }
         let actions = Actions { mentioning: A::READS.to_vec(), cascading: A::CASCADES.to_vec() };
         let mut versions = Vec::new();
         for filter in actions.filters(focus, Some(version)) {
@@ -42,17 +102,23 @@ impl Store {
                 area.apply(&recorded);
             }
         }
+        self.inner.pasts.keep(handle.stream(), focus, version, &area);
         Ok(area)
     }
 
-    /// An area in the newest savepoint at or before a version, with the savepoint's version.
-    fn saved_area<A: Area>(&self, handle: &Handle, until: Version) -> Option<(A, Version)> {
-        let files = self.inner.files.as_ref()?;
-        savepoint::newest(files, &**self.log(), handle.stream(), until, |file| {
-            let bytes = file.section(A::NAME, A::PROJECTION)?;
-            let area = bytes.and_then(|bytes| from_section(&mut |_, _| Some(bytes.clone())));
-            Ok(area.map(|area| (area, file.anchor().version)))
-        })
+    /// An area at or before a version, as far as the focus needs it, with the version that it is of: where the fold
+    /// begins.
+    fn past_area<A: Area>(&self, stream: StreamId, until: Version, focus: &Focus) -> (A, Version) {
+        let savepoints = self.inner.savepoints.as_deref();
+        let saved = savepoints.and_then(|savepoints| savepoints.at_or_before(stream, until));
+        if let Some(past) = self.inner.pasts.newest(stream, focus, saved.unwrap_or(0), until) {
+            return past;
+        }
+        let read = savepoints.and_then(|savepoints| savepoints.area::<A>(&**self.log(), stream, until));
+        let Some((area, version)) = read else { return (A::default(), 0) };
+        let area = area.narrowed(focus);
+        self.inner.pasts.keep(stream, focus, version, &area);
+        (area, version)
     }
 
     /// The newest events that concern what is meant, or may change it without mentioning it, newest first: before a

@@ -18,11 +18,11 @@ use crate::log::{EventLog, Head, Position};
 use crate::store::batch::head_after;
 use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
 use crate::store::directory::Directory;
-use crate::store::history::{HistoryError, parse};
+use crate::store::history::{HistoryError, frames_after};
 use crate::store::index::StreamIndex;
 use crate::store::resident::{View, directory_entries};
 use crate::store::savepoint;
-use crate::store::segments::{READ_FRAMES, decode, positions_back};
+use crate::store::segments::decode;
 
 /// What can be done about any of them: answers are right without it.
 const REMEDY: &str = "delete it; it is made anew";
@@ -125,6 +125,10 @@ impl Check<'_> {
             error if error.is_missing() => {}
             Unreadable::Io { path, source } => self.wrong(path, format!("it cannot be read: {source}")),
             Unreadable::Damaged { path, what } => self.wrong(path, *what),
+            Unreadable::Format { path } => self.wrong(path, "its format is another build's"),
+            Unreadable::Log { path, source } => {
+                self.wrong(path, format!("it cannot be held against the log: {source}"))
+            }
         }
     }
 
@@ -184,19 +188,15 @@ impl Check<'_> {
             open: self.whole(Kind::Open, stream),
         };
         let head = self.log.last(stream).unwrap_or_default();
-        let positions = positions_back(self.log, stream, head.position, 0)?;
         let mut view = View::empty(stream);
         let mut index = StreamIndex::new(Segment::new(0));
-        for chunk in positions.rchunks(READ_FRAMES) {
-            let chunk: Vec<Position> = chunk.iter().rev().copied().collect();
-            for (bytes, position) in self.log.read_at(&chunk)?.into_iter().zip(chunk) {
-                let frame = parse(stream, bytes)?;
-                view.head = head_after(position, &frame);
-                self.fold(&frame, &mut view, &mut index)?;
-                self.compare(&view, &mut index, &mut of_stream);
-                folded();
-            }
-        }
+        frames_after(self.log, stream, 0, head.position, |position, frame| {
+            view.head = head_after(position, &frame);
+            self.fold(&frame, &mut view, &mut index)?;
+            self.compare(&view, &mut index, &mut of_stream);
+            folded();
+            Ok::<_, HistoryError>(())
+        })?;
         let OfStream { savepoints, segments, open } = of_stream;
         for file in savepoints.into_values().chain(segments.into_values()).chain(open.into_values()) {
             self.wrong(file.path(), "no frame of the stream ends where it does");

@@ -29,10 +29,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use crate::area::Section;
+use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::ids::{StoreId, StreamId};
 use crate::log::frame::frame_hash;
-use crate::log::{EventLog, FrameHash, Head, Position};
+use crate::log::{EventLog, FrameHash, Head, Position, ReadError};
 use crate::varint::{self, Malformed, Reader};
 
 const MAGIC: &[u8; 8] = b"settled\xd1";
@@ -43,6 +44,8 @@ const COMPRESSION_LEVEL: i32 = 3;
 const MAX_SECTION_BYTES: usize = 1 << 30;
 /// The longest header: some twenty sections of a name, three varints and a checksum.
 const MAX_HEADER_BYTES: usize = 8 << 10;
+/// What is wrong with a header that another build may read.
+const OTHER_FORMAT: &str = "its format is another build's";
 
 /// The kinds of derived files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +111,21 @@ pub enum Unreadable {
         /// What is wrong.
         what: &'static str,
     },
+    /// Another build wrote it, and may read it again.
+    #[error("{} has another build's format", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The log does not tell whether it has the frame that the file was made of.
+    #[error("{} cannot be held against the log", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: ReadError,
+    },
 }
 
 impl Unreadable {
@@ -125,6 +143,7 @@ pub struct DerivedFiles {
     /// One file is written at a time: unfinished ones of a kind share their name, and the saver is not the only one who
     /// writes (whoever misses a segment makes it anew).
     writing: Arc<Mutex<()>>,
+    mending: bool,
 }
 
 /// A file whose header was read and believed.
@@ -149,9 +168,15 @@ struct Entry {
 }
 
 impl DerivedFiles {
-    /// The derived files in a store's folder for them.
+    /// The derived files in a store's folder for them, to look at: what is damaged stays as it is, for whoever wants to
+    /// know what is wrong with it.
     pub fn new(dir: impl Into<PathBuf>, store: StoreId) -> Self {
-        Self { dir: dir.into(), store, writing: Arc::default() }
+        Self { dir: dir.into(), store, writing: Arc::default(), mending: false }
+    }
+
+    /// The same for whoever serves the store: what is found damaged is removed, since nobody will ever read it.
+    pub fn mending(self) -> Self {
+        Self { mending: true, ..self }
     }
 
     /// Where files of a kind are.
@@ -233,10 +258,11 @@ impl DerivedFiles {
     /// When it is not there, or not what its name says, or of another log.
     pub fn open(&self, name: FileName, log: &dyn EventLog) -> Result<DerivedFile, Unreadable> {
         let file = self.open_of_any_log(name)?;
-        if holds(log, file.anchor) {
-            return Ok(file);
+        match is_of(log, file.anchor) {
+            Ok(true) => Ok(file),
+            Ok(false) => Err(file.damaged("the log has another frame where it ends")),
+            Err(source) => Err(Unreadable::Log { path: file.path, source }),
         }
-        Err(Unreadable::Damaged { path: file.path, what: "the log has another frame where it ends" })
     }
 
     /// Opens a file and believes its header, before there is a log to hold it against.
@@ -261,6 +287,7 @@ impl DerivedFiles {
         let (file, head) = read().map_err(|source| Unreadable::Io { path: path.clone(), source })?;
         match self.header(name, &head) {
             Ok((anchor, sections)) => Ok(DerivedFile { path, file, anchor, sections }),
+            Err(what) if what == OTHER_FORMAT => Err(Unreadable::Format { path }),
             Err(what) => Err(Unreadable::Damaged { path, what }),
         }
     }
@@ -273,7 +300,7 @@ impl DerivedFiles {
         }
         let [format, kind] = reader.array().map_err(early)?;
         if format != FORMAT {
-            return Err("its format is another build's");
+            return Err(OTHER_FORMAT);
         }
         let store: [u8; 16] = reader.array().map_err(early)?;
         let stream: [u8; 16] = reader.array().map_err(early)?;
@@ -318,6 +345,29 @@ impl DerivedFiles {
         match fs::remove_file(self.path(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Says that a file could not be read and something else is done instead, and removes it if it is damaged and these
+    /// are the files of who serves the store: so it is said once. Whether it is gone. Blocks.
+    pub fn pass_over(&self, name: FileName, error: &Unreadable) -> bool {
+        let why = with_causes(error);
+        match error {
+            error if error.is_missing() => true,
+            Unreadable::Damaged { .. } if self.mending => match self.remove(name) {
+                Ok(()) => {
+                    tracing::warn!(%why, "a derived file is removed; what it said is made anew from the log");
+                    true
+                }
+                Err(error) => {
+                    tracing::warn!(%why, %error, "a derived file is passed over, and cannot be removed");
+                    false
+                }
+            },
+            _ => {
+                tracing::warn!(%why, "a derived file is passed over");
+                false
+            }
         }
     }
 
@@ -376,7 +426,10 @@ impl DerivedFile {
         }
         let mut stored = vec![0; entry.length];
         let read = self.file.read_exact_at(&mut stored, entry.begin);
-        read.map_err(|source| Unreadable::Io { path: self.path.clone(), source })?;
+        read.map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => damaged("a section ends early"),
+            _ => Unreadable::Io { path: self.path.clone(), source },
+        })?;
         if checksum(&stored) != entry.checksum {
             return Err(damaged("a section's checksum does not hold"));
         }
@@ -405,8 +458,17 @@ impl DerivedFile {
 
 /// Whether a log has the frame that a file names as the last one that it was made of.
 pub fn holds(log: &dyn EventLog, anchor: Head) -> bool {
-    let frame = || log.read_at(&[anchor.position]).ok()?.pop();
-    anchor.position == Position(0) || frame().is_some_and(|frame| frame_hash(&frame) == anchor.hash)
+    is_of(log, anchor).unwrap_or(false)
+}
+
+fn is_of(log: &dyn EventLog, anchor: Head) -> Result<bool, ReadError> {
+    if anchor.position == Position(0) {
+        return Ok(true);
+    }
+    if anchor.position > log.end() {
+        return Ok(false);
+    }
+    Ok(log.read_at(&[anchor.position])?.iter().all(|frame| frame_hash(frame) == anchor.hash))
 }
 
 fn checksum(bytes: &[u8]) -> [u8; 16] {

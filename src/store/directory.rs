@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+
 use crate::area::{DirectoryEntry, Section};
 use crate::clock::Timestamp;
 use crate::ids::{SessionId, StreamId};
@@ -58,10 +60,16 @@ impl Credential {
     }
 }
 
-/// Credentials of the whole server, by the SHA-256 of their token.
+/// By the SHA-256 of their token. Persistent, so that a save takes them as they are without keeping requests waiting.
+type Credentials = HashTrieMapSync<[u8; 32], Arc<Credential>>;
+/// Likewise.
+type Heads = RedBlackTreeMapSync<StreamId, Head>;
+
+/// Credentials of the whole server, and where every stream ends. Nothing that grows with their number is done while a
+/// lock of it is held.
 #[derive(Debug, Default)]
 pub struct Directory {
-    credentials: RwLock<HashMap<[u8; 32], Arc<Credential>>>,
+    credentials: RwLock<Credentials>,
     known: Mutex<Known>,
 }
 
@@ -73,7 +81,7 @@ struct Known {
     events: u64,
     /// Of them, how many the newest file has.
     saved_events: u64,
-    heads: HashMap<StreamId, Head>,
+    heads: Heads,
     tokens: HashMap<SessionId, [u8; 32]>,
     /// Entries whose session has ended by age at that time.
     due: BTreeSet<(Timestamp, SessionId)>,
@@ -93,7 +101,7 @@ impl Directory {
 
     /// How many credentials are open.
     pub fn len(&self) -> usize {
-        self.credentials.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.credentials().size()
     }
 
     /// Whether none is open.
@@ -108,14 +116,12 @@ impl Directory {
 
     /// The newest frame's time over all streams; `None` in an empty log.
     pub fn newest(&self) -> Option<Timestamp> {
-        self.known().heads.values().map(|head| head.at).max()
+        self.all_heads().values().map(|head| head.at).max()
     }
 
     /// Every stream, in order.
     pub fn streams(&self) -> Vec<StreamId> {
-        let mut streams: Vec<StreamId> = self.known().heads.keys().copied().collect();
-        streams.sort_unstable();
-        streams
+        self.all_heads().keys().copied().collect()
     }
 
     /// The position up to which the log was taken in.
@@ -128,7 +134,8 @@ impl Directory {
     pub fn apply(&self, frames: &[(StreamId, Head, &[DirectoryEntry])], now: Timestamp) {
         let mut known = self.known();
         for (stream, head, entries) in frames {
-            let before = known.heads.insert(*stream, *head).unwrap_or_default();
+            let before = known.heads.get(stream).copied().unwrap_or_default();
+            known.heads.insert_mut(*stream, *head);
             known.events += head.version - before.version;
             known.end = *head;
             if !entries.is_empty() {
@@ -146,15 +153,16 @@ impl Directory {
                     let opened_micros = AtomicI64::new(opened_at.micros());
                     let credential =
                         Credential { stream, session: *session, opened_at: opened_micros, last_seen };
-                    credentials.insert(token.0, Arc::new(credential));
+                    credentials.insert_mut(token.0, Arc::new(credential));
                     known.tokens.insert(*session, token.0);
                     known.due.insert((opened_at.plus_seconds(SESSION_MAX_SECONDS), *session));
                 }
                 DirectoryEntry::CredentialClosed { session } => {
                     if let Some(token) = known.tokens.remove(session)
-                        && let Some(credential) = credentials.remove(&token)
+                        && let Some(credential) = credentials.get(&token)
                     {
                         known.due.remove(&(credential.expires_at(), *session));
+                        credentials.remove_mut(&token);
                     }
                 }
             }
@@ -173,23 +181,24 @@ impl Directory {
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, files: &DerivedFiles) -> std::io::Result<()> {
-        let (end, events, sections) = {
-            let known = self.known();
-            let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
-            let bytes = encode_credentials(credentials.iter());
-            let section = |name, bytes| Section { name, projection: PROJECTION, bytes };
-            let sections = [section("heads", encode_heads(&known.heads)), section("credentials", bytes)];
-            (known.end, known.events, sections)
-        };
+        let now = self.now();
+        let (end, sections) = (now.end, now.sections());
         let name = |place| FileName { kind: Kind::Directory, stream: StreamId::Platform, place };
         files.write(name(end.position.0), end, &sections)?;
-        self.known().saved_events = events;
+        self.known().saved_events = now.events;
         for place in files.places(Kind::Directory, StreamId::Platform)? {
             if place != end.position.0 {
                 files.remove(name(place))?;
             }
         }
         Ok(())
+    }
+
+    /// What it is now. A value: it costs the same however much there is of it.
+    fn now(&self) -> Moment {
+        let known = self.known();
+        let credentials = self.credentials();
+        Moment { end: known.end, events: known.events, heads: known.heads.clone(), credentials }
     }
 
     /// Reads a file back. No credential of it was used since it was opened.
@@ -220,11 +229,10 @@ impl Directory {
     /// What this, saved, says otherwise than what was folded from the log up to the same place; `None` where it is the
     /// same but for sessions that have ended by age, which a save leaves out, and for what [`Directory::bring_back`] does.
     pub fn differs_from(&self, folded: &Self, now: Timestamp) -> Option<&'static str> {
-        if self.known().heads != folded.known().heads {
+        if self.all_heads() != folded.all_heads() {
             return Some("its streams end elsewhere than the log's");
         }
-        let saved = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
-        let folded = folded.credentials.read().unwrap_or_else(PoisonError::into_inner);
+        let (saved, folded) = (self.credentials(), folded.credentials());
         let same = |token: &[u8; 32], credential: &Arc<Credential>| {
             folded.get(token).is_some_and(|folded| {
                 (folded.stream, folded.session) == (credential.stream, credential.session)
@@ -245,8 +253,7 @@ impl Directory {
 
     /// Counts now as the last use of every credential, as a restart does.
     pub fn touch_all(&self, now: Timestamp) {
-        let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
-        credentials.values().for_each(|credential| credential.touch(now));
+        self.credentials().values().for_each(|credential| credential.touch(now));
     }
 
     /// The newest frame that was taken in.
@@ -256,7 +263,7 @@ impl Directory {
 
     /// Every stream and where it ends, as far as it was taken in.
     pub fn heads(&self) -> HashMap<StreamId, Head> {
-        self.known().heads.clone()
+        self.all_heads().iter().map(|(stream, head)| (*stream, *head)).collect()
     }
 
     /// When something is next due.
@@ -293,11 +300,19 @@ impl Directory {
             }
             known.due.remove(&(at, session));
             if let Some(token) = known.tokens.remove(&session) {
-                credentials.remove(&token);
+                credentials.remove_mut(&token);
                 dropped += 1;
             }
         }
         dropped
+    }
+
+    fn all_heads(&self) -> Heads {
+        self.known().heads.clone()
+    }
+
+    fn credentials(&self) -> Credentials {
+        self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -305,8 +320,25 @@ impl Directory {
     }
 }
 
-fn encode_heads(heads: &HashMap<StreamId, Head>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(heads.len() * 48);
+/// The directory at one moment.
+struct Moment {
+    end: Head,
+    events: u64,
+    heads: Heads,
+    credentials: Credentials,
+}
+
+impl Moment {
+    /// What a file holds of it.
+    fn sections(&self) -> [Section; 2] {
+        let section = |name, bytes| Section { name, projection: PROJECTION, bytes };
+        let credentials = encode_credentials(self.credentials.iter());
+        [section("heads", encode_heads(&self.heads)), section("credentials", credentials)]
+    }
+}
+
+fn encode_heads(heads: &Heads) -> Vec<u8> {
+    let mut out = Vec::with_capacity(heads.size() * 48);
     for (stream, head) in heads {
         out.extend_from_slice(&stream.to_bytes());
         varint::write(head.version, &mut out);
@@ -317,15 +349,15 @@ fn encode_heads(heads: &HashMap<StreamId, Head>) -> Vec<u8> {
     out
 }
 
-fn decode_heads(bytes: &[u8]) -> Result<HashMap<StreamId, Head>, Malformed> {
+fn decode_heads(bytes: &[u8]) -> Result<Heads, Malformed> {
     let mut reader = Reader(bytes);
-    let mut heads = HashMap::new();
+    let mut heads = Heads::new_sync();
     while !reader.0.is_empty() {
         let stream = StreamId::from_bytes(reader.array()?);
         let version = reader.varint()?;
         let position = Position(reader.varint()?);
         let at = timestamp(&mut reader)?;
-        heads.insert(stream, Head { version, position, at, hash: FrameHash(reader.array()?) });
+        heads.insert_mut(stream, Head { version, position, at, hash: FrameHash(reader.array()?) });
     }
     Ok(heads)
 }
@@ -384,6 +416,26 @@ mod tests {
         take(&directory, &[DirectoryEntry::CredentialClosed { session }]);
         assert!(directory.credential(Commitment([1; 32])).is_none());
         assert_eq!(directory.next_due(), None);
+    }
+
+    #[test]
+    fn what_is_saved_is_of_one_moment_whatever_happens_while_it_is_encoded() {
+        let directory = Directory::default();
+        let sessions: Vec<SessionId> = (0..50).map(|_| Fresh.id()).collect();
+        for (token, session) in (0..).zip(&sessions) {
+            take(&directory, &[opened(*session, token)]);
+        }
+        let moment = directory.now();
+        let then = moment.sections();
+        take(
+            &directory,
+            &[opened(Fresh.id(), 99), DirectoryEntry::CredentialClosed { session: sessions[7] }],
+        );
+        directory.drop_ended(START.plus_seconds(SESSION_MAX_SECONDS));
+        assert!(directory.is_empty());
+        assert_eq!(moment.sections(), then);
+        assert_eq!((moment.credentials.size(), moment.heads.size()), (50, 1));
+        assert_ne!(directory.now().sections(), then);
     }
 
     #[test]

@@ -20,10 +20,30 @@ pub fn encode(state: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec(state).expect("a state is plain data, written to memory")
 }
 
-/// The bytes are not an encoded state of this type.
+/// How many bytes [`encode`] gives, without keeping them.
+pub fn encoded_bytes(state: &impl Serialize) -> usize {
+    struct Counted(usize);
+
+    impl std::io::Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counted = Counted(0);
+    rmp_serde::encode::write(&mut counted, state).expect("a state is plain data, and counting never fails");
+    counted.0
+}
+
+/// The bytes are not an encoded state of this type. What the decoder says of them is left out: it may quote them.
 #[derive(Debug, thiserror::Error)]
 #[error("the bytes are not a saved state of this kind")]
-pub struct DecodeError(#[source] rmp_serde::decode::Error);
+pub struct DecodeError;
 
 /// The state that was encoded.
 ///
@@ -31,12 +51,8 @@ pub struct DecodeError(#[source] rmp_serde::decode::Error);
 /// If the bytes are anything else.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut rest = bytes;
-    let state = rmp_serde::from_read(&mut rest).map_err(DecodeError)?;
-    if rest.is_empty() {
-        Ok(state)
-    } else {
-        Err(DecodeError(serde::de::Error::custom("more bytes follow the state")))
-    }
+    let state = rmp_serde::from_read(&mut rest).map_err(|_| DecodeError)?;
+    if rest.is_empty() { Ok(state) } else { Err(DecodeError) }
 }
 
 /// A fold's state, to be saved.

@@ -13,10 +13,11 @@ use crate::log::frame::{Frame, FrameError};
 use crate::log::{EventLog, Position, ReadError};
 use crate::store::Store;
 use crate::store::resident::{Handle, View};
-use crate::store::savepoint;
 
 /// How many events are in memory at once while a past state is folded.
 pub(super) const FOLDED_AT_ONCE: usize = 4_096;
+/// How many frames are read from the log at once.
+pub(super) const READ_FRAMES: usize = 256;
 
 /// History that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +26,12 @@ pub enum HistoryError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A frame is damaged.
-    #[error("a frame of stream {stream} is damaged")]
+    #[error("the frame of stream {stream} at position {} is damaged", position.0)]
     Frame {
         /// Whose.
         stream: StreamId,
+        /// Where.
+        position: Position,
         /// How.
         #[source]
         error: FrameError,
@@ -56,8 +59,8 @@ pub enum HistoryError {
 ///
 /// # Errors
 /// When the bytes are none.
-pub fn parse(stream: StreamId, bytes: Bytes) -> Result<Frame, HistoryError> {
-    Frame::parse(bytes).map_err(|error| HistoryError::Frame { stream, error })
+pub fn parse(stream: StreamId, position: Position, bytes: Bytes) -> Result<Frame, HistoryError> {
+    Frame::parse(bytes).map_err(|error| HistoryError::Frame { stream, position, error })
 }
 
 /// The frame of a stream at a position.
@@ -66,7 +69,51 @@ pub fn parse(stream: StreamId, bytes: Bytes) -> Result<Frame, HistoryError> {
 /// When it is not there or damaged.
 pub fn read_frame(log: &dyn EventLog, stream: StreamId, position: Position) -> Result<Frame, HistoryError> {
     let bytes = log.read_at(&[position])?.pop().ok_or_else(|| ReadError::missing(position))?;
-    parse(stream, bytes)
+    parse(stream, position, bytes)
+}
+
+/// Hands out the frames of a stream that hold versions after `base`, oldest first, up to the one at a position. They are
+/// found by following `previous` back from there, and [`READ_FRAMES`] of them are in memory at once.
+///
+/// # Errors
+/// When one cannot be read, and those of `take`.
+pub(super) fn frames_after<E: From<HistoryError>>(
+    log: &dyn EventLog,
+    stream: StreamId,
+    base: Version,
+    last: Position,
+    mut take: impl FnMut(Position, Frame) -> Result<(), E>,
+) -> Result<(), E> {
+    for chunk in positions_back(log, stream, last, base)?.rchunks(READ_FRAMES) {
+        let chunk: Vec<Position> = chunk.iter().rev().copied().collect();
+        for (bytes, position) in log.read_at(&chunk).map_err(HistoryError::from)?.into_iter().zip(chunk) {
+            take(position, parse(stream, position, bytes)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The positions of the frames that hold versions after `base`, from one of them back; the newest first.
+fn positions_back(
+    log: &dyn EventLog,
+    stream: StreamId,
+    from: Position,
+    base: Version,
+) -> Result<Vec<Position>, HistoryError> {
+    let mut positions = Vec::new();
+    let mut position = from;
+    while position != Position(0) {
+        let frame = read_frame(log, stream, position)?;
+        if frame.header().last_version() <= base {
+            break;
+        }
+        positions.push(position);
+        if frame.header().first_version <= base + 1 {
+            break;
+        }
+        position = frame.header().previous;
+    }
+    Ok(positions)
 }
 
 impl Store {
@@ -81,9 +128,8 @@ impl Store {
             return Ok(view);
         }
         let stream = view.stream;
-        let saved = self.inner.files.as_ref().and_then(|files| {
-            savepoint::newest(files, &**self.log(), stream, version, |file| savepoint::view(stream, file))
-        });
+        let savepoints = self.inner.savepoints.as_ref();
+        let saved = savepoints.and_then(|savepoints| savepoints.view(&**self.log(), stream, version));
         let mut past = saved.unwrap_or_else(|| View::empty(stream));
         while past.version() < version {
             let last = version.min(past.version() + FOLDED_AT_ONCE as u64);

@@ -43,6 +43,14 @@ impl StreamIndex {
         &self.open
     }
 
+    /// A segment of which more is in memory than in files: the one that goes on, or a full one that no file has yet.
+    pub fn in_memory(&self, number: u64) -> Option<&Segment> {
+        if self.open.number() == number {
+            return Some(&self.open);
+        }
+        self.waiting(number).map(Arc::as_ref)
+    }
+
     /// A full segment that no file has yet.
     pub fn waiting(&self, number: u64) -> Option<&Arc<Segment>> {
         self.full.get(usize::try_from(number).ok()?)?.waiting.as_ref()

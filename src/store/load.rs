@@ -14,12 +14,12 @@ use crate::seal::keyring::{KeyError, KeyRing};
 use crate::store::batch::head_after;
 use crate::store::derived::{DerivedFiles, FileName, Kind};
 use crate::store::directory::Directory;
-use crate::store::history::HistoryError;
+use crate::store::history::{HistoryError, frames_after};
 use crate::store::index::StreamIndex;
 use crate::store::lookup::{Claim, Hasher, Lookup};
 use crate::store::resident::{View, directory_entries};
-use crate::store::savepoint;
-use crate::store::segments::{READ_FRAMES, decode, positions_back};
+use crate::store::savepoint::Savepoints;
+use crate::store::segments::decode;
 
 /// A log that could not be loaded. Nothing is skipped: what stops here names where.
 #[derive(Debug, thiserror::Error)]
@@ -83,22 +83,18 @@ pub(super) struct Loaded {
 /// `previous` back from the stream's head. Blocks.
 pub(super) fn load_stream(
     log: &dyn EventLog,
-    files: Option<&DerivedFiles>,
+    savepoints: Option<&Savepoints>,
     stream: StreamId,
 ) -> Result<Loaded, LoadError> {
     let head = log.last(stream).unwrap_or_default();
-    let saved = files
-        .and_then(|files| {
-            savepoint::newest(files, log, stream, head.version, |file| savepoint::view(stream, file))
-        })
-        .unwrap_or_else(|| View::empty(stream));
-    let open = files.and_then(|files| newest_open(files, log, stream, head.version));
+    let view = savepoints.and_then(|savepoints| savepoints.view(log, stream, head.version));
+    let view = view.unwrap_or_else(|| View::empty(stream));
+    let open = savepoints.and_then(|saved| newest_open(saved.files(), log, stream, head.version));
     let open = open.unwrap_or_else(|| Segment::new(segment_of(head.version)));
-    let mut loaded = Loaded { saved: saved.version(), view: saved, index: StreamIndex::new(open) };
+    let mut loaded = Loaded { saved: view.version(), view, index: StreamIndex::new(open) };
     let base = loaded.view.version().min(loaded.index.version());
     if base < head.version {
-        let positions = positions_back(log, stream, head.position, base)?;
-        loaded.catch_up(log, &positions)?;
+        frames_after(log, stream, base, head.position, |position, frame| loaded.take(position, &frame))?;
     }
     Ok(loaded)
 }
@@ -112,26 +108,15 @@ fn newest_open(
 ) -> Option<Segment> {
     let places = files.places(Kind::Open, stream).unwrap_or_default();
     places.into_iter().rev().filter(|version| *version <= until).find_map(|version| {
-        let file = files.open(FileName { kind: Kind::Open, stream, place: version }, log);
-        let read = file.and_then(|file| decode(&file, segment_of(version + 1)));
-        read.inspect_err(|error| tracing::warn!(%error, "an index is passed over")).ok()
+        let name = FileName { kind: Kind::Open, stream, place: version };
+        let read = files.open(name, log).and_then(|file| decode(&file, segment_of(version + 1)));
+        read.map_err(|error| files.pass_over(name, &error)).ok()
     })
 }
 
 impl Loaded {
-    /// Takes in what comes next of these frames, given newest first.
-    fn catch_up(&mut self, log: &dyn EventLog, positions: &[Position]) -> Result<(), LoadError> {
-        for chunk in positions.rchunks(READ_FRAMES) {
-            let chunk: Vec<Position> = chunk.iter().rev().copied().collect();
-            for (bytes, position) in log.read_at(&chunk)?.into_iter().zip(chunk) {
-                self.take(position, bytes)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, position: Position, bytes: bytes::Bytes) -> Result<(), LoadError> {
-        let frame = Frame::parse(bytes).map_err(|error| LoadError::Frame { position: position.0, error })?;
+    /// Takes in what comes next of a frame.
+    fn take(&mut self, position: Position, frame: &Frame) -> Result<(), LoadError> {
         let header = *frame.header();
         let stream = header.stream;
         let place = FramePlace { first: header.first_version, position, at: header.at };
@@ -147,7 +132,7 @@ impl Loaded {
             }
         }
         if header.last_version() == self.view.version() {
-            self.view.head = head_after(position, &frame);
+            self.view.head = head_after(position, frame);
         }
         Ok(())
     }
@@ -169,22 +154,32 @@ pub(super) fn catch_up_directory(
     directory: &Directory,
     now: Timestamp,
 ) -> Result<(), LoadError> {
-    let mut after = directory.position();
     let mut entries = Vec::new();
+    all_frames_after(log, directory.position(), |position, frame| {
+        let stream = frame.header().stream;
+        entries.clear();
+        for (event, version) in frame.events().zip(frame.header().first_version..) {
+            let damaged = |error| LoadError::Event { stream, version, position: position.0, error };
+            directory_entries(&event.map_err(damaged)?, &mut entries);
+        }
+        directory.apply(&[(stream, head_after(position, frame), &entries)], now);
+        Ok(())
+    })
+}
+
+/// Hands out every frame of a log after a position, of whatever stream.
+fn all_frames_after(
+    log: &dyn EventLog,
+    mut after: Position,
+    mut take: impl FnMut(Position, &Frame) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
     loop {
         let frames = log.read(after)?;
         let Some((last, _)) = frames.last() else { return Ok(()) };
         after = *last;
         for (position, bytes) in frames {
-            let frame =
-                Frame::parse(bytes).map_err(|error| LoadError::Frame { position: position.0, error })?;
-            let stream = frame.header().stream;
-            entries.clear();
-            for (event, version) in frame.events().zip(frame.header().first_version..) {
-                let damaged = |error| LoadError::Event { stream, version, position: position.0, error };
-                directory_entries(&event.map_err(damaged)?, &mut entries);
-            }
-            directory.apply(&[(stream, head_after(position, &frame), &entries)], now);
+            let frame = Frame::parse(bytes);
+            take(position, &frame.map_err(|error| LoadError::Frame { position: position.0, error })?)?;
         }
     }
 }
@@ -198,29 +193,18 @@ pub fn fold(
     mut folded: impl FnMut(Position),
 ) -> Result<HashMap<StreamId, View>, LoadError> {
     let mut views: HashMap<StreamId, View> = HashMap::new();
-    let mut after = Position(0);
-    loop {
-        let frames = log.read(after)?;
-        let Some((last, _)) = frames.last() else { return Ok(views) };
-        after = *last;
-        for (position, bytes) in frames {
-            let frame =
-                Frame::parse(bytes).map_err(|error| LoadError::Frame { position: position.0, error })?;
-            let stream = frame.header().stream;
-            let view = views.entry(stream).or_insert_with(|| View::empty(stream));
-            for (event, version) in frame.events().zip(frame.header().first_version..) {
-                let recorded = event.map_err(|error| LoadError::Event {
-                    stream,
-                    version,
-                    position: position.0,
-                    error,
-                })?;
-                view.state.apply(&recorded);
-            }
-            view.head = head_after(position, &frame);
-            folded(position);
+    all_frames_after(log, Position(0), |position, frame| {
+        let stream = frame.header().stream;
+        let view = views.entry(stream).or_insert_with(|| View::empty(stream));
+        for (event, version) in frame.events().zip(frame.header().first_version..) {
+            let damaged = |error| LoadError::Event { stream, version, position: position.0, error };
+            view.state.apply(&event.map_err(damaged)?);
         }
-    }
+        view.head = head_after(position, frame);
+        folded(position);
+        Ok(())
+    })?;
+    Ok(views)
 }
 
 /// Which account an e-mail address belongs to: built by opening each address once.

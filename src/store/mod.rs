@@ -17,20 +17,23 @@ use crate::metrics::Metrics;
 use crate::seal::Sealed;
 use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::aggregate::Aggregator;
+use crate::store::as_of::Pasts;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
 use crate::store::lookup::{Claim, Hasher};
 use crate::store::resident::{Handle, View};
 use crate::store::residents::Residents;
-use crate::store::savepoint::SAVEPOINT_EVENTS_AT_STOP;
-use crate::store::saver::Saver;
+use crate::store::savepoint::Savepoints;
+use crate::store::saver::{Saver, Sources};
 use crate::store::segments::Segments;
 use crate::store::writer::{Job, Writer};
 
 pub mod aggregate;
 pub mod as_of;
 mod batch;
+pub mod bounded;
 pub mod check;
+pub mod denials;
 pub mod derived;
 pub mod directory;
 pub mod encoding;
@@ -40,7 +43,6 @@ pub mod index;
 pub mod intents;
 pub mod load;
 pub mod lookup;
-pub mod refusals;
 mod rehearsal;
 pub mod replay;
 pub mod requests;
@@ -208,7 +210,8 @@ struct Inner {
     directory: Arc<Directory>,
     hasher: Hasher,
     aggregator: Aggregator,
-    files: Option<DerivedFiles>,
+    savepoints: Option<Arc<Savepoints>>,
+    pasts: Pasts,
     segments: Arc<Segments>,
     saver: Arc<Saver>,
     platform: Arc<Handle>,
@@ -216,14 +219,6 @@ struct Inner {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     queue_capacity: usize,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
-}
-
-/// Runs the writer; a panic in it ends the process as a failed log does, for a server that only reads would look well.
-fn run_writer(writer: Writer, queue: mpsc::Receiver<Job>, fatal: &Fatal) {
-    let run = std::panic::AssertUnwindSafe(|| writer.run(queue));
-    if std::panic::catch_unwind(run).is_err() {
-        fatal("the writer panicked, which is a bug; the line before says where");
-    }
 }
 
 impl Store {
@@ -239,17 +234,24 @@ impl Store {
         // By the log's own time: the machine's clock may be wrong, and the scheduler looks soon.
         directory.drop_ended(directory.newest().unwrap_or_else(|| parts.clock.now()));
         let (files, derived_disk): (_, DiskGauge) = match parts.derived {
-            Some((files, disk)) => (Some(files), disk),
+            Some((files, disk)) => (Some(files.mending()), disk),
             None => (None, Arc::new(|| false)),
         };
-        let mut loaded = load::load_stream(&*parts.log, files.as_ref(), StreamId::Platform)?;
+        let savepoints = files.clone().map(|files| Arc::new(Savepoints::new(files)));
+        let mut loaded = load::load_stream(&*parts.log, savepoints.as_deref(), StreamId::Platform)?;
         loaded.view.lookup = load::account_lookup(&loaded.view, &parts.ring, &hasher)?;
         let platform = Arc::new(Handle::new(loaded.view, loaded.index, loaded.saved));
         let residents = Residents::new(parts.resident_streams);
         residents.insert(Arc::clone(&platform));
 
-        let segments = Arc::new(Segments::new(Arc::clone(&parts.log), files.clone()));
-        let saver = Saver::start(files.clone(), Arc::clone(&segments), Arc::clone(&directory), derived_disk);
+        let segments = Arc::new(Segments::new(Arc::clone(&parts.log), files));
+        let sources = Sources {
+            savepoints: savepoints.clone(),
+            segments: Arc::clone(&segments),
+            directory: Arc::clone(&directory),
+            disk: derived_disk,
+        };
+        let saver = Saver::start(sources);
         let saver = Arc::new(saver.map_err(load::LoadError::Thread)?);
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
         let writer = Writer {
@@ -263,7 +265,7 @@ impl Store {
         };
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || run_writer(writer, receiver, &parts.fatal))
+            .spawn(move || writer.run_or_end(receiver))
             .map_err(load::LoadError::Thread)?;
         parts.metrics.streams_in_memory(1);
         Ok(Self {
@@ -277,7 +279,8 @@ impl Store {
                 directory,
                 hasher,
                 aggregator: Aggregator::default(),
-                files,
+                savepoints,
+                pasts: Pasts::default(),
                 segments,
                 saver,
                 platform,
@@ -365,15 +368,13 @@ impl Store {
             tokio::task::spawn_blocking(move || store.load(stream)).await.map_err(load::LoadError::Died)?
         };
         let (handle, let_go) = self.inner.residents.get_or_load(stream, load).await?;
-        for handle in let_go.iter().filter(|handle| handle.unsaved() >= SAVEPOINT_EVENTS_AT_STOP) {
-            self.inner.saver.stream(handle);
-        }
+        self.inner.saver.let_go(&let_go);
         self.inner.metrics.streams_in_memory(self.inner.residents.len());
         Ok(handle)
     }
 
     fn load(&self, stream: StreamId) -> Result<Handle, load::LoadError> {
-        let loaded = load::load_stream(&*self.inner.log, self.inner.files.as_ref(), stream)?;
+        let loaded = load::load_stream(&*self.inner.log, self.inner.savepoints.as_deref(), stream)?;
         Ok(Handle::new(loaded.view, loaded.index, loaded.saved))
     }
 
@@ -423,7 +424,7 @@ impl Store {
 
     /// The derived files, if there are any.
     pub fn files(&self) -> Option<&DerivedFiles> {
-        self.inner.files.as_ref()
+        self.inner.savepoints.as_ref().map(|savepoints| savepoints.files())
     }
 
     /// The clock.

@@ -10,6 +10,7 @@ use crate::store::Store;
 use crate::store::derived::DerivedFiles;
 use crate::store::load::{LoadError, fold, load_stream};
 use crate::store::resident::View;
+use crate::store::savepoint::Savepoints;
 
 /// Every stream, folded from zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,9 +74,10 @@ pub fn replay(
     files: &DerivedFiles,
     folded: impl FnMut(Position),
 ) -> Result<ReplayReport, LoadError> {
+    let savepoints = Savepoints::new(files.clone());
     let mut streams = Vec::new();
     for view in fold(log, folded)?.into_values() {
-        let loaded = load_stream(log, Some(files), view.stream)?;
+        let loaded = load_stream(log, Some(&savepoints), view.stream)?;
         streams.push(StreamReplay::of(&view).beside(&loaded.view));
     }
     Ok(ReplayReport::new(streams))

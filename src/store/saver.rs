@@ -5,12 +5,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::event::Version;
+use crate::log::segment::Segment;
+use crate::log::segment::copying::Copying;
 use crate::store::DiskGauge;
 use crate::store::derived::{DerivedFiles, FileName, Kind};
 use crate::store::directory::Directory;
-use crate::store::resident::Handle;
-use crate::store::savepoint::{self, SAVEPOINT_EVENTS_AT_STOP};
+use crate::store::resident::{Handle, View};
+use crate::store::savepoint::{SAVEPOINT_EVENTS_AT_STOP, Savepoints};
 use crate::store::segments::{Segments, sections};
 
 /// How many things wait to be saved at most.
@@ -28,15 +29,19 @@ enum Job {
 pub struct Saver {
     queue: Mutex<Option<SyncSender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    work: Arc<Work>,
+    sources: Arc<Sources>,
 }
 
-struct Work {
-    files: Option<DerivedFiles>,
-    segments: Arc<Segments>,
-    directory: Arc<Directory>,
+/// What is saved, and where.
+pub struct Sources {
+    /// The savepoints, and where all other files go; without, nothing is saved.
+    pub savepoints: Option<Arc<Savepoints>>,
+    /// Full segments.
+    pub segments: Arc<Segments>,
+    /// The directory.
+    pub directory: Arc<Directory>,
     /// Whether there is so much free disk that derived files may be written.
-    disk: DiskGauge,
+    pub disk: DiskGauge,
 }
 
 impl Saver {
@@ -44,25 +49,30 @@ impl Saver {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(
-        files: Option<DerivedFiles>,
-        segments: Arc<Segments>,
-        directory: Arc<Directory>,
-        disk: DiskGauge,
-    ) -> std::io::Result<Self> {
-        let work = Arc::new(Work { files, segments, directory, disk });
+    pub fn start(sources: Sources) -> std::io::Result<Self> {
+        let sources = Arc::new(sources);
         let (sender, receiver) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new().name("saver".to_owned()).spawn({
-            let work = Arc::clone(&work);
-            move || work.run(&receiver)
+            let sources = Arc::clone(&sources);
+            move || sources.run(&receiver)
         })?;
-        Ok(Self { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), work })
+        Ok(Self { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), sources })
     }
 
     /// Asks for a stream to be saved, unless it is about to be.
     pub fn stream(&self, handle: &Arc<Handle>) {
         if handle.begin_saving() && !self.send(Job::Stream(Arc::clone(handle))) {
             handle.end_saving();
+        }
+    }
+
+    /// Asks for streams that leave the memory to be saved, as far as that is worth it.
+    pub fn let_go(&self, handles: &[Arc<Handle>]) {
+        for handle in handles {
+            self.sources.savepoints.iter().for_each(|savepoints| savepoints.forget(handle.stream()));
+            if handle.unsaved() >= SAVEPOINT_EVENTS_AT_STOP {
+                self.stream(handle);
+            }
         }
     }
 
@@ -78,7 +88,7 @@ impl Saver {
 
     /// Saves what a stream has that no file has, now. Blocks.
     pub fn stream_now(&self, handle: &Handle) {
-        self.work.stream(handle);
+        self.sources.stream(handle);
     }
 
     /// Saves what is queued, then every stream that has enough to save, and the directory. Blocks.
@@ -91,13 +101,13 @@ impl Saver {
             tracing::error!("the thread that writes derived files panicked");
         }
         for handle in streams.iter().filter(|handle| handle.unsaved() >= SAVEPOINT_EVENTS_AT_STOP) {
-            self.work.stream(handle);
+            self.sources.stream(handle);
         }
-        self.work.directory();
+        self.sources.directory();
     }
 }
 
-impl Work {
+impl Sources {
     fn run(&self, queue: &Receiver<Job>) {
         while let Ok(job) = queue.recv() {
             match job {
@@ -111,30 +121,30 @@ impl Work {
     }
 
     /// Where files go, if there is room for them.
-    fn files(&self) -> Option<&DerivedFiles> {
-        self.files.as_ref().filter(|_| (self.disk)())
+    fn savepoints(&self) -> Option<&Savepoints> {
+        self.savepoints.as_deref().filter(|_| (self.disk)())
     }
 
     fn stream(&self, handle: &Handle) {
-        let Some(files) = self.files() else { return };
+        let Some(savepoints) = self.savepoints() else { return };
         let waiting = handle.index().all_waiting();
         for segment in waiting {
             if self.segments.write(&segment, handle.stream()) {
                 handle.index_mut().written(segment.number());
             }
         }
-        let (view, open) = {
+        let (view, copying) = {
             // Nothing is published while the index is held: both are of one version.
             let index = handle.index();
-            (handle.view(), index.open().clone())
+            (handle.view(), Copying::of(index.open()))
         };
         if handle.unsaved() == 0 {
             return;
         }
-        let name = |place| FileName { kind: Kind::Open, stream: view.stream, place };
-        let saved = savepoint::write(files, &view)
-            .and_then(|()| files.write(name(view.version()), view.head, &sections(&open)))
-            .and_then(|()| remove_older(files, name(view.version())));
+        let saved = savepoints.write(&view).and_then(|()| match copy(handle, copying) {
+            Some(open) => write_open(savepoints.files(), &view, &open),
+            None => Ok(()),
+        });
         match saved {
             Ok(()) => handle.saved(view.version()),
             Err(error) => tracing::warn!(stream = %view.stream, %error, "a savepoint could not be written"),
@@ -142,19 +152,29 @@ impl Work {
     }
 
     fn directory(&self) {
-        let Some(files) = self.files() else { return };
-        if let Err(error) = self.directory.save(files) {
+        let Some(savepoints) = self.savepoints() else { return };
+        if let Err(error) = self.directory.save(savepoints.files()) {
             tracing::warn!(%error, "the directory could not be saved");
         }
     }
 }
 
-/// Only the newest index of what fills no segment yet is of use. A newer one than this is of a stream that was let go
-/// and loaded again before this was written.
-fn remove_older(files: &DerivedFiles, keep: FileName) -> std::io::Result<()> {
-    let places: Vec<Version> = files.places(keep.kind, keep.stream)?;
-    for place in places.into_iter().filter(|place| *place < keep.place) {
-        files.remove(FileName { place, ..keep })?;
+/// Copies an open segment as it was when the copy was begun. The index is held for a piece at a time, so that the writer
+/// waits for no more than that. `None` where it is full by now, and in a file.
+fn copy(handle: &Handle, mut copying: Copying) -> Option<Segment> {
+    loop {
+        let index = handle.index();
+        if !copying.piece(index.in_memory(copying.number())?) {
+            return Some(copying.finish());
+        }
     }
-    Ok(())
+}
+
+/// Writes the index of what fills no segment yet. Only the newest is of use. A newer one than this is of a stream that
+/// was let go and loaded again before this was written.
+fn write_open(files: &DerivedFiles, view: &View, open: &Segment) -> std::io::Result<()> {
+    let name = |place| FileName { kind: Kind::Open, stream: view.stream, place };
+    files.write(name(view.version()), view.head, &sections(open))?;
+    let places = files.places(Kind::Open, view.stream)?;
+    places.into_iter().filter(|place| *place < view.version()).try_for_each(|place| files.remove(name(place)))
 }

@@ -20,9 +20,8 @@ use crate::log::segment::search::Dimension;
 use crate::log::segment::tree::Hash;
 use crate::log::segment::{FramePlace, Segment, segment_of};
 use crate::store::Store;
-use crate::store::history::{HistoryError, parse};
+use crate::store::history::{HistoryError, READ_FRAMES, parse};
 use crate::store::resident::{Handle, View};
-use crate::store::segments::READ_FRAMES;
 
 /// What a filter found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +92,9 @@ impl Store {
         let mut filter = until(view, filter);
         filter.after = Some(filter.after.map_or(after, |other| other.max(after)));
         let mut found = Vec::new();
-        for number in segment_of(after + 1)..=segment_of(view.version()) {
+        // What lies beyond the last version that is meant is not even looked into: it may have to be read first.
+        let until = filter.until.unwrap_or_else(|| view.version());
+        for number in segment_of(after + 1)..=segment_of(until) {
             self.segment(handle, number, |segment| {
                 let first = segment.base() + 1;
                 let versions = segment.matching(&filter);
@@ -172,7 +173,7 @@ impl Store {
         {
             let positions: Vec<Position> = chunk.iter().map(|same| same[0].position).collect();
             for (bytes, same) in self.log().read_at(&positions)?.into_iter().zip(chunk) {
-                let frame = parse(stream, bytes)?;
+                let frame = parse(stream, same[0].position, bytes)?;
                 for _ in *same {
                     let version = versions[events.len()];
                     let index = usize::try_from(version.wrapping_sub(frame.header().first_version));

@@ -4,7 +4,7 @@
 use crate::actor::Actor;
 use crate::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use crate::store::Store;
-use crate::store::refusals::RecordRefusal;
+use crate::store::denials::RecordRefused;
 
 /// Why a caller is not known: a fixed cause, never something that the caller sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Stranger {
 impl Store {
     /// Counts an attempt; the answer to it waits for nothing.
     pub fn count_stranger(&self, stranger: Stranger) {
-        let fact = RecordRefusal {
+        let fact = RecordRefused {
             resource: Resource::new(ResourceType::Server, "credentials"),
             related: Vec::new(),
             outcome: Outcome::Failure,

@@ -66,8 +66,17 @@ impl Answer {
 }
 
 impl Writer {
-    /// Runs until the queue is closed and empty, or until the log fails.
-    pub(super) fn run(self, mut queue: mpsc::Receiver<Job>) {
+    /// Runs until the queue is closed and empty, or until the log fails. A panic ends the process as a failed log does,
+    /// for a server that only reads would look well.
+    pub(super) fn run_or_end(self, queue: mpsc::Receiver<Job>) {
+        let fatal = Arc::clone(&self.fatal);
+        let run = std::panic::AssertUnwindSafe(|| self.run(queue));
+        if std::panic::catch_unwind(run).is_err() {
+            fatal("the writer panicked, which is a bug; the line before says where");
+        }
+    }
+
+    fn run(self, mut queue: mpsc::Receiver<Job>) {
         let mut first = None;
         loop {
             let Some(job) = first.take().or_else(|| queue.blocking_recv()) else { return };

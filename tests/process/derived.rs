@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::disk::Disk;
 use crate::journal::assert_sound;
-use crate::process::{Login, Server, Start, scale};
+use crate::process::{Login, Server, Start, scale, settled_on};
 
 /// Connections that write, each all of its keys at once, so that a page of 200 shows all values.
 const CONNECTIONS: u64 = 3;
@@ -257,6 +257,60 @@ async fn a_power_cut_while_derived_files_are_written_leaves_torn_ones_that_are_p
     println!(
         "power cuts beside derived files: {rounds} rounds, {had_files} had savepoints, {torn_rounds} torn files"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_outlived_their_log_are_listed_by_fsck_and_removed_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (start, old) = (Start::on(dir.path().join("data")), Start::on(dir.path().join("old")));
+    let copy = |from: &Path, to: &Path| {
+        let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+        assert!(copied.success());
+    };
+    let write = async |server: &Server, login: &Login, number: u64| {
+        let values: BTreeMap<String, u64> = (0..KEYS).map(|key| (format!("K_{key}"), number)).collect();
+        let body = Some(serde_json::to_value(values).unwrap());
+        assert_eq!(server.call(login, "PATCH", "/v1/environments/prod/config", body).await.0, 200);
+    };
+    let server = start.serve();
+    let login = server.set_up().await;
+    write(&server, &login, 0).await;
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    copy(&start.dir, &old.dir);
+    let server = start.serve();
+    for number in 1..=4 {
+        write(&server, &login, number).await;
+    }
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+
+    // The log of before, with what was made of the one that went on.
+    let derived_of = |start: &Start| {
+        let store = std::fs::read_dir(start.dir.join("stores")).unwrap().next().unwrap().unwrap();
+        store.path().join("derived")
+    };
+    std::fs::remove_dir_all(derived_of(&old)).unwrap();
+    copy(&derived_of(&start), &derived_of(&old));
+    let outlived: Vec<PathBuf> = derived(&old.dir).into_keys().collect();
+    assert!(outlived.iter().any(|path| is_named(path, "directory-")), "{outlived:?}");
+    assert!(outlived.iter().any(|path| is_named(path, "savepoint-")), "{outlived:?}");
+    for _ in 0..2 {
+        let report = settled_on(&old.dir, &["fsck", "--json"]).json();
+        let listed = report["derived"]["defects"].as_array().unwrap();
+        for path in &outlived {
+            let is_it = |defect: &&Value| defect["file"].as_str() == path.to_str();
+            let what = &listed.iter().find(is_it).unwrap_or_else(|| panic!("{path:?}: {report}"))["what"];
+            assert_eq!(what, "the log has another frame where it ends");
+        }
+        assert_eq!(derived(&old.dir).into_keys().collect::<Vec<_>>(), outlived, "a check removes nothing");
+    }
+
+    let server = old.serve();
+    let there = derived(&old.dir);
+    assert!(outlived.iter().all(|path| !there.contains_key(path)), "{there:?}");
+    let (status, value) = server.call(&login, "GET", "/v1/environments/prod/config/K_1", None).await;
+    assert_eq!((status, &value["value"]), (200, &Value::from(0)));
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    assert_eq!(assert_sound(&old.dir), <[PathBuf; 0]>::default());
 }
 
 fn kind(path: &Path) -> Option<String> {

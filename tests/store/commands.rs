@@ -13,7 +13,7 @@ use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::{ConfigKey, Slug};
 use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
 use settled::settings::sessions::command::SessionsCommand;
-use settled::store::refusals::RecordRefusal;
+use settled::store::denials::RecordRefused;
 use settled::store::{Idempotency, Submission};
 use settled::text::Name;
 
@@ -62,8 +62,8 @@ pub fn with_key(mut submission: Submission, key: &str, body: &str) -> Submission
 }
 
 /// That something was denied or failed.
-pub fn refusal(outcome: Outcome, about: &str) -> RecordRefusal {
-    RecordRefusal {
+pub fn refusal(outcome: Outcome, about: &str) -> RecordRefused {
+    RecordRefused {
         resource: Resource::new(ResourceType::Organization, about),
         related: Vec::new(),
         outcome,

@@ -148,7 +148,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.environments);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.requests);
-                line(&mut lines, stream, &state.refusals);
+                line(&mut lines, stream, &state.denials);
                 line(&mut lines, stream, &state.exports);
                 line(&mut lines, stream, &state.revision);
             }
@@ -159,7 +159,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.operations);
                 line(&mut lines, stream, &state.requests);
-                line(&mut lines, stream, &state.refusals);
+                line(&mut lines, stream, &state.denials);
             }
         }
     }

@@ -12,8 +12,11 @@ mod golden;
 mod histories;
 mod intents;
 mod past;
+mod pasts;
 mod properties;
 mod segments;
+#[path = "../support/counted.rs"]
+mod counted;
 #[path = "../support/loaded.rs"]
 mod loaded;
 #[path = "../support/test_store.rs"]

@@ -14,6 +14,7 @@ use settled::store::derived::{DerivedFiles, FileName, Kind};
 use settled::store::resident::Handle;
 
 use crate::commands::{create, write};
+use crate::counted::Counted;
 use crate::test_store::{Founded, Keys, TestStore, start};
 
 /// How many values one command sets; each is an event.
@@ -89,6 +90,39 @@ fn assert_past(store: &TestStore, handle: &Handle, long: &Long, newest: Version)
     }
 }
 
+/// Three requests that miss the same segment read the log as often as one does.
+fn assert_a_missing_segment_that_several_ask_for_is_made_once(
+    long: &Long,
+    log: &Arc<dyn EventLog>,
+    keys: &Keys,
+) {
+    let stream = StreamId::Organization(long.founded.organization);
+    let config = Filter { actions: vec![ActionPattern::read("config.*")], ..Filter::default() };
+    let read_by = |requests: usize| {
+        long.files.remove(FileName { kind: Kind::Segment, stream, place: 0 }).unwrap();
+        let counted = Counted::over(Arc::clone(log));
+        let again = open(&(Arc::clone(&counted) as Arc<dyn EventLog>), keys, &long.files);
+        let handle = again.handle(long.founded.organization);
+        counted.read_since();
+        // So that all ask before the first has it.
+        counted.slow_down();
+        let begun = std::sync::Barrier::new(requests);
+        let ask = || {
+            begun.wait();
+            again.store.versions(&handle, &handle.view(), &config, None, 1).unwrap().total
+        };
+        let totals: Vec<u64> = std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..requests).map(|_| scope.spawn(ask)).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        assert!(totals.iter().all(|total| *total == totals[0] && *total > SEGMENT_VERSIONS));
+        counted.read_since()
+    };
+    let alone = read_by(1);
+    assert!(alone > SEGMENT_VERSIONS / VALUES as u64, "{alone} frames");
+    assert_eq!(read_by(3), alone);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_of_more_than_a_segment_answers_the_same_whatever_of_its_files_is_there() {
     let long = long().await;
@@ -118,4 +152,5 @@ async fn a_stream_of_more_than_a_segment_answers_the_same_whatever_of_its_files_
         assert_answers(&again, &long, &leaves);
         assert_eq!(again.digests(), digests);
     }
+    assert_a_missing_segment_that_several_ask_for_is_made_once(&long, &log, &keys);
 }

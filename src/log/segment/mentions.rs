@@ -2,6 +2,7 @@
 //! it is there, and one id's versions are decoded when they are asked for; what came since is beside it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
@@ -12,10 +13,10 @@ use crate::varint::{Malformed, Reader};
 /// Versions by the id that they mention, as offsets within the segment.
 #[derive(Clone, Debug, Default)]
 pub struct Mentions {
-    /// As in the file: ids in order, each with its versions.
-    packed: Vec<u8>,
+    /// As in the file: ids in order, each with its versions. Shared by all copies.
+    packed: Arc<[u8]>,
     /// Where each id begins in `packed`.
-    starts: Vec<u32>,
+    starts: Arc<[u32]>,
     /// What came since.
     fresh: Postings,
 }
@@ -53,7 +54,7 @@ impl Mentions {
     /// As in a file.
     pub(super) fn write(&self, count: u32) -> Vec<u8> {
         if self.fresh.is_empty() {
-            return self.packed.clone();
+            return self.packed.to_vec();
         }
         let mut all: BTreeMap<_, _> = read_postings(count, &self.packed).unwrap_or_default();
         for (id, fresh) in &self.fresh {
@@ -77,7 +78,22 @@ impl Mentions {
             }
             last = Some(id);
         }
-        Some(Self { starts, packed, fresh: Postings::new() })
+        Some(Self { starts: starts.into(), packed: packed.into(), fresh: Postings::new() })
+    }
+
+    /// The same without what came since it was read from a file.
+    pub(super) fn without_fresh(&self) -> Self {
+        Self { packed: Arc::clone(&self.packed), starts: Arc::clone(&self.starts), fresh: Postings::new() }
+    }
+
+    /// What came since.
+    pub(super) fn fresh(&self) -> &Postings {
+        &self.fresh
+    }
+
+    /// What came since, to be copied into.
+    pub(super) fn fresh_mut(&mut self) -> &mut Postings {
+        &mut self.fresh
     }
 
     /// How much memory it takes, roughly, in bytes.

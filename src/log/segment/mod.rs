@@ -13,6 +13,7 @@ use crate::log::Position;
 use crate::log::segment::mentions::Mentions;
 use crate::log::segment::tree::{Hash, Hashes};
 
+pub mod copying;
 pub mod encoding;
 pub mod mentions;
 pub mod search;

@@ -32,7 +32,7 @@ use crate::platform::foundings::http::OrganizationName;
 use crate::seal::Plain;
 use crate::settings::sessions;
 use crate::settings::sessions::command::{CloseSession, Closing};
-use crate::store::refusals::RecordRefusal;
+use crate::store::denials::RecordRefused;
 use crate::store::resident::Handle;
 use crate::store::strangers::Stranger;
 
@@ -234,7 +234,7 @@ fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<Org
             app.store.count_stranger(Stranger::UnknownLogin);
         }
         for (handle, person) in places {
-            let fact = RecordRefusal {
+            let fact = RecordRefused {
                 resource: Resource::new(ResourceType::Person, person),
                 related: Vec::new(),
                 outcome: Outcome::Failure,

@@ -16,6 +16,9 @@ use crate::settings::environments::event::{EnvironmentUpdated, EnvironmentsEvent
 use crate::settings::environments::restore::restore;
 use crate::settings::roles::permission::Permission;
 
+/// The actions that change configuration values.
+const CONFIG_ACTIONS: &[&str] = &["config.set", "config.delete"];
+
 /// The environments of an organization.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Environments {
@@ -79,6 +82,16 @@ impl Environments {
         self.environments.values()
     }
 
+    /// The environments that are meant, or in which something is.
+    fn meant(&self, focus: &Focus) -> Vec<&Environment> {
+        match focus {
+            Focus::All | Focus::Actions(_) => self.iter().collect(),
+            Focus::Resource(id) | Focus::Named(id, _) => {
+                id.parse().ok().and_then(|id| self.get(id)).into_iter().collect()
+            }
+        }
+    }
+
     fn update(&mut self, updated: &EnvironmentUpdated, recorded: &Recorded) {
         let Some(environment) = self.environments.get_mut(&updated.environment) else { return };
         if let Some(name) = &updated.name {
@@ -109,6 +122,23 @@ impl Environments {
 }
 
 impl Environment {
+    /// The environment with as much of its configuration as a focus needs: there can be thousands of values.
+    fn narrowed(&self, focus: &Focus) -> Self {
+        let none = RedBlackTreeMapSync::new_sync;
+        let config = match focus {
+            Focus::All | Focus::Resource(_) => self.config.clone(),
+            Focus::Actions(actions) if actions.iter().any(|action| CONFIG_ACTIONS.contains(action)) => {
+                self.config.clone()
+            }
+            Focus::Actions(_) => none(),
+            Focus::Named(_, name) => match self.config.get(name) {
+                Some(value) => none().insert(name.clone(), value.clone()),
+                None => none(),
+            },
+        };
+        Self { config, ..self.clone() }
+    }
+
     fn describe(&self, focus: &Focus, into: &mut Description) {
         let subject = Subject::new(ResourceType::Environment, self.id);
         let id = subject.id.clone();
@@ -224,14 +254,20 @@ impl Area for Environments {
         &organization.environments
     }
 
+    fn narrowed(&self, focus: &Focus) -> Self {
+        let mut narrowed = Self::default();
+        for environment in self.meant(focus) {
+            narrowed.environments.insert_mut(environment.id, environment.narrowed(focus));
+        }
+        // Amid a restore two environments can have one slug; whose it is then, only this map knows.
+        for (slug, id) in self.by_slug.iter().filter(|(_, id)| narrowed.environments.contains_key(id)) {
+            narrowed.by_slug.insert_mut(slug.clone(), *id);
+        }
+        narrowed
+    }
+
     fn describe(&self, focus: &Focus, into: &mut Description) {
-        let meant: Vec<&Environment> = match focus {
-            Focus::All | Focus::Actions(_) => self.iter().collect(),
-            Focus::Resource(id) | Focus::Named(id, _) => {
-                id.parse().ok().and_then(|id| self.get(id)).into_iter().collect()
-            }
-        };
-        for environment in meant {
+        for environment in self.meant(focus) {
             environment.describe(focus, into);
         }
     }

@@ -116,6 +116,10 @@ impl Area for General {
         &organization.general
     }
 
+    fn narrowed(&self, _focus: &Focus) -> Self {
+        self.clone()
+    }
+
     fn describe(&self, focus: &Focus, into: &mut Description) {
         let Some(founded) = &self.founded else { return };
         let subject = Subject::new(ResourceType::Organization, founded.organization);

@@ -101,6 +101,10 @@ impl Area for People {
         &organization.people
     }
 
+    fn narrowed(&self, _focus: &Focus) -> Self {
+        self.clone()
+    }
+
     fn describe(&self, focus: &Focus, into: &mut Description) {
         for person in self.iter() {
             let subject = Subject::new(ResourceType::Person, person.id);

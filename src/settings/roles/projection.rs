@@ -236,6 +236,10 @@ impl Area for Roles {
         &organization.roles
     }
 
+    fn narrowed(&self, _focus: &Focus) -> Self {
+        self.clone()
+    }
+
     fn describe(&self, focus: &Focus, into: &mut Description) {
         for (id, assignment) in self.iter() {
             let subject = Subject::new(ResourceType::RoleAssignment, id);

@@ -85,8 +85,8 @@ pub const MIX: &[Share] = &[
     share("sessions", Kind::LogIn, 80),
     share("sessions", Kind::LogOut, 60),
     share("sessions", Kind::RevokeSession, 10),
-    share("refusals", Kind::FailLogIn, 25),
-    share("refusals", Kind::BeDenied, 50),
+    share("denials", Kind::FailLogIn, 25),
+    share("denials", Kind::BeDenied, 50),
     share("exports", Kind::Export, 5),
 ];
 

@@ -29,8 +29,8 @@ use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::sessions::event::SessionOpened;
 use settled::settings::sessions::{ip_field, user_agent_field};
+use settled::store::denials::RecordRefused;
 use settled::store::exports::{Form, NoteExport};
-use settled::store::refusals::RecordRefusal;
 use settled::store::{Store, Submission};
 use settled::text::{Description, Name};
 
@@ -127,7 +127,7 @@ impl Company {
     }
 
     pub(super) fn fail_log_in(&self, person: usize) -> Submission {
-        let fact = RecordRefusal {
+        let fact = RecordRefused {
             resource: Resource::new(ResourceType::Person, self.people[person].id),
             related: Vec::new(),
             outcome: Outcome::Failure,
@@ -148,7 +148,7 @@ impl Company {
             ("audit.read", "audit:read"),
         ];
         let (action, permission) = attempts[self.dice.below(attempts.len())];
-        let fact = RecordRefusal {
+        let fact = RecordRefused {
             resource: Resource::new(ResourceType::Organization, self.id),
             related: Vec::new(),
             outcome: Outcome::Denied,

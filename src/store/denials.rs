@@ -1,6 +1,6 @@
-//! Refusals: that something was denied or failed is recorded, within bounds, and applies nothing.
+//! Denials: what is denied an actor is recorded, so many an hour singly, and applies nothing. So is what failed.
 //!
-//! This is the part of it that stands in the state: how many refusals of an actor this hour has. What comes beyond
+//! This is the part of it that stands in the state: how many denials of an actor this hour has. What comes beyond
 //! is counted in memory (`store/aggregate.rs`) and recorded as one event with its count.
 
 use rpds::RedBlackTreeMapSync;
@@ -14,22 +14,22 @@ use crate::event::{Event, Outcome, Recorded, Refused, Resource};
 /// The most denials of one actor that are recorded singly within an hour.
 pub const DENIALS_PER_HOUR_MAX: u32 = 60;
 
-/// How many refusals were recorded singly in the present hour, by actor.
+/// How many denials were recorded singly in the present hour, by actor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Refusals {
+pub struct Denials {
     hour: i64,
     by_actor: RedBlackTreeMapSync<String, u32>,
 }
 
-impl Refusals {
+impl Denials {
     fn recorded(&self, actor: &str, at: Timestamp) -> u32 {
         if self.hour == at.hour() { self.by_actor.get(actor).copied().unwrap_or(0) } else { 0 }
     }
 }
 
-/// Records that something was refused or failed.
+/// Records that something was denied or failed.
 #[derive(Clone, Debug)]
-pub struct RecordRefusal {
+pub struct RecordRefused {
     /// What it was about.
     pub resource: Resource,
     /// Ids of other resources concerned.
@@ -42,24 +42,24 @@ pub struct RecordRefusal {
     pub count: Option<u64>,
 }
 
-/// Why a refusal is not recorded singly.
+/// Why a denial is not recorded singly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RefusalsRejection {
+pub enum DenialsRejection {
     /// The actor has its share of this hour.
-    #[error("the actor's refusals of this hour are only counted")]
+    #[error("the actor's denials of this hour are only counted")]
     Bounded,
 }
 
-impl RecordRefusal {
+impl RecordRefused {
     /// Decides.
     ///
     /// # Errors
-    /// [`RefusalsRejection::Bounded`] for a single denial beyond the bound.
-    pub fn decide(&self, state: &Refusals, context: &Context) -> Result<Vec<NewEvent>, RefusalsRejection> {
+    /// [`DenialsRejection::Bounded`] for a single denial beyond the bound.
+    pub fn decide(&self, state: &Denials, context: &Context) -> Result<Vec<NewEvent>, DenialsRejection> {
         let single_denial = self.outcome == Outcome::Denied && self.count.is_none();
         if single_denial && state.recorded(&context.actor.id.to_string(), context.now) >= DENIALS_PER_HOUR_MAX
         {
-            return Err(RefusalsRejection::Bounded);
+            return Err(DenialsRejection::Bounded);
         }
         Ok(vec![NewEvent {
             resource: self.resource.clone(),
@@ -72,8 +72,8 @@ impl RecordRefusal {
     }
 }
 
-impl Fold for Refusals {
-    const NAME: &'static str = "refusals";
+impl Fold for Denials {
+    const NAME: &'static str = "denials";
     const PROJECTION: u32 = 1;
 
     fn apply(&mut self, recorded: &Recorded) {
@@ -104,8 +104,8 @@ mod tests {
     use crate::given::{by, id, now, person, recorded};
     use crate::ids::StreamId;
 
-    fn refused(outcome: Outcome, count: Option<u64>) -> RecordRefusal {
-        RecordRefusal {
+    fn refused(outcome: Outcome, count: Option<u64>) -> RecordRefused {
+        RecordRefused {
             resource: Resource::new(ResourceType::Organization, "org"),
             related: Vec::new(),
             outcome,
@@ -114,8 +114,8 @@ mod tests {
         }
     }
 
-    fn given(at: Timestamp, outcome: Outcome, times: u64) -> Refusals {
-        let mut state = Refusals::default();
+    fn given(at: Timestamp, outcome: Outcome, times: u64) -> Denials {
+        let mut state = Denials::default();
         for version in 1..=times {
             let event = Event::Refused(refused(outcome, None).refused);
             let stream = StreamId::Organization(id(1));
@@ -127,10 +127,10 @@ mod tests {
     #[test]
     fn so_many_denials_an_hour_are_recorded_singly() {
         let denied = refused(Outcome::Denied, None);
-        let decide = |given: &Refusals, actor| denied.decide(given, &by(person(id(actor))));
+        let decide = |given: &Denials, actor| denied.decide(given, &by(person(id(actor))));
         assert_eq!(decide(&given(now(), Outcome::Denied, 59), 1).unwrap().len(), 1);
         let full = given(now(), Outcome::Denied, 60);
-        assert_eq!(decide(&full, 1), Err(RefusalsRejection::Bounded));
+        assert_eq!(decide(&full, 1), Err(DenialsRejection::Bounded));
         assert!(decide(&full, 2).is_ok(), "each actor has a share");
         assert!(
             decide(&given(now().plus_seconds(-HOUR_SECONDS), Outcome::Denied, 60), 1).is_ok(),

@@ -1,0 +1,161 @@
+//! [`Copying`]: a segment as it was at a version, copied piece by piece of one that goes on meanwhile.
+//!
+//! A segment only ever gains versions, so what it was is what it is without those that came since: each piece can be
+//! taken at another time, and whoever shares the segment holds it for a piece, never for all of it.
+
+use std::ops::Bound;
+
+use roaring::RoaringBitmap;
+
+use crate::log::segment::{Postings, Segment};
+
+/// How much a piece copies before it ends, in bytes: some 20 µs of work.
+const PIECE_BYTES: usize = 32 << 10;
+/// What a value takes beside its bitmap: it is allocated several times over.
+const VALUE_BYTES: usize = 128;
+
+/// A copy that is being made.
+#[derive(Debug)]
+pub struct Copying {
+    copy: Segment,
+    /// Which part is next: the frames, then the maps of values, one after the other.
+    part: usize,
+    /// The last value of its map that was copied.
+    after: Option<Box<str>>,
+}
+
+impl Copying {
+    /// Begins a copy of a segment as it is now. Only what cannot be told later is copied here, and that is small.
+    pub fn of(segment: &Segment) -> Self {
+        let copy = Segment {
+            count: segment.count,
+            hashes: segment.hashes.clone(),
+            mentions: segment.mentions.without_fresh(),
+            ..Segment::new(segment.number)
+        };
+        Self { copy, part: 0, after: None }
+    }
+
+    /// The number of the segment.
+    pub fn number(&self) -> u64 {
+        self.copy.number
+    }
+
+    /// Copies the next piece out of the segment as it is by now; whether more is to come.
+    pub fn piece(&mut self, of: &Segment) -> bool {
+        let from: &Postings = match self.part {
+            0 => {
+                self.frames(of);
+                return true;
+            }
+            1 => &of.actors,
+            2 => &of.actions,
+            3 => &of.types,
+            4 => &of.outcomes,
+            5 => of.mentions.fresh(),
+            _ => return false,
+        };
+        let Segment { actors, actions, types, outcomes, mentions, count, .. } = &mut self.copy;
+        let into = match self.part {
+            1 => actors,
+            2 => actions,
+            3 => types,
+            4 => outcomes,
+            _ => mentions.fresh_mut(),
+        };
+        let after = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut bytes = 0;
+        for (value, bitmap) in from.range::<str, _>((after, Bound::Unbounded)) {
+            bytes += VALUE_BYTES + value.len() + bitmap.serialized_size();
+            if let Some(bitmap) = before(bitmap, *count) {
+                into.insert(value.clone(), bitmap);
+            }
+            if bytes >= PIECE_BYTES {
+                self.after = Some(value.clone());
+                return true;
+            }
+        }
+        self.part += 1;
+        self.after = None;
+        true
+    }
+
+    fn frames(&mut self, of: &Segment) {
+        let version = self.copy.version();
+        let all = of.frames.partition_point(|frame| frame.first <= version);
+        let copied = self.copy.frames.len();
+        let piece = all.min(copied + PIECE_BYTES / size_of::<super::FramePlace>());
+        self.copy.frames.extend_from_slice(&of.frames[copied..piece]);
+        if piece == all {
+            self.part = 1;
+        }
+    }
+
+    /// The copy. Everything has to be copied.
+    pub fn finish(self) -> Segment {
+        debug_assert_eq!(self.part, 6, "the copy is whole");
+        self.copy
+    }
+}
+
+/// The offsets of a bitmap below `count`; `None` where there are none.
+fn before(bitmap: &RoaringBitmap, count: u32) -> Option<RoaringBitmap> {
+    if bitmap.min()? >= count {
+        return None;
+    }
+    let mut copy = bitmap.clone();
+    copy.remove_range(count..);
+    Some(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Refused, RefusedData};
+    use crate::given::{id, now, person, recorded};
+    use crate::ids::StreamId;
+    use crate::log::Position;
+    use crate::log::segment::FramePlace;
+
+    /// Pushes versions, three a frame; each mentions an id of its own, and one that few others do.
+    fn push(segment: &mut Segment, versions: u64) {
+        for version in segment.version() + 1..=segment.version() + versions {
+            let refused =
+                Refused { action: format!("action.{}", version % 40), data: RefusedData::default() };
+            let actor = person(id(u128::from(version % 300)));
+            let mut event = recorded(StreamId::Platform, version, now(), actor, Event::Refused(refused));
+            event.related = vec![format!("own_{version}"), format!("one_of_{}", version % 500)];
+            let first = version - (version - 1) % 3;
+            let place = FramePlace { first, position: Position(first), at: now() };
+            segment.push(&event, [u8::try_from(version % 251).unwrap(); 32], place);
+        }
+    }
+
+    #[test]
+    fn a_copy_is_the_segment_as_it_was_when_it_was_begun_however_it_goes_on() {
+        let mut read = Segment::new(0);
+        push(&mut read, 3_000);
+        let mut segment = Segment::from_sections(0, &read.sections()).unwrap();
+        push(&mut segment, 3_000);
+        let then = segment.clone();
+        let mut copying = Copying::of(&segment);
+        let mut pieces = 1;
+        while copying.piece(&segment) {
+            pieces += 1;
+            push(&mut segment, 3 * (1 + pieces % 4));
+        }
+        assert!(pieces > 20, "it is held for a piece at a time: {pieces} pieces");
+        assert!(segment.version() > then.version() + 60);
+        let copy = copying.finish();
+        assert_eq!(copy, then);
+        assert_eq!(copy.sections(), then.sections());
+    }
+
+    #[test]
+    fn a_segment_of_nothing_is_copied() {
+        let segment = Segment::new(3);
+        let mut copying = Copying::of(&segment);
+        while copying.piece(&segment) {}
+        assert_eq!((copying.number(), copying.finish()), (3, segment));
+    }
+}
