@@ -109,7 +109,7 @@ async fn readyz(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
 fn problems(app: &App) -> Vec<String> {
     let mut problems = app.store.problems();
     if app.passwords.is_full() {
-        problems.push("as many passwords as may wait to be checked".to_owned());
+        problems.push("the password queue is full".to_owned());
     }
     problems
 }

@@ -25,6 +25,7 @@ impl Pairs {
 
     /// Whether there is no pair yet in which the good client waited less than twice as long with as without; fails
     /// where there are enough.
+    #[expect(clippy::print_stdout, reason = "what was measured is shown with a test's output")]
     pub fn go_on(&self) -> bool {
         let said = format!("p99 without and with {}: {:?}", self.what, self.taken);
         if self.taken.last().is_some_and(|(without, with)| *with < *without * 2) {
