@@ -10,7 +10,7 @@ use crate::process::{Login, Server};
 
 /// How often it is measured at most. Other programs of a machine have their own peaks: with and without are measured
 /// side by side until a pair is quiet.
-const PAIRS_MAX: usize = 6;
+const PAIRS_MAX: usize = 8;
 
 /// What was measured side by side.
 pub struct Pairs {
