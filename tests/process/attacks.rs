@@ -158,7 +158,7 @@ async fn a_disk_that_takes_seconds_to_sync_holds_up_no_read_of_what_is_loaded() 
         for (path, status, took) in reads.join_all().await {
             println!("{path} took {took:?}, a sync {takes:?}");
             assert_eq!(status, 200, "{path}");
-            // A commit syncs once for itself, and once before if the engine has tidied up since the last.
+            // A request of two reads (`as_of` of what is in an environment: which one, then what) may wait for two.
             assert!(took < takes * 2, "{path} took {took:?}, a sync {takes:?}");
         }
         let grown = resident_mib(&server) - before;
