@@ -47,6 +47,7 @@ pub mod server;
 pub mod config;
 pub mod cli;
 pub mod causes;
+pub mod allocator;
 pub mod logging;
 pub mod metrics;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -29,18 +29,28 @@ struct RequestLabels {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LongAnswerLabels {
+    kind: &'static str,
+}
+
 struct Inner {
     registry: Registry,
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
     connections: Gauge,
     connections_refused: Counter,
     connections_gave_way: Counter,
+    connections_timed_out: Counter,
     certificates_refused: Counter,
     batch_commands: Histogram,
     batch_events: Histogram,
     sync: Histogram,
     queue_length: Gauge,
     queue_refused: Counter,
+    commit_lasting: Gauge<f64, AtomicU64>,
+    passwords_waiting: Gauge,
+    passwords_refused: Counter,
+    long_answers: Family<LongAnswerLabels, Gauge>,
     streams_in_memory: Gauge,
     disk_free: Gauge<u64, AtomicU64>,
     denials_unrecorded: Counter,
@@ -64,6 +74,12 @@ impl Metrics {
                 &mut registry,
                 "connections_gave_way",
                 "Connections without a request that were closed because others came",
+                Counter::default(),
+            ),
+            connections_timed_out: register(
+                &mut registry,
+                "connections_timed_out",
+                "Connections closed in a request or an answer that its client neither sent nor took",
                 Counter::default(),
             ),
             certificates_refused: register(
@@ -102,6 +118,30 @@ impl Metrics {
                 "queue_refused",
                 "Commands refused because the queue was full",
                 Counter::default(),
+            ),
+            commit_lasting: {
+                let gauge = Gauge::default();
+                let help = "How long the commit under way has taken; 0 between two";
+                registry.register_with_unit("commit_lasting", help, Unit::Seconds, gauge.clone());
+                gauge
+            },
+            passwords_waiting: register(
+                &mut registry,
+                "passwords_waiting",
+                "Passwords waiting to be hashed",
+                Gauge::default(),
+            ),
+            passwords_refused: register(
+                &mut registry,
+                "passwords_refused",
+                "Passwords refused because too many were waiting",
+                Counter::default(),
+            ),
+            long_answers: register(
+                &mut registry,
+                "long_answers",
+                "Streams and exports that are open",
+                Family::default(),
             ),
             streams_in_memory: register(
                 &mut registry,
@@ -167,6 +207,11 @@ impl Metrics {
         self.0.connections_gave_way.inc();
     }
 
+    /// A connection was closed because its client sent nothing of a request, or took nothing of an answer, for too long.
+    pub fn connection_timed_out(&self) {
+        self.0.connections_timed_out.inc();
+    }
+
     /// The certificate's files changed, and what they hold cannot be used.
     pub fn certificate_refused(&self) {
         self.0.certificates_refused.inc();
@@ -187,6 +232,22 @@ impl Metrics {
     /// A command was refused because the queue was full.
     pub fn queue_refused(&self) {
         self.0.queue_refused.inc();
+    }
+
+    /// How long the commit under way has taken, if there is one.
+    pub fn commit_lasting(&self, lasting: Option<Duration>) {
+        self.0.commit_lasting.set(lasting.unwrap_or_default().as_secs_f64());
+    }
+
+    /// So many passwords wait to be hashed, and so many were refused in all.
+    pub fn passwords(&self, waiting: usize, refused: u64) {
+        self.0.passwords_waiting.set(as_i64(waiting));
+        self.0.passwords_refused.inner().store(refused, Ordering::Relaxed);
+    }
+
+    /// So many long answers of a kind are open.
+    pub fn long_answers(&self, kind: &'static str, open: usize) {
+        self.0.long_answers.get_or_create(&LongAnswerLabels { kind }).set(as_i64(open));
     }
 
     /// So many streams are in memory.
@@ -339,6 +400,10 @@ mod tests {
         metrics.queue_length(7);
         metrics.disk_free_bytes(1 << 40);
         metrics.denial_unrecorded();
+        metrics.commit_lasting(Some(Duration::from_millis(2_500)));
+        metrics.passwords(3, 9);
+        metrics.long_answers("export", 2);
+        metrics.connection_timed_out();
         let open = metrics.connection();
         let text = metrics.encode();
         for line in [
@@ -351,6 +416,11 @@ mod tests {
             "settled_queue_length 7",
             "settled_disk_free_bytes 1099511627776",
             "settled_denials_unrecorded_total 1",
+            "settled_commit_lasting_seconds 2.5",
+            "settled_passwords_waiting 3",
+            "settled_passwords_refused_total 9",
+            r#"settled_long_answers{kind="export"} 2"#,
+            "settled_connections_timed_out_total 1",
             "settled_connections 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -307,6 +307,7 @@ fn limits(config: &Config) -> Limits {
         header_read: config.header_timeout.duration(),
         body_memory: usize::try_from(config.body_memory.bytes()).unwrap_or(usize::MAX),
         body_read: config.body_timeout.duration(),
+        write_stall: config.write_timeout.duration(),
         idle: config.idle_timeout.duration(),
         drain: config.drain_timeout.duration(),
         ..Limits::default()

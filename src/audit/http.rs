@@ -134,11 +134,11 @@ pub async fn export(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     call.submit(note, StatusCode::OK).await?;
     let name = format!("audit-{}-{}.{}", call.organization.id, view.version(), form.name());
     let disposition = format!("attachment; filename=\"{name}\"");
-    let caller = call.caller.clone();
+    let session = call.caller.session.id;
     let body = pieces::body((begun, slot), move |(mut export, slot)| {
-        let (app, caller) = (app.clone(), caller.clone());
+        let app = app.clone();
         async move {
-            if !still_may(&app, &caller, Permission::AuditExport) {
+            if !still_may(&app, session, Permission::AuditExport) {
                 return Err(BrokenOff);
             }
             let page = move || export.next_piece().map(|page| page.map(|page| (page, export)));
@@ -184,7 +184,7 @@ pub async fn stream(
         return Err(Problem::invalid_parameter("after", "in_the_future", "nothing is known of the future"));
     }
     let start = Start::of(&headers, after, app.store.epoch())?;
-    let stream = Stream::begin(&app, &call.caller, &call.organization, filter, start, slot);
+    let stream = Stream::begin(&app, call.caller.session.id, &call.organization, filter, start, slot);
     Ok(sse::response(pieces::body(stream, Stream::next)))
 }
 

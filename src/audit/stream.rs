@@ -13,10 +13,11 @@ use crate::audit::row::Rows;
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::auth::still_may;
-use crate::http::caller::{Caller, OrganizationScope};
+use crate::http::caller::OrganizationScope;
 use crate::http::ndjson::BrokenOff;
 use crate::http::sse::{COMMENT_EVERY, Start, Text};
 use crate::http::streams::{Kind, Slot};
+use crate::ids::SessionId;
 use crate::log::filter::Filter;
 use crate::settings::roles::permission::Permission;
 use crate::store::Store;
@@ -24,14 +25,15 @@ use crate::store::history::HistoryError;
 use crate::store::resident::{Handle, View};
 
 /// A piece has at most so many rows,
-const PIECE_ROWS: usize = 16;
+const PIECE_ROWS: usize = 4;
 /// and no further row behind so many bytes: a reader that has stopped holds one piece, and there may be a thousand.
-const PIECE_BYTES: usize = 4 << 10;
+const PIECE_BYTES: usize = 1 << 10;
 
 /// One client's stream.
 pub struct Stream {
     app: App,
-    caller: Caller,
+    /// Whose it is. Not the caller itself, which holds the organization's state of when the stream began.
+    session: SessionId,
     handle: Arc<Handle>,
     filter: Filter,
     /// What matches up to here was told.
@@ -54,7 +56,7 @@ impl Stream {
     /// A stream that begins at `start`.
     pub fn begin(
         app: &App,
-        caller: &Caller,
+        session: SessionId,
         organization: &OrganizationScope,
         filter: Filter,
         start: Start,
@@ -71,8 +73,8 @@ impl Stream {
             opening.push(epoch, now, "reset", &Reset { version: now });
         }
         let silence = Box::pin(app.store.clock().sleep(COMMENT_EVERY));
-        let (app, caller) = (app.clone(), caller.clone());
-        Self { app, caller, handle, filter, after, opening: Some(opening), news, silence, _slot: slot }
+        let app = app.clone();
+        Self { app, session, handle, filter, after, opening: Some(opening), news, silence, _slot: slot }
     }
 
     /// Waits for the next piece; `None` at the stream's end.
@@ -85,7 +87,7 @@ impl Stream {
         }
         loop {
             self.news.mark_unchanged();
-            if !still_may(&self.app, &self.caller, Permission::AuditRead) {
+            if !still_may(&self.app, self.session, Permission::AuditRead) {
                 return Ok(None);
             }
             let entries = self.entries().await?;
@@ -96,7 +98,7 @@ impl Stream {
                 () = self.app.streams.ended() => return Ok(None),
                 _ = self.news.changed() => {}
                 () = &mut self.silence => {
-                    if !still_may(&self.app, &self.caller, Permission::AuditRead) {
+                    if !still_may(&self.app, self.session, Permission::AuditRead) {
                         return Ok(None);
                     }
                     return Ok(Some(self.told(Text::comment())));

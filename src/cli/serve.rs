@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::allocator::give_back_large;
 use crate::causes::with_causes;
 use crate::cli::exit::Exit;
 use crate::cli::output;
@@ -23,6 +24,7 @@ pub fn run(config: &Config) -> Exit {
     if let Err(error) = forbid_core_dumps() {
         tracing::warn!(%error, "core dumps could not be forbidden; they would hold opened secrets");
     }
+    give_back_large();
     allow_open_files(config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -148,6 +148,11 @@ pub struct Config {
     #[arg(help_heading = "Limits")]
     pub body_timeout: Span,
 
+    /// How long a client may take no byte of an answer that waits for it, a stream or an export for example
+    #[arg(long, env = "SETTLED_WRITE_TIMEOUT", value_name = "TIME", default_value = "30s")]
+    #[arg(help_heading = "Limits")]
+    pub write_timeout: Span,
+
     /// How long a connection may stay open between two requests; best longer than a proxy in front keeps its own,
     /// often 60 s
     #[arg(long, env = "SETTLED_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s")]

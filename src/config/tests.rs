@@ -55,6 +55,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("header-timeout", "1s", "'1s'"),
     ("body-memory", "5MiB", "'5MiB'"),
     ("body-timeout", "2s", "'2s'"),
+    ("write-timeout", "7s", "'7s'"),
     ("idle-timeout", "3s", "'3s'"),
     ("drain-timeout", "4s", "'4s'"),
     ("log-format", "json", "'json'"),

@@ -8,7 +8,7 @@ use crate::http::app::App;
 use crate::http::caller::{Caller, OrganizationScope, Scope};
 use crate::http::credentials::Credential;
 use crate::http::problem::Problem;
-use crate::ids::{OrganizationId, StreamId, UserId};
+use crate::ids::{OrganizationId, SessionId, StreamId, UserId};
 use crate::seal::token::PlainToken;
 use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::projection::{Holder, Session};
@@ -37,11 +37,11 @@ fn refuse(app: &App, stranger: Stranger) -> Problem {
     Problem::unauthenticated()
 }
 
-/// Whether a caller that was found earlier would still be found and may still do this in its organization; no use of
-/// its credential, which would keep an idle session alive.
-pub fn still_may(app: &App, caller: &Caller, permission: Permission) -> bool {
+/// Whether a caller that was found earlier, in this session, would still be found and may still do this in its
+/// organization; no use of its credential, which would keep an idle session alive.
+pub fn still_may(app: &App, session: SessionId, permission: Permission) -> bool {
     let may = || {
-        let credential = app.store.directory().of_session(caller.session.id)?;
+        let credential = app.store.directory().of_session(session)?;
         let StreamId::Organization(id) = credential.stream else { return None };
         if !credential.is_alive(app.store.clock().credible_now()) {
             return None;

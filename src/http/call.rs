@@ -26,6 +26,7 @@ use crate::http::input::RawBody;
 use crate::http::problem::Problem;
 use crate::http::request_id::RequestId;
 use crate::ids::EnvironmentId;
+use crate::log::reading::as_one;
 use crate::organization::Organization;
 use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::general::reason_field;
@@ -90,7 +91,7 @@ pub fn template(parts: &Parts) -> Option<&str> {
 pub async fn read_history<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
 ) -> Result<T, Problem> {
-    Ok(tokio::task::spawn_blocking(read).await??)
+    Ok(tokio::task::spawn_blocking(|| as_one(read)).await??)
 }
 
 impl Call {

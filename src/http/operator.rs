@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -50,6 +51,12 @@ struct Status {
 }
 
 #[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
 struct Queue {
     length: usize,
     capacity: usize,
@@ -64,6 +71,7 @@ struct Accepted {
 pub fn router(app: &App, limits: Arc<Limits>) -> Router {
     let router = Router::new()
         .route("/metrics", get(metrics))
+        .route("/readyz", get(readyz))
         .route("/v1/operator/status", get(status))
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/replay", post(replay))
@@ -77,11 +85,33 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
 async fn metrics(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     store.metrics().queue_length(store.queue().0);
+    store.metrics().commit_lasting(store.commit_lasting());
+    let (waiting, refused) = app.passwords.load();
+    store.metrics().passwords(waiting, refused);
+    for (kind, name) in [(Kind::Stream, "stream"), (Kind::Export, "export")] {
+        store.metrics().long_answers(name, app.streams.count(kind));
+    }
     if let Ok(free) = (app.policy.free_bytes)() {
         store.metrics().disk_free_bytes(free);
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], store.metrics().encode()).into_response())
+}
+
+/// As on the public port, with reasons: why it is not ready, or what is wrong although it is.
+async fn readyz(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
+    let ready = app.store.is_ready();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(Readiness { ready, problems: problems(&app) })).into_response())
+}
+
+/// What is wrong: what writes wait for, and logins.
+fn problems(app: &App) -> Vec<String> {
+    let mut problems = app.store.problems();
+    if app.passwords.is_full() {
+        problems.push("the password queue is full".to_owned());
+    }
+    problems
 }
 
 async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
@@ -91,7 +121,7 @@ async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
         version: env!("CARGO_PKG_VERSION"),
         epoch: store.epoch().to_owned(),
         ready: store.is_ready(),
-        problems: store.problems(),
+        problems: problems(&app),
         position: store.log().end().0,
         queue: Queue { length, capacity },
         streams: store.resident_streams(),

@@ -125,8 +125,11 @@ pub async fn serve(
         }
         let (open, phase, leave) = (metrics.connection(), Phase::new(&turns), Arc::new(Notify::new()));
         let served = connection(stream, peer, router.clone(), &limits, phase.clone(), Arc::clone(&leave));
+        let timed_out = metrics.clone();
         let task = tasks.spawn(async move {
-            served.await;
+            if served.await == Ended::TimedOut {
+                timed_out.connection_timed_out();
+            }
             drop(open);
         });
         connections.opened(task.id(), place, phase, leave);
@@ -197,6 +200,20 @@ async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
     Ok((stream, Peer::Tcp(peer)))
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Its client sent nothing of a request, or took nothing of an answer, for too long.
+    TimedOut,
+    Otherwise,
+}
+
+/// Whether it was [`Timed`] that ended a connection.
+fn is_late(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+}
+
 /// Serves a connection until it ends or is told to leave.
 fn connection(
     stream: Accepted,
@@ -205,20 +222,20 @@ fn connection(
     limits: &Arc<Limits>,
     phase: Phase,
     leave: Arc<Notify>,
-) -> impl Future<Output = ()> + use<> {
+) -> impl Future<Output = Ended> + use<> {
     let limits = Arc::clone(limits);
     async move {
         let stream = tokio::select! {
             opened = timeout(limits.header_read, stream.open()) => opened,
-            () = leave.notified() => return,
+            () = leave.notified() => return Ended::Otherwise,
         };
         let stream = match stream {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::debug!(target: "settled::http", %error, "a handshake failed");
-                return;
+                return Ended::Otherwise;
             }
-            Err(_late) => return,
+            Err(_late) => return Ended::TimedOut,
         };
         let io = TokioIo::new(Timed::new(stream, phase.clone(), &limits));
         let connection = http1::Builder::new()
@@ -243,7 +260,11 @@ fn connection(
         if let Err(error) = ended {
             // A client that went away or was too slow: nobody's fault, so not a warning.
             tracing::debug!(target: "settled::http", %error, "a connection ended early");
+            if is_late(&error) {
+                return Ended::TimedOut;
+            }
         }
+        Ended::Otherwise
     }
 }
 

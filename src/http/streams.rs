@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::http::ndjson::BrokenOff;
 use crate::http::problem::Problem;
 use crate::ids::SessionId;
+use crate::log::reading::as_one;
 
 /// How many exports a credential may have open at once; each is read by one program to its end.
 const EXPORTS_PER_CREDENTIAL: usize = 2;
@@ -74,6 +75,12 @@ impl Streams {
         Ok(Slot { streams: self.clone(), key })
     }
 
+    /// How many of a kind are open, over all credentials.
+    pub fn count(&self, kind: Kind) -> usize {
+        let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().filter(|((of, _), _)| *of == kind).map(|(_, count)| count).sum()
+    }
+
     /// Reads history for a long answer, on a thread that may block, when it is its turn.
     ///
     /// # Errors
@@ -91,7 +98,7 @@ impl Streams {
         let read = tokio::task::spawn_blocking(move || {
             // Held by the thread: a client that goes away does not make room for a further one.
             let _turn = turn;
-            read()
+            as_one(read)
         });
         read.await.map_err(|_| BrokenOff)?.map_err(|error| {
             tracing::error!(%error, "an answer was broken off");
@@ -137,7 +144,9 @@ mod tests {
         let _second = streams.open(Kind::Stream, one).ok();
         assert_eq!(streams.open(Kind::Stream, one).err().map(|problem| problem.status().as_u16()), Some(429));
         assert!(streams.open(Kind::Stream, other).is_ok() && streams.open(Kind::Export, one).is_ok());
+        assert_eq!((streams.count(Kind::Stream), streams.count(Kind::Export)), (2, 0));
         drop(first);
+        assert_eq!(streams.count(Kind::Stream), 1);
         let _third = streams.open(Kind::Stream, one).expect("one has gone");
         assert!(streams.open(Kind::Stream, one).is_err());
     }

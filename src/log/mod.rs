@@ -19,6 +19,7 @@ pub mod head;
 pub mod heads;
 pub mod held;
 pub mod memory;
+pub mod reading;
 pub mod run;
 pub mod segment;
 pub mod sled;

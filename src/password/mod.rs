@@ -4,6 +4,7 @@
 //! and only so many at a time that reads go on. Nothing here knows whose password it is, or stores anything.
 
 use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use argon2::password_hash::phc::PasswordHash;
@@ -64,8 +65,17 @@ pub enum PasswordError {
 #[derive(Clone)]
 pub struct Passwords {
     queue: mpsc::SyncSender<Job>,
+    waiting_max: usize,
+    load: Arc<Load>,
     /// Of a password that nobody knows; verified for addresses that nobody has.
     nobody: Arc<Zeroizing<String>>,
+}
+
+/// What the queue has to do.
+#[derive(Debug, Default)]
+struct Load {
+    waiting: AtomicUsize,
+    refused: AtomicU64,
 }
 
 enum Job {
@@ -87,14 +97,25 @@ impl Passwords {
         let nobody = hash(&hasher, &unknown_password())?;
         let nobody =
             Arc::new(Zeroizing::new(nobody.as_str().map_err(|_| PasswordError::Damaged)?.to_owned()));
+        let load = Arc::new(Load::default());
         for _ in 0..(cores / 2).max(1) {
-            let (jobs, hasher) = (Arc::clone(&jobs), hasher.clone());
+            let (jobs, load, hasher) = (Arc::clone(&jobs), Arc::clone(&load), hasher.clone());
             std::thread::Builder::new()
                 .name("password".to_owned())
-                .spawn(move || work(&jobs, &hasher))
+                .spawn(move || work(&jobs, &load, &hasher))
                 .map_err(|_| PasswordError::Stopped)?;
         }
-        Ok(Self { queue, nobody })
+        Ok(Self { queue, waiting_max, load, nobody })
+    }
+
+    /// How many passwords wait to be hashed, and how many were refused because as many as may did.
+    pub fn load(&self) -> (usize, u64) {
+        (self.load.waiting.load(Ordering::Relaxed), self.load.refused.load(Ordering::Relaxed))
+    }
+
+    /// Whether as many wait as may.
+    pub fn is_full(&self) -> bool {
+        self.load().0 >= self.waiting_max
     }
 
     /// The hash of a password under a fresh salt, in PHC form (`$argon2id$…`).
@@ -128,19 +149,36 @@ impl Passwords {
         job: impl FnOnce(oneshot::Sender<Result<T, PasswordError>>) -> Job,
     ) -> Result<T, PasswordError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(job(reply)).map_err(|error| match error {
-            mpsc::TrySendError::Full(_) => PasswordError::Busy,
-            mpsc::TrySendError::Disconnected(_) => PasswordError::Stopped,
+        // Counted before it is sent, or a thread could take it before it counts.
+        self.load.waiting.fetch_add(1, Ordering::Relaxed);
+        self.queue.try_send(job(reply)).map_err(|error| {
+            self.load.waiting.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                mpsc::TrySendError::Full(_) => {
+                    self.load.refused.fetch_add(1, Ordering::Relaxed);
+                    PasswordError::Busy
+                }
+                mpsc::TrySendError::Disconnected(_) => PasswordError::Stopped,
+            }
         })?;
         answer.await.map_err(|_| PasswordError::Stopped)?
     }
 }
 
-fn work(jobs: &Mutex<mpsc::Receiver<Job>>, hasher: &Argon2<'_>) {
+/// How much the threads that hash stand back (`nice`) where there is less processor time than all want: a flood of logins
+/// then waits for the reads, and not the other way round.
+const STAND_BACK: i32 = 10;
+
+fn work(jobs: &Mutex<mpsc::Receiver<Job>>, load: &Load, hasher: &Argon2<'_>) {
+    // Of this thread alone, as Linux has it.
+    if let Err(error) = rustix::process::nice(STAND_BACK) {
+        tracing::warn!(%error, "hashing passwords does not stand back behind requests");
+    }
     loop {
         // The lock is let go before the job is done: the next thread waits for the next job meanwhile.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
+        load.waiting.fetch_sub(1, Ordering::Relaxed);
         job.run(hasher);
     }
 }

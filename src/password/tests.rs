@@ -9,7 +9,8 @@ fn passwords() -> Passwords {
 /// A queue of one place whose jobs stay where they are until the test takes them.
 fn without_threads() -> (Passwords, mpsc::Receiver<Job>) {
     let (queue, jobs) = mpsc::sync_channel(1);
-    (Passwords { queue, nobody: Arc::new(Zeroizing::new(String::new())) }, jobs)
+    let nobody = Arc::new(Zeroizing::new(String::new()));
+    (Passwords { queue, waiting_max: 1, load: Arc::default(), nobody }, jobs)
 }
 
 #[tokio::test]
@@ -83,6 +84,9 @@ async fn a_full_queue_says_busy_at_once() {
     while !waiting.is_finished() {
         tokio::task::yield_now().await;
         if passwords.hash(Plain::from("second")).await == Err(PasswordError::Busy) {
+            assert!(passwords.is_full());
+            assert_eq!(passwords.load().0, 1);
+            assert!(passwords.load().1 >= 1, "who was refused is counted");
             return;
         }
     }

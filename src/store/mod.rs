@@ -13,6 +13,7 @@ use crate::command::{Command, Precondition, Rejection};
 use crate::event::Version;
 use crate::ids::{OrganizationId, StreamId};
 use crate::log::EventLog;
+use crate::log::reading::as_one;
 use crate::metrics::Metrics;
 use crate::seal::Sealed;
 use crate::seal::keyring::{KeyRing, NewDataKey};
@@ -26,6 +27,7 @@ use crate::store::residents::Residents;
 use crate::store::savepoint::Savepoints;
 use crate::store::saver::{Saver, Sources};
 use crate::store::segments::Segments;
+use crate::store::trouble::Trouble;
 use crate::store::writer::{Job, Writer};
 
 pub mod aggregate;
@@ -55,6 +57,7 @@ pub mod scheduler;
 pub mod search;
 pub mod segments;
 pub mod strangers;
+pub mod trouble;
 mod writer;
 
 /// Tells whether there is enough free disk to write.
@@ -218,6 +221,7 @@ struct Inner {
     residents: Residents,
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     queue_capacity: usize,
+    trouble: Arc<Trouble>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -254,6 +258,7 @@ impl Store {
         let saver = Saver::start(sources);
         let saver = Arc::new(saver.map_err(load::LoadError::Thread)?);
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
+        let trouble = Arc::new(Trouble::default());
         let writer = Writer {
             log: Arc::clone(&parts.log),
             clock: parts.clock.clone(),
@@ -261,6 +266,7 @@ impl Store {
             saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
+            trouble: Arc::clone(&trouble),
             fatal: Arc::clone(&parts.fatal),
         };
         let thread = std::thread::Builder::new()
@@ -287,6 +293,7 @@ impl Store {
                 residents,
                 queue: Mutex::new(Some(sender)),
                 queue_capacity: parts.queue_capacity,
+                trouble,
                 writer: Mutex::new(Some(thread)),
             }),
         })
@@ -304,6 +311,7 @@ impl Store {
         sender.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.inner.metrics.queue_refused();
+                self.inner.trouble.queue_was_full(self.inner.clock.boot_elapsed());
                 Refusal::QueueFull
             }
             mpsc::error::TrySendError::Closed(_) => Refusal::Stopped,
@@ -365,7 +373,9 @@ impl Store {
         }
         let load = async || {
             let store = self.clone();
-            tokio::task::spawn_blocking(move || store.load(stream)).await.map_err(load::LoadError::Died)?
+            tokio::task::spawn_blocking(move || as_one(|| store.load(stream)))
+                .await
+                .map_err(load::LoadError::Died)?
         };
         let (handle, let_go) = self.inner.residents.get_or_load(stream, load).await?;
         self.inner.saver.let_go(&let_go);
@@ -445,37 +455,6 @@ impl Store {
     /// Counts of what is recorded only in aggregate.
     pub fn aggregator(&self) -> &Aggregator {
         &self.inner.aggregator
-    }
-
-    /// How many commands wait, and how many can.
-    pub fn queue(&self) -> (usize, usize) {
-        let capacity = self.inner.queue_capacity;
-        let free = self.sender().map_or(capacity, |sender| sender.capacity());
-        (capacity - free, capacity)
-    }
-
-    /// Whether commands are taken.
-    pub fn is_ready(&self) -> bool {
-        self.sender().is_some_and(|sender| !sender.is_closed())
-    }
-
-    /// What writes wait for, for operators.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if !self.is_ready() {
-            problems.push("the writer has stopped".to_owned());
-        }
-        if let Err(jumped) = self.inner.clock.writable_now() {
-            problems.push(jumped.to_string());
-        }
-        if !(self.inner.disk)() {
-            problems.push("the disk is nearly full".to_owned());
-        }
-        let (length, capacity) = self.queue();
-        if length >= capacity {
-            problems.push("the write queue is full".to_owned());
-        }
-        problems
     }
 
     /// Makes the clock's guard hold the wall clock against the log; to be called once, before anything is written.

@@ -16,6 +16,7 @@ use crate::store::directory::Directory;
 use crate::store::resident::Handle;
 use crate::store::savepoint;
 use crate::store::saver::Saver;
+use crate::store::trouble::Trouble;
 use crate::store::{DiskGauge, Done, Fatal, Refusal, Submission};
 
 /// A command on its way to the writer. Its handle pins the stream, so the writer never loads one.
@@ -33,6 +34,7 @@ pub(super) struct Writer {
     pub(super) saver: Arc<Saver>,
     pub(super) disk: DiskGauge,
     pub(super) metrics: Metrics,
+    pub(super) trouble: Arc<Trouble>,
     pub(super) fatal: Fatal,
 }
 
@@ -130,7 +132,9 @@ impl Writer {
         let events = batch.events();
         let (appends, publications) = batch.finish();
         let began = self.clock.boot_elapsed();
+        self.trouble.commit_begins(began);
         let positions = self.log.append(appends).map_err(|error| error.to_string())?;
+        self.trouble.commit_ends();
         self.metrics.batch(commands, events, self.clock.boot_elapsed().saturating_sub(began));
         let mut publications = publications;
         let mut heads = Vec::with_capacity(publications.len());

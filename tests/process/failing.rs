@@ -1,12 +1,11 @@
 //! A disk that fails: a sync or a write below the storage engine ends in an error. Nothing of the batch is
 //! acknowledged, the process ends and says what to do, and the next start has all that was acknowledged.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::journal::{Journal, assert_sound};
+use crate::preload::library;
 use crate::process::Start;
 
 const EIO: i32 = 5;
@@ -98,17 +97,4 @@ async fn fails(fault: &Fault, acknowledged_after: impl Fn(usize)) {
     assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
     writers.join_all().await;
     journal.verify(&start.serve(), &login).await;
-}
-
-/// The library, built once a test process.
-fn library() -> &'static Path {
-    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/preload.c");
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("preload-{}.so", std::process::id()));
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&built).arg(source).arg("-ldl");
-        assert!(cc.status().is_ok_and(|status| status.success()), "a C compiler is needed");
-        built
-    });
-    &BUILT
 }

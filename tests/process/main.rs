@@ -6,6 +6,7 @@
     reason = "how long another process takes is measured by the system's clock"
 )]
 
+mod attacks;
 mod commands;
 mod derived;
 #[path = "../support/disk.rs"]
@@ -15,8 +16,11 @@ mod full;
 #[path = "../support/journal.rs"]
 mod journal;
 mod kill;
+mod many;
 mod operator;
+mod population;
 mod power;
+mod preload;
 #[path = "../support/process.rs"]
 mod process;
 mod restore;
@@ -28,3 +32,4 @@ mod stop;
 mod streams;
 mod tail;
 mod tls;
+mod unmoved;

@@ -1,9 +1,11 @@
-/* Makes writes or syncs of chosen files fail, below the storage engine, once a trigger file exists.
+/* Makes writes or syncs of chosen files fail, or take long, below the storage engine, once a trigger file exists.
  *
  * FAIL_CALL     the call that fails: fdatasync, fsync, pwrite, short (a pwrite that writes half and then fails), or
- *               late (a pwrite up to the end of one of sled's segments, which fails after a while)
+ *               late (a pwrite up to the end of one of sled's segments, which fails after a while); or
+ *               slow, with which nothing fails: each fdatasync takes FAIL_DELAY_MS longer
  * FAIL_FILE     how the path of the file ends, such as /log/db
  * FAIL_ERRNO    the error, as a number
+ * FAIL_DELAY_MS how long, in milliseconds; it is over early once the trigger is gone
  * FAIL_TRIGGER  fails only while this file exists
  *
  * It never looks at what is written.
@@ -35,9 +37,16 @@ static int fail(void) {
     return -1;
 }
 
+/* In steps, so that a test does not wait for what it has switched off. */
+static void delay(int fd) {
+    const char *number = getenv("FAIL_DELAY_MS");
+    for (int left = number ? atoi(number) : 0; left > 0 && fails("slow", fd); left -= 10) usleep(10 * 1000);
+}
+
 int fdatasync(int fd) {
     static int (*next)(int);
     if (!next) next = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    delay(fd);
     return fails("fdatasync", fd) ? fail() : next(fd);
 }
 

@@ -89,6 +89,12 @@ impl Start {
         Self { dir, log, args: args.map(str::to_owned).to_vec(), envs: Vec::new() }
     }
 
+    /// With passwords that take as long to hash as they do where nobody configures it.
+    pub fn with_dear_passwords(mut self) -> Self {
+        self.args.drain(2..6);
+        self
+    }
+
     /// Puts its log lines elsewhere than beside the data directory, whose disk may be going to fail.
     pub fn logging_to(mut self, log: impl Into<PathBuf>) -> Self {
         self.log = log.into();

@@ -10,4 +10,5 @@ pub mod install;
 pub mod mix;
 pub mod run;
 pub mod schemas;
+pub mod soak;
 pub mod test;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tools::run::say;
-use tools::{bench, ci, counts, fill, flamegraph, schemas, test};
+use tools::{bench, ci, counts, fill, flamegraph, schemas, soak, test};
 
 /// Tests, CI, generated files and benches of Settled.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ enum Command {
     Fill(fill::Options),
     /// Draw where the time of a row of the benches goes
     Flamegraph(flamegraph::Options),
+    /// Put a mixed load on a server for minutes, and draw whether anything grows
+    Soak(soak::Options),
     /// Count the instructions of the hot paths, and compare them with what is committed
     Counts(counts::Options),
 }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Fill(options) => fill::run(&options),
         Command::Flamegraph(options) => flamegraph::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Counts(options) => counts::run(&options),
     };
     match ended {

@@ -15,9 +15,11 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sled::{Batch, Db};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::durability::{Durability, Step};
 use self::engine::{Engine, drop_engine, guarded};
@@ -28,11 +30,14 @@ use self::turns::{Shared, Turns};
 use super::head::HeadFile;
 use super::heads::{Admitted, Heads};
 use super::run::{self, MAX_PART_BYTES, MAX_RUN_BYTES};
-use super::{Append, AppendError, EventLog, Head, Key, Position, READ_BYTES, ReadError};
+use super::{Append, AppendError, EventLog, Head, Key, Position, READ_BYTES, ReadError, reading};
 use crate::ids::{DataKeyId, StreamId};
 
 /// The most parts of a run that one of sled's batches holds: 128 KiB, of which sled makes less than one of its segments.
 const PORTION_PARTS: usize = (128 << 10) / MAX_PART_BYTES;
+
+/// A read that had to wait so long keeps its turn: no commit of a healthy disk takes it.
+const LONG_WAIT: Duration = Duration::from_millis(200);
 
 pub mod durability;
 mod engine;
@@ -49,7 +54,7 @@ mod turns;
 pub struct SledLog {
     engine: Engine,
     durability: Arc<dyn Durability>,
-    turns: Turns,
+    turns: Arc<Turns>,
     /// `None` once closed.
     db: RwLock<Option<Db>>,
     writer: Mutex<Writer>,
@@ -85,7 +90,7 @@ impl SledLog {
         Self {
             engine,
             durability: options.durability,
-            turns: Turns::default(),
+            turns: Arc::default(),
             db: RwLock::new(Some(db)),
             writer: Mutex::new(Writer { file, head: Some(head), unsettled: Vec::new() }),
             published: RwLock::new(Published { heads, ring }),
@@ -138,8 +143,28 @@ impl SledLog {
 
     /// Reads sled in turn.
     fn in_turn<T>(&self, read: impl FnOnce(&Db) -> sled::Result<T>) -> Result<T, ReadError> {
-        let _turn: Option<Shared<'_>> = self.durability.readers_wait().then(|| self.turns.shared());
+        let _turn: Option<Shared> = self.durability.readers_wait().then(|| self.turn()).flatten();
         self.db().and_then(|db| guarded(|| read(&db))).map_err(|error| ReadError::Storage(error.to_string()))
+    }
+
+    /// A reader's turn; none where the read of this thread keeps one. Waits for it as long as a commit may take, which on
+    /// a disk in trouble is seconds: a thread that serves requests gives the others away until then, or a few readers of
+    /// one key would stop all.
+    fn turn(&self) -> Option<Shared> {
+        let log = Arc::as_ptr(&self.turns).addr();
+        if reading::keeps(log) {
+            return None;
+        }
+        if let Some(turn) = self.turns.try_shared() {
+            return Some(turn);
+        }
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        let (turn, waited) = match flavor {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| self.turns.shared()),
+            // A thread of no runtime, or a runtime of one thread, which has nobody to give anything to.
+            _ => self.turns.shared(),
+        };
+        if waited < LONG_WAIT { Some(turn) } else { reading::keep(log, turn) }
     }
 
     /// Commits what was admitted. An error leaves unknown what of it is on disk.

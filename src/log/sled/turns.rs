@@ -3,7 +3,8 @@
 //! The standard library's lock lets a writer that comes back at once overtake readers for ever; here a reader
 //! waits for one commit at most, and the writer only for the readers that came before it.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The lock.
 #[derive(Debug, Default)]
@@ -21,22 +22,36 @@ struct State {
 
 /// A reader's turn; it ends when dropped.
 #[must_use]
-pub(super) struct Shared<'a>(&'a Turns);
+pub(super) struct Shared(Arc<Turns>);
 
 /// The writer's turn; it ends when dropped.
 #[must_use]
 pub(super) struct Alone<'a>(&'a Turns);
 
 impl Turns {
-    /// Waits for a reader's turn.
-    pub(super) fn shared(&self) -> Shared<'_> {
+    /// Waits for a reader's turn; with how long that took.
+    #[expect(clippy::disallowed_methods, reason = "how long a thread waited is not a time that is kept")]
+    pub(super) fn shared(self: &Arc<Self>) -> (Shared, Duration) {
+        let began = Instant::now();
         let mut state = self.state();
         let ticket = state.ticket();
         state = self.wait(state, |state| state.serving == ticket);
         state.readers += 1;
         state.serving += 1;
         self.changed.notify_all();
-        Shared(self)
+        (Shared(Arc::clone(self)), began.elapsed())
+    }
+
+    /// A reader's turn, if nobody is to be waited for.
+    pub(super) fn try_shared(self: &Arc<Self>) -> Option<Shared> {
+        let mut state = self.state();
+        if state.serving != state.next_ticket {
+            return None;
+        }
+        state.next_ticket += 1;
+        state.serving += 1;
+        state.readers += 1;
+        Some(Shared(Arc::clone(self)))
     }
 
     /// Waits for the writer's turn.
@@ -67,7 +82,7 @@ impl State {
     }
 }
 
-impl Drop for Shared<'_> {
+impl Drop for Shared {
     fn drop(&mut self) {
         self.0.state().readers -= 1;
         self.0.changed.notify_all();
@@ -84,9 +99,7 @@ impl Drop for Alone<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::time::Duration;
 
     #[test]
     fn the_writer_is_alone_and_readers_are_together() {
@@ -103,7 +116,7 @@ mod tests {
                         assert_eq!(readers.load(Ordering::SeqCst), 0);
                         writers.fetch_sub(1, Ordering::SeqCst);
                     } else {
-                        let _turn = turns.shared();
+                        let (_turn, _) = turns.shared();
                         readers.fetch_add(1, Ordering::SeqCst);
                         assert_eq!(writers.load(Ordering::SeqCst), 0);
                         readers.fetch_sub(1, Ordering::SeqCst);
@@ -114,6 +127,25 @@ mod tests {
         for thread in threads {
             thread.join().expect("no turn overlapped another");
         }
+    }
+
+    #[test]
+    fn a_reader_that_would_have_to_wait_is_told_so() {
+        let turns = Arc::new(Turns::default());
+        let (one, other) = (turns.try_shared(), turns.try_shared());
+        assert!(one.is_some() && other.is_some());
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(turns.alone()));
+            while turns.state().next_ticket < 3 {
+                std::thread::yield_now();
+            }
+            assert!(turns.try_shared().is_none(), "the writer waits already");
+            drop((one, other));
+        });
+        let writer = turns.alone();
+        assert!(turns.try_shared().is_none());
+        drop(writer);
+        assert!(turns.try_shared().is_some());
     }
 
     #[test]

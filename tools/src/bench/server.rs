@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::history::SEED;
 use super::reference::Noop;
-use super::{scratch, seconds};
+use super::{count, scratch, seconds};
 use crate::install;
 use crate::mix::generate::{Filled, Size, beginning, fill};
 use crate::mix::store::OpenStore;
@@ -78,6 +78,7 @@ pub struct Server {
     running: RefCell<Running>,
     /// What the store is filled with.
     pub organizations: Vec<Filled>,
+    filled_with: f64,
     /// Gone after the process.
     dir: TempDir,
 }
@@ -97,8 +98,9 @@ impl Server {
             organizations = fill(&open, size, SEED, end)?;
             open.close()?;
         }
+        let filled_with = count(usize::try_from(size.events)?);
         let running = RefCell::new(Running::start(binary, dir.path())?);
-        Ok(Self { binary: binary.to_owned(), running, organizations, dir })
+        Ok(Self { binary: binary.to_owned(), running, organizations, filled_with, dir })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -117,6 +119,28 @@ impl Server {
     /// When the store is empty.
     pub fn first(&self) -> Result<&Filled> {
         self.organizations.first().context("the store has no organization")
+    }
+
+    /// Where the store lies.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// How many events there are: those that it was filled with, and those that it has recorded since it was started.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub fn events(&self) -> Result<f64> {
+        let mut metrics = Vec::new();
+        let socket = self.data_dir().join("operator.sock");
+        settled::cli::socket::stream(&socket, "/metrics", |piece| {
+            metrics.extend_from_slice(piece);
+            true
+        })?;
+        let metrics = String::from_utf8(metrics)?;
+        let sum = metrics.lines().find_map(|line| line.strip_prefix("settled_batch_events_sum "));
+        let recorded: f64 = sum.context("it says nothing of events")?.parse()?;
+        Ok(self.filled_with + recorded)
     }
 
     /// The process's id.
