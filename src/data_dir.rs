@@ -10,14 +10,13 @@
 //! `current` without its store, is damage and never a reason to begin anew. What is inside a store is the
 //! business of `log/` and `seal/`.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use crate::ids::StoreId;
+use crate::private;
 
 /// The size of the ballast unless told otherwise: more than sled needs to open, which writes its page table.
 pub const DEFAULT_BALLAST_BYTES: u64 = 8 << 20;
@@ -152,7 +151,7 @@ impl DataDir {
     /// When it cannot be made, others may write into it, or another process has it open.
     pub fn open(root: impl Into<PathBuf>, ballast_bytes: u64) -> Result<Self, DataDirError> {
         let root = root.into();
-        make_dir_all(&root).map_err(DataDirError::io("make", &root))?;
+        private::make_dir_all(&root).map_err(DataDirError::io("make", &root))?;
         let mode = fs::metadata(&root).map_err(DataDirError::io("look at", &root))?.mode() & 0o7777;
         if mode & 0o022 != 0 {
             return Err(DataDirError::Permissions { dir: root, mode });
@@ -163,8 +162,8 @@ impl DataDir {
         let path = dir.root.join("lock");
         note_process(&mut dir.lock).map_err(DataDirError::io("write", &path))?;
         let stores = dir.stores_dir();
-        make_dir_all(&stores).map_err(DataDirError::io("make", &stores))?;
-        sync_dir(&dir.root).map_err(DataDirError::io("sync", &dir.root))?;
+        private::make_dir_all(&stores).map_err(DataDirError::io("make", &stores))?;
+        private::sync_dir(&dir.root).map_err(DataDirError::io("sync", &dir.root))?;
         Ok(dir)
     }
 
@@ -200,7 +199,7 @@ impl DataDir {
                 return Err(DataDirError::NoSuchStore { store: id, dir });
             }
             fs::rename(&unfinished, &store.path).map_err(DataDirError::io("rename", &unfinished))?;
-            sync_dir(&dir).map_err(DataDirError::io("sync", &dir))?;
+            private::sync_dir(&dir).map_err(DataDirError::io("sync", &dir))?;
         }
         let marker = store.path.join(SUCCESSOR);
         if let Some(successor) =
@@ -224,27 +223,28 @@ impl DataDir {
     ) -> Result<StoreDir, E> {
         let before = self.current()?;
         let unfinished = StoreDir { id, path: self.unfinished(id) };
-        make_dir(&unfinished.path).map_err(DataDirError::io("make", &unfinished.path))?;
+        private::make_dir(&unfinished.path).map_err(DataDirError::io("make", &unfinished.path))?;
         for path in [unfinished.keys(), unfinished.derived()] {
-            make_dir(&path).map_err(DataDirError::io("make", &path))?;
+            private::make_dir(&path).map_err(DataDirError::io("make", &path))?;
         }
         fill(&unfinished)?;
         let dir = self.stores_dir();
         for path in [&unfinished.path, &dir] {
-            sync_dir(path).map_err(DataDirError::io("sync", path))?;
+            private::sync_dir(path).map_err(DataDirError::io("sync", path))?;
         }
         if let Some(before) = before {
             // Until the new store has its name, this is not believed.
             let marker = before.path.join(SUCCESSOR);
-            write_private(&marker, format!("{id}\n").as_bytes())
+            private::write(&marker, format!("{id}\n").as_bytes())
                 .map_err(DataDirError::io("write", &marker))?;
         }
         let current = self.root.join("current");
-        write_private(&current, format!("{id}\n").as_bytes()).map_err(DataDirError::io("write", &current))?;
+        private::write(&current, format!("{id}\n").as_bytes())
+            .map_err(DataDirError::io("write", &current))?;
         // From here on the new store is the one; `current` gives it its name if we die before the next line.
         let store = self.store(id);
         fs::rename(&unfinished.path, &store.path).map_err(DataDirError::io("rename", &unfinished.path))?;
-        sync_dir(&dir).map_err(DataDirError::io("sync", &dir))?;
+        private::sync_dir(&dir).map_err(DataDirError::io("sync", &dir))?;
         Ok(store)
     }
 
@@ -320,7 +320,7 @@ impl DataDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(DataDirError::io("remove", &path)(error)),
         }
-        sync_dir(&self.root).map_err(DataDirError::io("sync", &self.root))
+        private::sync_dir(&self.root).map_err(DataDirError::io("sync", &self.root))
     }
 
     fn ballast(&self) -> PathBuf {
@@ -390,7 +390,7 @@ pub fn keep_ballast(root: &Path, ballast_bytes: u64, keep_free_bytes: u64) -> io
     if free_bytes(root)? < ballast_bytes.saturating_add(keep_free_bytes) {
         return Ok(false);
     }
-    let file = private().write(true).create(true).truncate(true).open(&path)?;
+    let file = private::options().write(true).create(true).truncate(true).open(&path)?;
     // Zeros are written rather than reserved: some file systems reserve nothing.
     let chunk = [0; 64 << 10];
     let mut left = ballast_bytes;
@@ -404,7 +404,7 @@ pub fn keep_ballast(root: &Path, ballast_bytes: u64, keep_free_bytes: u64) -> io
         left -= part as u64;
     }
     file.sync_all()?;
-    sync_dir(root)?;
+    private::sync_dir(root)?;
     Ok(true)
 }
 
@@ -417,7 +417,7 @@ pub fn give_up_ballast(root: &Path, keep: u64) -> io::Result<bool> {
     if free_bytes(root)? >= LAST_ROOM_BYTES {
         return Ok(false);
     }
-    let file = match private().write(true).open(ballast(root)) {
+    let file = match private::options().write(true).open(ballast(root)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
@@ -433,47 +433,9 @@ fn ballast(root: &Path) -> PathBuf {
     root.join("ballast")
 }
 
-/// For files of ours: what is made has mode 0600, and no link is followed to somebody else's.
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    options
-}
-
-/// The text of a file that nobody else may read or write.
-///
-/// # Errors
-/// Those of the system, and `PermissionDenied` of a file that others may open, or that is none.
-pub fn read_private(path: &Path) -> io::Result<String> {
-    let mut file = private().read(true).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// Writes a file whole or not at all: under another name, synced, renamed, the folder synced. Mode 0600.
-///
-/// # Errors
-/// Those of the system; the old file is still there then.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = dir.join(name);
-    let mut file = private().write(true).create(true).truncate(true).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_dir(dir)
-}
-
 fn lock(root: &Path) -> Result<File, DataDirError> {
     let path = root.join("lock");
-    let mut file = private()
+    let mut file = private::options()
         .read(true)
         .write(true)
         .create(true)
@@ -497,16 +459,4 @@ fn note_process(lock: &mut File) -> io::Result<()> {
     lock.set_len(0)?;
     lock.rewind()?;
     writeln!(lock, "{}", std::process::id())
-}
-
-fn make_dir_all(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-fn make_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(path)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

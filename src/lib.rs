@@ -34,6 +34,7 @@ pub mod store;
 pub mod log;
 pub mod seal;
 pub mod data_dir;
+pub mod private;
 pub mod room;
 pub mod open;
 pub mod fsck;

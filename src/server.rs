@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::config::{Config, Founding};
-use crate::data_dir::{DataDir, DataDirError, read_private, write_private};
+use crate::data_dir::{DataDir, DataDirError};
 use crate::http;
 use crate::http::app::{App, OrganizationsPolicy, Policy};
 use crate::http::limits::Limits;
@@ -22,6 +22,7 @@ use crate::log::EventLog;
 use crate::metrics::Metrics;
 use crate::open::{DirError, LogOptions, OpenDir, open_store, root_key};
 use crate::password::{HashCost, PasswordError, Passwords};
+use crate::private;
 use crate::room::Room;
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
@@ -322,14 +323,14 @@ fn setup_token(dir: &OpenDir, store: &Store) -> Result<Option<PlainToken>, Start
         let _gone = std::fs::remove_file(&path);
         return Ok(None);
     }
-    if let Ok(text) = read_private(&path)
+    if let Ok(text) = private::read(&path)
         && !text.trim().is_empty()
     {
         return Ok(Some(PlainToken::presented(text.trim())));
     }
     let token = PlainToken::draw();
     let line = Plain::from(format!("{}\n", token.expose()));
-    write_private(&path, line.as_bytes()).map_err(|source| StartError::File { path, source })?;
+    private::write(&path, line.as_bytes()).map_err(|source| StartError::File { path, source })?;
     Ok(Some(token))
 }
 
@@ -337,5 +338,5 @@ fn setup_token(dir: &OpenDir, store: &Store) -> Result<Option<PlainToken>, Start
 fn note_server(dir: &DataDir, address: SocketAddr) -> Result<(), StartError> {
     let path = dir.server_file();
     let note = serde_json::json!({ "pid": std::process::id(), "listen": address.to_string() });
-    write_private(&path, format!("{note}\n").as_bytes()).map_err(|source| StartError::File { path, source })
+    private::write(&path, format!("{note}\n").as_bytes()).map_err(|source| StartError::File { path, source })
 }

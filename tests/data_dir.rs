@@ -6,8 +6,9 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
-use settled::data_dir::{DataDir, DataDirError, StoreDir, read_private, write_private};
+use settled::data_dir::{DataDir, DataDirError, StoreDir};
 use settled::ids::StoreId;
+use settled::private;
 use uuid::Uuid;
 
 const BALLAST: u64 = 1 << 20;
@@ -198,21 +199,21 @@ fn a_private_file_of_others_is_not_believed() {
     let path = dir.path().join("setup-token");
     fs::write(&path, "planted").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(read_private(&path).is_err());
+    assert!(private::read(&path).is_err());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(read_private(&path).unwrap(), "planted");
+    assert_eq!(private::read(&path).unwrap(), "planted");
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    assert!(read_private(&link).is_err());
+    assert!(private::read(&link).is_err());
 }
 
 #[test]
 fn a_private_file_is_replaced_whole() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("server.json");
-    write_private(&path, b"one").unwrap();
+    private::write(&path, b"one").unwrap();
     let open = fs::File::open(&path).unwrap();
-    write_private(&path, b"two, longer").unwrap();
+    private::write(&path, b"two, longer").unwrap();
     let mut old = [0; 3];
     open.read_exact_at(&mut old, 0).unwrap();
     assert_eq!((&old, fs::read(&path).unwrap()), (b"one", b"two, longer".to_vec()));

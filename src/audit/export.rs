@@ -84,8 +84,8 @@ impl Export {
             Page::First => None,
             Page::Before(version) => Some(version),
         };
-        let versions =
-            self.store.versions(&self.handle, &self.view, &self.filter, before, PAGE_ROWS)?.versions;
+        let upto = before.unwrap_or(Version::MAX);
+        let versions = self.store.versions_before(&self.handle, &self.view, &self.filter, upto, PAGE_ROWS)?;
         let rows = self.rows.of(&versions)?;
         self.next = versions.last().filter(|_| versions.len() == PAGE_ROWS).copied().map(Page::Before);
         Ok(Some(match self.form {

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::actor::ActorId;
 use crate::command::Command;
@@ -84,13 +85,23 @@ pub fn template(parts: &Parts) -> Option<&str> {
     parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str)
 }
 
-/// Reads history on a thread that may block.
+/// How many reads of history run at once: each may hold whole states and some MiB of frames, and more of them than the
+/// machine has cores end no sooner.
+static READS: Semaphore = Semaphore::const_new(8);
+
+/// Reads history on a thread that may block, in its turn.
 ///
 /// # Errors
 /// 500 when it cannot be read.
 pub async fn read_history<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
 ) -> Result<T, Problem> {
+    let turn = READS.acquire().await.map_err(|_closed| Problem::internal())?;
+    // A caller that goes away meanwhile leaves the read behind, which keeps its turn to its end.
+    let read = move || {
+        let _turn = turn;
+        read()
+    };
     Ok(tokio::task::spawn_blocking(|| as_one(read)).await??)
 }
 

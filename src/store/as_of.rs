@@ -137,7 +137,7 @@ impl Store {
     ) -> Result<Vec<Recorded>, HistoryError> {
         let mut versions = Vec::new();
         for filter in actions.filters(focus, None) {
-            versions.extend(self.versions(handle, view, &filter, Some(before), limit)?.versions);
+            versions.extend(self.versions_before(handle, view, &filter, before, limit)?);
         }
         versions.sort_unstable_by(|a, b| b.cmp(a));
         versions.dedup();

@@ -212,11 +212,11 @@ impl DerivedFiles {
         Ok(places)
     }
 
-    /// Writes a file whole under another name and gives it its own. Blocks.
+    /// Writes a file whole under another name and gives it its own; how many bytes it has. Blocks.
     ///
     /// # Errors
     /// When it cannot be written; nothing has changed then but for the unfinished file, which the next write replaces.
-    pub fn write(&self, name: FileName, anchor: Head, sections: &[Section]) -> io::Result<()> {
+    pub fn write(&self, name: FileName, anchor: Head, sections: &[Section]) -> io::Result<u64> {
         let mut table = Vec::with_capacity(256);
         table.extend_from_slice(MAGIC);
         table.extend_from_slice(&[FORMAT, name.kind.number()]);
@@ -230,6 +230,10 @@ impl DerivedFiles {
         varint::write(sections.len() as u64, &mut table);
         let mut body = Vec::new();
         for section in sections {
+            if section.bytes.len() > MAX_SECTION_BYTES {
+                // It would be there and never be read.
+                return Err(io::Error::other(format!("the section {} is larger than 1 GiB", section.name)));
+            }
             let stored = zstd::bulk::compress(&section.bytes, COMPRESSION_LEVEL)?;
             varint::write(section.name.len() as u64, &mut table);
             table.extend_from_slice(section.name.as_bytes());
@@ -249,7 +253,8 @@ impl DerivedFiles {
         let mut file =
             File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         io::Write::write_all(&mut file, &table)?;
-        fs::rename(&unfinished, self.path(name))
+        fs::rename(&unfinished, self.path(name))?;
+        Ok(table.len() as u64)
     }
 
     /// Opens a file and believes its header, if the log has the frame that it was made of.

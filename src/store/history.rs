@@ -14,10 +14,10 @@ use crate::log::{EventLog, Position, ReadError};
 use crate::store::Store;
 use crate::store::resident::{Handle, View};
 
-/// How many events are in memory at once while a past state is folded.
-pub(super) const FOLDED_AT_ONCE: usize = 4_096;
-/// How many frames are read from the log at once.
-pub(super) const READ_FRAMES: usize = 256;
+/// How many events are in memory at once while a past state is folded: an event may have a value of 64 KiB.
+pub(super) const FOLDED_AT_ONCE: usize = 64;
+/// How many frames are read from the log at once: a frame may have 768 KiB.
+pub(super) const READ_FRAMES: usize = 64;
 
 /// History that could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -248,7 +248,7 @@ impl Store {
         let residents = Residents::new(parts.resident_streams);
         residents.insert(Arc::clone(&platform));
 
-        let segments = Arc::new(Segments::new(Arc::clone(&parts.log), files));
+        let segments = Arc::new(Segments::new(Arc::clone(&parts.log), files, Arc::clone(&derived_disk)));
         let sources = Sources {
             savepoints: savepoints.clone(),
             segments: Arc::clone(&segments),

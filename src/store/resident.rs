@@ -193,6 +193,8 @@ pub struct Handle {
     index: RwLock<StreamIndex>,
     /// The version of the newest savepoint.
     saved: AtomicU64,
+    /// Its size; 0 until one is written by this process.
+    saved_bytes: AtomicU64,
     /// Whether something of it is about to be saved.
     saving: AtomicBool,
     versions: watch::Sender<Version>,
@@ -216,6 +218,7 @@ impl Handle {
             published: ArcSwap::from_pointee(view),
             index: RwLock::new(index),
             saved: AtomicU64::new(saved),
+            saved_bytes: AtomicU64::new(0),
             saving: AtomicBool::new(false),
         }
     }
@@ -255,9 +258,15 @@ impl Handle {
         self.view().version().saturating_sub(self.saved.load(Ordering::Relaxed))
     }
 
-    /// Notes a savepoint.
-    pub(super) fn saved(&self, version: Version) {
+    /// How many bytes the newest savepoint has; 0 until one is written by this process.
+    pub fn saved_bytes(&self) -> u64 {
+        self.saved_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes a savepoint of so many bytes.
+    pub(super) fn saved(&self, version: Version, bytes: u64) {
         self.saved.fetch_max(version, Ordering::Relaxed);
+        self.saved_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether nobody is about to save something of it yet; from now on somebody is.

@@ -19,12 +19,16 @@ use crate::store::resident::{State, View};
 pub const SAVEPOINT_EVENTS: u64 = 2_048;
 /// … and so many for each thing that the state holds: so savepoints cost some bytes an event, however large the state.
 pub const SAVEPOINT_EVENTS_PER_ITEM: u64 = 2;
+/// … and one for so many bytes of the last savepoint: files that are kept for ever take no more than some bytes an event
+/// either where the state is a few large values.
+pub const SAVEPOINT_BYTES_PER_EVENT: u64 = 256;
 /// At a stop, and when a stream leaves the memory, so many events are worth a savepoint.
 pub const SAVEPOINT_EVENTS_AT_STOP: u64 = 128;
 
-/// Whether a stream that holds so many things needs a savepoint so many events after its last.
-pub fn is_due(events: u64, items: usize) -> bool {
-    events > SAVEPOINT_EVENTS.max(SAVEPOINT_EVENTS_PER_ITEM * items as u64)
+/// Whether a stream that holds so many things needs a savepoint so many events after its last, which had so many bytes.
+pub fn is_due(events: u64, items: usize, bytes: u64) -> bool {
+    let enough = SAVEPOINT_EVENTS.max(SAVEPOINT_EVENTS_PER_ITEM * items as u64);
+    events > enough.max(bytes / SAVEPOINT_BYTES_PER_EVENT)
 }
 
 /// The file of a stream's savepoint.
@@ -32,11 +36,11 @@ pub fn name(stream: StreamId, version: Version) -> FileName {
     FileName { kind: Kind::Savepoint, stream, place: version }
 }
 
-/// Writes the state of a stream. Blocks.
+/// Writes the state of a stream; how many bytes that took. Blocks.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write(files: &DerivedFiles, view: &View) -> std::io::Result<()> {
+pub fn write(files: &DerivedFiles, view: &View) -> std::io::Result<u64> {
     files.write(name(view.stream, view.version()), view.head, &view.state.sections())
 }
 
@@ -120,18 +124,18 @@ impl Savepoints {
         after.checked_sub(1).map(|newest| versions[newest])
     }
 
-    /// Writes the state of a stream. Blocks.
+    /// Writes the state of a stream; how many bytes that took. Blocks.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, view: &View) -> std::io::Result<()> {
-        write(&self.files, view)?;
+    pub fn write(&self, view: &View) -> std::io::Result<u64> {
+        let bytes = write(&self.files, view)?;
         self.note(view.stream, |versions| {
             if let Err(place) = versions.binary_search(&view.version()) {
                 versions.insert(place, view.version());
             }
         });
-        Ok(())
+        Ok(bytes)
     }
 
     /// Forgets which savepoints a stream has: it leaves the memory.
@@ -174,5 +178,18 @@ impl Savepoints {
 
     fn lists(&self) -> std::sync::MutexGuard<'_, HashMap<StreamId, List>> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn savepoints_cost_some_bytes_an_event_whatever_the_state_holds() {
+        assert!(!is_due(2_048, 0, 0) && is_due(2_049, 0, 0));
+        assert!(!is_due(20_000, 10_000, 0) && is_due(20_001, 10_000, 0), "many small things");
+        let large = 54 << 20;
+        assert!(!is_due(large / 256, 900, large) && is_due(large / 256 + 1, 900, large), "a few large ones");
     }
 }

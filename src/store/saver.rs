@@ -141,12 +141,14 @@ impl Sources {
         if handle.unsaved() == 0 {
             return;
         }
-        let saved = savepoints.write(&view).and_then(|()| match copy(handle, copying) {
-            Some(open) => write_open(savepoints.files(), &view, &open),
-            None => Ok(()),
+        let saved = savepoints.write(&view).and_then(|bytes| {
+            if let Some(open) = copy(handle, copying) {
+                write_open(savepoints.files(), &view, &open)?;
+            }
+            Ok(bytes)
         });
         match saved {
-            Ok(()) => handle.saved(view.version()),
+            Ok(bytes) => handle.saved(view.version(), bytes),
             Err(error) => tracing::warn!(stream = %view.stream, %error, "a savepoint could not be written"),
         }
     }

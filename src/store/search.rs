@@ -65,14 +65,47 @@ impl Store {
         let mut found = Matched::default();
         for number in (0..=segment_of(view.version())).rev() {
             self.segment(handle, number, |segment| {
-                let matching = segment.matching(&filter);
+                let mut matching = segment.matching(&filter);
                 found.total += matching.len();
                 let first = segment.base() + 1;
+                let shown_already = u32::try_from(before.saturating_sub(first)).unwrap_or(u32::MAX);
+                matching.remove_range(shown_already..);
                 let versions = matching.iter().rev().map(|offset| first + u64::from(offset));
-                let versions = versions.skip_while(|version| *version >= before);
                 let wanted = limit - found.versions.len();
                 found.versions.extend(versions.take(wanted));
             })?;
+        }
+        Ok(found)
+    }
+
+    /// What a filter means before a version, the newest first. Looks no further than for as many as are asked for: it
+    /// costs no more where much came later, or earlier.
+    ///
+    /// # Errors
+    /// When an index has to be made anew and the log cannot be read.
+    pub fn versions_before(
+        &self,
+        handle: &Handle,
+        view: &View,
+        filter: &Filter,
+        before: Version,
+        limit: usize,
+    ) -> Result<Vec<Version>, HistoryError> {
+        let mut filter = until(view, filter);
+        let last = filter.until.unwrap_or_default().min(before.saturating_sub(1));
+        filter.until = Some(last);
+        let mut found = Vec::new();
+        for number in (segment_of(filter.after.unwrap_or(0) + 1)..=segment_of(last)).rev() {
+            self.segment(handle, number, |segment| {
+                let first = segment.base() + 1;
+                let matching = segment.matching(&filter);
+                let versions = matching.iter().rev().map(|offset| first + u64::from(offset));
+                let wanted = limit - found.len();
+                found.extend(versions.take(wanted));
+            })?;
+            if found.len() == limit {
+                break;
+            }
         }
         Ok(found)
     }

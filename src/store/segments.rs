@@ -8,6 +8,7 @@ use crate::ids::StreamId;
 use crate::log::segment::encoding::{SECTIONS, SHAPE};
 use crate::log::segment::{FramePlace, SEGMENT_VERSIONS, Segment};
 use crate::log::{EventLog, Position};
+use crate::store::DiskGauge;
 use crate::store::batch::head_after;
 use crate::store::bounded::Bounded;
 use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
@@ -20,13 +21,15 @@ const KEPT_BYTES: usize = 32 << 20;
 pub struct Segments {
     log: Arc<dyn EventLog>,
     files: Option<DerivedFiles>,
+    /// Whether there is so much free disk that files may be written, also by one who only reads.
+    disk: DiskGauge,
     kept: Bounded<(StreamId, u64), Arc<Segment>>,
 }
 
 impl Segments {
     /// Over a log and a folder of derived files, if there is one.
-    pub fn new(log: Arc<dyn EventLog>, files: Option<DerivedFiles>) -> Self {
-        Self { log, files, kept: Bounded::new(KEPT_BYTES) }
+    pub fn new(log: Arc<dyn EventLog>, files: Option<DerivedFiles>, disk: DiskGauge) -> Self {
+        Self { log, files, disk, kept: Bounded::new(KEPT_BYTES) }
     }
 
     /// A full segment of a stream. `after` gives the place of the first frame that holds a version after it. One that
@@ -68,7 +71,7 @@ impl Segments {
 
     /// Writes a full segment; whether a file has it now. That it cannot be written costs time later, nothing else.
     pub fn write(&self, segment: &Segment, stream: StreamId) -> bool {
-        let Some(files) = &self.files else { return false };
+        let Some(files) = self.files.as_ref().filter(|_| (self.disk)()) else { return false };
         let last = segment.frames().last().map_or(Position(0), |frame| frame.position);
         let written = read_frame(&*self.log, stream, last).map_err(std::io::Error::other).and_then(|frame| {
             files.write(name(stream, segment.number()), head_after(last, &frame), &sections(segment))

@@ -142,7 +142,8 @@ impl Writer {
             let (head, filled) = publication.publish(position);
             heads.push(head);
             let handle = &publication.handle;
-            if filled || savepoint::is_due(handle.unsaved(), handle.view().state.items()) {
+            let items = handle.view().state.items();
+            if filled || savepoint::is_due(handle.unsaved(), items, handle.saved_bytes()) {
                 self.saver.stream(handle);
             }
         }

@@ -145,6 +145,9 @@ fn assert_searches_are_the_logs(store: &TestStore, filters: &[(Filter, Option<u6
             let matching: Vec<Version> =
                 all.iter().filter(|event| filter.matches(event)).map(|event| event.version).collect();
             let found = store.store.versions(&handle, &view, filter, *before, *limit).unwrap();
+            let upto = before.unwrap_or(Version::MAX);
+            let newest = store.store.versions_before(&handle, &view, filter, upto, *limit).unwrap();
+            assert_eq!(newest, found.versions);
             assert_eq!(found.total, matching.len() as u64);
             let newest =
                 matching.iter().rev().filter(|version| before.is_none_or(|before| **version < before));

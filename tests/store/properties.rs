@@ -352,6 +352,8 @@ fn assert_found(
     let is_before = |version: &u64| before.is_none_or(|before| *version < before);
     let versions: Vec<u64> = newest.into_iter().filter(is_before).take(limit).collect();
     let matched = of.versions(handle, &view, filter, before, limit).unwrap();
+    let upto = before.unwrap_or(u64::MAX);
+    assert_eq!(of.versions_before(handle, &view, filter, upto, limit).unwrap(), matched.versions);
     assert_eq!(matched, Matched { versions, total });
 
     let after = before.unwrap_or(0);

@@ -59,6 +59,8 @@ fn assert_answers(store: &TestStore, long: &Long, leaves: &[[u8; 32]]) {
     let rounds = SEGMENT_VERSIONS / VALUES as u64 + 4;
     let total = rounds * VALUES as u64;
     let found = store.store.versions(&handle, &view, &config, Some(SEGMENT_VERSIONS + 3), 5).unwrap();
+    let before = store.store.versions_before(&handle, &view, &config, SEGMENT_VERSIONS + 3, 5).unwrap();
+    assert_eq!(before, found.versions);
     assert_eq!(found.total, total);
     assert_eq!(found.versions, (0..5).map(|back| SEGMENT_VERSIONS + 2 - back).collect::<Vec<_>>());
     let after = store.store.versions_after(&handle, &view, &config, SEGMENT_VERSIONS - 2, 4).unwrap();

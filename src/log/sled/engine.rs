@@ -10,6 +10,7 @@ use sled::{Config, Db};
 
 use super::durability::Durability;
 use super::open::{Finding, OpenError};
+use crate::private::sync_dir;
 
 /// sled's data file within its folder.
 const DATA_FILE: &str = "db";
@@ -187,11 +188,6 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> io::Result<T
         Ok(Err(error)) => Err(io::Error::other(error.to_string())),
         Err(panic) => Err(io::Error::other(format!("sled panicked: {}", message(&*panic)))),
     }
-}
-
-/// Syncs a folder, so that the names in it are durable.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 enum Failure {

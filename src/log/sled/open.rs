@@ -8,13 +8,14 @@ use std::sync::Arc;
 use sled::Db;
 
 use super::durability::{Disk, Durability};
-use super::engine::{Engine, drop_engine, guarded, sync_dir};
+use super::engine::{Engine, drop_engine, guarded};
 use super::recover::{self, Survey};
 use super::{SledLog, keys, read};
 use crate::ids::{StoreId, StreamId};
 use crate::log::frame::frame_hash;
 use crate::log::head::{self, Epoch, HeadError, HeadFile, HeadRecord};
 use crate::log::{FrameHash, Head, Position, ReadError};
+use crate::private::sync_dir;
 
 /// Bytes of pages that sled keeps in memory unless told otherwise: more costs resident memory several times
 /// over and gains little.

@@ -1,0 +1,70 @@
+//! Files and folders that are ours alone: their modes, and no way to make us use somebody else's.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// For files of ours: what is made has mode 0600, and no link is followed to somebody else's.
+pub fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+/// The text of a file that nobody else may read or write.
+///
+/// # Errors
+/// Those of the system, and `PermissionDenied` of a file that others may open, or that is none.
+pub fn read(path: &Path) -> io::Result<String> {
+    let mut file = options().read(true).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Writes a file whole or not at all: under another name, synced, renamed, the folder synced. Mode 0600.
+///
+/// # Errors
+/// Those of the system; the old file is still there then.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = dir.join(name);
+    let mut file = options().write(true).create(true).truncate(true).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_dir(dir)
+}
+
+/// Makes a folder and those above it, where they are missing, with mode 0700.
+///
+/// # Errors
+/// Those of the system.
+pub fn make_dir_all(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a folder with mode 0700.
+///
+/// # Errors
+/// Those of the system.
+pub fn make_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Syncs a folder, so that the names in it are durable.
+///
+/// # Errors
+/// Those of the system.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
