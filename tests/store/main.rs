@@ -13,6 +13,7 @@ mod histories;
 mod intents;
 mod past;
 mod properties;
+mod restoring;
 mod segments;
 #[path = "../support/loaded.rs"]
 mod loaded;
