@@ -65,7 +65,7 @@ impl Restorer for Rehearsing {
     async fn attempt(&self, planned: &Planned) -> Result<Done, Refusal> {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         if attempt < self.changes {
-            let change = rename(Actor::OPERATOR, &format!("Acme {attempt}"));
+            let change = rename(Actor::OPERATOR, &format!("Acme {} {attempt}", self.changes));
             self.store.execute(&self.handle, change).await?;
         }
         self.store.rehearse(&self.handle, &Submission::new(planned.command.clone(), Actor::OPERATOR))
