@@ -211,6 +211,9 @@ pub enum Rejection {
     /// What the command was prepared from has changed: it is to be prepared again.
     #[error("what the command was prepared from has changed")]
     Stale,
+    /// What it would do is more than may be done at once.
+    #[error("the change is too large to be made at once")]
+    TooLarge,
     /// The command does not belong to this kind of stream.
     #[error("the command belongs to another kind of stream")]
     WrongStream,

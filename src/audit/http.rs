@@ -15,13 +15,16 @@ use crate::audit::facets::Facets;
 use crate::audit::query::AuditParameters;
 use crate::audit::row::{Row, Rows};
 use crate::audit::stream::Stream;
+use crate::clock::Timestamp;
 use crate::command::{Command, OrganizationCommand};
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::auth::still_may;
 use crate::http::call::{Call, read_history};
 use crate::http::ndjson::BrokenOff;
-use crate::http::page::{After, DEFAULT_PAGE, LONGEST_PAGE, PageParameters};
+use crate::http::page::{
+    After, DEFAULT_PAGE, Filled, LONGEST_PAGE, PageParameters, invalid_cursor, json_bytes,
+};
 use crate::http::pieces;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
@@ -50,11 +53,17 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
     let scope = call.organization.id.to_string();
     let request = app.cursors.request(&scope, "audit", &query)?;
     let mut filter = filter(&call, &request.filters)?;
+    let place = request.after.as_ref().map(Place::read).transpose()?;
+    if let Some(place) = &place {
+        // A bare date means what it meant on the first page, whatever the organization's time zone is since.
+        (filter.from, filter.to) = (place.from, place.to);
+    }
+    let (from, to) = (filter.from, filter.to);
     let view = call.organization.view.clone();
     // All pages of a list speak of the stream as it was at the first.
     let pinned = request.after.as_ref().and_then(|after| after.version).unwrap_or(view.version());
     filter.until = Some(pinned);
-    let before: Option<Version> = request.after.as_ref().and_then(|after| after.last.parse().ok());
+    let before = place.map(|place| place.before);
     let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
     let limit = request.limit;
     let (rows, total) = read_history(move || {
@@ -62,11 +71,30 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
         Ok((Rows::new(&store, &handle, &seen).of(&matched.versions)?, matched.total))
     })
     .await?;
-    let page = app.cursors.page(&scope, "audit", &request, rows, |last| After {
-        last: last.version.to_string(),
-        version: Some(pinned),
-    });
+    let page = app
+        .cursors
+        .page(&scope, "audit", &request, rows, |last| Place { before: last.version, from, to }.after(pinned));
     Ok(call.list(&view, &AuditPage { data: page.data, next_cursor: page.next_cursor, total }))
+}
+
+/// Where a page ends, and the times that its list is between.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    before: Version,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<Timestamp>,
+}
+
+impl Place {
+    fn after(&self, pinned: Version) -> After {
+        After { last: serde_json::to_string(self).unwrap_or_default(), version: Some(pinned) }
+    }
+
+    fn read(after: &After) -> Result<Self, Problem> {
+        serde_json::from_str(&after.last).map_err(|_| invalid_cursor())
+    }
 }
 
 /// The filter that parameters mean to the caller's organization.
@@ -188,6 +216,9 @@ pub async fn stream(
     Ok(sse::response(pieces::body(stream, Stream::next)))
 }
 
+/// How many events as recorded are in memory beyond those that the page has room for.
+const EVENTS_AT_ONCE: usize = 16;
+
 /// Parameters of events as recorded.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -228,7 +259,18 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     let last = after.saturating_add(limit as u64).min(view.version());
     let versions: Vec<Version> = (after.saturating_add(1)..=last).collect();
     let (store, handle, seen) = (app.store.clone(), Arc::clone(&call.organization.handle), view.clone());
-    let data = read_history(move || store.as_recorded(&handle, &seen, &versions)).await?;
+    let data = read_history(move || {
+        let mut filled = Filled::new(limit);
+        for versions in versions.chunks(EVENTS_AT_ONCE) {
+            for event in store.as_recorded(&handle, &seen, versions)? {
+                if !filled.push(json_bytes(&event), event) {
+                    return Ok(filled.finish().0);
+                }
+            }
+        }
+        Ok(filled.finish().0)
+    })
+    .await?;
     let last = after.saturating_add(data.len() as u64);
     let next_after = (last < view.version()).then_some(last);
     Ok(call.list(&view, &EventsPage { data, next_after }))

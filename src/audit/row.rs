@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::actor::{ActorId, ActorKind};
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Recorded, Resource, ResourceType, Version};
+use crate::history::description::Subject;
 use crate::ids::{EventId, SessionId, UserId};
 use crate::seal::{Plain, Sealed};
 use crate::settings::general::reason_field;
@@ -71,6 +72,13 @@ pub struct RowResource {
     pub id: String,
     /// Its name as recorded; a person's as of now.
     pub name: Option<String>,
+}
+
+impl RowResource {
+    /// A setting, by the name that it has for people.
+    pub fn of(subject: &Subject, shown: Option<&str>) -> Self {
+        Self { kind: subject.kind, id: subject.id.clone(), name: shown.map(ToOwned::to_owned) }
+    }
 }
 
 /// How many names and addresses are remembered at most: an export may be of any length.

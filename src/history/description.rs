@@ -5,6 +5,7 @@
 //! descriptions are.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +35,19 @@ impl Focus {
             Self::All | Self::Actions(_) => true,
             Self::Resource(meant) => meant == id,
             Self::Named(..) => false,
+        }
+    }
+
+    /// The things of one kind that are meant: all, or the one with the id, which is looked up.
+    pub fn among<Id: FromStr, T>(
+        &self,
+        all: impl Iterator<Item = T>,
+        get: impl FnOnce(Id) -> Option<T>,
+    ) -> Vec<T> {
+        match self {
+            Self::All | Self::Actions(_) => all.collect(),
+            Self::Resource(id) => id.parse().ok().and_then(get).into_iter().collect(),
+            Self::Named(..) => Vec::new(),
         }
     }
 

@@ -10,23 +10,18 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::audit::row::{RowResource, RowUser, Rows};
 use crate::clock::Timestamp;
-use crate::event::{Recorded, ResourceType, Version};
-use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
+use crate::event::{Recorded, Version};
+use crate::history::description::{Change, Difference, Field, FieldChange, Focus, Subject};
+use crate::history::past::{Asking, Past, differences};
 use crate::history::readable;
 use crate::http::app::App;
 use crate::http::as_of::parameter;
 use crate::http::call::{Call, read_history};
-use crate::http::page::{After, PageParameters};
+use crate::http::page::{After, Filled, PageParameters, json_bytes};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
-use crate::organization::Organization;
 use crate::settings::environments::value::ConfigKey;
-use crate::settings::roles::projection::Grants;
-use crate::store::Store;
-use crate::store::as_of::Actions;
-use crate::store::history::HistoryError;
-use crate::store::resident::{Handle, View};
 
 /// A page of a thing's history.
 #[derive(Serialize, ToSchema)]
@@ -127,6 +122,20 @@ pub struct DiffParameters {
     resource: Option<String>,
 }
 
+impl HistoryRow {
+    fn new(event: &Recorded, changes: &[FieldChange], names: &mut Rows) -> Self {
+        Self {
+            version: event.version,
+            timestamp: event.at,
+            user: names.user(event.actor.id),
+            action: event.event.action().to_owned(),
+            resource: names.resource(&event.resource),
+            changes: changes.iter().map(FieldBody::from).collect(),
+            reason: event.reason.as_ref().and_then(|sealed| names.reason(sealed)),
+        }
+    }
+}
+
 impl From<&FieldChange> for FieldBody {
     fn from(change: &FieldChange) -> Self {
         let open = |field: &Option<Field>| match field {
@@ -138,15 +147,10 @@ impl From<&FieldChange> for FieldBody {
     }
 }
 
-/// A thing as it is named in answers.
-pub fn resource_of(subject: &Subject, shown: Option<&str>) -> RowResource {
-    RowResource { kind: subject.kind, id: subject.id.clone(), name: shown.map(ToOwned::to_owned) }
-}
-
 impl From<&Difference> for DifferenceBody {
     fn from(difference: &Difference) -> Self {
         Self {
-            resource: resource_of(&difference.subject, difference.shown.as_deref()),
+            resource: RowResource::of(&difference.subject, difference.shown.as_deref()),
             change: difference.change,
             fields: difference.fields.iter().map(FieldBody::from).collect(),
         }
@@ -154,6 +158,8 @@ impl From<&Difference> for DifferenceBody {
 }
 
 /// Who changed a thing from what to what, and why. What is deleted keeps its history.
+///
+/// A page that is empty and has a cursor is not the last one: so many events in a row had nothing to show.
 #[utoipa::path(get, path = "/v1/history/{id}", tag = "history",
     params(("id" = String, Path, description = "The thing's id"), HistoryParameters, PageParameters), responses(
     (status = 200, body = HistoryPage), (status = "4XX", body = ProblemBody)))]
@@ -164,133 +170,58 @@ pub async fn history(
     query: RawQuery,
 ) -> Result<Response, Problem> {
     let id = path.first().to_owned();
-    let kind = readable::kind_of(&id).ok_or_else(Problem::not_found)?;
-    readable::check(&call.organization.grants, kind, &id).map_err(|_| Problem::not_found())?;
+    readable::kind_of(&id).ok_or_else(Problem::not_found)?;
     let (scope, list) = (call.organization.id.to_string(), format!("history {id}"));
-    let request = app.cursors.request(&scope, &list, &query)?;
-    let HistoryParameters { name } = request.filters.parse()?;
-    let focus = match name {
-        None => Focus::Resource(id.clone()),
-        Some(name) => {
-            let name = ConfigKey::try_from(name.as_str())
-                .map_err(|error| Problem::invalid_parameter("name", "invalid", error.to_string()))?;
-            readable::check(&call.organization.grants, ResourceType::Config, &id)
-                .map_err(|_| Problem::not_found())?;
-            Focus::Named(id.clone(), name.to_string())
+    let asked = app.cursors.request(&scope, &list, &query).and_then(|request| {
+        let HistoryParameters { name } = request.filters.parse()?;
+        let name = name.map(|name| {
+            ConfigKey::try_from(name.as_str())
+                .map_err(|error| Problem::invalid_parameter("name", "invalid", error.to_string()))
+        });
+        Ok((request, name.transpose()?))
+    });
+    let (request, name) = match asked {
+        Ok(asked) => asked,
+        // That there is no such thing comes before what is wrong with the question.
+        Err(problem) => {
+            let any = past(&app, &call, Focus::Resource(id), Version::MAX, 1).await?;
+            return Err(if any.is_nothing() { Problem::not_found() } else { problem });
         }
     };
-    let before = request.after.as_ref().and_then(|after| after.version).unwrap_or(Version::MAX);
-    let (store, view, limit) = (app.store.clone(), Arc::clone(&call.organization.view), request.limit);
-    let (handle, grants) = (Arc::clone(&call.organization.handle), call.organization.grants.clone());
-    let past =
-        read_history(move || Past::read(&store, &handle, &view, &focus, &grants, before, limit)).await?;
-    if past.rows.is_empty() && past.next.is_none() && request.after.is_none() {
+    let focus = match name {
+        None => Focus::Resource(id.clone()),
+        Some(name) => Focus::Named(id.clone(), name.to_string()),
+    };
+    let before = request.after.as_ref().and_then(|after| after.version);
+    let past = past(&app, &call, focus, before.unwrap_or(Version::MAX), request.limit).await?;
+    if past.is_nothing() && request.after.is_none() {
         return Err(Problem::not_found());
     }
-    let mut names = Rows::new(&app.store, &call.organization.handle, &call.organization.view);
-    let data = past.rows.iter().map(|(event, changes)| HistoryRow {
-        version: event.version,
-        timestamp: event.at,
-        user: names.user(event.actor.id),
-        action: event.event.action().to_owned(),
-        resource: names.resource(&event.resource),
-        changes: changes.iter().map(FieldBody::from).collect(),
-        reason: event.reason.as_ref().and_then(|sealed| names.reason(sealed)),
-    });
-    let data = data.collect();
     let next_cursor = past
         .next
         .map(|version| app.cursors.next(&scope, &list, &request, After { last: id, version: Some(version) }));
-    Ok(call.list(&call.organization.view, &HistoryPage { data, next_cursor }))
+    Ok(call.list(&call.organization.view, &HistoryPage { data: past.rows, next_cursor }))
 }
 
-/// A page of a thing's past.
-struct Past {
-    /// Events, newest first, each with what it changed of its own resource.
-    rows: Vec<(Recorded, Vec<FieldChange>)>,
-    /// The version before which the next page begins.
-    next: Option<Version>,
-}
-
-impl Past {
-    /// Finds the events that concern what is meant, and folds from before the first of them on.
-    fn read(
-        store: &Store,
-        handle: &Handle,
-        view: &View,
-        focus: &Focus,
-        grants: &Grants,
-        before: Version,
-        limit: usize,
-    ) -> Result<Self, HistoryError> {
-        let mut events = store.concerning(handle, view, focus, &actions(focus), before, limit + 1)?;
-        let more = events.len() > limit;
-        events.truncate(limit);
-        let next = events.last().filter(|_| more).map(|event| event.version);
-        let Some(first) = events.last() else { return Ok(Self { rows: Vec::new(), next }) };
-        let earlier = store.as_of(handle, first.version - 1)?;
-        let mut state = earlier.organization().clone();
-        let mut rows = Vec::with_capacity(events.len());
-        for event in events.into_iter().rev() {
-            let changes = changes_of(&mut state, &event, focus);
-            // What changed nothing and is not about the thing itself, a cascade or a change of the environment around a
-            // value, is no part of its history.
-            let about = match focus {
-                Focus::Named(..) => event.resource.is_inner(),
-                Focus::Resource(_) | Focus::All | Focus::Actions(_) => focus.is_mentioned_by(&event),
-            };
-            let concerns = about || !changes.is_empty();
-            let visible = readable::check(grants, event.resource.kind, &event.resource.id).is_ok();
-            if concerns && visible {
-                rows.push((event, changes));
-            }
-        }
-        rows.reverse();
-        Ok(Self { rows, next })
-    }
-}
-
-/// Which actions can concern what is meant.
-fn actions(focus: &Focus) -> Actions {
-    let areas = Organization::AREAS.iter();
-    let mut actions = Actions::default();
-    for area in areas {
-        actions.mentioning.extend(area.reads);
-        let meant = match focus {
-            Focus::Resource(id) => readable::kind_of(id),
-            Focus::Named(..) | Focus::All | Focus::Actions(_) => None,
-        };
-        if area.kinds.iter().any(|reads| Some(reads.kind) == meant) {
-            actions.cascading.extend(area.cascades);
-        }
-    }
-    actions
-}
-
-/// Takes an event in, and tells what it changed: of the thing it is about where it mentions what is meant, else of what
-/// is meant.
-fn changes_of(state: &mut Organization, event: &Recorded, focus: &Focus) -> Vec<FieldChange> {
-    let about = match &event.resource.name {
-        Some(name) if event.resource.is_inner() => Focus::Named(event.resource.id.clone(), name.clone()),
-        _ => Focus::Resource(event.resource.id.clone()),
-    };
-    let own = Subject {
-        kind: event.resource.kind,
-        id: event.resource.id.clone(),
-        name: event.resource.name.clone().filter(|_| event.resource.is_inner()),
-    };
-    // One configuration value's history tells of the value, also where its environment went with it.
-    let (told, only) = match focus {
-        Focus::Named(..) => (focus, None),
-        Focus::Resource(_) if !focus.is_mentioned_by(event) => (focus, None),
-        Focus::Resource(_) | Focus::All | Focus::Actions(_) => (&about, Some(own)),
-    };
-    let before = Description::of(state, told);
-    state.apply(event);
-    let after = Description::of(state, told);
-    let differences = before.differences(&after).into_iter();
-    let own = differences.filter(|difference| only.as_ref().is_none_or(|own| difference.subject == *own));
-    own.flat_map(|difference| difference.fields).collect()
+/// A page of what happened, as the caller may see it.
+async fn past(
+    app: &App,
+    call: &Call,
+    focus: Focus,
+    before: Version,
+    limit: usize,
+) -> Result<Past<HistoryRow>, Problem> {
+    let (store, view) = (app.store.clone(), Arc::clone(&call.organization.view));
+    let handle = Arc::clone(&call.organization.handle);
+    let asking = Asking { focus, grants: call.organization.grants.clone(), before, limit };
+    // Names and reasons are opened there too: a key that is not in memory is read from the disk.
+    read_history(move || {
+        let mut names = Rows::new(&store, &handle, &view);
+        Past::read(&store, &handle, &view, &asking, |event, changes| {
+            HistoryRow::new(event, changes, &mut names)
+        })
+    })
+    .await
 }
 
 /// How the organization's settings differ between two points in time.
@@ -320,24 +251,28 @@ pub async fn diff(State(app): State<App>, call: Call, query: RawQuery) -> Result
         }
     };
     let (store, handle) = (app.store.clone(), Arc::clone(&call.organization.handle));
-    let differences = read_history(move || {
+    let (grants, limit) = (call.organization.grants.clone(), request.limit);
+    let filled = read_history(move || {
         let (earlier, later) = (store.as_of(&handle, from)?, store.as_of(&handle, to)?);
-        let earlier = Description::of(earlier.organization(), &focus);
-        Ok(earlier.differences(&Description::of(later.organization(), &focus)))
+        let found = differences(earlier.organization(), later.organization(), &focus, &grants);
+        let rest = found
+            .into_iter()
+            .filter(|difference| after.as_ref().is_none_or(|after| difference.subject > *after));
+        let mut filled = Filled::new(limit);
+        for difference in rest {
+            let body = DifferenceBody::from(&difference);
+            if !filled.push(json_bytes(&body), (difference.subject, body)) {
+                break;
+            }
+        }
+        Ok(filled)
     })
     .await?;
-    let grants = &call.organization.grants;
-    let found: Vec<_> = differences
-        .into_iter()
-        .filter(|difference| readable::allows(grants, &difference.subject))
-        .filter(|difference| after.as_ref().is_none_or(|after| difference.subject > *after))
-        .take(request.limit + 1)
-        .collect();
-    let page = app.cursors.page(&scope, "diff", &request, found, |last| {
-        Place { from, to, subject: last.subject.clone() }.after()
+    let page = app.cursors.filled(&scope, "diff", &request, filled, |(subject, _)| {
+        Place { from, to, subject: subject.clone() }.after()
     });
-    let data = page.data.iter().map(DifferenceBody::from).collect();
-    let omitted = readable::omitted(grants);
+    let data = page.data.into_iter().map(|(_, body)| body).collect();
+    let omitted = readable::omitted(&call.organization.grants);
     let (from_version, to_version, next_cursor) = (from, to, page.next_cursor);
     let body = DiffPage { from_version, to_version, data, omitted, next_cursor };
     Ok(call.list(&call.organization.view, &body))

@@ -6,5 +6,6 @@
 
 pub mod description;
 pub mod http;
+pub mod past;
 pub mod readable;
 pub mod restore;

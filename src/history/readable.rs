@@ -16,6 +16,15 @@ pub struct Unreadable {
     pub missing: Option<Permission>,
 }
 
+/// A thing that may not be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// The permission that is missing; `None` where the kind is none of settings.
+    pub missing: Option<Permission>,
+    /// The environment that it would be needed in, where that is enough.
+    pub environment: Option<EnvironmentId>,
+}
+
 /// Whether a thing of this kind, or named inside the thing with this id, may be seen.
 ///
 /// # Errors
@@ -32,6 +41,24 @@ pub fn check(grants: &Grants, kind: ResourceType, id: &str) -> Result<(), Unread
 /// As [`check`], of a thing that was described.
 pub fn allows(grants: &Grants, subject: &Subject) -> bool {
     check(grants, subject.kind, &subject.id).is_ok()
+}
+
+/// Whether what is meant may be seen: a configuration value where its environment may be, too.
+pub fn sees(grants: &Grants, focus: &Focus) -> bool {
+    let whole = |id: &str| kind_of(id).is_some_and(|kind| check(grants, kind, id).is_ok());
+    match focus {
+        Focus::All | Focus::Actions(_) => true,
+        Focus::Resource(id) => whole(id),
+        Focus::Named(id, _) => whole(id) && check(grants, ResourceType::Config, id).is_ok(),
+    }
+}
+
+/// The first of some things that may not be seen.
+pub fn hidden<'a>(grants: &Grants, things: impl IntoIterator<Item = &'a Subject>) -> Option<Hidden> {
+    things.into_iter().find_map(|Subject { kind, id, .. }| {
+        let Unreadable { missing } = check(grants, *kind, id).err()?;
+        Some(Hidden { missing, environment: id.parse().ok() })
+    })
 }
 
 /// The areas of which something may be hidden from the caller.

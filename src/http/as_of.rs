@@ -98,7 +98,17 @@ impl Call {
         list: &str,
         query: &RawQuery,
     ) -> Result<(PageRequest, Asked), Problem> {
-        let request = cursors.request(scope, list, query)?;
+        let request = match cursors.request(scope, list, query) {
+            Ok(request) => request,
+            Err(problem) => {
+                // A missing permission comes before what is wrong with the page.
+                let (own, _) = query.split(&["as_of"]);
+                if !own.as_str().is_empty() {
+                    self.require(Permission::HistoryRead).await?;
+                }
+                return Err(problem);
+            }
+        };
         let (own, rest) = request.filters.split(&["as_of"]);
         let pinned = request.after.as_ref().and_then(|after| after.version);
         let asked = Asked { at: self.point(&own, pinned).await?, query: rest };

@@ -46,6 +46,8 @@ pub struct Call {
     pub organization: OrganizationScope,
     /// What the request meets: the organization when it was authenticated, or when its first of equals met it.
     met: Arc<View>,
+    /// Whether it repeats an earlier one.
+    repeated: bool,
     row: Row,
     headers: HeaderMap,
     method: Method,
@@ -66,6 +68,7 @@ impl FromRequestParts<App> for Call {
             app: app.clone(),
             caller,
             met: Arc::clone(&organization.view),
+            repeated: false,
             organization,
             row,
             headers: parts.headers.clone(),
@@ -74,6 +77,7 @@ impl FromRequestParts<App> for Call {
             body: parts.extensions.get::<RawBody>().cloned().unwrap_or_default(),
         };
         if let Some(replay) = call.earlier() {
+            call.repeated = true;
             call.met = call.as_of(replay.first - 1).await?;
         }
         Ok(call)
@@ -110,6 +114,12 @@ impl Call {
     /// met them, so that a path leads where it led then, whatever was renamed or deleted since.
     pub fn settings(&self) -> &Organization {
         self.met.organization()
+    }
+
+    /// Whether the request repeats an earlier one, by its idempotency key: submitting it answers as then. One that
+    /// repeats a request still in flight is found out only by the writer.
+    pub fn is_repeated(&self) -> bool {
+        self.repeated
     }
 
     /// The route's row in the table of permissions.

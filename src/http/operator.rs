@@ -18,7 +18,8 @@ use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::fsck::check_store;
-use crate::history::restore::{OperatorError, OperatorRestore, PointInTime};
+use crate::history::restore::PointInTime;
+use crate::history::restore::operator::{OperatorError, OperatorRestore};
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
@@ -186,6 +187,8 @@ async fn restore(State(app): State<App>, query: RawQuery) -> Result<Response, Pr
         }
         OperatorError::Load(error) => error.into(),
         OperatorError::History(error) => error.into(),
+        OperatorError::Panicked(error) => error.into(),
+        OperatorError::Hidden(_) => Problem::internal(),
         OperatorError::Refused(refusal) => refusal.into(),
     })?;
     Ok(Json(restored).into_response())

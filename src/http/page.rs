@@ -1,8 +1,13 @@
 //! Lists in pages: `limit`, opaque cursors, `{data, next_cursor}`. Never offsets.
 //!
+//! A page is bounded in bytes as well as in elements, whatever the list: [`Filled`] is the one place that knows both.
+//!
 //! A cursor holds the filters that its list was asked with, so that `?cursor=` alone goes on with the same
 //! list. It is no credential: what it leads to is authorised again. Its tag only keeps clients from making
 //! cursors of their own, which would turn its inside into a contract.
+
+use std::collections::VecDeque;
+use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,6 +25,9 @@ use crate::http::query::RawQuery;
 pub const LONGEST_PAGE: usize = 200;
 /// The length of a page that nobody chose.
 pub const DEFAULT_PAGE: usize = 50;
+/// The most bytes of elements on a page; at least one element is on each. Two hundred values of 64 KiB would be an
+/// answer of 13 MiB, which a client that does not read makes the server hold.
+pub const PAGE_MAX_BYTES: usize = 1024 * 1024;
 
 /// The first byte of every cursor: the number of its form.
 const FORM: u8 = 1;
@@ -132,21 +140,32 @@ impl Cursors {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The page of at most `limit` elements out of at most `limit + 1` that were found: the further one
-    /// only tells that there is a next page, which begins after the last that is shown.
-    pub fn page<T>(
+    /// The page of what was found: as much as fits, taken only as far as that. The next page begins after the last
+    /// element that is shown.
+    pub fn page<T: Serialize>(
         &self,
         scope: &str,
         list: &str,
         request: &PageRequest,
-        mut found: Vec<T>,
+        found: impl IntoIterator<Item = T>,
         after: impl FnOnce(&T) -> After,
     ) -> Page<T> {
-        let more = found.len() > request.limit;
-        found.truncate(request.limit);
-        let last = if more { found.last() } else { None };
+        self.filled(scope, list, request, Filled::with(request.limit, found), after)
+    }
+
+    /// As [`Cursors::page`], of a page that is filled already.
+    pub fn filled<T>(
+        &self,
+        scope: &str,
+        list: &str,
+        request: &PageRequest,
+        filled: Filled<T>,
+        after: impl FnOnce(&T) -> After,
+    ) -> Page<T> {
+        let (data, more) = filled.finish();
+        let last = if more { data.last() } else { None };
         let next_cursor = last.map(|last| self.next(scope, list, request, after(last)));
-        Page { data: found, next_cursor }
+        Page { data, next_cursor }
     }
 
     fn open(&self, scope: &str, text: &str) -> Result<Inside, Problem> {
@@ -176,6 +195,88 @@ impl Cursors {
     }
 }
 
+/// A page being filled: at most so many elements, and at most [`PAGE_MAX_BYTES`] of them as JSON, but always one.
+#[derive(Debug)]
+pub struct Filled<T> {
+    limit: usize,
+    elements: VecDeque<(usize, T)>,
+    bytes: usize,
+    more: bool,
+}
+
+impl<T: Serialize> Filled<T> {
+    /// A page of the first elements of a list, which is read only until one more does not fit.
+    pub fn with(limit: usize, list: impl IntoIterator<Item = T>) -> Self {
+        let mut filled = Self::new(limit);
+        for element in list {
+            if !filled.push(json_bytes(&element), element) {
+                break;
+            }
+        }
+        filled
+    }
+}
+
+impl<T> Filled<T> {
+    /// An empty page of at most so many elements.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, elements: VecDeque::new(), bytes: 0, more: false }
+    }
+
+    /// Adds the list's next element, of so many bytes, if it fits; once one did not, the page is full.
+    pub fn push(&mut self, bytes: usize, element: T) -> bool {
+        if self.more || self.is_passed_by(self.elements.len() + 1, self.bytes + bytes) {
+            self.more = true;
+            return false;
+        }
+        self.bytes += bytes;
+        self.elements.push_back((bytes, element));
+        true
+    }
+
+    /// Adds the element before those that are there, for a list that is found from its end: what does not fit behind
+    /// it any more is left to the next page.
+    pub fn push_front(&mut self, bytes: usize, element: T) {
+        self.bytes += bytes;
+        self.elements.push_front((bytes, element));
+        while self.is_passed_by(self.elements.len(), self.bytes) {
+            let Some((bytes, _)) = self.elements.pop_back() else { break };
+            self.bytes -= bytes;
+            self.more = true;
+        }
+    }
+
+    /// The elements in the list's order, and whether there are more behind them.
+    pub fn finish(self) -> (Vec<T>, bool) {
+        (self.elements.into_iter().map(|(_, element)| element).collect(), self.more)
+    }
+
+    fn is_passed_by(&self, elements: usize, bytes: usize) -> bool {
+        elements > 1 && (elements > self.limit || bytes > PAGE_MAX_BYTES)
+    }
+}
+
+/// How many bytes a value is as JSON, without making them.
+pub fn json_bytes<T: Serialize + ?Sized>(value: &T) -> usize {
+    struct Counted(usize);
+
+    impl io::Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counted = Counted(0);
+    // What cannot be written as JSON is no answer either: the handler's own attempt says so.
+    let _written = serde_json::to_writer(&mut counted, value);
+    counted.0
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Own {
@@ -183,7 +284,8 @@ struct Own {
     cursor: Option<String>,
 }
 
-fn invalid_cursor() -> Problem {
+/// 422 for a cursor that leads nowhere.
+pub fn invalid_cursor() -> Problem {
     Problem::invalid_parameter("cursor", "invalid_cursor", "not a cursor of this list; begin the list again")
 }
 
@@ -276,5 +378,42 @@ mod tests {
         assert_eq!(first.data, [1, 2]);
         let cursor = first.next_cursor.expect("a cursor");
         assert_eq!(request(&format!("cursor={cursor}")).map(|page| page.after), Ok(Some(after("2"))));
+    }
+
+    #[test]
+    fn a_page_ends_before_it_passes_its_bytes_from_either_end_of_the_list() {
+        // As JSON each has two quotes around it.
+        let of = |bytes: usize| "x".repeat(bytes - 2);
+        let half = PAGE_MAX_BYTES / 2;
+        for (sizes, shown) in [
+            (vec![half, half], 2),
+            (vec![half, half + 1], 1),
+            (vec![half, half - 3, 3, 3], 3),
+            (vec![PAGE_MAX_BYTES + 1, 3], 1),
+            (vec![3, PAGE_MAX_BYTES + 1], 1),
+            (vec![PAGE_MAX_BYTES + 1], 1),
+            (vec![3; 9], 5),
+            (vec![], 0),
+        ] {
+            let list: Vec<String> = sizes.iter().map(|bytes| of(*bytes)).collect();
+            let (data, more) = Filled::with(5, list.clone()).finish();
+            assert_eq!((&data[..], more), (&list[..shown], shown < list.len()), "{sizes:?}");
+            let mut backwards = Filled::new(5);
+            for element in list.iter().rev() {
+                backwards.push_front(json_bytes(element), element.clone());
+            }
+            assert_eq!(backwards.finish(), (data, more), "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_no_further_than_its_page() {
+        let mut read = 0;
+        let list = std::iter::repeat_with(|| {
+            read += 1;
+            "x".repeat(60_000)
+        });
+        assert_eq!(Filled::with(200, list).finish().0.len(), 17);
+        assert_eq!(read, 18);
     }
 }

@@ -32,9 +32,7 @@ impl From<Refusal> for Problem {
                 "the idempotency key was used for a request with another body",
             ),
             Refusal::TooManyKeys => Self::unavailable("too_many_idempotency_keys", 60),
-            Refusal::TooLarge => {
-                Self::unprocessable_because("too_large", "the change is too large to be made at once")
-            }
+            Refusal::TooLarge => too_large(),
             Refusal::QueueFull => Self::unavailable("overloaded", 1),
             Refusal::ClockJumped(_) => Self::unavailable("clock_jumped", 30),
             Refusal::DiskFull => Self::insufficient_storage(),
@@ -94,6 +92,10 @@ fn internal(error: &dyn Error, what: &'static str) -> Problem {
     Problem::internal()
 }
 
+fn too_large() -> Problem {
+    Problem::unprocessable_because("too_large", "the change is too large to be made at once")
+}
+
 fn rejected(rejection: &Rejection) -> Problem {
     match rejection {
         Rejection::Forbidden(permission) => Denial::Missing(*permission).problem(),
@@ -102,6 +104,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Stale => {
             Problem::conflict("stale", "what this rests on has changed in the meantime; try again")
         }
+        Rejection::TooLarge => too_large(),
         Rejection::WrongStream => {
             tracing::error!("a command was sent to the wrong kind of stream");
             Problem::internal()

@@ -71,6 +71,39 @@ async fn a_bare_date_is_the_organizations_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_goes_on_with_the_days_that_it_began_with() {
+    let (server, owner, _) = history().await;
+    let all = server.audit(&owner, "&from=2026-03-02&to=2026-03-03").await;
+    let mut page = server.get("/v1/audit?from=2026-03-02&to=2026-03-03&limit=2", &owner).await.is(200).json();
+    // There the day began at 11:00 UTC: what was first would not be of it.
+    server.patch("/v1/general", &owner, &json!({"timezone": "Pacific/Pago_Pago"})).await.is(200);
+    let (mut rows, total) = (page["data"].as_array().unwrap().clone(), page["total"].clone());
+    assert_eq!(total, all.len());
+    while let Some(cursor) = page["next_cursor"].as_str() {
+        page = server.get(&format!("/v1/audit?limit=2&cursor={cursor}"), &owner).await.is(200).json();
+        assert_eq!(page["total"], total);
+        rows.extend(page["data"].as_array().unwrap().clone());
+    }
+    assert_eq!(rows, all);
+    assert!(server.audit(&owner, "&from=2026-03-02&to=2026-03-03").await.len() < rows.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_shows_the_end_of_a_grant_as_it_does_its_beginning() {
+    let (server, owner, viewer) = history().await;
+    let dev = text(&server.get("/v1/environments/dev", &owner).await.json()["id"]);
+    let assignment = server.assign(&viewer, SystemRole::Developer, Some(dev.parse().unwrap())).await;
+    server.unassign(owner.organization, assignment).await;
+    let rows = server.audit(&owner, &format!("&resource={dev}&action=role_assignment.*")).await;
+    assert_eq!(actions(&rows), ["role_assignment.delete", "role_assignment.create"]);
+    let history = server.get(&format!("/v1/history/{dev}?limit=2"), &owner).await.is(200).json();
+    assert_eq!(
+        actions(history["data"].as_array().unwrap()),
+        ["role_assignment.delete", "role_assignment.create"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_says_who_did_what_to_what_from_where_and_why() {
     let (server, owner, _) = history().await;
     let row = server.audit(&owner, "&action=organization.update").await[0].clone();

@@ -218,11 +218,47 @@ async fn what_has_no_history_for_you_is_not_found() {
     for id in ["env_01kqxk5rd0e5xrpzzv0jjq4zgn", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn", "dev", "x"] {
         server.get(&format!("/v1/history/{id}"), &owner).await.is_problem(404, "not_found");
     }
-    server.get(&format!("/v1/history/{dev}?name=NONE_SUCH"), &owner).await.is_problem(404, "not_found");
+    server.patch("/v1/environments/dev", &owner, &json!({"description": "a"})).await.is(200);
+    server.patch("/v1/environments/dev", &owner, &json!({"description": "b"})).await.is(200);
+    for more in ["", "&limit=1"] {
+        let path = format!("/v1/history/{dev}?name=NONE_SUCH{more}");
+        server.get(&path, &owner).await.is_problem(404, "not_found");
+    }
+    // What was done to the environment around a value is passed over to its own newest change.
+    let page = server.get(&format!("/v1/history/{dev}?name=REGION&limit=1"), &owner).await.is(200).json();
+    assert_eq!(page["data"][0]["action"], "config.set", "{page}");
     server
         .get(&format!("/v1/history/{}?name=A", owner.organization), &owner)
         .await
         .is_problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_path_names_comes_before_what_is_wrong_with_the_question() {
+    let (server, owner) = acme().await;
+    let dev = text(&server.get("/v1/environments/dev", &owner).await.json()["id"]);
+    let nobody = "env_01kqxk5rd0e5xrpzzv0jjq4zgn";
+    let questions = ["limit=0", "cursor=x", "as_of=yesterday", "as_of=99999", "as_off=1", "limit=0&as_of=1"];
+    for path in ["/v1/environments/{}/config", "/v1/environments/{}", "/v1/environments/{}/config/REGION"] {
+        for question in questions {
+            let asked = format!("{path}?{question}");
+            server.get(&asked.replace("{}", nobody), &owner).await.is_problem(404, "not_found");
+            let known = server.get(&asked.replace("{}", &dev), &owner).await;
+            // As of its first version the organization had no environment.
+            let code = if question.ends_with("as_of=1") { 404 } else { 422 };
+            assert_eq!(known.status, code, "{asked}: {}", known.text);
+        }
+    }
+    for question in ["limit=0", "cursor=x", "name=lower", "as_off=1"] {
+        let asked = |id: &str| format!("/v1/history/{id}?{question}");
+        server.get(&asked(nobody), &owner).await.is_problem(404, "not_found");
+        server.get(&asked(&dev), &owner).await.is_problem(422, "invalid_request");
+    }
+    let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
+    for list in ["/v1/environments", "/v1/environments/dev/config"] {
+        let asked = server.get(&format!("{list}?limit=0&as_of=1"), &viewer).await;
+        assert_eq!(asked.is_problem(403, "forbidden")["permission"], "history:read", "{list}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

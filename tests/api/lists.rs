@@ -110,3 +110,46 @@ async fn a_page_of_large_values_ends_at_a_mebibyte_and_the_next_goes_on() {
     }
     assert_eq!(pages, [17, 7]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_of_the_past_passes_a_mebibyte() {
+    use settled::http::page::PAGE_MAX_BYTES;
+
+    let (server, owner) = TestServer::set_up().await;
+    let dev = server.environment(&owner, "Dev", "test").await;
+    let begun = server.version(owner.organization);
+    for letter in ["x", "y", "z"] {
+        for half in ["A", "B"] {
+            let values: serde_json::Map<String, serde_json::Value> =
+                (0..12).map(|number| (format!("{half}{number:02}"), json!(letter.repeat(60_000)))).collect();
+            server.patch("/v1/environments/dev/config", &owner, &json!(values)).await.is(200);
+        }
+    }
+    let ended = server.version(owner.organization);
+    for (first, next, expected) in [
+        ("/v1/events?limit=200".to_owned(), "next_after", None),
+        (format!("/v1/history/{dev}?limit=200"), "next_cursor", Some(3 * 24 + 1)),
+        (format!("/v1/diff?from={begun}&limit=200"), "next_cursor", Some(24)),
+        (format!("/v1/diff?from={}&to={ended}&limit=200", ended - 24), "next_cursor", Some(24)),
+        ("/v1/environments/dev/config?limit=200".to_owned(), "next_cursor", Some(24)),
+    ] {
+        let (mut url, mut rows, mut pages) = (first.clone(), Vec::new(), 0);
+        loop {
+            let answer = server.get(&url, &owner).await.is(200);
+            // Around the elements there are commas, brackets and a cursor.
+            assert!(answer.text.len() < PAGE_MAX_BYTES + 2_048, "{url}: {}", answer.text.len());
+            let page = answer.json();
+            rows.extend(page["data"].as_array().unwrap().iter().map(ToString::to_string));
+            pages += 1;
+            let parameter = if next == "next_after" { "after" } else { "cursor" };
+            let Some(next) = Some(&page[next]).filter(|next| !next.is_null()) else { break };
+            url = format!("{first}&{parameter}={}", next.as_str().map_or(next.to_string(), str::to_owned));
+        }
+        assert!(pages > 1, "{first}");
+        let expected = expected.unwrap_or_else(|| server.version(owner.organization) as usize);
+        assert_eq!(rows.len(), expected, "{first}");
+        rows.sort();
+        rows.dedup();
+        assert_eq!(rows.len(), expected, "no row comes twice: {first}");
+    }
+}

@@ -220,6 +220,45 @@ async fn a_restore_that_fits_into_no_frame_is_refused_in_its_dry_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plan_of_mebibytes_is_refused_in_its_dry_run_however_little_is_stored() {
+    let (server, owner, _) = acme().await;
+    let large = "x".repeat(60_000);
+    for patch in 0..5 {
+        let values: serde_json::Map<String, Value> =
+            (0..16).map(|number| (format!("BIG_{patch}_{number}"), json!(large))).collect();
+        server.patch("/v1/environments/dev/config", &owner, &json!(values)).await.is(200);
+    }
+    let version = server.version(owner.organization);
+    server.delete("/v1/environments/dev", &owner).await.is(204);
+    let then = server.version(owner.organization);
+    for body in [dry(everything(version)), everything(version)] {
+        restore(&server, &owner, &[("if-match", "*")], &body).await.is_problem(422, "too_large");
+    }
+    assert_eq!(server.version(owner.organization), then);
+    let viewer = server.add_with_role(owner.organization, SystemRole::Developer).await;
+    restore(&server, &viewer, &[], &dry(everything(version))).await.is_problem(403, "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_restore_meets_the_names_that_the_first_one_met() {
+    let (server, owner, version) = acme().await;
+    server.patch("/v1/environments/stage", &owner, &json!({"slug": "other"})).await.is(200);
+    let one = json!({"as_of": version, "scope": {"environment": "other"}});
+    let headers = [("if-match", "*"), ("idempotency-key", "once")];
+    let first = restore(&server, &owner, &headers, &one).await.is(200);
+    server.get("/v1/environments/other", &owner).await.is_problem(404, "not_found");
+    // The key is looked up before If-Match.
+    for headers in [&headers[..], &headers[1..]] {
+        let again = restore(&server, &owner, headers, &one).await.is(200);
+        assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"));
+        assert_eq!(again.json(), json!({"version": first.json()["version"]}));
+        assert_eq!((again.etag(), again.version()), (first.etag(), first.version()));
+    }
+    let other = json!({"as_of": version, "scope": {"environment": "dev"}});
+    restore(&server, &owner, &headers, &other).await.is_problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_restore_answers_with_its_version() {
     let (server, owner, version) = acme().await;
     server.patch("/v1/general", &owner, &json!({"name": "Acme Ltd"})).await.is(200);

@@ -14,6 +14,7 @@ mod intents;
 mod past;
 mod pasts;
 mod properties;
+mod restoring;
 mod segments;
 #[path = "../support/counted.rs"]
 mod counted;

@@ -8,6 +8,10 @@ use crate::settings::general::command::GeneralRejection;
 use crate::settings::general::event::{GeneralEvent, OrganizationRestored, RestoredScope};
 use crate::settings::roles::permission::Permission;
 
+/// The most bytes of a plan as it is told, which is all of it as it is and as it becomes, uncompressed. What is stored is
+/// bounded by a frame, but compresses: without this a plan of a few KiB could come to an answer of any length.
+pub const PLAN_MAX_BYTES: usize = 4 * 1024 * 1024;
+
 /// Appends a prepared plan.
 #[derive(Clone, Debug)]
 pub struct RestoreSettings {
@@ -21,11 +25,19 @@ pub struct RestoreSettings {
     pub include_access: bool,
     /// The version of the last change to a restorable setting that the plan was made from.
     pub revision: Version,
+    /// How many bytes the plan is as it is told, or some number over [`PLAN_MAX_BYTES`].
+    pub bytes: usize,
     /// The plan.
     pub steps: Vec<Step>,
 }
 
 impl RestoreSettings {
+    /// A restore that brings nothing back.
+    pub fn of_nothing(as_of: Version, revision: Version) -> Self {
+        let scope = RestoredScope::Organization;
+        Self { as_of, scope, target: None, include_access: false, revision, bytes: 0, steps: Vec::new() }
+    }
+
     /// What it needs of its actor, beside what each step does.
     pub fn need(&self) -> Need {
         Need::Organization(Permission::OrganizationRestore)
@@ -35,7 +47,7 @@ impl RestoreSettings {
     ///
     /// # Errors
     /// A failed precondition; [`Rejection::Stale`] if the plan was made from other settings; the first permission
-    /// that a step needs and the actor lacks.
+    /// that a step needs and the actor lacks; [`Rejection::TooLarge`] if it is longer than [`PLAN_MAX_BYTES`].
     pub fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let founded = state.general.founded().ok_or(GeneralRejection::NotFound)?;
         let revision = state.revision.version();
@@ -48,6 +60,9 @@ impl RestoreSettings {
         }
         for step in &self.steps {
             step.check(state, context)?;
+        }
+        if self.bytes > PLAN_MAX_BYTES {
+            return Err(Rejection::TooLarge);
         }
         if self.steps.is_empty() {
             return Ok(Vec::new());
@@ -121,6 +136,7 @@ mod tests {
             target: None,
             include_access: access,
             revision: present.revision.version(),
+            bytes: 0,
             steps,
         };
         (command, cannot)
@@ -153,6 +169,18 @@ mod tests {
     fn a_plan_without_steps_appends_nothing() {
         let state = acme([]);
         assert_eq!(prepared(&state, &state, true).0.decide(&state, &by(person(id(1)))), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_plan_of_mebibytes_is_refused_once_all_that_it_needs_is_there() {
+        let (past, present) = (acme([created(1, "a")]), acme([created(1, "a"), renamed(1, "b")]));
+        let command = prepared(&past, &present, false).0;
+        let of = |bytes| RestoreSettings { bytes, ..command.clone() };
+        assert!(of(PLAN_MAX_BYTES).decide(&present, &by(person(id(2)))).is_ok());
+        let large = of(PLAN_MAX_BYTES + 1);
+        assert_eq!(large.decide(&present, &by(person(id(2)))), Err(Rejection::TooLarge));
+        let nobody = large.decide(&present, &by(person(id(9))));
+        assert_eq!(nobody, Err(Rejection::Forbidden(Permission::EnvironmentManage)));
     }
 
     #[test]

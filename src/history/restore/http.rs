@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 
 use crate::command::Command;
 use crate::event::Version;
-use crate::history::description::{Focus, Subject};
-use crate::history::readable;
+use crate::history::description::Focus;
+use crate::history::readable::{self, Hidden};
 use crate::history::restore::command::RestoreSettings;
-use crate::history::restore::plan::Cannot;
-use crate::history::restore::{PointInTime, Restored, TRIES_MAX, Wanted, environment_of, prepare};
+use crate::history::restore::run::{Failed, Planned, Restorer, run};
+use crate::history::restore::{PointInTime, Restored, Wanted, environment_of};
 use crate::http::app::App;
 use crate::http::call::{Call, read_history};
 use crate::http::patch::not_null;
@@ -22,7 +22,8 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::settings::general::event::RestoredScope;
 use crate::settings::roles::permission::Permission;
-use crate::store::resident::{Handle, View};
+use crate::settings::roles::projection::Grants;
+use crate::store::Done;
 
 /// What is to be brought back.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -65,38 +66,85 @@ pub async fn restore(State(app): State<App>, call: Call, query: RawQuery) -> Res
     let NoParameters {} = query.parse()?;
     call.require(Permission::HistoryRead).await?;
     let new: NewRestore = call.body().parse()?;
+    if !new.dry_run && call.is_repeated() {
+        // What the plan was then is not kept, and none is made of what is now: the answer is the version.
+        let revision = call.organization.view.organization().revision.version();
+        let nothing = RestoreSettings::of_nothing(call.organization.view.version(), revision);
+        let done = call.submit(Command::from(nothing), StatusCode::OK).await?;
+        if done.replay.is_some() {
+            return Ok(answer(&call, &done, None));
+        }
+    }
     let as_of =
         call.version_at(new.as_of, |code, message| Problem::invalid_field("/as_of", code, message)).await?;
     let wanted = wanted(&app, &call, &new, as_of).await?;
     if !new.dry_run && !call.has_if_match() {
         return Err(Problem::precondition_required());
     }
-    let mut tries = 1;
-    loop {
-        let view = call.organization.handle.view();
-        let (command, cannot) = plan(&app, &call.organization.handle, &view, &wanted).await?;
-        check_readable(&call, &command, &cannot).await?;
-        if new.dry_run {
-            let (version, revision) = (view.version(), command.revision);
-            let body = Restored::new(version, &command, &cannot);
-            call.rehearse(command).await?;
-            return Ok(call.resource(StatusCode::OK, &view, revision, &body));
-        }
-        let done = match call.submit(Command::from(command.clone()), StatusCode::OK).await {
-            Err(problem) if problem.code() == "stale" && tries < TRIES_MAX => {
-                tries += 1;
-                continue;
-            }
-            result => result?,
-        };
-        let body = match done.replay {
-            // What the plan was then is not kept: the answer is the version.
-            Some(replay) => Restored { version: replay.version, steps: None, cannot: None },
-            None => Restored::new(done.version, &command, &cannot),
-        };
-        let revision = done.view.organization().revision.version();
-        return Ok(call.done(&done, StatusCode::OK, revision, None, &body));
+    let request = Request { call: &call, dry_run: new.dry_run };
+    let ran = run(&app.store, &call.organization.handle, &wanted, &request).await;
+    let (planned, done) = match ran {
+        Ok(ran) => ran,
+        Err(failed) => return Err(problem(&call, failed).await),
+    };
+    if new.dry_run {
+        let Planned { view, command, cannot } = &planned;
+        let body = Restored::new(view.version(), command, cannot);
+        return Ok(call.resource(StatusCode::OK, view, command.revision, &body));
     }
+    Ok(answer(&call, &done, Some(&planned)))
+}
+
+/// The answer to what was done. Of another request in flight with the same key the plan is not known.
+fn answer(call: &Call, done: &Done, planned: Option<&Planned>) -> Response {
+    let body = match (done.replay, planned) {
+        (None, Some(planned)) => Restored::new(done.version, &planned.command, &planned.cannot),
+        _ => Restored { version: done.version, steps: None, cannot: None },
+    };
+    call.done(done, StatusCode::OK, done.view.organization().revision.version(), None, &body)
+}
+
+/// A caller who restores.
+struct Request<'a> {
+    call: &'a Call,
+    dry_run: bool,
+}
+
+impl Restorer for Request<'_> {
+    type Refusal = Problem;
+
+    fn grants(&self) -> &Grants {
+        &self.call.organization.grants
+    }
+
+    async fn attempt(&self, planned: &Planned) -> Result<Done, Problem> {
+        let command = Command::from(planned.command.clone());
+        if self.dry_run {
+            self.call.rehearse(command).await
+        } else {
+            self.call.submit(command, StatusCode::OK).await
+        }
+    }
+
+    fn is_stale(problem: &Problem) -> bool {
+        problem.code() == "stale"
+    }
+}
+
+/// Whoever may not read a thing may not learn of it by restoring; that they tried is recorded.
+async fn problem(call: &Call, failed: Failed<Problem>) -> Problem {
+    let Hidden { missing, environment } = match failed {
+        Failed::History(error) => return error.into(),
+        Failed::Panicked(error) => return error.into(),
+        Failed::Refused(problem) => return problem,
+        Failed::Hidden(hidden) => hidden,
+    };
+    let denied = match (missing, environment) {
+        (None, _) => Ok(()),
+        (Some(missing), Some(environment)) => call.require_in(missing, environment).await,
+        (Some(missing), None) => call.require(missing).await,
+    };
+    denied.err().unwrap_or_else(Problem::not_found)
 }
 
 async fn wanted(app: &App, call: &Call, new: &NewRestore, as_of: Version) -> Result<Wanted, Problem> {
@@ -131,31 +179,4 @@ async fn wanted(app: &App, call: &Call, new: &NewRestore, as_of: Version) -> Res
         }
     };
     Ok(Wanted { as_of, scope, focus, include_access: new.include_access })
-}
-
-async fn plan(
-    app: &App,
-    handle: &Arc<Handle>,
-    view: &Arc<View>,
-    wanted: &Wanted,
-) -> Result<(RestoreSettings, Vec<Cannot>), Problem> {
-    let (store, handle) = (app.store.clone(), Arc::clone(handle));
-    let (view, wanted) = (Arc::clone(view), wanted.clone());
-    read_history(move || prepare(&store, &handle, &view, &wanted)).await
-}
-
-/// A plan shows what was and what is: whoever may not read a thing may not learn of it by restoring.
-async fn check_readable(call: &Call, command: &RestoreSettings, cannot: &[Cannot]) -> Result<(), Problem> {
-    let told =
-        command.steps.iter().map(|step| &step.subject).chain(cannot.iter().map(|cannot| &cannot.subject));
-    for Subject { kind, id, .. } in told {
-        if let Err(readable::Unreadable { missing }) = readable::check(&call.organization.grants, *kind, id) {
-            let missing = missing.ok_or_else(Problem::not_found)?;
-            return match id.parse() {
-                Ok(environment) => call.require_in(missing, environment).await,
-                Err(_) => call.require(missing).await,
-            };
-        }
-    }
-    Ok(())
 }

@@ -13,29 +13,25 @@ use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::actor::Actor;
 use crate::audit::row::RowResource;
 use crate::clock::{InvalidTimestamp, Timestamp};
-use crate::command::Rejection;
 use crate::event::Version;
 use crate::history::description::Focus;
-use crate::history::http::resource_of;
-use crate::history::restore::command::RestoreSettings;
+use crate::history::restore::command::{PLAN_MAX_BYTES, RestoreSettings};
 use crate::history::restore::plan::{Cannot, Step, plan};
-use crate::ids::{EnvironmentId, OrganizationId};
+use crate::http::page::json_bytes;
+use crate::ids::EnvironmentId;
 use crate::organization::Organization;
 use crate::settings::general::event::RestoredScope;
+use crate::store::Store;
 use crate::store::history::HistoryError;
-use crate::store::load::LoadError;
 use crate::store::resident::{Handle, View};
-use crate::store::{Refusal, Store, Submission};
 
 pub mod command;
 pub mod http;
+pub mod operator;
 pub mod plan;
-
-/// How often a plan is made again because settings changed while it was.
-const TRIES_MAX: usize = 3;
+pub mod run;
 
 /// What is to be brought back.
 #[derive(Clone, Debug)]
@@ -95,7 +91,7 @@ impl From<&Step> for StepBody {
     fn from(step: &Step) -> Self {
         Self {
             action: step.event.event.action().to_owned(),
-            resource: resource_of(&step.subject, step.shown.as_deref()),
+            resource: RowResource::of(&step.subject, step.shown.as_deref()),
             from: step.from(),
             to: step.to(),
         }
@@ -104,7 +100,10 @@ impl From<&Step> for StepBody {
 
 impl From<&Cannot> for CannotBody {
     fn from(cannot: &Cannot) -> Self {
-        Self { resource: resource_of(&cannot.subject, cannot.shown.as_deref()), why: cannot.why.to_owned() }
+        Self {
+            resource: RowResource::of(&cannot.subject, cannot.shown.as_deref()),
+            why: cannot.why.to_owned(),
+        }
     }
 }
 
@@ -138,15 +137,30 @@ pub fn prepare(
         Focus::Named(id, name) => Some(format!("{id}/{name}")),
     };
     let (steps, cannot) = plan.finish();
+    let bytes = told_bytes(&steps, &cannot);
     let command = RestoreSettings {
         as_of: wanted.as_of,
         scope: wanted.scope,
         target,
         include_access: wanted.include_access,
         revision: present.revision.version(),
+        bytes,
         steps,
     };
     Ok((command, cannot))
+}
+
+/// How long a plan is when it is told: counted step by step, and no further than one that is too long.
+fn told_bytes(steps: &[Step], cannot: &[Cannot]) -> usize {
+    let steps = steps.iter().map(|step| json_bytes(&StepBody::from(step)));
+    let mut bytes = 0;
+    for more in steps.chain(cannot.iter().map(|cannot| json_bytes(&CannotBody::from(cannot)))) {
+        bytes += more;
+        if bytes > PLAN_MAX_BYTES {
+            break;
+        }
+    }
+    bytes
 }
 
 /// The environment that a text names: by id, by slug, or by the slug that it had then.
@@ -156,44 +170,6 @@ pub fn environment_of(past: &Organization, present: &Organization, text: &str) -
     }
     let by_slug = |state: &Organization| state.environments.by_slug(text).map(|environment| environment.id);
     by_slug(present).or_else(|| by_slug(past))
-}
-
-/// Why an operator's restore did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
-    /// There is no such organization.
-    #[error("there is no organization {0}")]
-    NoOrganization(OrganizationId),
-    /// There is no such environment, now or then.
-    #[error("the organization has no such environment, and had none then")]
-    NoEnvironment,
-    /// The point in time lies in the future.
-    #[error("the point in time lies in the future")]
-    Future,
-    /// The organization could not be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The history could not be read.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    /// The store refused.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-}
-
-/// What an operator asks for.
-#[derive(Clone, Debug)]
-pub struct OperatorRestore {
-    /// Whose settings.
-    pub organization: OrganizationId,
-    /// As of when.
-    pub as_of: PointInTime,
-    /// One environment only, by id or slug.
-    pub environment: Option<String>,
-    /// Whether grants of roles are to be as they were too.
-    pub include_access: bool,
-    /// Whether only the plan is wanted.
-    pub dry_run: bool,
 }
 
 /// A time or a version.
@@ -277,51 +253,5 @@ impl PointInTime {
             Self::Time(time) if time > store.clock().now().at_after(view.head.at) => Ok(None),
             Self::Time(time) => store.version_at(handle, view, time).map(Some),
         }
-    }
-}
-
-impl OperatorRestore {
-    /// Does it, or tells what it would do.
-    ///
-    /// # Errors
-    /// See [`OperatorError`]; after any of them nothing was appended.
-    pub async fn run(&self, store: &Store) -> Result<Restored, OperatorError> {
-        let handle = store.organization(self.organization).await?;
-        let handle = handle.ok_or(OperatorError::NoOrganization(self.organization))?;
-        let mut tries = 1;
-        loop {
-            let view = handle.view();
-            let (command, cannot) = self.prepare(store, &handle, &view)?;
-            let submission = Submission::new(command.clone(), Actor::OPERATOR);
-            let result = if self.dry_run {
-                store.rehearse(&handle, &submission).map(|_| view.version())
-            } else {
-                store.execute(&handle, submission).await.map(|done| done.version)
-            };
-            match result {
-                Err(Refusal::Rejected(Rejection::Stale)) if tries < TRIES_MAX => tries += 1,
-                result => return Ok(Restored::new(result?, &command, &cannot)),
-            }
-        }
-    }
-
-    fn prepare(
-        &self,
-        store: &Store,
-        handle: &Handle,
-        view: &View,
-    ) -> Result<(RestoreSettings, Vec<Cannot>), OperatorError> {
-        let as_of = self.as_of.version(store, handle, view)?.ok_or(OperatorError::Future)?;
-        let (scope, focus) = match &self.environment {
-            None => (RestoredScope::Organization, Focus::All),
-            Some(text) => {
-                let past = store.as_of(handle, as_of)?;
-                let environment = environment_of(past.organization(), view.organization(), text)
-                    .ok_or(OperatorError::NoEnvironment)?;
-                (RestoredScope::Environment, Focus::Resource(environment.to_string()))
-            }
-        };
-        let wanted = Wanted { as_of, scope, focus, include_access: self.include_access };
-        Ok(prepare(store, handle, view, &wanted)?)
     }
 }

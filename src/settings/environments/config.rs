@@ -20,21 +20,17 @@ use crate::http::as_of::AsOfParameters;
 use crate::http::call::Call;
 use crate::http::complaint::is_nameable;
 use crate::http::environment::InEnvironment;
-use crate::http::page::{After, Cursors, Page, PageParameters, PageRequest};
+use crate::http::page::{After, Cursors, Filled, Page, PageParameters, PageRequest, json_bytes};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::EnvironmentId;
 use crate::settings::environments::command::{Compares, EnvironmentsCommand, WriteConfig};
-use crate::settings::environments::http::find_asked;
+use crate::settings::environments::http::{asked_of, behind_path, find_asked};
 use crate::settings::environments::projection::{ConfigValue, Environment, Environments};
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::permission::Permission;
 use crate::store::Done;
-
-/// The most bytes of values on a page; at least one value is on each. Two hundred values of 64 KiB would be an answer
-/// of 13 MiB, which a client that does not read makes the server hold.
-const PAGE_MAX_BYTES: usize = 1024 * 1024;
 
 /// A configuration value.
 #[derive(Debug, Serialize, ToSchema)]
@@ -92,12 +88,18 @@ pub struct ConfigPatch {
     (status = 200, body = Page<ConfigBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let (scope, list) = (call.organization.id.to_string(), list_of(path.first()));
-    let (request, asked) = call.asked_page(&call.app.cursors, &scope, &list, &query).await?;
+    let asked = call.asked_page(&call.app.cursors, &scope, &list, &query).await;
+    let (request, asked) = match asked {
+        Ok(asked) => asked,
+        Err(problem) => {
+            return Err(behind_path(&call, &query, path.first(), Permission::ConfigRead, problem).await);
+        }
+    };
     let id = find_asked(&call, &asked, path.first(), Permission::ConfigRead).await?;
     let NoParameters {} = asked.query.parse()?;
     let environments = call.seen::<Environments>(&asked, Focus::Resource(id.to_string())).await?;
     let environment = environments.get(id).ok_or_else(Problem::not_found)?;
-    let page = page(&call.app.cursors, (&scope, &list), environment, request, asked.at)?;
+    let page = page(&call.app.cursors, (&scope, &list), environment, &request, asked.at)?;
     Ok(call.seen_resource(&environments, environment.config_version, &page))
 }
 
@@ -132,7 +134,7 @@ pub async fn patch(
         done.view.organization().environments.get(environment).ok_or_else(Problem::not_found)?;
     let (scope, list) = (call.organization.id.to_string(), list_of(path.first()));
     let request = call.app.cursors.request(&scope, &list, &RawQuery::default())?;
-    let page = page(&call.app.cursors, (&scope, &list), environment, request, None)?;
+    let page = page(&call.app.cursors, (&scope, &list), environment, &request, None)?;
     Ok(call.done(&done, StatusCode::OK, environment.config_version, None, &page))
 }
 
@@ -141,7 +143,7 @@ pub async fn patch(
     params(("env" = String, Path, description = "The environment's id or slug"), ("key" = ConfigKey, Path),
     AsOfParameters), responses((status = 200, body = ConfigBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let asked = call.asked(&query).await?;
+    let asked = asked_of(&call, &query, path.first(), Permission::ConfigRead).await?;
     let id = find_asked(&call, &asked, path.first(), Permission::ConfigRead).await?;
     let focus = Focus::Named(id.to_string(), path.second().to_owned());
     let environments = call.seen::<Environments>(&asked, focus).await?;
@@ -223,23 +225,19 @@ fn page(
     cursors: &Cursors,
     (scope, list): (&str, &str),
     environment: &Environment,
-    mut request: PageRequest,
+    request: &PageRequest,
     at: Option<Version>,
 ) -> Result<Page<ConfigBody>, Problem> {
     let after = request.after.as_ref().map(|after| after.last.clone());
     let rest = environment.config.iter().filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    for (key, value) in rest.take(request.limit + 1) {
-        bytes += value.value.len();
-        if bytes > PAGE_MAX_BYTES && !found.is_empty() {
-            request.limit = request.limit.min(found.len());
-        }
-        found.push(ConfigBody::new(key, value)?);
-        if found.len() > request.limit {
+    let mut filled = Filled::new(request.limit);
+    for (key, value) in rest {
+        let body = ConfigBody::new(key, value)?;
+        if !filled.push(json_bytes(&body), body) {
             break;
         }
     }
-    Ok(cursors.page(scope, list, &request, found, |last| After { last: last.key.clone(), version: at }))
+    Ok(cursors.filled(scope, list, request, filled, |last| After { last: last.key.clone(), version: at }))
 }
 
 async fn write(

@@ -114,13 +114,11 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
     let NoParameters {} = asked.query.parse()?;
     let environments = call.seen::<Environments>(&asked, Focus::Actions(OWN_ACTIONS)).await?;
     let after = request.after.as_ref().and_then(|after| after.last.parse::<EnvironmentId>().ok());
-    let found: Vec<_> = environments
+    let found = environments
         .iter()
         .filter(|environment| after.is_none_or(|after| environment.id > after))
         .filter(|environment| call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id))
-        .take(request.limit + 1)
-        .map(EnvironmentBody::from)
-        .collect();
+        .map(EnvironmentBody::from);
     let page = app.cursors.page(&scope, "environments", &request, found, |last| After {
         last: last.id.to_string(),
         version: asked.at,
@@ -159,7 +157,7 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
     params(("env" = String, Path, description = "Its id or slug"), AsOfParameters), responses(
     (status = 200, body = EnvironmentBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let asked = call.asked(&query).await?;
+    let asked = asked_of(&call, &query, path.first(), Permission::EnvironmentRead).await?;
     let id = find_asked(&call, &asked, path.first(), Permission::EnvironmentRead).await?;
     let NoParameters {} = asked.query.parse()?;
     let environments = call.seen::<Environments>(&asked, Focus::Resource(id.to_string())).await?;
@@ -201,6 +199,39 @@ pub async fn delete(
     let command = DeleteEnvironment { environment: environment.id };
     let done = call.submit(EnvironmentsCommand::Delete(command), StatusCode::NO_CONTENT).await?;
     Ok(call.no_content(&done))
+}
+
+/// The query of a GET about the environment of a path's segment.
+///
+/// # Errors
+/// As [`Call::asked`], in the order of [`behind_path`].
+pub(super) async fn asked_of(
+    call: &Call,
+    query: &RawQuery,
+    segment: &str,
+    permission: Permission,
+) -> Result<Asked, Problem> {
+    match call.asked(query).await {
+        Ok(asked) => Ok(asked),
+        Err(problem) => Err(behind_path(call, query, segment, permission, problem).await),
+    }
+}
+
+/// What is wrong with a query, unless something is wrong with what the path names, which comes first. Where the query
+/// says no point in time that is one, the path names what it names now.
+pub(super) async fn behind_path(
+    call: &Call,
+    query: &RawQuery,
+    segment: &str,
+    permission: Permission,
+    problem: Problem,
+) -> Problem {
+    if problem.status() == StatusCode::FORBIDDEN {
+        return problem;
+    }
+    let (_, rest) = query.split(&["limit", "cursor"]);
+    let asked = call.asked(&rest).await.unwrap_or(Asked { at: None, query: RawQuery::default() });
+    find_asked(call, &asked, segment, permission).await.err().unwrap_or(problem)
 }
 
 /// The environment of a path's segment at the point in time that a GET asks about, by id or by its slug of then, if

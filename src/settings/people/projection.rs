@@ -106,13 +106,10 @@ impl Area for People {
     }
 
     fn describe(&self, focus: &Focus, into: &mut Description) {
-        for person in self.iter() {
-            let subject = Subject::new(ResourceType::Person, person.id);
-            if focus.includes(&subject.id) {
-                let told =
-                    fields([("name", Some((&person.name).into())), ("email", Some((&person.email).into()))]);
-                into.insert(subject, told);
-            }
+        for person in focus.among(self.iter(), |id| self.get(id)) {
+            let told =
+                fields([("name", Some((&person.name).into())), ("email", Some((&person.email).into()))]);
+            into.insert(Subject::new(ResourceType::Person, person.id), told);
         }
     }
 

@@ -99,21 +99,13 @@ impl AssignRole {
         if same {
             return Ok(Vec::new());
         }
-        let assigned = RoleAssigned {
+        let assigned = RolesEvent::RoleAssigned(RoleAssigned {
             assignment: self.assignment,
             person: self.person,
             role: self.role,
             environment: self.environment,
-        };
-        let event = NewEvent::new(
-            Resource::new(ResourceType::RoleAssignment, self.assignment),
-            RolesEvent::RoleAssigned(assigned),
-        )
-        .relating(self.person);
-        Ok(vec![match self.environment {
-            Some(environment) => event.relating(environment),
-            None => event,
-        }])
+        });
+        Ok(vec![about_grant(self.assignment, self.person, self.environment, assigned)])
     }
 }
 
@@ -131,11 +123,23 @@ impl UnassignRole {
         if held.is_ownership() && !state.roles.owner_remains_without(self.assignment) {
             return Err(RolesRejection::LastOwner.into());
         }
-        let event = NewEvent::new(
-            Resource::new(ResourceType::RoleAssignment, self.assignment),
-            RolesEvent::RoleUnassigned(RoleUnassigned { assignment: self.assignment }),
-        );
-        Ok(vec![event.relating(held.person)])
+        let unassigned = RolesEvent::RoleUnassigned(RoleUnassigned { assignment: self.assignment });
+        Ok(vec![about_grant(self.assignment, held.person, held.environment, unassigned)])
+    }
+}
+
+/// An event about a grant, its beginning or its end: it concerns whoever has the role, and where.
+pub(super) fn about_grant(
+    assignment: RoleAssignmentId,
+    person: UserId,
+    environment: Option<EnvironmentId>,
+    event: RolesEvent,
+) -> NewEvent {
+    let resource = Resource::new(ResourceType::RoleAssignment, assignment);
+    let event = NewEvent::new(resource, event).relating(person);
+    match environment {
+        Some(environment) => event.relating(environment),
+        None => event,
     }
 }
 
@@ -232,6 +236,16 @@ mod tests {
         let decided = unassign(4).decide(&state, &by(person(id(2))));
         assert_eq!(events(decided), Ok(vec![Event::Roles(RolesEvent::RoleUnassigned(unassigned))]));
         assert_eq!(unassign(9).decide(&state, &by(person(id(2)))), Err(RolesRejection::NotFound.into()));
+    }
+
+    #[test]
+    fn the_end_of_a_grant_concerns_whom_its_beginning_did() {
+        for environment in [None, Some(id(1))] {
+            let role = RoleRef::System(SystemRole::Developer);
+            let given = assign(4, 3, role, environment).decide(&acme([]), &by(person(id(2)))).unwrap();
+            let taken = unassign(4).decide(&acme([given[0].event.clone()]), &by(person(id(2)))).unwrap();
+            assert_eq!((&taken[0].resource, &taken[0].related), (&given[0].resource, &given[0].related));
+        }
     }
 
     #[test]

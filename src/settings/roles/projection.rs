@@ -241,17 +241,14 @@ impl Area for Roles {
     }
 
     fn describe(&self, focus: &Focus, into: &mut Description) {
-        for (id, assignment) in self.iter() {
-            let subject = Subject::new(ResourceType::RoleAssignment, id);
-            if focus.includes(&subject.id) {
-                let environment = assignment.environment.map(|environment| environment.to_string());
-                let told = fields([
-                    ("person", Some(assignment.person.to_string().as_str().into())),
-                    ("role", Some(assignment.role.to_string().as_str().into())),
-                    ("environment", environment.as_deref().map(Into::into)),
-                ]);
-                into.insert(subject, told);
-            }
+        for (id, held) in focus.among(self.iter(), |id| self.assignments.get_key_value(&id)) {
+            let environment = held.environment.map(|environment| environment.to_string());
+            let told = fields([
+                ("person", Some(held.person.to_string().as_str().into())),
+                ("role", Some(held.role.to_string().as_str().into())),
+                ("environment", environment.as_deref().map(Into::into)),
+            ]);
+            into.insert(Subject::new(ResourceType::RoleAssignment, id), told);
         }
     }
 

@@ -1,10 +1,10 @@
 //! Bringing grants of roles back.
 
-use crate::command::{Need, NewEvent};
-use crate::event::{Resource, ResourceType};
+use crate::command::Need;
 use crate::history::description::{Change, Difference};
 use crate::history::restore::plan::{Outlook, Phase, Plan, Step};
 use crate::ids::{EnvironmentId, RoleAssignmentId};
+use crate::settings::roles::command::about_grant;
 use crate::settings::roles::event::{RoleAssigned, RoleUnassigned, RolesEvent};
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::projection::{Assignment, Roles};
@@ -59,12 +59,7 @@ fn create(
     }
     let assigned =
         RoleAssigned { assignment: id, person: held.person, role: held.role, environment: held.environment };
-    let mut event =
-        NewEvent::new(Resource::new(ResourceType::RoleAssignment, id), RolesEvent::RoleAssigned(assigned))
-            .relating(held.person);
-    if let Some(environment) = held.environment {
-        event = event.relating(environment);
-    }
+    let event = about_grant(id, held.person, held.environment, RolesEvent::RoleAssigned(assigned));
     Ok((Phase::Grants, Step::new(difference, event, NEED).giving(held.role, held.environment)))
 }
 
@@ -81,11 +76,8 @@ fn delete(
     if held.is_ownership() && !owner_remains(id, outlook) {
         return Err("last_owner");
     }
-    let event = NewEvent::new(
-        Resource::new(ResourceType::RoleAssignment, id),
-        RolesEvent::RoleUnassigned(RoleUnassigned { assignment: id }),
-    )
-    .relating(held.person);
+    let unassigned = RolesEvent::RoleUnassigned(RoleUnassigned { assignment: id });
+    let event = about_grant(id, held.person, held.environment, unassigned);
     Ok(Some((Phase::Deletes, Step::new(difference, event, NEED))))
 }
 

@@ -63,16 +63,14 @@ pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Re
     let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
     let now = app.store.clock().credible_now();
     let after = request.after.as_ref().map(|after| after.last.as_str());
-    let found: Vec<SessionBody> = own_sessions(&caller, platform.platform())
+    let found = own_sessions(&caller, platform.platform())
         .of(caller.session.holder)
         .filter(|session| account.accepts(session))
         .filter(|session| after.is_none_or(|after| session.id.to_string().as_str() > after))
         .filter_map(|session| {
             let credential = app.store.directory().of_session(session.id)?;
             credential.is_alive(now).then(|| render(&caller, session, &key, &credential))
-        })
-        .take(request.limit + 1)
-        .collect();
+        });
     let page = app.cursors.page(&scope, "sessions", &request, found, |session| After {
         last: session.id.to_string(),
         version: None,
