@@ -1,8 +1,8 @@
 //! One record packed and unpacked: MessagePack with named fields, compressed alone.
 //!
-//! What an event *is* stands in `event.rs`; how events share a frame, in `log/frame.rs`.
+//! What an event *is* stands in `event.rs`; how events share a frame, in `log/frame.rs`; what compresses them, in
+//! `log/dictionary.rs`.
 
-use std::cell::RefCell;
 use std::io::{self, Cursor};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::canonical::leaf_of;
+use super::dictionary::{self, Dictionary};
 use super::untyped::Untyped;
 use crate::event::{Recorded, RecordedAt};
 
@@ -23,30 +24,9 @@ pub const MAX_RECORD_BYTES: usize = 4 << 20;
 /// The largest integer that every JSON reader keeps exact: 2^53 − 1.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-const COMPRESSION_LEVEL: i32 = 1;
-
 /// Reads a record from what knows its place.
 type Rereading<'a> =
     rmp_serde::Deserializer<ReadReader<Cursor<&'a [u8]>>, HumanReadableConfig<DefaultConfig>>;
-
-/// Which dictionary compressed a frame's events. Released numbers stay for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dictionary(u8);
-
-impl Dictionary {
-    /// No dictionary.
-    pub const NONE: Self = Self(0);
-
-    /// The number in a frame's header.
-    pub fn number(self) -> u8 {
-        self.0
-    }
-
-    /// The dictionary of a number; `None` if this build does not have it.
-    pub fn from_number(number: u8) -> Option<Self> {
-        (number == 0).then_some(Self::NONE)
-    }
-}
 
 /// A record that could not be packed or unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +80,7 @@ pub enum CodecError {
 /// A record ready for a frame, with what it reads back as.
 #[derive(Clone, Debug)]
 pub struct PackedEvent {
-    /// The compressed bytes.
+    /// The bytes, compressed with [`Dictionary::NEWEST`].
     pub bytes: Bytes,
     /// The packed bytes decoded again; equal to what was packed.
     pub recorded: Recorded,
@@ -113,16 +93,11 @@ pub struct PackedEvent {
 /// # Errors
 /// When the record holds a value that no record may hold, is too large, or does not read back equal.
 pub fn pack(recorded: &Recorded) -> Result<PackedEvent, CodecError> {
-    let mut plain = Vec::with_capacity(512);
-    let mut serializer = rmp_serde::Serializer::new(&mut plain).with_struct_map().with_human_readable();
-    recorded.packed().serialize(&mut serializer).map_err(CodecError::Write)?;
-    if plain.len() > MAX_RECORD_BYTES {
-        return Err(CodecError::TooLarge { size: plain.len() });
-    }
-    let bytes = Bytes::from(compress(&plain)?);
+    let plain = plain(recorded)?;
+    let bytes = Bytes::from(dictionary::compress(&plain).map_err(CodecError::Compression)?);
 
     // What is read back below is what the log gives, because the same bytes come out of the compression.
-    if decompress(&bytes)? != plain {
+    if decompress(Dictionary::NEWEST, &bytes)? != plain {
         return Err(unfaithful(recorded));
     }
     let at = RecordedAt { stream: recorded.stream, version: recorded.version, at: recorded.at };
@@ -134,6 +109,20 @@ pub fn pack(recorded: &Recorded) -> Result<PackedEvent, CodecError> {
     Ok(PackedEvent { bytes, recorded: decoded, leaf })
 }
 
+/// The MessagePack of a record, as it is compressed: what a dictionary is trained on.
+///
+/// # Errors
+/// When it cannot be written, or is larger than [`MAX_RECORD_BYTES`].
+pub fn plain(recorded: &Recorded) -> Result<Vec<u8>, CodecError> {
+    let mut plain = Vec::with_capacity(512);
+    let mut serializer = rmp_serde::Serializer::new(&mut plain).with_struct_map().with_human_readable();
+    recorded.packed().serialize(&mut serializer).map_err(CodecError::Write)?;
+    if plain.len() > MAX_RECORD_BYTES {
+        return Err(CodecError::TooLarge { size: plain.len() });
+    }
+    Ok(plain)
+}
+
 fn unfaithful(recorded: &Recorded) -> CodecError {
     CodecError::Unfaithful { action: recorded.event.action().to_owned() }
 }
@@ -142,24 +131,24 @@ fn unfaithful(recorded: &Recorded) -> CodecError {
 ///
 /// # Errors
 /// When the bytes are no record that this build reads.
-pub fn unpack(bytes: &[u8], at: RecordedAt) -> Result<Recorded, CodecError> {
-    recorded_of(&decompress(bytes)?, at)
+pub fn unpack(dictionary: Dictionary, bytes: &[u8], at: RecordedAt) -> Result<Recorded, CodecError> {
+    recorded_of(&decompress(dictionary, bytes)?, at)
 }
 
 /// Reads a packed record as JSON, without knowing its type, with `stream`, `version` and `at` filled in.
 ///
 /// # Errors
 /// When the bytes are no record.
-pub fn unpack_json(bytes: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
-    json_of(&decompress(bytes)?, at)
+pub fn unpack_json(dictionary: Dictionary, bytes: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
+    json_of(&decompress(dictionary, bytes)?, at)
 }
 
 /// The canonical JSON of a packed record, without knowing its type, with `stream`, `version` and `at` filled in.
 ///
 /// # Errors
 /// When the bytes are no record.
-pub fn unpack_text(bytes: &[u8], at: RecordedAt) -> Result<String, CodecError> {
-    text_of(&decompress(bytes)?, at)
+pub fn unpack_text(dictionary: Dictionary, bytes: &[u8], at: RecordedAt) -> Result<String, CodecError> {
+    text_of(&decompress(dictionary, bytes)?, at)
 }
 
 /// The error of a record that could not be read. `again` reads it once more, from what tells how far that came.
@@ -207,37 +196,13 @@ fn json_of(plain: &[u8], at: RecordedAt) -> Result<Value, CodecError> {
     Ok(json)
 }
 
-thread_local! {
-    // A zstd context is some hundred kilobytes: one a thread, not one an event.
-    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
-}
-
-fn compress(plain: &[u8]) -> Result<Vec<u8>, CodecError> {
-    COMPRESSOR.with_borrow_mut(|slot| {
-        let compressor = match slot {
-            Some(compressor) => compressor,
-            None => {
-                slot.insert(zstd::bulk::Compressor::new(COMPRESSION_LEVEL).map_err(CodecError::Compression)?)
-            }
-        };
-        compressor.compress(plain).map_err(CodecError::Compression)
-    })
-}
-
-fn decompress(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+fn decompress(dictionary: Dictionary, bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
     let size = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
     let size = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
     if size > MAX_RECORD_BYTES {
         return Err(CodecError::TooLarge { size });
     }
-    DECOMPRESSOR.with_borrow_mut(|slot| {
-        let decompressor = match slot {
-            Some(decompressor) => decompressor,
-            None => slot.insert(zstd::bulk::Decompressor::new().map_err(CodecError::Compression)?),
-        };
-        decompressor.decompress(bytes, size).map_err(CodecError::Compression)
-    })
+    dictionary::decompress(dictionary, bytes, size).map_err(CodecError::Compression)
 }
 
 #[cfg(test)]
@@ -334,10 +299,15 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_limit_is_refused_before_anything_is_allocated() {
-        let bomb = zstd::bulk::compress(&vec![0; MAX_RECORD_BYTES + 1], 1).unwrap();
-        assert!(bomb.len() < 1024);
-        assert!(matches!(decompress(&bomb), Err(CodecError::TooLarge { .. })));
-        let fits = zstd::bulk::compress(&vec![0; MAX_RECORD_BYTES], 1).unwrap();
-        assert_eq!(decompress(&fits).unwrap().len(), MAX_RECORD_BYTES);
+        for dictionary in [Dictionary::NONE, Dictionary::NEWEST] {
+            let bomb = dictionary::compress(&vec![0; MAX_RECORD_BYTES + 1]).unwrap();
+            assert!(bomb.len() < 1024);
+            assert!(matches!(decompress(dictionary, &bomb), Err(CodecError::TooLarge { .. })));
+            // What lies behind a small one is no part of it.
+            let small = dictionary::compress(b"small").unwrap();
+            assert!(decompress(dictionary, &[small, bomb].concat()).is_err());
+        }
+        let fits = dictionary::compress(&vec![0; MAX_RECORD_BYTES]).unwrap();
+        assert_eq!(decompress(Dictionary::NEWEST, &fits).unwrap().len(), MAX_RECORD_BYTES);
     }
 }

@@ -11,7 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::canonical::leaf_of;
-use super::codec::{self, CodecError, Dictionary, PackedEvent};
+use super::codec::{self, CodecError, PackedEvent};
+use super::dictionary::Dictionary;
 use super::{FrameHash, Position};
 use crate::clock::Timestamp;
 use crate::event::{Recorded, RecordedAt, Version};
@@ -150,7 +151,7 @@ impl FrameBuilder {
             return None;
         }
         let mut out = Vec::with_capacity(MAX_HEADER_BYTES + self.lengths.len() + self.events.len());
-        out.extend_from_slice(&[FORMAT, Dictionary::NONE.number()]);
+        out.extend_from_slice(&[FORMAT, Dictionary::NEWEST.number()]);
         out.extend_from_slice(&self.start.stream.to_bytes());
         varint::write(self.start.first_version, &mut out);
         varint::write(self.count, &mut out);
@@ -244,7 +245,7 @@ impl Frame {
     /// When there is none, or it is no record that this build reads.
     pub fn recorded(&self, index: usize) -> Result<Recorded, CodecError> {
         let (bytes, at) = self.event(index)?;
-        codec::unpack(bytes, at)
+        codec::unpack(self.header.dictionary, bytes, at)
     }
 
     /// The event at an index from 0, as exported JSON, whatever its type.
@@ -253,7 +254,7 @@ impl Frame {
     /// When there is none, or its bytes are damaged.
     pub fn json(&self, index: usize) -> Result<Value, CodecError> {
         let (bytes, at) = self.event(index)?;
-        codec::unpack_json(bytes, at)
+        codec::unpack_json(self.header.dictionary, bytes, at)
     }
 
     /// The event at an index from 0, as exported: its canonical JSON, whatever its type.
@@ -262,7 +263,7 @@ impl Frame {
     /// When there is none, or its bytes are damaged.
     pub fn text(&self, index: usize) -> Result<String, CodecError> {
         let (bytes, at) = self.event(index)?;
-        codec::unpack_text(bytes, at)
+        codec::unpack_text(self.header.dictionary, bytes, at)
     }
 
     /// The leaf hash of the event at an index from 0.

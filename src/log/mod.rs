@@ -12,6 +12,7 @@ use crate::ids::{DataKeyId, StreamId};
 pub mod canonical;
 pub mod check;
 pub mod codec;
+pub mod dictionary;
 pub mod export;
 pub mod filter;
 pub mod frame;

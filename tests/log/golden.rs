@@ -1,5 +1,8 @@
 //! The format on disk, byte for byte: a record, a frame, a run and its parts, and the hashes of each.
 //!
+//! What is written now lies in `tests/golden/`; what was written with older dictionaries, in `dictionary-<n>/` there,
+//! whose files nothing writes any more. When there is a newer dictionary, move them there before they are written anew.
+//!
 //! `SETTLED_BLESS=1` writes the files anew; a difference without a new format number is a broken promise.
 
 use std::fmt::Write as _;
@@ -14,7 +17,8 @@ use settled::event::{
 };
 use settled::ids::{DataKeyId, OrganizationId, StreamId, UserId};
 use settled::log::canonical::{canonical_json, leaf_hash};
-use settled::log::codec::{CodecError, PackedEvent, pack, unpack_json};
+use settled::log::codec::{CodecError, PackedEvent, pack, unpack, unpack_json};
+use settled::log::dictionary::Dictionary;
 use settled::log::frame::{Frame, FrameBuilder, FrameStart, frame_hash};
 use settled::log::run::{assemble, cut, divide, join};
 use settled::log::{FrameHash, Position};
@@ -117,8 +121,8 @@ fn a_record_is_packed_as_ever_and_its_leaf_is_the_same() {
     let mut text = String::new();
     for event in frames().0 {
         let Recorded { stream, version, at, .. } = event.recorded;
-        let json = unpack_json(&event.bytes, RecordedAt { stream, version, at }).unwrap();
-        let json = canonical_json(&json);
+        let at = RecordedAt { stream, version, at };
+        let json = canonical_json(&unpack_json(Dictionary::NEWEST, &event.bytes, at).unwrap());
         writeln!(text, "{json}\nleaf\n{}packed\n{}", hex(&event.leaf), hex(&event.bytes)).unwrap();
     }
     check_golden("records.txt", &text);
@@ -142,6 +146,87 @@ fn a_run_is_cut_into_parts_as_ever() {
         write!(text, "part\n{}", hex(part)).unwrap();
     }
     check_golden("runs.txt", &text);
+}
+
+/// What stands below a heading of a golden file of an older dictionary, each time that the heading is there.
+fn older(dictionary: Dictionary, name: &str, heading: &str) -> Vec<Bytes> {
+    let folder = format!("tests/golden/dictionary-{}", dictionary.number());
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder).join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    let mut below = false;
+    for line in text.lines() {
+        let bytes: Option<Vec<u8>> = (0..line.len() / 2)
+            .map(|at| line.get(2 * at..2 * at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok()))
+            .collect();
+        match bytes {
+            Some(bytes) if below => found.last_mut().unwrap().extend(bytes),
+            Some(_) => {}
+            None => {
+                below = line == heading;
+                found.extend(below.then(Vec::new));
+            }
+        }
+    }
+    found.into_iter().map(Bytes::from).collect()
+}
+
+fn older_dictionaries() -> impl Iterator<Item = Dictionary> {
+    (0..Dictionary::NEWEST.number()).map(|number| Dictionary::from_number(number).unwrap())
+}
+
+#[test]
+fn frames_of_older_dictionaries_are_read_as_ever_and_their_leaves_are_those_of_now() {
+    for dictionary in older_dictionaries() {
+        let frames = older(dictionary, "frames.txt", "frame");
+        assert_eq!(
+            frames.iter().map(|frame| frame_hash(frame).0.to_vec()).collect::<Vec<_>>(),
+            older(dictionary, "frames.txt", "hash")
+        );
+        let mut now = self::frames().0.into_iter();
+        for frame in frames {
+            let frame = Frame::parse(frame).unwrap();
+            assert_eq!(frame.header().dictionary, dictionary);
+            for index in 0..frame.len() {
+                let now = now.next().unwrap();
+                assert_eq!(frame.recorded(index).unwrap(), now.recorded);
+                assert_eq!(frame.leaf(index).unwrap(), now.leaf);
+            }
+        }
+        assert!(now.next().is_none());
+    }
+}
+
+#[test]
+fn records_of_older_dictionaries_are_read_as_ever_and_their_leaves_are_those_of_now() {
+    for dictionary in older_dictionaries() {
+        let packed = older(dictionary, "records.txt", "packed");
+        let leaves = older(dictionary, "records.txt", "leaf");
+        let now = frames().0;
+        assert_eq!((packed.len(), leaves.len()), (now.len(), now.len()));
+        for ((packed, leaf), now) in packed.iter().zip(&leaves).zip(&now) {
+            assert_ne!(*packed, now.bytes);
+            assert_eq!(**leaf, now.leaf);
+            let Recorded { stream, version, at, .. } = now.recorded;
+            let at = RecordedAt { stream, version, at };
+            assert_eq!(leaf_hash(&unpack_json(dictionary, packed, at).unwrap()), now.leaf);
+            // What refers to a dictionary is nothing without it.
+            assert_ne!(unpack(dictionary, &now.bytes, at).ok().as_ref(), Some(&now.recorded));
+        }
+    }
+}
+
+#[test]
+fn runs_of_older_dictionaries_are_put_together_as_ever() {
+    let position = Position(0x0102_0304);
+    for dictionary in older_dictionaries() {
+        let run = older(dictionary, "runs.txt", "run").remove(0);
+        let parts = older(dictionary, "runs.txt", "part");
+        let count = cut(position, &run).len();
+        assert_eq!(parts[..count], cut(position, &run)[..]);
+        assert_eq!(assemble(position, &parts[..count]).unwrap(), run);
+        assert_eq!(divide(position, &run).unwrap(), older(dictionary, "frames.txt", "frame"));
+    }
 }
 
 #[test]

@@ -111,3 +111,16 @@ pub fn allocated(dir: &Path) -> Result<f64> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_64_a_commit_takes_less_than_500_bytes_of_disk() {
+        let history = Rc::new(History::of(commits(EVENTS, Length::Quick) * EVENTS));
+        let mut row = DiskPerEvent::new(&history, EVENTS, Length::Quick, Vec::new());
+        let bytes = 1.0 / row.work().unwrap();
+        assert!(bytes < BYTES, "{:?}", row.details());
+    }
+}
