@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use settled::log::check::check;
@@ -143,7 +143,12 @@ fn cuts(cuts: u64, durability: Arc<dyn Durability>) -> Vec<Cut> {
                     std::thread::sleep(Duration::from_micros(200));
                 }
             });
-            std::thread::sleep(Duration::from_millis(3 + cut * 37 % 120));
+            // In the midst of writing, however busy the machine is.
+            let under_way = before + 3 + cut * 37 % 120;
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while acknowledged.load(Ordering::SeqCst) < under_way && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_micros(500));
+            }
             disk.cut();
             writer.join().expect("the writer is told, and ends");
             reader.join().expect("the reader ends");
@@ -212,8 +217,9 @@ fn nothing_acknowledged_is_lost_at_a_power_cut() {
 
 #[test]
 fn without_a_sync_the_power_cuts_lose_what_was_acknowledged() {
-    let done = cuts(16, Arc::new(NoSync));
-    assert!(done.iter().any(|cut| cut.outcome.is_err()), "{done:#?}");
+    // The system writes what it likes when it likes: it may take a few rounds until it has not.
+    let lose = |done: &[Cut]| done.iter().any(|cut| cut.outcome.is_err());
+    assert!((0..4).any(|_| lose(&cuts(16, Arc::new(NoSync)))), "64 power cuts lost nothing");
 }
 
 /// One of many commits alike, some 30 KiB each.
