@@ -74,6 +74,8 @@ async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_set
             ("2999-01-01T00:00:00Z".to_owned(), "in_the_future"),
             ("yesterday".to_owned(), "invalid"),
             (String::new(), "invalid"),
+            ("007".to_owned(), "invalid"),
+            ("%2B5".to_owned(), "invalid"),
         ] {
             let answer = server.get(&format!("{}?as_of={at}", path(&row)), &owner).await;
             let problem = answer.is_problem(422, "invalid_request");

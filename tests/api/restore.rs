@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::ids::EnvironmentId;
 use settled::settings::roles::role::SystemRole;
 
 use crate::server::{Answer, Somebody, TestServer, text};
@@ -282,6 +283,7 @@ async fn what_is_no_scope_and_no_past_is_refused() {
         (scope(json!({"organization": false})), "/scope"),
         (scope(json!({"organization": true, "environment": "dev"})), "/scope"),
         (scope(json!({"environment": "none-such"})), "/scope/environment"),
+        (scope(json!({"environment": EnvironmentId::from_uuid(uuid::Uuid::now_v7())})), "/scope/environment"),
         (scope(json!({"resource": "dev"})), "/scope/resource"),
         (dry(everything(version + 1)), "/as_of"),
         (json!({"as_of": "2999-01-01T00:00:00Z", "scope": {"organization": true}}), "/as_of"),

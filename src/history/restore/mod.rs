@@ -166,7 +166,8 @@ fn told_bytes(steps: &[Step], cannot: &[Cannot]) -> usize {
 /// The environment that a text names: by id, by slug, or by the slug that it had then.
 pub fn environment_of(past: &Organization, present: &Organization, text: &str) -> Option<EnvironmentId> {
     if let Ok(id) = text.parse() {
-        return Some(id);
+        let is_there = [present, past].iter().any(|state| state.environments.get(id).is_some());
+        return is_there.then_some(id);
     }
     let by_slug = |state: &Organization| state.environments.by_slug(text).map(|environment| environment.id);
     by_slug(present).or_else(|| by_slug(past))
@@ -185,9 +186,10 @@ impl FromStr for PointInTime {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse() {
-            Ok(version) => Ok(Self::Version(version)),
-            Err(_) => text.parse().map(Self::Time),
+        match text.parse::<Version>() {
+            // One spelling each: neither `+5` nor `007`.
+            Ok(version) if version.to_string() == text => Ok(Self::Version(version)),
+            _ => text.parse().map(Self::Time),
         }
     }
 }
