@@ -283,7 +283,10 @@ async fn what_is_no_scope_and_no_past_is_refused() {
         (scope(json!({"organization": false})), "/scope"),
         (scope(json!({"organization": true, "environment": "dev"})), "/scope"),
         (scope(json!({"environment": "none-such"})), "/scope/environment"),
-        (scope(json!({"environment": EnvironmentId::from_uuid(uuid::Uuid::now_v7())})), "/scope/environment"),
+        (
+            scope(json!({"environment": EnvironmentId::from_uuid(uuid::Uuid::from_u128(7))})),
+            "/scope/environment",
+        ),
         (scope(json!({"resource": "dev"})), "/scope/resource"),
         (dry(everything(version + 1)), "/as_of"),
         (json!({"as_of": "2999-01-01T00:00:00Z", "scope": {"organization": true}}), "/as_of"),
