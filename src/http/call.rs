@@ -357,3 +357,20 @@ impl Fingerprinted<'_> {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_of_history_waits_for_its_turn() {
+        let all = READS.acquire_many(8).await.expect("it is never closed");
+        let read = tokio::spawn(read_history(|| Ok(7)));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!read.is_finished(), "eight are under way");
+        drop(all);
+        assert!(matches!(read.await, Ok(Ok(7))));
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use roaring::RoaringBitmap;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde_json::Value;
@@ -94,20 +95,8 @@ impl Store {
         let mut filter = until(view, filter);
         let last = filter.until.unwrap_or_default().min(before.saturating_sub(1));
         filter.until = Some(last);
-        let mut found = Vec::new();
-        for number in (segment_of(filter.after.unwrap_or(0) + 1)..=segment_of(last)).rev() {
-            self.segment(handle, number, |segment| {
-                let first = segment.base() + 1;
-                let matching = segment.matching(&filter);
-                let versions = matching.iter().rev().map(|offset| first + u64::from(offset));
-                let wanted = limit - found.len();
-                found.extend(versions.take(wanted));
-            })?;
-            if found.len() == limit {
-                break;
-            }
-        }
-        Ok(found)
+        let numbers = segment_of(filter.after.unwrap_or(0) + 1)..=segment_of(last);
+        self.gather(handle, &filter, numbers.rev(), limit, |matching| Box::new(matching.iter().rev()))
     }
 
     /// What a filter means after a version, the oldest first.
@@ -124,20 +113,33 @@ impl Store {
     ) -> Result<Vec<Version>, HistoryError> {
         let mut filter = until(view, filter);
         filter.after = Some(filter.after.map_or(after, |other| other.max(after)));
-        let mut found = Vec::new();
         // What lies beyond the last version that is meant is not even looked into: it may have to be read first.
         let until = filter.until.unwrap_or_else(|| view.version());
-        for number in segment_of(after + 1)..=segment_of(until) {
-            self.segment(handle, number, |segment| {
-                let first = segment.base() + 1;
-                let versions = segment.matching(&filter);
-                let versions = versions.iter().map(|offset| first + u64::from(offset));
-                let wanted = limit - found.len();
-                found.extend(versions.take(wanted));
-            })?;
+        let numbers = segment_of(after + 1)..=segment_of(until);
+        self.gather(handle, &filter, numbers, limit, |matching| Box::new(matching.iter()))
+    }
+
+    /// What a filter means in these segments one after the other, each in the order that is asked for. Once there is
+    /// enough, no further segment is looked into.
+    fn gather(
+        &self,
+        handle: &Handle,
+        filter: &Filter,
+        numbers: impl Iterator<Item = u64>,
+        limit: usize,
+        in_order: impl Fn(&RoaringBitmap) -> Box<dyn Iterator<Item = u32> + '_>,
+    ) -> Result<Vec<Version>, HistoryError> {
+        let mut found = Vec::new();
+        for number in numbers {
             if found.len() == limit {
                 break;
             }
+            self.segment(handle, number, |segment| {
+                let matching = segment.matching(filter);
+                let wanted = limit - found.len();
+                let first = segment.base() + 1;
+                found.extend(in_order(&matching).take(wanted).map(|offset| first + u64::from(offset)));
+            })?;
         }
         Ok(found)
     }

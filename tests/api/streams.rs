@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use settled::settings::roles::role::SystemRole;
 
@@ -114,6 +115,8 @@ async fn an_id_of_another_epoch_is_answered_with_reset() {
     assert_eq!(next(&mut reader).await.version(), version);
     let future = format!("?after={}", version + 1);
     assert_eq!(open(&server, &owner, &future, None).await.status, 422);
+    let twice = [("last-event-id", "0-1"), ("last-event-id", "0-2")];
+    server.send(Method::GET, "/v1/audit/stream", &owner, &twice, &Value::Null).await.is(422);
     for wrong in ["nonsense", "0-", "0-01"] {
         assert_eq!(open(&server, &owner, "", Some(wrong)).await.status, 422, "{wrong}");
     }
