@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::actor::{ActorId, ActorKind};
 use crate::clock::Timestamp;
-use crate::event::{Event, Outcome, Recorded, Resource, ResourceType, Version};
+use crate::event::{Event, Outcome, Resource, ResourceType, Version};
 use crate::history::description::Subject;
 use crate::ids::{EventId, SessionId, UserId};
 use crate::seal::{Plain, Sealed};
@@ -21,6 +21,7 @@ use crate::settings::sessions::projection::Holder;
 use crate::store::Store;
 use crate::store::history::HistoryError;
 use crate::store::resident::{Handle, View};
+use crate::store::shown::Envelope;
 
 /// A row of the audit log.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -112,7 +113,7 @@ impl Rows {
     /// # Errors
     /// When the history cannot be read.
     pub fn of(&mut self, versions: &[Version]) -> Result<Vec<Row>, HistoryError> {
-        let events = self.store.recorded(&self.handle, &self.view, versions)?;
+        let events = self.store.envelopes(&self.handle, &self.view, versions)?;
         events.iter().map(|event| self.row(event)).collect()
     }
 
@@ -125,13 +126,13 @@ impl Rows {
         RowUser { id: actor.to_string(), kind: actor.kind(), name }
     }
 
-    fn row(&mut self, event: &Recorded) -> Result<Row, HistoryError> {
+    fn row(&mut self, event: &Envelope) -> Result<Row, HistoryError> {
         let ip = event.actor.session.map(|session| self.ip(session, event.version)).transpose()?;
         Ok(Row {
             id: event.id,
             timestamp: event.at,
             user: self.user(event.actor.id),
-            action: event.event.action().to_owned(),
+            action: event.action.clone(),
             resource: self.resource(&event.resource),
             outcome: event.outcome,
             version: event.version,
@@ -164,18 +165,22 @@ impl Rows {
         if let Some(ip) = self.addresses.get(&session) {
             return Ok(ip.clone());
         }
-        let origin = self.origin(session, until)?;
-        let ip = origin.and_then(|(person, sealed)| {
-            let person = self.view.organization().people.get(person)?;
-            let key = self.store.ring().data_key(self.view.stream, person.key, person.commitment).ok()?;
-            let id = session.to_string();
-            shown(&key.open(&sessions::ip_field(self.view.stream, &id), &sealed).ok()?)
+        let stream = self.view.stream;
+        let origin = self.store.origin(stream, session, || self.find_origin(session, until))?;
+        let ip = origin.and_then(|origin| {
+            let person = self.view.organization().people.get(origin.0)?;
+            let key = self.store.ring().data_key(stream, person.key, person.commitment).ok()?;
+            shown(&key.open(&sessions::ip_field(stream, &session.to_string()), &origin.1).ok()?)
         });
         Ok(remember(&mut self.addresses, session, ip))
     }
 
     /// Who opened a session, and from where: an open one says so itself, of an ended one its opening does.
-    fn origin(&self, session: SessionId, until: Version) -> Result<Option<(UserId, Sealed)>, HistoryError> {
+    fn find_origin(
+        &self,
+        session: SessionId,
+        until: Version,
+    ) -> Result<Option<(UserId, Sealed)>, HistoryError> {
         if let Some(open) = self.view.organization().sessions.get(session) {
             let Holder::Person(person) = open.holder else { return Ok(None) };
             return Ok(open.ip.clone().map(|ip| (person, ip)));

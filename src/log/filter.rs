@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::event::{Outcome, Recorded, ResourceType, Version};
 
 /// Which events of a stream are meant; an empty list is no condition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Filter {
     /// Ids of actors; `system` and `operator` are their own.
     pub actors: Vec<String>,
@@ -29,7 +29,7 @@ pub struct Filter {
 }
 
 /// An action, or all that begin alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ActionPattern {
     /// This one.
     Exact(String),
@@ -68,6 +68,20 @@ impl Filter {
             && self.to.is_none_or(|to| event.at < to)
             && self.after.is_none_or(|after| event.version > after)
             && self.until.is_none_or(|until| event.version <= until)
+    }
+
+    /// The same at any time and version.
+    pub fn anywhere(&self) -> Self {
+        Self { from: None, to: None, after: None, until: None, ..self.clone() }
+    }
+
+    /// How many bytes the values take.
+    pub fn value_bytes(&self) -> usize {
+        let texts = self.actors.iter().chain(&self.resources).map(String::len);
+        let actions = self.actions.iter().map(|pattern| match pattern {
+            ActionPattern::Exact(text) | ActionPattern::Prefix(text) => text.len(),
+        });
+        texts.chain(actions).map(|bytes| bytes + size_of::<ActionPattern>()).sum()
     }
 
     /// Whether an event of this action is meant, as far as actions go.

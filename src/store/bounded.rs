@@ -93,6 +93,11 @@ impl<K: Ord + Clone, V: Clone> Bounded<K, V> {
         Some((key, value))
     }
 
+    /// The value of a key, if it is kept.
+    pub fn get(&self, key: &K) -> Option<V> {
+        self.held().use_of(key)
+    }
+
     /// Keeps a value of so many bytes.
     pub fn put(&self, key: K, value: V, bytes: usize) {
         self.held().put(key, value, bytes, self.limit);

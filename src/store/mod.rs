@@ -27,6 +27,8 @@ use crate::store::residents::Residents;
 use crate::store::savepoint::Savepoints;
 use crate::store::saver::{Saver, Sources};
 use crate::store::segments::Segments;
+use crate::store::shown::Shown;
+use crate::store::totals::Totals;
 use crate::store::trouble::Trouble;
 use crate::store::writer::{Job, Writer};
 
@@ -56,7 +58,9 @@ pub mod saver;
 pub mod scheduler;
 pub mod search;
 pub mod segments;
+pub mod shown;
 pub mod strangers;
+pub mod totals;
 pub mod trouble;
 mod writer;
 
@@ -215,6 +219,8 @@ struct Inner {
     aggregator: Aggregator,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
+    totals: Totals,
+    shown: Shown,
     segments: Arc<Segments>,
     saver: Arc<Saver>,
     platform: Arc<Handle>,
@@ -287,6 +293,8 @@ impl Store {
                 aggregator: Aggregator::default(),
                 savepoints,
                 pasts: Pasts::default(),
+                totals: Totals::default(),
+                shown: Shown::default(),
                 segments,
                 saver,
                 platform,

@@ -4,6 +4,7 @@
 //! caller holds, however far the stream has gone on.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use roaring::RoaringBitmap;
 use serde::de::value::StrDeserializer;
@@ -19,7 +20,7 @@ use crate::log::filter::Filter;
 use crate::log::frame::Frame;
 use crate::log::segment::search::Dimension;
 use crate::log::segment::tree::Hash;
-use crate::log::segment::{FramePlace, Segment, segment_of};
+use crate::log::segment::{FramePlace, SEGMENT_VERSIONS, Segment, segment_of};
 use crate::store::Store;
 use crate::store::history::{HistoryError, READ_FRAMES, parse};
 use crate::store::resident::{Handle, View};
@@ -48,6 +49,24 @@ pub struct Facets {
     pub total: u64,
 }
 
+impl Facets {
+    /// Adds those of a segment.
+    fn add(&mut self, segment: &Segment, filter: &Filter) {
+        let matching = segment.matching(filter);
+        self.total += matching.len();
+        let counts = |dimension| segment.counts(&matching, dimension);
+        add(&mut self.actors, counts(Dimension::Actor), |actor| actor.parse().ok());
+        add(&mut self.actions, counts(Dimension::Action), |action| Some(action.to_owned()));
+        add(&mut self.types, counts(Dimension::Type), named);
+        add(&mut self.outcomes, counts(Dimension::Outcome), named);
+    }
+
+    /// How many values there are.
+    pub(super) fn values(&self) -> usize {
+        self.actors.len() + self.actions.len() + self.types.len() + self.outcomes.len()
+    }
+}
+
 impl Store {
     /// What a filter means, the newest first.
     ///
@@ -61,20 +80,30 @@ impl Store {
         before: Option<Version>,
         limit: usize,
     ) -> Result<Matched, HistoryError> {
-        let filter = until(view, filter);
+        let filter = self.spanned(handle, view, filter)?;
+        let Some(numbers) = filter.segments() else { return Ok(Matched::default()) };
         let before = before.unwrap_or(Version::MAX);
+        let counts = self.inner.totals.counts(handle.stream(), &filter, full_segments(view));
         let mut found = Matched::default();
-        for number in (0..=segment_of(view.version())).rev() {
-            self.segment(handle, number, |segment| {
-                let mut matching = segment.matching(&filter);
-                found.total += matching.len();
-                let first = segment.base() + 1;
-                let shown_already = u32::try_from(before.saturating_sub(first)).unwrap_or(u32::MAX);
-                matching.remove_range(shown_already..);
-                let versions = matching.iter().rev().map(|offset| first + u64::from(offset));
-                let wanted = limit - found.versions.len();
-                found.versions.extend(versions.take(wanted));
-            })?;
+        for number in numbers.rev() {
+            let count = counts.get(usize::try_from(number).unwrap_or(usize::MAX));
+            let count = count.filter(|_| filter.spans(number));
+            let shows = found.versions.len() < limit && number * SEGMENT_VERSIONS + 1 < before;
+            if let Some(known) = count.and_then(OnceLock::get).filter(|known| !shows || **known == 0) {
+                found.total += known;
+                continue;
+            }
+            let mut matching = self.segment(handle, number, |segment| segment.matching(&filter))?;
+            found.total += matching.len();
+            if let Some(count) = count {
+                // Whoever came first counted the same.
+                let _same = count.set(matching.len());
+            }
+            let first = number * SEGMENT_VERSIONS + 1;
+            matching.remove_range(u32::try_from(before.saturating_sub(first)).unwrap_or(u32::MAX)..);
+            let versions = matching.iter().rev().map(|offset| first + u64::from(offset));
+            let wanted = limit - found.versions.len();
+            found.versions.extend(versions.take(wanted));
         }
         Ok(found)
     }
@@ -92,11 +121,10 @@ impl Store {
         before: Version,
         limit: usize,
     ) -> Result<Vec<Version>, HistoryError> {
-        let mut filter = until(view, filter);
-        let last = filter.until.unwrap_or_default().min(before.saturating_sub(1));
-        filter.until = Some(last);
-        let numbers = segment_of(filter.after.unwrap_or(0) + 1)..=segment_of(last);
-        self.gather(handle, &filter, numbers.rev(), limit, |matching| Box::new(matching.iter().rev()))
+        let mut filter = self.spanned(handle, view, filter)?;
+        filter.until = filter.until.map(|until| until.min(before.saturating_sub(1)));
+        let numbers = filter.segments().into_iter().flat_map(Iterator::rev);
+        self.gather(handle, &filter, numbers, limit, |matching| Box::new(matching.iter().rev()))
     }
 
     /// What a filter means after a version, the oldest first.
@@ -111,11 +139,9 @@ impl Store {
         after: Version,
         limit: usize,
     ) -> Result<Vec<Version>, HistoryError> {
-        let mut filter = until(view, filter);
-        filter.after = Some(filter.after.map_or(after, |other| other.max(after)));
-        // What lies beyond the last version that is meant is not even looked into: it may have to be read first.
-        let until = filter.until.unwrap_or_else(|| view.version());
-        let numbers = segment_of(after + 1)..=segment_of(until);
+        let mut filter = self.spanned(handle, view, filter)?;
+        filter.after = filter.after.map(|other| other.max(after));
+        let numbers = filter.segments().into_iter().flatten();
         self.gather(handle, &filter, numbers, limit, |matching| Box::new(matching.iter()))
     }
 
@@ -149,18 +175,25 @@ impl Store {
     /// # Errors
     /// When an index has to be made anew and the log cannot be read.
     pub fn facets(&self, handle: &Handle, view: &View, filter: &Filter) -> Result<Facets, HistoryError> {
-        let filter = until(view, filter);
+        let filter = self.spanned(handle, view, filter)?;
+        let Some(numbers) = filter.segments() else { return Ok(Facets::default()) };
+        let is_whole = |number: &u64| filter.spans(*number) && *number < full_segments(view) as u64;
+        let whole: Vec<u64> = numbers.clone().filter(is_whole).collect();
         let mut facets = Facets::default();
-        for number in 0..=segment_of(view.version()) {
-            self.segment(handle, number, |segment| {
-                let matching = segment.matching(&filter);
-                facets.total += matching.len();
-                let counts = |dimension| segment.counts(&matching, dimension);
-                add(&mut facets.actors, counts(Dimension::Actor), |actor| actor.parse().ok());
-                add(&mut facets.actions, counts(Dimension::Action), |action| Some(action.to_owned()));
-                add(&mut facets.types, counts(Dimension::Type), named);
-                add(&mut facets.outcomes, counts(Dimension::Outcome), named);
+        if let (Some(first), Some(last)) = (whole.first(), whole.last()) {
+            let (after, until) = (first * SEGMENT_VERSIONS, (last + 1) * SEGMENT_VERSIONS);
+            let filter = Filter { after: Some(after), until: Some(until), ..filter.clone() };
+            let sums = self.inner.totals.facets(handle.stream(), &filter, || {
+                let mut facets = Facets::default();
+                for number in *first..=*last {
+                    self.segment(handle, number, |segment| facets.add(segment, &filter))?;
+                }
+                Ok(facets)
             })?;
+            facets = Facets::clone(&sums);
+        }
+        for number in numbers.filter(|number| !is_whole(number)) {
+            self.segment(handle, number, |segment| facets.add(segment, &filter))?;
         }
         Ok(facets)
     }
@@ -286,6 +319,24 @@ impl Store {
         }
     }
 
+    /// The filter with the versions that its times mean instead of them, none beyond the view's: what lies outside is
+    /// not even looked into, for it may have to be read first.
+    fn spanned(&self, handle: &Handle, view: &View, filter: &Filter) -> Result<Filter, HistoryError> {
+        let before = |time: Timestamp| match time.micros().checked_sub(1).filter(|micros| *micros >= 0) {
+            Some(micros) => self.version_at(handle, view, Timestamp::from_micros(micros)),
+            None => Ok(0),
+        };
+        let from = filter.from.map(before).transpose()?;
+        let to = filter.to.map(before).transpose()?;
+        Ok(Filter {
+            from: None,
+            to: None,
+            after: Some(from.unwrap_or(0).max(filter.after.unwrap_or(0))),
+            until: [Some(view.version()), to, filter.until].into_iter().flatten().min(),
+            ..filter.clone()
+        })
+    }
+
     /// Where the frames of these versions are.
     fn places(&self, handle: &Handle, versions: &[Version]) -> Result<Vec<FramePlace>, HistoryError> {
         let mut places = Vec::with_capacity(versions.len());
@@ -349,8 +400,7 @@ fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
     T::deserialize(name.into_deserializer() as StrDeserializer<'_, serde::de::value::Error>).ok()
 }
 
-fn until(view: &View, filter: &Filter) -> Filter {
-    let mut filter = filter.clone();
-    filter.until = Some(filter.until.map_or(view.version(), |until| until.min(view.version())));
-    filter
+/// How many segments of a stream are full.
+fn full_segments(view: &View) -> usize {
+    usize::try_from(view.version() / SEGMENT_VERSIONS).unwrap_or(usize::MAX)
 }

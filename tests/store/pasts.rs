@@ -14,6 +14,7 @@ use settled::store::derived::{DerivedFiles, FileName, Kind};
 use settled::store::encoding::digest;
 use settled::store::replay::replay;
 use settled::store::resident::Handle;
+use settled::store::shown::Envelope;
 
 use crate::commands::{create, write};
 use crate::counted::Counted;
@@ -96,6 +97,29 @@ impl Past {
         assert_eq!(of(&area), of(&then.organization().environments), "KEY_{key} as of {version}");
         read
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_shown_of_events_is_not_read_again_and_is_what_was_recorded() {
+    let past = Past::new().await;
+    past.write(6).await;
+    let handle = past.handle();
+    let view = handle.view();
+    let ask = |versions: &[Version]| {
+        past.log.read_since();
+        let shown = past.store.store.envelopes(&handle, &view, versions).unwrap();
+        assert_eq!(shown.iter().map(|envelope| envelope.version).collect::<Vec<_>>(), versions);
+        (shown, past.log.read_since())
+    };
+    let last = view.version();
+    let (shown, read) = ask(&[last, last - VALUES]);
+    assert_eq!(read, 2, "one frame each");
+    let recorded = past.store.store.recorded(&handle, &view, &[last, last - VALUES]).unwrap();
+    assert!(
+        recorded.into_iter().map(Envelope::from).eq(shown.iter().map(|envelope| Envelope::clone(envelope)))
+    );
+    assert_eq!(ask(&[last - VALUES, last]).1, 0);
+    assert_eq!(ask(&[last, last - 2 * VALUES, last - VALUES]).1, 1, "only that which was not known");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

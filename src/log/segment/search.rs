@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::log::filter::Filter;
-use crate::log::segment::{Postings, Segment};
+use crate::log::segment::{Postings, SEGMENT_VERSIONS, Segment, segment_of};
 
 /// What the values of an event's envelope can be counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,23 @@ pub enum Dimension {
     Type,
     /// How it ended.
     Outcome,
+}
+
+impl Filter {
+    /// The segments that hold the versions meant, as far as versions go; `None` where there are none.
+    pub fn segments(&self) -> Option<RangeInclusive<u64>> {
+        let (after, until) = (self.after.unwrap_or(0), self.until.unwrap_or(Version::MAX));
+        (after < until).then(|| segment_of(after + 1)..=segment_of(until))
+    }
+
+    /// Whether all versions of a segment are meant, as far as times and versions go.
+    pub fn spans(&self, segment: u64) -> bool {
+        let base = segment * SEGMENT_VERSIONS;
+        self.from.is_none()
+            && self.to.is_none()
+            && self.after.is_none_or(|after| after <= base)
+            && self.until.is_none_or(|until| until >= base + SEGMENT_VERSIONS)
+    }
 }
 
 impl Segment {

@@ -1,0 +1,118 @@
+//! What the audit log shows of events, remembered: people look at the same rows again and again, and many listen to the
+//! same stream. What was recorded never changes, so nothing here is ever stale; what is sealed stays sealed.
+
+use std::sync::Arc;
+
+use crate::actor::Actor;
+use crate::clock::Timestamp;
+use crate::event::{Outcome, Recorded, Resource, Version};
+use crate::ids::{EventId, SessionId, StreamId, UserId};
+use crate::seal::Sealed;
+use crate::store::Store;
+use crate::store::bounded::Bounded;
+use crate::store::history::HistoryError;
+use crate::store::resident::{Handle, View};
+
+/// How much memory envelopes take, in bytes: of some ten thousand events.
+const ENVELOPES_BYTES: usize = 6 << 20;
+/// How much memory origins take, in bytes: of some two thousand sessions.
+const ORIGINS_BYTES: usize = 1 << 20;
+/// What keeping a value takes beside it: its key twice, and its share of the maps' nodes.
+const KEPT_OVERHEAD_BYTES: usize = 192;
+
+/// An event without its data: what a row of the audit log is made of. The fields are those of [`Recorded`].
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "told where they are recorded")]
+pub struct Envelope {
+    pub id: EventId,
+    pub version: Version,
+    pub at: Timestamp,
+    pub actor: Actor,
+    pub action: String,
+    pub resource: Resource,
+    pub outcome: Outcome,
+    pub count: Option<u64>,
+    pub reason: Option<Sealed>,
+}
+
+impl From<Recorded> for Envelope {
+    fn from(recorded: Recorded) -> Self {
+        Self {
+            id: recorded.id,
+            version: recorded.version,
+            at: recorded.at,
+            actor: recorded.actor,
+            action: recorded.event.action().to_owned(),
+            resource: recorded.resource,
+            outcome: recorded.outcome,
+            count: recorded.count,
+            reason: recorded.reason,
+        }
+    }
+}
+
+impl Envelope {
+    fn bytes(&self) -> usize {
+        let texts = [&self.action, &self.resource.id].into_iter().chain(&self.resource.name);
+        let reason = self.reason.as_ref().map_or(0, |sealed| sealed.data.0.len());
+        KEPT_OVERHEAD_BYTES + size_of::<Self>() + texts.map(String::len).sum::<usize>() + reason
+    }
+}
+
+/// Who opened a session, and from which address, sealed.
+pub type Origin = Arc<(UserId, Sealed)>;
+
+/// The memory of it. Bounded; what was used longest ago goes first.
+#[derive(Debug)]
+pub struct Shown {
+    envelopes: Bounded<(StreamId, Version), Arc<Envelope>>,
+    origins: Bounded<(StreamId, SessionId), Option<Origin>>,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { envelopes: Bounded::new(ENVELOPES_BYTES), origins: Bounded::new(ORIGINS_BYTES) }
+    }
+}
+
+impl Store {
+    /// The envelopes of the events at these versions, in the order asked for. Blocks.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn envelopes(
+        &self,
+        handle: &Handle,
+        view: &View,
+        versions: &[Version],
+    ) -> Result<Vec<Arc<Envelope>>, HistoryError> {
+        let (stream, memory) = (handle.stream(), &self.inner.shown.envelopes);
+        let known: Vec<_> = versions.iter().map(|version| memory.get(&(stream, *version))).collect();
+        let is_missing = |(known, version): (&Option<_>, &Version)| known.is_none().then_some(*version);
+        let missing: Vec<Version> = known.iter().zip(versions).filter_map(is_missing).collect();
+        let mut read = self.recorded(handle, view, &missing)?.into_iter().map(|recorded| {
+            let envelope = Arc::new(Envelope::from(recorded));
+            memory.put((stream, envelope.version), Arc::clone(&envelope), envelope.bytes());
+            envelope
+        });
+        Ok(known.into_iter().filter_map(|known| known.or_else(|| read.next())).collect())
+    }
+
+    /// Who opened a session, and from where; `find` looks for it in the stream, where an opening comes before all that
+    /// was done in the session. `None` where there is nothing to show.
+    ///
+    /// # Errors
+    /// Those of `find`.
+    pub fn origin(
+        &self,
+        stream: StreamId,
+        session: SessionId,
+        find: impl FnOnce() -> Result<Option<(UserId, Sealed)>, HistoryError>,
+    ) -> Result<Option<Origin>, HistoryError> {
+        self.inner.shown.origins.get_or_make((stream, session), || {
+            let origin = find()?.map(Arc::new);
+            let sealed = origin.as_ref().map_or(0, |origin| size_of_val(&**origin) + origin.1.data.0.len());
+            Ok((origin, KEPT_OVERHEAD_BYTES + sealed))
+        })
+    }
+}
