@@ -17,7 +17,7 @@ use crate::event::{Recorded, RequestMark, Version};
 use crate::ids::{Fresh, StreamId};
 use crate::log::codec::{PackedEvent, pack};
 use crate::log::frame::{FrameBuilder, FrameStart, frame_hash};
-use crate::log::segment::FramePlace;
+use crate::log::segment::frames::FramePlace;
 use crate::log::{Append, Head, Key, Position};
 use crate::store::resident::{Handle, Indexed, View, directory_entries};
 use crate::store::{Done, Refusal, Replay, Submission};

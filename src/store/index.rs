@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use crate::event::{Recorded, Version};
+use crate::log::segment::frames::FramePlace;
 use crate::log::segment::tree::{Hash, root};
-use crate::log::segment::{FramePlace, Segment, segment_of};
+use crate::log::segment::{Segment, segment_of};
 
 /// The index of a stream.
 #[derive(Clone, Debug)]

@@ -18,9 +18,10 @@ use crate::log::Position;
 use crate::log::codec::CodecError;
 use crate::log::filter::Filter;
 use crate::log::frame::Frame;
+use crate::log::segment::frames::FramePlace;
 use crate::log::segment::search::Dimension;
 use crate::log::segment::tree::Hash;
-use crate::log::segment::{FramePlace, SEGMENT_VERSIONS, Segment, segment_of};
+use crate::log::segment::{SEGMENT_VERSIONS, Segment, segment_of};
 use crate::store::Store;
 use crate::store::history::{HistoryError, READ_FRAMES, parse};
 use crate::store::resident::{Handle, View};
@@ -377,7 +378,7 @@ impl Store {
     /// A frame at or after the last one of a full segment.
     fn frame_after(&self, handle: &Handle, number: u64) -> Result<FramePlace, HistoryError> {
         let head = handle.view().head;
-        let first = self.segment(handle, number + 1, |segment| segment.frames().first().copied())?;
+        let first = self.segment(handle, number + 1, |segment| segment.frames().first())?;
         // Where the next segment has no version yet, the stream ends in this one.
         Ok(first.unwrap_or(FramePlace { first: head.version, position: head.position, at: head.at }))
     }

@@ -11,6 +11,8 @@ use crate::log::segment::{Postings, Segment};
 
 /// How much a piece copies before it ends, in bytes: some 20 µs of work.
 const PIECE_BYTES: usize = 32 << 10;
+/// How many frames' places a piece copies.
+const PIECE_FRAMES: usize = 1 << 10;
 /// What a value takes beside its bitmap: it is allocated several times over.
 const VALUE_BYTES: usize = 128;
 
@@ -82,12 +84,13 @@ impl Copying {
 
     fn frames(&mut self, of: &Segment) {
         let version = self.copy.version();
-        let all = of.frames.partition_point(|frame| frame.first <= version);
-        let copied = self.copy.frames.len();
-        let piece = all.min(copied + PIECE_BYTES / size_of::<super::FramePlace>());
-        self.copy.frames.extend_from_slice(&of.frames[copied..piece]);
-        if piece == all {
-            self.part = 1;
+        let mut more = of.frames.starting_at(self.copy.frames.count());
+        for _ in 0..PIECE_FRAMES {
+            let Some(frame) = more.next().filter(|frame| frame.first <= version) else {
+                self.part = 1;
+                return;
+            };
+            self.copy.frames.push(frame);
         }
     }
 
@@ -115,7 +118,7 @@ mod tests {
     use crate::given::{id, now, person, recorded};
     use crate::ids::StreamId;
     use crate::log::Position;
-    use crate::log::segment::FramePlace;
+    use crate::log::segment::frames::FramePlace;
 
     /// Pushes versions, three a frame; each mentions an id of its own, and one that few others do.
     fn push(segment: &mut Segment, versions: u64) {

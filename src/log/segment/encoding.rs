@@ -2,15 +2,14 @@
 
 use roaring::RoaringBitmap;
 
-use crate::clock::Timestamp;
-use crate::log::Position;
+use crate::log::segment::frames::Frames;
 use crate::log::segment::mentions::Mentions;
 use crate::log::segment::tree::Hashes;
-use crate::log::segment::{FramePlace, Postings, SEGMENT_VERSIONS, Segment};
+use crate::log::segment::{Postings, SEGMENT_VERSIONS, Segment};
 use crate::varint::{self, Malformed, Reader};
 
 /// Raised when a section's shape, or what is noted in it, changes: older files are then made anew.
-pub const SHAPE: u32 = 1;
+pub const SHAPE: u32 = 2;
 
 /// The sections' names, in the order in which they stand.
 pub const SECTIONS: [&str; 7] = ["frames", "actors", "actions", "types", "outcomes", "mentions", "hashes"];
@@ -21,13 +20,7 @@ impl Segment {
         let mut frames = Vec::new();
         varint::write(self.number, &mut frames);
         varint::write(self.count.into(), &mut frames);
-        let mut last = FramePlace { first: 0, position: Position(0), at: Timestamp::EPOCH };
-        for frame in &self.frames {
-            varint::write(frame.first - last.first, &mut frames);
-            varint::write(frame.position.0 - last.position.0, &mut frames);
-            varint::write(frame.at.micros().abs_diff(last.at.micros()), &mut frames);
-            last = *frame;
-        }
+        self.frames.write(&mut frames);
         let mut hashes = Vec::new();
         self.hashes.write(&mut hashes);
         let postings = |postings| {
@@ -70,41 +63,27 @@ impl Segment {
         let bitmaps = postings.into_iter().flatten();
         let bitmaps: usize =
             bitmaps.map(|(value, bitmap)| value.len() + bitmap.serialized_size() + 120).sum();
-        bitmaps
-            + self.mentions.weight()
-            + self.frames.len() * size_of::<FramePlace>()
-            + (self.count as usize >> 8) * 64
-            + 512
+        bitmaps + self.mentions.weight() + self.frames.weight() + (self.count as usize >> 8) * 64 + 512
     }
 }
 
-fn read_frames(number: u64, bytes: &[u8]) -> Result<Option<(u32, Vec<FramePlace>)>, Malformed> {
+fn read_frames(number: u64, bytes: &[u8]) -> Result<Option<(u32, Frames)>, Malformed> {
     let mut reader = Reader(bytes);
     let (found, count) = (reader.varint()?, reader.varint()?);
     if found != number || count > SEGMENT_VERSIONS {
         return Ok(None);
     }
-    let mut frames = Vec::new();
-    let mut last = FramePlace { first: 0, position: Position(0), at: Timestamp::EPOCH };
-    while !reader.0.is_empty() {
-        let first = last.first.checked_add(reader.varint()?).ok_or(Malformed)?;
-        let position = last.position.0.checked_add(reader.varint()?).ok_or(Malformed)?;
-        let micros = i64::try_from(reader.varint()?).ok().and_then(|more| last.at.micros().checked_add(more));
-        last = FramePlace {
-            first,
-            position: Position(position),
-            at: Timestamp::from_micros(micros.ok_or(Malformed)?),
-        };
-        frames.push(last);
-    }
+    let frames = Frames::read(reader)?;
     Ok(u32::try_from(count).ok().map(|count| (count, frames)))
 }
 
-/// Values in order, each with its versions.
+/// Values in order, each with its versions, in the form of a bitmap that takes least: so equal ones have equal bytes.
 pub(super) fn write_postings(postings: &Postings, out: &mut Vec<u8>) {
     for (value, bitmap) in postings {
         varint::write(value.len() as u64, out);
         out.extend_from_slice(value.as_bytes());
+        let mut bitmap = bitmap.clone();
+        bitmap.optimize();
         varint::write(bitmap.serialized_size() as u64, out);
         bitmap.serialize_into(&mut *out).expect("a vector takes all that is written to it");
     }

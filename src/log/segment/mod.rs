@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 
-use crate::clock::Timestamp;
 use crate::event::{Recorded, Version};
-use crate::log::Position;
+use crate::log::segment::frames::{FramePlace, Frames};
 use crate::log::segment::mentions::Mentions;
 use crate::log::segment::tree::{Hash, Hashes};
 
 pub mod copying;
 pub mod encoding;
+pub mod frames;
 pub mod mentions;
 pub mod search;
 pub mod tree;
@@ -22,20 +22,13 @@ pub mod tree;
 /// How many versions a segment has when it is full: one container of a roaring bitmap.
 pub const SEGMENT_VERSIONS: u64 = 1 << 16;
 
+/// After so many more versions a bitmap is put into the form that takes least: long runs of versions often have a value
+/// in common.
+const OPTIMIZED_EVERY: u64 = 1 << 10;
+
 /// The number of the segment that a version is in.
 pub fn segment_of(version: Version) -> u64 {
     version.saturating_sub(1) / SEGMENT_VERSIONS
-}
-
-/// Where a frame is, and from which version on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FramePlace {
-    /// The version of its first event, which may lie in the segment before.
-    pub first: Version,
-    /// Its place in the log.
-    pub position: Position,
-    /// Its time.
-    pub at: Timestamp,
 }
 
 /// Versions by a value that they have; each version as its offset within the segment.
@@ -46,7 +39,7 @@ pub type Postings = BTreeMap<Box<str>, RoaringBitmap>;
 pub struct Segment {
     number: u64,
     count: u32,
-    frames: Vec<FramePlace>,
+    frames: Frames,
     /// By the id of the actor; `system` and `operator` are their own.
     actors: Postings,
     actions: Postings,
@@ -63,7 +56,7 @@ impl Segment {
         Self {
             number,
             count: 0,
-            frames: Vec::new(),
+            frames: Frames::default(),
             actors: Postings::new(),
             actions: Postings::new(),
             types: Postings::new(),
@@ -94,7 +87,7 @@ impl Segment {
     }
 
     /// The frames that its versions are in, oldest first.
-    pub fn frames(&self) -> &[FramePlace] {
+    pub fn frames(&self) -> &Frames {
         &self.frames
     }
 
@@ -130,8 +123,7 @@ impl Segment {
         if version <= self.base() || version > self.version() {
             return None;
         }
-        let after = self.frames.partition_point(|frame| frame.first <= version);
-        self.frames.get(after.checked_sub(1)?).copied()
+        self.frames.around(|frame| frame.first <= version).0
     }
 }
 
@@ -139,9 +131,35 @@ fn note(postings: &mut Postings, value: &str, offset: u32) {
     match postings.get_mut(value) {
         Some(bitmap) => {
             bitmap.insert(offset);
+            if bitmap.len().is_multiple_of(OPTIMIZED_EVERY) {
+                bitmap.optimize();
+            }
         }
         None => {
             postings.insert(value.into(), RoaringBitmap::from_iter([offset]));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Refused, RefusedData};
+    use crate::given::{id, now, person, recorded};
+    use crate::ids::StreamId;
+    use crate::log::Position;
+
+    #[test]
+    fn what_many_versions_have_in_common_takes_little_memory() {
+        let mut segment = Segment::new(0);
+        let empty = segment.weight();
+        for version in 1..=20_000 {
+            let event = Event::Refused(Refused { action: "action".to_owned(), data: RefusedData::default() });
+            let event = recorded(StreamId::Platform, version, now(), person(id(1)), event);
+            let place = FramePlace { first: version, position: Position(version * 200), at: now() };
+            segment.push(&event, [0; 32], place);
+        }
+        let weight = segment.weight() - empty;
+        assert!(weight < 20_000 * 9, "{weight} bytes");
     }
 }

@@ -7,6 +7,7 @@ use roaring::RoaringBitmap;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::log::filter::Filter;
+use crate::log::segment::frames::FramePlace;
 use crate::log::segment::{Postings, SEGMENT_VERSIONS, Segment, segment_of};
 
 /// What the values of an event's envelope can be counted by.
@@ -122,17 +123,16 @@ impl Segment {
 
     /// The newest version that is not after a time; that before the first one where all are.
     pub fn version_at(&self, at: Timestamp) -> Version {
-        self.before(self.frames.partition_point(|frame| frame.at <= at))
+        self.before(self.frames.around(|frame| frame.at <= at).1)
     }
 
     /// The offsets that time and version leave; `None` where they leave nothing.
     fn range(&self, filter: &Filter) -> Option<RangeInclusive<u32>> {
         let first = filter
             .from
-            .map_or(self.base(), |from| self.before(self.frames.partition_point(|frame| frame.at < from)));
-        let last = filter
-            .to
-            .map_or(self.version(), |to| self.before(self.frames.partition_point(|frame| frame.at < to)));
+            .map_or(self.base(), |from| self.before(self.frames.around(|frame| frame.at < from).1));
+        let last =
+            filter.to.map_or(self.version(), |to| self.before(self.frames.around(|frame| frame.at < to).1));
         let last = filter.until.map_or(last, |until| last.min(until));
         let first = filter.after.map_or(first, |after| first.max(after));
         if first >= last {
@@ -142,9 +142,9 @@ impl Segment {
         Some(offset(first)..=offset(last) - 1)
     }
 
-    /// The newest version of the segment before its frame of that index.
-    fn before(&self, frame: usize) -> Version {
-        match self.frames.get(frame) {
+    /// The newest version of the segment before a frame of it; its newest at all where there is no such frame.
+    fn before(&self, frame: Option<FramePlace>) -> Version {
+        match frame {
             Some(frame) => (frame.first - 1).max(self.base()),
             None => self.version(),
         }
