@@ -129,8 +129,6 @@ ids! {
     CustomerId, CustomerKind = "cus";
     /// An API key.
     ApiKeyId, ApiKeyKind = "key";
-    /// A customer.
-    CustomerId, CustomerKind = "cus";
     /// One recorded event.
     EventId, EventKind = "evt";
     /// A data key of the key ring. Looked up by this id, never tried.

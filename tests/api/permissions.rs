@@ -139,10 +139,10 @@ fn request_of(
     (secret, api_key): (&str, &str),
     owner: &Somebody,
 ) -> (Method, String, Value) {
-    let key = if path.starts_with("/v1/api-keys") { api_key } else { "A" };
     let (template, path) = (path, path.replace("{sec}", secret).replace("{n}", "1"));
     let path =
-        path.replace("{env}", &format!("env-{number}")).replace("{key}", key).replace("{other}", "target");
+        path.replace("{env}", &format!("env-{number}")).replace("{key}", "A").replace("{other}", "target");
+    let path = path.replace("{api_key}", api_key);
     let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
     let path = path.replace("{id}", &owner.organization.to_string()).replace("/v1/diff", "/v1/diff?from=1");
     let body = match (method, path.as_str()) {

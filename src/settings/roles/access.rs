@@ -142,11 +142,6 @@ impl InMode {
     fn includes(&self, environment: EnvironmentId) -> bool {
         self.environments.contains_key(&(self.mode, environment))
     }
-
-    fn includes_any(&self) -> bool {
-        let whole = (self.mode, EnvironmentId::min())..=(self.mode, EnvironmentId::max());
-        self.environments.range(whole).next().is_some()
-    }
 }
 
 impl Grants {
@@ -162,10 +157,9 @@ impl Grants {
 
     /// Whether the permission is held anywhere.
     pub fn allows_somewhere(&self, permission: Permission) -> bool {
-        let in_mode = |held: &InMode| held.permissions.contains(permission) && held.includes_any();
         self.allows(permission)
             || self.environments.values().any(|set| set.contains(permission))
-            || self.in_mode.as_ref().is_some_and(in_mode)
+            || self.in_mode.as_ref().is_some_and(|held| held.permissions.contains(permission))
     }
 
     /// Whether the permission is held as far as each of these.
@@ -175,18 +169,16 @@ impl Grants {
 
     /// All that is held as far as this.
     pub fn at(&self, extent: Extent) -> PermissionSet {
-        let in_mode = |includes: &dyn Fn(&InMode) -> bool| match &self.in_mode {
-            Some(held) if includes(held) => held.permissions,
-            Some(_) | None => PermissionSet::NONE,
+        let (single, in_mode) = match extent {
+            Extent::Organization => (None, None),
+            Extent::Mode(mode) => (None, self.in_mode.as_ref().filter(|held| held.mode == mode)),
+            Extent::Environment(environment) => (
+                self.environments.get(&environment).copied(),
+                self.in_mode.as_ref().filter(|held| held.includes(environment)),
+            ),
         };
-        let beyond = match extent {
-            Extent::Organization => PermissionSet::NONE,
-            Extent::Mode(mode) => in_mode(&|held| held.mode == mode),
-            Extent::Environment(environment) => {
-                let single = self.environments.get(&environment).copied().unwrap_or_default();
-                single.union(in_mode(&|held| held.includes(environment)))
-            }
-        };
+        let beyond =
+            single.unwrap_or_default().union(in_mode.map(|held| held.permissions).unwrap_or_default());
         self.organization.union(beyond)
     }
 }

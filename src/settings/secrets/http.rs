@@ -28,7 +28,7 @@ use crate::settings::environments::http::OWN_ACTIONS;
 use crate::settings::environments::projection::Environments;
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::permission::Permission;
-use crate::settings::roles::projection::Grants;
+use crate::settings::roles::access::Grants;
 use crate::settings::secrets::command::{At, CreateSecret, SecretsCommand, UpdateSecret};
 use crate::settings::secrets::projection::{Secret, Secrets};
 use crate::settings::secrets::value::{Scope, SecretValue};
