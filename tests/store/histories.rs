@@ -28,18 +28,20 @@ use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
 use crate::commands::{create, refusal};
-use crate::secrets::{change, create as create_secret, sealed};
+use crate::secrets::{Values, change, create as create_secret, sealed};
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
 
 /// Each organization's things carry its mark.
 pub const MARKS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, and an environment.
+/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, an environment, a secret in it
+/// and one for the whole organization.
 #[derive(Clone)]
 pub struct Member {
     pub founded: Founded,
     pub actors: Vec<Actor>,
     pub environment: EnvironmentId,
+    pub secrets: Vec<At>,
 }
 
 /// What every history begins with: three organizations with four people each, made once.
@@ -66,7 +68,14 @@ pub static BASE: LazyLock<Base> = LazyLock::new(|| {
             let environment = Fresh.id();
             let made = create(founded.owner, environment, mark);
             store.execute(&founded, made).await.unwrap();
-            members.push(Member { founded, actors, environment });
+            let mut secrets = Vec::new();
+            for scope in [Scope::Environment(environment), Scope::Organization] {
+                let at = At { secret: Fresh.id(), scope };
+                let values = Values { store: &store, founded: &founded };
+                store.execute(&founded, values.create(at, "SECRET_0", mark)).await.unwrap();
+                secrets.push(at);
+            }
+            members.push(Member { founded, actors, environment, secrets });
         }
         Base { log: copy(&*store.log), keys: store.keys.clone(), members }
     })
@@ -190,9 +199,9 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         4 => (index(), prop::option::weighted(0.3, 0..4u8), prop::bool::weighted(0.7), any::<bool>())
             .prop_map(|(which, name, writes, clear)| Ask::Value { which, name, writes, clear }),
         3 => (index(), any::<bool>()).prop_map(|(which, deletes)| Ask::Keep { which, deletes }),
-        2 => (index(), 1..4u64).prop_map(|(which, to)| Ask::RollBack { which, to }),
-        1 => (index(), 1..4u64).prop_map(|(which, version)| Ask::Reveal { which, version }),
-        2 => (index(), prop::option::weighted(0.8, 1..4u64))
+        2 => (index(), 1..3u64).prop_map(|(which, to)| Ask::RollBack { which, to }),
+        2 => (index(), 1..3u64).prop_map(|(which, version)| Ask::Reveal { which, version }),
+        2 => (index(), prop::option::weighted(0.8, 1..3u64))
             .prop_map(|(which, version)| Ask::Destroy { which, version }),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
@@ -272,7 +281,8 @@ impl Made {
 
     fn of(member: &Member) -> Self {
         let people = member.actors.iter().map(|actor| person_of(*actor)).collect();
-        Self { people, environments: vec![member.environment], ..Self::default() }
+        let (environments, secrets) = (vec![member.environment], member.secrets.clone());
+        Self { people, environments, secrets, ..Self::default() }
     }
 
     fn command(
