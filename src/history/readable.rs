@@ -138,7 +138,7 @@ mod tests {
         let other: EnvironmentId = id(2);
         let missing = Unreadable { missing: Some(Permission::ConfigRead) };
         assert_eq!(check(&some, ResourceType::Config, Some(other)), Err(missing));
-        assert_eq!(check(&all, ResourceType::Session, "ses"), Err(Unreadable { missing: None }));
+        assert_eq!(check(&all, ResourceType::Session, None), Err(Unreadable { missing: None }));
     }
 
     #[test]

@@ -14,12 +14,15 @@ use settled::area::Fold;
 use settled::command::{Command, OrganizationCommand, PlatformCommand};
 use settled::event::{Event, Outcome};
 use settled::history::description::Focus;
+use settled::history::restore::sealing::seal_anew;
 use settled::history::restore::{Planned, Wanted, prepare};
-use settled::ids::{ApiKeyId, Fresh, StreamId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, StreamId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
 use settled::platform::accounts::password_field;
+use settled::promotion;
+use settled::promotion::command::PromoteEnvironment;
 use settled::seal::Plain;
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
@@ -27,6 +30,7 @@ use settled::settings::api_keys::command::{
 use settled::settings::api_keys::event::KeySessionOpened;
 use settled::settings::api_keys::value::{Limits, RateLimit};
 use settled::settings::environments::event::Mode;
+use settled::settings::environments::value::ConfigKey;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::name_field;
@@ -121,6 +125,23 @@ async fn record_secrets(store: &TestStore, founded: &Founded) {
     }
     let expire = Submission::new(SecretsCommand::Expire(kept.secret), Actor::SYSTEM);
     store.execute(founded, expire).await.unwrap();
+    record_promotion(store, founded, stage).await;
+}
+
+async fn record_promotion(store: &TestStore, founded: &Founded, from: EnvironmentId) {
+    let to = Fresh.id();
+    store.execute(founded, create(founded.owner, to, "target")).await.unwrap();
+    let view = store.handle(founded.organization).view();
+    let secrets = vec![ConfigKey::try_from("KEPT").unwrap()];
+    let wanted = promotion::Wanted { from, to, config: Vec::new(), secrets };
+    let mut steps = promotion::plan(view.organization(), &wanted, || Fresh.id()).unwrap();
+    let keys = seal_anew(&mut steps, view.stream, store.store.ring()).unwrap().unwrap();
+    let seen = promotion::Seen::of(view.organization(), from, to).unwrap();
+    let command = PromoteEnvironment { from, to, config: false, secrets: true, seen, steps };
+    let command = Command::Organization(OrganizationCommand::Promote(command));
+    let mut promote = Submission::new(command, founded.owner);
+    promote.keys = keys;
+    store.execute(founded, promote).await.unwrap();
 }
 
 fn update(actor: Actor, environment: settled::ids::EnvironmentId) -> Submission {
