@@ -164,11 +164,27 @@ pub enum Ask {
         which: Index,
         version: Option<u64>,
     },
-    MakeKey { role: u8, live: bool, limited: Option<Index> },
-    ChangeKey { which: Index, name: u8, disabled: bool, limited: Option<Index> },
-    RotateKey { which: Index, grace_seconds: u32 },
+    MakeKey {
+        role: u8,
+        live: bool,
+        limited: Option<Index>,
+    },
+    ChangeKey {
+        which: Index,
+        name: u8,
+        disabled: bool,
+        limited: Option<Index>,
+    },
+    RotateKey {
+        which: Index,
+        grace_seconds: u32,
+    },
     RevokeKey(Index),
-    UseKey { which: Index, opens: bool, count: Option<u64> },
+    UseKey {
+        which: Index,
+        opens: bool,
+        count: Option<u64>,
+    },
     Deny,
     Export,
 }
@@ -499,8 +515,11 @@ impl Made {
             Ask::UseKey { which, opens, count } => {
                 let key = chosen(&self.keys, which, Fresh.id());
                 let session: Option<SessionId> = opens.then(|| Fresh.id());
-                let opened =
-                    session.map(|session| KeySessionOpened { session, ip: sealed_for(key), user_agent: None });
+                let opened = session.map(|session| KeySessionOpened {
+                    session,
+                    ip: sealed_for(key),
+                    user_agent: None,
+                });
                 let actor = Actor { id: ActorId::ApiKey(key), session };
                 Submission::new(ApiKeysCommand::Use(UseApiKey { key, count, opened }), actor)
             }
