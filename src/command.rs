@@ -8,7 +8,7 @@ use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, Version};
 use crate::history::restore::command::RestoreSettings;
-use crate::ids::{DataKeyId, EnvironmentId};
+use crate::ids::{DataKeyId, EnvironmentId, StreamId};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
@@ -22,6 +22,7 @@ use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
 use crate::settings::sessions::projection::Holder;
 use crate::store::denials::{DenialsRejection, RecordRefused};
+use crate::store::encryption_keys::NoteRotation;
 use crate::store::exports::NoteExport;
 
 /// A command to one stream.
@@ -50,6 +51,8 @@ pub enum OrganizationCommand {
     Refuse(RecordRefused),
     /// Events are taken out.
     Export(NoteExport),
+    /// A key that wraps others was rotated.
+    EncryptionKeys(NoteRotation),
     /// Settings are brought back.
     Restore(RestoreSettings),
 }
@@ -65,6 +68,8 @@ pub enum PlatformCommand {
     Sessions(SessionsCommand),
     /// An operator's.
     Operations(OperationsCommand),
+    /// A key that wraps others was rotated.
+    EncryptionKeys(NoteRotation),
     /// Something was refused or failed, and is recorded.
     Refuse(RecordRefused),
 }
@@ -257,6 +262,7 @@ impl OrganizationCommand {
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
+            Self::EncryptionKeys(_) => Need::System,
             Self::Restore(command) => command.need(),
         }
     }
@@ -276,13 +282,16 @@ impl OrganizationCommand {
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
-            Self::Export(note) => {
-                let id = state.general.founded().map(|founded| founded.organization.to_string());
-                Ok(note.decide(&state.exports, &id.unwrap_or_default(), context))
-            }
+            Self::Export(note) => Ok(note.decide(&state.exports, &own_id(state), context)),
+            Self::EncryptionKeys(note) => Ok(note.decide(&state.encryption_keys, &own_id(state))),
             Self::Restore(command) => command.decide(state, context),
         }
     }
+}
+
+/// The organization's id, which is its stream's name; nothing before it was founded.
+fn own_id(state: &Organization) -> String {
+    state.general.founded().map(|founded| founded.organization.to_string()).unwrap_or_default()
 }
 
 impl PlatformCommand {
@@ -290,7 +299,7 @@ impl PlatformCommand {
     pub fn need(&self) -> Need {
         match self {
             Self::Foundings(command) => command.need(),
-            Self::Operations(_) => Need::System,
+            Self::Operations(_) | Self::EncryptionKeys(_) => Need::System,
             Self::Accounts(command) => command.need(),
             Self::Sessions(_) | Self::Refuse(_) => Need::Own,
         }
@@ -310,6 +319,9 @@ impl PlatformCommand {
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Operations(command) => Ok(command.decide(context)),
+            Self::EncryptionKeys(note) => {
+                Ok(note.decide(&state.encryption_keys, &StreamId::Platform.to_string()))
+            }
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
         }
     }

@@ -28,6 +28,7 @@ use crate::settings::general::event::GeneralEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::sessions::event::SessionsEvent;
+use crate::store::encryption_keys::EncryptionKeysEvent;
 use crate::store::exports::ExportsEvent;
 
 pub mod declare;
@@ -112,6 +113,8 @@ event_sum! {
     Operations(OperationsEvent),
     /// What was taken out.
     Exports(ExportsEvent),
+    /// Keys that wrap others.
+    EncryptionKeys(EncryptionKeysEvent),
 }
 
 impl Event {
@@ -196,6 +199,8 @@ pub enum ResourceType {
     Account,
     /// The server itself, in the platform's stream.
     Server,
+    /// A key that wraps others: `root`, or a stream's by the stream's id.
+    EncryptionKey,
 }
 
 impl ResourceType {
@@ -229,6 +234,7 @@ impl ResourceType {
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
+            Self::EncryptionKey => "encryption_key",
         }
     }
 }

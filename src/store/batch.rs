@@ -19,6 +19,7 @@ use crate::log::codec::{PackedEvent, pack};
 use crate::log::frame::{FrameBuilder, FrameStart, frame_hash};
 use crate::log::segment::frames::FramePlace;
 use crate::log::{Append, Head, Key, Position};
+use crate::seal::keyring::NewDataKey;
 use crate::store::resident::{Handle, Indexed, View, directory_entries};
 use crate::store::{Done, Refusal, Replay, Submission};
 
@@ -64,7 +65,7 @@ struct Working {
     /// The state with the batch's events so far.
     view: View,
     frame: FrameBuilder,
-    put: Vec<(Key, Vec<u8>)>,
+    keys: Vec<NewDataKey>,
     directory: Vec<DirectoryEntry>,
     events: Vec<Indexed>,
 }
@@ -85,6 +86,8 @@ pub(super) struct Publication {
     events: Vec<Indexed>,
     /// What the events mean to the directory.
     pub(super) directory: Vec<DirectoryEntry>,
+    /// Held until they are durable: whoever asked for them may have gone, and the generation that wraps them must not.
+    _keys: Vec<NewDataKey>,
 }
 
 impl Batch {
@@ -180,7 +183,7 @@ impl Working {
             handle,
             view,
             frame: FrameBuilder::new(start),
-            put: Vec::new(),
+            keys: Vec::new(),
             directory: Vec::new(),
             events: Vec::new(),
         }
@@ -264,10 +267,7 @@ impl Working {
             self.events.push(Indexed { recorded, leaf });
         }
         if count > 0 {
-            let stream = self.view.stream;
-            self.put.extend(
-                submission.keys.iter().map(|key| (Key::DataKey(stream, key.id()), key.wrapped().to_vec())),
-            );
+            self.keys.extend_from_slice(&submission.keys);
             for claim in &submission.claims {
                 self.view.lookup.grant(claim.clone());
             }
@@ -284,11 +284,13 @@ impl Working {
         let expected = self.handle.view().head.position;
         let frame: Bytes = self.frame.finish()?;
         self.view.head.hash = frame_hash(&frame);
+        let stream = self.view.stream;
+        let put = |key: &NewDataKey| (Key::DataKey(stream, key.id()), key.wrapped().to_vec());
         let append = Append {
-            stream: self.view.stream,
+            stream,
             expected: Some(expected),
             frame: Some(frame),
-            put: self.put,
+            put: self.keys.iter().map(put).collect(),
             remove: Vec::new(),
         };
         let publication = Publication {
@@ -297,6 +299,7 @@ impl Working {
             view: self.view,
             events: self.events,
             directory: self.directory,
+            _keys: self.keys,
         };
         Some((append, publication))
     }

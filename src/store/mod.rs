@@ -30,7 +30,7 @@ use crate::store::segments::Segments;
 use crate::store::shown::Shown;
 use crate::store::totals::Totals;
 use crate::store::trouble::Trouble;
-use crate::store::writer::{Job, Writer};
+use crate::store::writer::{Decide, Job, Writer};
 
 pub mod aggregate;
 pub mod as_of;
@@ -41,6 +41,7 @@ pub mod denials;
 pub mod derived;
 pub mod directory;
 pub mod encoding;
+pub mod encryption_keys;
 pub mod exports;
 pub mod history;
 pub mod index;
@@ -53,6 +54,7 @@ pub mod requests;
 pub mod resident;
 pub mod residents;
 pub mod revision;
+pub mod rotation;
 pub mod savepoint;
 pub mod saver;
 pub mod scheduler;
@@ -210,6 +212,8 @@ pub struct Store {
 struct Inner {
     log: Arc<dyn EventLog>,
     ring: Arc<KeyRing>,
+    /// Held by whoever rotates keys.
+    rotating: tokio::sync::Mutex<()>,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -284,6 +288,7 @@ impl Store {
             inner: Arc::new(Inner {
                 log: parts.log,
                 ring: parts.ring,
+                rotating: tokio::sync::Mutex::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,
@@ -314,7 +319,18 @@ impl Store {
     pub async fn execute(&self, handle: &Arc<Handle>, submission: Submission) -> Result<Done, Refusal> {
         let keys = submission.keys.clone();
         let (reply, answer) = oneshot::channel();
-        let job = Job { handle: Arc::clone(handle), submission, reply };
+        self.enqueue(Job::Decide(Decide { handle: Arc::clone(handle), submission, reply }))?;
+        let done = answer.await.map_err(|_| Refusal::Stopped)??;
+        if done.events > 0 {
+            for key in keys {
+                self.inner.ring.remember(handle.stream(), key);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Hands something to the writer, unless its queue is full or it has stopped.
+    fn enqueue(&self, job: Job) -> Result<(), Refusal> {
         let sender = self.sender().ok_or(Refusal::Stopped)?;
         sender.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
@@ -323,15 +339,7 @@ impl Store {
                 Refusal::QueueFull
             }
             mpsc::error::TrySendError::Closed(_) => Refusal::Stopped,
-        })?;
-        drop(sender);
-        let done = answer.await.map_err(|_| Refusal::Stopped)??;
-        if done.events > 0 {
-            for key in keys {
-                self.inner.ring.remember(handle.stream(), key);
-            }
-        }
-        Ok(done)
+        })
     }
 
     fn sender(&self) -> Option<mpsc::Sender<Job>> {

@@ -1,5 +1,5 @@
-//! What happens by time alone: ended sessions leave the directory, intents that were left open are finished, and
-//! counts whose window is over are recorded.
+//! What happens by time alone: ended sessions leave the directory, what was left open is finished, and counts whose
+//! window is over are recorded.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ const TICK: Duration = Duration::from_secs(60);
 
 /// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
 pub async fn run(store: Store, stop: impl Future<Output = ()>) {
+    finish_rotations(&store);
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
@@ -17,7 +18,14 @@ pub async fn run(store: Store, stop: impl Future<Output = ()>) {
             () = store.clock().sleep(until_next(&store)) => {}
         }
         tick(&store).await;
+        finish_rotations(&store);
     }
+}
+
+/// Beside all else: it may take long, and can be cut off anywhere.
+fn finish_rotations(store: &Store) {
+    let store = store.clone();
+    tokio::spawn(async move { store.finish_rotations().await });
 }
 
 /// What is due now.

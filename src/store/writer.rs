@@ -1,4 +1,5 @@
-//! The writer: one thread, one batch at a time. Decide, append and sync, publish, answer.
+//! The writer: one thread, one batch at a time. Decide, append and sync, publish, answer. Between batches it puts data keys
+//! that a rotation wrapped anew.
 //!
 //! Nothing that a caller is told, not even "no change" or "not found", is told before every event that it rests on
 //! is durable: all answers of a batch wait for its sync. The next batch is not begun before.
@@ -9,21 +10,40 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::event::Version;
-use crate::log::{EventLog, Head};
+use crate::ids::{DataKeyId, StreamId};
+use crate::log::{Append, EventLog, Head, Key, Position};
 use crate::metrics::Metrics;
+use crate::seal::keyring::KeyError;
 use crate::store::batch::{Admission, Batch, Outcome};
 use crate::store::directory::Directory;
 use crate::store::resident::Handle;
+use crate::store::rotation::RotationError;
 use crate::store::savepoint;
 use crate::store::saver::Saver;
 use crate::store::trouble::Trouble;
 use crate::store::{DiskGauge, Done, Fatal, Refusal, Submission};
 
-/// A command on its way to the writer. Its handle pins the stream, so the writer never loads one.
-pub(super) struct Job {
+/// What is on its way to the writer.
+pub(super) enum Job {
+    /// A command.
+    Decide(Decide),
+    /// Data keys, wrapped anew.
+    Rewrap(Rewrap),
+}
+
+/// A command. Its handle pins the stream, so the writer never loads one.
+pub(super) struct Decide {
     pub(super) handle: Arc<Handle>,
     pub(super) submission: Submission,
     pub(super) reply: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+/// Data keys of a stream as they are to be kept from now on. Which of them are there still only the writer knows, for only
+/// it removes any.
+pub(super) struct Rewrap {
+    pub(super) stream: StreamId,
+    pub(super) keys: Vec<(DataKeyId, Vec<u8>)>,
+    pub(super) reply: oneshot::Sender<Result<(), RotationError>>,
 }
 
 /// What the writer thread owns or shares.
@@ -83,7 +103,11 @@ impl Writer {
         loop {
             let Some(job) = first.take().or_else(|| queue.blocking_recv()) else { return };
             self.metrics.queue_length(queue.len());
-            match self.batch(job, &mut queue) {
+            let worked = match job {
+                Job::Decide(first) => self.batch(first, &mut queue),
+                Job::Rewrap(rewrap) => self.rewrap(rewrap).map(|()| None),
+            };
+            match worked {
                 Ok(left_over) => first = left_over,
                 Err(message) => {
                     // Closing first: what waits in the queue is dropped unanswered, never acknowledged.
@@ -96,20 +120,24 @@ impl Writer {
     }
 
     /// Decides, appends and answers one batch; returns the job that found no room in it.
-    fn batch(&self, first: Job, queue: &mut mpsc::Receiver<Job>) -> Result<Option<Job>, String> {
+    fn batch(&self, first: Decide, queue: &mut mpsc::Receiver<Job>) -> Result<Option<Job>, String> {
         let mut batch = Batch::new(self.admission());
         let mut answers: Vec<Answer> = Vec::new();
-        let mut next = Some(first);
+        let mut next = Some(Job::Decide(first));
         let mut left_over = None;
         while let Some(job) = next.take() {
-            match batch.decide(&job.handle, &job.submission) {
+            let Job::Decide(command) = job else {
+                left_over = Some(job);
+                break;
+            };
+            match batch.decide(&command.handle, &command.submission) {
                 Outcome::Decided(result) => {
-                    let Job { reply, handle, .. } = job;
+                    let Decide { reply, handle, .. } = command;
                     let before = handle.view().version();
                     answers.push(Answer { reply, handle, before, result: *result });
                 }
                 Outcome::Full => {
-                    left_over = Some(job);
+                    left_over = Some(Job::Decide(command));
                     break;
                 }
             }
@@ -122,6 +150,46 @@ impl Writer {
         Ok(left_over)
     }
 
+    /// Puts data keys that were wrapped anew: those that are there still, for one that was removed since it was read must
+    /// not come back.
+    fn rewrap(&self, rewrap: Rewrap) -> Result<(), String> {
+        let Rewrap { stream, keys, reply } = rewrap;
+        let put = if (self.disk)() { self.still_there(stream, keys) } else { Err(Refusal::DiskFull.into()) };
+        let result = match put {
+            Ok(put) => {
+                let append = Append { stream, expected: None, frame: None, put, remove: Vec::new() };
+                self.append(vec![append]).map(drop)?;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        let _gone = reply.send(result);
+        Ok(())
+    }
+
+    fn still_there(
+        &self,
+        stream: StreamId,
+        keys: Vec<(DataKeyId, Vec<u8>)>,
+    ) -> Result<Vec<(Key, Vec<u8>)>, RotationError> {
+        let mut put = Vec::with_capacity(keys.len());
+        for (id, wrapped) in keys {
+            let key = Key::DataKey(stream, id);
+            if self.log.get(&key).map_err(KeyError::from)?.is_some() {
+                put.push((key, wrapped));
+            }
+        }
+        Ok(put)
+    }
+
+    /// Appends, and says that it does while it lasts.
+    fn append(&self, appends: Vec<Append>) -> Result<Vec<Position>, String> {
+        self.trouble.commit_begins(self.clock.boot_elapsed());
+        let positions = self.log.append(appends).map_err(|error| error.to_string())?;
+        self.trouble.commit_ends();
+        Ok(positions)
+    }
+
     /// What the clock and the disk say at the beginning of a batch. Asked for removals too: the gauge makes the little
     /// room that they need.
     fn admission(&self) -> Admission {
@@ -132,9 +200,7 @@ impl Writer {
         let events = batch.events();
         let (appends, publications) = batch.finish();
         let began = self.clock.boot_elapsed();
-        self.trouble.commit_begins(began);
-        let positions = self.log.append(appends).map_err(|error| error.to_string())?;
-        self.trouble.commit_ends();
+        let positions = self.append(appends)?;
         self.metrics.batch(commands, events, self.clock.boot_elapsed().saturating_sub(began));
         let mut publications = publications;
         let mut heads = Vec::with_capacity(publications.len());

@@ -15,6 +15,7 @@ mod failing;
 mod full;
 #[path = "../support/journal.rs"]
 mod journal;
+mod keys;
 mod kill;
 mod many;
 mod operator;

@@ -15,6 +15,7 @@ mod past;
 mod pasts;
 mod properties;
 mod restoring;
+mod rotation;
 mod segments;
 #[path = "../support/counted.rs"]
 mod counted;

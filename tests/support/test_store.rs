@@ -49,6 +49,11 @@ impl Keys {
         }
     }
 
+    /// From now on the configured root key is another one.
+    pub fn go_over(&mut self, root: &str) {
+        root.clone_into(&mut self.root);
+    }
+
     pub fn ring(&self, log: &Arc<dyn EventLog>) -> Arc<KeyRing> {
         let source = RootKeySource::Environment(self.root.clone().into());
         let root = RootKey::load(&source).expect("the text is a root key's");
