@@ -272,6 +272,7 @@ impl Store {
         let writer = Writer {
             log: Arc::clone(&parts.log),
             clock: parts.clock.clone(),
+            ring: Arc::clone(&parts.ring),
             directory: Arc::clone(&directory),
             saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
@@ -317,16 +318,9 @@ impl Store {
     /// # Errors
     /// See [`Refusal`]; after any of them but `Stopped` nothing was appended.
     pub async fn execute(&self, handle: &Arc<Handle>, submission: Submission) -> Result<Done, Refusal> {
-        let keys = submission.keys.clone();
         let (reply, answer) = oneshot::channel();
         self.enqueue(Job::Decide(Decide { handle: Arc::clone(handle), submission, reply }))?;
-        let done = answer.await.map_err(|_| Refusal::Stopped)??;
-        if done.events > 0 {
-            for key in keys {
-                self.inner.ring.remember(handle.stream(), key);
-            }
-        }
-        Ok(done)
+        answer.await.map_err(|_| Refusal::Stopped)?
     }
 
     /// Hands something to the writer, unless its queue is full or it has stopped.

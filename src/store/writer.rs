@@ -13,7 +13,7 @@ use crate::event::Version;
 use crate::ids::{DataKeyId, StreamId};
 use crate::log::{Append, EventLog, Head, Key, Position};
 use crate::metrics::Metrics;
-use crate::seal::keyring::KeyError;
+use crate::seal::keyring::{KeyError, KeyRing};
 use crate::store::batch::{Admission, Batch, Outcome};
 use crate::store::directory::Directory;
 use crate::store::resident::Handle;
@@ -50,6 +50,7 @@ pub(super) struct Rewrap {
 pub(super) struct Writer {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) clock: Clock,
+    pub(super) ring: Arc<KeyRing>,
     pub(super) directory: Arc<Directory>,
     pub(super) saver: Arc<Saver>,
     pub(super) disk: DiskGauge,
@@ -205,7 +206,7 @@ impl Writer {
         let mut publications = publications;
         let mut heads = Vec::with_capacity(publications.len());
         for (publication, position) in publications.iter_mut().zip(positions) {
-            let (head, filled) = publication.publish(position);
+            let (head, filled) = publication.publish(position, &self.ring);
             heads.push(head);
             let handle = &publication.handle;
             let items = handle.view().state.items();
