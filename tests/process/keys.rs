@@ -216,7 +216,7 @@ impl Given {
             .read_dir()
             .unwrap()
             .any(|store| store.unwrap().path().join("keys/rotation").exists());
-        let start = Start::on(data);
+        let start = Start::on(data).with(&["--min-free-disk", "1MiB", "--ballast", "1MiB"]);
         let with_new = start.clone().with(&["--root-key-file", self.new.to_str().unwrap()]);
         let (start, is_new) = match start.spawn().served() {
             Ok(server) => {
