@@ -14,11 +14,13 @@ use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::operations::command::OperationsCommand;
+use crate::promotion::command::PromoteEnvironment;
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
 use crate::settings::roles::permission::Permission;
+use crate::settings::secrets::command::{SecretsCommand, SecretsRejection};
 use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
 use crate::settings::sessions::projection::Holder;
 use crate::store::denials::{DenialsRejection, RecordRefused};
@@ -45,6 +47,8 @@ pub enum OrganizationCommand {
     Roles(RolesCommand),
     /// To its environments.
     Environments(EnvironmentsCommand),
+    /// To its secrets.
+    Secrets(SecretsCommand),
     /// To its sessions.
     Sessions(SessionsCommand),
     /// Something was refused or failed, and is recorded.
@@ -55,6 +59,8 @@ pub enum OrganizationCommand {
     EncryptionKeys(NoteRotation),
     /// Settings are brought back.
     Restore(RestoreSettings),
+    /// Configuration and secrets are carried over to another environment.
+    Promote(PromoteEnvironment),
 }
 
 /// A command to the platform's stream.
@@ -237,6 +243,9 @@ pub enum Rejection {
     /// Of environments.
     #[error(transparent)]
     Environments(#[from] EnvironmentsRejection),
+    /// Of secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsRejection),
     /// Of sessions.
     #[error(transparent)]
     Sessions(#[from] SessionsRejection),
@@ -259,11 +268,13 @@ impl OrganizationCommand {
             Self::People(command) => command.need(),
             Self::Roles(command) => command.need(),
             Self::Environments(command) => command.need(),
+            Self::Secrets(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
             Self::EncryptionKeys(_) => Need::System,
             Self::Restore(command) => command.need(),
+            Self::Promote(command) => command.need(),
         }
     }
 
@@ -277,6 +288,7 @@ impl OrganizationCommand {
             Self::People(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
+            Self::Secrets(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs = |holder| matches!(holder, Holder::Person(id) if state.people.get(id).is_some());
                 command.decide(&state.sessions, belongs, context)
@@ -285,6 +297,7 @@ impl OrganizationCommand {
             Self::Export(note) => Ok(note.decide(&state.exports, &own_id(state), context)),
             Self::EncryptionKeys(note) => Ok(note.decide(&state.encryption_keys, &own_id(state))),
             Self::Restore(command) => command.decide(state, context),
+            Self::Promote(command) => command.decide(state, context),
         }
     }
 }
@@ -342,6 +355,7 @@ command_from! {
     OrganizationCommand::People(PeopleCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
+    OrganizationCommand::Secrets(SecretsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;

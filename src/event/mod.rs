@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::declare::{ActionSpec, AreaEvent};
-use crate::ids::{DataKeyId, EventId, StreamId};
+use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::log::upcast;
 use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
@@ -27,6 +27,7 @@ use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
+use crate::settings::secrets::event::SecretsEvent;
 use crate::settings::sessions::event::SessionsEvent;
 use crate::store::encryption_keys::EncryptionKeysEvent;
 use crate::store::exports::ExportsEvent;
@@ -108,6 +109,8 @@ event_sum! {
     General(GeneralEvent),
     /// Environments and their configuration.
     Environments(EnvironmentsEvent),
+    /// Secrets and their values.
+    Secrets(SecretsEvent),
     /// The people of an organization.
     People(PeopleEvent),
     /// Roles and who has them.
@@ -200,6 +203,8 @@ pub enum ResourceType {
     Environment,
     /// One configuration value; its id is the environment's, its name the key.
     Config,
+    /// A secret.
+    Secret,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -222,6 +227,7 @@ impl ResourceType {
             Self::Role,
             Self::RoleAssignment,
             Self::Environment,
+            Self::Secret,
             Self::Session,
             Self::Audit,
             Self::Account,
@@ -239,6 +245,7 @@ impl ResourceType {
             Self::RoleAssignment => "role_assignment",
             Self::Environment => "environment",
             Self::Config => "config",
+            Self::Secret => "secret",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",
@@ -348,6 +355,11 @@ impl Recorded {
         };
         let ids = std::iter::once(&self.resource.id).chain(&self.related);
         ids.map(|id| Cow::Borrowed(id.as_str())).chain(inner)
+    }
+
+    /// The environment that it is about, or that what it is about lies in.
+    pub fn environment(&self) -> Option<EnvironmentId> {
+        std::iter::once(&self.resource.id).chain(&self.related).find_map(|id| id.parse().ok())
     }
 }
 

@@ -40,6 +40,7 @@ pub mod check;
 pub mod denials;
 pub mod derived;
 pub mod directory;
+pub mod due;
 pub mod encoding;
 pub mod encryption_keys;
 pub mod exports;

@@ -16,6 +16,7 @@ mod pasts;
 mod properties;
 mod restoring;
 mod rotation;
+mod secrets;
 mod segments;
 #[path = "../support/counted.rs"]
 mod counted;

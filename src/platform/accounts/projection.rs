@@ -114,6 +114,7 @@ impl Fold for Accounts {
             Event::Foundings(FoundingsEvent::FoundingClosed(_))
             | Event::General(_)
             | Event::Environments(_)
+            | Event::Secrets(_)
             | Event::People(_)
             | Event::Roles(_)
             | Event::Sessions(_)

@@ -19,7 +19,7 @@ use crate::seal::overwriting::sync_folder_of;
 use crate::seal::recent::Recent;
 use crate::seal::root::{RootFingerprint, RootKey};
 use crate::seal::root_rotation::Roots;
-use crate::seal::{Commitment, DataKey, OpenError};
+use crate::seal::{Commitment, DataKey, OpenError, Sealed, SealedField};
 
 pub mod files;
 mod lease;
@@ -342,6 +342,23 @@ impl KeyRing {
             Some(expected) if expected != actual => Err(KeyError::Swapped { stream, id }),
             Some(_) | None => Ok(key),
         }
+    }
+
+    /// A value sealed anew for a field of the same stream, under a new key: to destroy one of the two never takes the
+    /// other with it.
+    ///
+    /// # Errors
+    /// As [`KeyRing::data_key`] and [`KeyRing::mint`], or when the value does not open.
+    pub fn copy(
+        &self,
+        sealed: &Sealed,
+        commitment: Option<Commitment>,
+        from: &SealedField<'_>,
+        to: &SealedField<'_>,
+    ) -> Result<(Sealed, NewDataKey), KeyError> {
+        let plain = self.data_key(from.stream, sealed.key, commitment)?.open(from, sealed)?;
+        let new = self.mint(to.stream)?;
+        Ok((new.key().seal(to, &plain), new))
     }
 
     /// Whether a data key as it was read from the log is the one that history committed to.

@@ -207,6 +207,7 @@ impl Fold for Roles {
             }
             Event::General(_)
             | Event::Environments(_)
+            | Event::Secrets(_)
             | Event::People(_)
             | Event::Sessions(_)
             | Event::Accounts(_)

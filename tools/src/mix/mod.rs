@@ -32,6 +32,16 @@ pub enum Kind {
     DescribeEnvironment,
     /// An environment is deleted with its configuration.
     DeleteEnvironment,
+    /// A secret is made.
+    CreateSecret,
+    /// A secret gets another value.
+    WriteSecret,
+    /// Somebody is shown a secret's value.
+    RevealSecret,
+    /// A secret gets its value of before back.
+    RollBackSecret,
+    /// An old value of a secret is destroyed.
+    DestroyValue,
     /// The organization gets another name or time zone.
     UpdateOrganization,
     /// Somebody joins.
@@ -71,12 +81,17 @@ const fn share(area: &'static str, kind: Kind, weight: u32) -> Share {
 /// Nothing can happen at once in a new organization: what is not possible yet becomes a configuration value that is
 /// set. And whoever acts without a session logs in first, which makes logins more frequent than their row says.
 pub const MIX: &[Share] = &[
-    share("environments", Kind::SetValue, 610),
+    share("environments", Kind::SetValue, 540),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
     share("environments", Kind::DescribeEnvironment, 10),
     share("environments", Kind::DeleteEnvironment, 3),
+    share("secrets", Kind::CreateSecret, 10),
+    share("secrets", Kind::WriteSecret, 30),
+    share("secrets", Kind::RevealSecret, 20),
+    share("secrets", Kind::RollBackSecret, 5),
+    share("secrets", Kind::DestroyValue, 5),
     share("general", Kind::UpdateOrganization, 7),
     share("people", Kind::Join, 10),
     share("people", Kind::RenamePerson, 5),
