@@ -26,6 +26,7 @@ use crate::settings::sessions::projection::Holder;
 use crate::store::denials::{DenialsRejection, RecordRefused};
 use crate::store::encryption_keys::NoteRotation;
 use crate::store::exports::NoteExport;
+use crate::store::ledger::FinishEntry;
 
 /// A command to one stream.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub enum OrganizationCommand {
     Export(NoteExport),
     /// A key that wraps others was rotated.
     EncryptionKeys(NoteRotation),
+    /// What the ledger says is recorded after a crash.
+    Finish(FinishEntry),
     /// Settings are brought back.
     Restore(RestoreSettings),
     /// Configuration and secrets are carried over to another environment.
@@ -76,6 +79,8 @@ pub enum PlatformCommand {
     Operations(OperationsCommand),
     /// A key that wraps others was rotated.
     EncryptionKeys(NoteRotation),
+    /// What the ledger says is recorded after a crash.
+    Finish(FinishEntry),
     /// Something was refused or failed, and is recorded.
     Refuse(RecordRefused),
 }
@@ -272,7 +277,7 @@ impl OrganizationCommand {
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
-            Self::EncryptionKeys(_) => Need::System,
+            Self::EncryptionKeys(_) | Self::Finish(_) => Need::System,
             Self::Restore(command) => command.need(),
             Self::Promote(command) => command.need(),
         }
@@ -296,6 +301,7 @@ impl OrganizationCommand {
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
             Self::Export(note) => Ok(note.decide(&state.exports, &own_id(state), context)),
             Self::EncryptionKeys(note) => Ok(note.decide(&state.encryption_keys, &own_id(state))),
+            Self::Finish(entry) => Ok(entry.decide()),
             Self::Restore(command) => command.decide(state, context),
             Self::Promote(command) => command.decide(state, context),
         }
@@ -312,7 +318,7 @@ impl PlatformCommand {
     pub fn need(&self) -> Need {
         match self {
             Self::Foundings(command) => command.need(),
-            Self::Operations(_) | Self::EncryptionKeys(_) => Need::System,
+            Self::Operations(_) | Self::EncryptionKeys(_) | Self::Finish(_) => Need::System,
             Self::Accounts(command) => command.need(),
             Self::Sessions(_) | Self::Refuse(_) => Need::Own,
         }
@@ -335,6 +341,7 @@ impl PlatformCommand {
             Self::EncryptionKeys(note) => {
                 Ok(note.decide(&state.encryption_keys, &StreamId::Platform.to_string()))
             }
+            Self::Finish(entry) => Ok(entry.decide()),
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
         }
     }
@@ -385,6 +392,8 @@ impl Command {
             Self::Organization(OrganizationCommand::Roles(command)) => {
                 matches!(command, RolesCommand::Unassign(_))
             }
+            Self::Organization(OrganizationCommand::Finish(_))
+            | Self::Platform(PlatformCommand::Finish(_)) => true,
             Self::Organization(_) | Self::Platform(_) => false,
         }
     }

@@ -130,6 +130,12 @@ event_sum! {
 }
 
 impl Event {
+    /// Whether it takes something away for good, which a store that is restored from an older snapshot must not bring back:
+    /// what the ledger has a line for.
+    pub fn is_for_good(&self) -> bool {
+        !self.destroyed_keys().is_empty()
+    }
+
     /// The current schema number of an action.
     pub fn current_schema(action: &str) -> Option<u32> {
         Self::actions().find(|spec| spec.action == action).map(|spec| spec.schema)

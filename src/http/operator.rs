@@ -17,7 +17,7 @@ use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::Version;
-use crate::fsck::check_store;
+use crate::fsck::{Parts, check_store};
 use crate::history::restore::PointInTime;
 use crate::history::restore::operator::{OperatorError, OperatorRestore};
 use crate::http::app::App;
@@ -165,12 +165,18 @@ async fn replay(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
     Ok(Json(report).into_response())
 }
 
-/// Checks the whole log, the key files and the derived files.
+/// Checks the whole log, the keys and their files, the ledger and the derived files.
 async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = app.store.clone();
     let check = move || {
-        let key_files = |streams: &[_]| store.ring().check_files(streams);
-        check_store(&**store.log(), key_files, store.files(), store.clock().now(), |_, _| {})
+        let parts = Parts {
+            log: &**store.log(),
+            ring: Some(store.ring()),
+            ledger: store.ledger(),
+            derived: store.files(),
+            now: store.clock().now(),
+        };
+        check_store(&parts, |streams| store.ring().check_files(streams), |_, _| {})
     };
     let report = tokio::task::spawn_blocking(check).await?;
     Ok(Json(report).into_response())

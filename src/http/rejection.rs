@@ -39,6 +39,7 @@ impl From<Refusal> for Problem {
             Refusal::QueueFull => Self::unavailable("overloaded", 1),
             Refusal::ClockJumped(_) => Self::unavailable("clock_jumped", 30),
             Refusal::DiskFull => Self::insufficient_storage(),
+            Refusal::Ledger(_) => Self::unavailable("ledger_unwritable", 30),
             Refusal::Stopped => Self::unavailable("stopping", 5),
             Refusal::Unrecordable(_) => internal(&refusal, "a command was refused"),
         }

@@ -157,6 +157,11 @@ impl Batch {
 }
 
 impl Publication {
+    /// The events that take something away for good.
+    pub(super) fn for_good(&self) -> impl Iterator<Item = &Recorded> {
+        self.events.iter().map(|event| &event.recorded).filter(|recorded| recorded.event.is_for_good())
+    }
+
     /// Publishes the state, now that its frame is durable at `position`; the stream's new head, and whether a segment
     /// of its index is full. The ring has learnt of the keys before: nobody who sees a key destroyed can still get it.
     pub(super) fn publish(&mut self, position: Position, ring: &KeyRing) -> (Head, bool) {

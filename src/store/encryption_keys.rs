@@ -93,7 +93,16 @@ impl Fold for EncryptionKeys {
         }
     }
 
-    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+    fn directory(recorded: &Recorded, entries: &mut Vec<DirectoryEntry>) {
+        if !recorded.event.destroyed_keys().is_empty() {
+            entries.push(DirectoryEntry::KeysDestroyed { version: recorded.version, at: recorded.at });
+        }
+        if let Event::EncryptionKeys(EncryptionKeysEvent::Rotated(rotated)) = &recorded.event
+            && let Some(StreamKeyRotated { through, .. }) = rotated.stream
+        {
+            entries.push(DirectoryEntry::KeyRotated { through, at: recorded.at });
+        }
+    }
 
     fn items(&self) -> usize {
         usize::from(self.root.is_some())

@@ -21,6 +21,7 @@ use crate::store::aggregate::Aggregator;
 use crate::store::as_of::Pasts;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
+use crate::store::ledger::Ledger;
 use crate::store::lookup::{Claim, Hasher};
 use crate::store::resident::{Handle, View};
 use crate::store::residents::Residents;
@@ -37,8 +38,11 @@ pub mod as_of;
 mod batch;
 pub mod bounded;
 pub mod check;
+pub mod check_keys;
+pub mod check_ledger;
 pub mod denials;
 pub mod derived;
+pub mod destroyed;
 pub mod directory;
 pub mod due;
 pub mod encoding;
@@ -47,6 +51,7 @@ pub mod exports;
 pub mod history;
 pub mod index;
 pub mod intents;
+pub mod ledger;
 pub mod load;
 pub mod lookup;
 mod rehearsal;
@@ -169,6 +174,9 @@ pub enum Refusal {
     /// The disk is nearly full.
     #[error("the disk is nearly full")]
     DiskFull,
+    /// What is taken away for good could not be noted where restores look for it, so nothing of the batch was appended.
+    #[error("the ledger of what is destroyed cannot be written: {0}")]
+    Ledger(String),
     /// The writer has stopped; whether the command was appended is unknown.
     #[error("the store has stopped")]
     Stopped,
@@ -194,6 +202,8 @@ pub struct Parts {
     /// Where derived files are kept, and whether there is so much free disk that they may be; without, all is folded
     /// from the log at each start.
     pub derived: Option<(DerivedFiles, DiskGauge)>,
+    /// Where a line is kept for everything that is taken away for good; without, nothing is.
+    pub ledger: Option<Ledger>,
     /// What the newest file of the directory says, read before the log was opened.
     pub directory: Option<Directory>,
     /// How many streams are kept in memory, but for those in use.
@@ -222,6 +232,7 @@ struct Inner {
     directory: Arc<Directory>,
     hasher: Hasher,
     aggregator: Aggregator,
+    ledger: Option<Arc<Ledger>>,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
@@ -270,8 +281,10 @@ impl Store {
         let saver = Arc::new(saver.map_err(load::LoadError::Thread)?);
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
         let trouble = Arc::new(Trouble::default());
+        let ledger = parts.ledger.map(Arc::new);
         let writer = Writer {
             log: Arc::clone(&parts.log),
+            ledger: ledger.clone(),
             clock: parts.clock.clone(),
             ring: Arc::clone(&parts.ring),
             directory: Arc::clone(&directory),
@@ -298,6 +311,7 @@ impl Store {
                 directory,
                 hasher,
                 aggregator: Aggregator::default(),
+                ledger,
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),
@@ -446,6 +460,11 @@ impl Store {
     /// The derived files, if there are any.
     pub fn files(&self) -> Option<&DerivedFiles> {
         self.inner.savepoints.as_ref().map(|savepoints| savepoints.files())
+    }
+
+    /// The ledger, if there is one.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.inner.ledger.as_deref()
     }
 
     /// The clock.

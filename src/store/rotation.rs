@@ -94,8 +94,9 @@ impl Store {
         tokio::spawn(rotate).await?
     }
 
-    /// What is left to do about keys, at start and then each time the scheduler looks. What cannot be done now is logged,
-    /// and tried again.
+    /// What is to be done about keys, at start and then each time the scheduler looks: finishing what was begun, and
+    /// replacing the key of each stream in which something was destroyed an hour ago. What cannot be done now is logged, and
+    /// tried again.
     pub async fn finish_rotations(&self) {
         // Whoever rotates leaves nothing to be done but what fails again.
         let Ok(_alone) = self.inner.rotating.try_lock() else { return };
@@ -105,20 +106,29 @@ impl Store {
                 "what is left of replaced key files is not overwritten"
             );
         }
-        let Some(change) = self.ring().root_rotation() else { return };
-        match self.go_over(change).await {
-            Ok(RootRotated { from, to, key_files }) => tracing::warn!(
-                from,
-                to,
-                key_files,
-                "the rotation of the root key is finished: the next start needs the new one"
-            ),
-            Err(error) => {
-                let error = with_causes(&error);
-                tracing::error!(
-                    error,
-                    "the rotation of the root key is unfinished; it is tried again each minute"
-                );
+        if let Some(change) = self.ring().root_rotation() {
+            match self.go_over(change).await {
+                Ok(RootRotated { from, to, key_files }) => tracing::warn!(
+                    from,
+                    to,
+                    key_files,
+                    "the rotation of the root key is finished: the next start needs the new one"
+                ),
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::error!(error, "the root key is not rotated yet; it is tried again each minute");
+                }
+            }
+        }
+        for stream in self.directory().to_rotate(self.clock().credible_now()) {
+            match self.replace_key_of(stream, Actor::SYSTEM).await {
+                Ok(StreamRotated { through, .. }) => {
+                    tracing::info!(%stream, through, "what was destroyed opens with nothing any more");
+                }
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::error!(%stream, error, "copies of what was destroyed may open still; it is tried again");
+                }
             }
         }
     }

@@ -38,6 +38,7 @@ pub async fn tick(store: &Store) {
     }
     store.do_what_is_due(now).await;
     store.finish_intents().await;
+    store.finish_ledger().await;
     store.flush_counts(false).await;
 }
 

@@ -14,8 +14,9 @@ use crate::ids::{DataKeyId, StreamId};
 use crate::log::{Append, EventLog, Head, Key, Position};
 use crate::metrics::Metrics;
 use crate::seal::keyring::{KeyError, KeyRing};
-use crate::store::batch::{Admission, Batch, Outcome};
+use crate::store::batch::{Admission, Batch, Outcome, Publication};
 use crate::store::directory::Directory;
+use crate::store::ledger::Ledger;
 use crate::store::resident::Handle;
 use crate::store::rotation::RotationError;
 use crate::store::savepoint;
@@ -49,6 +50,7 @@ pub(super) struct Rewrap {
 /// What the writer thread owns or shares.
 pub(super) struct Writer {
     pub(super) log: Arc<dyn EventLog>,
+    pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) clock: Clock,
     pub(super) ring: Arc<KeyRing>,
     pub(super) directory: Arc<Directory>,
@@ -145,7 +147,12 @@ impl Writer {
             next = queue.try_recv().ok();
         }
         if !batch.is_empty() {
-            self.commit(batch, answers.len())?;
+            let (events, (appends, publications)) = (batch.events(), batch.finish());
+            match self.note(&publications) {
+                Ok(()) => self.commit(appends, publications, answers.len(), events)?,
+                // Nothing was appended, and what was decided may rest on what was to be.
+                Err(refusal) => answers.iter_mut().for_each(|answer| answer.result = Err(refusal.clone())),
+            }
         }
         answers.into_iter().for_each(Answer::give);
         Ok(left_over)
@@ -197,13 +204,27 @@ impl Writer {
         Admission { clock: self.clock.writable_now(), disk_has_room: (self.disk)() }
     }
 
-    fn commit(&self, batch: Batch, commands: usize) -> Result<(), String> {
-        let events = batch.events();
-        let (appends, publications) = batch.finish();
+    /// Makes durable in the ledger what the batch takes away for good. If we die from here to the end of the commit, the
+    /// next start finishes that, though nobody was told.
+    fn note(&self, publications: &[Publication]) -> Result<(), Refusal> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        ledger.note(publications.iter().flat_map(Publication::for_good)).map_err(|error| {
+            tracing::error!(ledger = %ledger.path().display(), %error, "the ledger cannot be written");
+            Refusal::Ledger(error.to_string())
+        })
+    }
+
+    fn commit(
+        &self,
+        appends: Vec<Append>,
+        mut publications: Vec<Publication>,
+        commands: usize,
+        events: usize,
+    ) -> Result<(), String> {
         let began = self.clock.boot_elapsed();
         let positions = self.append(appends)?;
         self.metrics.batch(commands, events, self.clock.boot_elapsed().saturating_sub(began));
-        let mut publications = publications;
+        self.ledger.iter().for_each(|ledger| ledger.appended());
         let mut heads = Vec::with_capacity(publications.len());
         for (publication, position) in publications.iter_mut().zip(positions) {
             let (head, filled) = publication.publish(position, &self.ring);

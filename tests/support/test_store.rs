@@ -22,6 +22,7 @@ use settled::settings::people::event::PersonJoined;
 use settled::settings::people::{email_field, name_field};
 use settled::settings::sessions::event::SessionOpened;
 use settled::store::derived::{DerivedFiles, holds};
+use settled::store::ledger::Ledger;
 use settled::store::load::saved_directory;
 use settled::store::lookup::Claim;
 use settled::store::resident::Handle;
@@ -52,6 +53,13 @@ impl Keys {
     /// From now on the configured root key is another one.
     pub fn go_over(&mut self, root: &str) {
         root.clone_into(&mut self.root);
+    }
+
+    /// The ledger beside them.
+    pub fn ledger(&self) -> Ledger {
+        let folder = self.folder.path();
+        let ledger = Ledger::open(&folder.join("snapshots"), folder.join("ledger-mark"), "0");
+        ledger.expect("the ledger can be read")
     }
 
     pub fn ring(&self, log: &Arc<dyn EventLog>) -> Arc<KeyRing> {
@@ -127,6 +135,7 @@ impl TestStore {
             queue_capacity,
             disk: Arc::new(move || room.load(Ordering::Relaxed)),
             directory: files.as_ref().and_then(saved_directory).filter(|saved| holds(&*log, saved.end())),
+            ledger: Some(keys.ledger()),
             derived: files.map(|files| (files, Arc::new(|| true) as DiskGauge)),
             resident_streams,
             metrics: Metrics::new(),
