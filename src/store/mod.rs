@@ -365,6 +365,9 @@ impl Store {
         {
             tracing::error!("the writer thread panicked");
         }
+        if let Some(Err(error)) = self.ledger().map(|ledger| ledger.remember(0)) {
+            tracing::error!(%error, "how far the ledger was held against the log could not be written down");
+        }
         self.inner.saver.stop(&self.inner.residents.all());
     }
 

@@ -11,6 +11,7 @@ mod durable;
 mod golden;
 mod histories;
 mod intents;
+mod ledger;
 mod past;
 mod pasts;
 mod properties;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use settled::actor::Actor;
 use settled::event::Event;
@@ -9,10 +10,16 @@ use settled::ids::{Fresh, OrganizationId, StreamId};
 use settled::seal::keyring::KeyError;
 use settled::seal::root::RootKey;
 use settled::settings::people::{open_email, open_name};
+use settled::settings::secrets::command::{At, SecretsCommand};
+use settled::settings::secrets::value::Scope;
+use settled::store::Submission;
+use settled::store::check_keys::check as check_keys;
 use settled::store::encryption_keys::{EncryptionKeysEvent, KeyRotated};
 use settled::store::rotation::{RootRotated, RotationError};
 
+use crate::durable::{all, held, queue};
 use crate::histories::join;
+use crate::secrets::Values;
 use crate::test_store::{Founded, TestStore};
 
 /// Every rotation that a stream tells of.
@@ -175,4 +182,148 @@ async fn a_stream_that_is_not_there_has_no_key_to_rotate() {
     let nobody = StreamId::Organization(Fresh.id());
     let refused = store.store.rotate_stream_key(nobody, Actor::OPERATOR).await;
     assert!(matches!(refused, Err(RotationError::NoSuchStream(stream)) if stream == nobody), "{refused:?}");
+}
+
+/// Secrets of an organization, and the destroying of one.
+async fn with_secrets(count: usize) -> (TestStore, Founded, Vec<At>) {
+    let store = TestStore::in_memory();
+    let founded = store.found("Acme").await;
+    let values = Values { store: &store, founded: &founded };
+    let mut secrets = Vec::new();
+    for number in 0..count {
+        let at = At { secret: Fresh.id(), scope: Scope::Organization };
+        store.execute(&founded, values.create(at, &format!("S{number}"), "a value")).await.unwrap();
+        secrets.push(at);
+    }
+    (store, founded, secrets)
+}
+
+async fn destroy(store: &TestStore, founded: &Founded, at: At) -> u64 {
+    let destroy = Submission::new(SecretsCommand::Destroy(at), founded.owner);
+    store.execute(founded, destroy).await.unwrap().version
+}
+
+/// The highest version through which each rotation that a stream tells of covers what was destroyed.
+fn through(store: &TestStore, stream: StreamId) -> Vec<u64> {
+    rotations(store, stream).into_iter().filter_map(|(_, rotated)| Some(rotated.stream?.through)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_hour_after_something_was_destroyed_its_streams_key_is_rotated_once_for_all_of_the_hour() {
+    let (store, founded, secrets) = with_secrets(4).await;
+    let stream = StreamId::Organization(founded.organization);
+    let old: Vec<_> = store.log.data_keys(stream).unwrap();
+    store.store.finish_rotations().await;
+    assert_eq!(through(&store, stream), [0; 0], "nothing was destroyed");
+    destroy(&store, &founded, secrets[0]).await;
+    store.hands.advance(Duration::from_secs(3_599));
+    let last = destroy(&store, &founded, secrets[1]).await;
+    store.store.finish_rotations().await;
+    assert_eq!(through(&store, stream), [0; 0], "it is not an hour yet");
+    assert_eq!(store.store.directory().waiting_for_rotation(), 1);
+
+    store.hands.advance(Duration::from_secs(1));
+    store.store.finish_rotations().await;
+    assert_eq!(through(&store, stream), [last]);
+    assert_eq!(rotations(&store, stream)[0].0, Actor::SYSTEM);
+    assert_eq!(store.store.directory().waiting_for_rotation(), 0);
+    store.hands.advance(Duration::from_secs(86_400));
+    store.store.finish_rotations().await;
+    assert_eq!(through(&store, stream).len(), 1, "nothing was destroyed since");
+
+    let left = store.log.data_keys(stream).unwrap();
+    assert_eq!(left.len(), old.len() - 2);
+    for (id, wrapped) in &left {
+        assert!(!old.iter().any(|(_, before)| before == wrapped), "{id} is wrapped anew");
+    }
+    assert_eq!(people_open(&store, founded.organization), 1);
+    people_open(&store.crashed(), founded.organization);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_rotation_is_known_after_a_restart_and_one_that_was_cut_off_is_repeated() {
+    let (store, founded, secrets) = with_secrets(2).await;
+    let stream = StreamId::Organization(founded.organization);
+    let last = destroy(&store, &founded, secrets[0]).await;
+    store.hands.advance(Duration::from_secs(3_600));
+    // It dies when the new generation is there, and again when the old one has gone and nobody has noted it.
+    assert_eq!(store.store.ring().add_generation(stream).expect("added"), 2);
+    let crashed = store.crashed();
+    assert_eq!(crashed.store.directory().to_rotate(crashed.clock.now()), [stream]);
+    crashed.store.finish_rotations().await;
+    assert_eq!(through(&crashed, stream), [last]);
+    let again = store.crashed();
+    people_open(&crashed, founded.organization);
+    assert_eq!(again.store.directory().to_rotate(again.clock.now()), [stream]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_destroyed_during_a_rotation_waits_for_the_next_one() {
+    let (store, hold, founded) = held().await;
+    let values = Values { store: &store, founded: &founded };
+    let stream = StreamId::Organization(founded.organization);
+    let mut secrets = Vec::new();
+    for number in 0..3 {
+        let at = At { secret: Fresh.id(), scope: Scope::Organization };
+        store.execute(&founded, values.create(at, &format!("S{number}"), "a value")).await.unwrap();
+        secrets.push(at);
+    }
+    let first = destroy(&store, &founded, secrets[0]).await;
+    hold.hold();
+    let rotating = tokio::spawn({
+        let rotate = store.store.clone();
+        async move { rotate.rotate_stream_key(stream, Actor::OPERATOR).await }
+    });
+    assert!(hold.until_waiting(), "the keys that were wrapped anew are about to be put");
+    let destroys =
+        queue(&store, &founded, vec![Submission::new(SecretsCommand::Destroy(secrets[1]), founded.owner)])
+            .await;
+    hold.release();
+    let second = all(destroys).await.remove(0).unwrap().version;
+    let rotated = rotating.await.unwrap().expect("rotated");
+    assert_eq!(rotated.through, first);
+    assert!(second > first);
+    assert_eq!(store.store.directory().waiting_for_rotation(), 1, "the second waits");
+    let secret = secrets[2].secret;
+    let view = store.handle(founded.organization).view();
+    let left = store.log.data_keys(stream).unwrap();
+    assert!(
+        view.organization()
+            .secrets
+            .get(secret)
+            .unwrap()
+            .versions
+            .values()
+            .all(|version| { left.iter().any(|(id, _)| *id == version.key) })
+    );
+    assert_eq!(left.len(), 3, "the organization's, the founder's and the third secret's: none came back");
+
+    store.hands.advance(Duration::from_secs(3_601));
+    store.store.finish_rotations().await;
+    assert!(through(&store, stream)[1] >= second);
+    assert_eq!(store.store.directory().waiting_for_rotation(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_are_destroyed_while_they_are_wrapped_anew_never_come_back() {
+    let (store, founded, secrets) = with_secrets(60).await;
+    let stream = StreamId::Organization(founded.organization);
+    let before = store.log.data_keys(stream).unwrap().len();
+    let store = Arc::new(store);
+    let rotate = tokio::spawn({
+        let store = store.store.clone();
+        async move {
+            for _ in 0..20 {
+                store.rotate_stream_key(stream, Actor::OPERATOR).await.expect("rotated");
+            }
+        }
+    });
+    for at in &secrets[..50] {
+        destroy(&store, &founded, *at).await;
+    }
+    rotate.await.unwrap();
+    assert_eq!(store.log.data_keys(stream).unwrap().len(), before - 50);
+    let report = check_keys(&*store.log, Some(store.store.ring()), || {});
+    assert_eq!((report.destroyed, report.defects.len()), (50, 0), "{report:?}");
+    assert_eq!(report.whole as usize, before - 50 + 1, "and the account's");
 }
