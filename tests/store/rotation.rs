@@ -7,6 +7,7 @@ use std::time::Duration;
 use settled::actor::Actor;
 use settled::event::Event;
 use settled::ids::{Fresh, OrganizationId, StreamId};
+use settled::log::{Append, Key};
 use settled::seal::keyring::KeyError;
 use settled::seal::root::RootKey;
 use settled::settings::people::{open_email, open_name};
@@ -241,20 +242,33 @@ async fn an_hour_after_something_was_destroyed_its_streams_key_is_rotated_once_f
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_for_a_rotation_is_known_after_a_restart_and_one_that_was_cut_off_is_repeated() {
-    let (store, founded, secrets) = with_secrets(2).await;
-    let stream = StreamId::Organization(founded.organization);
-    let last = destroy(&store, &founded, secrets[0]).await;
-    store.hands.advance(Duration::from_secs(3_600));
-    // It dies when the new generation is there, and again when the old one has gone and nobody has noted it.
-    assert_eq!(store.store.ring().add_generation(stream).expect("added"), 2);
-    let crashed = store.crashed();
-    assert_eq!(crashed.store.directory().to_rotate(crashed.clock.now()), [stream]);
-    crashed.store.finish_rotations().await;
-    assert_eq!(through(&crashed, stream), [last]);
-    let again = store.crashed();
-    people_open(&crashed, founded.organization);
-    assert_eq!(again.store.directory().to_rotate(again.clock.now()), [stream]);
+async fn what_waits_for_a_rotation_is_known_after_a_crash_at_any_step_of_one() {
+    for steps in 0..4 {
+        let (store, founded, secrets) = with_secrets(2).await;
+        let stream = StreamId::Organization(founded.organization);
+        let last = destroy(&store, &founded, secrets[0]).await;
+        store.hands.advance(Duration::from_secs(3_600));
+        let ring = store.store.ring();
+        if steps > 0 {
+            assert_eq!(ring.add_generation(stream).expect("added"), 2);
+        }
+        for (id, wrapped) in ring.rewrapped(stream).expect("wrapped anew").into_iter().take(steps * 2) {
+            let put = vec![(Key::DataKey(stream, id), wrapped)];
+            let append = Append { stream, expected: None, frame: None, put, remove: Vec::new() };
+            store.log.append(vec![append]).expect("put");
+        }
+        if steps == 3 {
+            ring.drop_old_generation(stream).expect("nothing is wrapped by it, and nobody has noted that");
+        }
+        let crashed = store.crashed();
+        assert_eq!(crashed.store.directory().to_rotate(crashed.clock.now()), [stream], "{steps} steps");
+        crashed.store.finish_rotations().await;
+        assert_eq!(through(&crashed, stream), [last], "{steps} steps");
+        assert_eq!(crashed.store.ring().old_generation(stream).expect("read"), None);
+        let report = check_keys(&*crashed.log, Some(crashed.store.ring()), || {});
+        assert_eq!((report.destroyed, report.defects.len()), (1, 0), "{steps} steps: {report:?}");
+        assert_eq!(people_open(&crashed, founded.organization), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
