@@ -35,7 +35,8 @@ async fn opens(server: &Server, login: &Login) {
     assert_eq!((status, &me["person"]["name"]), (200, &json!("Ada")), "{me}");
 }
 
-fn stop(server: Server) {
+/// Stops a server cleanly.
+pub fn stop(server: Server) {
     assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
 }
 
@@ -158,7 +159,7 @@ async fn a_root_key_is_rotated_from_and_to_wherever_it_is_kept() {
 }
 
 /// A folder with all that is in another.
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -265,7 +266,7 @@ impl Given {
 }
 
 /// The names in the folder of a data directory's keys.
-fn names(data: &Path) -> Vec<String> {
+pub fn names(data: &Path) -> Vec<String> {
     let store = data.join("stores").read_dir().unwrap().next().unwrap().unwrap().path();
     let names = store.join("keys").read_dir().unwrap();
     names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
@@ -303,7 +304,7 @@ async fn a_rotation_during_which_the_power_is_cut_loses_nothing() {
     for step in (1..STEPS_MAX).step_by(every) {
         let data = disk.path().join(step.to_string());
         let mut process = given.rotate_until(&data, step, Signal::STOP);
-        let stopped = is_stopped(&mut process);
+        let stopped = stops(&mut process);
         disk.cut();
         process.kill().unwrap();
         process.wait().unwrap();
@@ -318,17 +319,22 @@ async fn a_rotation_during_which_the_power_is_cut_loses_nothing() {
     assert!(cut * every > 20, "{cut} rotations were under way");
 }
 
-/// Waits until a process has stopped, or ended.
-fn is_stopped(process: &mut std::process::Child) -> bool {
+/// Waits until a process has stopped, or ended: whether it has stopped.
+pub fn stops(process: &mut std::process::Child) -> bool {
     for _ in 0..6_000 {
         if process.try_wait().unwrap().is_some() {
             return false;
         }
-        let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
-        if stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')) {
+        if is_stopped(process.id()) {
             return true;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("the rotation neither ends nor stops");
+    panic!("it neither ends nor stops");
+}
+
+/// Whether a process has been stopped by a signal.
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
 }

@@ -9,6 +9,7 @@
 mod attacks;
 mod commands;
 mod derived;
+mod destroy;
 #[path = "../support/disk.rs"]
 mod disk;
 mod failing;
@@ -32,5 +33,7 @@ mod sse;
 mod stop;
 mod streams;
 mod tail;
+#[path = "../support/thief.rs"]
+mod thief;
 mod tls;
 mod unmoved;
