@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
-use crate::event::{Recorded, ResourceType};
+use crate::event::{Recorded, ResourceType, Version};
 use crate::history::description::{Description, Difference, Focus};
 use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{ApiKeyId, SessionId};
@@ -138,6 +138,20 @@ pub enum DirectoryEntry {
     NotDue {
         /// The thing's id.
         resource: String,
+    },
+    /// Data keys of the stream were destroyed: its own key is to be rotated.
+    KeysDestroyed {
+        /// The version of the event that destroyed them.
+        version: Version,
+        /// Its time.
+        at: Timestamp,
+    },
+    /// The stream's key was rotated.
+    KeyRotated {
+        /// Nothing opens that was destroyed up to this version.
+        through: Version,
+        /// When.
+        at: Timestamp,
     },
     /// A credential opens this session of the stream, at the latest until then.
     CredentialOpened {

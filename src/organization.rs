@@ -10,6 +10,7 @@ use crate::settings::roles::projection::Roles;
 use crate::settings::secrets::projection::Secrets;
 use crate::settings::sessions::projection::Sessions;
 use crate::store::denials::Denials;
+use crate::store::encryption_keys::EncryptionKeys;
 use crate::store::exports::Exports;
 use crate::store::requests::Requests;
 use crate::store::revision::Revision;
@@ -42,6 +43,8 @@ stream_state! {
             denials: Denials,
             /// Who took events out this hour.
             exports: Exports,
+            /// Keys that wrap others.
+            encryption_keys: EncryptionKeys,
             /// When a setting changed last.
             revision: Revision,
             /// When somebody's rights changed last.

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod completions;
 pub mod exit;
 pub mod fsck;
+pub mod key;
 pub mod log;
 pub mod output;
 pub mod replay;
@@ -50,6 +51,9 @@ enum Command {
     /// Vouch for the wall clock after it jumped
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Make and rotate the keys that everything sealed is wrapped by
+    #[command(subcommand)]
+    Key(key::Key),
     /// Print the script by which a shell completes this command line
     Completions(completions::Completions),
 }
@@ -110,6 +114,7 @@ impl Cli {
             Command::Restore(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
+            Command::Key(command) => command.run(),
             Command::Completions(command) => command.run(),
         }
     }

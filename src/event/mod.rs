@@ -27,6 +27,7 @@ use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::secrets::event::SecretsEvent;
 use crate::settings::sessions::event::SessionsEvent;
+use crate::store::encryption_keys::EncryptionKeysEvent;
 use crate::store::exports::ExportsEvent;
 
 pub mod declare;
@@ -125,9 +126,17 @@ event_sum! {
     Operations(OperationsEvent),
     /// What was taken out.
     Exports(ExportsEvent),
+    /// Keys that wrap others.
+    EncryptionKeys(EncryptionKeysEvent),
 }
 
 impl Event {
+    /// Whether it takes something away for good, which a store that is restored from an older snapshot must not bring back:
+    /// what the ledger has a line for.
+    pub fn is_for_good(&self) -> bool {
+        !self.destroyed_keys().is_empty()
+    }
+
     /// The current schema number of an action.
     pub fn current_schema(action: &str) -> Option<u32> {
         Self::actions().find(|spec| spec.action == action).map(|spec| spec.schema)
@@ -213,6 +222,8 @@ pub enum ResourceType {
     Account,
     /// The server itself, in the platform's stream.
     Server,
+    /// A key that wraps others: `root`, or a stream's by the stream's id.
+    EncryptionKey,
 }
 
 impl ResourceType {
@@ -250,6 +261,7 @@ impl ResourceType {
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
+            Self::EncryptionKey => "encryption_key",
         }
     }
 }

@@ -45,6 +45,7 @@ pub mod limits;
 pub mod ndjson;
 pub mod openapi;
 pub mod operator;
+pub mod operator_keys;
 pub mod page;
 pub mod patch;
 pub mod path;

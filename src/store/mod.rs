@@ -22,6 +22,7 @@ use crate::store::as_of::Pasts;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
 use crate::store::key_uses::KeyUses;
+use crate::store::ledger::Ledger;
 use crate::store::lookup::{Claim, Hasher};
 use crate::store::resident::{Handle, View};
 use crate::store::residents::Residents;
@@ -31,23 +32,28 @@ use crate::store::segments::Segments;
 use crate::store::shown::Shown;
 use crate::store::totals::Totals;
 use crate::store::trouble::Trouble;
-use crate::store::writer::{Job, Writer};
+use crate::store::writer::{Decide, Job, Writer};
 
 pub mod aggregate;
 pub mod as_of;
 mod batch;
 pub mod bounded;
 pub mod check;
+pub mod check_keys;
+pub mod check_ledger;
 pub mod denials;
 pub mod derived;
+pub mod destroyed;
 pub mod directory;
 pub mod due;
 pub mod encoding;
+pub mod encryption_keys;
 pub mod exports;
 pub mod history;
 pub mod index;
 pub mod intents;
 pub mod key_uses;
+pub mod ledger;
 pub mod load;
 pub mod lookup;
 mod rehearsal;
@@ -57,6 +63,7 @@ pub mod resident;
 pub mod residents;
 pub mod revision;
 pub mod rights;
+pub mod rotation;
 pub mod savepoint;
 pub mod saver;
 pub mod scheduler;
@@ -170,6 +177,9 @@ pub enum Refusal {
     /// The disk is nearly full.
     #[error("the disk is nearly full")]
     DiskFull,
+    /// What is taken away for good could not be noted where restores look for it, so nothing of the batch was appended.
+    #[error("the ledger of what is destroyed cannot be written: {0}")]
+    Ledger(String),
     /// The writer has stopped; whether the command was appended is unknown.
     #[error("the store has stopped")]
     Stopped,
@@ -195,6 +205,8 @@ pub struct Parts {
     /// Where derived files are kept, and whether there is so much free disk that they may be; without, all is folded
     /// from the log at each start.
     pub derived: Option<(DerivedFiles, DiskGauge)>,
+    /// Where a line is kept for everything that is taken away for good; without, nothing is.
+    pub ledger: Option<Ledger>,
     /// What the newest file of the directory says, read before the log was opened.
     pub directory: Option<Directory>,
     /// How many streams are kept in memory, but for those in use.
@@ -214,6 +226,8 @@ pub struct Store {
 struct Inner {
     log: Arc<dyn EventLog>,
     ring: Arc<KeyRing>,
+    /// Held by whoever rotates keys.
+    rotating: tokio::sync::Mutex<()>,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -222,6 +236,7 @@ struct Inner {
     hasher: Hasher,
     aggregator: Aggregator,
     key_uses: KeyUses,
+    ledger: Option<Arc<Ledger>>,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
@@ -270,8 +285,10 @@ impl Store {
         let saver = Arc::new(saver.map_err(load::LoadError::Thread)?);
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
         let trouble = Arc::new(Trouble::default());
+        let ledger = parts.ledger.map(Arc::new);
         let writer = Writer {
             log: Arc::clone(&parts.log),
+            ledger: ledger.clone(),
             clock: parts.clock.clone(),
             ring: Arc::clone(&parts.ring),
             directory: Arc::clone(&directory),
@@ -290,6 +307,7 @@ impl Store {
             inner: Arc::new(Inner {
                 log: parts.log,
                 ring: parts.ring,
+                rotating: tokio::sync::Mutex::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,
@@ -298,6 +316,7 @@ impl Store {
                 hasher,
                 aggregator: Aggregator::default(),
                 key_uses: KeyUses::default(),
+                ledger,
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),
@@ -320,7 +339,12 @@ impl Store {
     /// See [`Refusal`]; after any of them but `Stopped` nothing was appended.
     pub async fn execute(&self, handle: &Arc<Handle>, submission: Submission) -> Result<Done, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { handle: Arc::clone(handle), submission, reply };
+        self.enqueue(Job::Decide(Decide { handle: Arc::clone(handle), submission, reply }))?;
+        answer.await.map_err(|_| Refusal::Stopped)?
+    }
+
+    /// Hands something to the writer, unless its queue is full or it has stopped.
+    fn enqueue(&self, job: Job) -> Result<(), Refusal> {
         let sender = self.sender().ok_or(Refusal::Stopped)?;
         sender.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
@@ -329,9 +353,7 @@ impl Store {
                 Refusal::QueueFull
             }
             mpsc::error::TrySendError::Closed(_) => Refusal::Stopped,
-        })?;
-        drop(sender);
-        answer.await.map_err(|_| Refusal::Stopped)?
+        })
     }
 
     fn sender(&self) -> Option<mpsc::Sender<Job>> {
@@ -347,6 +369,9 @@ impl Store {
             && thread.join().is_err()
         {
             tracing::error!("the writer thread panicked");
+        }
+        if let Some(Err(error)) = self.ledger().map(|ledger| ledger.remember(0)) {
+            tracing::error!(%error, "how far the ledger was held against the log could not be written down");
         }
         self.inner.saver.stop(&self.inner.residents.all());
     }
@@ -443,6 +468,11 @@ impl Store {
     /// The derived files, if there are any.
     pub fn files(&self) -> Option<&DerivedFiles> {
         self.inner.savepoints.as_ref().map(|savepoints| savepoints.files())
+    }
+
+    /// The ledger, if there is one.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.inner.ledger.as_deref()
     }
 
     /// The clock.

@@ -9,12 +9,14 @@
 mod attacks;
 mod commands;
 mod derived;
+mod destroy;
 #[path = "../support/disk.rs"]
 mod disk;
 mod failing;
 mod full;
 #[path = "../support/journal.rs"]
 mod journal;
+mod keys;
 mod kill;
 mod many;
 mod operator;
@@ -31,5 +33,7 @@ mod sse;
 mod stop;
 mod streams;
 mod tail;
+#[path = "../support/thief.rs"]
+mod thief;
 mod tls;
 mod unmoved;

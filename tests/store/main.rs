@@ -12,10 +12,12 @@ mod golden;
 mod histories;
 mod intents;
 mod keys;
+mod ledger;
 mod past;
 mod pasts;
 mod properties;
 mod restoring;
+mod rotation;
 mod secrets;
 mod segments;
 #[path = "../support/counted.rs"]

@@ -121,6 +121,7 @@ impl Fold for Accounts {
             | Event::Sessions(_)
             | Event::Operations(_)
             | Event::Exports(_)
+            | Event::EncryptionKeys(_)
             | Event::Refused(_) => {}
         }
     }

@@ -125,6 +125,7 @@ impl Fold for Roles {
             | Event::Foundings(_)
             | Event::Operations(_)
             | Event::Exports(_)
+            | Event::EncryptionKeys(_)
             | Event::Refused(_) => {}
         }
     }

@@ -337,6 +337,7 @@ impl Fold for Secrets {
             | Event::Foundings(_)
             | Event::Operations(_)
             | Event::Exports(_)
+            | Event::EncryptionKeys(_)
             | Event::Refused(_) => return,
         };
         match event {
