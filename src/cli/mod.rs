@@ -20,6 +20,7 @@ pub mod output;
 pub mod replay;
 pub mod restore;
 pub mod root_key;
+pub mod run;
 pub mod serve;
 pub mod socket;
 pub mod target;
@@ -44,6 +45,8 @@ enum Command {
     Fsck(fsck::Fsck),
     /// Bring an organization's settings back to what they were, or show what that would come to
     Restore(restore::Restore),
+    /// Run a command with an environment's configuration and secrets as its environment variables
+    Run(run::Run),
     /// Look into the log
     #[command(subcommand)]
     Log(log::Log),
@@ -108,6 +111,7 @@ impl Cli {
             Command::Replay(command) => command.run(),
             Command::Fsck(command) => command.run(),
             Command::Restore(command) => command.run(),
+            Command::Run(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
             Command::Completions(command) => command.run(),

@@ -7,6 +7,7 @@
 )]
 
 mod attacks;
+mod client;
 mod commands;
 mod derived;
 #[path = "../support/disk.rs"]
@@ -25,6 +26,8 @@ mod preload;
 mod process;
 mod restore;
 mod root_key;
+mod run;
+mod secrets;
 mod slow;
 #[path = "../support/sse.rs"]
 mod sse;
@@ -33,3 +36,5 @@ mod streams;
 mod tail;
 mod tls;
 mod unmoved;
+#[path = "../support/workflow.rs"]
+mod workflow;

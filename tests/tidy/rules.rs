@@ -57,7 +57,8 @@ const PLACES: &[(&str, &[&str])] = &[
     // Beside records, states are saved and compared in MessagePack; all that is derived.
     ("rmp_serde", &["src/log/codec.rs", "src/store/encoding.rs"]),
     ("aes_siv", &["src/seal/"]),
-    ("tokio_rustls", &["src/http/tls.rs"]),
+    ("tokio_rustls", &["src/http/tls.rs", "src/client/"]),
+    ("reqwest", &["src/client/"]),
     ("axum", &["src/http/", "http.rs", "src/server.rs", "src/metrics.rs"]),
 ];
 
