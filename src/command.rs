@@ -14,9 +14,11 @@ use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::operations::command::OperationsCommand;
+use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
+use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
 use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
@@ -42,6 +44,8 @@ pub enum OrganizationCommand {
     People(PeopleCommand),
     /// To its roles.
     Roles(RolesCommand),
+    /// To its API keys.
+    ApiKeys(ApiKeysCommand),
     /// To its environments.
     Environments(EnvironmentsCommand),
     /// To its sessions.
@@ -166,6 +170,8 @@ pub enum Need {
     Organization(Permission),
     /// A permission, in one environment.
     Environment(Permission, EnvironmentId),
+    /// A permission, somewhere: how far, `decide` asks.
+    Somewhere(Permission),
     /// To be the one whom the command is about: checked by `decide`.
     Own,
     /// To be Settled itself or an operator.
@@ -183,15 +189,16 @@ impl Need {
             Self::Own => Ok(()),
             Self::System if actor.is_system() => Ok(()),
             Self::System => Err(Rejection::SystemOnly),
-            Self::Organization(permission) if state.roles.grants(actor).allows(permission) => Ok(()),
+            Self::Organization(permission) if grants(state, actor).allows(permission) => Ok(()),
             Self::Environment(permission, environment)
-                if state.roles.grants(actor).allows_in(permission, environment) =>
+                if grants(state, actor).allows_in(permission, environment) =>
             {
                 Ok(())
             }
-            Self::Organization(permission) | Self::Environment(permission, _) => {
-                Err(Rejection::Forbidden(permission))
-            }
+            Self::Somewhere(permission) if grants(state, actor).allows_somewhere(permission) => Ok(()),
+            Self::Organization(permission)
+            | Self::Environment(permission, _)
+            | Self::Somewhere(permission) => Err(Rejection::Forbidden(permission)),
         }
     }
 }
@@ -229,6 +236,9 @@ pub enum Rejection {
     /// Of roles.
     #[error(transparent)]
     Roles(#[from] RolesRejection),
+    /// Of API keys.
+    #[error(transparent)]
+    ApiKeys(#[from] ApiKeysRejection),
     /// Of environments.
     #[error(transparent)]
     Environments(#[from] EnvironmentsRejection),
@@ -253,6 +263,7 @@ impl OrganizationCommand {
             Self::General(command) => command.need(),
             Self::People(command) => command.need(),
             Self::Roles(command) => command.need(),
+            Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
@@ -270,6 +281,7 @@ impl OrganizationCommand {
             Self::General(command) => command.decide(state, context),
             Self::People(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
+            Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs = |holder| matches!(holder, Holder::Person(id) if state.people.get(id).is_some());
@@ -329,6 +341,7 @@ command_from! {
     OrganizationCommand::General(GeneralCommand) in Organization;
     OrganizationCommand::People(PeopleCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
+    OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
@@ -342,7 +355,7 @@ impl Command {
         match self {
             Self::Organization(command) => match command.need() {
                 Need::Environment(_, environment) => Some(environment),
-                Need::Organization(_) | Need::Own | Need::System => None,
+                Need::Organization(_) | Need::Somewhere(_) | Need::Own | Need::System => None,
             },
             Self::Platform(_) => None,
         }
@@ -358,6 +371,9 @@ impl Command {
             }
             Self::Organization(OrganizationCommand::Roles(command)) => {
                 matches!(command, RolesCommand::Unassign(_))
+            }
+            Self::Organization(OrganizationCommand::ApiKeys(command)) => {
+                matches!(command, ApiKeysCommand::Revoke(_))
             }
             Self::Organization(_) | Self::Platform(_) => false,
         }

@@ -119,11 +119,24 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
 
 /// A request of a route that goes through wherever it is permitted.
 fn request(method: &str, path: &str, number: usize, owner: &Somebody) -> (Method, String, Value) {
+    request_of(method, path, number, owner, "key_01kqxk5rd0e5xrpzzv0jjq4zgn")
+}
+
+/// The same, of this API key where it is about one.
+fn request_of(
+    method: &str,
+    path: &str,
+    number: usize,
+    owner: &Somebody,
+    api_key: &str,
+) -> (Method, String, Value) {
     let path = path.replace("{env}", &format!("env-{number}")).replace("{key}", "A");
+    let path = path.replace("{api_key}", api_key);
     let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
     let path = path.replace("{id}", &owner.organization.to_string()).replace("/v1/diff", "/v1/diff?from=1");
     let body = match (method, path.as_str()) {
         ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
+        ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
         ("POST", "/v1/restore") => {
             json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
         }
@@ -154,7 +167,9 @@ async fn every_role_meets_every_route_as_the_table_says() {
             let path = format!("/v1/environments/env-{number}/config/A");
             server.put(&path, &owner, &json!({"value": "before"})).await.is(201);
 
-            let (method, path, body) = request(row.method, row.path, number, &owner);
+            let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
+
+            let (method, path, body) = request_of(row.method, row.path, number, &owner, &api_key);
             let answer = server.send(method, &path, who, &[], &body).await;
             let may = role.is_some_and(|role| granted(&permission.to_string(), role));
             let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);

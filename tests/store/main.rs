@@ -11,6 +11,7 @@ mod durable;
 mod golden;
 mod histories;
 mod intents;
+mod keys;
 mod past;
 mod pasts;
 mod properties;

@@ -17,9 +17,11 @@ use settled::log::head::Epoch;
 use settled::log::sled::open::{HeadPolicy, SledOptions, create as create_store, open as open_store};
 use settled::organization::Organization;
 use settled::platform::Platform;
+use settled::settings::api_keys::projection::ApiKeys;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::projection::General;
 use settled::settings::people::projection::People;
+use settled::settings::roles::access::grants;
 use settled::settings::roles::projection::Roles;
 use settled::store::derived::DerivedFiles;
 use settled::store::encoding::digest;
@@ -270,6 +272,7 @@ fn assert_areas_read_what_they_say(state: &Organization, events: &[Recorded]) {
     check::<General>(state, events);
     check::<People>(state, events);
     check::<Roles>(state, events);
+    check::<ApiKeys>(state, events);
     check::<Environments>(state, events);
 }
 
@@ -320,7 +323,7 @@ fn assert_nothing_of_others(store: &TestStore, organization: usize) {
         assert!(!shown.contains(&id(other).to_string()));
         for actor in &BASE.members[other].actors {
             assert!(!shown.contains(&actor.id.to_string()));
-            assert_eq!(view.organization().roles.grants(actor.id), Default::default());
+            assert_eq!(grants(view.organization(), actor.id), Default::default());
         }
         for event in store.events(stream(other)) {
             assert!(!shown.contains(&event.id.to_string()));

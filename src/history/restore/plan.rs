@@ -8,6 +8,7 @@ use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
+use crate::settings::roles::access::{Extent, ceiling};
 use crate::settings::roles::role::RoleRef;
 
 /// When among the steps one is made: what goes makes room first, and what is granted needs the rest.
@@ -127,7 +128,7 @@ impl Step {
         let Some((role, environment)) = self.gives else { return Ok(()) };
         let permissions = state.roles.permissions(role).unwrap_or_default();
         let given = if environment.is_some() { permissions.per_environment() } else { permissions };
-        state.roles.ceiling(context.actor.id, given, environment).map_err(Rejection::Forbidden)
+        ceiling(state, context.actor.id, &[(Extent::of(environment), given)]).map_err(Rejection::Forbidden)
     }
 
     /// The fields that change, as they are; `None` where the thing is made.
