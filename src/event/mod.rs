@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::declare::{ActionSpec, AreaEvent};
-use crate::ids::{DataKeyId, EventId, StreamId};
+use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::log::upcast;
 use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
@@ -28,6 +28,7 @@ use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
+use crate::settings::secrets::event::SecretsEvent;
 use crate::settings::sessions::event::SessionsEvent;
 use crate::store::exports::ExportsEvent;
 
@@ -74,6 +75,15 @@ macro_rules! event_sum {
                 }
             }
 
+            /// The data keys that it destroyed. They are removed in the batch that records it, and whoever misses one
+            /// finds here that it was destroyed, and not lost.
+            pub fn destroyed_keys(&self) -> &[DataKeyId] {
+                match self {
+                    $(Self::$area(event) => event.destroyed_keys(),)*
+                    Self::Refused(_) => &[],
+                }
+            }
+
             fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self {
                     $(Self::$area(event) => event.serialize_data(serializer),)*
@@ -101,6 +111,8 @@ event_sum! {
     ApiKeys(ApiKeysEvent),
     /// Environments and their configuration.
     Environments(EnvironmentsEvent),
+    /// Secrets and their values.
+    Secrets(SecretsEvent),
     /// The people of an organization.
     People(PeopleEvent),
     /// Roles and who has them.
@@ -193,6 +205,8 @@ pub enum ResourceType {
     Environment,
     /// One configuration value; its id is the environment's, its name the key.
     Config,
+    /// A secret.
+    Secret,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -214,6 +228,7 @@ impl ResourceType {
             Self::RoleAssignment,
             Self::ApiKey,
             Self::Environment,
+            Self::Secret,
             Self::Session,
             Self::Audit,
             Self::Account,
@@ -232,6 +247,7 @@ impl ResourceType {
             Self::ApiKey => "api_key",
             Self::Environment => "environment",
             Self::Config => "config",
+            Self::Secret => "secret",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",
@@ -340,6 +356,11 @@ impl Recorded {
         };
         let ids = std::iter::once(&self.resource.id).chain(&self.related);
         ids.map(|id| Cow::Borrowed(id.as_str())).chain(inner)
+    }
+
+    /// The environment that it is about, or that what it is about lies in.
+    pub fn environment(&self) -> Option<EnvironmentId> {
+        std::iter::once(&self.resource.id).chain(&self.related).find_map(|id| id.parse().ok())
     }
 }
 

@@ -9,6 +9,7 @@ use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
 use settled::ids::{ApiKeyId, DataKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
 use settled::log::memory::MemoryLog;
+use settled::seal::keyring::NewDataKey;
 use settled::seal::{Commitment, Sealed, SealedBytes};
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
@@ -25,23 +26,28 @@ use settled::settings::general::value::Timezone;
 use settled::settings::people::command::PeopleCommand;
 use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::secrets::command::{At, AtValue, RollBackSecret, SecretsCommand, UpdateSecret};
+use settled::settings::secrets::value::Scope;
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::store::exports::{Form, NoteExport};
 use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
 use crate::commands::{create, refusal};
+use crate::secrets::{Values, change, create as create_secret, sealed};
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
 
 /// Each organization's things carry its mark.
 pub const MARKS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, and an environment.
+/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, an environment, a secret in it
+/// and one for the whole organization.
 #[derive(Clone)]
 pub struct Member {
     pub founded: Founded,
     pub actors: Vec<Actor>,
     pub environment: EnvironmentId,
+    pub secrets: Vec<At>,
 }
 
 /// What every history begins with: three organizations with four people each, made once.
@@ -68,7 +74,14 @@ pub static BASE: LazyLock<Base> = LazyLock::new(|| {
             let environment = Fresh.id();
             let made = create(founded.owner, environment, mark);
             store.execute(&founded, made).await.unwrap();
-            members.push(Member { founded, actors, environment });
+            let mut secrets = Vec::new();
+            for scope in [Scope::Environment(environment), Scope::Organization] {
+                let at = At { secret: Fresh.id(), scope };
+                let values = Values { store: &store, founded: &founded };
+                store.execute(&founded, values.create(at, "SECRET_0", mark)).await.unwrap();
+                secrets.push(at);
+            }
+            members.push(Member { founded, actors, environment, secrets });
         }
         Base { log: copy(&*store.log), keys: store.keys.clone(), members }
     })
@@ -93,20 +106,87 @@ pub async fn join(store: &TestStore, founded: &Founded, mark: &str, role: Option
 pub enum Ask {
     Rename(u8),
     Zone(bool),
-    Create { name: u8, described: bool },
-    Update { which: Index, name: Option<u8>, clear: bool },
+    Create {
+        name: u8,
+        described: bool,
+    },
+    Update {
+        which: Index,
+        name: Option<u8>,
+        clear: bool,
+    },
     Delete(Index),
-    Config { which: Index, values: Vec<(u8, Option<u8>)>, whole: bool, create_only: bool, must_exist: bool },
+    Config {
+        which: Index,
+        values: Vec<(u8, Option<u8>)>,
+        whole: bool,
+        create_only: bool,
+        must_exist: bool,
+    },
     Join,
-    Assign { person: Index, role: u8, environment: Option<Index> },
+    Assign {
+        person: Index,
+        role: u8,
+        environment: Option<Index>,
+    },
     Unassign(Index),
     Open,
-    Close { which: Index, revoke: bool },
-    MakeKey { role: u8, live: bool, limited: Option<Index> },
-    ChangeKey { which: Index, name: u8, disabled: bool, limited: Option<Index> },
-    RotateKey { which: Index, grace_seconds: u32 },
+    Close {
+        which: Index,
+        revoke: bool,
+    },
+    MakeKey {
+        role: u8,
+        live: bool,
+        limited: Option<Index>,
+    },
+    ChangeKey {
+        which: Index,
+        name: u8,
+        disabled: bool,
+        limited: Option<Index>,
+    },
+    RotateKey {
+        which: Index,
+        grace_seconds: u32,
+    },
     RevokeKey(Index),
-    UseKey { which: Index, opens: bool, count: Option<u64> },
+    UseKey {
+        which: Index,
+        opens: bool,
+        count: Option<u64>,
+    },
+    Close {
+        which: Index,
+        revoke: bool,
+    },
+    /// A secret, in an environment or for the whole organization.
+    Secret {
+        name: u8,
+        environment: Option<Index>,
+    },
+    Value {
+        which: Index,
+        name: Option<u8>,
+        writes: bool,
+        clear: bool,
+    },
+    Keep {
+        which: Index,
+        deletes: bool,
+    },
+    RollBack {
+        which: Index,
+        to: u64,
+    },
+    Reveal {
+        which: Index,
+        version: u64,
+    },
+    Destroy {
+        which: Index,
+        version: Option<u64>,
+    },
     Deny,
     Export,
 }
@@ -153,6 +233,15 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         1 => index().prop_map(Ask::RevokeKey),
         2 => (index(), any::<bool>(), prop::option::of(1..9u64))
             .prop_map(|(which, opens, count)| Ask::UseKey { which, opens, count }),
+        4 => (0..4u8, prop::option::weighted(0.7, index()))
+            .prop_map(|(name, environment)| Ask::Secret { name, environment }),
+        4 => (index(), prop::option::weighted(0.3, 0..4u8), prop::bool::weighted(0.7), any::<bool>())
+            .prop_map(|(which, name, writes, clear)| Ask::Value { which, name, writes, clear }),
+        3 => (index(), any::<bool>()).prop_map(|(which, deletes)| Ask::Keep { which, deletes }),
+        2 => (index(), 1..3u64).prop_map(|(which, to)| Ask::RollBack { which, to }),
+        2 => (index(), 1..3u64).prop_map(|(which, version)| Ask::Reveal { which, version }),
+        2 => (index(), prop::option::weighted(0.8, 1..3u64))
+            .prop_map(|(which, version)| Ask::Destroy { which, version }),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
     ]
@@ -187,6 +276,7 @@ pub struct Made {
     sessions: Vec<SessionId>,
     keys: Vec<ApiKeyId>,
     people: Vec<settled::ids::UserId>,
+    secrets: Vec<At>,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -225,9 +315,14 @@ pub fn chosen<T: Copy>(from: &[T], index: Index, or: T) -> T {
 }
 
 impl Made {
+    fn secret(&self, which: Index) -> At {
+        chosen(&self.secrets, which, At { secret: Fresh.id(), scope: Scope::Organization })
+    }
+
     fn of(member: &Member) -> Self {
         let people = member.actors.iter().map(|actor| person_of(*actor)).collect();
-        Self { people, environments: vec![member.environment], ..Self::default() }
+        let (environments, secrets) = (vec![member.environment], member.secrets.clone());
+        Self { people, environments, secrets, ..Self::default() }
     }
 
     fn command(
@@ -365,10 +460,56 @@ impl Made {
             Ask::UseKey { which, opens, count } => {
                 let key = chosen(&self.keys, which, Fresh.id());
                 let session: Option<SessionId> = opens.then(|| Fresh.id());
-                let opened =
-                    session.map(|session| KeySessionOpened { session, ip: sealed(key), user_agent: None });
+                let opened = session.map(|session| KeySessionOpened {
+                    session,
+                    ip: sealed_address(key),
+                    user_agent: None,
+                });
                 let actor = Actor { id: ActorId::ApiKey(key), session };
                 Submission::new(ApiKeysCommand::Use(UseApiKey { key, count, opened }), actor)
+            }
+            Ask::Secret { name, environment: limited } => {
+                let scope =
+                    limited.map_or(Scope::Organization, |which| Scope::Environment(environment(which)));
+                let at = At { secret: Fresh.id(), scope };
+                self.secrets.push(at);
+                let (value, key) = sealed(with, organization, at, &format!("{mark} {name}"));
+                let create = create_secret(at, &format!("SECRET_{name}"), value);
+                with_keys(Submission::new(SecretsCommand::Create(create), actor), vec![key])
+            }
+            Ask::Value { which, name, writes, clear } => {
+                let at = self.secret(which);
+                let written = writes.then(|| sealed(with, organization, at, mark));
+                let (value, key) = written.unzip();
+                let name = name.map(|name| ConfigKey::try_from(format!("SECRET_{name}").as_str()).unwrap());
+                let description = if clear { None } else { Some(Description::try_from(mark).unwrap()) };
+                let update = UpdateSecret { name, value, description: Some(description), ..change(at) };
+                let submission = Submission::new(SecretsCommand::Update(update), actor);
+                with_keys(submission, key.into_iter().collect())
+            }
+            Ask::Keep { which, deletes } => {
+                let at = self.secret(which);
+                let command = if deletes { SecretsCommand::Delete(at) } else { SecretsCommand::Undelete(at) };
+                Submission::new(command, actor)
+            }
+            Ask::RollBack { which, to } => {
+                let at = self.secret(which);
+                let (value, key) = sealed(with, organization, at, mark);
+                let to = AtValue { at, value_version: to };
+                let command = SecretsCommand::RollBack(RollBackSecret { to, value });
+                with_keys(Submission::new(command, actor), vec![key])
+            }
+            Ask::Reveal { which, version } => {
+                let value = AtValue { at: self.secret(which), value_version: version };
+                Submission::new(SecretsCommand::Reveal(value), actor)
+            }
+            Ask::Destroy { which, version } => {
+                let at = self.secret(which);
+                let command = match version {
+                    Some(value_version) => SecretsCommand::DestroyVersion(AtValue { at, value_version }),
+                    None => SecretsCommand::Destroy(at),
+                };
+                Submission::new(command, actor)
             }
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
@@ -391,8 +532,13 @@ pub fn token_of(key: ApiKeyId, number: u32) -> Commitment {
 }
 
 /// Something sealed; nothing opens it.
-pub fn sealed(key: ApiKeyId) -> Sealed {
+pub fn sealed_address(key: ApiKeyId) -> Sealed {
     Sealed { key: DataKeyId::from_uuid(key.uuid()), data: SealedBytes(vec![1; 65].into()) }
+}
+
+fn with_keys(mut submission: Submission, keys: Vec<NewDataKey>) -> Submission {
+    submission.keys = keys;
+    submission
 }
 
 pub fn organizations(command: OrganizationCommand, actor: Actor) -> Submission {

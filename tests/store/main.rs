@@ -16,6 +16,7 @@ mod past;
 mod pasts;
 mod properties;
 mod restoring;
+mod secrets;
 mod segments;
 #[path = "../support/counted.rs"]
 mod counted;
