@@ -1,3 +1,5 @@
+//! Prints a secret of the environment `production`, and what it is for.
+
 use std::error::Error;
 use std::io::{Write as _, stdout};
 

@@ -21,6 +21,7 @@ pub mod replay;
 pub mod restore;
 pub mod root_key;
 pub mod run;
+pub mod secrets;
 pub mod serve;
 pub mod socket;
 pub mod target;
@@ -47,6 +48,9 @@ enum Command {
     Restore(restore::Restore),
     /// Run a command with an environment's configuration and secrets as its environment variables
     Run(run::Run),
+    /// Take an environment's secrets in from a file, or out
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Look into the log
     #[command(subcommand)]
     Log(log::Log),
@@ -112,6 +116,7 @@ impl Cli {
             Command::Fsck(command) => command.run(),
             Command::Restore(command) => command.run(),
             Command::Run(command) => command.run(),
+            Command::Secrets(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
             Command::Completions(command) => command.run(),

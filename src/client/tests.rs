@@ -127,7 +127,9 @@ async fn piece(
 
 fn manual(url: &str) -> (Ctx, Hands) {
     let (clock, hands) = Clock::manual(Timestamp::EPOCH);
-    (Ctx::new(Api { clock, ..Api::new(url, KEY).unwrap() }, "production"), hands)
+    let mut api = Api::new(url, KEY).unwrap();
+    api.clock = clock;
+    (Ctx::new(api, "production"), hands)
 }
 
 #[tokio::test]

@@ -138,6 +138,7 @@ fn request(
         ("POST", "/v1/secrets") => {
             json!({"name": "NEW", "value": "a value", "environment": format!("env-{number}")})
         }
+        ("POST", _) if template.ends_with("/import") => json!({"secrets": [{"name": "NEW", "value": "v"}]}),
         ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
         ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),

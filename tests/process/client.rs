@@ -1,53 +1,40 @@
 //! The Rust client against a real server, and the program in its documentation.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
 use settled::client::Ctx;
 use settled::client::api::Api;
 
-use crate::process::{Start, run};
+use crate::process::{SETTLED, Start, run};
 use crate::workflow::Workflow;
 
-/// The program in the documentation of `settled::client`.
-mod documented {
-    include!("../../examples/read_secret.rs");
-
-    pub(super) fn run() {
-        main().unwrap();
-    }
+/// The program in the documentation of `settled::client`, built with the tests.
+fn documented() -> PathBuf {
+    let program = Path::new(SETTLED).with_file_name("examples").join("read_secret");
+    assert!(program.exists(), "build it: cargo build --example read_secret");
+    program
 }
 
-/// Tells this test, started anew as a program, that it is one.
-const IS_PROGRAM: &str = "TEST_IS_THE_DOCUMENTED_PROGRAM";
-
-#[test]
-fn the_program_in_the_documentation_prints_a_secret() {
-    if std::env::var_os(IS_PROGRAM).is_some() {
-        return documented::run();
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_in_the_documentation_prints_a_secret() {
     let dir = tempfile::tempdir().unwrap();
-    let workflow = runtime.block_on(async {
-        let workflow = Workflow::start(&Start::on(dir.path().join("data")), "workflow").await;
-        let environment = json!({"name": "Production", "mode": "live"});
-        workflow.server.call(&workflow.login, "POST", "/v1/environments", Some(environment)).await;
-        let secret = json!({"name": "PAYMENT_KEY", "value": "sk_1", "environment": "production"});
-        workflow.server.call(&workflow.login, "POST", "/v1/secrets", Some(secret)).await;
-        let path = "/v1/environments/production/config/API_URL";
-        workflow
-            .server
-            .call(&workflow.login, "PUT", path, Some(json!({"value": "https://api.example.com"})))
-            .await;
-        workflow
-    });
-    let mut program = std::process::Command::new(std::env::current_exe().unwrap());
-    let name = "client::the_program_in_the_documentation_prints_a_secret";
-    program.args([name, "--exact", "--nocapture"]).env(IS_PROGRAM, "1");
+    let workflow = Workflow::start(&Start::on(dir.path().join("data")), "workflow").await;
+    let asks = [
+        ("POST", "/v1/environments", json!({"name": "Production", "mode": "live"})),
+        ("POST", "/v1/secrets", json!({"name": "PAYMENT_KEY", "value": "sk_1", "environment": "production"})),
+        ("PUT", "/v1/environments/production/config/API_URL", json!({"value": "https://api.example.com"})),
+    ];
+    for (method, path, body) in asks {
+        let (status, body) = workflow.server.call(&workflow.login, method, path, Some(body)).await;
+        assert_eq!(status, 201, "{body}");
+    }
+    let mut program = std::process::Command::new(documented());
     program.env("SETTLED_URL", &workflow.server.url).env("SETTLED_API_KEY", &workflow.key);
     let ended = run(program);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stdout.contains("sk_1 is for https://api.example.com\n"), "{ended:?}");
+    assert_eq!(ended.stdout, "sk_1 is for https://api.example.com\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -131,10 +131,6 @@ pub enum Ask {
     },
     Unassign(Index),
     Open,
-    Close {
-        which: Index,
-        revoke: bool,
-    },
     MakeKey {
         role: u8,
         live: bool,

@@ -65,6 +65,7 @@ const PLACES: &[(&str, &[&str])] = &[
 /// An area may spread its handlers over several files; these stand beside its `http.rs`.
 const MORE_HANDLERS: &[&str] = &[
     "src/settings/environments/config.rs",
+    "src/settings/secrets/import.rs",
     "src/settings/secrets/values.rs",
     "src/platform/accounts/login.rs",
     "src/platform/accounts/me.rs",
