@@ -78,7 +78,7 @@ pub static BASE: LazyLock<Base> = LazyLock::new(|| {
             for scope in [Scope::Environment(environment), Scope::Organization] {
                 let at = At { secret: Fresh.id(), scope };
                 let values = Values { store: &store, founded: &founded };
-                store.execute(&founded, values.create(at, "SECRET_0", mark)).await.unwrap();
+                store.execute(&founded, values.create(at, "SECRET_0", &at.secret.to_string())).await.unwrap();
                 secrets.push(at);
             }
             members.push(Member { founded, actors, environment, secrets });
@@ -101,7 +101,8 @@ pub async fn join(store: &TestStore, founded: &Founded, mark: &str, role: Option
     Actor { id: ActorId::Person(person), session: None }
 }
 
-/// What is asked for, before it is known of whom. Indices choose among what earlier steps tried to make.
+/// What is asked for, before it is known of whom. A secret's values are all one text, so that what is rolled back before it
+/// is known to what is a copy nevertheless. Indices choose among what earlier steps tried to make.
 #[derive(Clone, Debug)]
 pub enum Ask {
     Rename(u8),
@@ -210,7 +211,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         2 => (index(), prop::option::of(0..6u8), any::<bool>())
             .prop_map(|(which, name, clear)| Ask::Update { which, name, clear }),
         1 => index().prop_map(Ask::Delete),
-        6 => (index(), prop::collection::vec((0..5u8, prop::option::weighted(0.7, 0..3u8)), 1..4), any::<bool>(),
+        9 => (index(), prop::collection::vec((0..5u8, prop::option::weighted(0.7, 0..3u8)), 1..4), any::<bool>(),
               prop::bool::weighted(0.3), prop::bool::weighted(0.2))
             .prop_map(|(which, values, whole, create_only, must_exist)| Ask::Config {
                 which, values, whole, create_only, must_exist,
@@ -229,17 +230,24 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         1 => index().prop_map(Ask::RevokeKey),
         2 => (index(), any::<bool>(), prop::option::of(1..9u64))
             .prop_map(|(which, opens, count)| Ask::UseKey { which, opens, count }),
+        14 => secret_ask(),
+        1 => Just(Ask::Deny),
+        1 => Just(Ask::Export),
+    ]
+}
+
+fn secret_ask() -> impl Strategy<Value = Ask> {
+    let index = any::<Index>;
+    prop_oneof![
         4 => (0..4u8, prop::option::weighted(0.7, index()))
             .prop_map(|(name, environment)| Ask::Secret { name, environment }),
         4 => (index(), prop::option::weighted(0.3, 0..4u8), prop::bool::weighted(0.7), any::<bool>())
             .prop_map(|(which, name, writes, clear)| Ask::Value { which, name, writes, clear }),
         3 => (index(), any::<bool>()).prop_map(|(which, deletes)| Ask::Keep { which, deletes }),
-        2 => (index(), 1..3u64).prop_map(|(which, to)| Ask::RollBack { which, to }),
-        2 => (index(), 1..3u64).prop_map(|(which, version)| Ask::Reveal { which, version }),
-        2 => (index(), prop::option::weighted(0.8, 1..3u64))
+        3 => (index(), 1..3u64).prop_map(|(which, to)| Ask::RollBack { which, to }),
+        3 => (index(), 1..3u64).prop_map(|(which, version)| Ask::Reveal { which, version }),
+        4 => (index(), prop::option::weighted(0.9, 1..3u64))
             .prop_map(|(which, version)| Ask::Destroy { which, version }),
-        1 => Just(Ask::Deny),
-        1 => Just(Ask::Export),
     ]
 }
 
@@ -469,13 +477,13 @@ impl Made {
                     limited.map_or(Scope::Organization, |which| Scope::Environment(environment(which)));
                 let at = At { secret: Fresh.id(), scope };
                 self.secrets.push(at);
-                let (value, key) = sealed(with, organization, at, &format!("{mark} {name}"));
+                let (value, key) = sealed(with, organization, at, &at.secret.to_string());
                 let create = create_secret(at, &format!("SECRET_{name}"), value);
                 with_keys(Submission::new(SecretsCommand::Create(create), actor), vec![key])
             }
             Ask::Value { which, name, writes, clear } => {
                 let at = self.secret(which);
-                let written = writes.then(|| sealed(with, organization, at, mark));
+                let written = writes.then(|| sealed(with, organization, at, &at.secret.to_string()));
                 let (value, key) = written.unzip();
                 let name = name.map(|name| ConfigKey::try_from(format!("SECRET_{name}").as_str()).unwrap());
                 let description = if clear { None } else { Some(Description::try_from(mark).unwrap()) };
@@ -490,7 +498,7 @@ impl Made {
             }
             Ask::RollBack { which, to } => {
                 let at = self.secret(which);
-                let (value, key) = sealed(with, organization, at, mark);
+                let (value, key) = sealed(with, organization, at, &at.secret.to_string());
                 let to = AtValue { at, value_version: to };
                 let command = SecretsCommand::RollBack(RollBackSecret { to, value });
                 with_keys(Submission::new(command, actor), vec![key])
