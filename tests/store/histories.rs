@@ -10,6 +10,7 @@ use settled::event::Outcome;
 use settled::ids::{ApiKeyId, DataKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
 use settled::log::memory::MemoryLog;
 use settled::seal::keyring::NewDataKey;
+use settled::seal::token::PlainToken;
 use settled::seal::{Commitment, Sealed, SealedBytes};
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
@@ -527,12 +528,9 @@ impl Made {
     }
 }
 
-/// SHA-256 of a value would be as random.
+/// SHA-256 of what tells two values apart.
 pub fn token_of(key: ApiKeyId, number: u32) -> Commitment {
-    let mut token = [0; 32];
-    token[..16].copy_from_slice(key.uuid().as_bytes());
-    token[16..20].copy_from_slice(&number.to_be_bytes());
-    Commitment(token)
+    PlainToken::presented(&format!("{key} {number}")).hash()
 }
 
 /// Something sealed; nothing opens it.
