@@ -184,6 +184,10 @@ pub fn routes() -> Vec<Route> {
             row("POST", "/v1/secrets", Environment(P::SecretWrite), "secret.create"),
             post(secrets::http::create),
         ),
+        route(
+            row("POST", "/v1/environments/{env}/secrets/import", Environment(P::SecretWrite), "secret.create"),
+            post(secrets::import::import),
+        ),
         route(row("GET", secret, Environment(P::SecretRead), "secret.read"), get(secrets::http::show)),
         route(
             row("PATCH", secret, Environment(P::SecretWrite), "secret.update"),

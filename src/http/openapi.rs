@@ -68,6 +68,7 @@ use crate::settings::{api_keys, environments, general, secrets, sessions};
         secrets::http::delete,
         secrets::http::undelete,
         secrets::http::destroy,
+        secrets::import::import,
         secrets::values::versions,
         secrets::values::reveal,
         secrets::values::rollback,

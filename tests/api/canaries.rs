@@ -157,7 +157,7 @@ async fn what_must_not_get_out_does_not() {
     let options = ["--log-level", "trace", "--trusted-proxies", "127.0.0.0/8", "--organizations", "open"];
     let process = Process::start(&data, &options);
     let mut canaries = Canaries::new();
-    let http = reqwest::Client::new();
+    let http = settled::client::http::plain().build().unwrap();
     let mut client = Client { process: &process, canaries: &mut canaries, http };
 
     let token = set_up(&mut client).await;

@@ -117,15 +117,15 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
     }
 }
 
-/// No secret.
-const NO_SECRET: &str = "sec_01kqxk5rd0e5xrpzzv0jjq4zgn";
+/// No secret and no API key.
+const NOTHING: (&str, &str) = ("sec_01kqxk5rd0e5xrpzzv0jjq4zgn", "key_01kqxk5rd0e5xrpzzv0jjq4zgn");
 
 /// A request of a route that goes through wherever it is permitted.
 fn request(
     method: &str,
     path: &str,
     number: usize,
-    secret: &str,
+    (secret, api_key): (&str, &str),
     owner: &Somebody,
 ) -> (Method, String, Value) {
     request_of(method, path, number, (secret, "key_01kqxk5rd0e5xrpzzv0jjq4zgn"), owner)
@@ -140,6 +140,7 @@ fn request_of(
     owner: &Somebody,
 ) -> (Method, String, Value) {
     let (template, path) = (path, path.replace("{sec}", secret).replace("{n}", "1"));
+    let path = path.replace("{api_key}", api_key);
     let path =
         path.replace("{env}", &format!("env-{number}")).replace("{key}", "A").replace("{other}", "target");
     let path = path.replace("{api_key}", api_key);
@@ -149,6 +150,7 @@ fn request_of(
         ("POST", "/v1/secrets") => {
             json!({"name": "NEW", "value": "a value", "environment": format!("env-{number}")})
         }
+        ("POST", _) if template.ends_with("/import") => json!({"secrets": [{"name": "NEW", "value": "v"}]}),
         ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
         ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
@@ -215,7 +217,7 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
     assert_eq!(login["organization"], Value::Null);
     let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, NO_SECRET, &owner);
+        let (method, path, body) = request(row.method, row.path, 0, NOTHING, &owner);
         match row.access {
             Access::Public => {}
             Access::OwnAccount if row.path == "/v1/auth/logout" => {}
@@ -236,7 +238,7 @@ async fn without_a_credential_only_public_routes_answer() {
     let (server, owner) = TestServer::set_up().await;
     let nobody = Somebody { token: "nobody".to_owned(), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, NO_SECRET, &owner);
+        let (method, path, body) = request(row.method, row.path, 0, NOTHING, &owner);
         let answer = server.send(method, &path, &nobody, &[], &body).await;
         assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
     }

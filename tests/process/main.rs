@@ -7,6 +7,7 @@
 )]
 
 mod attacks;
+mod client;
 mod commands;
 mod derived;
 mod destroy;
@@ -27,6 +28,8 @@ mod preload;
 mod process;
 mod restore;
 mod root_key;
+mod run;
+mod secrets;
 mod slow;
 #[path = "../support/sse.rs"]
 mod sse;
@@ -37,3 +40,5 @@ mod tail;
 mod thief;
 mod tls;
 mod unmoved;
+#[path = "../support/workflow.rs"]
+mod workflow;

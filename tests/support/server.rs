@@ -97,7 +97,7 @@ impl TestServer {
         }
         words.extend(options);
         let config = Options::parse_from(words).config;
-        let http = reqwest::Client::builder()
+        let http = settled::client::http::plain()
             .timeout(Duration::from_secs(60))
             .build()
             .expect("a client without TLS can be made");
@@ -138,7 +138,8 @@ impl TestServer {
         drop(app);
         drop(stop);
         // Connections that the client keeps open are not worth waiting for.
-        self.http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().expect("a client");
+        self.http =
+            settled::client::http::plain().timeout(Duration::from_secs(60)).build().expect("a client");
         ended.await.expect("the server does not panic").expect("the log closes");
     }
 

@@ -57,13 +57,15 @@ const PLACES: &[(&str, &[&str])] = &[
     // Beside records, states are saved and compared in MessagePack; all that is derived.
     ("rmp_serde", &["src/log/codec.rs", "src/store/encoding.rs"]),
     ("aes_siv", &["src/seal/"]),
-    ("tokio_rustls", &["src/http/tls.rs"]),
+    ("tokio_rustls", &["src/http/tls.rs", "src/client/"]),
+    ("reqwest", &["src/client/"]),
     ("axum", &["src/http/", "http.rs", "src/server.rs", "src/metrics.rs"]),
 ];
 
 /// An area may spread its handlers over several files; these stand beside its `http.rs`.
 const MORE_HANDLERS: &[&str] = &[
     "src/settings/environments/config.rs",
+    "src/settings/secrets/import.rs",
     "src/settings/secrets/values.rs",
     "src/platform/accounts/login.rs",
     "src/platform/accounts/me.rs",
