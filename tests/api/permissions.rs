@@ -128,22 +128,10 @@ fn request(
     (secret, api_key): (&str, &str),
     owner: &Somebody,
 ) -> (Method, String, Value) {
-    request_of(method, path, number, (secret, "key_01kqxk5rd0e5xrpzzv0jjq4zgn"), owner)
-}
-
-/// The same, of this secret or this API key where it is about one.
-fn request_of(
-    method: &str,
-    path: &str,
-    number: usize,
-    (secret, api_key): (&str, &str),
-    owner: &Somebody,
-) -> (Method, String, Value) {
     let (template, path) = (path, path.replace("{sec}", secret).replace("{n}", "1"));
     let path = path.replace("{api_key}", api_key);
     let path =
         path.replace("{env}", &format!("env-{number}")).replace("{key}", "A").replace("{other}", "target");
-    let path = path.replace("{api_key}", api_key);
     let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
     let path = path.replace("{id}", &owner.organization.to_string()).replace("/v1/diff", "/v1/diff?from=1");
     let body = match (method, path.as_str()) {
@@ -191,8 +179,7 @@ async fn every_role_meets_every_route_as_the_table_says() {
 
             let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
 
-            let about = (secret.as_str(), api_key.as_str());
-            let (method, path, body) = request_of(row.method, row.path, number, about, &owner);
+            let (method, path, body) = request(row.method, row.path, number, (&secret, &api_key), &owner);
             let answer = server.send(method, &path, who, &[], &body).await;
             let may = role.is_some_and(|role| granted(&permission.to_string(), role));
             let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);
