@@ -4,4 +4,5 @@ pub mod environments;
 pub mod general;
 pub mod people;
 pub mod roles;
+pub mod secrets;
 pub mod sessions;

@@ -117,24 +117,29 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
     }
 }
 
-/// A request of a route that goes through wherever it is permitted.
-fn request(method: &str, path: &str, number: usize, owner: &Somebody) -> (Method, String, Value) {
-    request_of(method, path, number, owner, "key_01kqxk5rd0e5xrpzzv0jjq4zgn")
-}
+/// No secret, and no API key.
+const NO_THINGS: [&str; 2] = ["sec_01kqxk5rd0e5xrpzzv0jjq4zgn", "key_01kqxk5rd0e5xrpzzv0jjq4zgn"];
 
-/// The same, of this API key where it is about one.
-fn request_of(
+/// A request of a route that goes through wherever it is permitted.
+fn request(
     method: &str,
     path: &str,
     number: usize,
+    [secret, api_key]: [&str; 2],
     owner: &Somebody,
-    api_key: &str,
 ) -> (Method, String, Value) {
-    let path = path.replace("{env}", &format!("env-{number}")).replace("{key}", "A");
+    let (template, path) = (path, path.replace("{sec}", secret).replace("{n}", "1"));
     let path = path.replace("{api_key}", api_key);
+    let path =
+        path.replace("{env}", &format!("env-{number}")).replace("{key}", "A").replace("{other}", "target");
     let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
     let path = path.replace("{id}", &owner.organization.to_string()).replace("/v1/diff", "/v1/diff?from=1");
     let body = match (method, path.as_str()) {
+        ("POST", "/v1/secrets") => {
+            json!({"name": "NEW", "value": "a value", "environment": format!("env-{number}")})
+        }
+        ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
+        ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
         ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
         ("POST", "/v1/restore") => {
@@ -156,6 +161,7 @@ async fn every_role_meets_every_route_as_the_table_says() {
     }
     people.push((None, server.add(owner.organization, "none@example.com", "None").await));
 
+    server.environment(&owner, "Target", "test").await;
     let mut number = 0;
     for row in routes().iter().map(|route| route.row) {
         let (Access::Organization(permission) | Access::Environment(permission)) = row.access else {
@@ -166,10 +172,13 @@ async fn every_role_meets_every_route_as_the_table_says() {
             server.environment(&owner, &format!("env-{number}"), "test").await;
             let path = format!("/v1/environments/env-{number}/config/A");
             server.put(&path, &owner, &json!({"value": "before"})).await.is(201);
+            let secret = json!({"name": "A", "value": "a value", "environment": format!("env-{number}")});
+            let secret = server.post("/v1/secrets", Some(&owner), &secret).await.is(201).json();
+            let secret = crate::server::text(&secret["id"]);
 
             let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
 
-            let (method, path, body) = request_of(row.method, row.path, number, &owner, &api_key);
+            let (method, path, body) = request(row.method, row.path, number, [&secret, &api_key], &owner);
             let answer = server.send(method, &path, who, &[], &body).await;
             let may = role.is_some_and(|role| granted(&permission.to_string(), role));
             let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);
@@ -194,7 +203,7 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
     assert_eq!(login["organization"], Value::Null);
     let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, &owner);
+        let (method, path, body) = request(row.method, row.path, 0, NO_THINGS, &owner);
         match row.access {
             Access::Public => {}
             Access::OwnAccount if row.path == "/v1/auth/logout" => {}
@@ -215,7 +224,7 @@ async fn without_a_credential_only_public_routes_answer() {
     let (server, owner) = TestServer::set_up().await;
     let nobody = Somebody { token: "nobody".to_owned(), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, &owner);
+        let (method, path, body) = request(row.method, row.path, 0, NO_THINGS, &owner);
         let answer = server.send(method, &path, &nobody, &[], &body).await;
         assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
     }

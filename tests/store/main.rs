@@ -11,11 +11,13 @@ mod durable;
 mod golden;
 mod histories;
 mod intents;
+mod key_asks;
 mod keys;
 mod past;
 mod pasts;
 mod properties;
 mod restoring;
+mod secrets;
 mod segments;
 #[path = "../support/counted.rs"]
 mod counted;

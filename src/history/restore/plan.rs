@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
-use crate::ids::EnvironmentId;
+use crate::ids::{EnvironmentId, SecretId};
 use crate::organization::Organization;
+use crate::seal::Commitment;
 use crate::settings::roles::access::{Extent, ceiling};
 use crate::settings::roles::role::RoleRef;
 
@@ -33,12 +34,24 @@ pub struct Step {
     pub need: Need,
     /// The role that it gives to somebody, where it does: nobody gives more than they hold.
     pub gives: Option<(RoleRef, Option<EnvironmentId>)>,
+    /// Where the value comes from that its event copies, where it copies one. The event holds the value as it is sealed
+    /// there, until it is sealed anew.
+    pub copies: Option<Copied>,
     /// The thing.
     pub subject: Subject,
     /// Its name for people.
     pub shown: Option<String>,
     change: Change,
     fields: Vec<FieldChange>,
+}
+
+/// A sealed value that is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The secret that it is the value of.
+    pub from: SecretId,
+    /// What history committed to of its key.
+    pub commitment: Option<Commitment>,
 }
 
 /// A thing that does not come back, or not all of it.
@@ -98,6 +111,7 @@ impl Step {
             event,
             need,
             gives: None,
+            copies: None,
             subject: difference.subject.clone(),
             shown: difference.shown.clone(),
             change: difference.change,
@@ -109,6 +123,13 @@ impl Step {
     #[must_use]
     pub fn giving(mut self, role: RoleRef, environment: Option<EnvironmentId>) -> Self {
         self.gives = Some((role, environment));
+        self
+    }
+
+    /// The same, whose event copies a value.
+    #[must_use]
+    pub fn copying(mut self, copied: Copied) -> Self {
+        self.copies = Some(copied);
         self
     }
 
@@ -144,11 +165,8 @@ impl Step {
 
 fn told(fields: &[FieldChange], side: impl Fn(&FieldChange) -> &Option<Field>) -> Map<String, Value> {
     let tell = |change: &FieldChange| {
-        let value = match side(change) {
-            Some(Field::Open(value)) => value.clone(),
-            Some(Field::Sealed(_)) | None => Value::Null,
-        };
-        (change.field.to_owned(), value)
+        let shown = side(change).as_ref().and_then(Field::shown);
+        (change.field.to_owned(), shown.cloned().unwrap_or(Value::Null))
     };
     fields.iter().map(tell).collect()
 }
@@ -157,6 +175,12 @@ impl Plan {
     /// Adds a step.
     pub fn step(&mut self, phase: Phase, step: Step) {
         self.steps.push((phase, step));
+    }
+
+    /// What the steps so far do to a thing.
+    pub fn change_of(&self, subject: &Subject) -> Option<Change> {
+        let of = |(_, step): &&(Phase, Step)| step.subject == *subject;
+        self.steps.iter().find(of).map(|(_, step)| step.change)
     }
 
     /// Notes what does not come back.

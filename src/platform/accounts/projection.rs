@@ -115,6 +115,7 @@ impl Fold for Accounts {
             | Event::General(_)
             | Event::ApiKeys(_)
             | Event::Environments(_)
+            | Event::Secrets(_)
             | Event::People(_)
             | Event::Roles(_)
             | Event::Sessions(_)

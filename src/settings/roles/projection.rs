@@ -117,6 +117,7 @@ impl Fold for Roles {
             }
             Event::General(_)
             | Event::Environments(_)
+            | Event::Secrets(_)
             | Event::People(_)
             | Event::ApiKeys(_)
             | Event::Sessions(_)
