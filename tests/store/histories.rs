@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
-use settled::ids::{ApiKeyId, DataKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
 use settled::log::memory::MemoryLog;
 use settled::seal::keyring::NewDataKey;
 use settled::seal::token::PlainToken;
@@ -35,6 +35,7 @@ use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
 use crate::commands::{create, refusal};
+use crate::key_asks::{KeyAsk, key_ask};
 use crate::secrets::{Values, change, create as create_secret, sealed};
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
 
