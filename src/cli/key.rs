@@ -43,7 +43,7 @@ pub enum Key {
     ///
     /// With --stream, the organization's own key is replaced, and all keys of its secrets and people are wrapped by the new
     /// one. Then nothing can open what lies about on the disk of those that were destroyed; the server does this by itself
-    /// within the hour after something was destroyed.
+    /// an hour after something was destroyed.
     Rotate(Rotate),
 }
 

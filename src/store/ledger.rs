@@ -307,6 +307,11 @@ enum FinishError {
 }
 
 impl Store {
+    /// The ledger, if there is one.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.inner.ledger.as_deref()
+    }
+
     /// Finishes what the ledger says and the log does not, at start and, where that is not possible then, each time the
     /// scheduler looks; and remembers how far both say the same.
     pub async fn finish_ledger(&self) {

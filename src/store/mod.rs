@@ -343,19 +343,6 @@ impl Store {
         answer.await.map_err(|_| Refusal::Stopped)?
     }
 
-    /// Hands something to the writer, unless its queue is full or it has stopped.
-    fn enqueue(&self, job: Job) -> Result<(), Refusal> {
-        let sender = self.sender().ok_or(Refusal::Stopped)?;
-        sender.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                self.inner.metrics.queue_refused();
-                self.inner.trouble.queue_was_full(self.inner.clock.boot_elapsed());
-                Refusal::QueueFull
-            }
-            mpsc::error::TrySendError::Closed(_) => Refusal::Stopped,
-        })
-    }
-
     fn sender(&self) -> Option<mpsc::Sender<Job>> {
         self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -468,11 +455,6 @@ impl Store {
     /// The derived files, if there are any.
     pub fn files(&self) -> Option<&DerivedFiles> {
         self.inner.savepoints.as_ref().map(|savepoints| savepoints.files())
-    }
-
-    /// The ledger, if there is one.
-    pub fn ledger(&self) -> Option<&Ledger> {
-        self.inner.ledger.as_deref()
     }
 
     /// The clock.

@@ -22,9 +22,10 @@ use crate::store::rotation::RotationError;
 use crate::store::savepoint;
 use crate::store::saver::Saver;
 use crate::store::trouble::Trouble;
-use crate::store::{DiskGauge, Done, Fatal, Refusal, Submission};
+use crate::store::{DiskGauge, Done, Fatal, Refusal, Store, Submission};
 
 /// What is on its way to the writer.
+#[expect(clippy::large_enum_variant, reason = "boxed, each command would be an allocation; rewraps are rare")]
 pub(super) enum Job {
     /// A command.
     Decide(Decide),
@@ -45,6 +46,21 @@ pub(super) struct Rewrap {
     pub(super) stream: StreamId,
     pub(super) keys: Vec<(DataKeyId, Vec<u8>)>,
     pub(super) reply: oneshot::Sender<Result<(), RotationError>>,
+}
+
+impl Store {
+    /// Hands something to the writer, unless its queue is full or it has stopped.
+    pub(super) fn enqueue(&self, job: Job) -> Result<(), Refusal> {
+        let sender = self.sender().ok_or(Refusal::Stopped)?;
+        sender.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                self.inner.metrics.queue_refused();
+                self.inner.trouble.queue_was_full(self.inner.clock.boot_elapsed());
+                Refusal::QueueFull
+            }
+            mpsc::error::TrySendError::Closed(_) => Refusal::Stopped,
+        })
+    }
 }
 
 /// What the writer thread owns or shares.

@@ -189,11 +189,10 @@ impl Given {
         }
         assert_sound(data);
         let fsck = settled_on(data, &["fsck", "--json"]).json();
-        assert_eq!(
-            (&fsck["data_keys"]["destroyed"], &fsck["ledger"]["whole"]),
-            (&json!(destroyed), &json!(destroyed))
-        );
+        assert_eq!(fsck["data_keys"]["destroyed"], json!(destroyed), "step {step}: {fsck}");
         assert_eq!(fsck["ledger"]["unfinished"], 0, "step {step}: {fsck}");
+        // What was finished at the start has the line of then, too.
+        assert!(fsck["ledger"]["whole"].as_u64().unwrap() >= destroyed as u64, "step {step}: {fsck}");
         stop(server);
         destroyed - 1
     }

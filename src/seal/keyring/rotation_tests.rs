@@ -189,7 +189,7 @@ fn what_was_removed_before_a_rotation_opens_with_nothing_after_it() {
     // As sled keeps it: the removed bytes lie about still.
     store.log.put(key, old_bytes);
     for ring in [&ring, &store.ring()] {
-        let error = ring.data_key(stream, destroyed.id, None).err().expect("nothing opens it");
+        let error = ring.data_key(stream, destroyed.id, None).expect_err("nothing opens it");
         assert!(matches!(error, KeyError::DamagedKey { .. }), "{error}");
     }
     let mut bytes = Vec::new();
