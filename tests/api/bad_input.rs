@@ -123,7 +123,7 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "cursor" => Some("abc"),
         "from" | "to" | "as_of" => Some("yesterday"),
         "name" => Some("lower"),
-        "type" | "outcome" | "format" | "status" | "mode" | "in_sync" | "environment" | "customer" => {
+        "type" | "outcome" | "format" | "mode" | "status" | "in_sync" | "environment" | "customer" => {
             Some("nothing")
         }
         "user" | "resource" | "action" | "q" => Some(""),
@@ -153,8 +153,8 @@ fn operations(server: &TestServer, owner: &Somebody, secret: &str) -> Vec<Operat
             assert!(body.is_none() || sound.is_some(), "{upper} {path} has no sound body in this test");
             let id = owner.organization.to_string();
             let path = path.replace("{env}", "dev").replace("{key}", "A").replace("{ses}", "ses_x");
-            let path = path.replace("{other}", "dev").replace("{sec}", secret).replace("{n}", "1");
             let path = path.replace("{api_key}", &api_key(server, owner));
+            let path = path.replace("{other}", "dev").replace("{sec}", secret).replace("{n}", "1");
             operations.push(Operation {
                 method: upper.parse().unwrap(),
                 path: path.replace("{id}", &id),
@@ -321,8 +321,8 @@ fn is_required(schema: &Value, pointer: &str) -> bool {
 async fn bodies_that_are_no_json_object_are_refused_on_every_route() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
-    let secret = server.secret(&owner, "dev", "TOKEN").await;
     server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
+    let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
     for operation in operations(&server, &owner, &secret).iter().filter(|operation| operation.body.is_some())
     {
@@ -405,8 +405,8 @@ async fn every_parameter_of_every_route_is_checked_and_named() {
 async fn segments_of_paths_that_name_nothing_are_not_found() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
-    let secret = server.secret(&owner, "dev", "TOKEN").await;
     server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
+    let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
     let long = "a".repeat(5000);
     let segments = [

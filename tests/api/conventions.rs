@@ -159,8 +159,8 @@ async fn unknown_parameters_are_refused_everywhere() {
     server.environment(&owner, "Dev", "test").await;
     server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 1})).await.is(201);
     let session = text(&server.get("/v1/me/sessions", &owner).await.is(200).json()["data"][0]["id"]);
-    let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     let secret = server.secret(&owner, "dev", "TOKEN").await;
+    let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     for row in settled::http::routes().iter().map(|route| route.row) {
         let path = row.path.replace("{env}", "dev").replace("{key}", "A").replace("{ses}", &session);
         let path = path.replace("{id}", &owner.organization.to_string()).replace("{other}", "dev");

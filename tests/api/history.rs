@@ -21,10 +21,10 @@ fn settings() -> impl Iterator<Item = Row> {
     })
 }
 
-/// Where a row leads in [`acme`].
-fn path(row: &Row, things: &Things) -> String {
+/// Where a row leads in [`acme_and_things`].
+fn path(row: &Row, [secret, api_key]: &[String; 2]) -> String {
     let path = row.path.replace("{env}", "dev").replace("{key}", "REGION").replace("{other}", "dev");
-    path.replace("{sec}", &things.secret).replace("{api_key}", &things.api_key)
+    path.replace("{sec}", secret).replace("{api_key}", api_key)
 }
 
 /// Acme with an environment and a value, changed twice; each version's time is another.
@@ -36,23 +36,17 @@ async fn acme() -> (TestServer, Somebody) {
     (server, owner)
 }
 
-/// Things that are found by id alone.
-struct Things {
-    secret: String,
-    api_key: String,
-}
-
-/// The same, and those.
-async fn acme_with_things() -> (TestServer, Somebody, Things) {
+/// The same, a secret and an API key.
+async fn acme_and_things() -> (TestServer, Somebody, [String; 2]) {
     let (server, owner) = acme().await;
     let secret = server.secret(&owner, "dev", "TOKEN").await;
     let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
-    (server, owner, Things { secret, api_key })
+    (server, owner, [secret, api_key])
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_get_of_settings_shows_the_past_as_it_was_live() {
-    let (server, owner, things) = acme_with_things().await;
+    let (server, owner, things) = acme_and_things().await;
     let live = async |row: &Row| server.get(&path(row, &things), &owner).await.is(200);
     let mut then: Vec<(Row, Value, u64)> = Vec::new();
     for row in settings() {
@@ -84,7 +78,7 @@ async fn every_get_of_settings_shows_the_past_as_it_was_live() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_settings() {
-    let (server, owner, things) = acme_with_things().await;
+    let (server, owner, things) = acme_and_things().await;
     let version = server.version(owner.organization);
     for row in settings() {
         for (at, code) in [
@@ -105,7 +99,7 @@ async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_set
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_is_shown_by_todays_rights() {
-    let (server, owner, things) = acme_with_things().await;
+    let (server, owner, things) = acme_and_things().await;
     let other = server.add(owner.organization, "dora@example.com", "Dora").await;
     let assignment = server.assign(&other, SystemRole::Developer, None).await;
     let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;

@@ -117,15 +117,15 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
     }
 }
 
-/// No secret and no API key.
-const NOTHING: (&str, &str) = ("sec_01kqxk5rd0e5xrpzzv0jjq4zgn", "key_01kqxk5rd0e5xrpzzv0jjq4zgn");
+/// No secret, and no API key.
+const NO_THINGS: [&str; 2] = ["sec_01kqxk5rd0e5xrpzzv0jjq4zgn", "key_01kqxk5rd0e5xrpzzv0jjq4zgn"];
 
 /// A request of a route that goes through wherever it is permitted.
 fn request(
     method: &str,
     path: &str,
     number: usize,
-    (secret, api_key): (&str, &str),
+    [secret, api_key]: [&str; 2],
     owner: &Somebody,
 ) -> (Method, String, Value) {
     let (template, path) = (path, path.replace("{sec}", secret).replace("{n}", "1"));
@@ -179,7 +179,7 @@ async fn every_role_meets_every_route_as_the_table_says() {
 
             let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
 
-            let (method, path, body) = request(row.method, row.path, number, (&secret, &api_key), &owner);
+            let (method, path, body) = request(row.method, row.path, number, [&secret, &api_key], &owner);
             let answer = server.send(method, &path, who, &[], &body).await;
             let may = role.is_some_and(|role| granted(&permission.to_string(), role));
             let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);
@@ -204,7 +204,7 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
     assert_eq!(login["organization"], Value::Null);
     let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, NOTHING, &owner);
+        let (method, path, body) = request(row.method, row.path, 0, NO_THINGS, &owner);
         match row.access {
             Access::Public => {}
             Access::OwnAccount if row.path == "/v1/auth/logout" => {}
@@ -225,7 +225,7 @@ async fn without_a_credential_only_public_routes_answer() {
     let (server, owner) = TestServer::set_up().await;
     let nobody = Somebody { token: "nobody".to_owned(), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, NOTHING, &owner);
+        let (method, path, body) = request(row.method, row.path, 0, NO_THINGS, &owner);
         let answer = server.send(method, &path, &nobody, &[], &body).await;
         assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
     }

@@ -7,16 +7,10 @@ use proptest::sample::Index;
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
-use settled::ids::{ApiKeyId, DataKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
 use settled::log::memory::MemoryLog;
 use settled::seal::keyring::NewDataKey;
-use settled::seal::token::PlainToken;
-use settled::seal::{Commitment, Sealed, SealedBytes};
-use settled::settings::api_keys::command::{
-    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
-};
-use settled::settings::api_keys::event::KeySessionOpened;
-use settled::settings::api_keys::value::Limits;
+use settled::settings::api_keys::command::ApiKeysCommand;
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
 };
@@ -35,6 +29,7 @@ use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
 use crate::commands::{create, refusal};
+use crate::key_asks::{KeyAsk, key_ask};
 use crate::secrets::{Values, change, create as create_secret, sealed};
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
 
@@ -133,27 +128,6 @@ pub enum Ask {
     },
     Unassign(Index),
     Open,
-    MakeKey {
-        role: u8,
-        live: bool,
-        limited: Option<Index>,
-    },
-    ChangeKey {
-        which: Index,
-        name: u8,
-        disabled: bool,
-        limited: Option<Index>,
-    },
-    RotateKey {
-        which: Index,
-        grace_seconds: u32,
-    },
-    RevokeKey(Index),
-    UseKey {
-        which: Index,
-        opens: bool,
-        count: Option<u64>,
-    },
     Close {
         which: Index,
         revoke: bool,
@@ -185,6 +159,7 @@ pub enum Ask {
         which: Index,
         version: Option<u64>,
     },
+    Key(KeyAsk),
     Deny,
     Export,
 }
@@ -223,15 +198,8 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         2 => index().prop_map(Ask::Unassign),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
-        3 => (0..7u8, any::<bool>(), prop::option::of(index()))
-            .prop_map(|(role, live, limited)| Ask::MakeKey { role, live, limited }),
-        2 => (index(), 0..4u8, any::<bool>(), prop::option::of(index()))
-            .prop_map(|(which, name, disabled, limited)| Ask::ChangeKey { which, name, disabled, limited }),
-        1 => (index(), 0..600u32).prop_map(|(which, grace_seconds)| Ask::RotateKey { which, grace_seconds }),
-        1 => index().prop_map(Ask::RevokeKey),
-        2 => (index(), any::<bool>(), prop::option::of(1..9u64))
-            .prop_map(|(which, opens, count)| Ask::UseKey { which, opens, count }),
         14 => secret_ask(),
+        9 => key_ask().prop_map(Ask::Key),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
     ]
@@ -425,54 +393,6 @@ impl Made {
                 let close = SessionsCommand::Close(CloseSession { session, how });
                 organizations(OrganizationCommand::Sessions(close), actor)
             }
-            Ask::MakeKey { role, live, limited } => {
-                let key: ApiKeyId = Fresh.id();
-                self.keys.push(key);
-                let environments = limited.map(|which| vec![environment(which)]);
-                let make = CreateApiKey {
-                    key,
-                    name: named(role),
-                    mode: if live { Mode::Live } else { Mode::Test },
-                    role: RoleRef::System(SystemRole::ALL[usize::from(role)]),
-                    token: token_of(key, 0),
-                    last4: "0000".to_owned(),
-                    limits: Limits { environments, ..Limits::NONE },
-                };
-                Submission::new(ApiKeysCommand::Create(make), actor)
-            }
-            Ask::ChangeKey { which, name, disabled, limited } => {
-                let change = UpdateApiKey {
-                    key: chosen(&self.keys, which, Fresh.id()),
-                    name: Some(named(name)),
-                    disabled: Some(disabled),
-                    environments: limited.map(|which| Some(vec![environment(which)])),
-                    expires_at: None,
-                    allowed_cidrs: None,
-                    rate_limit: None,
-                };
-                Submission::new(ApiKeysCommand::Update(change), actor)
-            }
-            Ask::RotateKey { which, grace_seconds } => {
-                let key = chosen(&self.keys, which, Fresh.id());
-                let token = token_of(key, grace_seconds);
-                let rotate = RotateApiKey { key, token, last4: "1111".to_owned(), grace_seconds };
-                Submission::new(ApiKeysCommand::Rotate(rotate), actor)
-            }
-            Ask::RevokeKey(which) => {
-                let key = chosen(&self.keys, which, Fresh.id());
-                Submission::new(ApiKeysCommand::Revoke(RevokeApiKey { key }), actor)
-            }
-            Ask::UseKey { which, opens, count } => {
-                let key = chosen(&self.keys, which, Fresh.id());
-                let session: Option<SessionId> = opens.then(|| Fresh.id());
-                let opened = session.map(|session| KeySessionOpened {
-                    session,
-                    ip: sealed_address(key),
-                    user_agent: None,
-                });
-                let actor = Actor { id: ActorId::ApiKey(key), session };
-                Submission::new(ApiKeysCommand::Use(UseApiKey { key, count, opened }), actor)
-            }
             Ask::Secret { name, environment: limited } => {
                 let scope =
                     limited.map_or(Scope::Organization, |which| Scope::Environment(environment(which)));
@@ -516,6 +436,15 @@ impl Made {
                 };
                 Submission::new(command, actor)
             }
+            Ask::Key(ask) => {
+                let command = ask.command(&mut self.keys, &named, environment);
+                let program = |key| Actor { id: ActorId::ApiKey(key), session: None };
+                let actor = match &command {
+                    ApiKeysCommand::Use(used) => program(used.key),
+                    _ => actor,
+                };
+                Submission::new(command, actor)
+            }
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
                 let denied = refusal(Outcome::Denied, &organization.to_string());
@@ -526,16 +455,6 @@ impl Made {
             }
         }
     }
-}
-
-/// SHA-256 of what tells two values apart.
-pub fn token_of(key: ApiKeyId, number: u32) -> Commitment {
-    PlainToken::presented(&format!("{key} {number}")).hash()
-}
-
-/// Something sealed; nothing opens it.
-pub fn sealed_address(key: ApiKeyId) -> Sealed {
-    Sealed { key: DataKeyId::from_uuid(key.uuid()), data: SealedBytes(vec![1; 65].into()) }
 }
 
 fn with_keys(mut submission: Submission, keys: Vec<NewDataKey>) -> Submission {

@@ -11,6 +11,7 @@ mod durable;
 mod golden;
 mod histories;
 mod intents;
+mod key_asks;
 mod keys;
 mod past;
 mod pasts;

@@ -254,9 +254,7 @@ impl Directory {
         if self.all_heads() != others.all_heads() {
             return Some("its streams end elsewhere than the log's");
         }
-        if !self.known().due.agrees_with(&others.known().due.clone(), now) {
-            return Some("what is due in it is not what the log says");
-        }
+        let due_agrees = self.known().due.agrees_with(&others.known().due.clone(), now);
         let (saved, folded) = (self.credentials(), others.credentials());
         let same = |token: &[u8; 32], credential: &Arc<Credential>| {
             folded.get(token).is_some_and(|folded| {
@@ -272,6 +270,9 @@ impl Directory {
         };
         if folded.iter().any(|(token, credential)| gone(token, credential)) {
             return Some("it lacks a credential that the log has");
+        }
+        if !due_agrees {
+            return Some("what is due in it is not what the log says");
         }
         let (saved, folded) = (self.keys(), others.keys());
         (!saved.has_all_of(&folded) || !folded.has_all_of(&saved))
