@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::actor::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::command::{Command, Precondition, Rejection};
+use crate::ctx::memory::Memory;
 use crate::event::Version;
 use crate::ids::{OrganizationId, StreamId};
 use crate::log::EventLog;
@@ -237,6 +238,7 @@ struct Inner {
     aggregator: Aggregator,
     key_uses: KeyUses,
     ledger: Option<Arc<Ledger>>,
+    ctx: Arc<Memory>,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
@@ -286,12 +288,14 @@ impl Store {
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
         let trouble = Arc::new(Trouble::default());
         let ledger = parts.ledger.map(Arc::new);
+        let (trouble, ctx) = (Arc::new(Trouble::default()), Arc::new(Memory::default()));
         let writer = Writer {
             log: Arc::clone(&parts.log),
             ledger: ledger.clone(),
             clock: parts.clock.clone(),
             ring: Arc::clone(&parts.ring),
             directory: Arc::clone(&directory),
+            ctx: Arc::clone(&ctx),
             saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
@@ -317,6 +321,7 @@ impl Store {
                 aggregator: Aggregator::default(),
                 key_uses: KeyUses::default(),
                 ledger,
+                ctx,
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),
@@ -440,6 +445,11 @@ impl Store {
     /// The key ring.
     pub fn ring(&self) -> &KeyRing {
         &self.inner.ring
+    }
+
+    /// What was opened for programs.
+    pub fn ctx(&self) -> &Memory {
+        &self.inner.ctx
     }
 
     /// Makes look-up keys of this process.

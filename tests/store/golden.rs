@@ -25,7 +25,7 @@ use settled::promotion;
 use settled::promotion::command::PromoteEnvironment;
 use settled::seal::Plain;
 use settled::settings::api_keys::command::{
-    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+    ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
 };
 use settled::settings::api_keys::event::KeySessionOpened;
 use settled::settings::api_keys::value::{Limits, RateLimit};
@@ -221,8 +221,19 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
     for submission in [
         by(founded.owner, ApiKeysCommand::Create(make(kept, Mode::Test, limits))),
         by(founded.owner, ApiKeysCommand::Create(make(gone, Mode::Live, Limits::NONE))),
-        by(program, ApiKeysCommand::Use(UseApiKey { key: kept, count: None, opened: Some(opened) })),
-        by(program, ApiKeysCommand::Use(UseApiKey { key: kept, count: Some(41), opened: None })),
+        by(
+            program,
+            ApiKeysCommand::Use(UseApiKey {
+                key: kept,
+                count: None,
+                opened: Some(opened),
+                reads: Reads::default(),
+            }),
+        ),
+        by(
+            program,
+            ApiKeysCommand::Use(UseApiKey { key: kept, count: Some(41), opened: None, reads: reads(kept) }),
+        ),
         by(founded.owner, ApiKeysCommand::Update(change)),
         by(founded.owner, ApiKeysCommand::Rotate(rotate)),
         by(founded.owner, ApiKeysCommand::Revoke(RevokeApiKey { key: gone })),
