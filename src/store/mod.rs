@@ -286,7 +286,6 @@ impl Store {
         let saver = Saver::start(sources);
         let saver = Arc::new(saver.map_err(load::LoadError::Thread)?);
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
-        let trouble = Arc::new(Trouble::default());
         let ledger = parts.ledger.map(Arc::new);
         let (trouble, ctx) = (Arc::new(Trouble::default()), Arc::new(Memory::default()));
         let writer = Writer {

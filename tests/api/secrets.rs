@@ -11,34 +11,34 @@ use settled::settings::roles::role::SystemRole;
 use crate::server::{Answer, Somebody, TestServer, text};
 
 /// Acme with an environment.
-async fn acme() -> (TestServer, Somebody) {
+pub async fn acme() -> (TestServer, Somebody) {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
     (server, owner)
 }
 
 /// A secret in the environment; its path.
-async fn secret(server: &TestServer, who: &Somebody, name: &str, value: &str) -> String {
+pub async fn secret(server: &TestServer, who: &Somebody, name: &str, value: &str) -> String {
     let body = json!({"name": name, "value": value, "environment": "dev"});
     let made = server.post("/v1/secrets", Some(who), &body).await.is(201);
     made.header("location").unwrap()
 }
 
-async fn reveal(server: &TestServer, who: &Somebody, path: &str, body: &Value) -> Answer {
+pub async fn reveal(server: &TestServer, who: &Somebody, path: &str, body: &Value) -> Answer {
     server.post(&format!("{path}/reveal"), Some(who), body).await
 }
 
-async fn value(server: &TestServer, who: &Somebody, path: &str) -> String {
+pub async fn value(server: &TestServer, who: &Somebody, path: &str) -> String {
     text(&reveal(server, who, path, &json!({})).await.is(200).json()["value"])
 }
 
-async fn names(server: &TestServer, who: &Somebody, query: &str) -> Vec<String> {
+pub async fn names(server: &TestServer, who: &Somebody, query: &str) -> Vec<String> {
     let page = server.get(&format!("/v1/secrets{query}"), who).await.is(200).json();
     page["data"].as_array().unwrap().iter().map(|row| text(&row["name"])).collect()
 }
 
 /// How many data keys the organization has.
-fn keys(server: &TestServer, who: &Somebody) -> usize {
+pub fn keys(server: &TestServer, who: &Somebody) -> usize {
     let stream = StreamId::Organization(who.organization);
     server.app().store.log().data_keys(stream).unwrap().len()
 }
@@ -189,33 +189,6 @@ async fn writing_a_value_makes_a_version_also_where_it_is_the_same() {
     server.get(&format!("{path}/versions?limit=0"), &owner).await.is_problem(422, "invalid_request");
     let unknown = "/v1/secrets/sec_01kqxk5rd0e5xrpzzv0jjq4zgn/versions?limit=0";
     server.get(unknown, &owner).await.is_problem(404, "not_found");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_a_hundred_compare_and_sets_at_once_one_wins() {
-    let (server, owner) = acme().await;
-    let path = secret(&server, &owner, "A", "start").await;
-    let tag = server.get(&path, &owner).await.is(200).etag();
-    let writes = (0..100).map(|number| {
-        let (server, owner, path, tag) = (&server, &owner, &path, &tag);
-        async move {
-            let body = json!({"value": format!("value {number}")});
-            let answer = server.send(Method::PATCH, path, owner, &[("if-match", tag)], &body).await;
-            (number, answer)
-        }
-    });
-    let answers = join_all(writes).await;
-    let winners: Vec<_> = answers.iter().filter(|(_, answer)| answer.status == 200).collect();
-    assert_eq!(winners.len(), 1);
-    assert_eq!(winners[0].1.json()["value_version"], 2);
-    assert_eq!(value(&server, &owner, &path).await, format!("value {}", winners[0].0));
-    for (_, answer) in answers.into_iter().filter(|(_, answer)| answer.status != 200) {
-        answer.is_problem(412, "precondition_failed");
-    }
-    // The losers' keys went with them.
-    let versions = server.get(&format!("{path}/versions"), &owner).await.json();
-    assert_eq!(versions["data"].as_array().unwrap().len(), 2);
-    assert_eq!(keys(&server, &owner), 2 + 2, "the organization's, the Owner's, and two values'");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -488,91 +461,4 @@ async fn a_repeated_creation_answers_with_the_secret_of_then() {
     let other = json!({"name": "A", "value": "hunter3", "environment": "dev"});
     let reused = server.send(Method::POST, "/v1/secrets", &owner, &key, &other).await;
     reused.is_problem(422, "idempotency_key_reused");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn many_secrets_are_imported_by_one_append_or_none() {
-    let (server, owner) = acme().await;
-    let path = "/v1/environments/dev/secrets/import";
-    let before = server.version(owner.organization);
-    let ask = |names: &[&str], more: Value| {
-        let secrets: Vec<_> =
-            names.iter().map(|name| json!({"name": name, "value": format!("hunter2 {name}")})).collect();
-        let mut body = json!({"secrets": secrets});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        body
-    };
-    let import = |body: Value| {
-        let (server, owner) = (&server, &owner);
-        async move { server.post(path, Some(owner), &body).await }
-    };
-    let dry = import(ask(&["A", "B"], json!({"dry_run": true}))).await.is(200);
-    assert_eq!(dry.json()["version"], before);
-    assert_eq!((server.version(owner.organization), keys(&server, &owner)), (before, 1));
-    let made = import(ask(&["B", "A"], json!({}))).await.is(200);
-    assert_eq!((made.version(), &made.json()["version"]), (before + 2, &json!(before + 2)));
-    assert_eq!(made.json()["secrets"], imported(&["B", "A"], "created", 1));
-    assert_eq!(names(&server, &owner, "?environment=dev").await, ["B", "A"]);
-
-    let conflict = import(ask(&["C", "A"], json!({}))).await.is_problem(409, "name_taken");
-    assert_eq!(conflict["names"], json!(["A"]));
-    assert_eq!(server.version(owner.organization), before + 2);
-    let over = json!({"overwrite": true, "dry_run": true});
-    assert_eq!(import(ask(&["A"], over)).await.is(200).json()["secrets"], imported(&["A"], "updated", 2));
-    let updated = import(ask(&["C", "A"], json!({"overwrite": true}))).await.is(200).json();
-    assert_eq!(updated["secrets"][0], imported(&["C"], "created", 1)[0]);
-    assert_eq!(updated["secrets"][1], imported(&["A"], "updated", 2)[0]);
-    let audit = server.audit(&owner, "&action=secret.*").await;
-    assert_eq!(
-        audit.iter().map(|row| text(&row["action"])).collect::<Vec<_>>()[..2],
-        ["secret.update", "secret.create"]
-    );
-
-    for (body, pointer, code) in [
-        (json!({"secrets": []}), "/secrets", "too_short"),
-        (json!({}), "/secrets", "missing"),
-        (ask(&["D", "E", "D"], json!({})), "/secrets/2/name", "duplicate"),
-        (ask(&["D", "hunter2"], json!({})), "/secrets/1/name", "invalid"),
-        (json!({"secrets": [{"name": "D", "value": ""}]}), "/secrets/0/value", "too_short"),
-    ] {
-        let answer = import(body).await;
-        assert!(!answer.text.contains("hunter2"), "{}", answer.text);
-        let problem = answer.is_problem(422, "invalid_request");
-        assert_eq!(
-            (&problem["errors"][0]["pointer"], &problem["errors"][0]["code"]),
-            (&json!(pointer), &json!(code))
-        );
-    }
-    let gone =
-        server.post("/v1/environments/none/secrets/import", Some(&owner), &ask(&["D"], json!({}))).await;
-    gone.is_problem(404, "not_found");
-    assert_eq!(server.version(owner.organization), before + 4);
-}
-
-fn imported(names: &[&str], action: &str, value_version: u64) -> Value {
-    names.iter().map(|name| json!({"name": name, "action": action, "value_version": value_version})).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_is_repeated_answers_as_the_first_and_races_lose_nothing() {
-    let (server, owner) = acme().await;
-    let path = "/v1/environments/dev/secrets/import";
-    let body = json!({"secrets": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
-    let again = [("idempotency-key", "import-1")];
-    let first = server.send(Method::POST, path, &owner, &again, &body).await.is(200);
-    let second = server.send(Method::POST, path, &owner, &again, &body).await.is(200);
-    assert_eq!(
-        (second.json(), second.header("idempotency-replayed")),
-        (first.json(), Some("true".to_owned()))
-    );
-    let one =
-        json!({"overwrite": true, "secrets": [{"name": "A", "value": "x"}, {"name": "NEW", "value": "y"}]});
-    let imports = join_all((0..8).map(|_| server.post(path, Some(&owner), &one))).await;
-    let through = imports.iter().filter(|answer| answer.status == 200).count();
-    assert!(imports.iter().all(|answer| answer.status == 200 || answer.status == 409), "{imports:?}");
-    let listed = server.get("/v1/secrets?environment=dev&q=new", &owner).await.is(200).json();
-    assert_eq!(
-        (listed["data"].as_array().unwrap().len(), &listed["data"][0]["value_version"]),
-        (1, &json!(through))
-    );
 }

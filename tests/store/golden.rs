@@ -46,7 +46,7 @@ use settled::store::load::fold;
 use settled::store::resident::State;
 
 use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
-use crate::histories::{sealed_for, token_of};
+use crate::key_asks::{closed, token_of};
 use crate::secrets::{Values, change};
 use crate::test_store::{Founded, TestStore, frames, person_of, session_of, start};
 
@@ -214,8 +214,8 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
     };
     let rotate =
         RotateApiKey { key: kept, token: token_of(kept, 1), last4: "x9Zz".to_owned(), grace_seconds: 60 };
-    let (session, user_agent) = (Fresh.id(), Some(sealed_for(kept)));
-    let opened = KeySessionOpened { session, ip: sealed_for(kept), user_agent };
+    let (session, user_agent) = (Fresh.id(), Some(closed(kept)));
+    let opened = KeySessionOpened { session, ip: closed(kept), user_agent };
     let program = Actor { id: ActorId::ApiKey(kept), session: Some(session) };
     let by = |actor, command: ApiKeysCommand| Submission::new(command, actor);
     for submission in [

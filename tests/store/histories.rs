@@ -10,13 +10,7 @@ use settled::event::Outcome;
 use settled::ids::{ApiKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
 use settled::log::memory::MemoryLog;
 use settled::seal::keyring::NewDataKey;
-use settled::seal::token::PlainToken;
-use settled::seal::{Commitment, Sealed, SealedBytes};
-use settled::settings::api_keys::command::{
-    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
-};
-use settled::settings::api_keys::event::KeySessionOpened;
-use settled::settings::api_keys::value::Limits;
+use settled::settings::api_keys::command::ApiKeysCommand;
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
 };
@@ -165,27 +159,7 @@ pub enum Ask {
         which: Index,
         version: Option<u64>,
     },
-    MakeKey {
-        role: u8,
-        live: bool,
-        limited: Option<Index>,
-    },
-    ChangeKey {
-        which: Index,
-        name: u8,
-        disabled: bool,
-        limited: Option<Index>,
-    },
-    RotateKey {
-        which: Index,
-        grace_seconds: u32,
-    },
-    RevokeKey(Index),
-    UseKey {
-        which: Index,
-        opens: bool,
-        count: Option<u64>,
-    },
+    Key(KeyAsk),
     Deny,
     Export,
 }
@@ -225,7 +199,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
         14 => secret_ask(),
-        9 => key_ask(),
+        9 => key_ask().prop_map(Ask::Key),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
     ]
@@ -243,20 +217,6 @@ fn secret_ask() -> impl Strategy<Value = Ask> {
         3 => (index(), 1..3u64).prop_map(|(which, version)| Ask::Reveal { which, version }),
         4 => (index(), prop::option::weighted(0.9, 1..3u64))
             .prop_map(|(which, version)| Ask::Destroy { which, version }),
-    ]
-}
-
-fn key_ask() -> impl Strategy<Value = Ask> {
-    let index = any::<Index>;
-    prop_oneof![
-        3 => (0..7u8, any::<bool>(), prop::option::of(index()))
-            .prop_map(|(role, live, limited)| Ask::MakeKey { role, live, limited }),
-        2 => (index(), 0..4u8, any::<bool>(), prop::option::of(index()))
-            .prop_map(|(which, name, disabled, limited)| Ask::ChangeKey { which, name, disabled, limited }),
-        1 => (index(), 0..600u32).prop_map(|(which, grace_seconds)| Ask::RotateKey { which, grace_seconds }),
-        1 => index().prop_map(Ask::RevokeKey),
-        2 => (index(), any::<bool>(), prop::option::of(1..9u64))
-            .prop_map(|(which, opens, count)| Ask::UseKey { which, opens, count }),
     ]
 }
 
@@ -476,53 +436,14 @@ impl Made {
                 };
                 Submission::new(command, actor)
             }
-            Ask::MakeKey { role, live, limited } => {
-                let key: ApiKeyId = Fresh.id();
-                self.keys.push(key);
-                let environments = limited.map(|which| vec![environment(which)]);
-                let make = CreateApiKey {
-                    key,
-                    name: named(role),
-                    mode: if live { Mode::Live } else { Mode::Test },
-                    role: RoleRef::System(SystemRole::ALL[usize::from(role)]),
-                    token: token_of(key, 0),
-                    last4: "0000".to_owned(),
-                    limits: Limits { environments, ..Limits::NONE },
+            Ask::Key(ask) => {
+                let command = ask.command(&mut self.keys, &named, environment);
+                let program = |key| Actor { id: ActorId::ApiKey(key), session: None };
+                let actor = match &command {
+                    ApiKeysCommand::Use(used) => program(used.key),
+                    _ => actor,
                 };
-                Submission::new(ApiKeysCommand::Create(make), actor)
-            }
-            Ask::ChangeKey { which, name, disabled, limited } => {
-                let change = UpdateApiKey {
-                    key: chosen(&self.keys, which, Fresh.id()),
-                    name: Some(named(name)),
-                    disabled: Some(disabled),
-                    environments: limited.map(|which| Some(vec![environment(which)])),
-                    expires_at: None,
-                    allowed_cidrs: None,
-                    rate_limit: None,
-                };
-                Submission::new(ApiKeysCommand::Update(change), actor)
-            }
-            Ask::RotateKey { which, grace_seconds } => {
-                let key = chosen(&self.keys, which, Fresh.id());
-                let token = token_of(key, grace_seconds);
-                let rotate = RotateApiKey { key, token, last4: "1111".to_owned(), grace_seconds };
-                Submission::new(ApiKeysCommand::Rotate(rotate), actor)
-            }
-            Ask::RevokeKey(which) => {
-                let key = chosen(&self.keys, which, Fresh.id());
-                Submission::new(ApiKeysCommand::Revoke(RevokeApiKey { key }), actor)
-            }
-            Ask::UseKey { which, opens, count } => {
-                let key = chosen(&self.keys, which, Fresh.id());
-                let session: Option<SessionId> = opens.then(|| Fresh.id());
-                let opened = session.map(|session| KeySessionOpened {
-                    session,
-                    ip: sealed_for(key),
-                    user_agent: None,
-                });
-                let actor = Actor { id: ActorId::ApiKey(key), session };
-                Submission::new(ApiKeysCommand::Use(UseApiKey { key, count, opened }), actor)
+                Submission::new(command, actor)
             }
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
@@ -539,16 +460,6 @@ impl Made {
 fn with_keys(mut submission: Submission, keys: Vec<NewDataKey>) -> Submission {
     submission.keys = keys;
     submission
-}
-
-/// SHA-256 of what tells two values apart.
-pub fn token_of(key: ApiKeyId, number: u32) -> Commitment {
-    PlainToken::presented(&format!("{key} {number}")).hash()
-}
-
-/// Something sealed; nothing opens it.
-pub fn sealed_for(key: ApiKeyId) -> Sealed {
-    Sealed { key: DataKeyId::from_uuid(key.uuid()), data: SealedBytes(vec![1; 65].into()) }
 }
 
 pub fn organizations(command: OrganizationCommand, actor: Actor) -> Submission {
