@@ -60,7 +60,7 @@ async fn every_get_of_settings_shows_the_past_as_it_was_live() {
     server.patch("/v1/general", &owner, &json!({"name": "Acme Ltd"})).await.is(200);
     server.put("/v1/environments/dev/config/REGION", &owner, &json!({"value": "south"})).await.is(200);
     server.patch("/v1/environments/dev", &owner, &json!({"slug": "devel"})).await.is(200);
-    server.patch(&format!("/v1/secrets/{secret}"), &owner, &json!({"value": "another"})).await.is(200);
+    server.patch(&format!("/v1/secrets/{}", things[0]), &owner, &json!({"value": "another"})).await.is(200);
     server.environment(&owner, "Stage", "test").await;
     for (row, body, version) in &then {
         for at in [version.to_string(), before.clone()] {
