@@ -1,13 +1,15 @@
 //! `settled run`: variables, exit codes, signals, changes, and that no value is anywhere else.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::json;
 
-use crate::process::{Start, command, run};
+use crate::process::{SETTLED, Start, command, run};
 use crate::workflow::{Started, Workflow};
 
 const CANARY: &str = "canary-4f1c-of-a-secret";
@@ -124,6 +126,28 @@ async fn signals_reach_the_command_and_what_it_started() {
     started.signal(Signal::TERM);
     assert_eq!(started.code(), Some(128 + 15));
     until_gone(pid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_terminal_a_key_reaches_the_command_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let workflow = workflow(&dir).await;
+    let file = dir.path().join("counts.sh");
+    let counts =
+        "n=0; trap 'n=$((n+1))' INT; echo ready; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; done; exit $n";
+    std::fs::write(&file, counts).unwrap();
+    // `script` puts a terminal around a command, and ends as it does.
+    let line = format!("{SETTLED} run --environment prod -- sh {}", file.display());
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qefc", &line, "/dev/null"]);
+    terminal.env("SETTLED_URL", &workflow.server.url).env("SETTLED_API_KEY", &workflow.key);
+    let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(terminal.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("ready")));
+    let mut keyboard = terminal.stdin.take().unwrap();
+    keyboard.write_all(b"\x03").unwrap();
+    assert_eq!(lines.map(Result::unwrap).filter(|line| line.contains("settled")).count(), 0);
+    assert_eq!(terminal.wait().unwrap().code(), Some(1), "how many times it was interrupted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

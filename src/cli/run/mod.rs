@@ -89,7 +89,7 @@ impl Run {
             let mut signals = Signals::listen()?;
             tokio::select! {
                 signal = signals.next() => Ok(Exit::of_signal(signal.as_raw())),
-                values = ctx.fetch() => Running::start(self, ctx, &values?)?.to_its_end(signals).await,
+                values = ctx.fetch() => Running::start(self, ctx, &values?)?.wait(signals).await,
             }
         })
     }
@@ -120,7 +120,8 @@ impl<'a> Running<'a> {
         Ok(Self { run, child, has, watch, clock: Clock::system(), next: None, overdue: None })
     }
 
-    async fn to_its_end(mut self, mut signals: Signals) -> Result<Exit, RunError> {
+    /// Waits for its end, and for what happens to it until then.
+    async fn wait(mut self, mut signals: Signals) -> Result<Exit, RunError> {
         loop {
             tokio::select! {
                 ended = self.child.ended() => {

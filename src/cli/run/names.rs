@@ -35,7 +35,7 @@ pub fn refused(name: &str) -> Option<&'static str> {
         Some(begin) => name.starts_with(begin),
         None => name == *pattern,
     };
-    REFUSED.iter().find(|(patterns, _)| patterns.iter().any(|pattern| is_meant(pattern))).map(|(_, why)| *why)
+    REFUSED.iter().find(|(patterns, _)| patterns.iter().any(is_meant)).map(|(_, why)| *why)
 }
 
 #[cfg(test)]

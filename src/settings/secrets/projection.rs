@@ -332,7 +332,6 @@ impl Fold for Secrets {
             | Event::Environments(_)
             | Event::People(_)
             | Event::Roles(_)
-            | Event::ApiKeys(_)
             | Event::Sessions(_)
             | Event::Accounts(_)
             | Event::Foundings(_)
