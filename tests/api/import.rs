@@ -4,7 +4,6 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use settled::ids::StreamId;
-use settled::log::EventLog as _;
 
 use crate::server::{Somebody, TestServer, text};
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use settled::ids::StreamId;
