@@ -16,7 +16,7 @@ use settled::event::{Event, Outcome};
 use settled::history::description::Focus;
 use settled::history::restore::sealing::seal_anew;
 use settled::history::restore::{Planned, Wanted, prepare};
-use settled::ids::{ApiKeyId, EnvironmentId, Fresh, StreamId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, SecretId, StreamId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
@@ -27,7 +27,7 @@ use settled::seal::Plain;
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
 };
-use settled::settings::api_keys::event::KeySessionOpened;
+use settled::settings::api_keys::event::{EnvironmentRead, KeySessionOpened, SecretRead};
 use settled::settings::api_keys::value::{Limits, RateLimit};
 use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::ConfigKey;
@@ -184,6 +184,15 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     let denied = refusal(Outcome::Denied, &founded.organization.to_string());
     store.store.record_denial(&store.handle(founded.organization), grace, denied, None).await;
     assert_eq!(person_of(grace), person);
+}
+
+/// Both of what a key reads.
+fn reads(key: ApiKeyId) -> Reads {
+    let (environment, secret) = (EnvironmentId::from_uuid(key.uuid()), SecretId::from_uuid(key.uuid()));
+    Reads {
+        environments: vec![EnvironmentRead { environment, version: "aVersion".to_owned(), count: 7 }],
+        secrets: vec![SecretRead { secret, value_version: 1, count: 34 }],
+    }
 }
 
 async fn record_keys(store: &TestStore, founded: &Founded) {
