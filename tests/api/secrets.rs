@@ -37,6 +37,11 @@ async fn names(server: &TestServer, who: &Somebody, query: &str) -> Vec<String> 
     page["data"].as_array().unwrap().iter().map(|row| text(&row["name"])).collect()
 }
 
+/// The id in a secret's path.
+fn id(path: &str) -> &str {
+    path.rsplit('/').next().unwrap()
+}
+
 /// How many data keys the organization has.
 fn keys(server: &TestServer, who: &Somebody) -> usize {
     let stream = StreamId::Organization(who.organization);
@@ -254,8 +259,8 @@ async fn an_earlier_value_comes_back_under_a_key_of_its_own() {
     assert_eq!(rollback(1).await.is(200).json(), back.json(), "it is so already");
     assert_eq!(rollback(9).await.is_problem(422, "invalid_request")["errors"][0]["pointer"], "/to_version");
     let versions = server.get(&format!("{path}/versions"), &owner).await.json();
-    let id = path.rsplit('/').next().unwrap();
-    assert_eq!(versions["data"][2]["copied_from"], json!({"resource": id, "value_version": 1}));
+    let sec = id(&path);
+    assert_eq!(versions["data"][2]["copied_from"], json!({"resource": sec, "value_version": 1}));
     // What was copied does not go with its origin.
     let destroyed = server.post(&format!("{path}/versions/1/destroy"), Some(&owner), &json!({})).await;
     destroyed.is(200);
@@ -355,20 +360,20 @@ async fn the_past_of_a_secret_tells_that_it_changed_and_never_to_what() {
     server.patch(&path, &owner, &json!({"value": "hunter2-b"})).await.is(200);
     server.patch(&path, &owner, &json!({"name": "B", "value": "hunter2-b"})).await.is(200);
     reveal(&server, &owner, &path, &json!({})).await.is(200);
-    let id = path.rsplit('/').next().unwrap();
+    let sec = id(&path);
     let past = server.get(&format!("{path}?as_of={then}"), &owner).await.is(200);
     assert_eq!((&past.json()["name"], &past.json()["value_version"]), (&json!("A"), &json!(1)));
     assert_eq!(names(&server, &owner, &format!("?as_of={then}")).await, ["A"]);
     let versions = server.get(&format!("{path}/versions?as_of={then}"), &owner).await.is(200);
     assert_eq!(versions.json()["data"].as_array().unwrap().len(), 1);
-    let history = server.get(&format!("/v1/history/{id}"), &owner).await.is(200);
+    let history = server.get(&format!("/v1/history/{sec}"), &owner).await.is(200);
     let told: Vec<Value> = history.json()["data"].as_array().unwrap().clone();
     let actions: Vec<_> = told.iter().map(|row| text(&row["action"])).collect();
     assert_eq!(actions, ["secret.update", "secret.update", "secret.create"], "to be shown is no change");
     let changed = json!([{"field": "value", "from": null, "to": null, "sealed": true}]);
     assert_eq!(told[1]["changes"], changed);
     assert_eq!(told[0]["changes"].as_array().unwrap().len(), 2, "the same value is a change as any other");
-    let diff = server.get(&format!("/v1/diff?from={then}&resource={id}"), &owner).await.is(200);
+    let diff = server.get(&format!("/v1/diff?from={then}&resource={sec}"), &owner).await.is(200);
     let fields: Vec<_> =
         diff.json()["data"][0]["fields"].as_array().unwrap().iter().map(|row| text(&row["field"])).collect();
     assert_eq!(fields, ["name", "value"]);
@@ -419,8 +424,8 @@ async fn secrets_come_back_with_their_environment_and_with_the_values_of_then() 
 
     // One secret alone, whose value of then is destroyed by now.
     server.post(&format!("{changed}/versions/2/destroy"), Some(&owner), &json!({})).await.is(200);
-    let id = changed.rsplit('/').next().unwrap();
-    let one = json!({"as_of": then + 1, "scope": {"resource": id}});
+    let sec = id(&changed);
+    let one = json!({"as_of": then + 1, "scope": {"resource": sec}});
     let done = server.send(Method::POST, "/v1/restore", &owner, &any, &one).await.is(200).json();
     assert_eq!(done["cannot"][0]["why"], "version_destroyed");
     assert_eq!(done["steps"][0]["to"], json!({"name": "RENAMED"}));
@@ -475,6 +480,27 @@ async fn when_a_secret_expires_it_is_said_once_and_nothing_is_withheld() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_is_due_when_it_was() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    server.environment(&owner, "Dev", "test").await;
+    let after = |seconds: i64| server.app().store.clock().now().plus_seconds(seconds);
+    let (late, soon) = (after(1_000), after(100));
+    let path = secret(&server, &owner, "A", "v").await;
+    server.patch(&path, &owner, &json!({"expires_at": late})).await.is(200);
+    let then = server.version(owner.organization);
+    server.patch(&path, &owner, &json!({"expires_at": soon})).await.is(200);
+    server.delete(&path, &owner).await.is(204);
+    let due = || -> Vec<_> {
+        server.app().store.directory().due(after(10_000)).into_iter().map(|thing| thing.at).collect()
+    };
+    assert_eq!(due(), []);
+    let restore = json!({"as_of": then, "scope": {"organization": true}});
+    let any = [("if-match", "*")];
+    server.send(Method::POST, "/v1/restore", &owner, &any, &restore).await.is(200);
+    assert_eq!(due(), [late]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_creation_answers_with_the_secret_of_then() {
     let (server, owner) = acme().await;
     let key = [("idempotency-key", "once")];
@@ -495,19 +521,26 @@ async fn what_is_destroyed_while_it_is_read_is_refused_and_no_failure_of_ours() 
     let (server, owner) = acme().await;
     for round in 0..40 {
         let path = secret(&server, &owner, &format!("N_{round}"), "first").await;
+        let then = server.version(owner.organization);
         server.patch(&path, &owner, &json!({"value": "second"})).await.is(200);
         let post = |suffix: &'static str, body: Value| {
             let (server, owner, url) = (&server, &owner, format!("{path}{suffix}"));
             async move { server.post(&url, Some(owner), &body).await }
         };
         let gone = if round % 2 == 0 { "/versions/1/destroy" } else { "/destroy" };
-        let (shown, back, gone) = tokio::join!(
+        let restore = json!({"as_of": then, "scope": {"resource": id(&path)}});
+        let any = [("if-match", "*")];
+        let (shown, rolled_back, restored, gone) = tokio::join!(
             post("/reveal", json!({"version": 1})),
             post("/rollback", json!({"to_version": 1})),
+            server.send(Method::POST, "/v1/restore", &owner, &any, &restore),
             post(gone, json!({})),
         );
         assert!(gone.status < 300, "{}", gone.text);
-        for answer in [shown, back] {
+        if restored.status != 200 {
+            restored.is_problem(409, "stale");
+        }
+        for answer in [shown, rolled_back] {
             match answer.status {
                 200 => {}
                 404 => drop(answer.is_problem(404, "not_found")),
@@ -539,7 +572,7 @@ async fn a_restore_of_more_than_a_frame_holds_is_refused_before_all_of_it_is_sea
     }
     assert_eq!(keys(&server, &owner), before);
     // One by one they come back.
-    let one = json!({"as_of": then, "scope": {"resource": paths[0].rsplit('/').next()}});
+    let one = json!({"as_of": then, "scope": {"resource": id(&paths[0])}});
     server.send(Method::POST, "/v1/restore", &owner, &any, &one).await.is(200);
     assert_eq!(value(&server, &owner, &paths[0]).await.len(), 60_000);
 }
