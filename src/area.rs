@@ -44,6 +44,9 @@ pub trait Area: Fold {
     /// Those among [`Area::READS`] that change things which the event does not mention.
     const CASCADES: &'static [&'static str];
 
+    /// Those among [`Area::READS`] that change no setting: what they note is no reason to plan a restore anew.
+    const NOTES: &'static [&'static str] = &[];
+
     /// The kinds of things that it describes, each with the permission to see it.
     const KINDS: &'static [Reads];
 
@@ -82,6 +85,8 @@ pub struct AnyArea {
     pub reads: &'static [&'static str],
     /// [`Area::CASCADES`].
     pub cascades: &'static [&'static str],
+    /// [`Area::NOTES`].
+    pub notes: &'static [&'static str],
     /// [`Area::KINDS`].
     pub kinds: &'static [Reads],
     /// [`Area::RESTORABLE`].
@@ -99,6 +104,7 @@ impl AnyArea {
             name: A::NAME,
             reads: A::READS,
             cascades: A::CASCADES,
+            notes: A::NOTES,
             kinds: A::KINDS,
             restorable: A::RESTORABLE,
             describe: |organization, focus, into| A::of(organization).describe(focus, into),
