@@ -35,6 +35,7 @@ mod permissions;
 mod promotion;
 mod restore;
 mod schemathesis;
+mod secret_values;
 mod secrets;
 mod setup;
 mod streams;
