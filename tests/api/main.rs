@@ -39,6 +39,7 @@ mod promotion;
 mod restore;
 mod schemathesis;
 mod secret_races;
+mod secret_values;
 mod secrets;
 mod setup;
 mod streams;
