@@ -71,6 +71,21 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
         (("PATCH", "/v1/environments/{env}/config"), json!({"A": 1})),
         (("PUT", "/v1/environments/{env}/config/{key}"), json!({"value": 1})),
         (
+            ("POST", "/v1/environments/{env}/promote"),
+            json!({"to": "dev", "config": ["A"], "secrets": ["TOKEN"], "dry_run": true}),
+        ),
+        (
+            ("POST", "/v1/secrets"),
+            json!({"name": "NEW", "value": "v", "environment": "dev", "description": "d",
+                "expires_at": "2999-01-01T00:00:00Z"}),
+        ),
+        (
+            ("PATCH", "/v1/secrets/{sec}"),
+            json!({"name": "TOKEN", "value": "v", "description": "d", "expires_at": "2999-01-01T00:00:00Z"}),
+        ),
+        (("POST", "/v1/secrets/{sec}/reveal"), json!({"version": 1})),
+        (("POST", "/v1/secrets/{sec}/rollback"), json!({"to_version": 1})),
+        (
             ("POST", "/v1/restore"),
             json!({"as_of": "1", "scope": {"resource": owner.organization}, "include_access": false, "dry_run": true}),
         ),
@@ -84,14 +99,13 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "cursor" => Some("abc"),
         "from" | "to" | "as_of" => Some("yesterday"),
         "name" => Some("lower"),
-        "type" | "outcome" | "format" => Some("nothing"),
-        "user" | "resource" => Some(""),
-        "action" => Some(""),
+        "type" | "outcome" | "format" | "status" | "in_sync" | "environment" | "customer" => Some("nothing"),
+        "user" | "resource" | "action" | "q" => Some(""),
         _ => None,
     }
 }
 
-fn operations(server: &TestServer, owner: &Somebody) -> Vec<Operation> {
+fn operations(server: &TestServer, owner: &Somebody, secret: &str) -> Vec<Operation> {
     let document = document();
     let bodies = sound_bodies(server, owner);
     let mut operations = Vec::new();
@@ -113,6 +127,7 @@ fn operations(server: &TestServer, owner: &Somebody) -> Vec<Operation> {
             assert!(body.is_none() || sound.is_some(), "{upper} {path} has no sound body in this test");
             let id = owner.organization.to_string();
             let path = path.replace("{env}", "dev").replace("{key}", "A").replace("{ses}", "ses_x");
+            let path = path.replace("{other}", "dev").replace("{sec}", secret).replace("{n}", "1");
             operations.push(Operation {
                 method: upper.parse().unwrap(),
                 path: path.replace("{id}", &id),
@@ -173,9 +188,10 @@ async fn every_field_of_every_body_is_checked_and_named() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
     server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 0})).await.is(201);
+    let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
     let mut sent = 0;
-    for operation in operations(&server, &owner) {
+    for operation in operations(&server, &owner, &secret) {
         let Some(schema) = &operation.body else { continue };
         // Any name and any value: what is wrong there is not in the schema, and has tests of its own.
         let is_free = operation.path.ends_with("/config");
@@ -222,9 +238,10 @@ async fn every_field_of_every_body_is_checked_and_named() {
             }
             for (body, what) in wrong {
                 let label = format!("{} {} {pointer} {what}", operation.method, operation.path);
-                // A password may be any short text, and a wrong one is told as such, and recorded.
+                // A password may be any short text, and a wrong one is told as such, and recorded; a secret's value
+                // may be any.
                 let is_secret =
-                    ["password", "current", "new", "token"].iter().any(|end| pointer.ends_with(end));
+                    ["password", "current", "new", "token", "value"].iter().any(|end| pointer.ends_with(end));
                 if is_secret && what == "wrong text" {
                     continue;
                 }
@@ -276,8 +293,10 @@ fn is_required(schema: &Value, pointer: &str) -> bool {
 async fn bodies_that_are_no_json_object_are_refused_on_every_route() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
-    for operation in operations(&server, &owner).iter().filter(|operation| operation.body.is_some()) {
+    for operation in operations(&server, &owner, &secret).iter().filter(|operation| operation.body.is_some())
+    {
         let sound = serde_json::to_string(&operation.sound).unwrap();
         let name = operation.sound.as_object().unwrap().keys().next().unwrap();
         let twice = sound.replacen('{', &format!("{{\"{name}\": 1, "), 1);
@@ -316,8 +335,9 @@ async fn every_parameter_of_every_route_is_checked_and_named() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
     server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 0})).await.is(201);
+    let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
-    for operation in operations(&server, &owner) {
+    for operation in operations(&server, &owner, &secret) {
         let path = &operation.path;
         let mut queries: Vec<(String, String)> = Vec::new();
         for (name, wrong) in &operation.query {
@@ -355,6 +375,7 @@ async fn every_parameter_of_every_route_is_checked_and_named() {
 async fn segments_of_paths_that_name_nothing_are_not_found() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
     let long = "a".repeat(5000);
     let segments = [
@@ -370,11 +391,16 @@ async fn segments_of_paths_that_name_nothing_are_not_found() {
         "'--",
         &*long,
     ];
-    for operation in operations(&server, &owner) {
+    for operation in operations(&server, &owner, &secret) {
         for segment in segments {
             let paths = [
                 operation.path.replace("/dev", &format!("/{segment}")),
                 operation.path.replace("ses_x", segment),
+                operation.path.replace(&secret, segment),
+                // What a client takes for `..` leads one segment up, to another route.
+                operation
+                    .path
+                    .replace("/versions/1", &format!("/versions/{}", segment.replace("%2e%2e", "0"))),
                 operation.path.replace(&owner.organization.to_string(), segment),
                 operation.path.replace("/config/A", &format!("/config/{segment}")),
             ];

@@ -264,6 +264,12 @@ impl TestServer {
         text(&answer.is(201).json()["id"])
     }
 
+    /// A secret's id, in an environment.
+    pub async fn secret(&self, who: &Somebody, environment: &str, name: &str) -> String {
+        let body = json!({"name": name, "value": "a secret value", "environment": environment});
+        text(&self.post("/v1/secrets", Some(who), &body).await.is(201).json()["id"])
+    }
+
     /// The whole audit log as far as one page shows it, newest first.
     pub async fn audit(&self, who: &Somebody, query: &str) -> Vec<Value> {
         let answer = self.get(&format!("/v1/audit?limit=200{query}"), who).await.is(200);

@@ -26,7 +26,7 @@ use crate::seal::keyring::NewDataKey;
 use crate::settings::environments::event::Mode;
 use crate::settings::environments::http::OWN_ACTIONS;
 use crate::settings::environments::projection::Environments;
-use crate::settings::environments::value::ConfigKey;
+use crate::settings::environments::value::{CONFIG_KEY_MAX_CHARS, ConfigKey};
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::projection::Grants;
 use crate::settings::secrets::command::{At, CreateSecret, SecretsCommand, UpdateSecret};
@@ -151,6 +151,7 @@ pub struct SecretFilters {
     #[param(value_type = Option<String>)]
     customer: Option<CustomerId>,
     /// Only those with this in their names, whatever its letter case.
+    #[param(min_length = 1, max_length = 128)]
     q: Option<String>,
     /// Only these; those that are not deleted where absent.
     #[serde(default)]
@@ -178,6 +179,9 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
     let (request, asked) = call.asked_page(&app.cursors, &scope, "secrets", &query).await?;
     let filters: SecretFilters = asked.query.parse()?;
     let within = within(&call, &asked, &filters).await?;
+    if filters.q.as_ref().is_some_and(|q| !(1..=CONFIG_KEY_MAX_CHARS).contains(&q.chars().count())) {
+        return Err(Problem::invalid_parameter("q", "invalid", "expected a part of a name"));
+    }
     let secrets = call.seen::<Secrets>(&asked, Focus::All).await?;
     let after = request.after.as_ref().and_then(|after| after.last.parse::<SecretId>().ok());
     let q = filters.q.map(|q| q.to_ascii_uppercase());
