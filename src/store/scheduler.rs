@@ -10,7 +10,13 @@ const TICK: Duration = Duration::from_secs(60);
 
 /// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
 pub async fn run(store: Store, stop: impl Future<Output = ()>) {
-    finish_rotations(&store);
+    tokio::spawn({
+        let store = store.clone();
+        async move {
+            store.sweep_keys().await;
+            store.finish_rotations().await;
+        }
+    });
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
@@ -18,14 +24,12 @@ pub async fn run(store: Store, stop: impl Future<Output = ()>) {
             () = store.clock().sleep(until_next(&store)) => {}
         }
         tick(&store).await;
-        finish_rotations(&store);
+        // Beside all else: it may take long, and can be cut off anywhere.
+        tokio::spawn({
+            let store = store.clone();
+            async move { store.finish_rotations().await }
+        });
     }
-}
-
-/// Beside all else: it may take long, and can be cut off anywhere.
-fn finish_rotations(store: &Store) {
-    let store = store.clone();
-    tokio::spawn(async move { store.finish_rotations().await });
 }
 
 /// What is due now.

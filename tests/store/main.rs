@@ -12,6 +12,7 @@ mod golden;
 mod histories;
 mod intents;
 mod ledger;
+mod lost_keys;
 mod past;
 mod pasts;
 mod properties;
