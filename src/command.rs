@@ -15,9 +15,11 @@ use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::operations::command::OperationsCommand;
 use crate::promotion::command::PromoteEnvironment;
+use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
+use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::{SecretsCommand, SecretsRejection};
@@ -46,6 +48,8 @@ pub enum OrganizationCommand {
     People(PeopleCommand),
     /// To its roles.
     Roles(RolesCommand),
+    /// To its API keys.
+    ApiKeys(ApiKeysCommand),
     /// To its environments.
     Environments(EnvironmentsCommand),
     /// To its secrets.
@@ -182,6 +186,8 @@ pub enum Need {
     Organization(Permission),
     /// A permission, in one environment.
     Environment(Permission, EnvironmentId),
+    /// A permission, somewhere: how far, `decide` asks.
+    Somewhere(Permission),
     /// To be the one whom the command is about: checked by `decide`.
     Own,
     /// To be Settled itself or an operator.
@@ -199,15 +205,16 @@ impl Need {
             Self::Own => Ok(()),
             Self::System if actor.is_system() => Ok(()),
             Self::System => Err(Rejection::SystemOnly),
-            Self::Organization(permission) if state.roles.grants(actor).allows(permission) => Ok(()),
+            Self::Organization(permission) if grants(state, actor).allows(permission) => Ok(()),
             Self::Environment(permission, environment)
-                if state.roles.grants(actor).allows_in(permission, environment) =>
+                if grants(state, actor).allows_in(permission, environment) =>
             {
                 Ok(())
             }
-            Self::Organization(permission) | Self::Environment(permission, _) => {
-                Err(Rejection::Forbidden(permission))
-            }
+            Self::Somewhere(permission) if grants(state, actor).allows_somewhere(permission) => Ok(()),
+            Self::Organization(permission)
+            | Self::Environment(permission, _)
+            | Self::Somewhere(permission) => Err(Rejection::Forbidden(permission)),
         }
     }
 }
@@ -245,6 +252,9 @@ pub enum Rejection {
     /// Of roles.
     #[error(transparent)]
     Roles(#[from] RolesRejection),
+    /// Of API keys.
+    #[error(transparent)]
+    ApiKeys(#[from] ApiKeysRejection),
     /// Of environments.
     #[error(transparent)]
     Environments(#[from] EnvironmentsRejection),
@@ -272,6 +282,7 @@ impl OrganizationCommand {
             Self::General(command) => command.need(),
             Self::People(command) => command.need(),
             Self::Roles(command) => command.need(),
+            Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
             Self::Secrets(command) => command.need(),
             Self::Sessions(command) => command.need(),
@@ -292,6 +303,7 @@ impl OrganizationCommand {
             Self::General(command) => command.decide(state, context),
             Self::People(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
+            Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
             Self::Sessions(command) => {
@@ -361,6 +373,7 @@ command_from! {
     OrganizationCommand::General(GeneralCommand) in Organization;
     OrganizationCommand::People(PeopleCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
+    OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
     OrganizationCommand::Secrets(SecretsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
@@ -375,7 +388,7 @@ impl Command {
         match self {
             Self::Organization(command) => match command.need() {
                 Need::Environment(_, environment) => Some(environment),
-                Need::Organization(_) | Need::Own | Need::System => None,
+                Need::Organization(_) | Need::Somewhere(_) | Need::Own | Need::System => None,
             },
             Self::Platform(_) => None,
         }
@@ -394,6 +407,9 @@ impl Command {
             }
             Self::Organization(OrganizationCommand::Finish(_))
             | Self::Platform(PlatformCommand::Finish(_)) => true,
+            Self::Organization(OrganizationCommand::ApiKeys(command)) => {
+                matches!(command, ApiKeysCommand::Revoke(_))
+            }
             Self::Organization(_) | Self::Platform(_) => false,
         }
     }

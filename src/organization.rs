@@ -2,6 +2,7 @@
 //!
 //! It fans out and nothing else; what an event means is told in the areas.
 
+use crate::settings::api_keys::projection::ApiKeys;
 use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
 use crate::settings::people::projection::People;
@@ -13,6 +14,7 @@ use crate::store::encryption_keys::EncryptionKeys;
 use crate::store::exports::Exports;
 use crate::store::requests::Requests;
 use crate::store::revision::Revision;
+use crate::store::rights::Rights;
 use crate::stream_state;
 
 stream_state! {
@@ -25,6 +27,8 @@ stream_state! {
             people: People,
             /// Who may do what.
             roles: Roles,
+            /// What programs call with.
+            api_keys: ApiKeys,
             /// Environments and their configuration.
             environments: Environments,
             /// Secrets, sealed.
@@ -43,6 +47,8 @@ stream_state! {
             encryption_keys: EncryptionKeys,
             /// When a setting changed last.
             revision: Revision,
+            /// When somebody's rights changed last.
+            rights: Rights,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::platform::operations::event::OperationsEvent;
 use crate::seal::{Commitment, Sealed};
+use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::people::event::PeopleEvent;
@@ -105,6 +106,8 @@ macro_rules! event_sum {
 event_sum! {
     /// The organization's name, time zone, e-mail domain.
     General(GeneralEvent),
+    /// API keys, and that they are used.
+    ApiKeys(ApiKeysEvent),
     /// Environments and their configuration.
     Environments(EnvironmentsEvent),
     /// Secrets and their values.
@@ -131,7 +134,8 @@ impl Event {
     /// Whether it takes something away for good, which a store that is restored from an older snapshot must not bring back:
     /// what the ledger has a line for.
     pub fn is_for_good(&self) -> bool {
-        !self.destroyed_keys().is_empty()
+        let revoked = matches!(self, Self::ApiKeys(ApiKeysEvent::ApiKeyRevoked(_)));
+        revoked || !self.destroyed_keys().is_empty()
     }
 
     /// The current schema number of an action.
@@ -203,6 +207,8 @@ pub enum ResourceType {
     Role,
     /// A grant of a role.
     RoleAssignment,
+    /// An API key.
+    ApiKey,
     /// An environment.
     Environment,
     /// One configuration value; its id is the environment's, its name the key.
@@ -230,6 +236,7 @@ impl ResourceType {
             Self::Team,
             Self::Role,
             Self::RoleAssignment,
+            Self::ApiKey,
             Self::Environment,
             Self::Secret,
             Self::Session,
@@ -247,6 +254,7 @@ impl ResourceType {
             Self::Team => "team",
             Self::Role => "role",
             Self::RoleAssignment => "role_assignment",
+            Self::ApiKey => "api_key",
             Self::Environment => "environment",
             Self::Config => "config",
             Self::Secret => "secret",

@@ -10,7 +10,7 @@ use crate::history::description::{Description, Difference, FieldChange, Focus};
 use crate::history::readable;
 use crate::http::page::{Filled, LONGEST_PAGE, json_bytes};
 use crate::organization::Organization;
-use crate::settings::roles::projection::Grants;
+use crate::settings::roles::access::Grants;
 use crate::store::Store;
 use crate::store::as_of::Actions;
 use crate::store::history::HistoryError;
@@ -108,7 +108,7 @@ fn actions(focus: &Focus) -> Actions {
     let areas = Organization::AREAS.iter();
     let mut actions = Actions::default();
     for area in areas {
-        actions.mentioning.extend(area.reads);
+        actions.mentioning.extend(area.reads.iter().filter(|action| !area.uses.contains(action)));
         let meant = match focus {
             Focus::Resource(id) => readable::kind_of(id),
             Focus::Named(..) | Focus::All | Focus::Actions(_) => None,

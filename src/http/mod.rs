@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings};
 use crate::promotion;
 use crate::settings::roles::permission::Permission;
-use crate::settings::{environments, general, secrets, sessions};
+use crate::settings::{api_keys, environments, general, secrets, sessions};
 
 pub mod access;
 pub mod app;
@@ -39,6 +39,7 @@ pub mod headers;
 pub mod health;
 pub mod input;
 pub mod json;
+pub mod key;
 pub mod layers;
 pub mod limits;
 pub mod ndjson;
@@ -52,6 +53,7 @@ pub mod percent;
 pub mod pieces;
 pub mod problem;
 pub mod query;
+pub mod rate_limit;
 pub mod raw_answer;
 pub mod rejection;
 pub mod request_id;
@@ -84,6 +86,7 @@ pub fn routes() -> Vec<Route> {
     use Permission as P;
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
+    let api_key = "/v1/api-keys/{api_key}";
     let env = "/v1/environments/{env}";
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
@@ -110,6 +113,27 @@ pub fn routes() -> Vec<Route> {
         route(
             row("PATCH", "/v1/general", Organization(P::OrganizationUpdate), "organization.update"),
             patch(general::http::update),
+        ),
+        route(
+            row("GET", "/v1/api-keys", Environment(P::ApiKeyRead), "api_key.read"),
+            get(api_keys::http::list),
+        ),
+        route(
+            row("POST", "/v1/api-keys", Environment(P::ApiKeyManage), "api_key.create"),
+            post(api_keys::http::create),
+        ),
+        route(row("GET", api_key, Environment(P::ApiKeyRead), "api_key.read"), get(api_keys::http::show)),
+        route(
+            row("PATCH", api_key, Environment(P::ApiKeyManage), "api_key.update"),
+            patch(api_keys::http::update),
+        ),
+        route(
+            row("DELETE", api_key, Environment(P::ApiKeyManage), "api_key.revoke"),
+            delete(api_keys::http::revoke),
+        ),
+        route(
+            row("POST", "/v1/api-keys/{api_key}/rotate", Environment(P::ApiKeyManage), "api_key.rotate"),
+            post(api_keys::http::rotate),
         ),
         route(
             row("GET", "/v1/environments", Environment(P::EnvironmentRead), "environment.read"),

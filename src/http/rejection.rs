@@ -14,6 +14,7 @@ use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
 use crate::seal::keyring::KeyError;
+use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::people::command::PeopleRejection;
@@ -146,6 +147,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(PeopleRejection::NotFound) => Problem::not_found(),
         Rejection::Roles(rejection) => roles(*rejection),
+        Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
@@ -183,6 +185,36 @@ fn roles(rejection: RolesRejection) -> Problem {
         }
         RolesRejection::LastOwner => Problem::conflict("last_owner", "the organization needs an owner"),
         RolesRejection::AboveYourRights => Denial::AboveYourRights.problem(),
+    }
+}
+
+fn api_keys(rejection: ApiKeysRejection) -> Problem {
+    match rejection {
+        ApiKeysRejection::NotFound => Problem::not_found(),
+        ApiKeysRejection::Revoked => Problem::conflict("api_key_revoked", "the API key was revoked for ever"),
+        ApiKeysRejection::UnknownRole => {
+            Problem::invalid_field("/role", "unknown_role", "there is no such role")
+        }
+        ApiKeysRejection::OwnerRole => {
+            Problem::invalid_field("/role", "owner_role", "no API key owns the organization")
+        }
+        ApiKeysRejection::UnknownEnvironment => {
+            Problem::invalid_field("/environments", "unknown", "there is no such environment")
+        }
+        ApiKeysRejection::EnvironmentOfOtherMode => {
+            Problem::invalid_field("/environments", "wrong_mode", "an environment is of the other mode")
+        }
+        ApiKeysRejection::NoCustomers => {
+            Problem::invalid_field("/customers", "customers_unavailable", "there are no customers yet")
+        }
+        ApiKeysRejection::ExpiryInThePast => {
+            Problem::invalid_field("/expires_at", "in_the_past", "the time lies in the past")
+        }
+        ApiKeysRejection::TooManyKeys => {
+            Problem::conflict("too_many_api_keys", "the organization has as many API keys as it can")
+        }
+        ApiKeysRejection::AboveYourRights => Denial::AboveYourRights.problem(),
+        ApiKeysRejection::OtherMode => Denial::WrongMode.problem(),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::store::aggregate::Aggregator;
 use crate::store::as_of::Pasts;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
+use crate::store::key_uses::KeyUses;
 use crate::store::ledger::Ledger;
 use crate::store::lookup::{Claim, Hasher};
 use crate::store::resident::{Handle, View};
@@ -52,6 +53,7 @@ pub mod history;
 pub mod index;
 pub mod intents;
 pub mod ledger;
+pub mod key_uses;
 pub mod load;
 pub mod lookup;
 mod rehearsal;
@@ -61,6 +63,7 @@ pub mod resident;
 pub mod residents;
 pub mod revision;
 pub mod rotation;
+pub mod rights;
 pub mod savepoint;
 pub mod saver;
 pub mod scheduler;
@@ -233,6 +236,7 @@ struct Inner {
     hasher: Hasher,
     aggregator: Aggregator,
     ledger: Option<Arc<Ledger>>,
+    key_uses: KeyUses,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
@@ -312,6 +316,7 @@ impl Store {
                 hasher,
                 aggregator: Aggregator::default(),
                 ledger,
+                key_uses: KeyUses::default(),
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),

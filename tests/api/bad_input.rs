@@ -64,6 +64,19 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
                 "auto_approve_domain_users": false, "join_role": "viewer"}),
         ),
         (
+            ("POST", "/v1/api-keys"),
+            json!({"name": "K", "mode": "test", "role": "viewer", "environments": ["dev"],
+                "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
+                "rate_limit": {"requests": 1, "window_seconds": 1}}),
+        ),
+        (
+            ("PATCH", "/v1/api-keys/{api_key}"),
+            json!({"name": "K", "disabled": false, "environments": ["dev"],
+                "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
+                "rate_limit": {"requests": 1, "window_seconds": 1}}),
+        ),
+        (("POST", "/v1/api-keys/{api_key}/rotate"), json!({"grace_seconds": 0})),
+        (
             ("POST", "/v1/environments"),
             json!({"name": "New", "slug": "new", "mode": "test", "description": "d"}),
         ),
@@ -92,6 +105,13 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
     ])
 }
 
+/// The organization's API key.
+fn api_key(server: &TestServer, owner: &Somebody) -> String {
+    let view = server.handle(owner.organization).view();
+    let (id, _) = view.organization().api_keys.after(None).next().expect("there is a key");
+    id.to_string()
+}
+
 fn wrong_value(name: &str) -> Option<&'static str> {
     match name {
         "limit" => Some("0"),
@@ -99,7 +119,9 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "cursor" => Some("abc"),
         "from" | "to" | "as_of" => Some("yesterday"),
         "name" => Some("lower"),
-        "type" | "outcome" | "format" | "status" | "in_sync" | "environment" | "customer" => Some("nothing"),
+        "type" | "outcome" | "format" | "mode" | "status" | "in_sync" | "environment" | "customer" => {
+            Some("nothing")
+        }
         "user" | "resource" | "action" | "q" => Some(""),
         _ => None,
     }
@@ -127,6 +149,7 @@ fn operations(server: &TestServer, owner: &Somebody, secret: &str) -> Vec<Operat
             assert!(body.is_none() || sound.is_some(), "{upper} {path} has no sound body in this test");
             let id = owner.organization.to_string();
             let path = path.replace("{env}", "dev").replace("{key}", "A").replace("{ses}", "ses_x");
+            let path = path.replace("{api_key}", &api_key(server, owner));
             let path = path.replace("{other}", "dev").replace("{sec}", secret).replace("{n}", "1");
             operations.push(Operation {
                 method: upper.parse().unwrap(),
@@ -187,6 +210,7 @@ fn refused(answer: &Answer, label: &str) -> Value {
 async fn every_field_of_every_body_is_checked_and_named() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 0})).await.is(201);
     let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
@@ -293,6 +317,7 @@ fn is_required(schema: &Value, pointer: &str) -> bool {
 async fn bodies_that_are_no_json_object_are_refused_on_every_route() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
     for operation in operations(&server, &owner, &secret).iter().filter(|operation| operation.body.is_some())
@@ -334,6 +359,7 @@ async fn bodies_that_are_no_json_object_are_refused_on_every_route() {
 async fn every_parameter_of_every_route_is_checked_and_named() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 0})).await.is(201);
     let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
@@ -375,6 +401,7 @@ async fn every_parameter_of_every_route_is_checked_and_named() {
 async fn segments_of_paths_that_name_nothing_are_not_found() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
     let long = "a".repeat(5000);
@@ -403,6 +430,7 @@ async fn segments_of_paths_that_name_nothing_are_not_found() {
                     .replace("/versions/1", &format!("/versions/{}", segment.replace("%2e%2e", "0"))),
                 operation.path.replace(&owner.organization.to_string(), segment),
                 operation.path.replace("/config/A", &format!("/config/{segment}")),
+                operation.path.replace(&api_key(&server, &owner), segment),
             ];
             for path in paths.into_iter().filter(|path| *path != operation.path) {
                 let answer =
@@ -419,6 +447,7 @@ async fn segments_of_paths_that_name_nothing_are_not_found() {
 async fn headers_of_our_own_are_checked_and_named() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     let before = versions(&server, &owner);
     let long = "a".repeat(600);
     let cases: [(&str, &[&str], &str); 4] = [

@@ -160,10 +160,11 @@ async fn unknown_parameters_are_refused_everywhere() {
     server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 1})).await.is(201);
     let session = text(&server.get("/v1/me/sessions", &owner).await.is(200).json()["data"][0]["id"]);
     let secret = server.secret(&owner, "dev", "TOKEN").await;
+    let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     for row in settled::http::routes().iter().map(|route| route.row) {
         let path = row.path.replace("{env}", "dev").replace("{key}", "A").replace("{ses}", &session);
         let path = path.replace("{id}", &owner.organization.to_string()).replace("{other}", "dev");
-        let path = path.replace("{sec}", &secret).replace("{n}", "1");
+        let path = path.replace("{sec}", &secret).replace("{n}", "1").replace("{api_key}", &api_key);
         let method: Method = row.method.parse().unwrap();
         let body = if method == Method::GET || method == Method::DELETE { Value::Null } else { json!({}) };
         let answer = server.send(method, &format!("{path}?as_off=1"), &owner, &[], &body).await;

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use settled::http::access::{Access, Row};
 use settled::http::routes;
+use settled::settings::roles::permission::PermissionSet;
 use settled::settings::roles::role::SystemRole;
 
 use crate::server::{Somebody, TestServer, text};
@@ -20,10 +21,10 @@ fn settings() -> impl Iterator<Item = Row> {
     })
 }
 
-/// Where a row leads in [`acme`].
-fn path(row: &Row, secret: &str) -> String {
+/// Where a row leads in [`acme_and_things`].
+fn path(row: &Row, [secret, api_key]: &[String; 2]) -> String {
     let path = row.path.replace("{env}", "dev").replace("{key}", "REGION").replace("{other}", "dev");
-    path.replace("{sec}", secret)
+    path.replace("{sec}", secret).replace("{api_key}", api_key)
 }
 
 /// Acme with an environment and a value, changed twice; each version's time is another.
@@ -35,17 +36,18 @@ async fn acme() -> (TestServer, Somebody) {
     (server, owner)
 }
 
-/// The same, and a secret.
-async fn acme_and_secret() -> (TestServer, Somebody, String) {
+/// The same, a secret and an API key.
+async fn acme_and_things() -> (TestServer, Somebody, [String; 2]) {
     let (server, owner) = acme().await;
     let secret = server.secret(&owner, "dev", "TOKEN").await;
-    (server, owner, secret)
+    let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
+    (server, owner, [secret, api_key])
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_get_of_settings_shows_the_past_as_it_was_live() {
-    let (server, owner, secret) = acme_and_secret().await;
-    let live = async |row: &Row| server.get(&path(row, &secret), &owner).await.is(200);
+    let (server, owner, things) = acme_and_things().await;
+    let live = async |row: &Row| server.get(&path(row, &things), &owner).await.is(200);
     let mut then: Vec<(Row, Value, u64)> = Vec::new();
     for row in settings() {
         let answer = live(&row).await;
@@ -58,16 +60,16 @@ async fn every_get_of_settings_shows_the_past_as_it_was_live() {
     server.patch("/v1/general", &owner, &json!({"name": "Acme Ltd"})).await.is(200);
     server.put("/v1/environments/dev/config/REGION", &owner, &json!({"value": "south"})).await.is(200);
     server.patch("/v1/environments/dev", &owner, &json!({"slug": "devel"})).await.is(200);
-    server.patch(&format!("/v1/secrets/{secret}"), &owner, &json!({"value": "another"})).await.is(200);
+    server.patch(&format!("/v1/secrets/{}", things[0]), &owner, &json!({"value": "another"})).await.is(200);
     server.environment(&owner, "Stage", "test").await;
     for (row, body, version) in &then {
         for at in [version.to_string(), before.clone()] {
-            let answer = server.get(&format!("{}?as_of={at}", path(row, &secret)), &owner).await.is(200);
+            let answer = server.get(&format!("{}?as_of={at}", path(row, &things)), &owner).await.is(200);
             assert_eq!(answer.json(), *body, "{} as of {at}", row.path);
             assert_eq!(answer.header("settled-as-of-version"), Some(version.to_string()), "{}", row.path);
             assert!(answer.version() > *version, "Settled-Version is the stream's");
         }
-        let now = path(row, &secret).replace("/dev", "/devel");
+        let now = path(row, &things).replace("/dev", "/devel");
         let newest = server.get(&now, &owner).await.is(200);
         let again = server.get(&format!("{now}?as_of={}", newest.version()), &owner).await.is(200);
         assert_eq!(again.json(), newest.json());
@@ -76,7 +78,7 @@ async fn every_get_of_settings_shows_the_past_as_it_was_live() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_settings() {
-    let (server, owner, secret) = acme_and_secret().await;
+    let (server, owner, things) = acme_and_things().await;
     let version = server.version(owner.organization);
     for row in settings() {
         for (at, code) in [
@@ -87,7 +89,7 @@ async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_set
             ("007".to_owned(), "invalid"),
             ("%2B5".to_owned(), "invalid"),
         ] {
-            let answer = server.get(&format!("{}?as_of={at}", path(&row, &secret)), &owner).await;
+            let answer = server.get(&format!("{}?as_of={at}", path(&row, &things)), &owner).await;
             let problem = answer.is_problem(422, "invalid_request");
             assert_eq!(problem["errors"][0]["parameter"], "as_of", "{}", row.path);
             assert_eq!(problem["errors"][0]["code"], code, "{} {at}", row.path);
@@ -97,15 +99,19 @@ async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_set
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_is_shown_by_todays_rights() {
-    let (server, owner, secret) = acme_and_secret().await;
+    let (server, owner, things) = acme_and_things().await;
     let other = server.add(owner.organization, "dora@example.com", "Dora").await;
     let assignment = server.assign(&other, SystemRole::Developer, None).await;
     let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
     let version = server.version(owner.organization);
-    let past = |row: &Row, at: u64| format!("{}?as_of={at}", path(row, &secret));
+    let past = |row: &Row, at: u64| format!("{}?as_of={at}", path(row, &things));
     for row in settings() {
         server.get(&past(&row, version), &other).await.is(200);
-        server.get(&path(&row, &secret), &viewer).await.is(200);
+        let (Access::Organization(needed) | Access::Environment(needed)) = row.access else { continue };
+        if !PermissionSet::of(SystemRole::Viewer).contains(needed) {
+            continue;
+        }
+        server.get(&path(&row, &things), &viewer).await.is(200);
         let problem = server.get(&past(&row, version), &viewer).await.is_problem(403, "forbidden");
         assert_eq!(problem["permission"], "history:read", "{}", row.path);
     }

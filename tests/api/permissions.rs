@@ -117,18 +117,19 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
     }
 }
 
-/// No secret.
-const NO_SECRET: &str = "sec_01kqxk5rd0e5xrpzzv0jjq4zgn";
+/// No secret, and no API key.
+const NO_THINGS: [&str; 2] = ["sec_01kqxk5rd0e5xrpzzv0jjq4zgn", "key_01kqxk5rd0e5xrpzzv0jjq4zgn"];
 
 /// A request of a route that goes through wherever it is permitted.
 fn request(
     method: &str,
     path: &str,
     number: usize,
-    secret: &str,
+    [secret, api_key]: [&str; 2],
     owner: &Somebody,
 ) -> (Method, String, Value) {
     let (template, path) = (path, path.replace("{sec}", secret).replace("{n}", "1"));
+    let path = path.replace("{api_key}", api_key);
     let path =
         path.replace("{env}", &format!("env-{number}")).replace("{key}", "A").replace("{other}", "target");
     let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
@@ -140,6 +141,7 @@ fn request(
         ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
         ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
+        ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
         ("POST", "/v1/restore") => {
             json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
         }
@@ -174,7 +176,9 @@ async fn every_role_meets_every_route_as_the_table_says() {
             let secret = server.post("/v1/secrets", Some(&owner), &secret).await.is(201).json();
             let secret = crate::server::text(&secret["id"]);
 
-            let (method, path, body) = request(row.method, row.path, number, &secret, &owner);
+            let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
+
+            let (method, path, body) = request(row.method, row.path, number, [&secret, &api_key], &owner);
             let answer = server.send(method, &path, who, &[], &body).await;
             let may = role.is_some_and(|role| granted(&permission.to_string(), role));
             let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);
@@ -199,7 +203,7 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
     assert_eq!(login["organization"], Value::Null);
     let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, NO_SECRET, &owner);
+        let (method, path, body) = request(row.method, row.path, 0, NO_THINGS, &owner);
         match row.access {
             Access::Public => {}
             Access::OwnAccount if row.path == "/v1/auth/logout" => {}
@@ -220,7 +224,7 @@ async fn without_a_credential_only_public_routes_answer() {
     let (server, owner) = TestServer::set_up().await;
     let nobody = Somebody { token: "nobody".to_owned(), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, NO_SECRET, &owner);
+        let (method, path, body) = request(row.method, row.path, 0, NO_THINGS, &owner);
         let answer = server.send(method, &path, &nobody, &[], &body).await;
         assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
     }

@@ -16,7 +16,7 @@ use settled::event::{Event, Outcome};
 use settled::history::description::Focus;
 use settled::history::restore::sealing::seal_anew;
 use settled::history::restore::{Planned, Wanted, prepare};
-use settled::ids::{EnvironmentId, Fresh, StreamId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, StreamId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
@@ -25,6 +25,12 @@ use settled::promotion;
 use settled::promotion::command::PromoteEnvironment;
 use settled::seal::Plain;
 use settled::seal::root::RootKey;
+use settled::settings::api_keys::command::{
+    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+};
+use settled::settings::api_keys::event::KeySessionOpened;
+use settled::settings::api_keys::value::{Limits, RateLimit};
+use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::ConfigKey;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
@@ -41,8 +47,9 @@ use settled::store::load::fold;
 use settled::store::resident::State;
 
 use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
+use crate::key_asks::{closed, token_of};
 use crate::secrets::{Values, change};
-use crate::test_store::{Founded, TestStore, frames, person_of, session_of};
+use crate::test_store::{Founded, TestStore, frames, person_of, session_of, start};
 
 fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
@@ -55,8 +62,9 @@ async fn record() -> TestStore {
     record_settings(&store, &founded).await;
     record_secrets(&store, &founded).await;
     record_people(&store, &founded).await;
-    record_platform(&store, &founded).await;
     record_keys(&store, &founded).await;
+    record_platform(&store, &founded).await;
+    record_rotations(&store, &founded).await;
     store
 }
 
@@ -180,6 +188,52 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     assert_eq!(person_of(grace), person);
 }
 
+async fn record_keys(store: &TestStore, founded: &Founded) {
+    let (kept, gone): (ApiKeyId, ApiKeyId) = (Fresh.id(), Fresh.id());
+    let make = |key, mode, limits| CreateApiKey {
+        key,
+        name: settled::text::Name::try_from("Deploy").unwrap(),
+        mode,
+        role: RoleRef::System(SystemRole::Workflow),
+        token: token_of(key, 0),
+        last4: "aB3d".to_owned(),
+        limits,
+    };
+    let limits = Limits {
+        expires_at: Some(start().plus_seconds(1_000_000)),
+        allowed_cidrs: Some(vec!["192.0.2.0/24".parse().unwrap()]),
+        rate_limit: Some(RateLimit { requests: 100, window_seconds: 60 }),
+        ..Limits::NONE
+    };
+    let change = UpdateApiKey {
+        key: kept,
+        name: None,
+        disabled: Some(true),
+        environments: None,
+        expires_at: Some(None),
+        allowed_cidrs: None,
+        rate_limit: None,
+    };
+    let rotate =
+        RotateApiKey { key: kept, token: token_of(kept, 1), last4: "x9Zz".to_owned(), grace_seconds: 60 };
+    let (session, user_agent) = (Fresh.id(), Some(closed(kept)));
+    let opened = KeySessionOpened { session, ip: closed(kept), user_agent };
+    let program = Actor { id: ActorId::ApiKey(kept), session: Some(session) };
+    let by = |actor, command: ApiKeysCommand| Submission::new(command, actor);
+    for submission in [
+        by(founded.owner, ApiKeysCommand::Create(make(kept, Mode::Test, limits))),
+        by(founded.owner, ApiKeysCommand::Create(make(gone, Mode::Live, Limits::NONE))),
+        by(program, ApiKeysCommand::Use(UseApiKey { key: kept, count: None, opened: Some(opened) })),
+        by(program, ApiKeysCommand::Use(UseApiKey { key: kept, count: Some(41), opened: None })),
+        by(founded.owner, ApiKeysCommand::Update(change)),
+        by(founded.owner, ApiKeysCommand::Rotate(rotate)),
+        by(founded.owner, ApiKeysCommand::Revoke(RevokeApiKey { key: gone })),
+    ] {
+        store.hands.advance(Duration::from_secs(7));
+        store.execute(founded, submission).await.unwrap();
+    }
+}
+
 async fn record_platform(store: &TestStore, founded: &Founded) {
     let view = store.store.platform().view();
     let account = view.platform().accounts.get(founded.account).unwrap();
@@ -192,7 +246,7 @@ async fn record_platform(store: &TestStore, founded: &Founded) {
     accept_clock(store).await;
 }
 
-async fn record_keys(store: &TestStore, founded: &Founded) {
+async fn record_rotations(store: &TestStore, founded: &Founded) {
     let stream = StreamId::Organization(founded.organization);
     store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
     store.store.rotate_root_key(RootKey::random()).await.unwrap();
@@ -210,6 +264,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.general);
                 line(&mut lines, stream, &state.people);
                 line(&mut lines, stream, &state.roles);
+                line(&mut lines, stream, &state.api_keys);
                 line(&mut lines, stream, &state.environments);
                 line(&mut lines, stream, &state.secrets);
                 line(&mut lines, stream, &state.sessions);
@@ -218,6 +273,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.exports);
                 line(&mut lines, stream, &state.encryption_keys);
                 line(&mut lines, stream, &state.revision);
+                line(&mut lines, stream, &state.rights);
             }
             State::Platform(state) => {
                 let stream = "platform";

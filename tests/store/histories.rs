@@ -7,9 +7,10 @@ use proptest::sample::Index;
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
-use settled::ids::{EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
 use settled::log::memory::MemoryLog;
 use settled::seal::keyring::NewDataKey;
+use settled::settings::api_keys::command::ApiKeysCommand;
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
 };
@@ -28,6 +29,7 @@ use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
 use crate::commands::{create, refusal};
+use crate::key_asks::{KeyAsk, key_ask};
 use crate::secrets::{Values, change, create as create_secret, sealed};
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
 
@@ -157,6 +159,7 @@ pub enum Ask {
         which: Index,
         version: Option<u64>,
     },
+    Key(KeyAsk),
     Deny,
     Export,
 }
@@ -196,6 +199,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
         14 => secret_ask(),
+        9 => key_ask().prop_map(Ask::Key),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
     ]
@@ -243,6 +247,7 @@ pub struct Made {
     environments: Vec<EnvironmentId>,
     assignments: Vec<RoleAssignmentId>,
     sessions: Vec<SessionId>,
+    keys: Vec<ApiKeyId>,
     people: Vec<settled::ids::UserId>,
     secrets: Vec<At>,
 }
@@ -428,6 +433,15 @@ impl Made {
                 let command = match version {
                     Some(value_version) => SecretsCommand::DestroyVersion(AtValue { at, value_version }),
                     None => SecretsCommand::Destroy(at),
+                };
+                Submission::new(command, actor)
+            }
+            Ask::Key(ask) => {
+                let command = ask.command(&mut self.keys, &named, environment);
+                let program = |key| Actor { id: ActorId::ApiKey(key), session: None };
+                let actor = match &command {
+                    ApiKeysCommand::Use(used) => program(used.key),
+                    _ => actor,
                 };
                 Submission::new(command, actor)
             }

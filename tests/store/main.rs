@@ -13,6 +13,8 @@ mod histories;
 mod intents;
 mod ledger;
 mod lost_keys;
+mod key_asks;
+mod keys;
 mod past;
 mod pasts;
 mod properties;

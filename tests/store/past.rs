@@ -16,6 +16,7 @@ use settled::history::restore::{Planned, Wanted, prepare};
 use settled::ids::SecretId;
 use settled::organization::Organization;
 use settled::seal::Plain;
+use settled::settings::api_keys::projection::ApiKeys;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::general::projection::General;
@@ -73,6 +74,7 @@ fn assert_each_thing_is(store: &TestStore, newest: &Handle, then: &View) {
             ResourceType::Organization => tell::<General>(store, newest, then, &focus, &mut alone),
             ResourceType::Person => tell::<People>(store, newest, then, &focus, &mut alone),
             ResourceType::RoleAssignment => tell::<Roles>(store, newest, then, &focus, &mut alone),
+            ResourceType::ApiKey => tell::<ApiKeys>(store, newest, then, &focus, &mut alone),
             ResourceType::Secret => tell::<Secrets>(store, newest, then, &focus, &mut alone),
             _ => {
                 tell::<Environments>(store, newest, then, &focus, &mut alone);
@@ -156,7 +158,7 @@ impl Ask {
     }
 }
 
-/// What a restore promises: all that is meant as it was, but people, grants without access, and what it says cannot be.
+/// What a restore promises: all that is meant as it was, but people, API keys, grants without access, and what it says cannot be.
 fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: &[Cannot]) {
     let (then, now) = (Description::of(past, &wanted.focus), describe(now, &wanted.focus));
     for difference in now.differences(&then) {
@@ -165,7 +167,8 @@ fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: 
             cannot.subject == difference.subject || cannot.subject.id == difference.subject.id
         });
         let access = difference.subject.kind == ResourceType::RoleAssignment && !wanted.include_access;
-        let untouched = difference.subject.kind == ResourceType::Person || access;
+        let kept = [ResourceType::Person, ResourceType::ApiKey].contains(&difference.subject.kind);
+        let untouched = kept || access;
         assert!(named || untouched, "not as it was: {difference:?}");
     }
 }
@@ -256,6 +259,7 @@ proptest! {
                 assert_area_is::<General>(&store, &newest, then);
                 assert_area_is::<People>(&store, &newest, then);
                 assert_area_is::<Roles>(&store, &newest, then);
+                assert_area_is::<ApiKeys>(&store, &newest, then);
                 assert_area_is::<Environments>(&store, &newest, then);
                 assert_area_is::<Secrets>(&store, &newest, then);
                 assert_eq!(store.store.version_at(&newest, &newest.view(), then.head.at).unwrap(), last_at(&live, then));

@@ -9,6 +9,7 @@ use crate::history::description::{Change, Description, Difference, Field, FieldC
 use crate::ids::{EnvironmentId, SecretId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
+use crate::settings::roles::access::{Extent, ceiling};
 use crate::settings::roles::role::RoleRef;
 
 /// When among the steps one is made: what goes makes room first, and what is granted needs the rest.
@@ -148,7 +149,7 @@ impl Step {
         let Some((role, environment)) = self.gives else { return Ok(()) };
         let permissions = state.roles.permissions(role).unwrap_or_default();
         let given = if environment.is_some() { permissions.per_environment() } else { permissions };
-        state.roles.ceiling(context.actor.id, given, environment).map_err(Rejection::Forbidden)
+        ceiling(state, context.actor.id, &[(Extent::of(environment), given)]).map_err(Rejection::Forbidden)
     }
 
     /// The fields that change, as they are; `None` where the thing is made.

@@ -10,7 +10,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::history::readable::{self, Hidden};
 use crate::history::restore::{Planned, PrepareError, Wanted, prepare};
-use crate::settings::roles::projection::Grants;
+use crate::settings::roles::access::Grants;
 use crate::store::resident::Handle;
 use crate::store::{Done, Store};
 

@@ -7,6 +7,7 @@ use crate::organization::Organization;
 use crate::settings::general::event::{GeneralEvent, OrganizationCreated, OrganizationUpdated};
 use crate::settings::general::value::{EmailDomain, Timezone};
 use crate::settings::people::event::{PeopleEvent, PersonJoined};
+use crate::settings::roles::access::{Extent, ceiling};
 use crate::settings::roles::event::{RoleAssigned, RolesEvent};
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::{RoleRef, SystemRole};
@@ -158,7 +159,8 @@ impl UpdateOrganization {
         }
         if let Some(role) = updated.join_role {
             let permissions = state.roles.permissions(role).ok_or(GeneralRejection::UnknownRole)?;
-            state.roles.ceiling(context.actor.id, permissions, None).map_err(Rejection::Forbidden)?;
+            let given = [(Extent::Organization, permissions)];
+            ceiling(state, context.actor.id, &given).map_err(Rejection::Forbidden)?;
         }
         // After what the actor may and what there is: 403 and 422 come before 412.
         context.check_version(current.version)?;

@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::actor::ActorId;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::history::description::Focus;
@@ -15,12 +16,12 @@ use crate::http::call::Call;
 use crate::http::patch::{Patch, not_null};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::ids::{OrganizationId, UserId};
+use crate::ids::OrganizationId;
 use crate::seal::token::PlainToken;
 use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
 use crate::settings::general::projection::General;
 use crate::settings::general::value::{EmailDomain, Timezone};
-use crate::settings::roles::http::{RoleBody, roles_of};
+use crate::settings::roles::http::{RoleBody, roles_of, roles_of_person};
 use crate::settings::roles::projection::Roles;
 use crate::settings::roles::role::RoleRef;
 use crate::text::Name;
@@ -90,10 +91,16 @@ pub struct GeneralPatch {
 pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let asked = call.asked(&query).await?;
     let NoParameters {} = asked.query.parse()?;
-    let person = call.organization.person;
     let general = call.seen::<General>(&asked, Focus::All).await?;
-    let roles = call.seen::<Roles>(&asked, Focus::Resource(person.to_string())).await?;
-    let (body, version) = render(&general, &roles, person)?;
+    let your_roles = match call.caller.actor.id {
+        ActorId::Person(person) => {
+            let roles = call.seen::<Roles>(&asked, Focus::Resource(person.to_string())).await?;
+            roles_of_person(&roles, person)
+        }
+        // A key's role never changes.
+        actor => roles_of(call.organization.settings(), actor),
+    };
+    let (body, version) = render(&general, your_roles)?;
     Ok(call.seen_resource(&general, version, &body))
 }
 
@@ -114,7 +121,8 @@ pub async fn update(State(_): State<App>, call: Call, _: NoParameters) -> Result
     };
     let done = call.submit(GeneralCommand::Update(command), StatusCode::OK).await?;
     let organization = done.view.organization();
-    let (body, version) = render(&organization.general, &organization.roles, call.organization.person)?;
+    let your_roles = roles_of(organization, call.caller.actor.id);
+    let (body, version) = render(&organization.general, your_roles)?;
     Ok(call.done(&done, StatusCode::OK, version, None, &body))
 }
 
@@ -123,9 +131,8 @@ fn challenge() -> String {
     format!("settled-verification={}", PlainToken::draw().expose())
 }
 
-fn render(general: &General, roles: &Roles, person: UserId) -> Result<(GeneralBody, Version), Problem> {
+fn render(general: &General, your_roles: Vec<RoleBody>) -> Result<(GeneralBody, Version), Problem> {
     let general = general.founded().ok_or_else(Problem::not_found)?;
-    let your_roles = roles_of(roles, person);
     let body = GeneralBody {
         id: general.organization,
         name: general.name.clone(),

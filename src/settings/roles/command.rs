@@ -1,9 +1,11 @@
 //! Giving and taking roles, under ceiling and reach.
 
+use crate::actor::ActorId;
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
 use crate::ids::{EnvironmentId, RoleAssignmentId, UserId};
 use crate::organization::Organization;
+use crate::settings::roles::access::{Extent, ceiling, reach};
 use crate::settings::roles::event::{RoleAssigned, RoleUnassigned, RolesEvent};
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::RoleRef;
@@ -91,7 +93,8 @@ impl AssignRole {
                 permissions.per_environment()
             }
         };
-        state.roles.ceiling(context.actor.id, permissions, self.environment).map_err(Rejection::Forbidden)?;
+        let given = [(Extent::of(self.environment), permissions)];
+        ceiling(state, context.actor.id, &given).map_err(Rejection::Forbidden)?;
         let same = state
             .roles
             .assignments_of(self.person)
@@ -112,12 +115,7 @@ impl AssignRole {
 impl UnassignRole {
     fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let held = state.roles.assignment(self.assignment).ok_or(RolesRejection::NotFound)?;
-        let subject = state.roles.grants(crate::actor::ActorId::Person(held.person));
-        let reached = state.roles.ceiling(context.actor.id, subject.organization, None).is_ok()
-            && subject.environments.iter().all(|(environment, permissions)| {
-                state.roles.ceiling(context.actor.id, *permissions, Some(*environment)).is_ok()
-            });
-        if !reached {
+        if reach(state, context.actor.id, ActorId::Person(held.person)).is_err() {
             return Err(RolesRejection::AboveYourRights.into());
         }
         if held.is_ownership() && !state.roles.owner_remains_without(self.assignment) {
@@ -152,6 +150,7 @@ mod tests {
     use crate::settings::environments::event::{
         EnvironmentCreated, EnvironmentDeleted, EnvironmentsEvent, Mode,
     };
+    use crate::settings::roles::access::grants;
     use crate::settings::roles::role::SystemRole;
 
     fn assign(assignment: u128, to: u128, role: RoleRef, environment: Option<EnvironmentId>) -> RolesCommand {
@@ -271,25 +270,25 @@ mod tests {
     fn a_grant_in_an_environment_ends_with_it() {
         let deleted = EnvironmentsEvent::EnvironmentDeleted(EnvironmentDeleted { environment: id(1) });
         let before = acme([limited(4, 3, SystemRole::Developer)]);
-        let grants = before.roles.grants(person(id(3)).id);
-        assert!(grants.allows_in(Permission::ConfigWrite, id(1)));
-        assert!(!grants.allows(Permission::ConfigWrite));
+        let held = grants(&before, person(id(3)).id);
+        assert!(held.allows_in(Permission::ConfigWrite, id(1)));
+        assert!(!held.allows(Permission::ConfigWrite));
         assert!(
-            !grants.allows_somewhere(Permission::CustomerManage),
+            !held.allows_somewhere(Permission::CustomerManage),
             "what is no environment's is not granted there"
         );
         let after = acme([limited(4, 3, SystemRole::Developer), Event::Environments(deleted)]);
         assert!(after.roles.assignment(id(4)).is_none());
-        assert_eq!(after.roles.grants(person(id(3)).id), Default::default());
+        assert_eq!(grants(&after, person(id(3)).id), Default::default());
     }
 
     #[test]
     fn what_one_may_do_is_the_union_of_what_one_was_given() {
         let unassigned = RolesEvent::RoleUnassigned(RoleUnassigned { assignment: id(4) });
         let two = [assigned(4, 3, SystemRole::Developer), assigned(5, 3, SystemRole::Auditor)];
-        let grants = acme(two.clone()).roles.grants(person(id(3)).id);
-        assert!(grants.allows(Permission::ConfigWrite) && grants.allows(Permission::AuditExport));
-        let grants = acme(two.into_iter().chain([Event::Roles(unassigned)])).roles.grants(person(id(3)).id);
-        assert!(!grants.allows(Permission::ConfigWrite) && grants.allows(Permission::AuditExport));
+        let held = grants(&acme(two.clone()), person(id(3)).id);
+        assert!(held.allows(Permission::ConfigWrite) && held.allows(Permission::AuditExport));
+        let held = grants(&acme(two.into_iter().chain([Event::Roles(unassigned)])), person(id(3)).id);
+        assert!(!held.allows(Permission::ConfigWrite) && held.allows(Permission::AuditExport));
     }
 }

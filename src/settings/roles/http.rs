@@ -3,8 +3,11 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::actor::ActorId;
 use crate::ids::UserId;
+use crate::organization::Organization;
 use crate::settings::roles::projection::Roles;
+use crate::settings::roles::role::RoleRef;
 
 /// A role by id and name.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -16,14 +19,27 @@ pub struct RoleBody {
     pub name: String,
 }
 
+impl From<RoleRef> for RoleBody {
+    fn from(role: RoleRef) -> Self {
+        let id = role.to_string();
+        Self { name: id.clone(), id }
+    }
+}
+
+/// An actor's roles in the whole organization: a key's, or a person's in the order in which they were given.
+pub fn roles_of(organization: &Organization, actor: ActorId) -> Vec<RoleBody> {
+    match actor {
+        ActorId::Person(person) => roles_of_person(&organization.roles, person),
+        ActorId::ApiKey(key) => {
+            let key = organization.api_keys.get(key);
+            key.map(|key| RoleBody::from(key.role)).into_iter().collect()
+        }
+        ActorId::Account(_) | ActorId::System | ActorId::Operator => Vec::new(),
+    }
+}
+
 /// A person's roles in the whole organization, in the order in which they were given.
-pub fn roles_of(roles: &Roles, person: UserId) -> Vec<RoleBody> {
-    roles
-        .assignments_of(person)
-        .filter(|(_, assignment)| assignment.environment.is_none())
-        .map(|(_, assignment)| {
-            let id = assignment.role.to_string();
-            RoleBody { name: id.clone(), id }
-        })
-        .collect()
+pub fn roles_of_person(roles: &Roles, person: UserId) -> Vec<RoleBody> {
+    let given = roles.assignments_of(person).filter(|(_, assignment)| assignment.environment.is_none());
+    given.map(|(_, assignment)| RoleBody::from(assignment.role)).collect()
 }

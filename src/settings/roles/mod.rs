@@ -1,7 +1,7 @@
 //! Roles: who may do what. System roles stand in one table; assignments give them to people, in the whole
-//! organization or in one environment. What an actor may do is computed when an assignment changes, never per
-//! request.
+//! organization or in one environment. What an actor may do, by whatever gave it, is told in `access.rs`.
 
+pub mod access;
 pub mod command;
 pub mod event;
 pub mod http;

@@ -1,9 +1,8 @@
-//! Assignments, and what each subject may do, as a fold. Authorisation is a query on it.
+//! Assignments of roles as a fold. What they come to for whoever has them is told in `access.rs`.
 
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
-use crate::actor::ActorId;
 use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, ResourceType, Version};
@@ -17,12 +16,11 @@ use crate::settings::roles::permission::{Permission, PermissionSet};
 use crate::settings::roles::restore::restore;
 use crate::settings::roles::role::{RoleRef, SystemRole};
 
-/// Who has which role, and so may do what.
+/// Who has which role.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Roles {
     assignments: RedBlackTreeMapSync<RoleAssignmentId, Assignment>,
     by_person: RedBlackTreeMapSync<(UserId, RoleAssignmentId), ()>,
-    grants: RedBlackTreeMapSync<UserId, Grants>,
 }
 
 /// One grant of a role.
@@ -40,51 +38,7 @@ pub struct Assignment {
     pub version: Version,
 }
 
-/// What one subject may do: computed once per change of its assignments.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grants {
-    /// Everywhere.
-    pub organization: PermissionSet,
-    /// In single environments, beyond what holds everywhere.
-    pub environments: RedBlackTreeMapSync<EnvironmentId, PermissionSet>,
-}
-
-impl Grants {
-    /// All permissions, of Settled itself and of operators.
-    fn all() -> Self {
-        Self {
-            organization: Permission::ALL.iter().copied().collect(),
-            environments: RedBlackTreeMapSync::new_sync(),
-        }
-    }
-
-    /// Whether the permission is held in the whole organization.
-    pub fn allows(&self, permission: Permission) -> bool {
-        self.organization.contains(permission)
-    }
-
-    /// Whether the permission is held in this environment.
-    pub fn allows_in(&self, permission: Permission, environment: EnvironmentId) -> bool {
-        self.allows(permission)
-            || self.environments.get(&environment).is_some_and(|set| set.contains(permission))
-    }
-
-    /// Whether the permission is held anywhere.
-    pub fn allows_somewhere(&self, permission: Permission) -> bool {
-        self.allows(permission) || self.environments.values().any(|set| set.contains(permission))
-    }
-}
-
 impl Roles {
-    /// What an actor may do.
-    pub fn grants(&self, actor: ActorId) -> Grants {
-        match actor {
-            ActorId::System | ActorId::Operator => Grants::all(),
-            ActorId::Person(person) => self.grants.get(&person).cloned().unwrap_or_default(),
-            ActorId::Account(_) | ActorId::ApiKey(_) => Grants::default(),
-        }
-    }
-
     /// An assignment by id.
     pub fn assignment(&self, id: RoleAssignmentId) -> Option<&Assignment> {
         self.assignments.get(&id)
@@ -111,58 +65,15 @@ impl Roles {
         }
     }
 
-    /// The ceiling: whoever adds permissions to a subject needs each of them, at that scope, now.
-    ///
-    /// # Errors
-    /// The first permission that the actor lacks.
-    pub fn ceiling(
-        &self,
-        actor: ActorId,
-        added: PermissionSet,
-        environment: Option<EnvironmentId>,
-    ) -> Result<(), Permission> {
-        let grants = self.grants(actor);
-        let held = match environment {
-            None => grants.organization,
-            Some(environment) => {
-                grants.organization.union(grants.environments.get(&environment).copied().unwrap_or_default())
-            }
-        };
-        match added.minus(held).iter().next() {
-            Some(missing) => Err(missing),
-            None => Ok(()),
-        }
-    }
-
     /// Whether some owner remains when this assignment goes.
     pub fn owner_remains_without(&self, gone: RoleAssignmentId) -> bool {
         self.assignments.iter().any(|(id, assignment)| *id != gone && assignment.is_ownership())
-    }
-
-    fn recompute(&mut self, person: UserId) {
-        let mut grants = Grants::default();
-        for (_, assignment) in self.assignments_of(person) {
-            let permissions = self.permissions(assignment.role).unwrap_or_default();
-            match assignment.environment {
-                None => grants.organization = grants.organization.union(permissions),
-                Some(environment) => {
-                    let held = grants.environments.get(&environment).copied().unwrap_or_default();
-                    grants.environments.insert_mut(environment, held.union(permissions.per_environment()));
-                }
-            }
-        }
-        if grants == Grants::default() {
-            self.grants.remove_mut(&person);
-        } else {
-            self.grants.insert_mut(person, grants);
-        }
     }
 
     fn remove(&mut self, id: RoleAssignmentId) {
         if let Some(person) = self.assignments.get(&id).map(|assignment| assignment.person) {
             self.assignments.remove_mut(&id);
             self.by_person.remove_mut(&(person, id));
-            self.recompute(person);
         }
     }
 }
@@ -176,7 +87,7 @@ impl Assignment {
 
 impl Fold for Roles {
     const NAME: &'static str = "roles";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
@@ -190,7 +101,6 @@ impl Fold for Roles {
                 };
                 self.assignments.insert_mut(assigned.assignment, assignment);
                 self.by_person.insert_mut((assigned.person, assigned.assignment), ());
-                self.recompute(assigned.person);
             }
             Event::Roles(RolesEvent::RoleUnassigned(unassigned)) => self.remove(unassigned.assignment),
             // A grant limited to an environment ends with it.
@@ -209,6 +119,7 @@ impl Fold for Roles {
             | Event::Environments(_)
             | Event::Secrets(_)
             | Event::People(_)
+            | Event::ApiKeys(_)
             | Event::Sessions(_)
             | Event::Accounts(_)
             | Event::Foundings(_)

@@ -328,6 +328,7 @@ impl Fold for Secrets {
                 return self.delete_within(deleted.environment, recorded);
             }
             Event::General(_)
+            | Event::ApiKeys(_)
             | Event::Environments(_)
             | Event::People(_)
             | Event::Roles(_)

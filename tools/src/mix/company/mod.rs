@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
-use settled::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, SessionId, UserId};
+use settled::ids::{ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, SessionId, UserId};
 use settled::seal::DataKey;
 use settled::seal::token::PlainToken;
 use settled::settings::roles::role::SystemRole;
@@ -24,10 +24,11 @@ use super::{Kind, PER, thrown, words};
 mod acts;
 mod secrets;
 
-/// The most people, open sessions of one of them, and environments: organizations do not grow for ever.
+/// The most people, open sessions of one of them, environments and API keys: organizations do not grow for ever.
 const PEOPLE_MAX: usize = 200;
 const SESSIONS_MAX: usize = 3;
 const ENVIRONMENTS_MAX: usize = 12;
+const KEYS_MAX: usize = 40;
 /// The most secrets.
 const SECRETS_MAX: usize = 300;
 /// The environments that everybody has; these are not deleted.
@@ -66,6 +67,7 @@ pub struct Company {
     environments: Vec<Environment>,
     made: usize,
     assignments: Vec<Assignment>,
+    keys: Vec<ApiKeyId>,
     secrets: Vec<Secret>,
     secrets_made: usize,
 }
@@ -143,6 +145,7 @@ impl Company {
             environments: Vec::new(),
             made: 0,
             assignments: Vec::new(),
+            keys: Vec::new(),
             secrets: Vec::new(),
             secrets_made: 0,
         })
@@ -165,6 +168,7 @@ impl Company {
         let person = self.who(kind);
         match kind {
             Kind::FailLogIn => return Ok(self.fail_log_in(person).into()),
+            Kind::UseKey => return Ok(self.use_key().into()),
             Kind::LogIn => return Ok(self.log_in(person, now, &PlainToken::draw()).into()),
             _ => {}
         }
@@ -207,6 +211,8 @@ impl Company {
             Kind::Join => self.people.len() < PEOPLE_MAX,
             Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
             Kind::UnassignRole => self.assignments.len() > 4,
+            Kind::CreateKey => self.keys.len() < KEYS_MAX,
+            Kind::RenameKey | Kind::RotateKey | Kind::RevokeKey | Kind::UseKey => !self.keys.is_empty(),
             _ => true,
         };
         match (possible, self.environments.is_empty()) {

@@ -1,5 +1,5 @@
-//! [`Directory`]: the one projection over the whole log, always in memory. It knows where every stream ends, finds a
-//! credential's stream, and knows what is due when. Saved as a whole, so that a start reads it and what follows it.
+//! [`Directory`]: the one projection over the whole log, always in memory. It knows where every stream ends, finds the
+//! stream of a session or an API key, and knows what is due when. Saved as a whole, so that a start reads it and what follows it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,12 +15,15 @@ use crate::seal::Commitment;
 use crate::settings::sessions::projection::{SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS};
 use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
 use crate::store::destroyed::Destroyed;
+use crate::store::directory::keys::{Keys, KnownKey};
 use crate::store::due::{Due, DueThing};
 use crate::varint::{self, Malformed, Reader};
 use uuid::Uuid;
 
+pub mod keys;
+
 /// Raised when what the directory makes of an event, or the shape of its file, changes.
-pub const PROJECTION: u32 = 3;
+pub const PROJECTION: u32 = 4;
 
 /// The file is due when the log has grown by so many events …
 pub const SAVE_EVENTS: u64 = 65_536;
@@ -72,6 +75,7 @@ type Heads = RedBlackTreeMapSync<StreamId, Head>;
 #[derive(Debug, Default)]
 pub struct Directory {
     credentials: RwLock<Credentials>,
+    keys: RwLock<Keys>,
     known: Mutex<Known>,
 }
 
@@ -95,6 +99,11 @@ impl Directory {
     /// Finds a credential: one hash and one look-up, whatever the number of streams.
     pub fn credential(&self, token: Commitment) -> Option<Arc<Credential>> {
         self.credentials.read().unwrap_or_else(PoisonError::into_inner).get(&token.0).cloned()
+    }
+
+    /// Finds an API key by its value: one hash and one look-up, too.
+    pub fn key(&self, token: Commitment) -> Option<KnownKey> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(token)
     }
 
     /// The credential of a session.
@@ -150,8 +159,11 @@ impl Directory {
 
     fn take(&self, known: &mut Known, stream: StreamId, entries: &[DirectoryEntry], now: Timestamp) {
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             match entry {
+                DirectoryEntry::KeyOpened { token, key } => keys.open(stream, *token, *key),
+                DirectoryEntry::KeyEnds { token, ends_at } => keys.end(*token, *ends_at),
                 DirectoryEntry::Due { resource, at } => {
                     known.due.set(DueThing { at: *at, stream, resource: resource.clone() });
                 }
@@ -209,9 +221,9 @@ impl Directory {
     /// What it is now. A value: it costs the same however much there is of it.
     fn now(&self) -> Moment {
         let known = self.known();
-        let credentials = self.credentials();
+        let (credentials, keys) = (self.credentials(), self.keys());
         let (heads, due, destroyed) = (known.heads.clone(), known.due.clone(), known.destroyed.clone());
-        Moment { end: known.end, events: known.events, heads, credentials, due, destroyed }
+        Moment { end: known.end, events: known.events, heads, credentials, keys, due, destroyed }
     }
 
     /// Reads a file back. No credential of it was used since it was opened.
@@ -225,7 +237,8 @@ impl Directory {
         let (due, destroyed) = (section("due")?, section("destroyed")?);
         let malformed = |_: Malformed| file.damaged("its sections end early");
         let heads = decode_heads(&heads).map_err(malformed)?;
-        let directory = Self::default();
+        let keys = Keys::decode(&section("keys")?).map_err(malformed)?;
+        let directory = Self { keys: RwLock::new(keys), ..Self::default() };
         {
             let mut known = directory.known();
             known.end = file.anchor();
@@ -243,16 +256,17 @@ impl Directory {
     }
 
     /// What this, saved, says otherwise than what was folded from the log up to the same place; `None` where it is the
-    /// same but for sessions that have ended by age, which a save leaves out, for what was due, and for what [`Directory::bring_back`] does.
-    pub fn differs_from(&self, folded: &Self, now: Timestamp) -> Option<&'static str> {
-        if self.all_heads() != folded.all_heads() {
+    /// same but for sessions that have ended by age, which a save leaves out, for what was due, and for what
+    /// [`Directory::bring_back`] does.
+    pub fn differs_from(&self, others: &Self, now: Timestamp) -> Option<&'static str> {
+        if self.all_heads() != others.all_heads() {
             return Some("its streams end elsewhere than the log's");
         }
-        if self.destroyed() != folded.destroyed() {
+        if self.destroyed() != others.destroyed() {
             return Some("what was destroyed in it is not what the log says");
         }
-        let due_agrees = self.known().due.agrees_with(&folded.known().due.clone(), now);
-        let (saved, folded) = (self.credentials(), folded.credentials());
+        let due_agrees = self.known().due.agrees_with(&others.known().due.clone(), now);
+        let (saved, folded) = (self.credentials(), others.credentials());
         let same = |token: &[u8; 32], credential: &Arc<Credential>| {
             folded.get(token).is_some_and(|folded| {
                 (folded.stream, folded.session) == (credential.stream, credential.session)
@@ -268,7 +282,12 @@ impl Directory {
         if folded.iter().any(|(token, credential)| gone(token, credential)) {
             return Some("it lacks a credential that the log has");
         }
-        (!due_agrees).then_some("what is due in it is not what the log says")
+        if !due_agrees {
+            return Some("what is due in it is not what the log says");
+        }
+        let (saved, folded) = (self.keys(), others.keys());
+        (!saved.has_all_of(&folded) || !folded.has_all_of(&saved))
+            .then_some("it has other API keys than the log has")
     }
 
     /// Counts now as the last use of every credential, as a restart does.
@@ -330,8 +349,10 @@ impl Directory {
         }
     }
 
-    /// Drops the entries of sessions that have ended by age; returns how many.
+    /// Drops the entries of sessions that have ended by age, and of values of keys that have ended; returns how many
+    /// sessions.
     pub fn drop_ended(&self, now: Timestamp) -> usize {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).drop_ended(now);
         let mut known = self.known();
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
         let mut dropped = 0;
@@ -360,6 +381,10 @@ impl Directory {
         self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn keys(&self) -> Keys {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -371,17 +396,19 @@ struct Moment {
     events: u64,
     heads: Heads,
     credentials: Credentials,
+    keys: Keys,
     due: Due,
     destroyed: Destroyed,
 }
 
 impl Moment {
     /// What a file holds of it.
-    fn sections(&self) -> [Section; 4] {
+    fn sections(&self) -> [Section; 5] {
         let section = |name, bytes| Section { name, projection: PROJECTION, bytes };
         [
             section("heads", encode_heads(&self.heads)),
             section("credentials", encode_credentials(self.credentials.iter())),
+            section("keys", self.keys.encode()),
             section("due", self.due.encode()),
             section("destroyed", self.destroyed.encode()),
         ]
