@@ -134,7 +134,8 @@ impl Event {
     /// Whether it takes something away for good, which a store that is restored from an older snapshot must not bring back:
     /// what the ledger has a line for.
     pub fn is_for_good(&self) -> bool {
-        !self.destroyed_keys().is_empty()
+        let revoked = matches!(self, Self::ApiKeys(ApiKeysEvent::ApiKeyRevoked(_)));
+        revoked || !self.destroyed_keys().is_empty()
     }
 
     /// The current schema number of an action.

@@ -51,6 +51,8 @@ struct Status {
     newest_event_at: Option<Timestamp>,
     now: Timestamp,
     root_key: RootKeyStatus,
+    /// Organizations in which something was destroyed of which copies on the disk open until their key is rotated.
+    waiting_for_rotation: usize,
 }
 
 #[derive(Serialize)]
@@ -146,6 +148,7 @@ async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
             fingerprint: store.ring().root_key().to_string(),
             rotating_from: store.ring().root_rotation().map(|change| change.from.to_string()),
         },
+        waiting_for_rotation: store.directory().waiting_for_rotation(),
     })
     .into_response())
 }

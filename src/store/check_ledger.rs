@@ -1,4 +1,5 @@
-//! Checking the ledger against the log: what a line says was destroyed is not there. It reads, and mends nothing.
+//! Checking the ledger against the log: the data keys that a line says were destroyed are not there. It reads, and mends
+//! nothing; whether an API key that a line says was revoked is, a start finds.
 
 use std::io;
 
@@ -11,7 +12,7 @@ use crate::store::ledger::{Ledger, Lines};
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerReport {
-    /// Lines that are whole, and whose event the log has.
+    /// Lines that are whole, and that nothing in the log contradicts.
     pub whole: u64,
     /// Lines that a crash left without their event; the server finishes at its start what they say.
     pub unfinished: u64,

@@ -1,5 +1,5 @@
-//! The ledger: a line for everything that is taken away for good (data keys destroyed), kept beside the snapshots, so that
-//! a store which is restored from an old one does not bring it back.
+//! The ledger: a line for everything that is taken away for good (data keys destroyed, API keys revoked), kept beside the
+//! snapshots, so that a store which is restored from an old one does not bring it back.
 //!
 //! The writer makes a line durable between deciding and appending. So a crash may leave a line without its event, never an
 //! event without its line; at start what such a line says is finished. How far a store has held the ledger against its
@@ -25,6 +25,7 @@ use crate::event::{Event, Recorded, Resource, Version};
 use crate::ids::StreamId;
 use crate::log::{Key, ReadError};
 use crate::private;
+use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::store::load::LoadError;
 use crate::store::{Refusal, Store, Submission};
 
@@ -345,14 +346,10 @@ impl Store {
         Ok(())
     }
 
-    /// Records what a line says, unless the log has it: the keys that it destroyed are removed with its event.
+    /// Records what a line says, unless the log has it.
     async fn finish_entry(&self, entry: Recorded) -> Result<(), FinishError> {
         let Recorded { stream, resource, related, event, .. } = entry;
-        let keys: Vec<Key> = event.destroyed_keys().iter().map(|id| Key::DataKey(stream, *id)).collect();
-        let log = Arc::clone(self.log());
-        let any_there =
-            move || keys.iter().try_fold(false, |there, key| Ok(there || log.get(key)?.is_some()));
-        if !spawn_blocking(any_there).await?.map_err(FinishError::Log)? {
+        if self.directory().head(stream).is_none() || !self.is_undone(stream, &event).await? {
             return Ok(());
         }
         tracing::warn!(%stream, action = event.action(), "a crash cut it off before it was recorded: it is finished");
@@ -364,6 +361,19 @@ impl Store {
         };
         self.execute(&handle, Submission::new(command, Actor::SYSTEM)).await?;
         Ok(())
+    }
+
+    /// Whether what an event took away is there still. The keys that it destroyed went with it.
+    async fn is_undone(&self, stream: StreamId, event: &Event) -> Result<bool, FinishError> {
+        if let Event::ApiKeys(ApiKeysEvent::ApiKeyRevoked(revoked)) = event {
+            let view = self.stream(stream).await?.view();
+            return Ok(view.organization().api_keys.get(revoked.key).is_some_and(|key| !key.is_revoked()));
+        }
+        let keys: Vec<Key> = event.destroyed_keys().iter().map(|id| Key::DataKey(stream, *id)).collect();
+        let log = Arc::clone(self.log());
+        let any_there =
+            move || keys.iter().try_fold(false, |there, key| Ok(there || log.get(key)?.is_some()));
+        Ok(spawn_blocking(any_there).await?.map_err(FinishError::Log)?)
     }
 }
 

@@ -94,18 +94,22 @@ impl Store {
         tokio::spawn(rotate).await?
     }
 
-    /// What is to be done about keys, at start and then each time the scheduler looks: finishing what was begun, and
-    /// replacing the key of each stream in which something was destroyed an hour ago. What cannot be done now is logged, and
-    /// tried again.
-    pub async fn finish_rotations(&self) {
-        // Whoever rotates leaves nothing to be done but what fails again.
-        let Ok(_alone) = self.inner.rotating.try_lock() else { return };
+    /// Overwrites what a crash left of key files that were being replaced; once, at start.
+    pub async fn sweep_keys(&self) {
         if let Err(error) = self.with_ring(KeyRing::sweep).await {
             tracing::error!(
                 error = with_causes(&error),
                 "what is left of replaced key files is not overwritten"
             );
         }
+    }
+
+    /// What is to be done about keys, at start and then each time the scheduler looks: finishing what was begun, and
+    /// replacing the key of each stream in which something was destroyed an hour ago. What cannot be done now is logged, and
+    /// tried again.
+    pub async fn finish_rotations(&self) {
+        // Whoever rotates leaves nothing to be done but what fails again.
+        let Ok(_alone) = self.inner.rotating.try_lock() else { return };
         if let Some(change) = self.ring().root_rotation() {
             match self.go_over(change).await {
                 Ok(RootRotated { from, to, key_files }) => tracing::warn!(
@@ -114,6 +118,8 @@ impl Store {
                     key_files,
                     "the rotation of the root key is finished: the next start needs the new one"
                 ),
+                // The next start goes on with it.
+                Err(RotationError::Refused(Refusal::Stopped)) => return,
                 Err(error) => {
                     let error = with_causes(&error);
                     tracing::error!(error, "the root key is not rotated yet; it is tried again each minute");
@@ -125,6 +131,7 @@ impl Store {
                 Ok(StreamRotated { through, .. }) => {
                     tracing::info!(%stream, through, "what was destroyed opens with nothing any more");
                 }
+                Err(RotationError::Refused(Refusal::Stopped)) => return,
                 Err(error) => {
                     let error = with_causes(&error);
                     tracing::error!(%stream, error, "copies of what was destroyed may open still; it is tried again");

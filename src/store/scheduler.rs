@@ -11,7 +11,13 @@ const TICK_SECONDS: i64 = MINUTE_SECONDS;
 
 /// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
 pub async fn run(store: Store, stop: impl Future<Output = ()>) {
-    finish_rotations(&store);
+    tokio::spawn({
+        let store = store.clone();
+        async move {
+            store.sweep_keys().await;
+            store.finish_rotations().await;
+        }
+    });
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
@@ -19,14 +25,12 @@ pub async fn run(store: Store, stop: impl Future<Output = ()>) {
             () = store.clock().sleep(until_next(&store)) => {}
         }
         tick(&store).await;
-        finish_rotations(&store);
+        // Beside all else: it may take long, and can be cut off anywhere.
+        tokio::spawn({
+            let store = store.clone();
+            async move { store.finish_rotations().await }
+        });
     }
-}
-
-/// Beside all else: it may take long, and can be cut off anywhere.
-fn finish_rotations(store: &Store) {
-    let store = store.clone();
-    tokio::spawn(async move { store.finish_rotations().await });
 }
 
 /// What is due now.

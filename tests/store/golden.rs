@@ -24,6 +24,7 @@ use settled::platform::accounts::password_field;
 use settled::promotion;
 use settled::promotion::command::PromoteEnvironment;
 use settled::seal::Plain;
+use settled::seal::root::RootKey;
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
 };
@@ -63,6 +64,7 @@ async fn record() -> TestStore {
     record_people(&store, &founded).await;
     record_keys(&store, &founded).await;
     record_platform(&store, &founded).await;
+    record_rotations(&store, &founded).await;
     store
 }
 
@@ -264,6 +266,12 @@ async fn record_platform(store: &TestStore, founded: &Founded) {
     accept_clock(store).await;
 }
 
+async fn record_rotations(store: &TestStore, founded: &Founded) {
+    let stream = StreamId::Organization(founded.organization);
+    store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
+    store.store.rotate_root_key(RootKey::random()).await.unwrap();
+}
+
 /// One line an area: name, PROJECTION, digest.
 fn digests(log: &MemoryLog) -> String {
     let mut lines = String::new();
@@ -283,6 +291,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);
                 line(&mut lines, stream, &state.exports);
+                line(&mut lines, stream, &state.encryption_keys);
                 line(&mut lines, stream, &state.revision);
                 line(&mut lines, stream, &state.rights);
             }
@@ -292,6 +301,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.foundings);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.operations);
+                line(&mut lines, stream, &state.encryption_keys);
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);
             }

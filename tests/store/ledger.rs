@@ -8,6 +8,7 @@ use settled::actor::Actor;
 use settled::event::Recorded;
 use settled::ids::{DataKeyId, Fresh, StreamId};
 use settled::log::EventLog;
+use settled::settings::api_keys::command::{ApiKeysCommand, RevokeApiKey};
 use settled::settings::secrets::command::{At, SecretsCommand};
 use settled::settings::secrets::value::Scope;
 use settled::store::check_ledger::check;
@@ -95,6 +96,28 @@ async fn a_line_without_its_event_is_finished_at_start_by_the_system_and_once() 
     assert_eq!(destroyed(&again, &founded).len(), 1, "once");
     let report = check(&again.ledger(), &*again.log);
     assert_eq!((report.whole, report.unfinished, report.defects.len()), (2, 0, 0), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_revocation_has_its_line_and_is_finished_at_start_and_once() {
+    let (store, founded, _) = given(0).await;
+    let key = crate::keys::key(&store, &founded).await;
+    let before: Arc<dyn EventLog> = Arc::new(copy(&*store.log));
+    let revoke = ApiKeysCommand::Revoke(RevokeApiKey { key });
+    store.execute(&founded, Submission::new(revoke, founded.owner)).await.unwrap();
+    assert_eq!(entries(&store.ledger()), destroyed(&store, &founded));
+
+    let crashed = store.restarted_on(before);
+    let is_revoked = |store: &TestStore| {
+        store.handle(founded.organization).view().organization().api_keys.get(key).unwrap().is_revoked()
+    };
+    assert!(!is_revoked(&crashed));
+    crashed.store.finish_ledger().await;
+    assert!(is_revoked(&crashed));
+    let again = crashed.crashed();
+    again.store.finish_ledger().await;
+    let recorded = destroyed(&again, &founded);
+    assert_eq!((recorded.len(), recorded[0].actor), (1, Actor::SYSTEM));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
