@@ -436,7 +436,9 @@ async fn segments_of_paths_that_name_nothing_are_not_found() {
                 operation.path.replace("/config/A", &format!("/config/{segment}")),
                 operation.path.replace(&api_key(&server, &owner), segment),
             ];
-            for path in paths.into_iter().filter(|path| *path != operation.path) {
+            // The same: that is a route of secrets.
+            let is_another = |path: &String| path.ends_with("/%2e%2e/secrets/import");
+            for path in paths.into_iter().filter(|path| *path != operation.path && !is_another(path)) {
                 let answer =
                     server.send(operation.method.clone(), &path, &owner, &[], &operation.sound).await;
                 refused(&answer, &format!("{} {path}", operation.method));

@@ -30,6 +30,7 @@ mod general;
 mod health;
 mod history;
 mod idempotency;
+mod import;
 mod lists;
 mod me;
 mod permissions;
