@@ -38,7 +38,6 @@ mod permissions;
 mod promotion;
 mod restore;
 mod schemathesis;
-mod secret_races;
 mod secret_values;
 mod secrets;
 mod setup;
