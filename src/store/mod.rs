@@ -356,9 +356,7 @@ impl Store {
     pub fn stop(&self) {
         drop(self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the writer thread panicked");
         }
         if let Some(Err(error)) = self.ledger().map(|ledger| ledger.remember(0)) {
@@ -424,10 +422,7 @@ impl Store {
 
     /// The ids of all organizations that were founded, in order.
     pub fn organizations(&self) -> Vec<OrganizationId> {
-        let organization = |stream| match stream {
-            StreamId::Organization(id) => Some(id),
-            StreamId::Platform => None,
-        };
+        let organization = |stream| if let StreamId::Organization(id) = stream { Some(id) } else { None };
         self.inner.directory.streams().into_iter().filter_map(organization).collect()
     }
 

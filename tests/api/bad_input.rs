@@ -367,7 +367,9 @@ async fn every_parameter_of_every_route_is_checked_and_named() {
     server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 0})).await.is(201);
     let secret = server.secret(&owner, "dev", "TOKEN").await;
     let before = versions(&server, &owner);
-    for operation in operations(&server, &owner, &secret) {
+    // What programs read has such tests in `ctx`: there a use is recorded whatever comes of it.
+    let of_people = |operation: &Operation| !operation.path.starts_with("/v1/ctx");
+    for operation in operations(&server, &owner, &secret).into_iter().filter(of_people) {
         let path = &operation.path;
         let mut queries: Vec<(String, String)> = Vec::new();
         for (name, wrong) in &operation.query {

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::http::access::Access;
 use settled::settings::roles::role::SystemRole;
 
 use crate::server::{Answer, Somebody, TestServer, send, text};
@@ -160,14 +161,15 @@ async fn unknown_parameters_are_refused_everywhere() {
     server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 1})).await.is(201);
     let session = text(&server.get("/v1/me/sessions", &owner).await.is(200).json()["data"][0]["id"]);
     let secret = server.secret(&owner, "dev", "TOKEN").await;
-    let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
+    let (api_key, program) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     for row in settled::http::routes().iter().map(|route| route.row) {
         let path = row.path.replace("{env}", "dev").replace("{key}", "A").replace("{ses}", &session);
         let path = path.replace("{id}", &owner.organization.to_string()).replace("{other}", "dev");
         let path = path.replace("{sec}", &secret).replace("{n}", "1").replace("{api_key}", &api_key);
         let method: Method = row.method.parse().unwrap();
         let body = if method == Method::GET || method == Method::DELETE { Value::Null } else { json!({}) };
-        let answer = server.send(method, &format!("{path}?as_off=1"), &owner, &[], &body).await;
+        let who = if matches!(row.access, Access::Program(_)) { &program } else { &owner };
+        let answer = server.send(method, &format!("{path}?as_off=1"), who, &[], &body).await;
         let problem = answer.is_problem(422, "invalid_request");
         assert_eq!(problem["errors"][0]["parameter"], "as_off", "{} {}", row.method, row.path);
     }
