@@ -23,6 +23,7 @@ mod power;
 mod preload;
 #[path = "../support/process.rs"]
 mod process;
+mod reads;
 mod restore;
 mod root_key;
 mod slow;
