@@ -47,6 +47,9 @@ pub trait Area: Fold {
     /// Those among [`Area::READS`] that tell of use and change no setting: no part of a thing's past.
     const USES: &'static [&'static str] = &[];
 
+    /// Those among [`Area::READS`] that change no setting: what they note is no reason to plan a restore anew.
+    const NOTES: &'static [&'static str] = &[];
+
     /// The kinds of things that it describes, each with the permission to see it.
     const KINDS: &'static [Reads];
 
@@ -87,6 +90,8 @@ pub struct AnyArea {
     pub cascades: &'static [&'static str],
     /// [`Area::USES`].
     pub uses: &'static [&'static str],
+    /// [`Area::NOTES`].
+    pub notes: &'static [&'static str],
     /// [`Area::KINDS`].
     pub kinds: &'static [Reads],
     /// [`Area::RESTORABLE`].
@@ -105,6 +110,7 @@ impl AnyArea {
             reads: A::READS,
             cascades: A::CASCADES,
             uses: A::USES,
+            notes: A::NOTES,
             kinds: A::KINDS,
             restorable: A::RESTORABLE,
             describe: |organization, focus, into| A::of(organization).describe(focus, into),

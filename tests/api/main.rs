@@ -37,6 +37,7 @@ mod permissions;
 mod promotion;
 mod restore;
 mod schemathesis;
+mod secret_values;
 mod secrets;
 mod setup;
 mod streams;

@@ -309,12 +309,9 @@ fn undelete(at: At, state: &Organization, context: &Context) -> Result<Vec<NewEv
         return Err(SecretsRejection::EnvironmentGone.into());
     }
     check_free(&state.secrets, at, &current.name)?;
-    Ok(vec![about(at, &current.name, SecretsEvent::SecretUndeleted(undeleted(current)))])
-}
-
-/// What brings a deleted secret back.
-pub(super) fn undeleted(secret: &Secret) -> SecretUndeleted {
-    SecretUndeleted { secret: secret.id, expires_at: secret.expires_at.filter(|_| !secret.expired) }
+    let expires_at = current.expires_at.filter(|_| !current.expired);
+    let undeleted = SecretsEvent::SecretUndeleted(SecretUndeleted { secret: at.secret, expires_at });
+    Ok(vec![about(at, &current.name, undeleted)])
 }
 
 impl RollBackSecret {

@@ -408,6 +408,7 @@ impl Area for Secrets {
         "environment.delete",
     ];
     const CASCADES: &'static [&'static str] = &["environment.delete"];
+    const NOTES: &'static [&'static str] = &["secret.expire"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] =
         &[Reads { kind: ResourceType::Secret, permission: Permission::SecretRead }];
