@@ -373,7 +373,7 @@ impl Store {
         let log = Arc::clone(self.log());
         let any_there =
             move || keys.iter().try_fold(false, |there, key| Ok(there || log.get(key)?.is_some()));
-        Ok(spawn_blocking(any_there).await?.map_err(FinishError::Log)?)
+        spawn_blocking(any_there).await?.map_err(FinishError::Log)
     }
 }
 

@@ -497,3 +497,71 @@ async fn a_keys_history_tells_what_changed_and_no_restore_touches_it() {
     let told = &diff["data"][0];
     assert_eq!((&told["resource"]["id"], &told["change"]), (&json!(id), &json!("deleted")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_fails_while_a_key_is_rotated_within_its_grace() {
+    let scale: usize =
+        std::env::var("SETTLED_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let (server, owner) = TestServer::set_up().await;
+    let (id, program) = key(&server, &owner, "live", "viewer").await;
+    let current = std::sync::Mutex::new(program.clone());
+    let rotates = std::sync::atomic::AtomicBool::new(true);
+    let read = || async {
+        let mut reads = 0;
+        while rotates.load(std::sync::atomic::Ordering::Relaxed) {
+            // As a program does that is told of the new value some time after it was made.
+            let program = current.lock().unwrap().clone();
+            server.get("/v1/general", &program).await.is(200);
+            reads += 1;
+        }
+        reads
+    };
+    let rotate = async {
+        for _ in 0..100 * scale {
+            let body = json!({"grace_seconds": 60});
+            let rotated =
+                server.post(&format!("/v1/api-keys/{id}/rotate"), Some(&owner), &body).await.is(200);
+            current.lock().unwrap().token = text(&rotated.json()["key"]);
+        }
+        rotates.store(false, std::sync::atomic::Ordering::Relaxed);
+    };
+    let (first, second, third, ()) = tokio::join!(read(), read(), read(), rotate);
+    assert!(first + second + third > 50);
+    server.get("/v1/general", &program).await.is_problem(401, "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_long_a_wrong_key_takes_tells_nothing() {
+    let (server, owner) = TestServer::set_up().await;
+    let (_, program) = key(&server, &owner, "live", "viewer").await;
+    let clock = settled::clock::Clock::system();
+    let ask = |token: String| {
+        let (server, clock) = (&server, &clock);
+        let who = Somebody { token, ..owner.clone() };
+        async move {
+            let began = clock.boot_elapsed();
+            server.get("/v1/general", &who).await.is(401);
+            clock.boot_elapsed() - began
+        }
+    };
+    let mut flipped = program.token.clone();
+    let last = if flipped.pop() == Some('0') { '1' } else { '0' };
+    flipped.push(last);
+    let mut times = [const { Vec::new() }; 3];
+    for _ in 0..300 {
+        let unknown = settled::seal::api_key::PlainKey::draw("fastn_live_").expose().to_owned();
+        let near = format!("{}{}", &program.token[..20], &unknown[20..]);
+        for (kind, token) in [flipped.clone(), unknown, near].into_iter().enumerate() {
+            times[kind].push(ask(token).await);
+        }
+    }
+    let median = |times: &mut Vec<std::time::Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64()
+    };
+    let medians = times.each_mut().map(median);
+    let (least, most) =
+        (medians.iter().copied().fold(1.0, f64::min), medians.iter().copied().fold(0.0, f64::max));
+    // A look-up that told something would take a multiple; the rest is the machine's.
+    assert!(most < 1.5 * least, "{medians:?}");
+}

@@ -150,6 +150,7 @@ fn allowed(path: &str) -> &'static [&'static str] {
         "/v1/diff" => &["value"],
         "/v1/secrets/{sec}/reveal" => &["secret value", "new secret value"],
         "/v1/secrets/{sec}/versions" => &["name", "new name"],
+        "/v1/ctx" | "/v1/ctx/secrets/{name}" => &["secret value"],
         _ => &[],
     }
 }
@@ -167,6 +168,7 @@ async fn what_must_not_get_out_does_not() {
     let token = set_up(&mut client).await;
     everyday_use(&mut client, &token).await;
     let secret = secrets(&client, &token).await;
+    a_program(&mut client, &token).await;
     every_route_with_canaries_everywhere(&client, &token, &secret).await;
     assert_eq!(canaries.found(process.arguments().as_bytes()), Vec::<&str>::new(), "arguments");
     for (method, path) in [
@@ -260,6 +262,38 @@ async fn everyday_use(client: &mut Client<'_>, token: &str) {
     );
 }
 
+/// An API key, which is in the answers that made it alone, and what it reads.
+async fn a_program(client: &mut Client<'_>, token: &str) {
+    let body = json!({"name": "K", "mode": "test", "role": "developer"});
+    let made = client.json(Method::POST, "/v1/api-keys", Some(token), &body, &[]).await.is(201).json();
+    let (id, first) = (text(&made["id"]), text(&made["key"]));
+    client.canaries.0.insert("first key", first.clone());
+    let rotate = format!("/v1/api-keys/{id}/rotate");
+    let grace = json!({"grace_seconds": 60});
+    let rotated = client.json(Method::POST, &rotate, Some(token), &grace, &[]).await.is(200).json();
+    let second = text(&rotated["key"]);
+    client.canaries.0.insert("second key", second.clone());
+    client
+        .json(Method::POST, &rotate, Some(token), &grace, &[])
+        .await
+        .is_problem(409, "one_time_value_spent");
+    for (path, key, status) in [
+        ("/v1/ctx?environment=dev", &first, 200),
+        ("/v1/ctx/secrets/TOKEN?environment=dev", &second, 200),
+        ("/v1/environments/dev/config/A", &second, 404),
+        ("/v1/me", &second, 403),
+        ("/v1/general", &second, 403),
+    ] {
+        let request = client.request(Method::GET, path, None).header("x-fastn-api-key", key);
+        client.send(request, allowed("/v1/ctx")).await.is(status);
+    }
+    let path = format!("/v1/api-keys/{id}");
+    client.json(Method::PATCH, &path, Some(token), &json!({"name": {"x": second}}), &[]).await.is(422);
+    client.send(client.request(Method::DELETE, &path, Some(token)), &[]).await.is(204);
+    let request = client.request(Method::GET, "/v1/general", None).header("x-fastn-api-key", &second);
+    client.send(request, &[]).await.is_problem(401, "api_key_revoked");
+}
+
 /// A secret goes through all that can be done with it; its id.
 async fn secrets(client: &Client<'_>, token: &str) -> String {
     let send = async |method: Method, path: &str, body: Value, may: &[&str]| {
@@ -312,7 +346,7 @@ async fn every_route_with_canaries_everywhere(client: &Client<'_>, token: &str, 
         let sound = row.path.replace("{env}", "dev").replace("{key}", "A");
         let sound = sound.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let sound = sound.replace("{sec}", secret).replace("{n}", "1").replace("{other}", "prod");
-        let strange = ["{env}", "{key}", "{ses}", "{id}", "{sec}", "{n}", "{other}"]
+        let strange = ["{env}", "{key}", "{ses}", "{id}", "{sec}", "{n}", "{other}", "{api_key}", "{name}"]
             .iter()
             .fold(row.path.to_owned(), |path, segment| path.replace(segment, canary("path")));
         let may = allowed(row.path);

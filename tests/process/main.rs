@@ -26,6 +26,7 @@ mod power;
 mod preload;
 #[path = "../support/process.rs"]
 mod process;
+mod reads;
 mod restore;
 mod root_key;
 mod run;

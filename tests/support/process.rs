@@ -294,15 +294,18 @@ impl Server {
         Login { token: text(&body["token"]), organization: text(&body["organization"]["id"]) }
     }
 
-    /// A request and its answer; null where that has no body.
+    /// A request, with a session's token or an API key, and its answer; null where that has no body.
     pub async fn call(&self, login: &Login, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
-        let mut request = settled::client::http::plain()
+        let request = settled::client::http::plain()
             .build()
             .unwrap()
             .request(method, format!("{}{path}", self.url))
-            .bearer_auth(&login.token)
             .timeout(Duration::from_secs(60));
+        let mut request = match login.token.starts_with("fastn_") {
+            true => request.header("x-fastn-api-key", &login.token),
+            false => request.bearer_auth(&login.token),
+        };
         if let Some(body) = body {
             request = request.json(&body);
         }
