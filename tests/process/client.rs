@@ -60,7 +60,7 @@ async fn a_client_goes_on_while_the_server_is_away_and_a_watcher_misses_nothing(
     assert!(ctx.secret("VALUE").await.unwrap_err().is_passing());
 
     let waiting = tokio::spawn(async move { watch.next().await });
-    workflow.server = start.clone().with(&["--listen", &address]).serve();
+    workflow.server = start.listening(&address).serve();
     workflow.change(&secret, "three").await;
     let told = tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap().unwrap();
     assert_eq!(told.secret("VALUE").unwrap().as_str(), Ok("three"));

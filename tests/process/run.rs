@@ -165,8 +165,7 @@ async fn a_watched_command_is_restarted_with_what_changed_over_a_restart_of_the_
     // Another version with the same text changes no variable.
     workflow.change(&secret, "two").await;
     workflow.server.process.kill();
-    let again = start.clone().with(&["--listen", &address]);
-    workflow.server = again.serve();
+    workflow.server = start.listening(&address).serve();
     workflow.change(&secret, "three").await;
     started.until(|out| out.ends_with("has three\n"));
     assert_eq!(started.out(), "has one\nhas two\nhas three\n");

@@ -95,6 +95,12 @@ impl Start {
         self
     }
 
+    /// On the port that a server had before, where its clients come back.
+    pub fn listening(mut self, at: &str) -> Self {
+        at.clone_into(&mut self.args[1]);
+        self
+    }
+
     /// Puts its log lines elsewhere than beside the data directory, whose disk may be going to fail.
     pub fn logging_to(mut self, log: impl Into<PathBuf>) -> Self {
         self.log = log.into();
