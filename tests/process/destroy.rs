@@ -207,7 +207,12 @@ async fn destroy_until(given: &Given, data: &Path, step: u32, end: impl AsyncFnO
     let mut server = given.server_until(data, step, Signal::STOP).serve();
     fs::write(given.trigger(), b"").unwrap();
     let path = format!("{}/v1/secrets/{}/destroy", server.url, given.secrets[1]);
-    let request = reqwest::Client::new().post(path).bearer_auth(&given.login.token).json(&json!({}));
+    let request = settled::client::http::plain()
+        .build()
+        .unwrap()
+        .post(path)
+        .bearer_auth(&given.login.token)
+        .json(&json!({}));
     let answer = tokio::spawn(request.send());
     end(&mut server).await;
     fs::remove_file(given.trigger()).unwrap();

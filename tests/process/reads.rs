@@ -61,7 +61,7 @@ fn read(server: &Server, program: &Login, left: &Left) -> JoinSet<()> {
             "/v1/ctx/secrets/TOKEN?environment=prod"
         };
         readers.spawn(async move {
-            let (client, clock) = (reqwest::Client::new(), Clock::system());
+            let (client, clock) = (settled::client::http::plain().build().unwrap(), Clock::system());
             loop {
                 let before = clock.now();
                 let request = client.get(format!("{url}{path}")).header("x-fastn-api-key", &token);

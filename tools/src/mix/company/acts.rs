@@ -282,7 +282,7 @@ impl Company {
     fn create_key(&mut self, actor: Actor) -> Result<Submission> {
         let (key, mode) = (Fresh.id(), if self.dice.happens(700) { Mode::Live } else { Mode::Test });
         let plain = PlainKey::draw(prefix(mode));
-        let rate_limit = self.dice.happens(200).then(|| RateLimit { requests: 10_000, window_seconds: 60 });
+        let rate_limit = self.dice.happens(200).then_some(RateLimit { requests: 10_000, window_seconds: 60 });
         let command = CreateApiKey {
             key,
             name: Name::try_from(words::program(&mut self.dice).as_str())?,
