@@ -18,6 +18,7 @@ use settled::http::app::{App, OrganizationsPolicy, Policy};
 use settled::http::client::Peer;
 use settled::http::limits::Limits;
 use settled::http::page::Cursors;
+use settled::http::rate_limit::RateLimits;
 use settled::http::router;
 use settled::http::streams::Streams;
 use settled::http::throttle::Throttle;
@@ -168,6 +169,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         store: open.store.clone(),
         passwords: Passwords::start(HashCost::CHEAPEST, 1)?,
         throttle: Arc::new(Throttle::new()),
+        rate_limits: Arc::new(RateLimits::default()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
         streams: Streams::new(1),
         policy: Arc::new(policy),
