@@ -17,10 +17,12 @@ use crate::platform::operations::command::OperationsCommand;
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
+use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
 use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
 use crate::settings::sessions::projection::Holder;
+use crate::settings::teams::command::{TeamsCommand, TeamsRejection};
 use crate::store::denials::{DenialsRejection, RecordRefused};
 use crate::store::exports::NoteExport;
 
@@ -40,6 +42,8 @@ pub enum OrganizationCommand {
     General(GeneralCommand),
     /// To its people.
     People(PeopleCommand),
+    /// To its teams.
+    Teams(TeamsCommand),
     /// To its roles.
     Roles(RolesCommand),
     /// To its environments.
@@ -183,9 +187,9 @@ impl Need {
             Self::Own => Ok(()),
             Self::System if actor.is_system() => Ok(()),
             Self::System => Err(Rejection::SystemOnly),
-            Self::Organization(permission) if state.roles.grants(actor).allows(permission) => Ok(()),
+            Self::Organization(permission) if grants(state, actor).allows(permission) => Ok(()),
             Self::Environment(permission, environment)
-                if state.roles.grants(actor).allows_in(permission, environment) =>
+                if grants(state, actor).allows_in(permission, environment) =>
             {
                 Ok(())
             }
@@ -205,6 +209,9 @@ pub enum Rejection {
     /// Only Settled itself and operators may.
     #[error("only the system may do this")]
     SystemOnly,
+    /// The actor reaches for whom, or for what, holds a permission that they lack.
+    #[error("the subject holds a permission that you lack")]
+    AboveYourRights,
     /// The caller saw another version.
     #[error(transparent)]
     PreconditionFailed(#[from] PreconditionFailed),
@@ -226,6 +233,9 @@ pub enum Rejection {
     /// Of people.
     #[error(transparent)]
     People(#[from] PeopleRejection),
+    /// Of teams.
+    #[error(transparent)]
+    Teams(#[from] TeamsRejection),
     /// Of roles.
     #[error(transparent)]
     Roles(#[from] RolesRejection),
@@ -252,6 +262,7 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.need(),
             Self::People(command) => command.need(),
+            Self::Teams(command) => command.need(),
             Self::Roles(command) => command.need(),
             Self::Environments(command) => command.need(),
             Self::Sessions(command) => command.need(),
@@ -269,6 +280,7 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.decide(state, context),
             Self::People(command) => command.decide(state, context),
+            Self::Teams(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
             Self::Sessions(command) => {
@@ -328,6 +340,7 @@ macro_rules! command_from {
 command_from! {
     OrganizationCommand::General(GeneralCommand) in Organization;
     OrganizationCommand::People(PeopleCommand) in Organization;
+    OrganizationCommand::Teams(TeamsCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
@@ -358,6 +371,9 @@ impl Command {
             }
             Self::Organization(OrganizationCommand::Roles(command)) => {
                 matches!(command, RolesCommand::Unassign(_))
+            }
+            Self::Organization(OrganizationCommand::Teams(command)) => {
+                matches!(command, TeamsCommand::RemoveMember(_) | TeamsCommand::Delete(_))
             }
             Self::Organization(_) | Self::Platform(_) => false,
         }

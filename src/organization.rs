@@ -7,6 +7,7 @@ use crate::settings::general::projection::General;
 use crate::settings::people::projection::People;
 use crate::settings::roles::projection::Roles;
 use crate::settings::sessions::projection::Sessions;
+use crate::settings::teams::projection::Teams;
 use crate::store::denials::Denials;
 use crate::store::exports::Exports;
 use crate::store::requests::Requests;
@@ -21,6 +22,8 @@ stream_state! {
             general: General,
             /// Who belongs to it.
             people: People,
+            /// Teams and who is in them.
+            teams: Teams,
             /// Who may do what.
             roles: Roles,
             /// Environments and their configuration.

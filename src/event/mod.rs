@@ -28,6 +28,7 @@ use crate::settings::general::event::GeneralEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::sessions::event::SessionsEvent;
+use crate::settings::teams::event::TeamsEvent;
 use crate::store::exports::ExportsEvent;
 
 pub mod declare;
@@ -100,6 +101,8 @@ event_sum! {
     Environments(EnvironmentsEvent),
     /// The people of an organization.
     People(PeopleEvent),
+    /// Teams and who is in them.
+    Teams(TeamsEvent),
     /// Roles and who has them.
     Roles(RolesEvent),
     /// Sessions: opened by a login, closed by logout, switch or revocation.
@@ -180,6 +183,9 @@ pub enum ResourceType {
     Person,
     /// A team.
     Team,
+    /// A membership as settings tell it: its id is the team's, its name the person's id. Events about one are about the
+    /// team, and concern the person.
+    TeamMember,
     /// A role.
     Role,
     /// A grant of a role.
@@ -221,6 +227,7 @@ impl ResourceType {
             Self::Organization => "organization",
             Self::Person => "person",
             Self::Team => "team",
+            Self::TeamMember => "team_member",
             Self::Role => "role",
             Self::RoleAssignment => "role_assignment",
             Self::Environment => "environment",
@@ -255,7 +262,7 @@ impl Resource {
 
     /// Whether it has no id of its own, and is named inside the thing with the id.
     pub fn is_inner(&self) -> bool {
-        self.kind == ResourceType::Config
+        matches!(self.kind, ResourceType::Config | ResourceType::TeamMember)
     }
 
     /// A resource with its name.

@@ -10,7 +10,7 @@ use crate::history::description::{Description, Difference, FieldChange, Focus, S
 use crate::history::readable;
 use crate::http::page::{Filled, LONGEST_PAGE, json_bytes};
 use crate::organization::Organization;
-use crate::settings::roles::projection::Grants;
+use crate::settings::roles::access::Grants;
 use crate::store::Store;
 use crate::store::as_of::Actions;
 use crate::store::history::HistoryError;

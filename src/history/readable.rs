@@ -3,11 +3,11 @@
 use crate::area::{AnyArea, Reads};
 use crate::event::ResourceType;
 use crate::history::description::{Focus, Subject};
-use crate::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, UserId};
+use crate::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, TeamId, UserId};
 use crate::organization::Organization;
 use crate::settings::environments::value::ConfigKey;
+use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
-use crate::settings::roles::projection::Grants;
 
 /// Why a thing may not be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,10 @@ pub fn kind_of(id: &str) -> Option<ResourceType> {
         Some(ResourceType::Environment)
     } else if id.parse::<UserId>().is_ok() {
         Some(ResourceType::Person)
+    } else if id.parse::<TeamId>().is_ok() {
+        Some(ResourceType::Team)
+    } else if id.parse::<RoleId>().is_ok() {
+        Some(ResourceType::Role)
     } else if id.parse::<RoleAssignmentId>().is_ok() {
         Some(ResourceType::RoleAssignment)
     } else if id.parse::<OrganizationId>().is_ok() {
@@ -115,11 +119,11 @@ mod tests {
             organization: [Permission::OrganizationRead, Permission::EnvironmentRead].into_iter().collect(),
             ..Grants::default()
         };
-        assert_eq!(omitted(&some), ["people", "roles", "environments"]);
+        assert_eq!(omitted(&some), ["people", "teams", "roles", "environments"]);
         let environment: EnvironmentId = id(1);
         let config = [Permission::ConfigRead].into_iter().collect();
         some.environments.insert_mut(environment, config);
-        assert_eq!(omitted(&some), ["people", "roles", "environments"]);
+        assert_eq!(omitted(&some), ["people", "teams", "roles", "environments"]);
         assert!(check(&some, ResourceType::Config, &environment.to_string()).is_ok());
         let other: EnvironmentId = id(2);
         let missing = Unreadable { missing: Some(Permission::ConfigRead) };

@@ -18,7 +18,6 @@ use crate::http::headers::{SETTLED_VERSION, check_min_version, version_value};
 use crate::http::input::RawBody;
 use crate::http::problem::Problem;
 use crate::http::request_id::RequestId;
-use crate::settings::roles::command::RolesRejection;
 use crate::settings::roles::permission::Permission;
 use crate::store::denials::RecordRefused;
 
@@ -149,7 +148,7 @@ impl Denial {
     pub fn of(rejection: &Rejection) -> Option<Self> {
         match rejection {
             Rejection::Forbidden(permission) => Some(Self::Missing(*permission)),
-            Rejection::Roles(RolesRejection::AboveYourRights) => Some(Self::AboveYourRights),
+            Rejection::AboveYourRights => Some(Self::AboveYourRights),
             _ => None,
         }
     }
@@ -210,12 +209,13 @@ pub async fn deny(
 mod tests {
     use super::*;
     use crate::settings::general::command::GeneralRejection;
+    use crate::settings::roles::command::RolesRejection;
 
     #[test]
     fn a_rejection_for_want_of_rights_is_a_denial() {
         let missing = Denial::Missing(Permission::ConfigWrite);
         assert_eq!(Denial::of(&Rejection::Forbidden(Permission::ConfigWrite)), Some(missing));
-        let above = Denial::of(&RolesRejection::AboveYourRights.into());
+        let above = Denial::of(&Rejection::AboveYourRights);
         assert_eq!(above, Some(Denial::AboveYourRights));
         assert_eq!(above.map(|denial| denial.recorded().cause), Some(Some("above_your_rights".to_owned())));
         assert_eq!(Denial::of(&RolesRejection::LastOwner.into()), None);

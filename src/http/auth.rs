@@ -10,6 +10,7 @@ use crate::http::credentials::Credential;
 use crate::http::problem::Problem;
 use crate::ids::{OrganizationId, SessionId, StreamId, UserId};
 use crate::seal::token::PlainToken;
+use crate::settings::roles::access::grants;
 use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::projection::{Holder, Session};
 use crate::store::directory;
@@ -107,7 +108,7 @@ fn of_organization(
     view.organization().people.get(person)?;
     let account = accepting_account(app, id, person, &session)?;
     let actor = Actor::person(person, session.id);
-    let grants = view.organization().roles.grants(actor.id);
+    let grants = grants(view.organization(), actor.id);
     let scope = OrganizationScope { id, person, handle, view, grants };
     Some(Caller {
         actor,

@@ -9,7 +9,7 @@ use crate::actor::Actor;
 use crate::http::problem::Problem;
 use crate::ids::{AccountId, OrganizationId, UserId};
 use crate::organization::Organization;
-use crate::settings::roles::projection::Grants;
+use crate::settings::roles::access::Grants;
 use crate::settings::sessions::projection::Session;
 use crate::store::directory::Credential;
 use crate::store::resident::{Handle, View};

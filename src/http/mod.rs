@@ -19,7 +19,7 @@ use crate::http::limits::Limits;
 use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings};
 use crate::settings::roles::permission::Permission;
-use crate::settings::{environments, general, sessions};
+use crate::settings::{environments, general, roles, sessions, teams};
 
 pub mod access;
 pub mod app;
@@ -82,6 +82,12 @@ pub fn routes() -> Vec<Route> {
     use Permission as P;
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
+    let team = "/v1/teams/{team}";
+    let members = "/v1/teams/{team}/members";
+    let member = "/v1/teams/{team}/members/{usr}";
+    let role = "/v1/roles/{role}";
+    let assignments = "/v1/role-assignments";
+    let assignment = "/v1/role-assignments/{ra}";
     let env = "/v1/environments/{env}";
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
@@ -107,6 +113,48 @@ pub fn routes() -> Vec<Route> {
         route(
             row("PATCH", "/v1/general", Organization(P::OrganizationUpdate), "organization.update"),
             patch(general::http::update),
+        ),
+        route(row("GET", "/v1/teams", Organization(P::PersonRead), "team.read"), get(teams::http::list)),
+        route(
+            row("POST", "/v1/teams", Organization(P::TeamManage), "team.create"),
+            post(teams::http::create),
+        ),
+        route(row("GET", team, Organization(P::PersonRead), "team.read"), get(teams::http::show)),
+        route(row("PATCH", team, Organization(P::TeamManage), "team.update"), patch(teams::http::update)),
+        route(row("DELETE", team, Organization(P::TeamManage), "team.delete"), delete(teams::http::delete)),
+        route(row("GET", members, Organization(P::PersonRead), "team.read"), get(teams::members::list)),
+        route(row("PUT", member, Organization(P::TeamManage), "team.add_member"), put(teams::members::add)),
+        route(
+            row("DELETE", member, Organization(P::TeamManage), "team.remove_member"),
+            delete(teams::members::remove),
+        ),
+        route(row("GET", "/v1/roles", Organization(P::RoleRead), "role.read"), get(roles::http::list)),
+        route(
+            row("POST", "/v1/roles", Organization(P::RoleManage), "role.create"),
+            post(roles::http::create),
+        ),
+        route(
+            row("GET", "/v1/roles/matrix", Organization(P::RoleRead), "role.read"),
+            get(roles::http::matrix),
+        ),
+        route(row("GET", role, Organization(P::RoleRead), "role.read"), get(roles::http::show)),
+        route(row("PATCH", role, Organization(P::RoleManage), "role.update"), patch(roles::http::update)),
+        route(row("DELETE", role, Organization(P::RoleManage), "role.delete"), delete(roles::http::delete)),
+        route(
+            row("GET", assignments, Organization(P::RoleRead), "role_assignment.read"),
+            get(roles::assignments::list),
+        ),
+        route(
+            row("POST", assignments, Organization(P::RoleAssign), "role_assignment.create"),
+            post(roles::assignments::create),
+        ),
+        route(
+            row("GET", assignment, Organization(P::RoleRead), "role_assignment.read"),
+            get(roles::assignments::show),
+        ),
+        route(
+            row("DELETE", assignment, Organization(P::RoleAssign), "role_assignment.delete"),
+            delete(roles::assignments::delete),
         ),
         route(
             row("GET", "/v1/environments", Environment(P::EnvironmentRead), "environment.read"),

@@ -15,7 +15,7 @@ use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::platform::{accounts, foundings};
-use crate::settings::{environments, general, sessions};
+use crate::settings::{environments, general, roles, sessions, teams};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -40,6 +40,24 @@ use crate::settings::{environments, general, sessions};
         sessions::http::delete,
         general::http::show,
         general::http::update,
+        teams::http::list,
+        teams::http::create,
+        teams::http::show,
+        teams::http::update,
+        teams::http::delete,
+        teams::members::list,
+        teams::members::add,
+        teams::members::remove,
+        roles::http::list,
+        roles::http::matrix,
+        roles::http::create,
+        roles::http::show,
+        roles::http::update,
+        roles::http::delete,
+        roles::assignments::list,
+        roles::assignments::create,
+        roles::assignments::show,
+        roles::assignments::delete,
         environments::http::list,
         environments::http::create,
         environments::http::show,

@@ -4,3 +4,4 @@ pub mod general;
 pub mod people;
 pub mod roles;
 pub mod sessions;
+pub mod teams;

@@ -12,6 +12,7 @@ use settled::settings::roles::role::SystemRole;
 use settled::store::resident::Handle;
 
 use crate::server::{Somebody, TestServer, that_ended};
+use crate::things::Things;
 
 /// Permission, whether it can be granted for one environment, and the roles that hold it: O owner, A admin,
 /// D developer, V viewer, U auditor, B billing, W workflow.
@@ -118,16 +119,19 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
 }
 
 /// A request of a route that goes through wherever it is permitted.
-fn request(method: &str, path: &str, number: usize, owner: &Somebody) -> (Method, String, Value) {
-    let path = path.replace("{env}", &format!("env-{number}")).replace("{key}", "A");
-    let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
-    let path = path.replace("{id}", &owner.organization.to_string()).replace("/v1/diff", "/v1/diff?from=1");
+fn request(method: &str, template: &str, things: &Things, owner: &Somebody) -> (Method, String, Value) {
+    let path = things.path(template).replace("/v1/diff", "/v1/diff?from=1");
+    let name = format!("New {}", things.of("env"));
     let body = match (method, path.as_str()) {
-        ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
+        ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
+        ("POST", "/v1/teams") => json!({"name": name}),
+        ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),
+        ("POST", "/v1/role-assignments") => json!({"subject": things.of("team"), "role": things.of("role")}),
         ("POST", "/v1/restore") => {
             json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
         }
-        ("PUT", _) => json!({"value": number}),
+        ("PUT", path) if path.contains("/members/") => json!({}),
+        ("PUT", _) => json!({"value": "after"}),
         ("GET" | "DELETE", _) => Value::Null,
         _ => json!({}),
     };
@@ -142,6 +146,7 @@ async fn every_role_meets_every_route_as_the_table_says() {
         people.push((Some(role), server.add_with_role(owner.organization, role).await));
     }
     people.push((None, server.add(owner.organization, "none@example.com", "None").await));
+    let member = server.add(owner.organization, "member@example.com", "Member").await;
 
     let mut number = 0;
     for row in routes().iter().map(|route| route.row) {
@@ -150,12 +155,11 @@ async fn every_role_meets_every_route_as_the_table_says() {
         };
         for (role, who) in &people {
             number += 1;
-            server.environment(&owner, &format!("env-{number}"), "test").await;
-            let path = format!("/v1/environments/env-{number}/config/A");
-            server.put(&path, &owner, &json!({"value": "before"})).await.is(201);
-
-            let (method, path, body) = request(row.method, row.path, number, &owner);
+            let things = Things::make(&server, &owner, &format!("env-{number}"), member.person).await;
+            let (method, path, body) = request(row.method, row.path, &things, &owner);
             let answer = server.send(method, &path, who, &[], &body).await;
+            // Nobody is to have anything by the team afterwards.
+            server.delete(&format!("/v1/teams/{}", things.of("team")), &owner).await;
             let may = role.is_some_and(|role| granted(&permission.to_string(), role));
             let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);
             if may {
@@ -179,7 +183,8 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
     assert_eq!(login["organization"], Value::Null);
     let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, &owner);
+        let (method, path, body) =
+            request(row.method, row.path, &Things::unknown(owner.organization), &owner);
         match row.access {
             Access::Public => {}
             Access::OwnAccount if row.path == "/v1/auth/logout" => {}
@@ -200,7 +205,8 @@ async fn without_a_credential_only_public_routes_answer() {
     let (server, owner) = TestServer::set_up().await;
     let nobody = Somebody { token: "nobody".to_owned(), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, &owner);
+        let (method, path, body) =
+            request(row.method, row.path, &Things::unknown(owner.organization), &owner);
         let answer = server.send(method, &path, &nobody, &[], &body).await;
         assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
     }

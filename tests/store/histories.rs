@@ -7,7 +7,9 @@ use proptest::sample::Index;
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
-use settled::ids::{EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
+use settled::ids::{
+    EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
+};
 use settled::log::memory::MemoryLog;
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
@@ -17,9 +19,16 @@ use settled::settings::environments::value::{ConfigKey, Slug};
 use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
 use settled::settings::general::value::Timezone;
 use settled::settings::people::command::PeopleCommand;
-use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
-use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::roles::command::{
+    AssignRole, CreateRole, DeleteRole, RolesCommand, UnassignRole, UpdateRole,
+};
+use settled::settings::roles::permission::{Permission, PermissionSet};
+use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
+use settled::settings::roles::value::CustomPermissions;
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
+use settled::settings::teams::command::{
+    AddMember, CreateTeam, DeleteTeam, RemoveMember, TeamsCommand, UpdateTeam,
+};
 use settled::store::exports::{Form, NoteExport};
 use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
@@ -75,12 +84,20 @@ pub async fn join(store: &TestStore, founded: &Founded, mark: &str, role: Option
     submission.keys = vec![key];
     store.execute(founded, submission).await.unwrap();
     if let Some(role) = role {
-        let assign =
-            AssignRole { assignment: Fresh.id(), person, role: RoleRef::System(role), environment: None };
+        let (grantee, role) = (Grantee::Person(person), RoleRef::System(role));
+        let assign = AssignRole { assignment: Fresh.id(), grantee, role, environment: None };
         store.execute(founded, Submission::new(RolesCommand::Assign(assign), founded.owner)).await.unwrap();
     }
     Actor { id: ActorId::Person(person), session: None }
 }
+
+/// What custom roles allow.
+pub const ALLOWED: &[&[Permission]] = &[
+    &[],
+    &[Permission::EnvironmentRead, Permission::ConfigRead, Permission::ConfigWrite],
+    &[Permission::RoleManage, Permission::RoleAssign, Permission::TeamManage],
+    &[Permission::EnvironmentManage, Permission::OrganizationUpdate, Permission::PersonInvite],
+];
 
 /// What is asked for, before it is known of whom. Indices choose among what earlier steps tried to make.
 #[derive(Clone, Debug)]
@@ -92,7 +109,14 @@ pub enum Ask {
     Delete(Index),
     Config { which: Index, values: Vec<(u8, Option<u8>)>, whole: bool, create_only: bool, must_exist: bool },
     Join,
-    Assign { person: Index, role: u8, environment: Option<Index> },
+    Role { name: u8, allows: u8 },
+    ChangeRole { which: Index, name: Option<u8>, allows: Option<u8> },
+    DeleteRole(Index),
+    Team(u8),
+    RenameTeam { which: Index, name: u8 },
+    DeleteTeam(Index),
+    Member { team: Index, person: Index, leaves: bool },
+    Assign { to: Index, role: Index, team: bool, environment: Option<Index> },
     Unassign(Index),
     Open,
     Close { which: Index, revoke: bool },
@@ -129,8 +153,17 @@ pub fn ask() -> impl Strategy<Value = Ask> {
                 which, values, whole, create_only, must_exist,
             }),
         1 => Just(Ask::Join),
-        3 => (index(), 0..7u8, prop::option::of(index()))
-            .prop_map(|(person, role, environment)| Ask::Assign { person, role, environment }),
+        2 => (0..4u8, 0..ALLOWED.len() as u8).prop_map(|(name, allows)| Ask::Role { name, allows }),
+        2 => (index(), prop::option::of(0..4u8), prop::option::of(0..ALLOWED.len() as u8))
+            .prop_map(|(which, name, allows)| Ask::ChangeRole { which, name, allows }),
+        1 => index().prop_map(Ask::DeleteRole),
+        2 => (0..4u8).prop_map(Ask::Team),
+        1 => (index(), 0..4u8).prop_map(|(which, name)| Ask::RenameTeam { which, name }),
+        1 => index().prop_map(Ask::DeleteTeam),
+        3 => (index(), index(), prop::bool::weighted(0.3))
+            .prop_map(|(team, person, leaves)| Ask::Member { team, person, leaves }),
+        4 => (index(), index(), prop::bool::weighted(0.3), prop::option::of(index()))
+            .prop_map(|(to, role, team, environment)| Ask::Assign { to, role, team, environment }),
         2 => index().prop_map(Ask::Unassign),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
@@ -166,7 +199,9 @@ pub struct Made {
     environments: Vec<EnvironmentId>,
     assignments: Vec<RoleAssignmentId>,
     sessions: Vec<SessionId>,
-    people: Vec<settled::ids::UserId>,
+    people: Vec<UserId>,
+    roles: Vec<RoleId>,
+    teams: Vec<TeamId>,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -279,13 +314,63 @@ impl Made {
                 submission.keys = vec![key];
                 submission
             }
-            Ask::Assign { person, role, environment: limited } => {
+            Ask::Role { name, allows } => {
+                let role = Fresh.id();
+                self.roles.push(role);
+                let permissions = allowed(allows);
+                let create = CreateRole { role, name: named(name), description: None, permissions };
+                Submission::new(RolesCommand::Create(create), actor)
+            }
+            Ask::ChangeRole { which, name, allows } => {
+                let update = UpdateRole {
+                    role: RoleRef::Custom(chosen(&self.roles, which, Fresh.id())),
+                    name: name.map(named),
+                    description: None,
+                    permissions: allows.map(allowed),
+                };
+                Submission::new(RolesCommand::Update(update), actor)
+            }
+            Ask::DeleteRole(which) => {
+                let role = RoleRef::Custom(chosen(&self.roles, which, Fresh.id()));
+                Submission::new(RolesCommand::Delete(DeleteRole { role }), actor)
+            }
+            Ask::Team(name) => {
+                let team = Fresh.id();
+                self.teams.push(team);
+                let create = CreateTeam { team, name: named(name), description: None };
+                Submission::new(TeamsCommand::Create(create), actor)
+            }
+            Ask::RenameTeam { which, name } => {
+                let team = chosen(&self.teams, which, Fresh.id());
+                let update = UpdateTeam { team, name: Some(named(name)), description: None };
+                Submission::new(TeamsCommand::Update(update), actor)
+            }
+            Ask::DeleteTeam(which) => {
+                let team = chosen(&self.teams, which, Fresh.id());
+                Submission::new(TeamsCommand::Delete(DeleteTeam { team }), actor)
+            }
+            Ask::Member { team, person, leaves } => {
+                let (team, person) = (chosen(&self.teams, team, Fresh.id()), *person.get(&self.people));
+                let command = if leaves {
+                    TeamsCommand::RemoveMember(RemoveMember { team, person })
+                } else {
+                    TeamsCommand::AddMember(AddMember { team, person })
+                };
+                Submission::new(command, actor)
+            }
+            Ask::Assign { to, role, team, environment: limited } => {
                 let assignment = Fresh.id();
                 self.assignments.push(assignment);
+                let custom = self.roles.iter().copied().map(RoleRef::Custom);
+                let roles: Vec<_> = SystemRole::ALL.into_iter().map(RoleRef::System).chain(custom).collect();
                 let assign = AssignRole {
                     assignment,
-                    person: *person.get(&self.people),
-                    role: RoleRef::System(SystemRole::ALL[usize::from(role)]),
+                    grantee: if team {
+                        Grantee::Team(chosen(&self.teams, to, Fresh.id()))
+                    } else {
+                        Grantee::Person(*to.get(&self.people))
+                    },
+                    role: *role.get(&roles),
                     environment: limited.map(environment),
                 };
                 Submission::new(RolesCommand::Assign(assign), actor)
@@ -315,6 +400,11 @@ impl Made {
             }
         }
     }
+}
+
+fn allowed(number: u8) -> CustomPermissions {
+    let set: PermissionSet = ALLOWED[usize::from(number)].iter().copied().collect();
+    CustomPermissions::try_from(set).unwrap()
 }
 
 pub fn organizations(command: OrganizationCommand, actor: Actor) -> Submission {

@@ -8,6 +8,7 @@ mod clock;
 mod commands;
 mod derived;
 mod durable;
+mod escalation;
 mod golden;
 mod histories;
 mod intents;

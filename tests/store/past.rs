@@ -19,6 +19,7 @@ use settled::settings::general::event::RestoredScope;
 use settled::settings::general::projection::General;
 use settled::settings::people::projection::People;
 use settled::settings::roles::projection::Roles;
+use settled::settings::teams::projection::Teams;
 use settled::store::Submission;
 use settled::store::encoding::digest;
 use settled::store::resident::{Handle, View};
@@ -68,7 +69,12 @@ fn assert_each_thing_is(store: &TestStore, newest: &Handle, then: &View) {
         match subject.kind {
             ResourceType::Organization => tell::<General>(store, newest, then, &focus, &mut alone),
             ResourceType::Person => tell::<People>(store, newest, then, &focus, &mut alone),
-            ResourceType::RoleAssignment => tell::<Roles>(store, newest, then, &focus, &mut alone),
+            ResourceType::Role | ResourceType::RoleAssignment => {
+                tell::<Roles>(store, newest, then, &focus, &mut alone);
+            }
+            ResourceType::Team | ResourceType::TeamMember => {
+                tell::<Teams>(store, newest, then, &focus, &mut alone);
+            }
             _ => tell::<Environments>(store, newest, then, &focus, &mut alone),
         }
         assert_eq!(alone.get(subject), Some(fields), "{subject:?} as of {}", then.version());
@@ -147,6 +153,10 @@ impl Ask {
     }
 }
 
+/// What comes back only where access is included.
+const ACCESS: [ResourceType; 4] =
+    [ResourceType::Team, ResourceType::TeamMember, ResourceType::Role, ResourceType::RoleAssignment];
+
 /// What a restore promises: all that is meant as it was, but people, grants without access, and what it says cannot be.
 fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: &[Cannot]) {
     let (then, now) = (Description::of(past, &wanted.focus), describe(now, &wanted.focus));
@@ -155,7 +165,7 @@ fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: 
             // What cannot come back keeps what is named inside it away as well.
             cannot.subject == difference.subject || cannot.subject.id == difference.subject.id
         });
-        let access = difference.subject.kind == ResourceType::RoleAssignment && !wanted.include_access;
+        let access = ACCESS.contains(&difference.subject.kind) && !wanted.include_access;
         let untouched = difference.subject.kind == ResourceType::Person || access;
         assert!(named || untouched, "not as it was: {difference:?}");
     }
@@ -189,7 +199,7 @@ async fn assert_restores(store: &TestStore, wanted: &Wanted, by: Actor) {
         assert!(is(whole(&before).get(&subject), from), "{subject:?} was not so");
         assert!(is(after.get(&subject), to), "{subject:?} is not as promised");
     }
-    // What is not meant stays, but for grants in an environment that went.
+    // What is not meant stays, but for grants in an environment, or of a team, that went.
     for difference in whole(&before).differences(&after) {
         let meant = wanted.focus.includes(&difference.subject.id)
             || difference
@@ -217,6 +227,7 @@ proptest! {
             for then in live.values() {
                 assert_area_is::<General>(&store, &newest, then);
                 assert_area_is::<People>(&store, &newest, then);
+                assert_area_is::<Teams>(&store, &newest, then);
                 assert_area_is::<Roles>(&store, &newest, then);
                 assert_area_is::<Environments>(&store, &newest, then);
                 assert_eq!(store.store.version_at(&newest, &newest.view(), then.head.at).unwrap(), last_at(&live, then));
@@ -277,6 +288,14 @@ fn random_restores_come_to_steps_of_every_kind() {
         "environment.delete",
         "config.set",
         "config.delete",
+        "team.create",
+        "team.update",
+        "team.delete",
+        "team.add_member",
+        "team.remove_member",
+        "role.create",
+        "role.update",
+        "role.delete",
         "role_assignment.create",
         "role_assignment.delete",
     ] {

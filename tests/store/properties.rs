@@ -20,6 +20,7 @@ use settled::platform::Platform;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::projection::General;
 use settled::settings::people::projection::People;
+use settled::settings::roles::access::grants;
 use settled::settings::roles::projection::Roles;
 use settled::store::derived::DerivedFiles;
 use settled::store::encoding::digest;
@@ -320,7 +321,7 @@ fn assert_nothing_of_others(store: &TestStore, organization: usize) {
         assert!(!shown.contains(&id(other).to_string()));
         for actor in &BASE.members[other].actors {
             assert!(!shown.contains(&actor.id.to_string()));
-            assert_eq!(view.organization().roles.grants(actor.id), Default::default());
+            assert_eq!(grants(view.organization(), actor.id), Default::default());
         }
         for event in store.events(stream(other)) {
             assert!(!shown.contains(&event.id.to_string()));

@@ -21,8 +21,8 @@ use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::settings::general::event::RestoredScope;
+use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
-use crate::settings::roles::projection::Grants;
 use crate::store::Done;
 
 /// What is to be brought back.

@@ -12,7 +12,7 @@ use crate::history::restore::run::{Failed, Planned, Restorer, run};
 use crate::history::restore::{PointInTime, Restored, Wanted, environment_of};
 use crate::ids::OrganizationId;
 use crate::settings::general::event::RestoredScope;
-use crate::settings::roles::projection::Grants;
+use crate::settings::roles::access::{Grants, grants};
 use crate::store::history::HistoryError;
 use crate::store::load::LoadError;
 use crate::store::resident::{Handle, View};
@@ -82,7 +82,7 @@ impl OperatorRestore {
         let handle = store.organization(self.organization).await?;
         let handle = handle.ok_or(OperatorError::NoOrganization(self.organization))?;
         let view = handle.view();
-        let grants = view.organization().roles.grants(Actor::OPERATOR.id);
+        let grants = grants(view.organization(), Actor::OPERATOR.id);
         let wanted = {
             let (asked, store, handle) = (self.clone(), store.clone(), Arc::clone(&handle));
             spawn_blocking(move || asked.wanted(&store, &handle, &view)).await??

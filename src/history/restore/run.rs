@@ -12,7 +12,7 @@ use crate::history::readable::{self, Hidden};
 use crate::history::restore::command::RestoreSettings;
 use crate::history::restore::plan::Cannot;
 use crate::history::restore::{Wanted, prepare};
-use crate::settings::roles::projection::Grants;
+use crate::settings::roles::access::Grants;
 use crate::store::history::HistoryError;
 use crate::store::resident::{Handle, View};
 use crate::store::{Done, Store};

@@ -34,7 +34,8 @@ use crate::platform::foundings::http::OrganizationName;
 use crate::seal::Plain;
 use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
-use crate::settings::roles::http::{RoleBody, roles_of};
+use crate::settings::roles::access::{grantees, grants};
+use crate::settings::roles::http::{RoleName, roles_of};
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::View;
 use crate::store::{Replay, Submission};
@@ -122,7 +123,7 @@ pub struct MeBody {
     /// Where; null for a session without an organization.
     pub organization: Option<OrganizationName>,
     /// The caller's roles in the whole organization.
-    pub roles: Vec<RoleBody>,
+    pub roles: Vec<RoleName>,
     /// What the caller may do.
     pub permissions: PermissionsBody,
 }
@@ -164,11 +165,12 @@ fn shown(app: &App, caller: &Caller) -> Result<Response, Problem> {
 fn in_organization(app: &App, scope: &OrganizationScope, view: &View) -> Result<Response, Problem> {
     let person = person_body(app, view, scope.person)?;
     let version = person.version.unwrap_or_default();
-    let grants = view.organization().roles.grants(ActorId::Person(scope.person));
+    let settings = view.organization();
+    let grants = grants(settings, ActorId::Person(scope.person));
     let body = MeBody {
         person,
-        organization: Some(OrganizationName::of(view.organization())?),
-        roles: roles_of(&view.organization().roles, scope.person),
+        organization: Some(OrganizationName::of(settings)?),
+        roles: roles_of(&settings.roles, grantees(&settings.teams, scope.person)),
         permissions: PermissionsBody {
             organization: grants.organization.iter().collect(),
             environments: grants

@@ -29,7 +29,7 @@ use crate::settings::roles::permission::Permission;
 use crate::text::{Description, Name};
 
 /// What tells all about environments but their configuration.
-const OWN_ACTIONS: &[&str] = &["environment.create", "environment.update", "environment.delete"];
+pub const OWN_ACTIONS: &[&str] = &["environment.create", "environment.update", "environment.delete"];
 
 /// An environment.
 #[derive(Debug, Serialize, ToSchema)]

@@ -15,14 +15,16 @@ use crate::http::call::Call;
 use crate::http::patch::{Patch, not_null};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::ids::{OrganizationId, UserId};
+use crate::ids::OrganizationId;
 use crate::seal::token::PlainToken;
 use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
 use crate::settings::general::projection::General;
 use crate::settings::general::value::{EmailDomain, Timezone};
-use crate::settings::roles::http::{RoleBody, roles_of};
+use crate::settings::roles::access::grantees;
+use crate::settings::roles::http::{RoleName, roles_of};
 use crate::settings::roles::projection::Roles;
 use crate::settings::roles::role::RoleRef;
+use crate::settings::teams::projection::Teams;
 use crate::text::Name;
 
 /// The organization's own settings.
@@ -47,9 +49,9 @@ pub struct GeneralBody {
     #[schema(value_type = String)]
     pub join_role: RoleRef,
     /// The first of the caller's roles.
-    pub your_role: Option<RoleBody>,
+    pub your_role: Option<RoleName>,
     /// The caller's roles in the whole organization.
-    pub your_roles: Vec<RoleBody>,
+    pub your_roles: Vec<RoleName>,
     /// When the organization was founded.
     pub created_at: Timestamp,
     /// When these settings last changed.
@@ -92,8 +94,9 @@ pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<R
     let NoParameters {} = asked.query.parse()?;
     let person = call.organization.person;
     let general = call.seen::<General>(&asked, Focus::All).await?;
-    let roles = call.seen::<Roles>(&asked, Focus::Resource(person.to_string())).await?;
-    let (body, version) = render(&general, &roles, person)?;
+    let roles = call.seen::<Roles>(&asked, Focus::All).await?;
+    let teams = call.seen::<Teams>(&asked, Focus::All).await?;
+    let (body, version) = render(&general, roles_of(&roles, grantees(&teams, person)))?;
     Ok(call.seen_resource(&general, version, &body))
 }
 
@@ -114,7 +117,8 @@ pub async fn update(State(_): State<App>, call: Call, _: NoParameters) -> Result
     };
     let done = call.submit(GeneralCommand::Update(command), StatusCode::OK).await?;
     let organization = done.view.organization();
-    let (body, version) = render(&organization.general, &organization.roles, call.organization.person)?;
+    let grantees = grantees(&organization.teams, call.organization.person);
+    let (body, version) = render(&organization.general, roles_of(&organization.roles, grantees))?;
     Ok(call.done(&done, StatusCode::OK, version, None, &body))
 }
 
@@ -123,9 +127,8 @@ fn challenge() -> String {
     format!("settled-verification={}", PlainToken::draw().expose())
 }
 
-fn render(general: &General, roles: &Roles, person: UserId) -> Result<(GeneralBody, Version), Problem> {
+fn render(general: &General, your_roles: Vec<RoleName>) -> Result<(GeneralBody, Version), Problem> {
     let general = general.founded().ok_or_else(Problem::not_found)?;
-    let your_roles = roles_of(roles, person);
     let body = GeneralBody {
         id: general.organization,
         name: general.name.clone(),

@@ -38,6 +38,16 @@ pub enum Kind {
     Join,
     /// Somebody changes their own name.
     RenamePerson,
+    /// A team is made.
+    CreateTeam,
+    /// Somebody becomes a member of a team.
+    AddMember,
+    /// Somebody is a member of a team no more.
+    RemoveMember,
+    /// A custom role is made.
+    CreateRole,
+    /// A custom role allows something else.
+    ChangeRole,
     /// Somebody gets a role.
     AssignRole,
     /// Somebody loses a role.
@@ -71,7 +81,7 @@ const fn share(area: &'static str, kind: Kind, weight: u32) -> Share {
 /// Nothing can happen at once in a new organization: what is not possible yet becomes a configuration value that is
 /// set. And whoever acts without a session logs in first, which makes logins more frequent than their row says.
 pub const MIX: &[Share] = &[
-    share("environments", Kind::SetValue, 610),
+    share("environments", Kind::SetValue, 595),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
@@ -80,6 +90,11 @@ pub const MIX: &[Share] = &[
     share("general", Kind::UpdateOrganization, 7),
     share("people", Kind::Join, 10),
     share("people", Kind::RenamePerson, 5),
+    share("teams", Kind::CreateTeam, 2),
+    share("teams", Kind::AddMember, 6),
+    share("teams", Kind::RemoveMember, 3),
+    share("roles", Kind::CreateRole, 2),
+    share("roles", Kind::ChangeRole, 2),
     share("roles", Kind::AssignRole, 25),
     share("roles", Kind::UnassignRole, 15),
     share("sessions", Kind::LogIn, 80),

@@ -10,7 +10,7 @@ use settled::clock::Timestamp;
 use settled::command::{Command, OrganizationCommand};
 use settled::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use settled::http::call::Fingerprinted;
-use settled::ids::{EnvironmentId, Fresh, HttpRequestId, RoleAssignmentId, SessionId, UserId};
+use settled::ids::{EnvironmentId, Fresh, HttpRequestId, SessionId, UserId};
 use settled::seal::Plain;
 use settled::seal::token::PlainToken;
 use settled::settings::environments::command::{
@@ -24,8 +24,6 @@ use settled::settings::general::value::Timezone;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::event::PersonJoined;
 use settled::settings::people::{email_field, name_field};
-use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
-use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::sessions::event::SessionOpened;
 use settled::settings::sessions::{ip_field, user_agent_field};
@@ -34,7 +32,7 @@ use settled::store::exports::{Form, NoteExport};
 use settled::store::{Store, Submission};
 use settled::text::{Description, Name};
 
-use super::{Assignment, Company, ENVIRONMENTS_KEPT, Environment, KEY_KEPT, Person, SESSIONS_MAX, Step};
+use super::{Company, ENVIRONMENTS_KEPT, Environment, KEY_KEPT, Person, SESSIONS_MAX, Step};
 use crate::mix::{Kind, words};
 
 /// The values that are set at once, where several are.
@@ -52,6 +50,11 @@ impl Company {
             Kind::UpdateOrganization => self.update_organization(actor)?,
             Kind::Join => self.join(actor, store)?,
             Kind::RenamePerson => self.rename(person, actor),
+            Kind::CreateTeam => self.create_team(actor)?,
+            Kind::AddMember => self.add_member(actor),
+            Kind::RemoveMember => self.remove_member(actor),
+            Kind::CreateRole => self.create_role(actor)?,
+            Kind::ChangeRole => self.change_role(actor)?,
             Kind::AssignRole => self.assign(actor),
             Kind::UnassignRole => self.unassign(actor),
             Kind::LogOut => self.close(person, actor, Closing::Logout),
@@ -73,7 +76,7 @@ impl Company {
     }
 
     /// The same with a reason now and then, and with an idempotency key where a program would send one.
-    fn submit_change(&mut self, command: impl Into<Command>, actor: Actor) -> Submission {
+    pub(super) fn submit_change(&mut self, command: impl Into<Command>, actor: Actor) -> Submission {
         let mut submission = self.submit(command, actor);
         if self.dice.happens(40) {
             let id = self.id.to_string();
@@ -261,42 +264,6 @@ impl Company {
         let name = Plain::from(words::person(&mut self.dice));
         let name = Some(key.seal(&name_field(self.handle.stream(), &field), &name));
         self.submit(PeopleCommand::Update(UpdatePerson { person: *id, name }), actor)
-    }
-
-    fn assign(&mut self, actor: Actor) -> Submission {
-        use SystemRole::{Auditor, Developer, Viewer};
-        let role = [Developer, Developer, Viewer, Auditor][self.dice.below(4)];
-        let environment = if role == Viewer && self.dice.happens(500) {
-            let at = self.dice.below(self.environments.len());
-            self.environments.get(at).map(|environment| environment.id)
-        } else {
-            None
-        };
-        // Whoever joined last has waited for a role.
-        let person = if self.assignments.len() < self.people.len() {
-            self.people.len() - 1
-        } else {
-            1 + self.dice.below(self.people.len() - 1)
-        };
-        let held =
-            |held: &Assignment| held.person == person && held.role == role && held.environment == environment;
-        let assignment: RoleAssignmentId = Fresh.id();
-        if !self.assignments.iter().any(held) {
-            self.assignments.push(Assignment { id: assignment, person, role, environment });
-        }
-        let command = AssignRole {
-            assignment,
-            person: self.people[person].id,
-            role: RoleRef::System(role),
-            environment,
-        };
-        self.submit_change(RolesCommand::Assign(command), actor)
-    }
-
-    fn unassign(&mut self, actor: Actor) -> Submission {
-        let at = self.dice.below(self.assignments.len());
-        let assignment = self.assignments.remove(at).id;
-        self.submit_change(RolesCommand::Unassign(UnassignRole { assignment }), actor)
     }
 }
 

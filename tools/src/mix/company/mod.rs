@@ -9,10 +9,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
-use settled::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, SessionId, UserId};
+use settled::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId};
 use settled::seal::DataKey;
 use settled::seal::token::PlainToken;
-use settled::settings::roles::role::SystemRole;
+use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::store::resident::Handle;
 use settled::store::{Store, Submission};
 
@@ -20,12 +20,16 @@ use self::acts::VALUES_AT_ONCE;
 use super::dice::Dice;
 use super::{Kind, PER, thrown, words};
 
+mod access;
 mod acts;
 
 /// The most people, open sessions of one of them, and environments: organizations do not grow for ever.
 const PEOPLE_MAX: usize = 200;
 const SESSIONS_MAX: usize = 3;
 const ENVIRONMENTS_MAX: usize = 12;
+/// The most teams and custom roles.
+const TEAMS_MAX: usize = 12;
+const ROLES_MAX: usize = 8;
 /// The environments that everybody has; these are not deleted.
 const ENVIRONMENTS_KEPT: usize = 3;
 /// After so long without an end, a session is not used again: a working day.
@@ -62,6 +66,13 @@ pub struct Company {
     environments: Vec<Environment>,
     made: usize,
     assignments: Vec<Assignment>,
+    teams: Vec<Team>,
+    roles: Vec<RoleId>,
+}
+
+struct Team {
+    id: TeamId,
+    members: BTreeSet<usize>,
 }
 
 struct Person {
@@ -79,7 +90,7 @@ struct Environment {
 struct Assignment {
     id: RoleAssignmentId,
     person: usize,
-    role: SystemRole,
+    role: RoleRef,
     environment: Option<EnvironmentId>,
 }
 
@@ -137,6 +148,8 @@ impl Company {
             environments: Vec::new(),
             made: 0,
             assignments: Vec::new(),
+            teams: Vec::new(),
+            roles: Vec::new(),
         })
     }
 
@@ -196,6 +209,11 @@ impl Company {
             Kind::Join => self.people.len() < PEOPLE_MAX,
             Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
             Kind::UnassignRole => self.assignments.len() > 4,
+            Kind::CreateTeam => self.teams.len() < TEAMS_MAX,
+            Kind::AddMember => !self.teams.is_empty() && self.people.len() > 1,
+            Kind::RemoveMember => self.teams.iter().any(|team| !team.members.is_empty()),
+            Kind::CreateRole => self.roles.len() < ROLES_MAX,
+            Kind::ChangeRole => !self.roles.is_empty(),
             _ => true,
         };
         match (possible, self.environments.is_empty()) {
@@ -226,7 +244,9 @@ impl Company {
             Kind::SetValue | Kind::SetValues | Kind::DeleteValue => self
                 .assignments
                 .iter()
-                .filter(|held| held.role == SystemRole::Developer && held.environment.is_none())
+                .filter(|held| {
+                    held.role == RoleRef::System(SystemRole::Developer) && held.environment.is_none()
+                })
                 .map(|held| held.person)
                 .chain([0])
                 .collect(),

@@ -1,0 +1,65 @@
+//! One of each thing that a path names, for tests that go over all routes.
+
+use serde_json::json;
+use settled::ids::UserId;
+
+use crate::server::{Somebody, TestServer, text};
+
+/// What stands for the variable segments of paths.
+pub struct Things(Vec<(&'static str, String)>);
+
+impl Things {
+    /// All of them are there: an environment with a value, a team with a member and a role, a role that nobody has. They
+    /// are named after `mark`, which is the environment's slug.
+    pub async fn make(server: &TestServer, owner: &Somebody, mark: &str, member: UserId) -> Self {
+        server.environment(owner, mark, "test").await;
+        let path = format!("/v1/environments/{mark}/config/A");
+        server.put(&path, owner, &json!({"value": "before"})).await.is(201);
+        let role = server.role(owner, &format!("{mark} role"), &["config:read"]).await;
+        let team = server.team(owner, &format!("{mark} team")).await;
+        let given = server.give(owner, &team, "workflow").await.is(201);
+        let path = format!("/v1/teams/{team}/members/{member}");
+        server.put(&path, owner, &json!({})).await.is(204);
+        let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
+        Self(vec![
+            ("env", mark.to_owned()),
+            ("key", "A".to_owned()),
+            ("team", team),
+            ("usr", member.to_string()),
+            ("role", role),
+            ("ra", text(&given.json()["id"])),
+            ("ses", text(&sessions["data"][0]["id"])),
+            ("id", owner.organization.to_string()),
+        ])
+    }
+
+    /// None of them is there, but what the past is asked of.
+    pub fn unknown(organization: impl std::fmt::Display) -> Self {
+        let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
+        let mut things: Vec<(&'static str, String)> =
+            ["env", "team", "usr", "role", "ra", "ses"].map(|prefix| (prefix, of(prefix))).into();
+        things.extend([("key", "A".to_owned()), ("id", organization.to_string())]);
+        Self(things)
+    }
+
+    /// One of them.
+    pub fn of(&self, segment: &str) -> &str {
+        let found = self.0.iter().find(|(name, _)| *name == segment);
+        found.map_or_else(|| panic!("nothing stands for {{{segment}}}"), |(_, thing)| thing)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, thing)| thing.as_str())
+    }
+
+    /// The path of a template.
+    pub fn path(&self, template: &str) -> String {
+        let path = self
+            .0
+            .iter()
+            .fold(template.to_owned(), |path, (name, thing)| path.replace(&format!("{{{name}}}"), thing));
+        assert!(!path.contains('{'), "nothing stands for a segment of {path}");
+        path
+    }
+}
