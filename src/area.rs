@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::event::{Recorded, ResourceType};
 use crate::history::description::{Description, Difference, Focus};
 use crate::history::restore::plan::{Outlook, Plan};
-use crate::ids::SessionId;
+use crate::ids::{ApiKeyId, SessionId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::roles::permission::Permission;
@@ -43,6 +43,9 @@ pub trait Area: Fold {
 
     /// Those among [`Area::READS`] that change things which the event does not mention.
     const CASCADES: &'static [&'static str];
+
+    /// Those among [`Area::READS`] that tell of use and change no setting: no part of a thing's past.
+    const USES: &'static [&'static str] = &[];
 
     /// The kinds of things that it describes, each with the permission to see it.
     const KINDS: &'static [Reads];
@@ -82,6 +85,8 @@ pub struct AnyArea {
     pub reads: &'static [&'static str],
     /// [`Area::CASCADES`].
     pub cascades: &'static [&'static str],
+    /// [`Area::USES`].
+    pub uses: &'static [&'static str],
     /// [`Area::KINDS`].
     pub kinds: &'static [Reads],
     /// [`Area::RESTORABLE`].
@@ -99,6 +104,7 @@ impl AnyArea {
             name: A::NAME,
             reads: A::READS,
             cascades: A::CASCADES,
+            uses: A::USES,
             kinds: A::KINDS,
             restorable: A::RESTORABLE,
             describe: |organization, focus, into| A::of(organization).describe(focus, into),
@@ -134,6 +140,20 @@ pub enum DirectoryEntry {
     CredentialClosed {
         /// The session.
         session: SessionId,
+    },
+    /// A value is that of an API key of the stream.
+    KeyOpened {
+        /// SHA-256 of the value.
+        token: Commitment,
+        /// The key.
+        key: ApiKeyId,
+    },
+    /// From a time on nobody needs to find a key by this value any more.
+    KeyEnds {
+        /// SHA-256 of the value.
+        token: Commitment,
+        /// That time.
+        ends_at: Timestamp,
     },
 }
 

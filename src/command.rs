@@ -14,6 +14,7 @@ use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::operations::command::OperationsCommand;
+use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
@@ -46,6 +47,8 @@ pub enum OrganizationCommand {
     Teams(TeamsCommand),
     /// To its roles.
     Roles(RolesCommand),
+    /// To its API keys.
+    ApiKeys(ApiKeysCommand),
     /// To its environments.
     Environments(EnvironmentsCommand),
     /// To its sessions.
@@ -170,6 +173,8 @@ pub enum Need {
     Organization(Permission),
     /// A permission, in one environment.
     Environment(Permission, EnvironmentId),
+    /// A permission, somewhere: how far, `decide` asks.
+    Somewhere(Permission),
     /// To be the one whom the command is about: checked by `decide`.
     Own,
     /// To be Settled itself or an operator.
@@ -193,9 +198,10 @@ impl Need {
             {
                 Ok(())
             }
-            Self::Organization(permission) | Self::Environment(permission, _) => {
-                Err(Rejection::Forbidden(permission))
-            }
+            Self::Somewhere(permission) if grants(state, actor).allows_somewhere(permission) => Ok(()),
+            Self::Organization(permission)
+            | Self::Environment(permission, _)
+            | Self::Somewhere(permission) => Err(Rejection::Forbidden(permission)),
         }
     }
 }
@@ -239,6 +245,9 @@ pub enum Rejection {
     /// Of roles.
     #[error(transparent)]
     Roles(#[from] RolesRejection),
+    /// Of API keys.
+    #[error(transparent)]
+    ApiKeys(#[from] ApiKeysRejection),
     /// Of environments.
     #[error(transparent)]
     Environments(#[from] EnvironmentsRejection),
@@ -264,6 +273,7 @@ impl OrganizationCommand {
             Self::People(command) => command.need(),
             Self::Teams(command) => command.need(),
             Self::Roles(command) => command.need(),
+            Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
@@ -282,6 +292,7 @@ impl OrganizationCommand {
             Self::People(command) => command.decide(state, context),
             Self::Teams(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
+            Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs = |holder| matches!(holder, Holder::Person(id) if state.people.get(id).is_some());
@@ -342,6 +353,7 @@ command_from! {
     OrganizationCommand::People(PeopleCommand) in Organization;
     OrganizationCommand::Teams(TeamsCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
+    OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
@@ -355,7 +367,7 @@ impl Command {
         match self {
             Self::Organization(command) => match command.need() {
                 Need::Environment(_, environment) => Some(environment),
-                Need::Organization(_) | Need::Own | Need::System => None,
+                Need::Organization(_) | Need::Somewhere(_) | Need::Own | Need::System => None,
             },
             Self::Platform(_) => None,
         }
@@ -374,6 +386,9 @@ impl Command {
             }
             Self::Organization(OrganizationCommand::Teams(command)) => {
                 matches!(command, TeamsCommand::RemoveMember(_) | TeamsCommand::Delete(_))
+            }
+            Self::Organization(OrganizationCommand::ApiKeys(command)) => {
+                matches!(command, ApiKeysCommand::Revoke(_))
             }
             Self::Organization(_) | Self::Platform(_) => false,
         }

@@ -125,6 +125,8 @@ ids! {
     EnvironmentId, EnvironmentKind = "env";
     /// An API key.
     ApiKeyId, ApiKeyKind = "key";
+    /// A customer.
+    CustomerId, CustomerKind = "cus";
     /// One recorded event.
     EventId, EventKind = "evt";
     /// A data key of the key ring. Looked up by this id, never tried.

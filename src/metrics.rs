@@ -54,6 +54,7 @@ struct Inner {
     streams_in_memory: Gauge,
     disk_free: Gauge<u64, AtomicU64>,
     denials_unrecorded: Counter,
+    key_uses_unrecorded: Counter,
     logins_throttled: Counter,
 }
 
@@ -161,6 +162,12 @@ impl Metrics {
                 "Denials and failures that were only counted, not recorded",
                 Counter::default(),
             ),
+            key_uses_unrecorded: register(
+                &mut registry,
+                "key_uses_unrecorded",
+                "Uses of API keys that were only counted here, because too many keys were in use",
+                Counter::default(),
+            ),
             logins_throttled: register(
                 &mut registry,
                 "logins_throttled",
@@ -263,6 +270,11 @@ impl Metrics {
     /// A denial or a failure was only counted, not recorded.
     pub fn denial_unrecorded(&self) {
         self.0.denials_unrecorded.inc();
+    }
+
+    /// A use of an API key could not even be counted for its next event.
+    pub fn key_use_unrecorded(&self) {
+        self.0.key_uses_unrecorded.inc();
     }
 
     /// An attempt to log in came too soon.

@@ -2,6 +2,7 @@
 //!
 //! It fans out and nothing else; what an event means is told in the areas.
 
+use crate::settings::api_keys::projection::ApiKeys;
 use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
 use crate::settings::people::projection::People;
@@ -12,6 +13,7 @@ use crate::store::denials::Denials;
 use crate::store::exports::Exports;
 use crate::store::requests::Requests;
 use crate::store::revision::Revision;
+use crate::store::rights::Rights;
 use crate::stream_state;
 
 stream_state! {
@@ -26,6 +28,8 @@ stream_state! {
             teams: Teams,
             /// Who may do what.
             roles: Roles,
+            /// What programs call with.
+            api_keys: ApiKeys,
             /// Environments and their configuration.
             environments: Environments,
         }
@@ -40,6 +44,8 @@ stream_state! {
             exports: Exports,
             /// When a setting changed last.
             revision: Revision,
+            /// When somebody's rights changed last.
+            rights: Rights,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::http;
 use crate::http::app::{App, OrganizationsPolicy, Policy};
 use crate::http::limits::Limits;
 use crate::http::page::Cursors;
+use crate::http::rate_limit::RateLimits;
 use crate::http::server::{Listener, bind_unix};
 use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
@@ -285,7 +286,8 @@ fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> 
     let cursors = Cursors::new(store.ring().derive("cursors"), store.epoch());
     let streams = Streams::new(config.streams_per_credential as usize);
     let throttle = Arc::new(Throttle::new());
-    Ok(App { store, passwords, throttle, cursors, streams, policy: Arc::new(policy) })
+    let rate_limits = Arc::new(RateLimits::default());
+    Ok(App { store, passwords, throttle, rate_limits, cursors, streams, policy: Arc::new(policy) })
 }
 
 /// Before anything is opened: what is wrong with a certificate shows at once.

@@ -28,6 +28,8 @@ const SECOND_MICROS: i64 = 1_000_000;
 pub const MINUTE_SECONDS: i64 = 60;
 /// An hour in seconds.
 pub const HOUR_SECONDS: i64 = 3_600;
+/// A day in seconds.
+pub const DAY_SECONDS: i64 = 24 * HOUR_SECONDS;
 
 /// The last microsecond of the year 9999: later times have no RFC 3339 form.
 const LATEST_MICROS: i64 = 253_402_300_799_999_999;
@@ -76,6 +78,11 @@ impl Timestamp {
     /// The hour that it lies in, counted from 1970.
     pub fn hour(self) -> i64 {
         self.0 / (HOUR_SECONDS * SECOND_MICROS)
+    }
+
+    /// The day that it lies in, counted from 1970.
+    pub fn day(self) -> i64 {
+        self.0 / (DAY_SECONDS * SECOND_MICROS)
     }
 
     /// The next time on the clock that is a whole number of spans of so many seconds from 1970: of an hour's seconds

@@ -23,6 +23,7 @@ use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::platform::operations::event::OperationsEvent;
 use crate::seal::{Commitment, Sealed};
+use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::people::event::PeopleEvent;
@@ -97,6 +98,8 @@ macro_rules! event_sum {
 event_sum! {
     /// The organization's name, time zone, e-mail domain.
     General(GeneralEvent),
+    /// API keys, and that they are used.
+    ApiKeys(ApiKeysEvent),
     /// Environments and their configuration.
     Environments(EnvironmentsEvent),
     /// The people of an organization.
@@ -190,6 +193,8 @@ pub enum ResourceType {
     Role,
     /// A grant of a role.
     RoleAssignment,
+    /// An API key.
+    ApiKey,
     /// An environment.
     Environment,
     /// One configuration value; its id is the environment's, its name the key.
@@ -213,6 +218,7 @@ impl ResourceType {
             Self::Team,
             Self::Role,
             Self::RoleAssignment,
+            Self::ApiKey,
             Self::Environment,
             Self::Session,
             Self::Audit,
@@ -230,6 +236,7 @@ impl ResourceType {
             Self::TeamMember => "team_member",
             Self::Role => "role",
             Self::RoleAssignment => "role_assignment",
+            Self::ApiKey => "api_key",
             Self::Environment => "environment",
             Self::Config => "config",
             Self::Session => "session",

@@ -22,6 +22,7 @@ use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
 use crate::settings::environments::value::ConfigKey;
+use crate::settings::roles::access::Grants;
 
 /// A page of a thing's history.
 #[derive(Serialize, ToSchema)]
@@ -213,7 +214,7 @@ async fn past(
 ) -> Result<Past<HistoryRow>, Problem> {
     let (store, view) = (app.store.clone(), Arc::clone(&call.organization.view));
     let handle = Arc::clone(&call.organization.handle);
-    let asking = Asking { focus, grants: call.organization.grants.clone(), before, limit };
+    let asking = Asking { focus, grants: Grants::clone(&call.organization.grants), before, limit };
     // Names and reasons are opened there too: a key that is not in memory is read from the disk.
     read_history(move || {
         let mut names = Rows::new(&store, &handle, &view);

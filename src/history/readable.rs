@@ -3,7 +3,7 @@
 use crate::area::{AnyArea, Reads};
 use crate::event::ResourceType;
 use crate::history::description::{Focus, Subject};
-use crate::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, TeamId, UserId};
+use crate::ids::{ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, TeamId, UserId};
 use crate::organization::Organization;
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::access::Grants;
@@ -77,6 +77,8 @@ fn permission(kind: ResourceType) -> Option<Permission> {
 pub fn kind_of(id: &str) -> Option<ResourceType> {
     if id.parse::<EnvironmentId>().is_ok() {
         Some(ResourceType::Environment)
+    } else if id.parse::<ApiKeyId>().is_ok() {
+        Some(ResourceType::ApiKey)
     } else if id.parse::<UserId>().is_ok() {
         Some(ResourceType::Person)
     } else if id.parse::<TeamId>().is_ok() {
@@ -113,17 +115,17 @@ mod tests {
 
     #[test]
     fn an_area_is_omitted_unless_all_of_it_may_be_seen() {
-        let all = Grants { organization: PermissionSet::of(SystemRole::Viewer), ..Grants::default() };
+        let all = Grants { organization: PermissionSet::of(SystemRole::Auditor), ..Grants::default() };
         assert_eq!(omitted(&all), [""; 0]);
         let mut some = Grants {
             organization: [Permission::OrganizationRead, Permission::EnvironmentRead].into_iter().collect(),
             ..Grants::default()
         };
-        assert_eq!(omitted(&some), ["people", "teams", "roles", "environments"]);
+        assert_eq!(omitted(&some), ["people", "teams", "roles", "api_keys", "environments"]);
         let environment: EnvironmentId = id(1);
         let config = [Permission::ConfigRead].into_iter().collect();
         some.environments.insert_mut(environment, config);
-        assert_eq!(omitted(&some), ["people", "teams", "roles", "environments"]);
+        assert_eq!(omitted(&some), ["people", "teams", "roles", "api_keys", "environments"]);
         assert!(check(&some, ResourceType::Config, &environment.to_string()).is_ok());
         let other: EnvironmentId = id(2);
         let missing = Unreadable { missing: Some(Permission::ConfigRead) };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::http::page::Cursors;
+use crate::http::rate_limit::RateLimits;
 use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
 use crate::password::Passwords;
@@ -18,6 +19,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Slows down whoever guesses passwords.
     pub throttle: Arc<Throttle>,
+    /// How often API keys may be used.
+    pub rate_limits: Arc<RateLimits>,
     /// Makes and reads cursors.
     pub cursors: Cursors,
     /// Long answers: how many may be open, and their end at a stop.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use crate::area::Area;
+use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::history::description::Focus;
 use crate::history::restore::PointInTime;
@@ -32,9 +33,12 @@ pub struct AsOfParameters {
 }
 
 /// A GET's query: the point in time that it asks about, and its other parameters.
+#[derive(Default)]
 pub struct Asked {
     /// The version asked about; `None` is now.
     pub at: Option<Version>,
+    /// The time asked about, where it was one.
+    time: Option<Timestamp>,
     /// The parameters beside `as_of`.
     pub query: RawQuery,
 }
@@ -84,7 +88,8 @@ impl Call {
     /// 403 without `history:read`, which is recorded; 422 for what is no point in time, or lies in the future.
     pub async fn asked(&self, query: &RawQuery) -> Result<Asked, Problem> {
         let (own, rest) = query.split(&["as_of"]);
-        Ok(Asked { at: self.point(&own, None).await?, query: rest })
+        let (at, time) = self.point(&own, None).await?;
+        Ok(Asked { at, time, query: rest })
     }
 
     /// Reads a list's query. The page's filters still hold `as_of`, so that a cursor goes on with the same past; the
@@ -112,18 +117,44 @@ impl Call {
         };
         let (own, rest) = request.filters.split(&["as_of"]);
         let pinned = request.after.as_ref().and_then(|after| after.version);
-        let asked = Asked { at: self.point(&own, pinned).await?, query: rest };
-        Ok((request, asked))
+        let (at, time) = self.point(&own, pinned).await?;
+        Ok((request, Asked { at, time, query: rest }))
     }
 
-    async fn point(&self, own: &RawQuery, pinned: Option<Version>) -> Result<Option<Version>, Problem> {
+    async fn point(
+        &self,
+        own: &RawQuery,
+        pinned: Option<Version>,
+    ) -> Result<(Option<Version>, Option<Timestamp>), Problem> {
         if own.as_str().is_empty() {
-            return Ok(None);
+            return Ok((None, None));
         }
         self.require(Permission::HistoryRead).await?;
         let Own { as_of } = own.parse()?;
-        let version = self.version_of(&as_of.unwrap_or_default(), parameter("as_of")).await?;
-        Ok(Some(pinned.unwrap_or(version)))
+        let text = as_of.unwrap_or_default();
+        let version = self.version_of(&text, parameter("as_of")).await?;
+        let time = match text.parse() {
+            Ok(PointInTime::Time(time)) => Some(time),
+            Ok(PointInTime::Version(_)) | Err(_) => None,
+        };
+        Ok((Some(pinned.unwrap_or(version)), time))
+    }
+
+    /// The time at which what follows from time is told: that asked about, that of the version asked about, or now.
+    ///
+    /// # Errors
+    /// 500 when the history cannot be read.
+    pub async fn time_of(&self, asked: &Asked) -> Result<Timestamp, Problem> {
+        let version = match (asked.time, asked.at) {
+            (Some(time), _) => return Ok(time),
+            (None, None) => return Ok(self.app.store.clock().credible_now()),
+            (None, Some(0)) => return Ok(Timestamp::EPOCH),
+            (None, Some(version)) => version,
+        };
+        let (store, view) = (self.app.store.clone(), Arc::clone(&self.organization.view));
+        let handle = Arc::clone(&self.organization.handle);
+        let read = read_history(move || store.recorded(&handle, &view, &[version])).await?;
+        Ok(read.first().map_or(Timestamp::EPOCH, |event| event.at))
     }
 
     /// The version that a text means: a version, or the last one at a time. `refuse` makes the problem of a code and a

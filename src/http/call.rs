@@ -31,10 +31,11 @@ use crate::log::reading::as_one;
 use crate::organization::Organization;
 use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::general::reason_field;
+use crate::settings::roles::access::Extent;
 use crate::settings::roles::permission::Permission;
 use crate::store::history::HistoryError;
 use crate::store::resident::View;
-use crate::store::{Done, Idempotency, Refusal, Replay, Submission};
+use crate::store::{Done, Idempotency, Refusal, Replay, Store, Submission};
 
 /// A request of a caller to its organization.
 pub struct Call {
@@ -158,6 +159,22 @@ impl Call {
         Err(self.deny(Denial::Missing(permission), Some(environment)).await)
     }
 
+    /// Asks for a permission as far as each of these.
+    ///
+    /// # Errors
+    /// 403, which is recorded.
+    pub async fn require_at(&self, permission: Permission, extents: &[Extent]) -> Result<(), Problem> {
+        if self.organization.grants.allows_at(permission, extents) {
+            return Ok(());
+        }
+        Err(self.deny(Denial::Missing(permission), None).await)
+    }
+
+    /// Refuses what is asked for in one environment, which is recorded.
+    pub async fn refuse_in(&self, denial: Denial, environment: EnvironmentId) -> Problem {
+        self.deny(denial, Some(environment)).await
+    }
+
     /// Records a denial, about an environment where it is about one.
     async fn deny(&self, denial: Denial, environment: Option<EnvironmentId>) -> Problem {
         let resource = environment.map(|id| match self.settings().environments.get(id) {
@@ -244,7 +261,11 @@ impl Call {
             path: &self.path,
             body: self.body.as_bytes(),
         };
-        request.idempotency(&self.headers, &*organization_key(&self.app, &self.organization)?, status)
+        request.idempotency(
+            &self.headers,
+            &*organization_key(&self.app.store, &self.organization.view)?,
+            status,
+        )
     }
 
     /// An answer with a resource, its `ETag`, and the version of the stream that it was rendered from.
@@ -313,14 +334,18 @@ pub fn sealed_reason(
     headers: &HeaderMap,
 ) -> Result<Option<Sealed>, Problem> {
     let Some(reason) = reason(headers)? else { return Ok(None) };
-    let key = organization_key(app, organization)?;
+    let key = organization_key(&app.store, &organization.view)?;
     let id = organization.id.to_string();
     Ok(Some(key.seal(&reason_field(organization.handle.stream(), &id), &Plain::from(reason))))
 }
 
-fn organization_key(app: &App, organization: &OrganizationScope) -> Result<Arc<DataKey>, Problem> {
-    let founded = organization.settings().general.founded().ok_or_else(Problem::not_found)?;
-    Ok(app.store.ring().data_key(organization.handle.stream(), founded.key, founded.commitment)?)
+/// The key of an organization itself, which seals what belongs to no resource of it.
+///
+/// # Errors
+/// 404 where it was not founded; 500 when its key is not to be had.
+pub fn organization_key(store: &Store, view: &View) -> Result<Arc<DataKey>, Problem> {
+    let founded = view.organization().general.founded().ok_or_else(Problem::not_found)?;
+    Ok(store.ring().data_key(view.stream, founded.key, founded.commitment)?)
 }
 
 /// What of a request its idempotency key belongs to.

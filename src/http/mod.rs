@@ -19,7 +19,7 @@ use crate::http::limits::Limits;
 use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings};
 use crate::settings::roles::permission::Permission;
-use crate::settings::{environments, general, roles, sessions, teams};
+use crate::settings::{api_keys, environments, general, roles, sessions, teams};
 
 pub mod access;
 pub mod app;
@@ -38,6 +38,7 @@ pub mod headers;
 pub mod health;
 pub mod input;
 pub mod json;
+pub mod key;
 pub mod layers;
 pub mod limits;
 pub mod ndjson;
@@ -50,6 +51,7 @@ pub mod percent;
 pub mod pieces;
 pub mod problem;
 pub mod query;
+pub mod rate_limit;
 pub mod raw_answer;
 pub mod rejection;
 pub mod request_id;
@@ -88,6 +90,7 @@ pub fn routes() -> Vec<Route> {
     let role = "/v1/roles/{role}";
     let assignments = "/v1/role-assignments";
     let assignment = "/v1/role-assignments/{ra}";
+    let api_key = "/v1/api-keys/{key}";
     let env = "/v1/environments/{env}";
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
@@ -155,6 +158,27 @@ pub fn routes() -> Vec<Route> {
         route(
             row("DELETE", assignment, Organization(P::RoleAssign), "role_assignment.delete"),
             delete(roles::assignments::delete),
+        ),
+        route(
+            row("GET", "/v1/api-keys", Environment(P::ApiKeyRead), "api_key.read"),
+            get(api_keys::http::list),
+        ),
+        route(
+            row("POST", "/v1/api-keys", Environment(P::ApiKeyManage), "api_key.create"),
+            post(api_keys::http::create),
+        ),
+        route(row("GET", api_key, Environment(P::ApiKeyRead), "api_key.read"), get(api_keys::http::show)),
+        route(
+            row("PATCH", api_key, Environment(P::ApiKeyManage), "api_key.update"),
+            patch(api_keys::http::update),
+        ),
+        route(
+            row("DELETE", api_key, Environment(P::ApiKeyManage), "api_key.revoke"),
+            delete(api_keys::http::revoke),
+        ),
+        route(
+            row("POST", "/v1/api-keys/{key}/rotate", Environment(P::ApiKeyManage), "api_key.rotate"),
+            post(api_keys::http::rotate),
         ),
         route(
             row("GET", "/v1/environments", Environment(P::EnvironmentRead), "environment.read"),

@@ -14,6 +14,7 @@ use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
 use crate::seal::keyring::KeyError;
+use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::people::command::PeopleRejection;
@@ -117,6 +118,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::People(PeopleRejection::NotFound) => Problem::not_found(),
         Rejection::Teams(rejection) => teams(*rejection),
         Rejection::Roles(rejection) => roles(rejection),
+        Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
@@ -180,6 +182,36 @@ fn roles(rejection: &RolesRejection) -> Problem {
                 .with("in_use_by", uses)
         }
         RolesRejection::LastOwner => Problem::conflict("last_owner", "the organization needs an owner"),
+    }
+}
+
+fn api_keys(rejection: ApiKeysRejection) -> Problem {
+    match rejection {
+        ApiKeysRejection::NotFound => Problem::not_found(),
+        ApiKeysRejection::Revoked => Problem::conflict("api_key_revoked", "the API key was revoked for ever"),
+        ApiKeysRejection::UnknownRole => {
+            Problem::invalid_field("/role", "unknown_role", "there is no such role")
+        }
+        ApiKeysRejection::OwnerRole => {
+            Problem::invalid_field("/role", "owner_role", "no API key owns the organization")
+        }
+        ApiKeysRejection::UnknownEnvironment => {
+            Problem::invalid_field("/environments", "unknown", "there is no such environment")
+        }
+        ApiKeysRejection::EnvironmentOfOtherMode => {
+            Problem::invalid_field("/environments", "wrong_mode", "an environment is of the other mode")
+        }
+        ApiKeysRejection::NoCustomers => {
+            Problem::invalid_field("/customers", "customers_unavailable", "there are no customers yet")
+        }
+        ApiKeysRejection::ExpiryInThePast => {
+            Problem::invalid_field("/expires_at", "in_the_past", "the time lies in the past")
+        }
+        ApiKeysRejection::TooManyKeys => {
+            Problem::conflict("too_many_api_keys", "the organization has as many API keys as it can")
+        }
+        ApiKeysRejection::AboveYourRights => Denial::AboveYourRights.problem(),
+        ApiKeysRejection::OtherMode => Denial::WrongMode.problem(),
     }
 }
 

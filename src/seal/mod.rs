@@ -20,6 +20,7 @@ use crate::event::ResourceType;
 use crate::ids::{DataKeyId, StreamId};
 use crate::seal::material::{KeyMaterial, TAG_BYTES, fill_random};
 
+pub mod api_key;
 pub mod core_dump;
 mod key_file;
 pub mod keyring;

@@ -1,4 +1,5 @@
 //! The settings' areas, in the sidebar's order.
+pub mod api_keys;
 pub mod environments;
 pub mod general;
 pub mod people;

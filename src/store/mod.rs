@@ -21,6 +21,7 @@ use crate::store::aggregate::Aggregator;
 use crate::store::as_of::Pasts;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
+use crate::store::key_uses::KeyUses;
 use crate::store::lookup::{Claim, Hasher};
 use crate::store::resident::{Handle, View};
 use crate::store::residents::Residents;
@@ -45,6 +46,7 @@ pub mod exports;
 pub mod history;
 pub mod index;
 pub mod intents;
+pub mod key_uses;
 pub mod load;
 pub mod lookup;
 mod rehearsal;
@@ -53,6 +55,7 @@ pub mod requests;
 pub mod resident;
 pub mod residents;
 pub mod revision;
+pub mod rights;
 pub mod savepoint;
 pub mod saver;
 pub mod scheduler;
@@ -217,6 +220,7 @@ struct Inner {
     directory: Arc<Directory>,
     hasher: Hasher,
     aggregator: Aggregator,
+    key_uses: KeyUses,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
@@ -291,6 +295,7 @@ impl Store {
                 directory,
                 hasher,
                 aggregator: Aggregator::default(),
+                key_uses: KeyUses::default(),
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::actor::ActorId;
 use crate::area::{DirectoryEntry, Section};
 use crate::clock::Timestamp;
 use crate::command::{Command, Context, Need, NewEvent, Rejection};
@@ -17,10 +18,12 @@ use crate::log::segment::frames::FramePlace;
 use crate::log::segment::tree::Hash;
 use crate::organization::Organization;
 use crate::platform::Platform;
+use crate::settings::roles::access::Grants;
 use crate::store::encoding::digest;
 use crate::store::index::StreamIndex;
 use crate::store::lookup::Lookup;
 use crate::store::requests::Requests;
+use crate::store::rights::KnownRights;
 use crate::store::{Idempotency, Refusal, Replay};
 
 /// The state of a stream, of either kind. A value: cloning shares it.
@@ -198,6 +201,7 @@ pub struct Handle {
     saved_bytes: AtomicU64,
     /// Whether something of it is about to be saved.
     saving: AtomicBool,
+    rights: KnownRights,
     versions: watch::Sender<Version>,
 }
 
@@ -221,6 +225,7 @@ impl Handle {
             saved: AtomicU64::new(saved),
             saved_bytes: AtomicU64::new(0),
             saving: AtomicBool::new(false),
+            rights: KnownRights::default(),
         }
     }
 
@@ -237,6 +242,11 @@ impl Handle {
     /// The newest durable state.
     pub fn view(&self) -> Arc<View> {
         self.published.load_full()
+    }
+
+    /// What an actor may do in a state of the stream, an organization's.
+    pub fn grants(&self, view: &View, actor: ActorId) -> Arc<Grants> {
+        self.rights.of(view.organization(), actor)
     }
 
     /// Hears of every version that is published.

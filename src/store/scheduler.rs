@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use crate::clock::MINUTE_SECONDS;
 use crate::store::Store;
 
-/// How often the scheduler looks, at the latest.
-const TICK: Duration = Duration::from_secs(60);
+/// How often the scheduler looks, at the latest: at each full minute, when the counts of a minute are due.
+const TICK_SECONDS: i64 = MINUTE_SECONDS;
 
 /// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
 pub async fn run(store: Store, stop: impl Future<Output = ()>) {
@@ -34,11 +35,7 @@ pub async fn tick(store: &Store) {
 
 fn until_next(store: &Store) -> Duration {
     let now = store.clock().now();
-    match store.directory().next_due() {
-        Some(due) => {
-            let seconds = u64::try_from(due.seconds_since(now)).unwrap_or(0);
-            Duration::from_secs(seconds).clamp(Duration::from_secs(1), TICK)
-        }
-        None => TICK,
-    }
+    let tick = now.next_full(TICK_SECONDS);
+    let due = store.directory().next_due().map_or(tick, |due| due.max(now.plus_seconds(1)));
+    Duration::from_micros(due.min(tick).micros().abs_diff(now.micros()))
 }

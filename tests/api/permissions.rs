@@ -124,6 +124,7 @@ fn request(method: &str, template: &str, things: &Things, owner: &Somebody) -> (
     let name = format!("New {}", things.of("env"));
     let body = match (method, path.as_str()) {
         ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
+        ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
         ("POST", "/v1/teams") => json!({"name": name}),
         ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),
         ("POST", "/v1/role-assignments") => json!({"subject": things.of("team"), "role": things.of("role")}),

@@ -20,10 +20,12 @@ impl Things {
         let given = server.give(owner, &team, "workflow").await.is(201);
         let path = format!("/v1/teams/{team}/members/{member}");
         server.put(&path, owner, &json!({})).await.is(204);
+        let (api_key, _) = server.api_key(owner, &json!({"name": mark, "mode": "test"})).await;
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
             ("key", "A".to_owned()),
+            ("api_key", api_key),
             ("team", team),
             ("usr", member.to_string()),
             ("role", role),
@@ -38,7 +40,7 @@ impl Things {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
             ["env", "team", "usr", "role", "ra", "ses"].map(|prefix| (prefix, of(prefix))).into();
-        things.extend([("key", "A".to_owned()), ("id", organization.to_string())]);
+        things.extend([("key", "A".to_owned()), ("api_key", of("key")), ("id", organization.to_string())]);
         Self(things)
     }
 

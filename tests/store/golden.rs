@@ -15,12 +15,18 @@ use settled::command::{Command, OrganizationCommand, PlatformCommand};
 use settled::event::{Event, Outcome};
 use settled::history::description::Focus;
 use settled::history::restore::{Wanted, prepare};
-use settled::ids::{Fresh, StreamId, UserId};
+use settled::ids::{ApiKeyId, Fresh, StreamId, UserId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
 use settled::platform::accounts::password_field;
 use settled::seal::Plain;
+use settled::settings::api_keys::command::{
+    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+};
+use settled::settings::api_keys::event::KeySessionOpened;
+use settled::settings::api_keys::value::{Limits, RateLimit};
+use settled::settings::environments::event::Mode;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::name_field;
@@ -42,7 +48,8 @@ use settled::store::resident::State;
 use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
-use crate::test_store::{Founded, TestStore, frames, person_of, session_of};
+use crate::histories::{sealed, token_of};
+use crate::test_store::{Founded, TestStore, frames, person_of, session_of, start};
 
 fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
@@ -55,6 +62,7 @@ async fn record() -> TestStore {
     record_settings(&store, &founded).await;
     let grace = record_people(&store, &founded).await;
     record_access(&store, &founded, grace).await;
+    record_keys(&store, &founded).await;
     record_platform(&store, &founded).await;
     store
 }
@@ -176,6 +184,52 @@ async fn record_access(store: &TestStore, founded: &Founded, person: UserId) {
     }
 }
 
+async fn record_keys(store: &TestStore, founded: &Founded) {
+    let (kept, gone): (ApiKeyId, ApiKeyId) = (Fresh.id(), Fresh.id());
+    let make = |key, mode, limits| CreateApiKey {
+        key,
+        name: settled::text::Name::try_from("Deploy").unwrap(),
+        mode,
+        role: RoleRef::System(SystemRole::Workflow),
+        token: token_of(key, 0),
+        last4: "aB3d".to_owned(),
+        limits,
+    };
+    let limits = Limits {
+        expires_at: Some(start().plus_seconds(1_000_000)),
+        allowed_cidrs: Some(vec!["192.0.2.0/24".parse().unwrap()]),
+        rate_limit: Some(RateLimit { requests: 100, window_seconds: 60 }),
+        ..Limits::NONE
+    };
+    let change = UpdateApiKey {
+        key: kept,
+        name: None,
+        disabled: Some(true),
+        environments: None,
+        expires_at: Some(None),
+        allowed_cidrs: None,
+        rate_limit: None,
+    };
+    let rotate =
+        RotateApiKey { key: kept, token: token_of(kept, 1), last4: "x9Zz".to_owned(), grace_seconds: 60 };
+    let (session, user_agent) = (Fresh.id(), Some(sealed(kept)));
+    let opened = KeySessionOpened { session, ip: sealed(kept), user_agent };
+    let program = Actor { id: ActorId::ApiKey(kept), session: Some(session) };
+    let by = |actor, command| Submission::new::<ApiKeysCommand>(command, actor);
+    for submission in [
+        by(founded.owner, ApiKeysCommand::Create(make(kept, Mode::Test, limits))),
+        by(founded.owner, ApiKeysCommand::Create(make(gone, Mode::Live, Limits::NONE))),
+        by(program, ApiKeysCommand::Use(UseApiKey { key: kept, count: None, opened: Some(opened) })),
+        by(program, ApiKeysCommand::Use(UseApiKey { key: kept, count: Some(41), opened: None })),
+        by(founded.owner, ApiKeysCommand::Update(change)),
+        by(founded.owner, ApiKeysCommand::Rotate(rotate)),
+        by(founded.owner, ApiKeysCommand::Revoke(RevokeApiKey { key: gone })),
+    ] {
+        store.hands.advance(Duration::from_secs(7));
+        store.execute(founded, submission).await.unwrap();
+    }
+}
+
 async fn record_platform(store: &TestStore, founded: &Founded) {
     let view = store.store.platform().view();
     let account = view.platform().accounts.get(founded.account).unwrap();
@@ -201,12 +255,14 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.people);
                 line(&mut lines, stream, &state.teams);
                 line(&mut lines, stream, &state.roles);
+                line(&mut lines, stream, &state.api_keys);
                 line(&mut lines, stream, &state.environments);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);
                 line(&mut lines, stream, &state.exports);
                 line(&mut lines, stream, &state.revision);
+                line(&mut lines, stream, &state.rights);
             }
             State::Platform(state) => {
                 let stream = "platform";

@@ -8,9 +8,16 @@ use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
 use settled::ids::{
-    EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
+    ApiKeyId, DataKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId,
+    UserId,
 };
 use settled::log::memory::MemoryLog;
+use settled::seal::{Commitment, Sealed, SealedBytes};
+use settled::settings::api_keys::command::{
+    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+};
+use settled::settings::api_keys::event::KeySessionOpened;
+use settled::settings::api_keys::value::Limits;
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
 };
@@ -120,6 +127,11 @@ pub enum Ask {
     Unassign(Index),
     Open,
     Close { which: Index, revoke: bool },
+    MakeKey { role: u8, live: bool, limited: Option<Index> },
+    ChangeKey { which: Index, name: u8, disabled: bool, limited: Option<Index> },
+    RotateKey { which: Index, grace_seconds: u32 },
+    RevokeKey(Index),
+    UseKey { which: Index, opens: bool, count: Option<u64> },
     Deny,
     Export,
 }
@@ -167,6 +179,14 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         2 => index().prop_map(Ask::Unassign),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
+        3 => (0..7u8, any::<bool>(), prop::option::of(index()))
+            .prop_map(|(role, live, limited)| Ask::MakeKey { role, live, limited }),
+        2 => (index(), 0..4u8, any::<bool>(), prop::option::of(index()))
+            .prop_map(|(which, name, disabled, limited)| Ask::ChangeKey { which, name, disabled, limited }),
+        1 => (index(), 0..600u32).prop_map(|(which, grace_seconds)| Ask::RotateKey { which, grace_seconds }),
+        1 => index().prop_map(Ask::RevokeKey),
+        2 => (index(), any::<bool>(), prop::option::of(1..9u64))
+            .prop_map(|(which, opens, count)| Ask::UseKey { which, opens, count }),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
     ]
@@ -202,6 +222,7 @@ pub struct Made {
     people: Vec<UserId>,
     roles: Vec<RoleId>,
     teams: Vec<TeamId>,
+    keys: Vec<ApiKeyId>,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -390,6 +411,51 @@ impl Made {
                 let close = SessionsCommand::Close(CloseSession { session, how });
                 organizations(OrganizationCommand::Sessions(close), actor)
             }
+            Ask::MakeKey { role, live, limited } => {
+                let key: ApiKeyId = Fresh.id();
+                self.keys.push(key);
+                let environments = limited.map(|which| vec![environment(which)]);
+                let make = CreateApiKey {
+                    key,
+                    name: named(role),
+                    mode: if live { Mode::Live } else { Mode::Test },
+                    role: RoleRef::System(SystemRole::ALL[usize::from(role)]),
+                    token: token_of(key, 0),
+                    last4: "0000".to_owned(),
+                    limits: Limits { environments, ..Limits::NONE },
+                };
+                Submission::new(ApiKeysCommand::Create(make), actor)
+            }
+            Ask::ChangeKey { which, name, disabled, limited } => {
+                let change = UpdateApiKey {
+                    key: chosen(&self.keys, which, Fresh.id()),
+                    name: Some(named(name)),
+                    disabled: Some(disabled),
+                    environments: limited.map(|which| Some(vec![environment(which)])),
+                    expires_at: None,
+                    allowed_cidrs: None,
+                    rate_limit: None,
+                };
+                Submission::new(ApiKeysCommand::Update(change), actor)
+            }
+            Ask::RotateKey { which, grace_seconds } => {
+                let key = chosen(&self.keys, which, Fresh.id());
+                let token = token_of(key, grace_seconds);
+                let rotate = RotateApiKey { key, token, last4: "1111".to_owned(), grace_seconds };
+                Submission::new(ApiKeysCommand::Rotate(rotate), actor)
+            }
+            Ask::RevokeKey(which) => {
+                let key = chosen(&self.keys, which, Fresh.id());
+                Submission::new(ApiKeysCommand::Revoke(RevokeApiKey { key }), actor)
+            }
+            Ask::UseKey { which, opens, count } => {
+                let key = chosen(&self.keys, which, Fresh.id());
+                let session: Option<SessionId> = opens.then(|| Fresh.id());
+                let opened =
+                    session.map(|session| KeySessionOpened { session, ip: sealed(key), user_agent: None });
+                let actor = Actor { id: ActorId::ApiKey(key), session };
+                Submission::new(ApiKeysCommand::Use(UseApiKey { key, count, opened }), actor)
+            }
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
                 let denied = refusal(Outcome::Denied, &organization.to_string());
@@ -405,6 +471,19 @@ impl Made {
 fn allowed(number: u8) -> CustomPermissions {
     let set: PermissionSet = ALLOWED[usize::from(number)].iter().copied().collect();
     CustomPermissions::try_from(set).unwrap()
+}
+
+/// SHA-256 of a value would be as random.
+pub fn token_of(key: ApiKeyId, number: u32) -> Commitment {
+    let mut token = [0; 32];
+    token[..16].copy_from_slice(key.uuid().as_bytes());
+    token[16..20].copy_from_slice(&number.to_be_bytes());
+    Commitment(token)
+}
+
+/// Something sealed; nothing opens it.
+pub fn sealed(key: ApiKeyId) -> Sealed {
+    Sealed { key: DataKeyId::from_uuid(key.uuid()), data: SealedBytes(vec![1; 65].into()) }
 }
 
 pub fn organizations(command: OrganizationCommand, actor: Actor) -> Submission {

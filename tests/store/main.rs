@@ -12,6 +12,7 @@ mod escalation;
 mod golden;
 mod histories;
 mod intents;
+mod keys;
 mod past;
 mod pasts;
 mod properties;

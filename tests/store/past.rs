@@ -14,6 +14,7 @@ use settled::history::description::{Description, Field, Fields, Focus, Subject};
 use settled::history::restore::plan::Cannot;
 use settled::history::restore::{Wanted, prepare};
 use settled::organization::Organization;
+use settled::settings::api_keys::projection::ApiKeys;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::general::projection::General;
@@ -75,6 +76,7 @@ fn assert_each_thing_is(store: &TestStore, newest: &Handle, then: &View) {
             ResourceType::Team | ResourceType::TeamMember => {
                 tell::<Teams>(store, newest, then, &focus, &mut alone);
             }
+            ResourceType::ApiKey => tell::<ApiKeys>(store, newest, then, &focus, &mut alone),
             _ => tell::<Environments>(store, newest, then, &focus, &mut alone),
         }
         assert_eq!(alone.get(subject), Some(fields), "{subject:?} as of {}", then.version());
@@ -229,6 +231,7 @@ proptest! {
                 assert_area_is::<People>(&store, &newest, then);
                 assert_area_is::<Teams>(&store, &newest, then);
                 assert_area_is::<Roles>(&store, &newest, then);
+                assert_area_is::<ApiKeys>(&store, &newest, then);
                 assert_area_is::<Environments>(&store, &newest, then);
                 assert_eq!(store.store.version_at(&newest, &newest.view(), then.head.at).unwrap(), last_at(&live, then));
                 let pair = before.map_or_else(Description::default, |view| describe(view, &Focus::All));

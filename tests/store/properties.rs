@@ -17,6 +17,7 @@ use settled::log::head::Epoch;
 use settled::log::sled::open::{HeadPolicy, SledOptions, create as create_store, open as open_store};
 use settled::organization::Organization;
 use settled::platform::Platform;
+use settled::settings::api_keys::projection::ApiKeys;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::projection::General;
 use settled::settings::people::projection::People;
@@ -271,6 +272,7 @@ fn assert_areas_read_what_they_say(state: &Organization, events: &[Recorded]) {
     check::<General>(state, events);
     check::<People>(state, events);
     check::<Roles>(state, events);
+    check::<ApiKeys>(state, events);
     check::<Environments>(state, events);
 }
 

@@ -193,10 +193,11 @@ impl TestServer {
 
     // Requests.
 
-    /// A request that is not sent yet.
+    /// A request that is not sent yet, with a session's token or an API key.
     pub fn request(&self, method: Method, path: &str, token: Option<&str>) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base()));
         match token {
+            Some(key) if key.starts_with("fastn_") => request.header("x-fastn-api-key", key),
             Some(token) => request.bearer_auth(token),
             None => request,
         }
@@ -262,6 +263,12 @@ impl TestServer {
     pub async fn environment(&self, who: &Somebody, name: &str, mode: &str) -> String {
         let answer = self.post("/v1/environments", Some(who), &json!({"name": name, "mode": mode})).await;
         text(&answer.is(201).json()["id"])
+    }
+
+    /// A program with a new API key, and the key's id.
+    pub async fn api_key(&self, who: &Somebody, body: &Value) -> (String, Somebody) {
+        let made = self.post("/v1/api-keys", Some(who), body).await.is(201).json();
+        (text(&made["id"]), Somebody { token: text(&made["key"]), ..who.clone() })
     }
 
     /// The whole audit log as far as one page shows it, newest first.

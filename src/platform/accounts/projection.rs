@@ -114,6 +114,7 @@ impl Fold for Accounts {
             Event::Foundings(FoundingsEvent::FoundingClosed(_))
             | Event::General(_)
             | Event::Teams(_)
+            | Event::ApiKeys(_)
             | Event::Environments(_)
             | Event::People(_)
             | Event::Roles(_)

@@ -16,8 +16,8 @@ use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::call::Fingerprinted;
-use crate::http::caller::Caller;
-use crate::http::client::{Peer, client_address};
+use crate::http::caller::SessionCaller;
+use crate::http::client::{Origin, Peer, client_address};
 use crate::http::headers::{mark_replayed, reason};
 use crate::http::input::RawBody;
 use crate::http::problem::{Problem, ProblemBody};
@@ -29,7 +29,7 @@ use crate::platform::accounts;
 use crate::platform::accounts::email::EmailAddress;
 use crate::platform::accounts::event::SignedUp;
 use crate::platform::accounts::http::{Secret, account_of, check_password};
-use crate::platform::accounts::login::{self, Origin, Target};
+use crate::platform::accounts::login::{self, Target};
 use crate::platform::accounts::me::{PersonBody, person_body};
 use crate::platform::foundings;
 use crate::platform::foundings::command::{FoundingsCommand, SetUp};
@@ -212,7 +212,7 @@ fn remove_setup_token(app: &App) {
 pub async fn found(
     State(app): State<App>,
     headers: HeaderMap,
-    caller: Caller,
+    caller: SessionCaller,
     _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {

@@ -12,7 +12,7 @@ use crate::history::description::Focus;
 use crate::http::app::App;
 use crate::http::as_of::{AsOfParameters, Asked};
 use crate::http::call::Call;
-use crate::http::environment::{InEnvironment, by_id_or_slug};
+use crate::http::environment::{InEnvironment, by_id_or_slug, enter};
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::{Patch, not_null};
 use crate::http::path::PathText;
@@ -230,7 +230,7 @@ pub(super) async fn behind_path(
         return problem;
     }
     let (_, rest) = query.split(&["limit", "cursor"]);
-    let asked = call.asked(&rest).await.unwrap_or(Asked { at: None, query: RawQuery::default() });
+    let asked = call.asked(&rest).await.unwrap_or_default();
     find_asked(call, &asked, segment, permission).await.err().unwrap_or(problem)
 }
 
@@ -247,9 +247,6 @@ pub(super) async fn find_asked(
 ) -> Result<EnvironmentId, Problem> {
     let environments = call.seen::<Environments>(asked, Focus::Actions(OWN_ACTIONS)).await?;
     let environment = by_id_or_slug(&environments, segment).ok_or_else(Problem::not_found)?;
-    if !call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id) {
-        return Err(Problem::not_found());
-    }
-    call.require_in(permission, environment.id).await?;
+    enter(call, environment, permission).await?;
     Ok(environment.id)
 }

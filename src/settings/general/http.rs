@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::actor::ActorId;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::history::description::Focus;
@@ -21,7 +22,7 @@ use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
 use crate::settings::general::projection::General;
 use crate::settings::general::value::{EmailDomain, Timezone};
 use crate::settings::roles::access::grantees;
-use crate::settings::roles::http::{RoleName, roles_of};
+use crate::settings::roles::http::{RoleName, roles_of, roles_given};
 use crate::settings::roles::projection::Roles;
 use crate::settings::roles::role::RoleRef;
 use crate::settings::teams::projection::Teams;
@@ -92,11 +93,17 @@ pub struct GeneralPatch {
 pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let asked = call.asked(&query).await?;
     let NoParameters {} = asked.query.parse()?;
-    let person = call.organization.person;
     let general = call.seen::<General>(&asked, Focus::All).await?;
-    let roles = call.seen::<Roles>(&asked, Focus::All).await?;
-    let teams = call.seen::<Teams>(&asked, Focus::All).await?;
-    let (body, version) = render(&general, roles_of(&roles, grantees(&teams, person)))?;
+    let your_roles = match call.caller.actor.id {
+        ActorId::Person(person) => {
+            let roles = call.seen::<Roles>(&asked, Focus::All).await?;
+            let teams = call.seen::<Teams>(&asked, Focus::All).await?;
+            roles_given(&roles, grantees(&teams, person))
+        }
+        // A key's role never changes.
+        actor => roles_of(call.organization.settings(), actor),
+    };
+    let (body, version) = render(&general, your_roles)?;
     Ok(call.seen_resource(&general, version, &body))
 }
 
@@ -117,8 +124,8 @@ pub async fn update(State(_): State<App>, call: Call, _: NoParameters) -> Result
     };
     let done = call.submit(GeneralCommand::Update(command), StatusCode::OK).await?;
     let organization = done.view.organization();
-    let grantees = grantees(&organization.teams, call.organization.person);
-    let (body, version) = render(&organization.general, roles_of(&organization.roles, grantees))?;
+    let your_roles = roles_of(organization, call.caller.actor.id);
+    let (body, version) = render(&organization.general, your_roles)?;
     Ok(call.done(&done, StatusCode::OK, version, None, &body))
 }
 

@@ -35,7 +35,7 @@ fn check_free(roles: &Roles, own: RoleId, name: &Name) -> Result<(), RolesReject
     if is_taken(roles, own, name.as_str()) { Err(RolesRejection::NameTaken) } else { Ok(()) }
 }
 
-/// Where a role is in use: the first of its assignments, and the organization whose members-to-be get it.
+/// Where a role is in use: the organization, if whoever joins gets it, and the first of its assignments and keys.
 pub(super) fn uses(state: &Organization, role: RoleRef) -> Vec<Resource> {
     let joins = state.general.founded().filter(|general| general.join_role == role);
     let joins = joins.map(|general| {
@@ -43,7 +43,9 @@ pub(super) fn uses(state: &Organization, role: RoleRef) -> Vec<Resource> {
     });
     let assignments = state.roles.assignments().filter(|(_, assignment)| assignment.role == role);
     let assignments = assignments.map(|(id, _)| Resource::new(ResourceType::RoleAssignment, id));
-    joins.into_iter().chain(assignments).take(USES_SHOWN).collect()
+    let keys = state.api_keys.after(None).filter(|(_, key)| key.role == role && !key.is_revoked());
+    let keys = keys.map(|(id, key)| Resource::named(ResourceType::ApiKey, id, &*key.name));
+    joins.into_iter().chain(assignments).chain(keys).take(USES_SHOWN).collect()
 }
 
 /// What is in a role is given in the whole organization, wherever the role will be given; and nobody changes a role

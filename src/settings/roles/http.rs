@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::actor::ActorId;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::history::description::Focus;
@@ -20,6 +21,8 @@ use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::Fresh;
+use crate::organization::Organization;
+use crate::settings::roles::access::grantees;
 use crate::settings::roles::command::{CreateRole, DeleteRole, RolesCommand, UpdateRole};
 use crate::settings::roles::permission::{Permission, PermissionSet};
 use crate::settings::roles::projection::{CustomRole, ROLE_ACTIONS, Roles};
@@ -36,15 +39,33 @@ pub struct RoleName {
     pub name: String,
 }
 
-/// The roles that some grantees have in the whole organization, each once, in the order in which they were given.
-pub fn roles_of(roles: &Roles, grantees: impl Iterator<Item = Grantee>) -> Vec<RoleName> {
-    let mut named: Vec<RoleName> = Vec::new();
-    for (_, assignment) in grantees.flat_map(|grantee| roles.assignments_of(grantee)) {
-        let Some(name) = roles.name(assignment.role) else { continue };
-        let role = RoleName { id: assignment.role.to_string(), name: name.to_owned() };
-        if assignment.environment.is_none() && !named.contains(&role) {
-            named.push(role);
+impl RoleName {
+    fn of(roles: &Roles, role: RoleRef) -> Option<Self> {
+        Some(Self { id: role.to_string(), name: roles.name(role)?.to_owned() })
+    }
+}
+
+/// An actor's roles in the whole organization: a key's, or those that a person and their teams were given.
+pub fn roles_of(organization: &Organization, actor: ActorId) -> Vec<RoleName> {
+    match actor {
+        ActorId::Person(person) => {
+            roles_given(&organization.roles, grantees(&organization.teams, person))
         }
+        ActorId::ApiKey(key) => {
+            let key = organization.api_keys.get(key);
+            key.and_then(|key| RoleName::of(&organization.roles, key.role)).into_iter().collect()
+        }
+        ActorId::Account(_) | ActorId::System | ActorId::Operator => Vec::new(),
+    }
+}
+
+/// The roles that some grantees have in the whole organization, each once, in the order in which they were given.
+pub fn roles_given(roles: &Roles, grantees: impl Iterator<Item = Grantee>) -> Vec<RoleName> {
+    let mut named = Vec::new();
+    let assignments = grantees.flat_map(|grantee| roles.assignments_of(grantee));
+    for (_, assignment) in assignments.filter(|(_, assignment)| assignment.environment.is_none()) {
+        let role = RoleName::of(roles, assignment.role).filter(|role| !named.contains(role));
+        named.extend(role);
     }
     named
 }

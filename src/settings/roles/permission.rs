@@ -161,6 +161,11 @@ impl PermissionSet {
     /// Every permission: Settled's own and operators'.
     pub const ALL: Self = Self((1 << Permission::ALL.len()) - 1);
 
+    /// One alone.
+    pub fn of_one(permission: Permission) -> Self {
+        Self(1 << permission as u8)
+    }
+
     /// Those of a system role.
     pub fn of(role: SystemRole) -> Self {
         let initial = match role {

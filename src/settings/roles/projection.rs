@@ -223,6 +223,7 @@ impl Fold for Roles {
             | Event::Environments(_)
             | Event::People(_)
             | Event::Teams(_)
+            | Event::ApiKeys(_)
             | Event::Sessions(_)
             | Event::Accounts(_)
             | Event::Foundings(_)

@@ -81,8 +81,10 @@ fn delete_role(
     present: &CustomRole,
     outlook: &Outlook<'_>,
 ) -> Result<(Phase, Step), &'static str> {
-    // Where all is as it was, nobody has it who has it now.
-    if !outlook.whole && !uses(outlook.present, RoleRef::Custom(present.id)).is_empty() {
+    let mut uses = uses(outlook.present, RoleRef::Custom(present.id));
+    // Where all is as it was, nobody has it any more but keys, which a restore does not touch.
+    uses.retain(|used| !outlook.whole || used.kind == ResourceType::ApiKey);
+    if !uses.is_empty() {
         return Err("role_in_use");
     }
     let deleted = RolesEvent::RoleDeleted(RoleDeleted { role: present.id });

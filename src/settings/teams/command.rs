@@ -5,7 +5,7 @@ use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
 use crate::ids::{TeamId, UserId};
 use crate::organization::Organization;
-use crate::settings::roles::access::{Held, ceiling, held_by, reach, reaches_team};
+use crate::settings::roles::access::{ceiling, held_by, reach, reaches_team};
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::Grantee;
 use crate::settings::teams::event::{
@@ -140,11 +140,6 @@ fn check_free(teams: &Teams, own: TeamId, name: &Name) -> Result<(), TeamsReject
     if is_taken(teams, own, name.as_str()) { Err(TeamsRejection::NameTaken) } else { Ok(()) }
 }
 
-/// All that a team gives to its members.
-pub(super) fn gives(state: &Organization, team: TeamId) -> Vec<Held> {
-    held_by(state, Grantee::Team(team)).collect()
-}
-
 /// An event about a team.
 pub(super) fn about(team: TeamId, name: &str, event: TeamsEvent) -> NewEvent {
     NewEvent::new(Resource::named(ResourceType::Team, team, name), event)
@@ -168,7 +163,7 @@ impl CreateTeam {
 impl UpdateTeam {
     fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let current = find(&state.teams, self.team)?;
-        ceiling(state, context.actor.id, &gives(state, self.team)).map_err(|_| Rejection::AboveYourRights)?;
+        ceiling(state, context.actor.id, &held_by(state, Grantee::Team(self.team))).map_err(|_| Rejection::AboveYourRights)?;
         context.check_version(current.version)?;
         let name = self.name.as_ref().filter(|name| name.as_str() != current.name);
         let described = match &self.description {
@@ -211,7 +206,7 @@ impl AddMember {
         if state.people.get(self.person).is_none() {
             return Err(TeamsRejection::UnknownPerson.into());
         }
-        ceiling(state, context.actor.id, &gives(state, self.team)).map_err(Rejection::Forbidden)?;
+        ceiling(state, context.actor.id, &held_by(state, Grantee::Team(self.team))).map_err(Rejection::Forbidden)?;
         context.check_version(team.version)?;
         if team.members.contains_key(&self.person) {
             return Ok(Vec::new());

@@ -48,6 +48,16 @@ pub enum Kind {
     CreateRole,
     /// A custom role allows something else.
     ChangeRole,
+    /// A program gets an API key.
+    CreateKey,
+    /// An API key is renamed.
+    RenameKey,
+    /// An API key is rotated.
+    RotateKey,
+    /// An API key is revoked.
+    RevokeKey,
+    /// A program uses its key.
+    UseKey,
     /// Somebody gets a role.
     AssignRole,
     /// Somebody loses a role.
@@ -81,7 +91,12 @@ const fn share(area: &'static str, kind: Kind, weight: u32) -> Share {
 /// Nothing can happen at once in a new organization: what is not possible yet becomes a configuration value that is
 /// set. And whoever acts without a session logs in first, which makes logins more frequent than their row says.
 pub const MIX: &[Share] = &[
-    share("environments", Kind::SetValue, 595),
+    share("api_keys", Kind::CreateKey, 5),
+    share("api_keys", Kind::RenameKey, 2),
+    share("api_keys", Kind::RotateKey, 3),
+    share("api_keys", Kind::RevokeKey, 4),
+    share("api_keys", Kind::UseKey, 60),
+    share("environments", Kind::SetValue, 521),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),

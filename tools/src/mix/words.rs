@@ -163,6 +163,11 @@ fn rules(dice: &mut Dice) -> Value {
     json!((0..count).map(rule).collect::<Vec<_>>())
 }
 
+/// What a program is called.
+pub fn program(dice: &mut Dice) -> String {
+    format!("{} {}", one(dice, SYSTEMS).to_lowercase(), one(dice, &["worker", "deploy", "cron", "importer"]))
+}
+
 /// Why something was changed.
 pub fn reason(dice: &mut Dice) -> &'static str {
     one(dice, REASONS)

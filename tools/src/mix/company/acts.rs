@@ -12,7 +12,13 @@ use settled::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use settled::http::call::Fingerprinted;
 use settled::ids::{EnvironmentId, Fresh, HttpRequestId, SessionId, UserId};
 use settled::seal::Plain;
+use settled::seal::api_key::PlainKey;
 use settled::seal::token::PlainToken;
+use settled::settings::api_keys::command::{
+    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+};
+use settled::settings::api_keys::event::KeySessionOpened;
+use settled::settings::api_keys::value::{Limits, RateLimit, prefix};
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
 };
@@ -24,6 +30,7 @@ use settled::settings::general::value::Timezone;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::event::PersonJoined;
 use settled::settings::people::{email_field, name_field};
+use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::sessions::event::SessionOpened;
 use settled::settings::sessions::{ip_field, user_agent_field};
@@ -55,6 +62,10 @@ impl Company {
             Kind::RemoveMember => self.remove_member(actor),
             Kind::CreateRole => self.create_role(actor)?,
             Kind::ChangeRole => self.change_role(actor)?,
+            Kind::CreateKey => self.create_key(actor)?,
+            Kind::RenameKey => self.rename_key(actor)?,
+            Kind::RotateKey => self.rotate_key(actor),
+            Kind::RevokeKey => self.revoke_key(actor),
             Kind::AssignRole => self.assign(actor),
             Kind::UnassignRole => self.unassign(actor),
             Kind::LogOut => self.close(person, actor, Closing::Logout),
@@ -264,6 +275,70 @@ impl Company {
         let name = Plain::from(words::person(&mut self.dice));
         let name = Some(key.seal(&name_field(self.handle.stream(), &field), &name));
         self.submit(PeopleCommand::Update(UpdatePerson { person: *id, name }), actor)
+    }
+
+    fn create_key(&mut self, actor: Actor) -> Result<Submission> {
+        let (key, mode) = (Fresh.id(), if self.dice.happens(700) { Mode::Live } else { Mode::Test });
+        let plain = PlainKey::draw(prefix(mode));
+        let rate_limit = self.dice.happens(200).then(|| RateLimit { requests: 10_000, window_seconds: 60 });
+        let command = CreateApiKey {
+            key,
+            name: Name::try_from(words::program(&mut self.dice).as_str())?,
+            mode,
+            role: RoleRef::System(SystemRole::Workflow),
+            token: plain.hash(),
+            last4: plain.last4().to_owned(),
+            limits: Limits { rate_limit, ..Limits::NONE },
+        };
+        self.keys.push(key);
+        Ok(self.submit_change(ApiKeysCommand::Create(command), actor))
+    }
+
+    fn rename_key(&mut self, actor: Actor) -> Result<Submission> {
+        let name = format!("{} ({:x})", words::program(&mut self.dice), self.dice.below(1 << 20));
+        let command = UpdateApiKey {
+            key: self.keys[self.dice.below(self.keys.len())],
+            name: Some(Name::try_from(name.as_str())?),
+            disabled: None,
+            environments: None,
+            expires_at: None,
+            allowed_cidrs: None,
+            rate_limit: None,
+        };
+        Ok(self.submit_change(ApiKeysCommand::Update(command), actor))
+    }
+
+    fn rotate_key(&mut self, actor: Actor) -> Submission {
+        let key = self.keys[self.dice.below(self.keys.len())];
+        // Its prefix says nothing here: nobody presents it.
+        let plain = PlainKey::draw(prefix(Mode::Live));
+        let (token, last4) = (plain.hash(), plain.last4().to_owned());
+        self.submit_change(
+            ApiKeysCommand::Rotate(RotateApiKey { key, token, last4, grace_seconds: 3_600 }),
+            actor,
+        )
+    }
+
+    fn revoke_key(&mut self, actor: Actor) -> Submission {
+        let key = self.keys.remove(self.dice.below(self.keys.len()));
+        self.submit_change(ApiKeysCommand::Revoke(RevokeApiKey { key }), actor)
+    }
+
+    /// Mostly the count of a minute; sometimes the first use from an address on a day.
+    pub(super) fn use_key(&mut self) -> Submission {
+        let stream = self.handle.stream();
+        let key = self.keys[self.dice.skewed_below(self.keys.len())];
+        let (session, opens): (SessionId, _) = (Fresh.id(), self.dice.happens(100));
+        let id = session.to_string();
+        let (address, agent) = (words::address(&mut self.dice), words::user_agent(&mut self.dice));
+        let opened = opens.then(|| KeySessionOpened {
+            session,
+            ip: self.key.seal(&ip_field(stream, &id), &Plain::from(address)),
+            user_agent: Some(self.key.seal(&user_agent_field(stream, &id), &Plain::from(agent))),
+        });
+        let count = if opens { None } else { Some(1 + self.dice.below(5_000) as u64) };
+        let actor = Actor { id: ActorId::ApiKey(key), session: opens.then_some(session) };
+        self.submit(ApiKeysCommand::Use(UseApiKey { key, count, opened }), actor)
     }
 }
 

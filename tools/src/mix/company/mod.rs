@@ -9,7 +9,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
-use settled::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId};
+use settled::ids::{
+    ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
+};
 use settled::seal::DataKey;
 use settled::seal::token::PlainToken;
 use settled::settings::roles::role::{RoleRef, SystemRole};
@@ -23,13 +25,14 @@ use super::{Kind, PER, thrown, words};
 mod access;
 mod acts;
 
-/// The most people, open sessions of one of them, and environments: organizations do not grow for ever.
+/// The most people, open sessions of one of them, environments and API keys: organizations do not grow for ever.
 const PEOPLE_MAX: usize = 200;
 const SESSIONS_MAX: usize = 3;
 const ENVIRONMENTS_MAX: usize = 12;
 /// The most teams and custom roles.
 const TEAMS_MAX: usize = 12;
 const ROLES_MAX: usize = 8;
+const KEYS_MAX: usize = 40;
 /// The environments that everybody has; these are not deleted.
 const ENVIRONMENTS_KEPT: usize = 3;
 /// After so long without an end, a session is not used again: a working day.
@@ -68,6 +71,7 @@ pub struct Company {
     assignments: Vec<Assignment>,
     teams: Vec<Team>,
     roles: Vec<RoleId>,
+    keys: Vec<ApiKeyId>,
 }
 
 struct Team {
@@ -150,6 +154,7 @@ impl Company {
             assignments: Vec::new(),
             teams: Vec::new(),
             roles: Vec::new(),
+            keys: Vec::new(),
         })
     }
 
@@ -170,6 +175,7 @@ impl Company {
         let person = self.who(kind);
         match kind {
             Kind::FailLogIn => return Ok(self.fail_log_in(person).into()),
+            Kind::UseKey => return Ok(self.use_key().into()),
             Kind::LogIn => return Ok(self.log_in(person, now, &PlainToken::draw()).into()),
             _ => {}
         }
@@ -214,6 +220,8 @@ impl Company {
             Kind::RemoveMember => self.teams.iter().any(|team| !team.members.is_empty()),
             Kind::CreateRole => self.roles.len() < ROLES_MAX,
             Kind::ChangeRole => !self.roles.is_empty(),
+            Kind::CreateKey => self.keys.len() < KEYS_MAX,
+            Kind::RenameKey | Kind::RotateKey | Kind::RevokeKey | Kind::UseKey => !self.keys.is_empty(),
             _ => true,
         };
         match (possible, self.environments.is_empty()) {

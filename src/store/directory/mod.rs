@@ -1,5 +1,5 @@
-//! [`Directory`]: the one projection over the whole log, always in memory. It knows where every stream ends, finds a
-//! credential's stream, and knows what is due when. Saved as a whole, so that a start reads it and what follows it.
+//! [`Directory`]: the one projection over the whole log, always in memory. It knows where every stream ends, finds the
+//! stream of a session or an API key, and knows what is due when. Saved as a whole, so that a start reads it and what follows it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,11 +14,14 @@ use crate::log::{FrameHash, Head, Position};
 use crate::seal::Commitment;
 use crate::settings::sessions::projection::{SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS};
 use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
+use crate::store::directory::keys::{Keys, KnownKey};
 use crate::varint::{self, Malformed, Reader};
 use uuid::Uuid;
 
+pub mod keys;
+
 /// Raised when what the directory makes of an event, or the shape of its file, changes.
-pub const PROJECTION: u32 = 1;
+pub const PROJECTION: u32 = 2;
 
 /// The file is due when the log has grown by so many events …
 pub const SAVE_EVENTS: u64 = 65_536;
@@ -70,6 +73,7 @@ type Heads = RedBlackTreeMapSync<StreamId, Head>;
 #[derive(Debug, Default)]
 pub struct Directory {
     credentials: RwLock<Credentials>,
+    keys: RwLock<Keys>,
     known: Mutex<Known>,
 }
 
@@ -91,6 +95,11 @@ impl Directory {
     /// Finds a credential: one hash and one look-up, whatever the number of streams.
     pub fn credential(&self, token: Commitment) -> Option<Arc<Credential>> {
         self.credentials.read().unwrap_or_else(PoisonError::into_inner).get(&token.0).cloned()
+    }
+
+    /// Finds an API key by its value: one hash and one look-up, too.
+    pub fn key(&self, token: Commitment) -> Option<KnownKey> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(token)
     }
 
     /// The credential of a session.
@@ -146,8 +155,11 @@ impl Directory {
 
     fn take(&self, known: &mut Known, stream: StreamId, entries: &[DirectoryEntry], now: Timestamp) {
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             match entry {
+                DirectoryEntry::KeyOpened { token, key } => keys.open(stream, *token, *key),
+                DirectoryEntry::KeyEnds { token, ends_at } => keys.end(*token, *ends_at),
                 DirectoryEntry::CredentialOpened { token, session, opened_at } => {
                     let last_seen = AtomicI64::new(now.micros().max(opened_at.micros()));
                     let opened_micros = AtomicI64::new(opened_at.micros());
@@ -197,8 +209,8 @@ impl Directory {
     /// What it is now. A value: it costs the same however much there is of it.
     fn now(&self) -> Moment {
         let known = self.known();
-        let credentials = self.credentials();
-        Moment { end: known.end, events: known.events, heads: known.heads.clone(), credentials }
+        let (credentials, keys) = (self.credentials(), self.keys());
+        Moment { end: known.end, events: known.events, heads: known.heads.clone(), credentials, keys }
     }
 
     /// Reads a file back. No credential of it was used since it was opened.
@@ -211,7 +223,8 @@ impl Directory {
         let (heads, credentials) = (section("heads")?, section("credentials")?);
         let malformed = |_: Malformed| file.damaged("its sections end early");
         let heads = decode_heads(&heads).map_err(malformed)?;
-        let directory = Self::default();
+        let keys = Keys::decode(&section("keys")?).map_err(malformed)?;
+        let directory = Self { keys: RwLock::new(keys), ..Self::default() };
         {
             let mut known = directory.known();
             known.end = file.anchor();
@@ -228,11 +241,11 @@ impl Directory {
 
     /// What this, saved, says otherwise than what was folded from the log up to the same place; `None` where it is the
     /// same but for sessions that have ended by age, which a save leaves out, and for what [`Directory::bring_back`] does.
-    pub fn differs_from(&self, folded: &Self, now: Timestamp) -> Option<&'static str> {
-        if self.all_heads() != folded.all_heads() {
+    pub fn differs_from(&self, others: &Self, now: Timestamp) -> Option<&'static str> {
+        if self.all_heads() != others.all_heads() {
             return Some("its streams end elsewhere than the log's");
         }
-        let (saved, folded) = (self.credentials(), folded.credentials());
+        let (saved, folded) = (self.credentials(), others.credentials());
         let same = |token: &[u8; 32], credential: &Arc<Credential>| {
             folded.get(token).is_some_and(|folded| {
                 (folded.stream, folded.session) == (credential.stream, credential.session)
@@ -248,7 +261,9 @@ impl Directory {
         if folded.iter().any(|(token, credential)| gone(token, credential)) {
             return Some("it lacks a credential that the log has");
         }
-        None
+        let (saved, folded) = (self.keys(), others.keys());
+        (!saved.has_all_of(&folded) || !folded.has_all_of(&saved))
+            .then_some("it has other API keys than the log has")
     }
 
     /// Counts now as the last use of every credential, as a restart does.
@@ -289,8 +304,10 @@ impl Directory {
         }
     }
 
-    /// Drops the entries of sessions that have ended by age; returns how many.
+    /// Drops the entries of sessions that have ended by age, and of values of keys that have ended; returns how many
+    /// sessions.
     pub fn drop_ended(&self, now: Timestamp) -> usize {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).drop_ended(now);
         let mut known = self.known();
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
         let mut dropped = 0;
@@ -315,6 +332,10 @@ impl Directory {
         self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn keys(&self) -> Keys {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -326,14 +347,19 @@ struct Moment {
     events: u64,
     heads: Heads,
     credentials: Credentials,
+    keys: Keys,
 }
 
 impl Moment {
     /// What a file holds of it.
-    fn sections(&self) -> [Section; 2] {
+    fn sections(&self) -> [Section; 3] {
         let section = |name, bytes| Section { name, projection: PROJECTION, bytes };
         let credentials = encode_credentials(self.credentials.iter());
-        [section("heads", encode_heads(&self.heads)), section("credentials", credentials)]
+        [
+            section("heads", encode_heads(&self.heads)),
+            section("credentials", credentials),
+            section("keys", self.keys.encode()),
+        ]
     }
 }
 
