@@ -90,7 +90,7 @@ pub fn routes() -> Vec<Route> {
     let role = "/v1/roles/{role}";
     let assignments = "/v1/role-assignments";
     let assignment = "/v1/role-assignments/{ra}";
-    let api_key = "/v1/api-keys/{key}";
+    let api_key = "/v1/api-keys/{api_key}";
     let env = "/v1/environments/{env}";
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
@@ -177,7 +177,7 @@ pub fn routes() -> Vec<Route> {
             delete(api_keys::http::revoke),
         ),
         route(
-            row("POST", "/v1/api-keys/{key}/rotate", Environment(P::ApiKeyManage), "api_key.rotate"),
+            row("POST", "/v1/api-keys/{api_key}/rotate", Environment(P::ApiKeyManage), "api_key.rotate"),
             post(api_keys::http::rotate),
         ),
         route(

@@ -250,7 +250,7 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
 }
 
 /// An API key.
-#[utoipa::path(get, path = "/v1/api-keys/{key}", tag = "api keys", params(("key" = ApiKeyId, Path), AsOfParameters),
+#[utoipa::path(get, path = "/v1/api-keys/{api_key}", tag = "api keys", params(("api_key" = ApiKeyId, Path), AsOfParameters),
     responses((status = 200, body = ApiKeyBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let asked = call.asked(&query).await?;
@@ -264,7 +264,7 @@ pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Respons
 }
 
 /// Renames, disables or enables an API key, or limits it otherwise.
-#[utoipa::path(patch, path = "/v1/api-keys/{key}", tag = "api keys", params(("key" = ApiKeyId, Path)),
+#[utoipa::path(patch, path = "/v1/api-keys/{api_key}", tag = "api keys", params(("api_key" = ApiKeyId, Path)),
     request_body = ApiKeyPatch, responses(
     (status = 200, body = ApiKeyBody), (status = "4XX", body = ProblemBody)))]
 pub async fn update(AtKey { call, key }: AtKey, _: NoParameters) -> Result<Response, Problem> {
@@ -288,7 +288,7 @@ pub async fn update(AtKey { call, key }: AtKey, _: NoParameters) -> Result<Respo
 }
 
 /// Revokes an API key, at once and for ever.
-#[utoipa::path(delete, path = "/v1/api-keys/{key}", tag = "api keys", params(("key" = ApiKeyId, Path)), responses(
+#[utoipa::path(delete, path = "/v1/api-keys/{api_key}", tag = "api keys", params(("api_key" = ApiKeyId, Path)), responses(
     (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn revoke(AtKey { call, key }: AtKey, _: NoParameters) -> Result<Response, Problem> {
     let command = ApiKeysCommand::Revoke(RevokeApiKey { key });
@@ -297,7 +297,7 @@ pub async fn revoke(AtKey { call, key }: AtKey, _: NoParameters) -> Result<Respo
 }
 
 /// Gives an API key a new value, which is in this answer alone. The old one is accepted for as long as is said.
-#[utoipa::path(post, path = "/v1/api-keys/{key}/rotate", tag = "api keys", params(("key" = ApiKeyId, Path)),
+#[utoipa::path(post, path = "/v1/api-keys/{api_key}/rotate", tag = "api keys", params(("api_key" = ApiKeyId, Path)),
     request_body = RotateRequest, responses(
     (status = 200, body = NewApiKeyBody), (status = "4XX", body = ProblemBody)))]
 pub async fn rotate(AtKey { call, key }: AtKey, _: NoParameters) -> Result<Response, Problem> {
