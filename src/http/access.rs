@@ -302,7 +302,8 @@ pub async fn deny(
 mod tests {
     use super::*;
     use crate::settings::general::command::GeneralRejection;
-    
+    use crate::settings::roles::command::RolesRejection;
+
     #[test]
     fn a_rejection_for_want_of_rights_is_a_denial() {
         let missing = Denial::Missing(Permission::ConfigWrite);

@@ -43,6 +43,13 @@ pub struct Asked {
     pub query: RawQuery,
 }
 
+impl Asked {
+    /// The answer with the version that it is about, where that is a past one.
+    pub fn mark(&self, response: Response) -> Response {
+        marked(self.at, response)
+    }
+}
+
 /// An area of settings, now or as it was: all that a handler of a GET may answer from.
 pub struct Seen<A> {
     area: Point<A>,
@@ -67,12 +74,16 @@ impl<A: Area> Deref for Seen<A> {
 
 impl<A> Seen<A> {
     /// The answer with the version that it is about, where that is a past one.
-    pub fn mark(&self, mut response: Response) -> Response {
-        if let Some(version) = self.at {
-            response.headers_mut().insert(SETTLED_AS_OF_VERSION, version_value(version));
-        }
-        response
+    pub fn mark(&self, response: Response) -> Response {
+        marked(self.at, response)
     }
+}
+
+fn marked(at: Option<Version>, mut response: Response) -> Response {
+    if let Some(version) = at {
+        response.headers_mut().insert(SETTLED_AS_OF_VERSION, version_value(version));
+    }
+    response
 }
 
 #[derive(Deserialize)]
@@ -186,6 +197,17 @@ impl Call {
         version.ok_or_else(|| refuse("in_the_future", "nothing is known of the future"))
     }
 
+    /// Everything at the point in time that was asked about.
+    ///
+    /// # Errors
+    /// 500 when the history cannot be read.
+    pub async fn state(&self, asked: &Asked) -> Result<Arc<View>, Problem> {
+        match asked.at {
+            None => Ok(Arc::clone(&self.organization.view)),
+            Some(version) => self.as_of(version).await,
+        }
+    }
+
     /// An area of settings at the point in time that was asked about, as far as the focus needs it.
     ///
     /// # Errors
@@ -232,7 +254,7 @@ impl Call {
             return problem;
         }
         let (_, rest) = query.split(&["limit", "cursor"]);
-        let asked = self.asked(&rest).await.unwrap_or(Asked { at: None, query: RawQuery::default() });
+        let asked = self.asked(&rest).await.unwrap_or_default();
         match self.seen::<A>(&asked, focus).await {
             Ok(area) if !is_there(&area) => Problem::not_found(),
             Ok(_) => problem,

@@ -11,7 +11,6 @@ use crate::http::key::accepted;
 use crate::http::problem::Problem;
 use crate::ids::{AccountId, OrganizationId, SessionId, StreamId, UserId};
 use crate::seal::token::PlainToken;
-use crate::settings::roles::access::grants;
 use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::projection::{Holder, Session};
 use crate::store::directory;

@@ -144,6 +144,10 @@ pub fn routes() -> Vec<Route> {
         route(row("PATCH", role, Organization(P::RoleManage), "role.update"), patch(roles::http::update)),
         route(row("DELETE", role, Organization(P::RoleManage), "role.delete"), delete(roles::http::delete)),
         route(
+            row("GET", "/v1/access/explain", Organization(P::RoleRead), "role.read"),
+            get(roles::explain::explain),
+        ),
+        route(
             row("GET", assignments, Organization(P::RoleRead), "role_assignment.read"),
             get(roles::assignments::list),
         ),

@@ -56,6 +56,7 @@ use crate::settings::{api_keys, environments, general, roles, sessions, teams};
         roles::http::show,
         roles::http::update,
         roles::http::delete,
+        roles::explain::explain,
         roles::assignments::list,
         roles::assignments::create,
         roles::assignments::show,

@@ -213,7 +213,7 @@ async fn a_role_is_given_once_in_the_organization_and_once_an_environment() {
     assert_eq!(of(String::new()).await, [owners, first.clone(), second.clone()]);
     assert_eq!(of(format!("?subject={subject}")).await, [first.clone(), second.clone()]);
     assert_eq!(of("?role=viewer".to_owned()).await, [first]);
-    assert_eq!(of(format!("?environment={dev}")).await, [second.clone()]);
+    assert_eq!(of(format!("?environment={dev}")).await, [&*second]);
     assert_eq!(of("?environment=dev&role=viewer".to_owned()).await, [""; 0]);
     assert_eq!(of(format!("?subject={subject}&as_of={before}")).await, [""; 0]);
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::strategy::ValueTree as _;
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
 use settled::command::{Command, Context, Rejection};
@@ -294,7 +295,7 @@ fn ask() -> impl Strategy<Value = Ask> {
 
 #[test]
 fn nobody_rises_above_those_who_acted_and_nobody_falls_by_those_below() {
-    let sequences = 1_000 * scale();
+    let sequences = 1_000 * scale() as usize;
     let acme = Acme::new();
     let steps = prop::collection::vec((0..6usize, ask(), any::<Index>()), 1..24);
     let mut runner = proptest::test_runner::TestRunner::deterministic();
@@ -321,16 +322,16 @@ fn assert_bounded(acme_at_first: &Acme, steps: &[(usize, Ask, Index)]) -> usize 
         appended += 1;
         sum.extend(&at_first[&actor]);
         let after = acme.held();
-        let grants = |held: &[Held]| held.iter().copied().collect::<Grants>();
+        let grants = |held: &[Held]| Grants::of(acme.organization(), held.iter().copied());
         let actors = grants(&before[&actor]);
-        let most: Grants = sum.iter().copied().chain([acme_at_first.of_joining()]).collect();
+        let most = Grants::of(acme.organization(), sum.iter().copied().chain([acme_at_first.of_joining()]));
         assert_eq!(
             most.lacking(&[acme.of_joining()]),
             None,
             "whoever joins rose by step {number} of {steps:?}"
         );
         for person in &acme.people {
-            let most: Grants = at_first[person].iter().chain(&sum).copied().collect();
+            let most = grants(&[&at_first[person][..], &sum].concat());
             let risen = most.lacking(&after[person]);
             assert_eq!(risen, None, "{person} rose by step {number} of {steps:?}");
             if actors.lacking(&before[person]).is_some() {

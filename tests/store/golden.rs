@@ -215,7 +215,7 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
     let (session, user_agent) = (Fresh.id(), Some(sealed(kept)));
     let opened = KeySessionOpened { session, ip: sealed(kept), user_agent };
     let program = Actor { id: ActorId::ApiKey(kept), session: Some(session) };
-    let by = |actor, command| Submission::new::<ApiKeysCommand>(command, actor);
+    let by = |actor, command: ApiKeysCommand| Submission::new(command, actor);
     for submission in [
         by(founded.owner, ApiKeysCommand::Create(make(kept, Mode::Test, limits))),
         by(founded.owner, ApiKeysCommand::Create(make(gone, Mode::Live, Limits::NONE))),

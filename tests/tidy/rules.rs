@@ -65,6 +65,7 @@ const PLACES: &[(&str, &[&str])] = &[
 const MORE_HANDLERS: &[&str] = &[
     "src/settings/environments/config.rs",
     "src/settings/roles/assignments.rs",
+    "src/settings/roles/explain.rs",
     "src/settings/teams/members.rs",
     "src/platform/accounts/login.rs",
     "src/platform/accounts/me.rs",

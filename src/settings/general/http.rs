@@ -22,7 +22,7 @@ use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
 use crate::settings::general::projection::General;
 use crate::settings::general::value::{EmailDomain, Timezone};
 use crate::settings::roles::access::grantees;
-use crate::settings::roles::http::{RoleName, roles_of, roles_given};
+use crate::settings::roles::http::{RoleName, roles_given, roles_of};
 use crate::settings::roles::projection::Roles;
 use crate::settings::roles::role::RoleRef;
 use crate::settings::teams::projection::Teams;

@@ -40,7 +40,8 @@ pub struct RoleName {
 }
 
 impl RoleName {
-    fn of(roles: &Roles, role: RoleRef) -> Option<Self> {
+    /// A role that is there.
+    pub(super) fn of(roles: &Roles, role: RoleRef) -> Option<Self> {
         Some(Self { id: role.to_string(), name: roles.name(role)?.to_owned() })
     }
 }
@@ -48,9 +49,7 @@ impl RoleName {
 /// An actor's roles in the whole organization: a key's, or those that a person and their teams were given.
 pub fn roles_of(organization: &Organization, actor: ActorId) -> Vec<RoleName> {
     match actor {
-        ActorId::Person(person) => {
-            roles_given(&organization.roles, grantees(&organization.teams, person))
-        }
+        ActorId::Person(person) => roles_given(&organization.roles, grantees(&organization.teams, person)),
         ActorId::ApiKey(key) => {
             let key = organization.api_keys.get(key);
             key.and_then(|key| RoleName::of(&organization.roles, key.role)).into_iter().collect()

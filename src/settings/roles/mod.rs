@@ -7,6 +7,7 @@ pub mod assignments;
 pub mod command;
 mod custom;
 pub mod event;
+pub mod explain;
 mod granting;
 pub mod http;
 pub mod permission;

@@ -163,7 +163,8 @@ impl CreateTeam {
 impl UpdateTeam {
     fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let current = find(&state.teams, self.team)?;
-        ceiling(state, context.actor.id, &held_by(state, Grantee::Team(self.team))).map_err(|_| Rejection::AboveYourRights)?;
+        ceiling(state, context.actor.id, &held_by(state, Grantee::Team(self.team)))
+            .map_err(|_| Rejection::AboveYourRights)?;
         context.check_version(current.version)?;
         let name = self.name.as_ref().filter(|name| name.as_str() != current.name);
         let described = match &self.description {
@@ -206,7 +207,8 @@ impl AddMember {
         if state.people.get(self.person).is_none() {
             return Err(TeamsRejection::UnknownPerson.into());
         }
-        ceiling(state, context.actor.id, &held_by(state, Grantee::Team(self.team))).map_err(Rejection::Forbidden)?;
+        ceiling(state, context.actor.id, &held_by(state, Grantee::Team(self.team)))
+            .map_err(Rejection::Forbidden)?;
         context.check_version(team.version)?;
         if team.members.contains_key(&self.person) {
             return Ok(Vec::new());
