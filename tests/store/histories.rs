@@ -168,10 +168,10 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         2 => (0..4u8, 0..ALLOWED.len() as u8).prop_map(|(name, allows)| Ask::Role { name, allows }),
         2 => (index(), prop::option::of(0..4u8), prop::option::of(0..ALLOWED.len() as u8))
             .prop_map(|(which, name, allows)| Ask::ChangeRole { which, name, allows }),
-        1 => index().prop_map(Ask::DeleteRole),
+        3 => index().prop_map(Ask::DeleteRole),
         2 => (0..4u8).prop_map(Ask::Team),
         1 => (index(), 0..4u8).prop_map(|(which, name)| Ask::RenameTeam { which, name }),
-        1 => index().prop_map(Ask::DeleteTeam),
+        3 => index().prop_map(Ask::DeleteTeam),
         3 => (index(), index(), prop::bool::weighted(0.3))
             .prop_map(|(team, person, leaves)| Ask::Member { team, person, leaves }),
         4 => (index(), index(), prop::bool::weighted(0.3), prop::option::of(index()))

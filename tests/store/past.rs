@@ -272,7 +272,7 @@ fn random_restores_come_to_steps_of_every_kind() {
 
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..60 {
+    for _ in 0..250 {
         let tree = (history(), ask()).new_tree(&mut runner).unwrap();
         let (history, ask) = tree.current();
         runtime().block_on(async {
