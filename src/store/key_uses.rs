@@ -210,8 +210,13 @@ impl Store {
         let mut submission = submission(command, session);
         submission.request_id = used.request_id;
         match self.execute(handle, submission).await {
-            Ok(_) => {
-                in_use.open().recorded(new, is_full, now);
+            Ok(done) => {
+                let mut open = in_use.open();
+                open.recorded(new, is_full, now);
+                // Another process of before has recorded one of this hour.
+                if done.events == 0 {
+                    open.add(handle, session, now);
+                }
                 session
             }
             Err(refusal) => {

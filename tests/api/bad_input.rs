@@ -65,6 +65,19 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
                 "auto_approve_domain_users": false, "join_role": "viewer"}),
         ),
         (
+            ("POST", "/v1/api-keys"),
+            json!({"name": "K", "mode": "test", "role": "viewer", "environments": ["dev"],
+                "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
+                "rate_limit": {"requests": 1, "window_seconds": 1}}),
+        ),
+        (
+            ("PATCH", "/v1/api-keys/{api_key}"),
+            json!({"name": "K", "disabled": false, "environments": ["dev"],
+                "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
+                "rate_limit": {"requests": 1, "window_seconds": 1}}),
+        ),
+        (("POST", "/v1/api-keys/{api_key}/rotate"), json!({"grace_seconds": 0})),
+        (
             ("POST", "/v1/environments"),
             json!({"name": "New", "slug": "new", "mode": "test", "description": "d"}),
         ),
@@ -89,6 +102,13 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
     ])
 }
 
+/// The organization's API key.
+fn api_key(server: &TestServer, owner: &Somebody) -> String {
+    let view = server.handle(owner.organization).view();
+    let (id, _) = view.organization().api_keys.after(None).next().expect("there is a key");
+    id.to_string()
+}
+
 fn wrong_value(name: &str) -> Option<&'static str> {
     match name {
         "limit" => Some("0"),
@@ -96,7 +116,7 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "cursor" => Some("abc"),
         "from" | "to" | "as_of" => Some("yesterday"),
         "name" => Some("lower"),
-        "type" | "outcome" | "format" => Some("nothing"),
+        "type" | "outcome" | "format" | "mode" | "permission" => Some("nothing"),
         "user" | "resource" | "subject" | "role" => Some(""),
         "environment" => Some("nowhere"),
         "action" => Some(""),
@@ -397,6 +417,7 @@ async fn segments_of_paths_that_name_nothing_are_not_found() {
 async fn headers_of_our_own_are_checked_and_named() {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
+    server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
     let before = versions(&server, &owner);
     let long = "a".repeat(600);
     let cases: [(&str, &[&str], &str); 4] = [

@@ -12,6 +12,7 @@ use settled::ids::{
     UserId,
 };
 use settled::log::memory::MemoryLog;
+use settled::seal::token::PlainToken;
 use settled::seal::{Commitment, Sealed, SealedBytes};
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
@@ -473,12 +474,9 @@ fn allowed(number: u8) -> CustomPermissions {
     CustomPermissions::try_from(set).unwrap()
 }
 
-/// SHA-256 of a value would be as random.
+/// SHA-256 of what tells two values apart.
 pub fn token_of(key: ApiKeyId, number: u32) -> Commitment {
-    let mut token = [0; 32];
-    token[..16].copy_from_slice(key.uuid().as_bytes());
-    token[16..20].copy_from_slice(&number.to_be_bytes());
-    Commitment(token)
+    PlainToken::presented(&format!("{key} {number}")).hash()
 }
 
 /// Something sealed; nothing opens it.

@@ -159,7 +159,8 @@ impl Ask {
 const ACCESS: [ResourceType; 4] =
     [ResourceType::Team, ResourceType::TeamMember, ResourceType::Role, ResourceType::RoleAssignment];
 
-/// What a restore promises: all that is meant as it was, but people, grants without access, and what it says cannot be.
+/// What a restore promises: all that is meant as it was, but people, API keys, grants without access, and
+/// what it says cannot be.
 fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: &[Cannot]) {
     let (then, now) = (Description::of(past, &wanted.focus), describe(now, &wanted.focus));
     for difference in now.differences(&then) {
@@ -168,7 +169,8 @@ fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: 
             cannot.subject == difference.subject || cannot.subject.id == difference.subject.id
         });
         let access = ACCESS.contains(&difference.subject.kind) && !wanted.include_access;
-        let untouched = difference.subject.kind == ResourceType::Person || access;
+        let kept = [ResourceType::Person, ResourceType::ApiKey].contains(&difference.subject.kind);
+        let untouched = kept || access;
         assert!(named || untouched, "not as it was: {difference:?}");
     }
 }

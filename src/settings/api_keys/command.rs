@@ -413,8 +413,7 @@ impl UseApiKey {
         }
         let has_room = current.sessions_on_day(context.now) < SESSIONS_PER_DAY_MAX;
         let opened = self.opened.clone().filter(|_| has_room);
-        let is_noted = current.last_used_at().is_some_and(|at| at.hour() == context.now.hour());
-        if is_noted && opened.is_none() && self.count.is_none() {
+        if current.is_noted(context.now) && opened.is_none() && self.count.is_none() {
             return Ok(Vec::new());
         }
         let session = opened.as_ref().map(|opened| opened.session);

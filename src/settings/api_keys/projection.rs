@@ -54,7 +54,7 @@ pub struct ApiKey {
     token: TokenHash,
     previous: Option<Arc<Previous>>,
     limits: Option<Arc<Limits>>,
-    used: Option<Arc<Used>>,
+    used: Option<Used>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed; being used is no change.
@@ -78,12 +78,19 @@ struct Previous {
 }
 
 /// When a key was used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Used {
     at: Timestamp,
+    /// The hour of the last use that was recorded by itself: what a count stands for was earlier than its event.
+    hour: u32,
     /// The day of the last session, and how many were opened on it.
-    day: i64,
-    sessions: usize,
+    day: u32,
+    sessions: u8,
+}
+
+/// Hours and days since 1970 as they are kept: to the year 9999 there are fewer.
+fn kept(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or_default()
 }
 
 /// Whether a key is accepted.
@@ -153,20 +160,30 @@ impl ApiKey {
 
     /// When it was last used, to the hour.
     pub fn last_used_at(&self) -> Option<Timestamp> {
-        self.used.as_ref().map(|used| used.at)
+        self.used.map(|used| used.at)
+    }
+
+    /// Whether a use of it in the hour of a time is recorded.
+    pub fn is_noted(&self, now: Timestamp) -> bool {
+        self.used.is_some_and(|used| used.hour == kept(now.hour()))
     }
 
     /// How many sessions it opened on the day of a time.
     pub fn sessions_on_day(&self, now: Timestamp) -> usize {
-        self.used.as_ref().filter(|used| used.day == now.day()).map_or(0, |used| used.sessions)
+        self.used.filter(|used| used.day == kept(now.day())).map_or(0, |used| usize::from(used.sessions))
     }
 
-    fn use_it(&mut self, used: &ApiKeyUsed, at: Timestamp) {
-        let (day, sessions) = match &used.opened {
-            Some(_) => (at.day(), self.sessions_on_day(at) + 1),
-            None => self.used.as_ref().map_or((0, 0), |used| (used.day, used.sessions)),
-        };
-        self.used = Some(Arc::new(Used { at, day, sessions }));
+    fn use_it(&mut self, event: &ApiKeyUsed, recorded: &Recorded) {
+        let at = recorded.at;
+        let mut used = Used { at, ..self.used.unwrap_or_default() };
+        if recorded.count.is_none() {
+            used.hour = kept(at.hour());
+        }
+        if event.opened.is_some() {
+            let before = self.used.filter(|used| used.day == kept(at.day())).map_or(0, |used| used.sessions);
+            (used.day, used.sessions) = (kept(at.day()), before.saturating_add(1));
+        }
+        self.used = Some(used);
     }
 }
 
@@ -211,7 +228,7 @@ impl ApiKeys {
             state: State::Enabled,
             token: created.token,
             previous: None,
-            limits: kept(limits),
+            limits: limiting(limits),
             used: None,
             created_at: recorded.at,
             updated_at: recorded.at,
@@ -247,7 +264,7 @@ impl ApiKeys {
 }
 
 /// Limits that limit something.
-fn kept(limits: Limits) -> Option<Arc<Limits>> {
+fn limiting(limits: Limits) -> Option<Arc<Limits>> {
     (limits != Limits::NONE).then(|| Arc::new(limits))
 }
 
@@ -286,7 +303,7 @@ fn update(key: &mut ApiKey, updated: &ApiKeyUpdated) {
     }
     limits.expires_at = updated.expires_at.or(limits.expires_at);
     limits.rate_limit = updated.rate_limit.or(limits.rate_limit);
-    key.limits = kept(limits);
+    key.limits = limiting(limits);
 }
 
 fn rotate(key: &mut ApiKey, rotated: &ApiKeyRotated) {
@@ -313,7 +330,7 @@ impl Fold for ApiKeys {
             ApiKeysEvent::ApiKeyRevoked(revoked) => self.revoke(revoked.key, recorded),
             ApiKeysEvent::ApiKeyUsed(used) => {
                 if let Some(key) = self.keys.get_mut(&used.key) {
-                    key.use_it(used, recorded.at);
+                    key.use_it(used, recorded);
                 }
             }
         }
@@ -396,8 +413,12 @@ impl Area for ApiKeys {
         }
     }
 
-    /// No key is ever brought back: who holds it is not known.
-    fn restore(_differences: &[Difference], _outlook: &Outlook<'_>, _plan: &mut Plan) {}
+    /// No key is ever brought back: who holds it is not known. Whoever names one is told so.
+    fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan) {
+        if !outlook.whole {
+            differences.iter().for_each(|difference| plan.cannot(difference, "never_restored"));
+        }
+    }
 }
 
 fn listed<T: std::fmt::Display>(all: &[T]) -> Field {

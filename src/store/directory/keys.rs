@@ -3,7 +3,9 @@
 //! There may be a hundred thousand of them, so an entry says no more than where to ask: whether a key is still accepted,
 //! its organization's stream knows.
 
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
@@ -24,22 +26,66 @@ pub struct KnownKey {
     pub key: ApiKeyId,
 }
 
+/// Into how many groups values are divided, by their first bits: a thousand, so that adding one to a million moves some
+/// KiB, and a save holds all of them by a thousand pointers.
+const GROUPS: usize = 1 << 10;
+/// How many places a group grows by: doubled vectors would be a third empty.
+const GROWTH: usize = 4;
+
 /// API keys of the whole server. A value: cloning shares it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Keys {
-    by_token: HashTrieMapSync<[u8; 32], KnownKey>,
+    /// Each in the order of its values; a group that somebody shares is copied before it changes.
+    groups: Vec<Arc<Vec<([u8; 32], KnownKey)>>>,
     ending: RedBlackTreeMapSync<(Timestamp, [u8; 32]), ()>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { groups: vec![Arc::default(); GROUPS], ending: RedBlackTreeMapSync::new_sync() }
+    }
+}
+
+/// The group of a value; SHA-256 divides them evenly.
+fn group_of(token: &[u8; 32]) -> usize {
+    usize::from(u16::from_be_bytes([token[0], token[1]]) >> 6)
 }
 
 impl Keys {
     pub(super) fn get(&self, token: Commitment) -> Option<KnownKey> {
-        self.by_token.get(&token.0).copied()
+        let group = &self.groups[group_of(&token.0)];
+        let at = group.binary_search_by(|(known, _)| known.cmp(&token.0)).ok()?;
+        Some(group[at].1)
     }
 
     pub(super) fn open(&mut self, stream: StreamId, token: Commitment, key: ApiKeyId) {
         if let StreamId::Organization(organization) = stream {
-            self.by_token.insert_mut(token.0, KnownKey { organization, key });
+            self.insert(token.0, KnownKey { organization, key });
         }
+    }
+
+    fn insert(&mut self, token: [u8; 32], known: KnownKey) {
+        let group = Arc::make_mut(&mut self.groups[group_of(&token)]);
+        match group.binary_search_by(|(other, _)| other.cmp(&token)) {
+            Ok(at) => group[at].1 = known,
+            Err(at) => {
+                if group.len() == group.capacity() {
+                    group.reserve_exact(GROWTH);
+                }
+                group.insert(at, (token, known));
+            }
+        }
+    }
+
+    fn remove(&mut self, token: &[u8; 32]) {
+        let group = Arc::make_mut(&mut self.groups[group_of(token)]);
+        if let Ok(at) = group.binary_search_by(|(known, _)| known.cmp(token)) {
+            group.remove(at);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &([u8; 32], KnownKey)> {
+        self.groups.iter().flat_map(|group| group.iter())
     }
 
     pub(super) fn end(&mut self, token: Commitment, at: Timestamp) {
@@ -59,7 +105,7 @@ impl Keys {
     fn drop_first(&mut self) {
         if let Some(first) = self.ending.first().map(|(first, ())| *first) {
             self.ending.remove_mut(&first);
-            self.by_token.remove_mut(&first.1);
+            self.remove(&first.1);
         }
     }
 
@@ -68,16 +114,17 @@ impl Keys {
         let ends = |token: &[u8; 32]| {
             [self, other].iter().any(|keys| keys.ending.keys().any(|(_, ending)| ending == token))
         };
-        other.by_token.iter().all(|(token, known)| match self.by_token.get(token) {
-            Some(own) => own == known,
+        other.iter().all(|(token, known)| match self.get(Commitment(*token)) {
+            Some(own) => own == *known,
             None => ends(token),
         })
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.by_token.size() * 64);
-        varint::write(self.by_token.size() as u64, &mut out);
-        for (token, known) in &self.by_token {
+        let count = self.groups.iter().map(|group| group.len()).sum::<usize>();
+        let mut out = Vec::with_capacity(count * 64);
+        varint::write(count as u64, &mut out);
+        for (token, known) in self.iter() {
             out.extend_from_slice(token);
             out.extend_from_slice(known.organization.uuid().as_bytes());
             out.extend_from_slice(known.key.uuid().as_bytes());
@@ -96,7 +143,7 @@ impl Keys {
             let token = reader.array()?;
             let organization = OrganizationId::from_uuid(Uuid::from_bytes(reader.array()?));
             let key = ApiKeyId::from_uuid(Uuid::from_bytes(reader.array()?));
-            keys.by_token.insert_mut(token, KnownKey { organization, key });
+            keys.insert(token, KnownKey { organization, key });
         }
         while !reader.0.is_empty() {
             let at = super::timestamp(&mut reader)?;
@@ -135,7 +182,7 @@ mod tests {
         let mut keys = Keys::default();
         let token = |number: usize| {
             let mut token = [0; 32];
-            token[..8].copy_from_slice(&number.to_be_bytes());
+            token[..8].copy_from_slice(&number.reverse_bits().to_be_bytes());
             Commitment(token)
         };
         for number in 0..=ENDING_MAX {
@@ -143,7 +190,7 @@ mod tests {
             keys.end(token(number), now().plus_seconds(number as i64));
         }
         assert!(keys.get(token(0)).is_none() && keys.get(token(1)).is_some());
-        assert_eq!(keys.by_token.size(), ENDING_MAX);
+        assert_eq!(keys.iter().count(), ENDING_MAX);
     }
 
     #[test]
