@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::server::{Answer, OWNER_EMAIL, PASSWORD, Somebody, TestServer, send};
-use crate::things::Things;
+use crate::things::{Things, with_query};
 
 /// A route of the document, with one request that goes through.
 struct Operation {
@@ -100,13 +100,6 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
             json!({"as_of": "1", "scope": {"resource": owner.organization}, "include_access": false, "dry_run": true}),
         ),
     ])
-}
-
-/// The organization's API key.
-fn api_key(server: &TestServer, owner: &Somebody) -> String {
-    let view = server.handle(owner.organization).view();
-    let (id, _) = view.organization().api_keys.after(None).next().expect("there is a key");
-    id.to_string()
 }
 
 fn wrong_value(name: &str) -> Option<&'static str> {
@@ -367,7 +360,7 @@ async fn every_parameter_of_every_route_is_checked_and_named() {
         queries.push(("%ff=1".into(), String::new()));
         for (query, parameter) in queries {
             let label = format!("{} {path}?{}", operation.method, &query[..query.len().min(40)]);
-            let url = format!("{path}?{query}");
+            let url = with_query(path, &query);
             let answer = server.send(operation.method.clone(), &url, &owner, &[], &operation.sound).await;
             let problem = refused(&answer, &label);
             assert_eq!(answer.status, 422, "{label}: {problem}");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use settled::settings::roles::role::SystemRole;
 
 use crate::server::{Answer, Somebody, TestServer, send, text};
-use crate::things::Things;
+use crate::things::{Things, with_query};
 
 async fn raw(
     server: &TestServer,
@@ -162,7 +162,7 @@ async fn unknown_parameters_are_refused_everywhere() {
         let path = things.path(row.path);
         let method: Method = row.method.parse().unwrap();
         let body = if method == Method::GET || method == Method::DELETE { Value::Null } else { json!({}) };
-        let answer = server.send(method, &format!("{path}?as_off=1"), &owner, &[], &body).await;
+        let answer = server.send(method, &with_query(&path, "as_off=1"), &owner, &[], &body).await;
         let problem = answer.is_problem(422, "invalid_request");
         assert_eq!(problem["errors"][0]["parameter"], "as_off", "{} {}", row.method, row.path);
     }

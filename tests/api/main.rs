@@ -26,6 +26,7 @@ mod canaries;
 mod conventions;
 mod environments;
 mod escalation;
+mod explain;
 mod exports;
 mod general;
 mod health;

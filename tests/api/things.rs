@@ -65,3 +65,13 @@ impl Things {
         path
     }
 }
+
+/// A path with a query, and with what its route cannot do without, unless the query begins with that.
+pub fn with_query(path: &str, query: &str) -> String {
+    let needed = match path {
+        "/v1/access/explain" if !query.starts_with("permission=") => "permission=config:read&",
+        "/v1/diff" if !query.starts_with("from=") => "from=1&",
+        _ => "",
+    };
+    format!("{path}?{needed}{query}")
+}
