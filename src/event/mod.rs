@@ -186,8 +186,7 @@ pub enum ResourceType {
     Person,
     /// A team.
     Team,
-    /// A membership as settings tell it: its id is the team's, its name the person's id. Events about one are about the
-    /// team, and concern the person.
+    /// One membership of a team; its id is the team's, its name the person's id.
     TeamMember,
     /// A role.
     Role,

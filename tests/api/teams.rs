@@ -126,7 +126,7 @@ async fn a_teams_history_tells_who_came_and_went_and_so_does_a_persons() {
     let rows = history["data"].as_array().unwrap();
     let actions: Vec<_> = rows.iter().map(|row| text(&row["action"])).collect();
     assert_eq!(actions, ["team.remove_member", "team.add_member", "team.create"]);
-    assert_eq!(rows[0]["resource"], json!({"type": "team", "id": team, "name": "Core"}));
+    assert_eq!(rows[0]["resource"], json!({"type": "team_member", "id": team, "name": "viewer"}));
     assert_eq!(
         (&rows[0]["changes"][0]["from"], &rows[1]["changes"][0]["to"]),
         (&json!(viewer.person), &json!(viewer.person))

@@ -145,6 +145,12 @@ pub(super) fn about(team: TeamId, name: &str, event: TeamsEvent) -> NewEvent {
     NewEvent::new(Resource::named(ResourceType::Team, team, name), event)
 }
 
+/// An event about a membership, which concerns the person, too.
+pub(super) fn about_member(team: TeamId, person: UserId, event: TeamsEvent) -> NewEvent {
+    let resource = Resource::named(ResourceType::TeamMember, team, person.to_string());
+    NewEvent::new(resource, event).relating(person)
+}
+
 impl CreateTeam {
     fn decide(&self, teams: &Teams) -> Result<Vec<NewEvent>, TeamsRejection> {
         if teams.iter().count() >= TEAMS_MAX {
@@ -217,7 +223,7 @@ impl AddMember {
             return Err(TeamsRejection::TooManyMemberships.into());
         }
         let added = TeamsEvent::MemberAdded(MemberAdded { team: self.team, person: self.person });
-        Ok(vec![about(self.team, &team.name, added).relating(self.person)])
+        Ok(vec![about_member(self.team, self.person, added)])
     }
 }
 
@@ -232,7 +238,7 @@ impl RemoveMember {
             .map_err(|_| Rejection::AboveYourRights)?;
         context.check_version(team.version)?;
         let removed = TeamsEvent::MemberRemoved(MemberRemoved { team: self.team, person: self.person });
-        Ok(vec![about(self.team, &team.name, removed).relating(self.person)])
+        Ok(vec![about_member(self.team, self.person, removed)])
     }
 }
 

@@ -8,7 +8,7 @@ use crate::ids::{TeamId, UserId};
 use crate::settings::roles::access::{Held, given};
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::Grantee;
-use crate::settings::teams::command::{TEAMS_MAX, about, is_taken};
+use crate::settings::teams::command::{TEAMS_MAX, about, about_member, is_taken};
 use crate::settings::teams::event::{
     MemberAdded, MemberRemoved, TeamCreated, TeamDeleted, TeamUpdated, TeamsEvent,
 };
@@ -106,15 +106,13 @@ fn member(difference: &Difference, id: TeamId, outlook: &Outlook<'_>) -> Planned
     let Some(person) = difference.subject.name.as_deref().and_then(|name| name.parse::<UserId>().ok()) else {
         return Ok(None);
     };
-    let team = outlook.past.teams.get(id).or_else(|| outlook.present.teams.get(id));
-    let name = team.map_or("", |team| team.name.as_str());
     if difference.change == Change::Deleted {
         // Who is in a team that goes leaves with it.
         if outlook.past.teams.get(id).is_none() && !outlook.single {
             return Ok(None);
         }
         let removed = TeamsEvent::MemberRemoved(MemberRemoved { team: id, person });
-        let event = about(id, name, removed).relating(person);
+        let event = about_member(id, person, removed);
         return Ok(Some((Phase::Deletes, Step::new(difference, event, NEED))));
     }
     if outlook.present.teams.get(id).is_none() {
@@ -130,7 +128,7 @@ fn member(difference: &Difference, id: TeamId, outlook: &Outlook<'_>) -> Planned
         return Err("person_gone");
     }
     let added = TeamsEvent::MemberAdded(MemberAdded { team: id, person });
-    let event = about(id, name, added).relating(person);
+    let event = about_member(id, person, added);
     Ok(Some((Phase::Grants, Step::new(difference, event, NEED).giving(gives(id, outlook)))))
 }
 
