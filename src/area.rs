@@ -127,6 +127,18 @@ pub struct Section {
 /// What an event means to the directory, the one projection over the whole log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DirectoryEntry {
+    /// Something of the stream is due at a time: the scheduler looks at it then. Replaces what was said of it before.
+    Due {
+        /// The thing's id.
+        resource: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nothing of it is due any more.
+    NotDue {
+        /// The thing's id.
+        resource: String,
+    },
     /// A credential opens this session of the stream, at the latest until then.
     CredentialOpened {
         /// SHA-256 of the token.

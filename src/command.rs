@@ -14,6 +14,7 @@ use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::operations::command::OperationsCommand;
+use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
@@ -21,6 +22,7 @@ use crate::settings::people::command::{PeopleCommand, PeopleRejection};
 use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
 use crate::settings::roles::permission::Permission;
+use crate::settings::secrets::command::{SecretsCommand, SecretsRejection};
 use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
 use crate::settings::sessions::projection::Holder;
 use crate::settings::teams::command::{TeamsCommand, TeamsRejection};
@@ -51,6 +53,8 @@ pub enum OrganizationCommand {
     ApiKeys(ApiKeysCommand),
     /// To its environments.
     Environments(EnvironmentsCommand),
+    /// To its secrets.
+    Secrets(SecretsCommand),
     /// To its sessions.
     Sessions(SessionsCommand),
     /// Something was refused or failed, and is recorded.
@@ -59,6 +63,8 @@ pub enum OrganizationCommand {
     Export(NoteExport),
     /// Settings are brought back.
     Restore(RestoreSettings),
+    /// Configuration and secrets are carried over to another environment.
+    Promote(PromoteEnvironment),
 }
 
 /// A command to the platform's stream.
@@ -251,6 +257,9 @@ pub enum Rejection {
     /// Of environments.
     #[error(transparent)]
     Environments(#[from] EnvironmentsRejection),
+    /// Of secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsRejection),
     /// Of sessions.
     #[error(transparent)]
     Sessions(#[from] SessionsRejection),
@@ -275,10 +284,12 @@ impl OrganizationCommand {
             Self::Roles(command) => command.need(),
             Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
+            Self::Secrets(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
             Self::Restore(command) => command.need(),
+            Self::Promote(command) => command.need(),
         }
     }
 
@@ -294,6 +305,7 @@ impl OrganizationCommand {
             Self::Roles(command) => command.decide(state, context),
             Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
+            Self::Secrets(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs = |holder| matches!(holder, Holder::Person(id) if state.people.get(id).is_some());
                 command.decide(&state.sessions, belongs, context)
@@ -304,6 +316,7 @@ impl OrganizationCommand {
                 Ok(note.decide(&state.exports, &id.unwrap_or_default(), context))
             }
             Self::Restore(command) => command.decide(state, context),
+            Self::Promote(command) => command.decide(state, context),
         }
     }
 }
@@ -355,6 +368,7 @@ command_from! {
     OrganizationCommand::Roles(RolesCommand) in Organization;
     OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
+    OrganizationCommand::Secrets(SecretsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;

@@ -123,10 +123,12 @@ ids! {
     TeamId, TeamKind = "team";
     /// An environment.
     EnvironmentId, EnvironmentKind = "env";
+    /// A secret.
+    SecretId, SecretKind = "sec";
+    /// A customer of the organization.
+    CustomerId, CustomerKind = "cus";
     /// An API key.
     ApiKeyId, ApiKeyKind = "key";
-    /// A customer.
-    CustomerId, CustomerKind = "cus";
     /// One recorded event.
     EventId, EventKind = "evt";
     /// A data key of the key ring. Looked up by this id, never tried.

@@ -40,6 +40,7 @@ pub mod open;
 pub mod fsck;
 pub mod audit;
 pub mod history;
+pub mod promotion;
 pub mod http;
 pub mod canonical;
 mod varint;

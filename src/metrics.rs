@@ -56,6 +56,7 @@ struct Inner {
     denials_unrecorded: Counter,
     key_uses_unrecorded: Counter,
     logins_throttled: Counter,
+    secrets_expired: Counter,
 }
 
 impl Metrics {
@@ -174,6 +175,12 @@ impl Metrics {
                 "Attempts to log in that came too soon",
                 Counter::default(),
             ),
+            secrets_expired: register(
+                &mut registry,
+                "secrets_expired",
+                "Secrets whose time came at which they were said to expire",
+                Counter::default(),
+            ),
             requests: {
                 registry.register_with_unit(
                     "request",
@@ -280,6 +287,11 @@ impl Metrics {
     /// An attempt to log in came too soon.
     pub fn login_throttled(&self) {
         self.0.logins_throttled.inc();
+    }
+
+    /// The time came at which a secret was said to expire.
+    pub fn secret_expired(&self) {
+        self.0.secrets_expired.inc();
     }
 
     /// All of it in the OpenMetrics text format.

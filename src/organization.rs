@@ -7,6 +7,7 @@ use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
 use crate::settings::people::projection::People;
 use crate::settings::roles::projection::Roles;
+use crate::settings::secrets::projection::Secrets;
 use crate::settings::sessions::projection::Sessions;
 use crate::settings::teams::projection::Teams;
 use crate::store::denials::Denials;
@@ -32,6 +33,8 @@ stream_state! {
             api_keys: ApiKeys,
             /// Environments and their configuration.
             environments: Environments,
+            /// Secrets, sealed.
+            secrets: Secrets,
         }
         beside {
             /// Who is logged in.

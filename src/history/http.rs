@@ -139,11 +139,9 @@ impl HistoryRow {
 
 impl From<&FieldChange> for FieldBody {
     fn from(change: &FieldChange) -> Self {
-        let open = |field: &Option<Field>| match field {
-            Some(Field::Open(value)) => Some(value.clone()),
-            Some(Field::Sealed(_)) | None => None,
-        };
-        let sealed = [&change.from, &change.to].iter().any(|field| matches!(field, Some(Field::Sealed(_))));
+        let open = |field: &Option<Field>| field.as_ref().and_then(Field::shown).cloned();
+        let sides = [&change.from, &change.to].into_iter().flatten();
+        let sealed = sides.into_iter().any(|field| field.shown().is_none());
         Self { field: change.field, from: open(&change.from), to: open(&change.to), sealed }
     }
 }

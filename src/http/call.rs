@@ -29,6 +29,7 @@ use crate::http::request_id::RequestId;
 use crate::ids::EnvironmentId;
 use crate::log::reading::as_one;
 use crate::organization::Organization;
+use crate::seal::keyring::NewDataKey;
 use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::general::reason_field;
 use crate::settings::roles::access::Extent;
@@ -190,13 +191,46 @@ impl Call {
     /// # Errors
     /// The problem that the refusal is.
     pub async fn submit(&self, command: impl Into<Command>, status: StatusCode) -> Result<Done, Problem> {
-        let command = command.into();
-        let environment = command.environment();
-        let mut submission = Submission::new(command, self.caller.actor);
+        self.submit_sealed(command, Vec::new(), status).await
+    }
+
+    /// As [`Call::submit`], of a command that is the first to use some data keys.
+    ///
+    /// # Errors
+    /// The problem that the refusal is.
+    pub async fn submit_sealed(
+        &self,
+        command: impl Into<Command>,
+        keys: Vec<NewDataKey>,
+        status: StatusCode,
+    ) -> Result<Done, Problem> {
+        let mut submission = self.submission(command)?;
         submission.preconditions = preconditions(&self.headers, self.app.store.epoch())?;
+        submission.idempotency = self.idempotency(status)?;
+        submission.keys = keys;
+        self.execute(submission).await
+    }
+
+    /// As [`Call::submit`], of a command whose answer is never given again: an idempotency key is ignored.
+    ///
+    /// # Errors
+    /// The problem that the refusal is.
+    pub async fn submit_once(&self, command: impl Into<Command>) -> Result<Done, Problem> {
+        let mut submission = self.submission(command)?;
+        submission.preconditions = preconditions(&self.headers, self.app.store.epoch())?;
+        self.execute(submission).await
+    }
+
+    /// A command with what the request's headers say about it, but for what they say of the resource.
+    fn submission(&self, command: impl Into<Command>) -> Result<Submission, Problem> {
+        let mut submission = Submission::new(command, self.caller.actor);
         submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
         submission.request_id = RequestId::to_record();
-        submission.idempotency = self.idempotency(status)?;
+        Ok(submission)
+    }
+
+    async fn execute(&self, submission: Submission) -> Result<Done, Problem> {
+        let environment = submission.command.environment();
         let done = match self.app.store.execute(&self.organization.handle, submission).await {
             Ok(done) => done,
             Err(refusal) => return Err(self.refused(refusal, environment).await),
@@ -208,14 +242,17 @@ impl Call {
         }
     }
 
-    /// What a command would come to, with the headers that are recorded with it. Nothing is appended.
+    /// What a command would come to, with the headers and the data keys that are recorded with it. Nothing is appended.
     ///
     /// # Errors
     /// The problem that the refusal is.
-    pub async fn rehearse(&self, command: impl Into<Command>) -> Result<Done, Problem> {
-        let mut submission = Submission::new(command, self.caller.actor);
-        submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
-        submission.request_id = RequestId::to_record();
+    pub async fn rehearse(
+        &self,
+        command: impl Into<Command>,
+        keys: Vec<NewDataKey>,
+    ) -> Result<Done, Problem> {
+        let mut submission = self.submission(command)?;
+        submission.keys = keys;
         let (store, handle) = (self.app.store.clone(), Arc::clone(&self.organization.handle));
         match tokio::task::spawn_blocking(move || store.rehearse(&handle, &submission)).await? {
             Ok(done) => Ok(done),

@@ -18,8 +18,9 @@ use crate::http::app::App;
 use crate::http::limits::Limits;
 use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings};
+use crate::promotion;
 use crate::settings::roles::permission::Permission;
-use crate::settings::{api_keys, environments, general, roles, sessions, teams};
+use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
 
 pub mod access;
 pub mod app;
@@ -94,6 +95,7 @@ pub fn routes() -> Vec<Route> {
     let env = "/v1/environments/{env}";
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
+    let secret = "/v1/secrets/{sec}";
     vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
@@ -214,6 +216,62 @@ pub fn routes() -> Vec<Route> {
         route(
             row("DELETE", value, Environment(P::ConfigWrite), "config.delete"),
             delete(environments::config::delete),
+        ),
+        route(
+            row(
+                "GET",
+                "/v1/environments/{env}/diff/{other}",
+                Environment(P::EnvironmentRead),
+                "environment.read",
+            ),
+            get(promotion::http::diff),
+        ),
+        route(
+            row("POST", "/v1/environments/{env}/promote", Environment(P::ConfigWrite), "environment.promote"),
+            post(promotion::http::promote),
+        ),
+        route(row("GET", "/v1/secrets", Environment(P::SecretRead), "secret.read"), get(secrets::http::list)),
+        route(
+            row("POST", "/v1/secrets", Environment(P::SecretWrite), "secret.create"),
+            post(secrets::http::create),
+        ),
+        route(row("GET", secret, Environment(P::SecretRead), "secret.read"), get(secrets::http::show)),
+        route(
+            row("PATCH", secret, Environment(P::SecretWrite), "secret.update"),
+            patch(secrets::http::update),
+        ),
+        route(
+            row("DELETE", secret, Environment(P::SecretWrite), "secret.delete"),
+            delete(secrets::http::delete),
+        ),
+        route(
+            row("POST", "/v1/secrets/{sec}/undelete", Environment(P::SecretWrite), "secret.undelete"),
+            post(secrets::http::undelete),
+        ),
+        route(
+            row("POST", "/v1/secrets/{sec}/destroy", Environment(P::SecretDestroy), "secret.destroy"),
+            post(secrets::http::destroy),
+        ),
+        route(
+            row("GET", "/v1/secrets/{sec}/versions", Environment(P::SecretRead), "secret.read"),
+            get(secrets::values::versions),
+        ),
+        route(
+            row("POST", "/v1/secrets/{sec}/reveal", Environment(P::SecretReveal), "secret.reveal"),
+            post(secrets::values::reveal),
+        ),
+        route(
+            row("POST", "/v1/secrets/{sec}/rollback", Environment(P::SecretWrite), "secret.rollback"),
+            post(secrets::values::rollback),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/secrets/{sec}/versions/{n}/destroy",
+                Environment(P::SecretDestroy),
+                "secret.destroy_version",
+            ),
+            post(secrets::values::destroy_version),
         ),
         route(row("GET", "/v1/audit", Organization(P::AuditRead), "audit.read"), get(audit::http::list)),
         route(

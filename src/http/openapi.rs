@@ -17,7 +17,8 @@ use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::platform::{accounts, foundings};
-use crate::settings::{api_keys, environments, general, roles, sessions, teams};
+use crate::promotion;
+use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -77,6 +78,19 @@ use crate::settings::{api_keys, environments, general, roles, sessions, teams};
         environments::config::show,
         environments::config::put,
         environments::config::delete,
+        promotion::http::diff,
+        promotion::http::promote,
+        secrets::http::list,
+        secrets::http::create,
+        secrets::http::show,
+        secrets::http::update,
+        secrets::http::delete,
+        secrets::http::undelete,
+        secrets::http::destroy,
+        secrets::values::versions,
+        secrets::values::reveal,
+        secrets::values::rollback,
+        secrets::values::destroy_version,
         audit::http::list,
         audit::http::facets,
         audit::http::export,

@@ -187,6 +187,7 @@ async fn restore(State(app): State<App>, query: RawQuery) -> Result<Response, Pr
         }
         OperatorError::Load(error) => error.into(),
         OperatorError::History(error) => error.into(),
+        OperatorError::Unprepared(error) => error.into(),
         OperatorError::Panicked(error) => error.into(),
         OperatorError::Hidden(_) => Problem::internal(),
         OperatorError::Refused(refusal) => refusal.into(),

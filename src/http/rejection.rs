@@ -8,6 +8,7 @@ use tokio::task::JoinError;
 
 use crate::causes::with_causes;
 use crate::command::Rejection;
+use crate::history::restore::PrepareError;
 use crate::http::access::Denial;
 use crate::http::problem::Problem;
 use crate::password::PasswordError;
@@ -19,6 +20,7 @@ use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
+use crate::settings::secrets::command::SecretsRejection;
 use crate::settings::sessions::command::SessionsRejection;
 use crate::settings::teams::command::TeamsRejection;
 use crate::store::Refusal;
@@ -48,6 +50,15 @@ impl From<Refusal> for Problem {
 impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
         internal(&error, "history could not be read")
+    }
+}
+
+impl From<PrepareError> for Problem {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::History(error) => error.into(),
+            PrepareError::Key(error) => error.into(),
+        }
     }
 }
 
@@ -120,6 +131,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Roles(rejection) => roles(rejection),
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
+        Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
         }
@@ -230,6 +242,41 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
         EnvironmentsRejection::TooManyValues => {
             Problem::conflict("too_many_values", "the environment has as many configuration values as it can")
         }
+    }
+}
+
+impl From<SecretsRejection> for Problem {
+    fn from(rejection: SecretsRejection) -> Self {
+        rejected(&rejection.into())
+    }
+}
+
+fn secrets(rejection: SecretsRejection) -> Problem {
+    match rejection {
+        SecretsRejection::NotFound | SecretsRejection::VersionNotFound => Problem::not_found(),
+        SecretsRejection::VersionDestroyed => {
+            Problem::conflict("version_destroyed", "this version of the secret was destroyed")
+        }
+        SecretsRejection::NameTaken => {
+            Problem::conflict("name_taken", "another secret has this name in the same place")
+        }
+        SecretsRejection::UnknownEnvironment => {
+            Problem::invalid_field("/environment", "unknown", "there is no such environment")
+        }
+        SecretsRejection::EnvironmentGone => {
+            Problem::conflict("environment_gone", "the secret's environment is deleted; restore that first")
+        }
+        SecretsRejection::CustomersUnavailable => {
+            Problem::invalid_field("/customer", "customers_unavailable", "there are no customers yet")
+        }
+        SecretsRejection::TooManySecrets => Problem::conflict(
+            "too_many_secrets",
+            "there are as many secrets in this place as it can have, deleted ones included",
+        ),
+        SecretsRejection::TooManyVersions => Problem::conflict(
+            "too_many_versions",
+            "the secret has as many versions as it can; destroy the oldest one",
+        ),
     }
 }
 

@@ -4,5 +4,6 @@ pub mod environments;
 pub mod general;
 pub mod people;
 pub mod roles;
+pub mod secrets;
 pub mod sessions;
 pub mod teams;

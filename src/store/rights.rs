@@ -43,6 +43,7 @@ fn can_change(event: &Event) -> bool {
             )
         }
         Event::General(_)
+        | Event::Secrets(_)
         | Event::Sessions(_)
         | Event::Accounts(_)
         | Event::Foundings(_)

@@ -1,5 +1,5 @@
-//! What happens by time alone: ended sessions leave the directory, intents that were left open are finished, and
-//! counts whose window is over are recorded.
+//! What happens by time alone: ended sessions leave the directory, what streams said is due is done, intents that were
+//! left open are finished, and counts whose window is over are recorded.
 
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub async fn tick(store: &Store) {
     if dropped > 0 {
         tracing::debug!(dropped, "ended sessions left the directory");
     }
+    store.do_what_is_due(now).await;
     store.finish_intents().await;
     store.flush_counts(false).await;
 }

@@ -123,6 +123,11 @@ fn request(method: &str, template: &str, things: &Things, owner: &Somebody) -> (
     let path = with_query(&things.path(template), "");
     let name = format!("New {}", things.of("env"));
     let body = match (method, template) {
+        ("POST", "/v1/secrets") => {
+            json!({"name": "NEW", "value": "a value", "environment": things.of("env")})
+        }
+        ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
+        ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
         ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
         ("POST", "/v1/teams") => json!({"name": name}),
@@ -149,6 +154,7 @@ async fn every_role_meets_every_route_as_the_table_says() {
     people.push((None, server.add(owner.organization, "none@example.com", "None").await));
     let member = server.add(owner.organization, "member@example.com", "Member").await;
 
+    server.environment(&owner, "Target", "test").await;
     let mut number = 0;
     for row in routes().iter().map(|route| route.row) {
         let (Access::Organization(permission) | Access::Environment(permission)) = row.access else {

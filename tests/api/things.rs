@@ -20,11 +20,15 @@ impl Things {
         let given = server.give(owner, &team, "workflow").await.is(201);
         let path = format!("/v1/teams/{team}/members/{member}");
         server.put(&path, owner, &json!({})).await.is(204);
+        let secret = server.secret(owner, mark, "TOKEN").await;
         let (api_key, _) = server.api_key(owner, &json!({"name": mark, "mode": "test"})).await;
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
+            ("other", mark.to_owned()),
             ("key", "A".to_owned()),
+            ("sec", secret),
+            ("n", "1".to_owned()),
             ("api_key", api_key),
             ("team", team),
             ("usr", member.to_string()),
@@ -39,8 +43,8 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "role", "ra", "ses"].map(|prefix| (prefix, of(prefix))).into();
-        things.extend([("key", "A".to_owned()), ("api_key", of("key")), ("id", organization.to_string())]);
+            ["env", "team", "usr", "role", "ra", "ses", "sec"].map(|prefix| (prefix, of(prefix))).into();
+        things.extend([("key", "A".to_owned()), ("other", of("env")), ("n", "1".to_owned()), ("api_key", of("key")), ("id", organization.to_string())]);
         Self(things)
     }
 

@@ -14,12 +14,15 @@ use settled::area::Fold;
 use settled::command::{Command, OrganizationCommand, PlatformCommand};
 use settled::event::{Event, Outcome};
 use settled::history::description::Focus;
-use settled::history::restore::{Wanted, prepare};
-use settled::ids::{ApiKeyId, Fresh, StreamId, UserId};
+use settled::history::restore::sealing::seal_anew;
+use settled::history::restore::{Planned, Wanted, prepare};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, StreamId, UserId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
 use settled::platform::accounts::password_field;
+use settled::promotion;
+use settled::promotion::command::PromoteEnvironment;
 use settled::seal::Plain;
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
@@ -27,6 +30,7 @@ use settled::settings::api_keys::command::{
 use settled::settings::api_keys::event::KeySessionOpened;
 use settled::settings::api_keys::value::{Limits, RateLimit};
 use settled::settings::environments::event::Mode;
+use settled::settings::environments::value::ConfigKey;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::name_field;
@@ -36,6 +40,8 @@ use settled::settings::roles::command::{
 use settled::settings::roles::permission::{Permission, PermissionSet};
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use settled::settings::roles::value::CustomPermissions;
+use settled::settings::secrets::command::{At, AtValue, SecretsCommand, UpdateSecret};
+use settled::settings::secrets::value::Scope;
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::teams::command::{
     AddMember, CreateTeam, DeleteTeam, RemoveMember, TeamsCommand, UpdateTeam,
@@ -48,7 +54,8 @@ use settled::store::resident::State;
 use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
-use crate::histories::{sealed, token_of};
+use crate::key_asks::{closed, token_of};
+use crate::secrets::{Values, change};
 use crate::test_store::{Founded, TestStore, frames, person_of, session_of, start};
 
 fn file(name: &str) -> PathBuf {
@@ -60,6 +67,7 @@ async fn record() -> TestStore {
     let store = TestStore::in_memory();
     let founded = store.found("Acme").await;
     record_settings(&store, &founded).await;
+    record_secrets(&store, &founded).await;
     let grace = record_people(&store, &founded).await;
     record_access(&store, &founded, grace).await;
     record_keys(&store, &founded).await;
@@ -92,8 +100,57 @@ async fn record_settings(store: &TestStore, founded: &Founded) {
     let view = handle.view();
     let (scope, focus) = (RestoredScope::Organization, Focus::All);
     let wanted = Wanted { as_of: view.version() - 4, scope, focus, include_access: false };
-    let (command, _) = prepare(&store.store, &handle, &view, &wanted).unwrap();
-    store.execute(founded, Submission::new(command, owner)).await.unwrap();
+    let Planned { command, keys, .. } = prepare(&store.store, &handle, &view, &wanted).unwrap();
+    let mut restore = Submission::new(command, owner);
+    restore.keys = keys;
+    store.execute(founded, restore).await.unwrap();
+}
+
+async fn record_secrets(store: &TestStore, founded: &Founded) {
+    let (owner, stage) = (founded.owner, Fresh.id());
+    let at = |scope| At { secret: Fresh.id(), scope };
+    let (shared, kept) = (at(Scope::Organization), at(Scope::Environment(stage)));
+    let gone = at(Scope::Environment(stage));
+    let soon = store.clock.now().plus_seconds(60);
+    let expiring = UpdateSecret { expires_at: Some(Some(soon)), ..change(kept) };
+    let values = Values { store, founded };
+    let of = |command| Submission::new(command, owner);
+    for submission in [
+        create(owner, stage, "secrets"),
+        values.create(shared, "SHARED", "one"),
+        values.create(kept, "KEPT", "one"),
+        values.create(gone, "GONE", "one"),
+        values.write(kept, "two"),
+        values.roll_back(kept, 1, "one"),
+        of(SecretsCommand::Update(expiring)),
+        of(SecretsCommand::Delete(kept)),
+        of(SecretsCommand::Undelete(kept)),
+        of(SecretsCommand::Reveal(AtValue { at: kept, value_version: 1 })),
+        of(SecretsCommand::DestroyVersion(AtValue { at: kept, value_version: 2 })),
+        of(SecretsCommand::Destroy(gone)),
+    ] {
+        store.hands.advance(Duration::from_secs(7));
+        store.execute(founded, submission).await.unwrap();
+    }
+    let expire = Submission::new(SecretsCommand::Expire(kept.secret), Actor::SYSTEM);
+    store.execute(founded, expire).await.unwrap();
+    record_promotion(store, founded, stage).await;
+}
+
+async fn record_promotion(store: &TestStore, founded: &Founded, from: EnvironmentId) {
+    let to = Fresh.id();
+    store.execute(founded, create(founded.owner, to, "target")).await.unwrap();
+    let view = store.handle(founded.organization).view();
+    let secrets = vec![ConfigKey::try_from("KEPT").unwrap()];
+    let wanted = promotion::Wanted { from, to, config: Vec::new(), secrets };
+    let mut steps = promotion::plan(view.organization(), &wanted, || Fresh.id()).unwrap();
+    let keys = seal_anew(&mut steps, view.stream, store.store.ring()).unwrap().unwrap();
+    let seen = promotion::Seen::of(view.organization(), from, to).unwrap();
+    let command = PromoteEnvironment { from, to, config: false, secrets: true, seen, steps };
+    let command = Command::Organization(OrganizationCommand::Promote(command));
+    let mut promote = Submission::new(command, founded.owner);
+    promote.keys = keys;
+    store.execute(founded, promote).await.unwrap();
 }
 
 fn update(actor: Actor, environment: settled::ids::EnvironmentId) -> Submission {
@@ -212,8 +269,8 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
     };
     let rotate =
         RotateApiKey { key: kept, token: token_of(kept, 1), last4: "x9Zz".to_owned(), grace_seconds: 60 };
-    let (session, user_agent) = (Fresh.id(), Some(sealed(kept)));
-    let opened = KeySessionOpened { session, ip: sealed(kept), user_agent };
+    let (session, user_agent) = (Fresh.id(), Some(closed(kept)));
+    let opened = KeySessionOpened { session, ip: closed(kept), user_agent };
     let program = Actor { id: ActorId::ApiKey(kept), session: Some(session) };
     let by = |actor, command: ApiKeysCommand| Submission::new(command, actor);
     for submission in [
@@ -257,6 +314,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.roles);
                 line(&mut lines, stream, &state.api_keys);
                 line(&mut lines, stream, &state.environments);
+                line(&mut lines, stream, &state.secrets);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);

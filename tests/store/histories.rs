@@ -7,18 +7,10 @@ use proptest::sample::Index;
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
-use settled::ids::{
-    ApiKeyId, DataKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId,
-    UserId,
-};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, OrganizationId, SessionId};
 use settled::log::memory::MemoryLog;
-use settled::seal::token::PlainToken;
-use settled::seal::{Commitment, Sealed, SealedBytes};
-use settled::settings::api_keys::command::{
-    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
-};
-use settled::settings::api_keys::event::KeySessionOpened;
-use settled::settings::api_keys::value::Limits;
+use settled::seal::keyring::NewDataKey;
+use settled::settings::api_keys::command::ApiKeysCommand;
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
 };
@@ -27,32 +19,32 @@ use settled::settings::environments::value::{ConfigKey, Slug};
 use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
 use settled::settings::general::value::Timezone;
 use settled::settings::people::command::PeopleCommand;
-use settled::settings::roles::command::{
-    AssignRole, CreateRole, DeleteRole, RolesCommand, UnassignRole, UpdateRole,
-};
-use settled::settings::roles::permission::{Permission, PermissionSet};
+use settled::settings::roles::command::{AssignRole, RolesCommand};
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
-use settled::settings::roles::value::CustomPermissions;
+use settled::settings::secrets::command::{At, AtValue, RollBackSecret, SecretsCommand, UpdateSecret};
+use settled::settings::secrets::value::Scope;
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
-use settled::settings::teams::command::{
-    AddMember, CreateTeam, DeleteTeam, RemoveMember, TeamsCommand, UpdateTeam,
-};
 use settled::store::exports::{Form, NoteExport};
 use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
+use crate::access_asks::{AccessAsk, MadeAccess, access_ask};
 use crate::commands::{create, refusal};
+use crate::key_asks::{KeyAsk, key_ask};
+use crate::secrets::{Values, change, create as create_secret, sealed};
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
 
 /// Each organization's things carry its mark.
 pub const MARKS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, and an environment.
+/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, an environment, a secret in it
+/// and one for the whole organization.
 #[derive(Clone)]
 pub struct Member {
     pub founded: Founded,
     pub actors: Vec<Actor>,
     pub environment: EnvironmentId,
+    pub secrets: Vec<At>,
 }
 
 /// What every history begins with: three organizations with four people each, made once.
@@ -79,7 +71,14 @@ pub static BASE: LazyLock<Base> = LazyLock::new(|| {
             let environment = Fresh.id();
             let made = create(founded.owner, environment, mark);
             store.execute(&founded, made).await.unwrap();
-            members.push(Member { founded, actors, environment });
+            let mut secrets = Vec::new();
+            for scope in [Scope::Environment(environment), Scope::Organization] {
+                let at = At { secret: Fresh.id(), scope };
+                let values = Values { store: &store, founded: &founded };
+                store.execute(&founded, values.create(at, "SECRET_0", &at.secret.to_string())).await.unwrap();
+                secrets.push(at);
+            }
+            members.push(Member { founded, actors, environment, secrets });
         }
         Base { log: copy(&*store.log), keys: store.keys.clone(), members }
     })
@@ -99,40 +98,64 @@ pub async fn join(store: &TestStore, founded: &Founded, mark: &str, role: Option
     Actor { id: ActorId::Person(person), session: None }
 }
 
-/// What custom roles allow.
-pub const ALLOWED: &[&[Permission]] = &[
-    &[],
-    &[Permission::EnvironmentRead, Permission::ConfigRead, Permission::ConfigWrite],
-    &[Permission::RoleManage, Permission::RoleAssign, Permission::TeamManage],
-    &[Permission::EnvironmentManage, Permission::OrganizationUpdate, Permission::PersonInvite],
-];
-
-/// What is asked for, before it is known of whom. Indices choose among what earlier steps tried to make.
+/// What is asked for, before it is known of whom. A secret's values are all one text, so that what is rolled back before it
+/// is known to what is a copy nevertheless. Indices choose among what earlier steps tried to make.
 #[derive(Clone, Debug)]
 pub enum Ask {
     Rename(u8),
     Zone(bool),
-    Create { name: u8, described: bool },
-    Update { which: Index, name: Option<u8>, clear: bool },
+    Create {
+        name: u8,
+        described: bool,
+    },
+    Update {
+        which: Index,
+        name: Option<u8>,
+        clear: bool,
+    },
     Delete(Index),
-    Config { which: Index, values: Vec<(u8, Option<u8>)>, whole: bool, create_only: bool, must_exist: bool },
+    Config {
+        which: Index,
+        values: Vec<(u8, Option<u8>)>,
+        whole: bool,
+        create_only: bool,
+        must_exist: bool,
+    },
     Join,
-    Role { name: u8, allows: u8 },
-    ChangeRole { which: Index, name: Option<u8>, allows: Option<u8> },
-    DeleteRole(Index),
-    Team(u8),
-    RenameTeam { which: Index, name: u8 },
-    DeleteTeam(Index),
-    Member { team: Index, person: Index, leaves: bool },
-    Assign { to: Index, role: Index, team: bool, environment: Option<Index> },
-    Unassign(Index),
+    Access(AccessAsk),
     Open,
-    Close { which: Index, revoke: bool },
-    MakeKey { role: u8, live: bool, limited: Option<Index> },
-    ChangeKey { which: Index, name: u8, disabled: bool, limited: Option<Index> },
-    RotateKey { which: Index, grace_seconds: u32 },
-    RevokeKey(Index),
-    UseKey { which: Index, opens: bool, count: Option<u64> },
+    Close {
+        which: Index,
+        revoke: bool,
+    },
+    /// A secret, in an environment or for the whole organization.
+    Secret {
+        name: u8,
+        environment: Option<Index>,
+    },
+    Value {
+        which: Index,
+        name: Option<u8>,
+        writes: bool,
+        clear: bool,
+    },
+    Keep {
+        which: Index,
+        deletes: bool,
+    },
+    RollBack {
+        which: Index,
+        to: u64,
+    },
+    Reveal {
+        which: Index,
+        version: u64,
+    },
+    Destroy {
+        which: Index,
+        version: Option<u64>,
+    },
+    Key(KeyAsk),
     Deny,
     Export,
 }
@@ -160,36 +183,34 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         2 => (index(), prop::option::of(0..6u8), any::<bool>())
             .prop_map(|(which, name, clear)| Ask::Update { which, name, clear }),
         1 => index().prop_map(Ask::Delete),
-        6 => (index(), prop::collection::vec((0..5u8, prop::option::weighted(0.7, 0..3u8)), 1..4), any::<bool>(),
+        9 => (index(), prop::collection::vec((0..5u8, prop::option::weighted(0.7, 0..3u8)), 1..4), any::<bool>(),
               prop::bool::weighted(0.3), prop::bool::weighted(0.2))
             .prop_map(|(which, values, whole, create_only, must_exist)| Ask::Config {
                 which, values, whole, create_only, must_exist,
             }),
         1 => Just(Ask::Join),
-        2 => (0..4u8, 0..ALLOWED.len() as u8).prop_map(|(name, allows)| Ask::Role { name, allows }),
-        2 => (index(), prop::option::of(0..4u8), prop::option::of(0..ALLOWED.len() as u8))
-            .prop_map(|(which, name, allows)| Ask::ChangeRole { which, name, allows }),
-        3 => index().prop_map(Ask::DeleteRole),
-        2 => (0..4u8).prop_map(Ask::Team),
-        1 => (index(), 0..4u8).prop_map(|(which, name)| Ask::RenameTeam { which, name }),
-        3 => index().prop_map(Ask::DeleteTeam),
-        3 => (index(), index(), prop::bool::weighted(0.3))
-            .prop_map(|(team, person, leaves)| Ask::Member { team, person, leaves }),
-        4 => (index(), index(), prop::bool::weighted(0.3), prop::option::of(index()))
-            .prop_map(|(to, role, team, environment)| Ask::Assign { to, role, team, environment }),
-        2 => index().prop_map(Ask::Unassign),
+        14 => access_ask().prop_map(Ask::Access),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
-        3 => (0..7u8, any::<bool>(), prop::option::of(index()))
-            .prop_map(|(role, live, limited)| Ask::MakeKey { role, live, limited }),
-        2 => (index(), 0..4u8, any::<bool>(), prop::option::of(index()))
-            .prop_map(|(which, name, disabled, limited)| Ask::ChangeKey { which, name, disabled, limited }),
-        1 => (index(), 0..600u32).prop_map(|(which, grace_seconds)| Ask::RotateKey { which, grace_seconds }),
-        1 => index().prop_map(Ask::RevokeKey),
-        2 => (index(), any::<bool>(), prop::option::of(1..9u64))
-            .prop_map(|(which, opens, count)| Ask::UseKey { which, opens, count }),
+        14 => secret_ask(),
+        9 => key_ask().prop_map(Ask::Key),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
+    ]
+}
+
+fn secret_ask() -> impl Strategy<Value = Ask> {
+    let index = any::<Index>;
+    prop_oneof![
+        4 => (0..4u8, prop::option::weighted(0.7, index()))
+            .prop_map(|(name, environment)| Ask::Secret { name, environment }),
+        4 => (index(), prop::option::weighted(0.3, 0..4u8), prop::bool::weighted(0.7), any::<bool>())
+            .prop_map(|(which, name, writes, clear)| Ask::Value { which, name, writes, clear }),
+        3 => (index(), any::<bool>()).prop_map(|(which, deletes)| Ask::Keep { which, deletes }),
+        3 => (index(), 1..3u64).prop_map(|(which, to)| Ask::RollBack { which, to }),
+        3 => (index(), 1..3u64).prop_map(|(which, version)| Ask::Reveal { which, version }),
+        4 => (index(), prop::option::weighted(0.9, 1..3u64))
+            .prop_map(|(which, version)| Ask::Destroy { which, version }),
     ]
 }
 
@@ -218,12 +239,11 @@ pub fn history() -> impl Strategy<Value = Vec<Burst>> {
 #[derive(Default)]
 pub struct Made {
     environments: Vec<EnvironmentId>,
-    assignments: Vec<RoleAssignmentId>,
+    access: MadeAccess,
     sessions: Vec<SessionId>,
-    people: Vec<UserId>,
-    roles: Vec<RoleId>,
-    teams: Vec<TeamId>,
     keys: Vec<ApiKeyId>,
+    people: Vec<settled::ids::UserId>,
+    secrets: Vec<At>,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -262,9 +282,14 @@ pub fn chosen<T: Copy>(from: &[T], index: Index, or: T) -> T {
 }
 
 impl Made {
+    fn secret(&self, which: Index) -> At {
+        chosen(&self.secrets, which, At { secret: Fresh.id(), scope: Scope::Organization })
+    }
+
     fn of(member: &Member) -> Self {
         let people = member.actors.iter().map(|actor| person_of(*actor)).collect();
-        Self { people, environments: vec![member.environment], ..Self::default() }
+        let (environments, secrets) = (vec![member.environment], member.secrets.clone());
+        Self { people, environments, secrets, ..Self::default() }
     }
 
     fn command(
@@ -336,70 +361,9 @@ impl Made {
                 submission.keys = vec![key];
                 submission
             }
-            Ask::Role { name, allows } => {
-                let role = Fresh.id();
-                self.roles.push(role);
-                let permissions = allowed(allows);
-                let create = CreateRole { role, name: named(name), description: None, permissions };
-                Submission::new(RolesCommand::Create(create), actor)
-            }
-            Ask::ChangeRole { which, name, allows } => {
-                let update = UpdateRole {
-                    role: RoleRef::Custom(chosen(&self.roles, which, Fresh.id())),
-                    name: name.map(named),
-                    description: None,
-                    permissions: allows.map(allowed),
-                };
-                Submission::new(RolesCommand::Update(update), actor)
-            }
-            Ask::DeleteRole(which) => {
-                let role = RoleRef::Custom(chosen(&self.roles, which, Fresh.id()));
-                Submission::new(RolesCommand::Delete(DeleteRole { role }), actor)
-            }
-            Ask::Team(name) => {
-                let team = Fresh.id();
-                self.teams.push(team);
-                let create = CreateTeam { team, name: named(name), description: None };
-                Submission::new(TeamsCommand::Create(create), actor)
-            }
-            Ask::RenameTeam { which, name } => {
-                let team = chosen(&self.teams, which, Fresh.id());
-                let update = UpdateTeam { team, name: Some(named(name)), description: None };
-                Submission::new(TeamsCommand::Update(update), actor)
-            }
-            Ask::DeleteTeam(which) => {
-                let team = chosen(&self.teams, which, Fresh.id());
-                Submission::new(TeamsCommand::Delete(DeleteTeam { team }), actor)
-            }
-            Ask::Member { team, person, leaves } => {
-                let (team, person) = (chosen(&self.teams, team, Fresh.id()), *person.get(&self.people));
-                let command = if leaves {
-                    TeamsCommand::RemoveMember(RemoveMember { team, person })
-                } else {
-                    TeamsCommand::AddMember(AddMember { team, person })
-                };
+            Ask::Access(ask) => {
+                let command = ask.command(&mut self.access, &self.people, named, environment);
                 Submission::new(command, actor)
-            }
-            Ask::Assign { to, role, team, environment: limited } => {
-                let assignment = Fresh.id();
-                self.assignments.push(assignment);
-                let custom = self.roles.iter().copied().map(RoleRef::Custom);
-                let roles: Vec<_> = SystemRole::ALL.into_iter().map(RoleRef::System).chain(custom).collect();
-                let assign = AssignRole {
-                    assignment,
-                    grantee: if team {
-                        Grantee::Team(chosen(&self.teams, to, Fresh.id()))
-                    } else {
-                        Grantee::Person(*to.get(&self.people))
-                    },
-                    role: *role.get(&roles),
-                    environment: limited.map(environment),
-                };
-                Submission::new(RolesCommand::Assign(assign), actor)
-            }
-            Ask::Unassign(which) => {
-                let assignment = chosen(&self.assignments, which, Fresh.id());
-                Submission::new(RolesCommand::Unassign(UnassignRole { assignment }), actor)
             }
             Ask::Open => {
                 let opened = session_of(person_of(actor));
@@ -412,50 +376,57 @@ impl Made {
                 let close = SessionsCommand::Close(CloseSession { session, how });
                 organizations(OrganizationCommand::Sessions(close), actor)
             }
-            Ask::MakeKey { role, live, limited } => {
-                let key: ApiKeyId = Fresh.id();
-                self.keys.push(key);
-                let environments = limited.map(|which| vec![environment(which)]);
-                let make = CreateApiKey {
-                    key,
-                    name: named(role),
-                    mode: if live { Mode::Live } else { Mode::Test },
-                    role: RoleRef::System(SystemRole::ALL[usize::from(role)]),
-                    token: token_of(key, 0),
-                    last4: "0000".to_owned(),
-                    limits: Limits { environments, ..Limits::NONE },
+            Ask::Secret { name, environment: limited } => {
+                let scope =
+                    limited.map_or(Scope::Organization, |which| Scope::Environment(environment(which)));
+                let at = At { secret: Fresh.id(), scope };
+                self.secrets.push(at);
+                let (value, key) = sealed(with, organization, at, &at.secret.to_string());
+                let create = create_secret(at, &format!("SECRET_{name}"), value);
+                with_keys(Submission::new(SecretsCommand::Create(create), actor), vec![key])
+            }
+            Ask::Value { which, name, writes, clear } => {
+                let at = self.secret(which);
+                let written = writes.then(|| sealed(with, organization, at, &at.secret.to_string()));
+                let (value, key) = written.unzip();
+                let name = name.map(|name| ConfigKey::try_from(format!("SECRET_{name}").as_str()).unwrap());
+                let description = if clear { None } else { Some(Description::try_from(mark).unwrap()) };
+                let update = UpdateSecret { name, value, description: Some(description), ..change(at) };
+                let submission = Submission::new(SecretsCommand::Update(update), actor);
+                with_keys(submission, key.into_iter().collect())
+            }
+            Ask::Keep { which, deletes } => {
+                let at = self.secret(which);
+                let command = if deletes { SecretsCommand::Delete(at) } else { SecretsCommand::Undelete(at) };
+                Submission::new(command, actor)
+            }
+            Ask::RollBack { which, to } => {
+                let at = self.secret(which);
+                let (value, key) = sealed(with, organization, at, &at.secret.to_string());
+                let to = AtValue { at, value_version: to };
+                let command = SecretsCommand::RollBack(RollBackSecret { to, value });
+                with_keys(Submission::new(command, actor), vec![key])
+            }
+            Ask::Reveal { which, version } => {
+                let value = AtValue { at: self.secret(which), value_version: version };
+                Submission::new(SecretsCommand::Reveal(value), actor)
+            }
+            Ask::Destroy { which, version } => {
+                let at = self.secret(which);
+                let command = match version {
+                    Some(value_version) => SecretsCommand::DestroyVersion(AtValue { at, value_version }),
+                    None => SecretsCommand::Destroy(at),
                 };
-                Submission::new(ApiKeysCommand::Create(make), actor)
+                Submission::new(command, actor)
             }
-            Ask::ChangeKey { which, name, disabled, limited } => {
-                let change = UpdateApiKey {
-                    key: chosen(&self.keys, which, Fresh.id()),
-                    name: Some(named(name)),
-                    disabled: Some(disabled),
-                    environments: limited.map(|which| Some(vec![environment(which)])),
-                    expires_at: None,
-                    allowed_cidrs: None,
-                    rate_limit: None,
+            Ask::Key(ask) => {
+                let command = ask.command(&mut self.keys, &named, environment);
+                let program = |key| Actor { id: ActorId::ApiKey(key), session: None };
+                let actor = match &command {
+                    ApiKeysCommand::Use(used) => program(used.key),
+                    _ => actor,
                 };
-                Submission::new(ApiKeysCommand::Update(change), actor)
-            }
-            Ask::RotateKey { which, grace_seconds } => {
-                let key = chosen(&self.keys, which, Fresh.id());
-                let token = token_of(key, grace_seconds);
-                let rotate = RotateApiKey { key, token, last4: "1111".to_owned(), grace_seconds };
-                Submission::new(ApiKeysCommand::Rotate(rotate), actor)
-            }
-            Ask::RevokeKey(which) => {
-                let key = chosen(&self.keys, which, Fresh.id());
-                Submission::new(ApiKeysCommand::Revoke(RevokeApiKey { key }), actor)
-            }
-            Ask::UseKey { which, opens, count } => {
-                let key = chosen(&self.keys, which, Fresh.id());
-                let session: Option<SessionId> = opens.then(|| Fresh.id());
-                let opened =
-                    session.map(|session| KeySessionOpened { session, ip: sealed(key), user_agent: None });
-                let actor = Actor { id: ActorId::ApiKey(key), session };
-                Submission::new(ApiKeysCommand::Use(UseApiKey { key, count, opened }), actor)
+                Submission::new(command, actor)
             }
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
@@ -469,19 +440,9 @@ impl Made {
     }
 }
 
-fn allowed(number: u8) -> CustomPermissions {
-    let set: PermissionSet = ALLOWED[usize::from(number)].iter().copied().collect();
-    CustomPermissions::try_from(set).unwrap()
-}
-
-/// SHA-256 of what tells two values apart.
-pub fn token_of(key: ApiKeyId, number: u32) -> Commitment {
-    PlainToken::presented(&format!("{key} {number}")).hash()
-}
-
-/// Something sealed; nothing opens it.
-pub fn sealed(key: ApiKeyId) -> Sealed {
-    Sealed { key: DataKeyId::from_uuid(key.uuid()), data: SealedBytes(vec![1; 65].into()) }
+fn with_keys(mut submission: Submission, keys: Vec<NewDataKey>) -> Submission {
+    submission.keys = keys;
+    submission
 }
 
 pub fn organizations(command: OrganizationCommand, actor: Actor) -> Submission {

@@ -19,7 +19,7 @@ use settled::store::directory::Directory;
 use settled::store::key_uses::Use;
 use settled::store::{Submission, scheduler};
 
-use crate::histories::{sealed, token_of};
+use crate::key_asks::{closed, token_of};
 use crate::test_store::{Founded, TestStore, start};
 
 const WORKFLOW: RoleRef = RoleRef::System(SystemRole::Workflow);
@@ -47,7 +47,7 @@ async fn use_from(
     number: u8,
 ) -> Option<settled::ids::SessionId> {
     let used = Use { key, from: Some(IpAddr::from([192, 0, 2, number])), request_id: None };
-    let open = |session| Some(KeySessionOpened { session, ip: sealed(key), user_agent: None });
+    let open = |session| Some(KeySessionOpened { session, ip: closed(key), user_agent: None });
     store.store.use_key(&store.handle(founded.organization), used, open).await
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod access_asks;
 mod bounds;
 mod check;
 mod clock;
@@ -12,11 +13,13 @@ mod escalation;
 mod golden;
 mod histories;
 mod intents;
+mod key_asks;
 mod keys;
 mod past;
 mod pasts;
 mod properties;
 mod restoring;
+mod secrets;
 mod segments;
 #[path = "../support/counted.rs"]
 mod counted;

@@ -23,6 +23,7 @@ use settled::settings::general::projection::General;
 use settled::settings::people::projection::People;
 use settled::settings::roles::access::grants;
 use settled::settings::roles::projection::Roles;
+use settled::settings::secrets::projection::Secrets;
 use settled::store::derived::DerivedFiles;
 use settled::store::encoding::digest;
 use settled::store::resident::Handle;
@@ -113,6 +114,7 @@ pub fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
         vec![
             "config.*",
             "config.set",
+            "secret.*",
             "environment.create",
             "organization.*",
             "auth.login",
@@ -125,6 +127,7 @@ pub fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
         vec![
             ResourceType::Config,
             ResourceType::Environment,
+            ResourceType::Secret,
             ResourceType::Organization,
             ResourceType::Session,
         ],
@@ -274,6 +277,7 @@ fn assert_areas_read_what_they_say(state: &Organization, events: &[Recorded]) {
     check::<Roles>(state, events);
     check::<ApiKeys>(state, events);
     check::<Environments>(state, events);
+    check::<Secrets>(state, events);
 }
 
 fn assert_reopened_the_same(store: &TestStore) {
@@ -405,7 +409,7 @@ fn random_histories_come_to_everything_that_can_be() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeMap::new();
     let (mut commands, mut appended) = (0, 0);
-    for _ in 0..30 {
+    for _ in 0..120 {
         let history = history().new_tree(&mut runner).unwrap().current();
         let results = runtime().block_on(async {
             let store = in_memory();
@@ -435,6 +439,12 @@ fn random_histories_come_to_everything_that_can_be() {
         "what is to be changed has changed since it was read",
         "there is no such environment",
         "another environment has this name",
+        "there is no such secret",
+        "another secret has this name there",
+        "this version of the secret was destroyed",
+        "there is no such API key",
+        "the API key was revoked",
+        "the environment is of the other mode",
     ] {
         assert!(seen.contains_key(kind), "no command came to: {kind}; {seen:?}");
     }

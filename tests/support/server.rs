@@ -265,6 +265,12 @@ impl TestServer {
         text(&answer.is(201).json()["id"])
     }
 
+    /// A secret's id, in an environment.
+    pub async fn secret(&self, who: &Somebody, environment: &str, name: &str) -> String {
+        let body = json!({"name": name, "value": "a secret value", "environment": environment});
+        text(&self.post("/v1/secrets", Some(who), &body).await.is(201).json()["id"])
+    }
+
     /// A program with a new API key, and the key's id.
     pub async fn api_key(&self, who: &Somebody, body: &Value) -> (String, Somebody) {
         let made = self.post("/v1/api-keys", Some(who), body).await.is(201).json();

@@ -67,6 +67,7 @@ const MORE_HANDLERS: &[&str] = &[
     "src/settings/roles/assignments.rs",
     "src/settings/roles/explain.rs",
     "src/settings/teams/members.rs",
+    "src/settings/secrets/values.rs",
     "src/platform/accounts/login.rs",
     "src/platform/accounts/me.rs",
 ];

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
-use crate::ids::{EnvironmentId, TeamId};
+use crate::ids::{EnvironmentId, SecretId, TeamId};
 use crate::organization::Organization;
+use crate::seal::Commitment;
 use crate::settings::roles::access::{Held, ceiling};
 use crate::settings::roles::permission::PermissionSet;
 use crate::settings::roles::role::RoleRef;
@@ -34,12 +35,24 @@ pub struct Step {
     pub need: Need,
     /// What it gives to somebody: nobody gives more than they hold.
     pub gives: Vec<Held>,
+    /// Where the value comes from that its event copies, where it copies one. The event holds the value as it is sealed
+    /// there, until it is sealed anew.
+    pub copies: Option<Copied>,
     /// The thing.
     pub subject: Subject,
     /// Its name for people.
     pub shown: Option<String>,
     change: Change,
     fields: Vec<FieldChange>,
+}
+
+/// A sealed value that is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The secret that it is the value of.
+    pub from: SecretId,
+    /// What history committed to of its key.
+    pub commitment: Option<Commitment>,
 }
 
 /// A thing that does not come back, or not all of it.
@@ -122,6 +135,7 @@ impl Step {
             event,
             need,
             gives: Vec::new(),
+            copies: None,
             subject: difference.subject.clone(),
             shown: difference.shown.clone(),
             change: difference.change,
@@ -133,6 +147,13 @@ impl Step {
     #[must_use]
     pub fn giving(mut self, held: impl IntoIterator<Item = Held>) -> Self {
         self.gives.extend(held);
+        self
+    }
+
+    /// The same, whose event copies a value.
+    #[must_use]
+    pub fn copying(mut self, copied: Copied) -> Self {
+        self.copies = Some(copied);
         self
     }
 
@@ -165,11 +186,8 @@ impl Step {
 
 fn told(fields: &[FieldChange], side: impl Fn(&FieldChange) -> &Option<Field>) -> Map<String, Value> {
     let tell = |change: &FieldChange| {
-        let value = match side(change) {
-            Some(Field::Open(value)) => value.clone(),
-            Some(Field::Sealed(_)) | None => Value::Null,
-        };
-        (change.field.to_owned(), value)
+        let shown = side(change).as_ref().and_then(Field::shown);
+        (change.field.to_owned(), shown.cloned().unwrap_or(Value::Null))
     };
     fields.iter().map(tell).collect()
 }
@@ -178,6 +196,12 @@ impl Plan {
     /// Adds a step.
     pub fn step(&mut self, phase: Phase, step: Step) {
         self.steps.push((phase, step));
+    }
+
+    /// What the steps so far do to a thing.
+    pub fn change_of(&self, subject: &Subject) -> Option<Change> {
+        let of = |(_, step): &&(Phase, Step)| step.subject == *subject;
+        self.steps.iter().find(of).map(|(_, step)| step.change)
     }
 
     /// Notes what does not come back.

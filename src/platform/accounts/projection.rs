@@ -116,6 +116,7 @@ impl Fold for Accounts {
             | Event::Teams(_)
             | Event::ApiKeys(_)
             | Event::Environments(_)
+            | Event::Secrets(_)
             | Event::People(_)
             | Event::Roles(_)
             | Event::Sessions(_)

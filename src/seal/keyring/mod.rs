@@ -16,7 +16,7 @@ use crate::seal::key_file::KeyFile;
 use crate::seal::material::{KeyMaterial, WRAPPED_BYTES};
 use crate::seal::recent::Recent;
 use crate::seal::root::{RootFingerprint, RootKey, sync_directory_of};
-use crate::seal::{Commitment, DataKey, OpenError};
+use crate::seal::{Commitment, DataKey, OpenError, Sealed, SealedField};
 
 pub mod files;
 
@@ -299,6 +299,23 @@ impl KeyRing {
             Some(expected) if expected != actual => Err(KeyError::Swapped { stream, id }),
             Some(_) | None => Ok(key),
         }
+    }
+
+    /// A value sealed anew for a field of the same stream, under a new key: to destroy one of the two never takes the
+    /// other with it.
+    ///
+    /// # Errors
+    /// As [`KeyRing::data_key`] and [`KeyRing::mint`], or when the value does not open.
+    pub fn copy(
+        &self,
+        sealed: &Sealed,
+        commitment: Option<Commitment>,
+        from: &SealedField<'_>,
+        to: &SealedField<'_>,
+    ) -> Result<(Sealed, NewDataKey), KeyError> {
+        let plain = self.data_key(from.stream, sealed.key, commitment)?.open(from, sealed)?;
+        let new = self.mint(to.stream)?;
+        Ok((new.key().seal(to, &plain), new))
     }
 
     fn read_data_key(&self, stream: StreamId, id: DataKeyId) -> Result<Held, KeyError> {

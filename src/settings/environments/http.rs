@@ -219,7 +219,7 @@ pub(super) async fn asked_of(
 
 /// What is wrong with a query, unless something is wrong with what the path names, which comes first. Where the query
 /// says no point in time that is one, the path names what it names now.
-pub(super) async fn behind_path(
+pub async fn behind_path(
     call: &Call,
     query: &RawQuery,
     segment: &str,
@@ -239,7 +239,7 @@ pub(super) async fn behind_path(
 ///
 /// # Errors
 /// 404 where there was none that the caller may see today; 403, which is recorded.
-pub(super) async fn find_asked(
+pub async fn find_asked(
     call: &Call,
     asked: &Asked,
     segment: &str,

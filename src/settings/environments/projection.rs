@@ -176,7 +176,8 @@ impl Environment {
 }
 
 impl ConfigValue {
-    fn field(&self) -> Field {
+    /// The value as it is told of the environment's settings.
+    pub fn field(&self) -> Field {
         // Only canonical JSON is ever recorded as a value; were it not, its text would still tell two apart.
         Field::Open(serde_json::from_str(&self.value).unwrap_or_else(|_| (*self.value).into()))
     }
@@ -215,6 +216,8 @@ impl Fold for Environments {
                     self.environments.remove_mut(&deleted.environment);
                 }
             }
+            // What it did stands in events of their own.
+            EnvironmentsEvent::EnvironmentPromoted(_) => {}
             EnvironmentsEvent::ConfigSet(set) => {
                 if let Some(environment) = self.environments.get_mut(&set.environment) {
                     let created = match environment.config.get(&set.key) {

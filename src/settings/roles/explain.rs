@@ -308,6 +308,10 @@ fn extents_of(then: &Organization, resource: &str) -> Option<Vec<Extent>> {
     if let Ok(key) = id.parse() {
         return then.api_keys.get(key).map(|key| key.extents());
     }
+    if let Ok(secret) = id.parse() {
+        let environment = then.secrets.get(secret)?.scope.environment();
+        return Some(vec![Extent::of(environment)]);
+    }
     if let Ok(RoleRef::Custom(role)) = id.parse() {
         return whole(then.roles.get(role).is_some());
     }

@@ -221,6 +221,7 @@ impl Fold for Roles {
             }
             Event::General(_)
             | Event::Environments(_)
+            | Event::Secrets(_)
             | Event::People(_)
             | Event::Teams(_)
             | Event::ApiKeys(_)

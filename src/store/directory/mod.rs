@@ -15,6 +15,7 @@ use crate::seal::Commitment;
 use crate::settings::sessions::projection::{SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS};
 use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
 use crate::store::directory::keys::{Keys, KnownKey};
+use crate::store::due::{Due, DueThing};
 use crate::varint::{self, Malformed, Reader};
 use uuid::Uuid;
 
@@ -88,7 +89,8 @@ struct Known {
     heads: Heads,
     tokens: HashMap<SessionId, [u8; 32]>,
     /// Entries whose session has ended by age at that time.
-    due: BTreeSet<(Timestamp, SessionId)>,
+    ends: BTreeSet<(Timestamp, SessionId)>,
+    due: Due,
 }
 
 impl Directory {
@@ -160,6 +162,10 @@ impl Directory {
             match entry {
                 DirectoryEntry::KeyOpened { token, key } => keys.open(stream, *token, *key),
                 DirectoryEntry::KeyEnds { token, ends_at } => keys.end(*token, *ends_at),
+                DirectoryEntry::Due { resource, at } => {
+                    known.due.set(DueThing { at: *at, stream, resource: resource.clone() });
+                }
+                DirectoryEntry::NotDue { resource } => known.due.clear(stream, resource),
                 DirectoryEntry::CredentialOpened { token, session, opened_at } => {
                     let last_seen = AtomicI64::new(now.micros().max(opened_at.micros()));
                     let opened_micros = AtomicI64::new(opened_at.micros());
@@ -167,13 +173,13 @@ impl Directory {
                         Credential { stream, session: *session, opened_at: opened_micros, last_seen };
                     credentials.insert_mut(token.0, Arc::new(credential));
                     known.tokens.insert(*session, token.0);
-                    known.due.insert((opened_at.plus_seconds(SESSION_MAX_SECONDS), *session));
+                    known.ends.insert((opened_at.plus_seconds(SESSION_MAX_SECONDS), *session));
                 }
                 DirectoryEntry::CredentialClosed { session } => {
                     if let Some(token) = known.tokens.remove(session)
                         && let Some(credential) = credentials.get(&token)
                     {
-                        known.due.remove(&(credential.expires_at(), *session));
+                        known.ends.remove(&(credential.expires_at(), *session));
                         credentials.remove_mut(&token);
                     }
                 }
@@ -210,7 +216,8 @@ impl Directory {
     fn now(&self) -> Moment {
         let known = self.known();
         let (credentials, keys) = (self.credentials(), self.keys());
-        Moment { end: known.end, events: known.events, heads: known.heads.clone(), credentials, keys }
+        let (heads, due) = (known.heads.clone(), known.due.clone());
+        Moment { end: known.end, events: known.events, heads, credentials, keys, due }
     }
 
     /// Reads a file back. No credential of it was used since it was opened.
@@ -220,7 +227,7 @@ impl Directory {
     pub fn read(file: &DerivedFile) -> Result<Self, Unreadable> {
         let section =
             |name| file.section(name, PROJECTION)?.ok_or_else(|| file.damaged("it has another shape"));
-        let (heads, credentials) = (section("heads")?, section("credentials")?);
+        let (heads, credentials, due) = (section("heads")?, section("credentials")?, section("due")?);
         let malformed = |_: Malformed| file.damaged("its sections end early");
         let heads = decode_heads(&heads).map_err(malformed)?;
         let keys = Keys::decode(&section("keys")?).map_err(malformed)?;
@@ -231,6 +238,7 @@ impl Directory {
             known.events = heads.values().map(|head| head.version).sum();
             known.saved_events = known.events;
             known.heads = heads;
+            known.due = Due::decode(&due).map_err(malformed)?;
             decode_credentials(&credentials, |stream, opened| {
                 directory.take(&mut known, stream, &[opened], Timestamp::EPOCH);
             })
@@ -240,11 +248,13 @@ impl Directory {
     }
 
     /// What this, saved, says otherwise than what was folded from the log up to the same place; `None` where it is the
-    /// same but for sessions that have ended by age, which a save leaves out, and for what [`Directory::bring_back`] does.
+    /// same but for sessions that have ended by age, which a save leaves out, for what was due, and for what
+    /// [`Directory::bring_back`] does.
     pub fn differs_from(&self, others: &Self, now: Timestamp) -> Option<&'static str> {
         if self.all_heads() != others.all_heads() {
             return Some("its streams end elsewhere than the log's");
         }
+        let due_agrees = self.known().due.agrees_with(&others.known().due.clone(), now);
         let (saved, folded) = (self.credentials(), others.credentials());
         let same = |token: &[u8; 32], credential: &Arc<Credential>| {
             folded.get(token).is_some_and(|folded| {
@@ -260,6 +270,9 @@ impl Directory {
         };
         if folded.iter().any(|(token, credential)| gone(token, credential)) {
             return Some("it lacks a credential that the log has");
+        }
+        if !due_agrees {
+            return Some("what is due in it is not what the log says");
         }
         let (saved, folded) = (self.keys(), others.keys());
         (!saved.has_all_of(&folded) || !folded.has_all_of(&saved))
@@ -283,7 +296,18 @@ impl Directory {
 
     /// When something is next due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.known().due.first().map(|(at, _)| *at)
+        let known = self.known();
+        known.ends.first().map(|(at, _)| *at).into_iter().chain(known.due.first()).min()
+    }
+
+    /// The first things of streams that are due by a time, soonest first.
+    pub fn due(&self, now: Timestamp) -> Vec<DueThing> {
+        self.known().due.by(now)
+    }
+
+    /// Lets go of what was due and was looked at; unless its stream has said something else of it since.
+    pub fn drop_due(&self, thing: &DueThing) {
+        self.known().due.drop_thing(thing);
     }
 
     /// Counts sessions that are dated after `now` as opened and used now, so that they end as all others do.
@@ -293,9 +317,9 @@ impl Directory {
     pub fn bring_back(&self, now: Timestamp) {
         let mut known = self.known();
         let latest = now.plus_seconds(SESSION_MAX_SECONDS);
-        while let Some((at, session)) = known.due.last().copied().filter(|(at, _)| *at > latest) {
-            known.due.remove(&(at, session));
-            known.due.insert((latest, session));
+        while let Some((at, session)) = known.ends.last().copied().filter(|(at, _)| *at > latest) {
+            known.ends.remove(&(at, session));
+            known.ends.insert((latest, session));
             let token = known.tokens.get(&session).copied();
             if let Some(credential) = token.and_then(|token| self.credential(Commitment(token))) {
                 credential.opened_at.fetch_min(now.micros(), Ordering::Relaxed);
@@ -311,11 +335,11 @@ impl Directory {
         let mut known = self.known();
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
         let mut dropped = 0;
-        while let Some((at, session)) = known.due.first().copied() {
+        while let Some((at, session)) = known.ends.first().copied() {
             if at > now {
                 break;
             }
-            known.due.remove(&(at, session));
+            known.ends.remove(&(at, session));
             if let Some(token) = known.tokens.remove(&session) {
                 credentials.remove_mut(&token);
                 dropped += 1;
@@ -348,17 +372,19 @@ struct Moment {
     heads: Heads,
     credentials: Credentials,
     keys: Keys,
+    due: Due,
 }
 
 impl Moment {
     /// What a file holds of it.
-    fn sections(&self) -> [Section; 3] {
+    fn sections(&self) -> [Section; 4] {
         let section = |name, bytes| Section { name, projection: PROJECTION, bytes };
         let credentials = encode_credentials(self.credentials.iter());
         [
             section("heads", encode_heads(&self.heads)),
             section("credentials", credentials),
             section("keys", self.keys.encode()),
+            section("due", self.due.encode()),
         ]
     }
 }

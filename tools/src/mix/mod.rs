@@ -32,6 +32,16 @@ pub enum Kind {
     DescribeEnvironment,
     /// An environment is deleted with its configuration.
     DeleteEnvironment,
+    /// A secret is made.
+    CreateSecret,
+    /// A secret gets another value.
+    WriteSecret,
+    /// Somebody is shown a secret's value.
+    RevealSecret,
+    /// A secret gets its value of before back.
+    RollBackSecret,
+    /// An old value of a secret is destroyed.
+    DestroyValue,
     /// The organization gets another name or time zone.
     UpdateOrganization,
     /// Somebody joins.
@@ -96,12 +106,17 @@ pub const MIX: &[Share] = &[
     share("api_keys", Kind::RotateKey, 3),
     share("api_keys", Kind::RevokeKey, 4),
     share("api_keys", Kind::UseKey, 60),
-    share("environments", Kind::SetValue, 521),
+    share("environments", Kind::SetValue, 451),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
     share("environments", Kind::DescribeEnvironment, 10),
     share("environments", Kind::DeleteEnvironment, 3),
+    share("secrets", Kind::CreateSecret, 10),
+    share("secrets", Kind::WriteSecret, 30),
+    share("secrets", Kind::RevealSecret, 20),
+    share("secrets", Kind::RollBackSecret, 5),
+    share("secrets", Kind::DestroyValue, 5),
     share("general", Kind::UpdateOrganization, 7),
     share("people", Kind::Join, 10),
     share("people", Kind::RenamePerson, 5),

@@ -129,6 +129,15 @@ pub fn key(number: usize) -> String {
     format!("{}_{}", SYSTEMS[system % SYSTEMS.len()], PROPERTIES[property])
 }
 
+/// A secret's name by its number: no two are the same.
+pub fn secret(number: usize) -> String {
+    let system = SYSTEMS[number % SYSTEMS.len()];
+    match number / SYSTEMS.len() {
+        0 => format!("{system}_TOKEN"),
+        round => format!("{system}_TOKEN_{round}"),
+    }
+}
+
 /// A value for a key, as canonical JSON text.
 pub fn value(number: usize, dice: &mut Dice) -> String {
     let host =

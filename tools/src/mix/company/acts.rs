@@ -54,6 +54,11 @@ impl Company {
             Kind::DeleteValue => self.delete_value(actor)?,
             Kind::CreateEnvironment => self.create_environment(actor)?,
             Kind::DescribeEnvironment => self.describe_environment(actor)?,
+            Kind::CreateSecret => self.create_secret(actor, store)?,
+            Kind::WriteSecret => self.write_secret(actor, store)?,
+            Kind::RevealSecret => self.reveal_secret(actor),
+            Kind::RollBackSecret => self.roll_back_secret(actor, store)?,
+            Kind::DestroyValue => self.destroy_value(actor),
             Kind::UpdateOrganization => self.update_organization(actor)?,
             Kind::Join => self.join(actor, store)?,
             Kind::RenamePerson => self.rename(person, actor),
@@ -80,7 +85,7 @@ impl Company {
         Ok(Step { submission, events_max })
     }
 
-    fn submit(&self, command: impl Into<Command>, actor: Actor) -> Submission {
+    pub(super) fn submit(&self, command: impl Into<Command>, actor: Actor) -> Submission {
         let mut submission = Submission::new(command, actor);
         submission.request_id = Some(Fresh.id::<HttpRequestId>().to_string());
         submission
@@ -237,6 +242,7 @@ impl Company {
         let at = ENVIRONMENTS_KEPT + self.dice.below(self.environments.len() - ENVIRONMENTS_KEPT);
         let environment = self.environments.remove(at).id;
         self.assignments.retain(|held| held.environment != Some(environment));
+        self.secrets.retain(|secret| !secret.is_in(environment));
         self.submit_change(EnvironmentsCommand::Delete(DeleteEnvironment { environment }), actor)
     }
 

@@ -19,11 +19,13 @@ use settled::store::resident::Handle;
 use settled::store::{Store, Submission};
 
 use self::acts::VALUES_AT_ONCE;
+use self::secrets::Secret;
 use super::dice::Dice;
 use super::{Kind, PER, thrown, words};
 
 mod access;
 mod acts;
+mod secrets;
 
 /// The most people, open sessions of one of them, environments and API keys: organizations do not grow for ever.
 const PEOPLE_MAX: usize = 200;
@@ -33,6 +35,8 @@ const ENVIRONMENTS_MAX: usize = 12;
 const TEAMS_MAX: usize = 12;
 const ROLES_MAX: usize = 8;
 const KEYS_MAX: usize = 40;
+/// The most secrets.
+const SECRETS_MAX: usize = 300;
 /// The environments that everybody has; these are not deleted.
 const ENVIRONMENTS_KEPT: usize = 3;
 /// After so long without an end, a session is not used again: a working day.
@@ -72,6 +76,8 @@ pub struct Company {
     teams: Vec<Team>,
     roles: Vec<RoleId>,
     keys: Vec<ApiKeyId>,
+    secrets: Vec<Secret>,
+    secrets_made: usize,
 }
 
 struct Team {
@@ -155,6 +161,8 @@ impl Company {
             teams: Vec::new(),
             roles: Vec::new(),
             keys: Vec::new(),
+            secrets: Vec::new(),
+            secrets_made: 0,
         })
     }
 
@@ -212,6 +220,9 @@ impl Company {
             Kind::CreateEnvironment => self.environments.len() < ENVIRONMENTS_MAX,
             Kind::DeleteEnvironment => self.environments.len() > ENVIRONMENTS_KEPT,
             Kind::DeleteValue => self.values().next().is_some(),
+            Kind::CreateSecret => self.secrets.len() < SECRETS_MAX,
+            Kind::WriteSecret | Kind::RevealSecret => !self.secrets.is_empty(),
+            Kind::RollBackSecret | Kind::DestroyValue => self.secrets.iter().any(Secret::has_earlier),
             Kind::Join => self.people.len() < PEOPLE_MAX,
             Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
             Kind::UnassignRole => self.assignments.len() > 4,
@@ -226,9 +237,7 @@ impl Company {
         };
         match (possible, self.environments.is_empty()) {
             (true, false) => kind,
-            (true, true) if !matches!(kind, Kind::SetValue | Kind::SetValues | Kind::DescribeEnvironment) => {
-                kind
-            }
+            (true, true) if !needs_an_environment(kind) => kind,
             (_, true) => Kind::CreateEnvironment,
             (false, false) => Kind::SetValue,
         }
@@ -249,7 +258,13 @@ impl Company {
     /// Who does it: somebody who may, or, to be denied, somebody who may not; rather somebody who is there already.
     fn who(&mut self, kind: Kind) -> usize {
         let able: Vec<usize> = match kind {
-            Kind::SetValue | Kind::SetValues | Kind::DeleteValue => self
+            Kind::SetValue
+            | Kind::SetValues
+            | Kind::DeleteValue
+            | Kind::CreateSecret
+            | Kind::WriteSecret
+            | Kind::RevealSecret
+            | Kind::RollBackSecret => self
                 .assignments
                 .iter()
                 .filter(|held| {
@@ -285,4 +300,8 @@ impl Company {
         let (session, _) = person.sessions.last()?;
         Some(Actor { id: ActorId::Person(person.id), session: Some(*session) })
     }
+}
+
+fn needs_an_environment(kind: Kind) -> bool {
+    matches!(kind, Kind::SetValue | Kind::SetValues | Kind::DescribeEnvironment | Kind::CreateSecret)
 }
