@@ -3,7 +3,9 @@
 use crate::area::{AnyArea, Reads};
 use crate::event::ResourceType;
 use crate::history::description::{Focus, Subject};
-use crate::ids::{ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SecretId, TeamId, UserId};
+use crate::ids::{
+    ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SecretId, TeamId, UserId,
+};
 use crate::organization::Organization;
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::access::Grants;

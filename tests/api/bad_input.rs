@@ -411,7 +411,8 @@ async fn segments_of_paths_that_name_nothing_are_not_found() {
                 .iter()
                 // What a client takes for `..` leads one segment up, to another route.
                 .map(|thing| {
-                    let segment = if thing == "1" { segment.replace("%2e%2e", "0") } else { segment.to_owned() };
+                    let segment =
+                        if thing == "1" { segment.replace("%2e%2e", "0") } else { segment.to_owned() };
                     operation.path.replace(&format!("/{thing}"), &format!("/{segment}"))
                 });
             for path in paths.filter(|path| *path != operation.path) {

@@ -17,6 +17,8 @@ struct Acme {
     /// A Developer of the environment `dev` alone.
     limited: Somebody,
     viewer: Somebody,
+    /// Manages API keys, and little else.
+    keeper: Somebody,
     /// Somebody without a role.
     nobody: Somebody,
     /// The manager's own custom role.
@@ -34,6 +36,9 @@ struct Acme {
     of_admin: String,
     of_owners: String,
     of_developers: String,
+    /// API keys: a Developer's, and one that is disabled.
+    strong_key: String,
+    disabled_key: String,
     /// The version at which whoever joined became an Owner.
     joined_as_owner: u64,
 }
@@ -66,6 +71,15 @@ impl Acme {
         let limited = server.add(organization, "limited@example.com", "Limited").await;
         server.assign(&limited, SystemRole::Developer, Some(dev.parse().unwrap())).await;
         let nobody = server.add(organization, "nobody@example.com", "Nobody").await;
+        let keeper = server.add(organization, "keeper@example.com", "Keeper").await;
+        let keeping = ["environment:read", "api_key:read", "api_key:manage", "ctx:read"];
+        let keeping = server.role(&owner, "Keeper", &keeping).await;
+        server.give(&owner, &keeper.person.to_string(), &keeping).await.is(201);
+        let key = json!({"name": "Strong", "mode": "test", "role": "developer"});
+        let (strong_key, _) = server.api_key(&owner, &key).await;
+        let (disabled_key, _) = server.api_key(&owner, &key).await;
+        let disable = json!({"disabled": true});
+        server.patch(&format!("/v1/api-keys/{disabled_key}"), &owner, &disable).await.is(200);
         let (owners, developers, plain) = (
             server.team(&owner, "Owners").await,
             server.team(&owner, "Developers").await,
@@ -93,6 +107,7 @@ impl Acme {
             developer,
             limited,
             viewer,
+            keeper,
             nobody,
             managing,
             writing,
@@ -104,6 +119,8 @@ impl Acme {
             of_admin,
             of_owners,
             of_developers,
+            strong_key,
+            disabled_key,
             joined_as_owner,
         }
     }
@@ -114,6 +131,8 @@ impl Acme {
         let mut all = Vec::new();
         all.extend(self.admins(by(admin)));
         all.extend(self.managers(by(manager)));
+        all.extend(self.keepers(by(&self.keeper)));
+        all.extend(self.limited(by(&self.limited)));
         all.extend(
             by(owner)
                 .delete(409, "last_owner", "stops being the last Owner", self.grant(&self.of_owner))
@@ -277,6 +296,45 @@ impl Acme {
             .attempts
     }
 
+    /// Whoever manages keys makes and changes none that may do more.
+    fn keepers(&self, by: Trying) -> Vec<Attempt> {
+        let make = |mode: &str, role: &str| json!({"name": "K", "mode": mode, "role": role});
+        let (strong, disabled) = (self.key(&self.strong_key), self.key(&self.disabled_key));
+        let rotate = format!("{strong}/rotate");
+        by.post(403, "forbidden", "makes a stronger key", KEYS, make("test", "developer"))
+            .post(403, "forbidden", "makes a key that owns", KEYS, make("live", "owner"))
+            .post(403, "forbidden", "makes a live key that sees customers", KEYS, make("live", "workflow"))
+            .post(403, "above_your_rights", "rotates a stronger key", &rotate, json!({}))
+            .patch(403, "above_your_rights", "enables a stronger key", disabled, json!({"disabled": false}))
+            .patch(403, "above_your_rights", "renames a stronger key", &*strong, json!({"name": "x"}))
+            .delete(403, "above_your_rights", "revokes a stronger key", strong.clone())
+            .attempts
+    }
+
+    /// A Developer of `dev` has nothing elsewhere.
+    fn limited(&self, by: Trying) -> Vec<Attempt> {
+        let wide = json!({"name": "K", "mode": "test", "role": "workflow"});
+        let live = json!({"name": "K", "mode": "live", "role": "workflow", "environments": ["prod"]});
+        let new = json!({"name": "New", "mode": "test"});
+        let promote = json!({"to": "prod", "config": ["A"]});
+        let write = || json!({"value": 1});
+        by.post(403, "forbidden", "makes a key of all test environments", KEYS, wide)
+            .post(403, "forbidden", "makes a key of another environment", KEYS, live)
+            .post(403, "forbidden", "makes an environment", "/v1/environments", new)
+            .and(
+                (404, "not_found"),
+                "writes elsewhere",
+                (Method::PUT, "/v1/environments/prod/config/A".into()),
+                write(),
+            )
+            .post(422, "invalid_request", "promotes to elsewhere", "/v1/environments/dev/promote", promote)
+            .attempts
+    }
+
+    fn key(&self, id: &str) -> String {
+        format!("{KEYS}/{id}")
+    }
+
     fn role(&self, id: &str) -> String {
         format!("/v1/roles/{id}")
     }
@@ -304,6 +362,7 @@ impl Acme {
 }
 
 const GRANTS: &str = "/v1/role-assignments";
+const KEYS: &str = "/v1/api-keys";
 /// What a manager of access may do.
 const MANAGING: &[&str] = &[
     "organization:read",

@@ -119,6 +119,34 @@ async fn who_could_then_and_who_did_is_one_question() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_could_read_a_secret_by_which_grant_and_who_did() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    server.environment(&owner, "Prod", "live").await;
+    let secret = server.secret(&owner, "dev", "TOKEN").await;
+    let sam = server.add(owner.organization, "sam@example.com", "Sam").await;
+    let here = json!({"subject": sam.person, "role": "developer", "environment": "dev"});
+    let here = text(&server.post("/v1/role-assignments", Some(&owner), &here).await.is(201).json()["id"]);
+    for _ in 0..2 {
+        server.post(&format!("/v1/secrets/{secret}/reveal"), Some(&sam), &json!({})).await.is(200);
+    }
+    let then = server.version(owner.organization);
+    server.delete(&format!("/v1/role-assignments/{here}"), &owner).await.is(204);
+    let question = format!("permission=secret:reveal&resource={secret}");
+    assert_eq!(subjects(&explain(&server, &owner, &question).await), [owner.person.to_string()]);
+    let past = explain(&server, &owner, &format!("{question}&as_of={then}")).await;
+    assert_eq!(subjects(&past), [owner.person.to_string(), sam.person.to_string()]);
+    assert_eq!(past["data"][1]["grants"][0]["assignment"], here);
+    assert_eq!(
+        past["did"]["users"][0],
+        json!({"id": sam.person, "kind": "person", "name": "Sam", "count": 2})
+    );
+    // Beside another environment, it would have to be held there, too.
+    let elsewhere = explain(&server, &owner, &format!("{question}&environment=prod&as_of={then}")).await;
+    assert_eq!(subjects(&elsewhere), [owner.person.to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_asked_is_named() {
     let (server, owner) = TestServer::set_up().await;
     let cases = [

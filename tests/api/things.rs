@@ -44,7 +44,13 @@ impl Things {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
             ["env", "team", "usr", "role", "ra", "ses", "sec"].map(|prefix| (prefix, of(prefix))).into();
-        things.extend([("key", "A".to_owned()), ("other", of("env")), ("n", "1".to_owned()), ("api_key", of("key")), ("id", organization.to_string())]);
+        things.extend([
+            ("key", "A".to_owned()),
+            ("other", of("env")),
+            ("n", "1".to_owned()),
+            ("api_key", of("key")),
+            ("id", organization.to_string()),
+        ]);
         Self(things)
     }
 

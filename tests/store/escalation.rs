@@ -99,7 +99,7 @@ impl Acme {
             founder: joined(acme.people[0]),
             assignment: Fresh.id(),
         }));
-        for person in acme.people[1..].to_vec() {
+        for person in acme.people.clone().into_iter().skip(1) {
             acme.system(PeopleCommand::Join(joined(person)));
         }
         for (number, environment) in acme.environments.clone().into_iter().enumerate() {

@@ -420,7 +420,7 @@ impl Made {
                 Submission::new(command, actor)
             }
             Ask::Key(ask) => {
-                let command = ask.command(&mut self.keys, &named, environment);
+                let command = ask.command(&mut self.keys, named, environment);
                 let program = |key| Actor { id: ActorId::ApiKey(key), session: None };
                 let actor = match &command {
                     ApiKeysCommand::Use(used) => program(used.key),
