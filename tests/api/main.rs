@@ -33,6 +33,7 @@ mod health;
 mod history;
 mod idempotency;
 mod lists;
+mod matrix;
 mod me;
 mod permissions;
 mod promotion;

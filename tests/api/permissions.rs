@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use settled::event::{Event, Outcome, Resource, ResourceType};
 use settled::http::access::Access;
@@ -12,7 +11,7 @@ use settled::settings::roles::role::SystemRole;
 use settled::store::resident::Handle;
 
 use crate::server::{Somebody, TestServer, that_ended};
-use crate::things::{Things, with_query};
+use crate::things::{Things, request};
 
 /// Permission, whether it can be granted for one environment, and the roles that hold it: O owner, A admin,
 /// D developer, V viewer, U auditor, B billing, W workflow.
@@ -116,32 +115,6 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
             Access::Public | Access::OwnAccount => assert_eq!(row.attempt, "", "{row:?}"),
         }
     }
-}
-
-/// A request of a route that goes through wherever it is permitted.
-fn request(method: &str, template: &str, things: &Things, owner: &Somebody) -> (Method, String, Value) {
-    let path = with_query(&things.path(template), "");
-    let name = format!("New {}", things.of("env"));
-    let body = match (method, template) {
-        ("POST", "/v1/secrets") => {
-            json!({"name": "NEW", "value": "a value", "environment": things.of("env")})
-        }
-        ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
-        ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
-        ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
-        ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
-        ("POST", "/v1/teams") => json!({"name": name}),
-        ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),
-        ("POST", "/v1/role-assignments") => json!({"subject": things.of("team"), "role": things.of("role")}),
-        ("POST", "/v1/restore") => {
-            json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
-        }
-        ("PUT", path) if path.contains("/members/") => json!({}),
-        ("PUT", _) => json!({"value": "after"}),
-        ("GET" | "DELETE", _) => Value::Null,
-        _ => json!({}),
-    };
-    (method.parse().unwrap(), path, body)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -322,3 +322,27 @@ async fn roles_teams_and_grants_come_back_together_and_by_an_owner_alone() {
     let again = restore(joins, &owner, true).await.is(200).json();
     assert_eq!(again["steps"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_owners_who_remove_each_other_one_remains() {
+    let (server, owner) = TestServer::set_up().await;
+    for round in 0..10 {
+        let second = server.add(owner.organization, &format!("two-{round}@example.com"), "Two").await;
+        let theirs =
+            text(&server.give(&owner, &second.person.to_string(), "owner").await.is(201).json()["id"]);
+        let path = format!("/v1/role-assignments?subject={}&role=owner", owner.person);
+        let mine = text(&server.get(&path, &owner).await.is(200).json()["data"][0]["id"]);
+        let (path, other) =
+            (format!("/v1/role-assignments/{theirs}"), format!("/v1/role-assignments/{mine}"));
+        let answers = tokio::join!(server.delete(&path, &owner), server.delete(&other, &second));
+        let statuses = |answers: &(Answer, Answer)| [answers.0.status, answers.1.status];
+        let mut sorted = statuses(&answers);
+        sorted.sort_unstable();
+        assert_eq!(sorted, [204, 403], "{:?}", statuses(&answers));
+        if answers.1.status == 204 {
+            // Whoever remains gives it back for the next round.
+            server.give(&second, &owner.person.to_string(), "owner").await.is(201);
+            server.delete(&path, &owner).await.is(204);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! One of each thing that a path names, for tests that go over all routes.
 
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 use settled::ids::UserId;
 
 use crate::server::{Somebody, TestServer, text};
@@ -84,4 +85,30 @@ pub fn with_query(path: &str, query: &str) -> String {
         _ => "",
     };
     format!("{path}?{needed}{query}")
+}
+
+/// A request of a route that goes through wherever it is permitted.
+pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) -> (Method, String, Value) {
+    let path = with_query(&things.path(template), "");
+    let name = format!("New {}", things.of("env"));
+    let body = match (method, template) {
+        ("POST", "/v1/secrets") => {
+            json!({"name": "NEW", "value": "a value", "environment": things.of("env")})
+        }
+        ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
+        ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
+        ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
+        ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
+        ("POST", "/v1/teams") => json!({"name": name}),
+        ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),
+        ("POST", "/v1/role-assignments") => json!({"subject": things.of("team"), "role": things.of("role")}),
+        ("POST", "/v1/restore") => {
+            json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
+        }
+        ("PUT", path) if path.contains("/members/") => json!({}),
+        ("PUT", _) => json!({"value": "after"}),
+        ("GET" | "DELETE", _) => Value::Null,
+        _ => json!({}),
+    };
+    (method.parse().unwrap(), path, body)
 }
