@@ -4,6 +4,7 @@
 //! organizations. [`MIX`] is the one table; a new area adds its rows there and what they mean in `company/acts.rs`.
 
 pub mod company;
+pub mod crowd;
 pub mod dice;
 pub mod generate;
 pub mod store;
