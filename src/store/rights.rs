@@ -15,7 +15,7 @@ use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::roles::access::{Grants, grants};
 
 /// How many actors of a stream are remembered; some hundred bytes each.
-const ACTORS_MAX: usize = 4_096;
+const ACTORS_MAX: usize = 16_384;
 
 /// The version of the last event that can change what somebody may do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -32,15 +32,15 @@ pub(super) fn about_grant(grant: &RoleAssigned, event: RolesEvent) -> NewEvent {
 
 impl AssignRole {
     pub(super) fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let permissions = state.roles.permissions(self.role).ok_or(RolesRejection::UnknownRole)?;
+        let gives = [given(permissions, self.environment)];
+        ceiling(state, context.actor.id, &gives).map_err(Rejection::Forbidden)?;
         if !is_there(state, self.grantee) {
             return Err(RolesRejection::UnknownGrantee.into());
         }
-        let permissions = state.roles.permissions(self.role).ok_or(RolesRejection::UnknownRole)?;
         if self.environment.is_some_and(|environment| state.environments.get(environment).is_none()) {
             return Err(RolesRejection::UnknownEnvironment.into());
         }
-        let gives = [given(permissions, self.environment)];
-        ceiling(state, context.actor.id, &gives).map_err(Rejection::Forbidden)?;
         let same = |held: &Assignment| held.role == self.role && held.environment == self.environment;
         if state.roles.assignments_of(self.grantee).any(|(_, held)| same(held)) {
             return Ok(Vec::new());
