@@ -45,6 +45,8 @@ pub enum Access {
     Organization(Permission),
     /// A permission somewhere; the handler asks for it in the environment that it finds.
     Environment(Permission),
+    /// An API key with a permission somewhere; the handler asks for it in the environment that it finds.
+    Program(Permission),
 }
 
 /// A route's row in the table of permissions.
@@ -174,11 +176,12 @@ fn denial(guard: &Guard, caller: &Caller) -> Option<Denial> {
             let closed = guard.app.policy.organizations == OrganizationsPolicy::Operator;
             closed.then_some(Denial::OrganizationsClosed)
         }
+        (Access::Program(_), _) if caller.mode().is_none() => Some(Denial::ApiKeyRequired),
         (_, Scope::None) => Some(Denial::OrganizationRequired),
         (Access::Organization(permission), Scope::Organization(scope)) => {
             (!scope.grants.allows(permission)).then(|| missing(caller, scope, permission))
         }
-        (Access::Environment(permission), Scope::Organization(scope)) => {
+        (Access::Environment(permission) | Access::Program(permission), Scope::Organization(scope)) => {
             (!scope.grants.allows_somewhere(permission)).then_some(Denial::Missing(permission))
         }
     }
@@ -212,6 +215,8 @@ pub enum Denial {
     AboveYourRights,
     /// A program reaches for what is a person's own.
     SessionRequired,
+    /// A person reaches for what programs read.
+    ApiKeyRequired,
     /// A key reaches for what is of the other mode, or a test key for what is no environment's.
     WrongMode,
     /// A key is used from an address that it is not allowed from.
@@ -247,6 +252,9 @@ impl Denial {
             Self::SessionRequired => {
                 Problem::refused("session_required", "this is a person's own: log in and send the session")
             }
+            Self::ApiKeyRequired => {
+                Problem::refused("api_key_required", "programs read here, with an API key")
+            }
             Self::WrongMode => Problem::refused(
                 "wrong_mode",
                 "a test key reaches test environments alone, a live key live ones and what is no environment's",
@@ -266,6 +274,7 @@ impl Denial {
             | Self::OrganizationsClosed
             | Self::AboveYourRights
             | Self::SessionRequired
+            | Self::ApiKeyRequired
             | Self::WrongMode
             | Self::AddressNotAllowed => {
                 RefusedData { permission: None, cause: Some(self.problem().code().to_owned()) }

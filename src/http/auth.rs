@@ -9,8 +9,9 @@ use crate::http::caller::{Caller, OrganizationScope, Own, Proof, Scope, Showed};
 use crate::http::credentials::Token;
 use crate::http::key::accepted;
 use crate::http::problem::Problem;
-use crate::ids::{AccountId, OrganizationId, SessionId, StreamId, UserId};
+use crate::ids::{AccountId, EnvironmentId, OrganizationId, SessionId, StreamId, UserId};
 use crate::seal::token::PlainToken;
+use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::projection::{Holder, Session};
 use crate::store::directory;
@@ -36,6 +37,22 @@ pub fn refuse(app: &App, stranger: Stranger) -> Problem {
 /// Whether a caller that was found earlier, by this credential, would still be found in the organization and may still
 /// do this there; no use of its credential, which would keep an idle session alive.
 pub fn still_may(app: &App, handle: &Handle, proof: Proof, permission: Permission) -> bool {
+    still(app, handle, proof).is_some_and(|grants| grants.allows(permission))
+}
+
+/// The same, in one environment.
+pub fn still_may_in(
+    app: &App,
+    handle: &Handle,
+    proof: Proof,
+    permission: Permission,
+    environment: EnvironmentId,
+) -> bool {
+    still(app, handle, proof).is_some_and(|grants| grants.allows_in(permission, environment))
+}
+
+/// What a caller may do now, if it would still be found.
+fn still(app: &App, handle: &Handle, proof: Proof) -> Option<Arc<Grants>> {
     let view = handle.view();
     let actor = match proof {
         Proof::Session(session) => still_in_session(app, &view, session),
@@ -45,7 +62,7 @@ pub fn still_may(app: &App, handle: &Handle, proof: Proof, permission: Permissio
             known.is_some_and(|known| accepted(known, token, now).is_ok()).then_some(ActorId::ApiKey(key))
         }
     };
-    actor.is_some_and(|actor| handle.grants(&view, actor).allows(permission))
+    actor.map(|actor| handle.grants(&view, actor))
 }
 
 fn still_in_session(app: &App, view: &View, session: SessionId) -> Option<ActorId> {

@@ -36,7 +36,7 @@ use crate::settings::roles::access::Extent;
 use crate::settings::roles::permission::Permission;
 use crate::store::history::HistoryError;
 use crate::store::resident::View;
-use crate::store::{Done, Idempotency, Refusal, Replay, Store, Submission};
+use crate::store::{Done, Idempotency, Refusal, Replay, Submission};
 
 /// A request of a caller to its organization.
 pub struct Call {
@@ -302,11 +302,7 @@ impl Call {
             path: &self.path,
             body: self.body.as_bytes(),
         };
-        request.idempotency(
-            &self.headers,
-            &*organization_key(&self.app.store, &self.organization.view)?,
-            status,
-        )
+        request.idempotency(&self.headers, &*self.organization.key(self.app.store.ring())?, status)
     }
 
     /// An answer with a resource, its `ETag`, and the version of the stream that it was rendered from.
@@ -375,18 +371,9 @@ pub fn sealed_reason(
     headers: &HeaderMap,
 ) -> Result<Option<Sealed>, Problem> {
     let Some(reason) = reason(headers)? else { return Ok(None) };
-    let key = organization_key(&app.store, &organization.view)?;
+    let key = organization.key(app.store.ring())?;
     let id = organization.id.to_string();
     Ok(Some(key.seal(&reason_field(organization.handle.stream(), &id), &Plain::from(reason))))
-}
-
-/// The key of an organization itself, which seals what belongs to no resource of it.
-///
-/// # Errors
-/// 404 where it was not founded; 500 when its key is not to be had.
-pub fn organization_key(store: &Store, view: &View) -> Result<Arc<DataKey>, Problem> {
-    let founded = view.organization().general.founded().ok_or_else(Problem::not_found)?;
-    Ok(store.ring().data_key(view.stream, founded.key, founded.commitment)?)
 }
 
 /// What of a request its idempotency key belongs to.

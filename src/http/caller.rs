@@ -11,8 +11,10 @@ use crate::actor::Actor;
 use crate::http::problem::Problem;
 use crate::ids::{AccountId, ApiKeyId, OrganizationId, SessionId};
 use crate::organization::Organization;
-use crate::seal::Commitment;
+use crate::seal::keyring::{KeyError, KeyRing};
+use crate::seal::{Commitment, DataKey};
 use crate::settings::environments::event::Mode;
+use crate::settings::general::own_key;
 use crate::settings::roles::access::Grants;
 use crate::settings::sessions::projection::Session;
 use crate::store::directory::Credential;
@@ -120,6 +122,14 @@ pub struct OrganizationScope {
 }
 
 impl OrganizationScope {
+    /// The organization's own key.
+    ///
+    /// # Errors
+    /// When it is not to be had.
+    pub fn key(&self, ring: &KeyRing) -> Result<Arc<DataKey>, KeyError> {
+        own_key(self.handle.stream(), &self.settings().general, ring)
+    }
+
     /// The organization's settings when the request was authenticated.
     pub fn settings(&self) -> &Organization {
         self.view.organization()

@@ -6,7 +6,6 @@ use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::http::app::App;
 use crate::http::auth::refuse;
-use crate::http::call::organization_key;
 use crate::http::caller::{Caller, OfKey, OrganizationScope, Scope, Showed};
 use crate::http::client::Origin;
 use crate::http::credentials::Token;
@@ -18,6 +17,7 @@ use crate::seal::api_key::PlainKey;
 use crate::settings::api_keys::event::KeySessionOpened;
 use crate::settings::api_keys::projection::{ApiKey, Status};
 use crate::settings::api_keys::value::PREFIXES;
+use crate::settings::general::own_key;
 use crate::store::directory::keys::KnownKey;
 use crate::store::key_uses::Use;
 use crate::store::resident::{Handle, View};
@@ -101,7 +101,7 @@ fn opened(
     session: SessionId,
     origin: &Origin,
 ) -> Option<KeySessionOpened> {
-    let under = organization_key(&app.store, view).ok()?;
+    let under = own_key(view.stream, &view.organization().general, app.store.ring()).ok()?;
     let (ip, user_agent) = origin.seal(&under, handle.stream(), session);
     Some(KeySessionOpened { session, ip: ip?, user_agent })
 }

@@ -12,6 +12,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use crate::audit;
+use crate::ctx;
 use crate::history;
 use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
@@ -81,7 +82,7 @@ const fn row(method: &'static str, path: &'static str, access: Access, attempt: 
 
 /// Every route of the public listener.
 pub fn routes() -> Vec<Route> {
-    use Access::{Environment, Founder, Member, Organization, OwnAccount, Public};
+    use Access::{Environment, Founder, Member, Organization, OwnAccount, Program, Public};
     use Permission as P;
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
@@ -273,6 +274,12 @@ pub fn routes() -> Vec<Route> {
             ),
             post(secrets::values::destroy_version),
         ),
+        route(row("GET", "/v1/ctx", Program(P::CtxRead), "ctx.read"), recorded_get(ctx::http::show)),
+        route(
+            row("GET", "/v1/ctx/secrets/{name}", Program(P::CtxRead), "ctx.read"),
+            recorded_get(ctx::http::secret),
+        ),
+        route(row("GET", "/v1/ctx/watch", Program(P::CtxRead), "ctx.read"), get(ctx::http::watch)),
         route(row("GET", "/v1/audit", Organization(P::AuditRead), "audit.read"), get(audit::http::list)),
         route(
             row("GET", "/v1/audit/facets", Organization(P::AuditRead), "audit.read"),

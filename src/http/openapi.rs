@@ -10,6 +10,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, PathItem, RefOr, Required, Schema};
 
 use crate::audit;
+use crate::ctx;
 use crate::history;
 use crate::http::access::Access;
 use crate::http::health;
@@ -91,6 +92,9 @@ use crate::settings::{api_keys, environments, general, roles, secrets, sessions,
         secrets::values::reveal,
         secrets::values::rollback,
         secrets::values::destroy_version,
+        ctx::http::show,
+        ctx::http::secret,
+        ctx::http::watch,
         audit::http::list,
         audit::http::facets,
         audit::http::export,
@@ -129,6 +133,7 @@ impl utoipa::Modify for OwnRoutes {
             let security = match row.access {
                 Access::Public => Vec::new(),
                 Access::OwnAccount | Access::Founder | Access::Member => vec![shows("session")],
+                Access::Program(_) => vec![shows("api_key")],
                 Access::Organization(_) | Access::Environment(_) => continue,
             };
             let item = document.paths.paths.get_mut(row.path);

@@ -13,6 +13,7 @@ use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::clock::guard::ClockJumped;
 use crate::command::{Context, NewEvent, Rejection};
+use crate::ctx::memory::Memory;
 use crate::event::{Recorded, RequestMark, Version};
 use crate::ids::{DataKeyId, Fresh, StreamId};
 use crate::log::codec::{PackedEvent, pack};
@@ -157,7 +158,7 @@ impl Batch {
 impl Publication {
     /// Publishes the state, now that its frame is durable at `position`; the stream's new head, and whether a segment
     /// of its index is full. The ring has learnt of the keys before: nobody who sees a key destroyed can still get it.
-    pub(super) fn publish(&mut self, position: Position, ring: &KeyRing) -> (Head, bool) {
+    pub(super) fn publish(&mut self, position: Position, ring: &KeyRing, ctx: &Memory) -> (Head, bool) {
         for key in self.minted.drain(..) {
             ring.remember(self.view.stream, key);
         }
@@ -168,7 +169,10 @@ impl Publication {
         view.head.position = position;
         let head = view.head;
         let place = FramePlace { first: self.first, position, at: head.at };
-        (head, self.handle.publish(view, &std::mem::take(&mut self.events), place))
+        let events = std::mem::take(&mut self.events);
+        let filled = self.handle.publish(view, &events, place);
+        ctx.published(&self.view, events.iter().map(|event| &event.recorded));
+        (head, filled)
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::actor::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::command::{Command, Precondition, Rejection};
+use crate::ctx::memory::Memory;
 use crate::event::Version;
 use crate::ids::{OrganizationId, StreamId};
 use crate::log::EventLog;
@@ -222,6 +223,7 @@ struct Inner {
     hasher: Hasher,
     aggregator: Aggregator,
     key_uses: KeyUses,
+    ctx: Arc<Memory>,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
@@ -269,12 +271,13 @@ impl Store {
         let saver = Saver::start(sources);
         let saver = Arc::new(saver.map_err(load::LoadError::Thread)?);
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
-        let trouble = Arc::new(Trouble::default());
+        let (trouble, ctx) = (Arc::new(Trouble::default()), Arc::new(Memory::default()));
         let writer = Writer {
             log: Arc::clone(&parts.log),
             clock: parts.clock.clone(),
             ring: Arc::clone(&parts.ring),
             directory: Arc::clone(&directory),
+            ctx: Arc::clone(&ctx),
             saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
@@ -298,6 +301,7 @@ impl Store {
                 hasher,
                 aggregator: Aggregator::default(),
                 key_uses: KeyUses::default(),
+                ctx,
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),
@@ -428,6 +432,11 @@ impl Store {
     /// The key ring.
     pub fn ring(&self) -> &KeyRing {
         &self.inner.ring
+    }
+
+    /// What was opened for programs.
+    pub fn ctx(&self) -> &Memory {
+        &self.inner.ctx
     }
 
     /// Makes look-up keys of this process.

@@ -35,7 +35,7 @@ impl Rights {
 fn can_change(event: &Event) -> bool {
     match event {
         Event::People(_) | Event::Teams(_) | Event::Roles(_) => true,
-        Event::ApiKeys(event) => !matches!(event, ApiKeysEvent::ApiKeyUsed(_)),
+        Event::ApiKeys(event) => !matches!(event, ApiKeysEvent::ApiKeyUsed(_) | ApiKeysEvent::SecretsRead(_)),
         Event::Environments(event) => {
             matches!(
                 event,

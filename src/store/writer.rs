@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::ctx::memory::Memory;
 use crate::event::Version;
 use crate::log::{EventLog, Head};
 use crate::metrics::Metrics;
@@ -33,6 +34,7 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     pub(super) ring: Arc<KeyRing>,
     pub(super) directory: Arc<Directory>,
+    pub(super) ctx: Arc<Memory>,
     pub(super) saver: Arc<Saver>,
     pub(super) disk: DiskGauge,
     pub(super) metrics: Metrics,
@@ -141,7 +143,7 @@ impl Writer {
         let mut publications = publications;
         let mut heads = Vec::with_capacity(publications.len());
         for (publication, position) in publications.iter_mut().zip(positions) {
-            let (head, filled) = publication.publish(position, &self.ring);
+            let (head, filled) = publication.publish(position, &self.ring, &self.ctx);
             heads.push(head);
             let handle = &publication.handle;
             let items = handle.view().state.items();

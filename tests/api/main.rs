@@ -24,6 +24,7 @@ mod auth;
 mod bad_input;
 mod canaries;
 mod conventions;
+mod ctx;
 mod environments;
 mod escalation;
 mod explain;

@@ -105,7 +105,11 @@ fn every_route_is_documented_and_everything_documented_is_a_route() {
 fn a_route_that_can_be_denied_names_what_was_attempted() {
     for row in routes().iter().map(|route| route.row) {
         match row.access {
-            Access::Founder | Access::Member | Access::Organization(_) | Access::Environment(_) => {
+            Access::Founder
+            | Access::Member
+            | Access::Organization(_)
+            | Access::Environment(_)
+            | Access::Program(_) => {
                 let (noun, verb) = row.attempt.split_once('.').expect("an action is noun.verb");
                 assert!(
                     !noun.is_empty() && (row.method != "GET" || verb == "read" || verb == "export"),
@@ -171,6 +175,10 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
             Access::OwnAccount | Access::Founder => {
                 let answer = server.send(method, &path, &nowhere, &[], &body).await;
                 assert!(![401, 403].contains(&answer.status), "{row:?} {}", answer.text);
+            }
+            Access::Program(_) => {
+                let answer = server.send(method, &path, &nowhere, &[], &body).await;
+                answer.is_problem(403, "api_key_required");
             }
             Access::Member | Access::Organization(_) | Access::Environment(_) => {
                 let answer = server.send(method, &path, &nowhere, &[], &body).await;

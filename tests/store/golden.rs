@@ -16,7 +16,7 @@ use settled::event::{Event, Outcome};
 use settled::history::description::Focus;
 use settled::history::restore::sealing::seal_anew;
 use settled::history::restore::{Planned, Wanted, prepare};
-use settled::ids::{ApiKeyId, EnvironmentId, Fresh, StreamId, UserId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, SecretId, StreamId, UserId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
@@ -25,9 +25,9 @@ use settled::promotion;
 use settled::promotion::command::PromoteEnvironment;
 use settled::seal::Plain;
 use settled::settings::api_keys::command::{
-    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+    ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
 };
-use settled::settings::api_keys::event::KeySessionOpened;
+use settled::settings::api_keys::event::{EnvironmentRead, KeySessionOpened, SecretRead};
 use settled::settings::api_keys::value::{Limits, RateLimit};
 use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::ConfigKey;
@@ -241,6 +241,15 @@ async fn record_access(store: &TestStore, founded: &Founded, person: UserId) {
     }
 }
 
+/// Both of what a key reads.
+fn reads(key: ApiKeyId) -> Reads {
+    let (environment, secret) = (EnvironmentId::from_uuid(key.uuid()), SecretId::from_uuid(key.uuid()));
+    Reads {
+        environments: vec![EnvironmentRead { environment, version: "aVersion".to_owned(), count: 7 }],
+        secrets: vec![SecretRead { secret, value_version: 1, count: 34 }],
+    }
+}
+
 async fn record_keys(store: &TestStore, founded: &Founded) {
     let (kept, gone): (ApiKeyId, ApiKeyId) = (Fresh.id(), Fresh.id());
     let make = |key, mode, limits| CreateApiKey {
@@ -276,8 +285,19 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
     for submission in [
         by(founded.owner, ApiKeysCommand::Create(make(kept, Mode::Test, limits))),
         by(founded.owner, ApiKeysCommand::Create(make(gone, Mode::Live, Limits::NONE))),
-        by(program, ApiKeysCommand::Use(UseApiKey { key: kept, count: None, opened: Some(opened) })),
-        by(program, ApiKeysCommand::Use(UseApiKey { key: kept, count: Some(41), opened: None })),
+        by(
+            program,
+            ApiKeysCommand::Use(UseApiKey {
+                key: kept,
+                count: None,
+                opened: Some(opened),
+                reads: Reads::default(),
+            }),
+        ),
+        by(
+            program,
+            ApiKeysCommand::Use(UseApiKey { key: kept, count: Some(41), opened: None, reads: reads(kept) }),
+        ),
         by(founded.owner, ApiKeysCommand::Update(change)),
         by(founded.owner, ApiKeysCommand::Rotate(rotate)),
         by(founded.owner, ApiKeysCommand::Revoke(RevokeApiKey { key: gone })),

@@ -6,7 +6,7 @@ use settled::ids::{ApiKeyId, DataKeyId, EnvironmentId, Fresh, SessionId};
 use settled::seal::token::PlainToken;
 use settled::seal::{Commitment, Sealed, SealedBytes};
 use settled::settings::api_keys::command::{
-    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+    ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
 };
 use settled::settings::api_keys::event::KeySessionOpened;
 use settled::settings::api_keys::value::Limits;
@@ -85,7 +85,7 @@ impl KeyAsk {
                 let session: Option<SessionId> = opens.then(|| Fresh.id());
                 let opened =
                     session.map(|session| KeySessionOpened { session, ip: closed(key), user_agent: None });
-                ApiKeysCommand::Use(UseApiKey { key, count, opened })
+                ApiKeysCommand::Use(UseApiKey { key, count, opened, reads: Reads::default() })
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use settled::actor::{Actor, ActorId};
 use settled::area::DirectoryEntry;
 use settled::event::{Event, Outcome, Recorded, Resource, ResourceType};
-use settled::ids::{ApiKeyId, Fresh, StreamId};
+use settled::ids::{ApiKeyId, Fresh, SecretId, StreamId};
 use settled::log::Head;
 use settled::organization::Organization;
 use settled::settings::api_keys::command::{ApiKeysCommand, CreateApiKey, RevokeApiKey};
@@ -17,7 +17,8 @@ use settled::settings::environments::event::Mode;
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::store::directory::Directory;
 use settled::store::key_uses::Use;
-use settled::store::{Submission, scheduler};
+use settled::store::key_uses::reads::Read;
+use settled::store::{Refusal, Submission, scheduler};
 
 use crate::key_asks::{closed, token_of};
 use crate::test_store::{Founded, TestStore, start};
@@ -122,6 +123,51 @@ async fn a_use_that_cannot_be_recorded_is_kept() {
     use_from(&store, &founded, key, 1).await.expect("a session");
     pass(&store, 60).await;
     assert_eq!(uses(&store, &founded), [(1, true), (3, false)]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_read_until_it_can_be() {
+    let store = TestStore::in_memory();
+    let founded = store.found("Acme").await;
+    let key = key(&store, &founded).await;
+    let handle = store.handle(founded.organization);
+    let actor = Actor { id: ActorId::ApiKey(key), session: None };
+    let note =
+        |number| store.store.note_read(&handle, (key, actor), Read::Secret(SecretId::min(), number), &[]);
+    store.disk.store(false, Ordering::Relaxed);
+    assert_eq!(note(1).await, Err(Refusal::DiskFull));
+    store.disk.store(true, Ordering::Relaxed);
+    assert_eq!(note(1).await, Ok(()));
+    store.disk.store(false, Ordering::Relaxed);
+    assert_eq!(note(1).await, Ok(()), "within the hour it is recorded already");
+    assert_eq!(note(2).await, Err(Refusal::DiskFull), "another value");
+    pass(&store, 3_600).await;
+    assert_eq!(note(1).await, Err(Refusal::DiskFull), "another hour");
+}
+
+#[tokio::test]
+async fn a_key_that_reads_very_much_by_name_is_recorded_before_the_minute_ends() {
+    let store = TestStore::in_memory();
+    let founded = store.found("Acme").await;
+    let key = key(&store, &founded).await;
+    let handle = store.handle(founded.organization);
+    let actor = Actor { id: ActorId::ApiKey(key), session: None };
+    let reads = || {
+        let events = store.events(StreamId::Organization(founded.organization)).into_iter();
+        let told = events.filter_map(|event| match event.event {
+            Event::ApiKeys(ApiKeysEvent::SecretsRead(read)) => Some(read.secrets.len()),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        for number in 1..=1_000 {
+            let read = Read::Secret(SecretId::min(), number);
+            store.store.note_read(&handle, (key, actor), read, &[]).await.unwrap();
+        }
+    }
+    let told = reads();
+    assert_eq!((told.len(), told[1_000]), (1_001, 1_000), "as many first ones, and all again at once");
 }
 
 #[tokio::test]

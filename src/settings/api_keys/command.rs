@@ -9,7 +9,8 @@ use crate::event::{Resource, ResourceType};
 use crate::ids::{ApiKeyId, EnvironmentId};
 use crate::organization::Organization;
 use crate::settings::api_keys::event::{
-    ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated, ApiKeyUsed, ApiKeysEvent, KeySessionOpened,
+    ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated, ApiKeyUsed, ApiKeysEvent, EnvironmentRead,
+    KeySessionOpened, SecretRead, SecretsRead,
 };
 use crate::settings::api_keys::projection::{ApiKey, extents};
 use crate::settings::api_keys::value::{Limits, RateLimit};
@@ -108,6 +109,17 @@ pub struct UseApiKey {
     pub count: Option<u64>,
     /// The session that it opens: the first from its address on this day.
     pub opened: Option<KeySessionOpened>,
+    /// The secrets that it read.
+    pub reads: Reads,
+}
+
+/// What keys read: whole environments, and secrets by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reads {
+    /// Environments.
+    pub environments: Vec<EnvironmentRead>,
+    /// Secrets.
+    pub secrets: Vec<SecretRead>,
 }
 
 /// Why a command to API keys appends nothing.
@@ -413,14 +425,39 @@ impl UseApiKey {
         }
         let has_room = current.sessions_on_day(context.now) < SESSIONS_PER_DAY_MAX;
         let opened = self.opened.clone().filter(|_| has_room);
+        if self.reads != Reads::default() {
+            return Ok(vec![NewEvent { count: self.count, ..self.read(state, current) }]);
+        }
         if current.is_noted(context.now) && opened.is_none() && self.count.is_none() {
             return Ok(Vec::new());
         }
         let session = opened.as_ref().map(|opened| opened.session);
         let used = ApiKeyUsed { key: self.key, opened };
-        let mut event = about(self.key, &current.name, ApiKeysEvent::ApiKeyUsed(used));
-        event.count = self.count;
+        let event = about(self.key, &current.name, ApiKeysEvent::ApiKeyUsed(used));
+        let event = NewEvent { count: self.count, ..event };
         Ok(vec![session.into_iter().fold(event, NewEvent::relating)])
+    }
+
+    /// That secrets were read: about the only one, or the only environment, else about the key; it concerns all.
+    fn read(&self, state: &Organization, key: &ApiKey) -> NewEvent {
+        let Reads { environments, secrets } = self.reads.clone();
+        let resource = match (&environments[..], &secrets[..]) {
+            ([], [only]) => {
+                let name = state.secrets.get(only.secret).map(|secret| secret.name.clone());
+                Resource { name, ..Resource::new(ResourceType::Secret, only.secret) }
+            }
+            ([only], _) => {
+                let name =
+                    state.environments.get(only.environment).map(|environment| environment.name.clone());
+                Resource { name, ..Resource::new(ResourceType::Environment, only.environment) }
+            }
+            _ => Resource::named(ResourceType::ApiKey, self.key, &*key.name),
+        };
+        let ids = environments.iter().map(|read| read.environment.to_string());
+        let ids = ids.chain(secrets.iter().map(|read| read.secret.to_string())).chain([self.key.to_string()]);
+        let related: Vec<_> = ids.filter(|id| *id != resource.id).collect();
+        let read = ApiKeysEvent::SecretsRead(SecretsRead { key: self.key, environments, secrets });
+        NewEvent { related, ..NewEvent::new(resource, read) }
     }
 }
 
@@ -796,7 +833,7 @@ mod tests {
     fn used(count: Option<u64>, session: Option<u128>) -> UseApiKey {
         let opened =
             session.map(|number| KeySessionOpened { session: id(number), ip: sealed(1), user_agent: None });
-        UseApiKey { key: id(1), count, opened }
+        UseApiKey { key: id(1), count, opened, reads: Reads::default() }
     }
 
     #[test]
@@ -813,6 +850,30 @@ mod tests {
             ApiKeysCommand::from(used(None, None)).decide(&state, &context).map(|events| events.len()),
             Ok(1)
         );
+    }
+
+    #[test]
+    fn secrets_that_were_read_are_told_of_the_only_one_its_environment_or_the_key() {
+        let state = acme([created(1, Mode::Test, WORKFLOW, Limits::NONE)]);
+        let context = by(key(1));
+        let whole = |number| EnvironmentRead { environment: id(number), version: "v".to_owned(), count: 1 };
+        let value = |number| SecretRead { secret: id(number), value_version: 1, count: 1 };
+        for (environments, secrets, about) in [
+            (vec![], vec![value(1)], ResourceType::Secret),
+            (vec![whole(1)], vec![value(1), value(2)], ResourceType::Environment),
+            (vec![whole(1)], vec![], ResourceType::Environment),
+            (vec![], vec![value(1), value(2)], ResourceType::ApiKey),
+            (vec![whole(1), whole(2)], vec![], ResourceType::ApiKey),
+        ] {
+            let reads = Reads { environments: environments.clone(), secrets: secrets.clone() };
+            let command = UseApiKey { reads, ..used(Some(3), None) };
+            let decided = ApiKeysCommand::Use(command).decide(&state, &context).unwrap();
+            let read =
+                SecretsRead { key: id(1), environments: environments.clone(), secrets: secrets.clone() };
+            assert_eq!(decided[0].event, Event::ApiKeys(ApiKeysEvent::SecretsRead(read)));
+            assert_eq!((decided[0].resource.kind, decided[0].count), (about, Some(3)));
+            assert_eq!(decided[0].related.len(), environments.len() + secrets.len());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::events;
-use crate::ids::{ApiKeyId, CustomerId, EnvironmentId, SessionId};
+use crate::ids::{ApiKeyId, CustomerId, EnvironmentId, SecretId, SessionId};
 use crate::seal::Sealed;
 use crate::settings::api_keys::value::RateLimit;
 use crate::settings::environments::event::Mode;
@@ -25,6 +25,8 @@ events! {
         "api_key.rotate", 1 => ApiKeyRotated(ApiKeyRotated);
         /// A key was used: the first time in an hour or from an address on a day, or so often in a minute.
         "api_key.use", 1 => ApiKeyUsed(ApiKeyUsed);
+        /// A key was used to read secrets: the first time in an hour, or so often in a minute.
+        "secret.read", 1 => SecretsRead(SecretsRead);
     }
 }
 
@@ -130,6 +132,45 @@ pub struct ApiKeyUsed {
     /// The session that this use opened: the key's first from its address on this day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<KeySessionOpened>,
+}
+
+/// A key was used to read secrets. Of several uses the event's count says how many; some may have read none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretsRead {
+    /// The key.
+    pub key: ApiKeyId,
+    /// The environments that were read whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<EnvironmentRead>,
+    /// The secrets that were read by name, and those of an environment that was read whole for the first time in the
+    /// hour as it is: later events of the hour name its version alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretRead>,
+}
+
+/// All that a program sees in an environment was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentRead {
+    /// The environment.
+    pub environment: EnvironmentId,
+    /// The version of what is seen in it, as the program was told.
+    pub version: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// A value of a secret was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRead {
+    /// The secret.
+    pub secret: SecretId,
+    /// The number of the value.
+    pub value_version: u64,
+    /// How often.
+    pub count: u64,
 }
 
 /// A session of a key. Address and user agent stand here once; later events name the session.

@@ -15,9 +15,7 @@ use crate::history::description::{Description, Difference, Field, Focus, Subject
 use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::ApiKeyId;
 use crate::organization::Organization;
-use crate::settings::api_keys::event::{
-    ApiKeyCreated, ApiKeyRotated, ApiKeyUpdated, ApiKeyUsed, ApiKeysEvent,
-};
+use crate::settings::api_keys::event::{ApiKeyCreated, ApiKeyRotated, ApiKeyUpdated, ApiKeysEvent};
 use crate::settings::api_keys::value::{Limits, RateLimit, network};
 use crate::settings::environments::event::Mode;
 use crate::settings::roles::access::Extent;
@@ -173,13 +171,13 @@ impl ApiKey {
         self.used.filter(|used| used.day == kept(now.day())).map_or(0, |used| usize::from(used.sessions))
     }
 
-    fn use_it(&mut self, event: &ApiKeyUsed, recorded: &Recorded) {
+    fn use_it(&mut self, opened: bool, recorded: &Recorded) {
         let at = recorded.at;
         let mut used = Used { at, ..self.used.unwrap_or_default() };
         if recorded.count.is_none() {
             used.hour = kept(at.hour());
         }
-        if event.opened.is_some() {
+        if opened {
             let before = self.used.filter(|used| used.day == kept(at.day())).map_or(0, |used| used.sessions);
             (used.day, used.sessions) = (kept(at.day()), before.saturating_add(1));
         }
@@ -243,6 +241,12 @@ impl ApiKeys {
         change(key);
         key.updated_at = recorded.at;
         key.version = recorded.version;
+    }
+
+    fn use_it(&mut self, id: ApiKeyId, opened: bool, recorded: &Recorded) {
+        if let Some(key) = self.keys.get_mut(&id) {
+            key.use_it(opened, recorded);
+        }
     }
 
     fn revoke(&mut self, id: ApiKeyId, recorded: &Recorded) {
@@ -328,11 +332,8 @@ impl Fold for ApiKeys {
                 self.change(rotated.key, recorded, |key| rotate(key, rotated));
             }
             ApiKeysEvent::ApiKeyRevoked(revoked) => self.revoke(revoked.key, recorded),
-            ApiKeysEvent::ApiKeyUsed(used) => {
-                if let Some(key) = self.keys.get_mut(&used.key) {
-                    key.use_it(used, recorded);
-                }
-            }
+            ApiKeysEvent::ApiKeyUsed(used) => self.use_it(used.key, used.opened.is_some(), recorded),
+            ApiKeysEvent::SecretsRead(read) => self.use_it(read.key, false, recorded),
         }
     }
 
@@ -351,7 +352,7 @@ impl Fold for ApiKeys {
                 let ends_at = recorded.at.plus_seconds(REVOKED_KNOWN_SECONDS);
                 entries.push(DirectoryEntry::KeyEnds { token: revoked.token, ends_at });
             }
-            ApiKeysEvent::ApiKeyUpdated(_) | ApiKeysEvent::ApiKeyUsed(_) => {}
+            ApiKeysEvent::ApiKeyUpdated(_) | ApiKeysEvent::ApiKeyUsed(_) | ApiKeysEvent::SecretsRead(_) => {}
         }
     }
 
@@ -361,9 +362,15 @@ impl Fold for ApiKeys {
 }
 
 impl Area for ApiKeys {
-    const READS: &'static [&'static str] =
-        &["api_key.create", "api_key.update", "api_key.rotate", "api_key.revoke", "api_key.use"];
-    const USES: &'static [&'static str] = &["api_key.use"];
+    const READS: &'static [&'static str] = &[
+        "api_key.create",
+        "api_key.update",
+        "api_key.rotate",
+        "api_key.revoke",
+        "api_key.use",
+        "secret.read",
+    ];
+    const USES: &'static [&'static str] = &["api_key.use", "secret.read"];
     const CASCADES: &'static [&'static str] = &[];
     const RESTORABLE: bool = false;
     const KINDS: &'static [Reads] =

@@ -32,11 +32,14 @@ const GROUPS: usize = 1 << 10;
 /// How many places a group grows by: doubled vectors would be a third empty.
 const GROWTH: usize = 4;
 
+/// Some values with whose they are, in order.
+type Group = Vec<([u8; 32], KnownKey)>;
+
 /// API keys of the whole server. A value: cloning shares it.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
-    /// Each in the order of its values; a group that somebody shares is copied before it changes.
-    groups: Vec<Arc<Vec<([u8; 32], KnownKey)>>>,
+    /// A group that somebody shares is copied before it changes.
+    groups: Vec<Arc<Group>>,
     ending: RedBlackTreeMapSync<(Timestamp, [u8; 32]), ()>,
 }
 

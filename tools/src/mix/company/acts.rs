@@ -15,7 +15,7 @@ use settled::seal::Plain;
 use settled::seal::api_key::PlainKey;
 use settled::seal::token::PlainToken;
 use settled::settings::api_keys::command::{
-    ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+    ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
 };
 use settled::settings::api_keys::event::KeySessionOpened;
 use settled::settings::api_keys::value::{Limits, RateLimit, prefix};
@@ -344,7 +344,7 @@ impl Company {
         });
         let count = if opens { None } else { Some(1 + self.dice.below(5_000) as u64) };
         let actor = Actor { id: ActorId::ApiKey(key), session: opens.then_some(session) };
-        self.submit(ApiKeysCommand::Use(UseApiKey { key, count, opened }), actor)
+        self.submit(ApiKeysCommand::Use(UseApiKey { key, count, opened, reads: Reads::default() }), actor)
     }
 }
 

@@ -1,29 +1,46 @@
 //! What API keys are used for, in memory: that a key is used is recorded before the answer leaves where it is the first
-//! time in an hour or from an address on a day, which opens a session; further uses become one event a key and minute.
+//! time in an hour or from an address on a day, which opens a session; further uses become one event a key and minute,
+//! with the secrets that were read (`reads.rs`).
 //!
 //! A crash loses at most the counts of the open minute. What the store refuses is kept and recorded later; an answer
 //! never fails because its key's use could not be recorded.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::actor::{Actor, ActorId};
 use crate::clock::{HOUR_SECONDS, MINUTE_SECONDS, Timestamp};
 use crate::ids::{ApiKeyId, Fresh, SessionId};
-use crate::settings::api_keys::command::{ApiKeysCommand, SESSIONS_PER_DAY_MAX, UseApiKey};
+use crate::settings::api_keys::command::{ApiKeysCommand, Reads, SESSIONS_PER_DAY_MAX, UseApiKey};
 use crate::settings::api_keys::event::KeySessionOpened;
+use crate::store::bounded::Bounded;
+use crate::store::key_uses::reads::Read;
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 
+pub mod reads;
+
 /// The most keys whose use is remembered; beyond it, uses within an hour of the first are only a number in the metrics.
 pub const KEYS_IN_USE_MAX: usize = 16_384;
+/// How much memory is used to remember what keys have read this hour, in bytes: of some hundred thousand reads.
+const READS_BYTES: usize = 16 << 20;
 /// How many counts are on their way to the writer at once, so that they leave room in its queue.
 const COUNTS_AT_ONCE: usize = 256;
 
 /// Keys in use.
-#[derive(Debug, Default)]
-pub struct KeyUses(Mutex<HashMap<ApiKeyId, Arc<InUse>>>);
+#[derive(Debug)]
+pub struct KeyUses {
+    keys: Mutex<HashMap<ApiKeyId, Arc<InUse>>>,
+    /// The hour in which it is durable that a key read something.
+    reads: Bounded<(ApiKeyId, Read), i64>,
+}
+
+impl Default for KeyUses {
+    fn default() -> Self {
+        Self { keys: Mutex::default(), reads: Bounded::new(READS_BYTES) }
+    }
+}
 
 /// A use of a key.
 #[derive(Debug)]
@@ -62,6 +79,8 @@ struct Open {
 #[derive(Clone, Debug, Default)]
 struct Count {
     uses: u64,
+    /// What was read, and how often.
+    reads: BTreeMap<Read, u64>,
     /// The session of all of them, if it is one.
     session: Option<SessionId>,
     ends_at: Timestamp,
@@ -78,7 +97,7 @@ impl KeyUses {
         }
         let new = Arc::new(InUse::default());
         if keys.len() >= KEYS_IN_USE_MAX {
-            keys.retain(|_, in_use| in_use.open().count.uses > 0 || Arc::strong_count(in_use) > 1);
+            keys.retain(|_, in_use| !in_use.open().count.is_empty() || Arc::strong_count(in_use) > 1);
         }
         let has_room = keys.len() < KEYS_IN_USE_MAX;
         if has_room {
@@ -92,11 +111,11 @@ impl KeyUses {
         let mut taken = Vec::new();
         self.keys().retain(|key, in_use| {
             let mut open = in_use.open();
-            if open.count.uses > 0 && (all || open.count.ends_at <= now) {
+            if !open.count.is_empty() && (all || open.count.ends_at <= now) {
                 taken.push((*key, std::mem::take(&mut open.count)));
             }
             Arc::strong_count(in_use) > 1
-                || open.count.uses > 0
+                || !open.count.is_empty()
                 || now.seconds_since(open.last) < HOUR_SECONDS
         });
         taken
@@ -108,10 +127,13 @@ impl KeyUses {
         let mut open = in_use.open();
         let newer = std::mem::replace(&mut open.count, count);
         open.count.add(newer.uses, newer.session);
+        for (read, count) in newer.reads {
+            *open.count.reads.entry(read).or_default() += count;
+        }
     }
 
     fn keys(&self) -> MutexGuard<'_, HashMap<ApiKeyId, Arc<InUse>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,12 +173,17 @@ impl Open {
     }
 
     fn add(&mut self, handle: &Arc<Handle>, session: Option<SessionId>, now: Timestamp) {
-        self.last = now;
-        if self.count.uses == 0 {
-            let ends_at = now.next_full(MINUTE_SECONDS);
-            self.count = Count { uses: 0, session, ends_at, handle: Some(Arc::clone(handle)) };
-        }
+        self.begin(handle, session, now);
         self.count.add(1, session);
+    }
+
+    /// Begins a count, unless one has begun.
+    fn begin(&mut self, handle: &Arc<Handle>, session: Option<SessionId>, now: Timestamp) {
+        self.last = now;
+        if self.count.is_empty() {
+            let (ends_at, handle) = (now.next_full(MINUTE_SECONDS), Some(Arc::clone(handle)));
+            self.count = Count { session, ends_at, handle, ..Count::default() };
+        }
     }
 
     /// Notes that a use is durable, with the session that it opened from an address.
@@ -172,6 +199,10 @@ impl Open {
 }
 
 impl Count {
+    fn is_empty(&self) -> bool {
+        self.uses == 0 && self.reads.is_empty()
+    }
+
     fn add(&mut self, uses: u64, session: Option<SessionId>) {
         self.uses += uses;
         if uses > 0 && self.session != session {
@@ -206,7 +237,7 @@ impl Store {
         let opened = if known.is_none() && !is_full { open(Fresh.id()) } else { None };
         let session = known.flatten().or_else(|| opened.as_ref().map(|opened| opened.session));
         let new = used.from.zip(opened.as_ref().map(|opened| opened.session));
-        let command = UseApiKey { key: used.key, count: None, opened };
+        let command = UseApiKey { key: used.key, count: None, opened, reads: Reads::default() };
         let mut submission = submission(command, session);
         submission.request_id = used.request_id;
         match self.execute(handle, submission).await {
@@ -245,7 +276,9 @@ impl Store {
 
     async fn record_uses(&self, key: ApiKeyId, count: Count) {
         let Some(handle) = count.handle.clone() else { return };
-        let command = UseApiKey { key, count: Some(count.uses), opened: None };
+        // Of a use that opened a session only what it read may be left to record.
+        let uses = Some(count.uses.max(1));
+        let command = UseApiKey { key, count: uses, opened: None, reads: reads::told(&count.reads) };
         match self.execute(&handle, submission(command, count.session)).await {
             Ok(_) => {}
             // It was revoked, and so many others since, that it is forgotten.
