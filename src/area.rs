@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
-use crate::event::{Recorded, ResourceType};
+use crate::event::{Recorded, ResourceType, Version};
 use crate::history::description::{Description, Difference, Focus};
 use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{ApiKeyId, SessionId};
@@ -46,6 +46,8 @@ pub trait Area: Fold {
 
     /// Those among [`Area::READS`] that tell of use and change no setting: no part of a thing's past.
     const USES: &'static [&'static str] = &[];
+    /// Those among [`Area::READS`] that change no setting: what they note is no reason to plan a restore anew.
+    const NOTES: &'static [&'static str] = &[];
 
     /// The kinds of things that it describes, each with the permission to see it.
     const KINDS: &'static [Reads];
@@ -87,6 +89,8 @@ pub struct AnyArea {
     pub cascades: &'static [&'static str],
     /// [`Area::USES`].
     pub uses: &'static [&'static str],
+    /// [`Area::NOTES`].
+    pub notes: &'static [&'static str],
     /// [`Area::KINDS`].
     pub kinds: &'static [Reads],
     /// [`Area::RESTORABLE`].
@@ -105,6 +109,7 @@ impl AnyArea {
             reads: A::READS,
             cascades: A::CASCADES,
             uses: A::USES,
+            notes: A::NOTES,
             kinds: A::KINDS,
             restorable: A::RESTORABLE,
             describe: |organization, focus, into| A::of(organization).describe(focus, into),
@@ -138,6 +143,20 @@ pub enum DirectoryEntry {
     NotDue {
         /// The thing's id.
         resource: String,
+    },
+    /// Data keys of the stream were destroyed: its own key is to be rotated.
+    KeysDestroyed {
+        /// The version of the event that destroyed them.
+        version: Version,
+        /// Its time.
+        at: Timestamp,
+    },
+    /// The stream's key was rotated.
+    KeyRotated {
+        /// Nothing opens that was destroyed up to this version.
+        through: Version,
+        /// When.
+        at: Timestamp,
     },
     /// A credential opens this session of the stream, at the latest until then.
     CredentialOpened {

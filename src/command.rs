@@ -8,7 +8,7 @@ use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, Version};
 use crate::history::restore::command::RestoreSettings;
-use crate::ids::{DataKeyId, EnvironmentId};
+use crate::ids::{DataKeyId, EnvironmentId, StreamId};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
@@ -27,7 +27,9 @@ use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
 use crate::settings::sessions::projection::Holder;
 use crate::settings::teams::command::{TeamsCommand, TeamsRejection};
 use crate::store::denials::{DenialsRejection, RecordRefused};
+use crate::store::encryption_keys::NoteRotation;
 use crate::store::exports::NoteExport;
+use crate::store::ledger::FinishEntry;
 
 /// A command to one stream.
 #[derive(Clone, Debug)]
@@ -61,6 +63,10 @@ pub enum OrganizationCommand {
     Refuse(RecordRefused),
     /// Events are taken out.
     Export(NoteExport),
+    /// A key that wraps others was rotated.
+    EncryptionKeys(NoteRotation),
+    /// What the ledger says is recorded after a crash.
+    Finish(FinishEntry),
     /// Settings are brought back.
     Restore(RestoreSettings),
     /// Configuration and secrets are carried over to another environment.
@@ -78,6 +84,10 @@ pub enum PlatformCommand {
     Sessions(SessionsCommand),
     /// An operator's.
     Operations(OperationsCommand),
+    /// A key that wraps others was rotated.
+    EncryptionKeys(NoteRotation),
+    /// What the ledger says is recorded after a crash.
+    Finish(FinishEntry),
     /// Something was refused or failed, and is recorded.
     Refuse(RecordRefused),
 }
@@ -288,6 +298,7 @@ impl OrganizationCommand {
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
+            Self::EncryptionKeys(_) | Self::Finish(_) => Need::System,
             Self::Restore(command) => command.need(),
             Self::Promote(command) => command.need(),
         }
@@ -311,14 +322,18 @@ impl OrganizationCommand {
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
-            Self::Export(note) => {
-                let id = state.general.founded().map(|founded| founded.organization.to_string());
-                Ok(note.decide(&state.exports, &id.unwrap_or_default(), context))
-            }
+            Self::Export(note) => Ok(note.decide(&state.exports, &own_id(state), context)),
+            Self::EncryptionKeys(note) => Ok(note.decide(&state.encryption_keys, &own_id(state))),
+            Self::Finish(entry) => Ok(entry.decide()),
             Self::Restore(command) => command.decide(state, context),
             Self::Promote(command) => command.decide(state, context),
         }
     }
+}
+
+/// The organization's id, which is its stream's name; nothing before it was founded.
+fn own_id(state: &Organization) -> String {
+    state.general.founded().map(|founded| founded.organization.to_string()).unwrap_or_default()
 }
 
 impl PlatformCommand {
@@ -326,7 +341,7 @@ impl PlatformCommand {
     pub fn need(&self) -> Need {
         match self {
             Self::Foundings(command) => command.need(),
-            Self::Operations(_) => Need::System,
+            Self::Operations(_) | Self::EncryptionKeys(_) | Self::Finish(_) => Need::System,
             Self::Accounts(command) => command.need(),
             Self::Sessions(_) | Self::Refuse(_) => Need::Own,
         }
@@ -346,6 +361,10 @@ impl PlatformCommand {
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Operations(command) => Ok(command.decide(context)),
+            Self::EncryptionKeys(note) => {
+                Ok(note.decide(&state.encryption_keys, &StreamId::Platform.to_string()))
+            }
+            Self::Finish(entry) => Ok(entry.decide()),
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
         }
     }
@@ -404,6 +423,8 @@ impl Command {
             Self::Organization(OrganizationCommand::ApiKeys(command)) => {
                 matches!(command, ApiKeysCommand::Revoke(_))
             }
+            Self::Organization(OrganizationCommand::Finish(_))
+            | Self::Platform(PlatformCommand::Finish(_)) => true,
             Self::Organization(_) | Self::Platform(_) => false,
         }
     }

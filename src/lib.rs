@@ -48,6 +48,7 @@ mod varint;
 pub mod password;
 pub mod server;
 pub mod config;
+pub mod client;
 pub mod cli;
 pub mod causes;
 pub mod allocator;

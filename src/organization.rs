@@ -11,6 +11,7 @@ use crate::settings::secrets::projection::Secrets;
 use crate::settings::sessions::projection::Sessions;
 use crate::settings::teams::projection::Teams;
 use crate::store::denials::Denials;
+use crate::store::encryption_keys::EncryptionKeys;
 use crate::store::exports::Exports;
 use crate::store::requests::Requests;
 use crate::store::revision::Revision;
@@ -45,6 +46,8 @@ stream_state! {
             denials: Denials,
             /// Who took events out this hour.
             exports: Exports,
+            /// Keys that wrap others.
+            encryption_keys: EncryptionKeys,
             /// When a setting changed last.
             revision: Revision,
             /// When somebody's rights changed last.

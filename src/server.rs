@@ -27,6 +27,7 @@ use crate::private;
 use crate::room::Room;
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
+use crate::store::ledger::Ledger;
 use crate::store::load::LoadError;
 use crate::store::{Fatal, Parts, Store, scheduler};
 
@@ -50,6 +51,15 @@ pub enum StartError {
     Listen {
         /// Where.
         place: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The ledger of what was destroyed is there and cannot be read.
+    #[error("the ledger in {} cannot be read", snapshots.display())]
+    Ledger {
+        /// The folder of the snapshots.
+        snapshots: PathBuf,
         /// Why not.
         #[source]
         source: io::Error,
@@ -212,6 +222,7 @@ struct Bound {
 
 async fn bind(config: &Config, dir: &OpenDir, store: &Store, tls: Option<Tls>) -> Result<Bound, StartError> {
     store.finish_intents().await;
+    store.finish_ledger().await;
     let setup_token = setup_token(dir, store)?;
     let listen = |place: String| move |source| StartError::Listen { place, source };
     let public = TcpListener::bind(config.listen).await.map_err(listen(config.listen.to_string()))?;
@@ -258,12 +269,19 @@ fn open(
         disk,
         derived: Some((dir.derived.clone(), derived_disk)),
         directory: dir.directory.take(),
+        ledger: Some(ledger(config, &dir)?),
         resident_streams: config.resident_streams as usize,
         metrics,
         fatal,
     })?;
     store.resume_clock();
     Ok((OpenedStore { dir, room, root_key_made }, store))
+}
+
+fn ledger(config: &Config, dir: &OpenDir) -> Result<Ledger, StartError> {
+    let snapshots = config.snapshots_dir();
+    let opened = Ledger::open(&snapshots, dir.store.ledger_mark(), dir.epoch.as_str());
+    opened.map_err(|source| StartError::Ledger { snapshots, source })
 }
 
 fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> {

@@ -28,6 +28,7 @@ use crate::settings::roles::event::RolesEvent;
 use crate::settings::secrets::event::SecretsEvent;
 use crate::settings::sessions::event::SessionsEvent;
 use crate::settings::teams::event::TeamsEvent;
+use crate::store::encryption_keys::EncryptionKeysEvent;
 use crate::store::exports::ExportsEvent;
 
 pub mod declare;
@@ -128,9 +129,18 @@ event_sum! {
     Operations(OperationsEvent),
     /// What was taken out.
     Exports(ExportsEvent),
+    /// Keys that wrap others.
+    EncryptionKeys(EncryptionKeysEvent),
 }
 
 impl Event {
+    /// Whether it takes something away for good, which a store that is restored from an older snapshot must not bring back:
+    /// what the ledger has a line for.
+    pub fn is_for_good(&self) -> bool {
+        let revoked = matches!(self, Self::ApiKeys(ApiKeysEvent::ApiKeyRevoked(_)));
+        revoked || !self.destroyed_keys().is_empty()
+    }
+
     /// The current schema number of an action.
     pub fn current_schema(action: &str) -> Option<u32> {
         Self::actions().find(|spec| spec.action == action).map(|spec| spec.schema)
@@ -218,6 +228,8 @@ pub enum ResourceType {
     Account,
     /// The server itself, in the platform's stream.
     Server,
+    /// A key that wraps others: `root`, or a stream's by the stream's id.
+    EncryptionKey,
 }
 
 impl ResourceType {
@@ -256,6 +268,7 @@ impl ResourceType {
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
+            Self::EncryptionKey => "encryption_key",
         }
     }
 }

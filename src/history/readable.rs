@@ -89,10 +89,10 @@ fn permission(kind: ResourceType) -> Option<Permission> {
 pub fn kind_of(id: &str) -> Option<ResourceType> {
     if id.parse::<EnvironmentId>().is_ok() {
         Some(ResourceType::Environment)
-    } else if id.parse::<ApiKeyId>().is_ok() {
-        Some(ResourceType::ApiKey)
     } else if id.parse::<SecretId>().is_ok() {
         Some(ResourceType::Secret)
+    } else if id.parse::<ApiKeyId>().is_ok() {
+        Some(ResourceType::ApiKey)
     } else if id.parse::<UserId>().is_ok() {
         Some(ResourceType::Person)
     } else if id.parse::<TeamId>().is_ok() {

@@ -46,6 +46,7 @@ pub mod limits;
 pub mod ndjson;
 pub mod openapi;
 pub mod operator;
+pub mod operator_keys;
 pub mod page;
 pub mod patch;
 pub mod path;
@@ -235,6 +236,10 @@ pub fn routes() -> Vec<Route> {
         route(
             row("POST", "/v1/secrets", Environment(P::SecretWrite), "secret.create"),
             post(secrets::http::create),
+        ),
+        route(
+            row("POST", "/v1/environments/{env}/secrets/import", Environment(P::SecretWrite), "secret.create"),
+            post(secrets::import::import),
         ),
         route(row("GET", secret, Environment(P::SecretRead), "secret.read"), get(secrets::http::show)),
         route(

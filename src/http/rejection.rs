@@ -27,6 +27,7 @@ use crate::store::Refusal;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
+use crate::store::rotation::RotationError;
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
@@ -41,6 +42,7 @@ impl From<Refusal> for Problem {
             Refusal::QueueFull => Self::unavailable("overloaded", 1),
             Refusal::ClockJumped(_) => Self::unavailable("clock_jumped", 30),
             Refusal::DiskFull => Self::insufficient_storage(),
+            Refusal::Ledger(_) => Self::unavailable("ledger_unwritable", 30),
             Refusal::Stopped => Self::unavailable("stopping", 5),
             Refusal::Unrecordable(_) => internal(&refusal, "a command was refused"),
         }
@@ -89,6 +91,26 @@ impl From<IntentError> for Problem {
         match error {
             IntentError::Refused(refusal) => refusal.into(),
             other => internal(&other, "an intent could not be finished"),
+        }
+    }
+}
+
+impl From<RotationError> for Problem {
+    /// What was begun goes on by itself.
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Key(KeyError::SameRootKey(_)) => {
+                Self::conflict("same_root_key", "the new root key is the one in use")
+            }
+            RotationError::Key(KeyError::Rotating { .. }) => {
+                Self::conflict("rotating", "the root key is being rotated already, which goes on by itself")
+            }
+            RotationError::Key(KeyError::StillMinted { .. }) => Self::unavailable("keys_in_use", 5),
+            RotationError::Key(error) => internal(&error, "keys could not be rotated"),
+            RotationError::NoSuchStream(_) => Self::not_found(),
+            RotationError::Load(error) => error.into(),
+            RotationError::Refused(refusal) => refusal.into(),
+            RotationError::Thread(error) => error.into(),
         }
     }
 }

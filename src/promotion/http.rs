@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::command::{Command, OrganizationCommand, Rejection};
+use crate::command::{Command, OrganizationCommand};
 use crate::event::Version;
 use crate::history::description::Focus;
 use crate::history::restore::StepBody;
@@ -29,7 +29,7 @@ use crate::organization::Organization;
 use crate::promotion::command::PromoteEnvironment;
 use crate::promotion::difference::{Content, Kind, Pair, Presence, config, secrets};
 use crate::promotion::{Seen, Unpromotable, Wanted, plan};
-use crate::seal::keyring::NewDataKey;
+use crate::seal::keyring::{KeyError, NewDataKey};
 use crate::settings::environments::http::{behind_path, find_asked};
 use crate::settings::environments::projection::Environments;
 use crate::settings::environments::value::ConfigKey;
@@ -231,9 +231,13 @@ pub async fn promote(path: PathText, call: Call, _: NoParameters) -> Result<Resp
     }
     let mut tries = 1;
     loop {
+        let handle = &call.organization.handle;
+        let seen = handle.view().version();
         let planned = match make_plan(&call, &wanted).await {
-            Err(problem) if problem.code() == "stale" && tries < TRIES_MAX => {
+            // A value may have been destroyed since the state was read; a newer state knows.
+            Err(Unplanned::Key(_)) if tries < TRIES_MAX => {
                 tries += 1;
+                handle.beyond(seen).await;
                 continue;
             }
             planned => planned?,
@@ -299,22 +303,41 @@ impl Wanted {
 }
 
 /// A plan from the newest state, made on a thread that may block.
-async fn make_plan(call: &Call, wanted: &Wanted) -> Result<Planned, Problem> {
+async fn make_plan(call: &Call, wanted: &Wanted) -> Result<Planned, Unplanned> {
     let (store, handle) = (call.app.store.clone(), Arc::clone(&call.organization.handle));
     let wanted = wanted.clone();
-    tokio::task::spawn_blocking(move || {
+    let planned = tokio::task::spawn_blocking(move || {
         let view = handle.view();
-        let steps = plan(view.organization(), &wanted, || Fresh.id())?;
+        let steps = plan(view.organization(), &wanted, || Fresh.id()).map_err(Problem::from)?;
         let mut command = wanted.command(view.organization(), steps)?;
-        let keys = seal_anew(&mut command.steps, view.stream, store.ring()).map_err(|error| {
-            // A value may have been destroyed since the state was read; the newest state knows.
-            let moved = Seen::of(handle.view().organization(), wanted.from, wanted.to) != Some(command.seen);
-            if moved { Refusal::Rejected(Rejection::Stale).into() } else { Problem::from(error) }
-        })?;
-        let keys = keys.ok_or(Refusal::TooLarge)?;
+        let keys = seal_anew(&mut command.steps, view.stream, store.ring()).map_err(Unplanned::Key)?;
+        let keys = keys.ok_or_else(|| Problem::from(Refusal::TooLarge))?;
         Ok(Planned { view, command, keys })
-    })
-    .await?
+    });
+    planned.await.map_err(Problem::from)?
+}
+
+/// Why there is no plan.
+enum Unplanned {
+    /// A value could not be sealed anew.
+    Key(KeyError),
+    /// The request is refused.
+    Refused(Problem),
+}
+
+impl From<Problem> for Unplanned {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+impl From<Unplanned> for Problem {
+    fn from(unplanned: Unplanned) -> Self {
+        match unplanned {
+            Unplanned::Key(error) => error.into(),
+            Unplanned::Refused(problem) => problem,
+        }
+    }
 }
 
 impl From<Unpromotable> for Problem {

@@ -25,9 +25,11 @@ pub mod core_dump;
 mod key_file;
 pub mod keyring;
 mod material;
+mod overwriting;
 mod padding;
 mod recent;
 pub mod root;
+mod root_rotation;
 pub mod token;
 
 /// A sealed value as recorded: `{"sealed": key id, "data": format ‖ nonce ‖ tag ‖ ciphertext}`.

@@ -88,8 +88,10 @@ pub(super) struct Publication {
     view: View,
     first: Version,
     events: Vec<Indexed>,
-    /// Data keys that the events are the first to use, and those that they destroyed.
+    /// Data keys that the events are the first to use, held until they are durable: whoever minted them may have gone, and
+    /// the generation that wraps them must not.
     minted: Vec<NewDataKey>,
+    /// Data keys that the events destroyed.
     destroyed: Vec<DataKeyId>,
     /// What the events mean to the directory.
     pub(super) directory: Vec<DirectoryEntry>,
@@ -156,6 +158,11 @@ impl Batch {
 }
 
 impl Publication {
+    /// The events that take something away for good.
+    pub(super) fn for_good(&self) -> impl Iterator<Item = &Recorded> {
+        self.events.iter().map(|event| &event.recorded).filter(|recorded| recorded.event.is_for_good())
+    }
+
     /// Publishes the state, now that its frame is durable at `position`; the stream's new head, and whether a segment
     /// of its index is full. The ring has learnt of the keys before: nobody who sees a key destroyed can still get it.
     pub(super) fn publish(&mut self, position: Position, ring: &KeyRing, ctx: &Memory) -> (Head, bool) {

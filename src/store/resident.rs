@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -25,6 +26,9 @@ use crate::store::lookup::Lookup;
 use crate::store::requests::Requests;
 use crate::store::rights::KnownRights;
 use crate::store::{Idempotency, Refusal, Replay};
+
+/// Longer than it takes to publish what is durable.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The state of a stream, of either kind. A value: cloning shares it.
 #[derive(Clone, Debug)]
@@ -252,6 +256,15 @@ impl Handle {
     /// Hears of every version that is published.
     pub fn subscribe(&self) -> watch::Receiver<Version> {
         self.versions.subscribe()
+    }
+
+    /// Returns once something after this version is published, or after a second. A data key may be gone from the log a
+    /// moment before the state says so: whoever finds one gone that the state at this version has waits here, and looks
+    /// again.
+    pub async fn beyond(&self, version: Version) {
+        let mut versions = self.versions.subscribe();
+        let newer = versions.wait_for(|published| *published > version);
+        let _newer_or_late = tokio::time::timeout(PUBLISHED_WITHIN, newer).await;
     }
 
     /// The index, at the published version or beyond. While it is held, nothing is published.

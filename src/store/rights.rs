@@ -49,6 +49,7 @@ fn can_change(event: &Event) -> bool {
         | Event::Foundings(_)
         | Event::Operations(_)
         | Event::Exports(_)
+        | Event::EncryptionKeys(_)
         | Event::Refused(_) => false,
     }
 }

@@ -1,5 +1,5 @@
-//! What happens by time alone: ended sessions leave the directory, what streams said is due is done, intents that were
-//! left open are finished, and counts whose window is over are recorded.
+//! What happens by time alone: ended sessions leave the directory, what streams said is due is done, what was left open is
+//! finished, and counts whose window is over are recorded.
 
 use std::time::Duration;
 
@@ -11,6 +11,13 @@ const TICK_SECONDS: i64 = MINUTE_SECONDS;
 
 /// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
 pub async fn run(store: Store, stop: impl Future<Output = ()>) {
+    tokio::spawn({
+        let store = store.clone();
+        async move {
+            store.sweep_keys().await;
+            store.finish_rotations().await;
+        }
+    });
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
@@ -18,6 +25,11 @@ pub async fn run(store: Store, stop: impl Future<Output = ()>) {
             () = store.clock().sleep(until_next(&store)) => {}
         }
         tick(&store).await;
+        // Beside all else: it may take long, and can be cut off anywhere.
+        tokio::spawn({
+            let store = store.clone();
+            async move { store.finish_rotations().await }
+        });
     }
 }
 
@@ -31,6 +43,7 @@ pub async fn tick(store: &Store) {
     }
     store.do_what_is_due(now).await;
     store.finish_intents().await;
+    store.finish_ledger().await;
     store.flush_counts(false).await;
 }
 

@@ -494,8 +494,6 @@ async fn a_keys_history_tells_what_changed_and_no_restore_touches_it() {
     assert_eq!(plan["steps"], json!([]));
     server.delete(&path, &owner).await.is(204);
     let diff = server.get(&format!("/v1/diff?from={made}"), &owner).await.is(200).json();
-    assert_eq!(
-        (&diff["data"][0]["resource"]["id"], &diff["data"][0]["change"]),
-        (&json!(id), &json!("deleted"))
-    );
+    let told = &diff["data"][0];
+    assert_eq!((&told["resource"]["id"], &told["change"]), (&json!(id), &json!("deleted")));
 }

@@ -100,6 +100,10 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
             json!({"to": "dev", "config": ["A"], "secrets": ["TOKEN"], "dry_run": true}),
         ),
         (
+            ("POST", "/v1/environments/{env}/secrets/import"),
+            json!({"secrets": [{"name": "NEW", "value": "v"}], "overwrite": true, "dry_run": true}),
+        ),
+        (
             ("POST", "/v1/secrets"),
             json!({"name": "NEW", "value": "v", "environment": "dev", "description": "d",
                 "expires_at": "2999-01-01T00:00:00Z"}),

@@ -51,6 +51,8 @@ impl Canaries {
             "field",
             "refused value",
             "refused name",
+            "secret value",
+            "new secret value",
         ] {
             canaries.insert(kind, format!("Zq7{}Canary{}", kind.replace(' ', ""), kind.len()));
         }
@@ -147,6 +149,8 @@ fn allowed(path: &str) -> &'static [&'static str] {
         "/v1/environments/{env}/config" | "/v1/environments/{env}/config/{key}" => &["value"],
         "/v1/history/{id}" => &["name", "new name", "reason", "value"],
         "/v1/diff" => &["value"],
+        "/v1/secrets/{sec}/reveal" => &["secret value", "new secret value"],
+        "/v1/secrets/{sec}/versions" => &["name", "new name"],
         _ => &[],
     }
 }
@@ -158,12 +162,13 @@ async fn what_must_not_get_out_does_not() {
     let options = ["--log-level", "trace", "--trusted-proxies", "127.0.0.0/8", "--organizations", "open"];
     let process = Process::start(&data, &options);
     let mut canaries = Canaries::new();
-    let http = reqwest::Client::new();
+    let http = settled::client::http::plain().build().unwrap();
     let mut client = Client { process: &process, canaries: &mut canaries, http };
 
     let token = set_up(&mut client).await;
     everyday_use(&mut client, &token).await;
-    every_route_with_canaries_everywhere(&client, &token).await;
+    let secret = secrets(&client, &token).await;
+    every_route_with_canaries_everywhere(&client, &token, &secret).await;
     assert_eq!(canaries.found(process.arguments().as_bytes()), Vec::<&str>::new(), "arguments");
     for (method, path) in [
         ("GET", "/metrics"),
@@ -256,13 +261,57 @@ async fn everyday_use(client: &mut Client<'_>, token: &str) {
     );
 }
 
+/// A secret goes through all that can be done with it; its id.
+async fn secrets(client: &Client<'_>, token: &str) -> String {
+    let send = async |method: Method, path: &str, body: Value, may: &[&str]| {
+        client.json(method, path, Some(token), &body, may).await
+    };
+    let (old, new) = (client.canaries.of("secret value"), client.canaries.of("new secret value"));
+    let prod = json!({"name": "Prod", "mode": "live"});
+    // Another key than that of the environment before: these are other requests.
+    let request = client.request(Method::POST, "/v1/environments", Some(token));
+    let mut request = request.json(&prod).build().unwrap();
+    request.headers_mut().remove("idempotency-key");
+    client.http.execute(request).await.unwrap().error_for_status().unwrap();
+    let body = json!({"name": "TOKEN", "value": old, "environment": "dev"});
+    let made = send(Method::POST, "/v1/secrets", body.clone(), &[]).await.is(201);
+    let id = text(&made.json()["id"]);
+    let path = format!("/v1/secrets/{id}");
+    let at = made.version();
+    send(Method::PATCH, &path, json!({"value": new}), &[]).await.is(200);
+    for (version, value) in [(1, old), (2, new)] {
+        let reveal = format!("{path}/reveal");
+        let may = allowed("/v1/secrets/{sec}/reveal");
+        let shown = send(Method::POST, &reveal, json!({"version": version}), may).await.is(200);
+        assert!(shown.text.contains(value), "a value belongs into its reveal");
+    }
+    send(Method::POST, &format!("{path}/rollback"), json!({"to_version": 1}), &[]).await.is(200);
+    let promote = json!({"to": "prod", "secrets": ["TOKEN"]});
+    send(Method::POST, "/v1/environments/dev/promote", promote, &[]).await.is(200);
+    let restore = json!({"as_of": at, "scope": {"resource": id}, "dry_run": true});
+    send(Method::POST, "/v1/restore", restore, &[]).await.is(200);
+    for wrong in [
+        json!({"name": "TOKEN", "value": [old], "environment": "dev"}),
+        json!({"name": "TOKEN", "value": old, "environment": "none"}),
+        json!({"name": old, "value": old, "environment": "dev"}),
+        json!({"name": "TOKEN", "value": old.repeat(8_000), "environment": "dev"}),
+    ] {
+        send(Method::POST, "/v1/secrets", wrong, &[]).await.is(422);
+    }
+    for read in ["", "/versions"] {
+        let request = client.request(Method::GET, &format!("{path}{read}"), Some(token));
+        client.send(request, allowed("/v1/secrets/{sec}/versions")).await.is(200);
+    }
+    id
+}
+
 /// Canaries in the path, the query, the body and the credential of every route.
-async fn every_route_with_canaries_everywhere(client: &Client<'_>, token: &str) {
+async fn every_route_with_canaries_everywhere(client: &Client<'_>, token: &str, secret: &str) {
     let canary = |kind| client.canaries.of(kind);
     let things = Things::unknown("org_01kqxk5rd0e5xrpzzv0jjq4zgn");
     for row in settled::http::routes().iter().map(|route| route.row) {
         let method: Method = row.method.parse().unwrap();
-        let sound = things.path(&row.path.replace("{env}", "dev"));
+        let sound = things.path(&row.path.replace("{env}", "dev").replace("{sec}", secret).replace("{other}", "prod"));
         let mut strange = row.path.to_owned();
         while let Some((before, after)) = strange.split_once('{') {
             let after = after.split_once('}').map_or("", |(_, after)| after);

@@ -1,8 +1,8 @@
-//! `/v1/secrets`: their values are sealed, versioned, shown on request alone, and can be destroyed.
+//! `/v1/secrets`: what there is, who may see it, and what becomes of it. What is done with their values is in
+//! `secret_values.rs`.
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use settled::ids::StreamId;
@@ -11,24 +11,24 @@ use settled::settings::roles::role::SystemRole;
 use crate::server::{Answer, Somebody, TestServer, text};
 
 /// Acme with an environment.
-async fn acme() -> (TestServer, Somebody) {
+pub async fn acme() -> (TestServer, Somebody) {
     let (server, owner) = TestServer::set_up().await;
     server.environment(&owner, "Dev", "test").await;
     (server, owner)
 }
 
 /// A secret in the environment; its path.
-async fn secret(server: &TestServer, who: &Somebody, name: &str, value: &str) -> String {
+pub async fn secret(server: &TestServer, who: &Somebody, name: &str, value: &str) -> String {
     let body = json!({"name": name, "value": value, "environment": "dev"});
     let made = server.post("/v1/secrets", Some(who), &body).await.is(201);
     made.header("location").unwrap()
 }
 
-async fn reveal(server: &TestServer, who: &Somebody, path: &str, body: &Value) -> Answer {
+pub async fn reveal(server: &TestServer, who: &Somebody, path: &str, body: &Value) -> Answer {
     server.post(&format!("{path}/reveal"), Some(who), body).await
 }
 
-async fn value(server: &TestServer, who: &Somebody, path: &str) -> String {
+pub async fn value(server: &TestServer, who: &Somebody, path: &str) -> String {
     text(&reveal(server, who, path, &json!({})).await.is(200).json()["value"])
 }
 
@@ -37,8 +37,13 @@ async fn names(server: &TestServer, who: &Somebody, query: &str) -> Vec<String> 
     page["data"].as_array().unwrap().iter().map(|row| text(&row["name"])).collect()
 }
 
+/// The id in a secret's path.
+pub fn id(path: &str) -> &str {
+    path.rsplit('/').next().unwrap()
+}
+
 /// How many data keys the organization has.
-fn keys(server: &TestServer, who: &Somebody) -> usize {
+pub fn keys(server: &TestServer, who: &Somebody) -> usize {
     let stream = StreamId::Organization(who.organization);
     server.app().store.log().data_keys(stream).unwrap().len()
 }
@@ -138,87 +143,6 @@ async fn a_name_is_one_secrets_where_it_belongs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_leaves_by_being_revealed_alone_and_each_time_is_recorded_before() {
-    let (server, owner) = acme().await;
-    let path = secret(&server, &owner, "A", "first \u{1f511}\n").await;
-    server.patch(&path, &owner, &json!({"value": "second"})).await.is(200);
-    let before = server.version(owner.organization);
-    // A key that would replay another answer means nothing here.
-    let key = [("idempotency-key", "k")];
-    let url = format!("{path}/reveal");
-    for count in 1..=3 {
-        let shown = server.send(Method::POST, &url, &owner, &key, &json!({})).await.is(200);
-        assert_eq!(shown.json(), json!({"value": "second", "value_version": 2}));
-        assert_eq!((shown.version(), shown.header("idempotency-replayed")), (before + count, None));
-        assert_eq!(shown.header("cache-control").as_deref(), Some("no-store"));
-    }
-    let first = reveal(&server, &owner, &path, &json!({"version": 1})).await.is(200);
-    assert_eq!(first.json(), json!({"value": "first \u{1f511}\n", "value_version": 1}));
-    let unknown = reveal(&server, &owner, &path, &json!({"version": 3})).await;
-    assert_eq!(unknown.is_problem(422, "invalid_request")["errors"][0]["pointer"], "/version");
-    let rows = server.audit(&owner, "&action=secret.reveal").await;
-    assert_eq!(rows.len(), 4);
-    assert_eq!((&rows[0]["resource"]["name"], &rows[0]["resource"]["type"]), (&json!("A"), &json!("secret")));
-    assert_eq!(server.version(owner.organization), before + 4);
-    let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
-    server.get(&path, &viewer).await.is(200);
-    let refused = reveal(&server, &viewer, &path, &json!({})).await.is_problem(403, "forbidden");
-    assert_eq!(refused["permission"], "secret:reveal");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn writing_a_value_makes_a_version_also_where_it_is_the_same() {
-    let (server, owner) = acme().await;
-    let path = secret(&server, &owner, "A", "same").await;
-    let made = server.get(&path, &owner).await.is(200);
-    for number in 2..=3 {
-        let written = server.patch(&path, &owner, &json!({"value": "same"})).await.is(200);
-        assert_eq!(written.json()["value_version"], number);
-        assert_ne!(written.etag(), made.etag());
-    }
-    let page = server.get(&format!("{path}/versions?limit=2"), &owner).await.is(200).json();
-    let cursor = text(&page["next_cursor"]);
-    let rest = server.get(&format!("{path}/versions?cursor={cursor}"), &owner).await.is(200).json();
-    let all: Vec<&Value> =
-        [&page, &rest].into_iter().flat_map(|page| page["data"].as_array().unwrap()).collect();
-    assert_eq!(all.iter().map(|row| row["version"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
-    for row in all {
-        assert_eq!((&row["destroyed"], &row["copied_from"]), (&json!(false), &Value::Null));
-        assert_eq!((&row["by"]["id"], &row["by"]["name"]), (&json!(owner.person), &json!("Olive Owner")));
-    }
-    server.get(&format!("{path}/versions?limit=0"), &owner).await.is_problem(422, "invalid_request");
-    let unknown = "/v1/secrets/sec_01kqxk5rd0e5xrpzzv0jjq4zgn/versions?limit=0";
-    server.get(unknown, &owner).await.is_problem(404, "not_found");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_a_hundred_compare_and_sets_at_once_one_wins() {
-    let (server, owner) = acme().await;
-    let path = secret(&server, &owner, "A", "start").await;
-    let tag = server.get(&path, &owner).await.is(200).etag();
-    let writes = (0..100).map(|number| {
-        let (server, owner, path, tag) = (&server, &owner, &path, &tag);
-        async move {
-            let body = json!({"value": format!("value {number}")});
-            let answer = server.send(Method::PATCH, path, owner, &[("if-match", tag)], &body).await;
-            (number, answer)
-        }
-    });
-    let answers = join_all(writes).await;
-    let winners: Vec<_> = answers.iter().filter(|(_, answer)| answer.status == 200).collect();
-    assert_eq!(winners.len(), 1);
-    assert_eq!(winners[0].1.json()["value_version"], 2);
-    assert_eq!(value(&server, &owner, &path).await, format!("value {}", winners[0].0));
-    for (_, answer) in answers.into_iter().filter(|(_, answer)| answer.status != 200) {
-        answer.is_problem(412, "precondition_failed");
-    }
-    // The losers' keys went with them.
-    let versions = server.get(&format!("{path}/versions"), &owner).await.json();
-    assert_eq!(versions["data"].as_array().unwrap().len(), 2);
-    assert_eq!(keys(&server, &owner), 2 + 2, "the organization's, the Owner's, and two values'");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_is_hidden_keeps_its_keys_and_comes_back() {
     let (server, owner) = acme().await;
     let path = secret(&server, &owner, "A", "kept").await;
@@ -237,66 +161,6 @@ async fn what_is_deleted_is_hidden_keeps_its_keys_and_comes_back() {
     assert_eq!(back.json()["deleted_at"], Value::Null);
     assert_eq!(server.post(&undelete, Some(&owner), &json!({})).await.is(200).version(), back.version());
     assert_eq!(value(&server, &owner, &path).await, "kept");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_earlier_value_comes_back_under_a_key_of_its_own() {
-    let (server, owner) = acme().await;
-    let path = secret(&server, &owner, "A", "first").await;
-    server.patch(&path, &owner, &json!({"value": "second"})).await.is(200);
-    let rollback = |to: u64| {
-        let (server, owner, url) = (&server, &owner, format!("{path}/rollback"));
-        async move { server.post(&url, Some(owner), &json!({"to_version": to})).await }
-    };
-    let back = rollback(1).await.is(200);
-    assert_eq!(back.json()["value_version"], 3);
-    assert_eq!(value(&server, &owner, &path).await, "first");
-    assert_eq!(rollback(1).await.is(200).json(), back.json(), "it is so already");
-    assert_eq!(rollback(9).await.is_problem(422, "invalid_request")["errors"][0]["pointer"], "/to_version");
-    let versions = server.get(&format!("{path}/versions"), &owner).await.json();
-    let id = path.rsplit('/').next().unwrap();
-    assert_eq!(versions["data"][2]["copied_from"], json!({"resource": id, "value_version": 1}));
-    // What was copied does not go with its origin.
-    let destroyed = server.post(&format!("{path}/versions/1/destroy"), Some(&owner), &json!({})).await;
-    destroyed.is(200);
-    assert_eq!(value(&server, &owner, &path).await, "first");
-    rollback(1).await.is_problem(409, "version_destroyed");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_destroyed_is_gone_with_its_key() {
-    let (server, owner) = acme().await;
-    let path = secret(&server, &owner, "A", "first").await;
-    let without = keys(&server, &owner) - 1;
-    server.patch(&path, &owner, &json!({"value": "second"})).await.is(200);
-    let destroy = |number: &str| {
-        let (server, owner, url) = (&server, &owner, format!("{path}/versions/{number}/destroy"));
-        async move { server.post(&url, Some(owner), &json!({})).await }
-    };
-    for number in ["3", "0", "01", "x"] {
-        destroy(number).await.is_problem(404, "not_found");
-    }
-    let done = destroy("1").await.is(200);
-    assert_eq!(done.json()["value_destroyed"], false);
-    assert_eq!(destroy("1").await.is(200).version(), done.version(), "once");
-    assert_eq!(keys(&server, &owner), without + 1);
-    reveal(&server, &owner, &path, &json!({"version": 1})).await.is_problem(409, "version_destroyed");
-    assert_eq!(value(&server, &owner, &path).await, "second");
-    assert_eq!(destroy("2").await.is(200).json()["value_destroyed"], true);
-    reveal(&server, &owner, &path, &json!({})).await.is_problem(409, "version_destroyed");
-    assert_eq!(keys(&server, &owner), without);
-    server.patch(&path, &owner, &json!({"value": "third"})).await.is(200);
-    server.delete(&path, &owner).await.is(204);
-    let url = format!("{path}/destroy");
-    server.post(&url, Some(&owner), &json!({})).await.is(204);
-    assert_eq!(keys(&server, &owner), without);
-    server.post(&url, Some(&owner), &json!({})).await.is_problem(404, "not_found");
-    server.post(&format!("{path}/undelete"), Some(&owner), &json!({})).await.is_problem(404, "not_found");
-    assert!(names(&server, &owner, "?status=deleted").await.is_empty());
-    let developer = server.add_with_role(owner.organization, SystemRole::Developer).await;
-    let path = secret(&server, &developer, "A", "again").await;
-    let refused = server.post(&format!("{path}/destroy"), Some(&developer), &json!({})).await;
-    assert_eq!(refused.is_problem(403, "forbidden")["permission"], "secret:destroy");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -355,20 +219,20 @@ async fn the_past_of_a_secret_tells_that_it_changed_and_never_to_what() {
     server.patch(&path, &owner, &json!({"value": "hunter2-b"})).await.is(200);
     server.patch(&path, &owner, &json!({"name": "B", "value": "hunter2-b"})).await.is(200);
     reveal(&server, &owner, &path, &json!({})).await.is(200);
-    let id = path.rsplit('/').next().unwrap();
+    let sec = id(&path);
     let past = server.get(&format!("{path}?as_of={then}"), &owner).await.is(200);
     assert_eq!((&past.json()["name"], &past.json()["value_version"]), (&json!("A"), &json!(1)));
     assert_eq!(names(&server, &owner, &format!("?as_of={then}")).await, ["A"]);
     let versions = server.get(&format!("{path}/versions?as_of={then}"), &owner).await.is(200);
     assert_eq!(versions.json()["data"].as_array().unwrap().len(), 1);
-    let history = server.get(&format!("/v1/history/{id}"), &owner).await.is(200);
+    let history = server.get(&format!("/v1/history/{sec}"), &owner).await.is(200);
     let told: Vec<Value> = history.json()["data"].as_array().unwrap().clone();
     let actions: Vec<_> = told.iter().map(|row| text(&row["action"])).collect();
     assert_eq!(actions, ["secret.update", "secret.update", "secret.create"], "to be shown is no change");
     let changed = json!([{"field": "value", "from": null, "to": null, "sealed": true}]);
     assert_eq!(told[1]["changes"], changed);
     assert_eq!(told[0]["changes"].as_array().unwrap().len(), 2, "the same value is a change as any other");
-    let diff = server.get(&format!("/v1/diff?from={then}&resource={id}"), &owner).await.is(200);
+    let diff = server.get(&format!("/v1/diff?from={then}&resource={sec}"), &owner).await.is(200);
     let fields: Vec<_> =
         diff.json()["data"][0]["fields"].as_array().unwrap().iter().map(|row| text(&row["field"])).collect();
     assert_eq!(fields, ["name", "value"]);
@@ -419,8 +283,8 @@ async fn secrets_come_back_with_their_environment_and_with_the_values_of_then() 
 
     // One secret alone, whose value of then is destroyed by now.
     server.post(&format!("{changed}/versions/2/destroy"), Some(&owner), &json!({})).await.is(200);
-    let id = changed.rsplit('/').next().unwrap();
-    let one = json!({"as_of": then + 1, "scope": {"resource": id}});
+    let sec = id(&changed);
+    let one = json!({"as_of": then + 1, "scope": {"resource": sec}});
     let done = server.send(Method::POST, "/v1/restore", &owner, &any, &one).await.is(200).json();
     assert_eq!(done["cannot"][0]["why"], "version_destroyed");
     assert_eq!(done["steps"][0]["to"], json!({"name": "RENAMED"}));
@@ -475,6 +339,27 @@ async fn when_a_secret_expires_it_is_said_once_and_nothing_is_withheld() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_is_due_when_it_was() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    server.environment(&owner, "Dev", "test").await;
+    let after = |seconds: i64| server.app().store.clock().now().plus_seconds(seconds);
+    let (late, soon) = (after(1_000), after(100));
+    let path = secret(&server, &owner, "A", "v").await;
+    server.patch(&path, &owner, &json!({"expires_at": late})).await.is(200);
+    let then = server.version(owner.organization);
+    server.patch(&path, &owner, &json!({"expires_at": soon})).await.is(200);
+    server.delete(&path, &owner).await.is(204);
+    let due = || -> Vec<_> {
+        server.app().store.directory().due(after(10_000)).into_iter().map(|thing| thing.at).collect()
+    };
+    assert_eq!(due(), []);
+    let restore = json!({"as_of": then, "scope": {"organization": true}});
+    let any = [("if-match", "*")];
+    server.send(Method::POST, "/v1/restore", &owner, &any, &restore).await.is(200);
+    assert_eq!(due(), [late]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_creation_answers_with_the_secret_of_then() {
     let (server, owner) = acme().await;
     let key = [("idempotency-key", "once")];
@@ -488,4 +373,31 @@ async fn a_repeated_creation_answers_with_the_secret_of_then() {
     let other = json!({"name": "A", "value": "hunter3", "environment": "dev"});
     let reused = server.send(Method::POST, "/v1/secrets", &owner, &key, &other).await;
     reused.is_problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_of_more_than_a_frame_holds_is_refused_before_all_of_it_is_sealed() {
+    let (server, owner) = acme().await;
+    let mut paths = Vec::new();
+    for number in 0..13 {
+        paths.push(secret(&server, &owner, &format!("N_{number}"), &"x".repeat(60_000)).await);
+    }
+    let then = server.version(owner.organization);
+    for path in &paths {
+        server.patch(path, &owner, &json!({"value": "short"})).await.is(200);
+    }
+    let all = json!({"as_of": then, "scope": {"organization": true}});
+    let mut dry = all.clone();
+    dry["dry_run"] = json!(true);
+    let any = [("if-match", "*")];
+    let before = keys(&server, &owner);
+    for body in [dry, all] {
+        let refused = server.send(Method::POST, "/v1/restore", &owner, &any, &body).await;
+        refused.is_problem(422, "too_large");
+    }
+    assert_eq!(keys(&server, &owner), before);
+    // One by one they come back.
+    let one = json!({"as_of": then, "scope": {"resource": id(&paths[0])}});
+    server.send(Method::POST, "/v1/restore", &owner, &any, &one).await.is(200);
+    assert_eq!(value(&server, &owner, &paths[0]).await.len(), 60_000);
 }

@@ -7,14 +7,17 @@
 )]
 
 mod attacks;
+mod client;
 mod commands;
 mod derived;
+mod destroy;
 #[path = "../support/disk.rs"]
 mod disk;
 mod failing;
 mod full;
 #[path = "../support/journal.rs"]
 mod journal;
+mod keys;
 mod kill;
 mod many;
 mod operator;
@@ -25,11 +28,17 @@ mod preload;
 mod process;
 mod restore;
 mod root_key;
+mod run;
+mod secrets;
 mod slow;
 #[path = "../support/sse.rs"]
 mod sse;
 mod stop;
 mod streams;
 mod tail;
+#[path = "../support/thief.rs"]
+mod thief;
 mod tls;
 mod unmoved;
+#[path = "../support/workflow.rs"]
+mod workflow;

@@ -24,6 +24,7 @@ use settled::platform::accounts::password_field;
 use settled::promotion;
 use settled::promotion::command::PromoteEnvironment;
 use settled::seal::Plain;
+use settled::seal::root::RootKey;
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
 };
@@ -72,6 +73,7 @@ async fn record() -> TestStore {
     record_access(&store, &founded, grace).await;
     record_keys(&store, &founded).await;
     record_platform(&store, &founded).await;
+    record_rotations(&store, &founded).await;
     store
 }
 
@@ -319,6 +321,12 @@ async fn record_platform(store: &TestStore, founded: &Founded) {
     accept_clock(store).await;
 }
 
+async fn record_rotations(store: &TestStore, founded: &Founded) {
+    let stream = StreamId::Organization(founded.organization);
+    store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
+    store.store.rotate_root_key(RootKey::random()).await.unwrap();
+}
+
 /// One line an area: name, PROJECTION, digest.
 fn digests(log: &MemoryLog) -> String {
     let mut lines = String::new();
@@ -339,6 +347,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);
                 line(&mut lines, stream, &state.exports);
+                line(&mut lines, stream, &state.encryption_keys);
                 line(&mut lines, stream, &state.revision);
                 line(&mut lines, stream, &state.rights);
             }
@@ -348,6 +357,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.foundings);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.operations);
+                line(&mut lines, stream, &state.encryption_keys);
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);
             }

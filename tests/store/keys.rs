@@ -25,7 +25,8 @@ use crate::test_store::{Founded, TestStore, start};
 
 const WORKFLOW: RoleRef = RoleRef::System(SystemRole::Workflow);
 
-async fn key(store: &TestStore, founded: &Founded) -> ApiKeyId {
+/// Makes a key.
+pub async fn key(store: &TestStore, founded: &Founded) -> ApiKeyId {
     let key: ApiKeyId = Fresh.id();
     let make = CreateApiKey {
         key,

@@ -15,10 +15,13 @@ mod histories;
 mod intents;
 mod key_asks;
 mod keys;
+mod ledger;
+mod lost_keys;
 mod past;
 mod pasts;
 mod properties;
 mod restoring;
+mod rotation;
 mod secrets;
 mod segments;
 #[path = "../support/counted.rs"]

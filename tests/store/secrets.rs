@@ -1,10 +1,12 @@
 //! Commands to secrets with values that are sealed as the edge seals them; and that what is destroyed is gone.
 
+use std::collections::BTreeSet;
+
 use settled::command::Rejection;
+use settled::event::{Event, ResourceType};
 use settled::ids::{DataKeyId, Fresh, OrganizationId, StreamId};
-use settled::seal::Plain;
 use settled::seal::keyring::{KeyError, NewDataKey};
-use settled::seal::{Commitment, Sealed};
+use settled::seal::{Commitment, OpenError, Plain, Sealed, SealedField};
 use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::ConfigKey;
 use settled::settings::secrets::command::{
@@ -145,4 +147,56 @@ async fn a_key_of_a_command_that_appends_nothing_is_not_kept() {
     assert_eq!(refused, Refusal::Rejected(Rejection::Secrets(SecretsRejection::NameTaken)));
     assert_eq!(store.execute(&founded, values.roll_back(first, 1, "one")).await.unwrap().events, 0);
     assert_eq!(keys(), before);
+}
+
+#[tokio::test]
+async fn a_value_opens_where_it_was_sealed_alone_and_looks_like_no_other() {
+    let store = TestStore::in_memory();
+    let founded = store.found("Acme").await;
+    let at = || At { secret: Fresh.id(), scope: Scope::Organization };
+    let (one, other) = (at(), at());
+    let values = Values { store: &store, founded: &founded };
+    for submission in [
+        values.create(one, "A", "hunter2"),
+        values.create(other, "B", "hunter2"),
+        values.write(one, "hunter2"),
+        values.write(one, "a"),
+        values.write(one, &"x".repeat(28)),
+    ] {
+        store.execute(&founded, submission).await.unwrap();
+    }
+    let stream = StreamId::Organization(founded.organization);
+    let recorded = store.events(stream);
+    let sealed: Vec<(&Sealed, Option<Commitment>)> = recorded
+        .iter()
+        .filter_map(|recorded| match &recorded.event {
+            Event::Secrets(event) => {
+                event.value().map(|value| (value, recorded.keys.get(&value.key).copied()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sealed.len(), 5);
+    let keys: BTreeSet<DataKeyId> = sealed.iter().map(|(value, _)| value.key).collect();
+    let texts: BTreeSet<&[u8]> = sealed.iter().map(|(value, _)| &*value.data.0).collect();
+    let lengths: BTreeSet<usize> = texts.iter().map(|text| text.len()).collect();
+    assert_eq!((keys.len(), texts.len(), lengths.len()), (5, 5, 1), "equal values, and short ones");
+
+    let (value, commitment) = sealed[0];
+    assert!(commitment.is_some(), "the event commits to the key");
+    let key = store.store.ring().data_key(stream, value.key, commitment).unwrap();
+    let id = one.secret.to_string();
+    let field = value_field(stream, &id);
+    assert_eq!(key.open(&field, value), Ok(Plain::from("hunter2")));
+    let elsewhere = other.secret.to_string();
+    for moved in [
+        SealedField { stream: StreamId::Platform, ..field },
+        SealedField { resource_type: ResourceType::Config, ..field },
+        SealedField { resource_id: &elsewhere, ..field },
+        SealedField { field: "description", ..field },
+    ] {
+        assert_eq!(key.open(&moved, value), Err(OpenError::NotAuthentic { key: value.key }), "{moved:?}");
+    }
+    let swapped = store.store.ring().data_key(stream, value.key, sealed[1].1);
+    assert!(matches!(swapped, Err(KeyError::Swapped { .. })));
 }

@@ -254,7 +254,11 @@ impl Server {
             "organization": {"name": "Acme", "timezone": "Europe/Paris"},
             "person": {"email": EMAIL, "name": "Ada", "password": PASSWORD},
         });
-        let request = reqwest::Client::new().post(format!("{}/v1/setup", self.url)).json(&body);
+        let request = settled::client::http::plain()
+            .build()
+            .unwrap()
+            .post(format!("{}/v1/setup", self.url))
+            .json(&body);
         let response = request.send().await.ok()?;
         Some((response.status().as_u16(), response.json().await.ok()?))
     }
@@ -279,7 +283,11 @@ impl Server {
     /// Logs in, a second session beside others.
     pub async fn log_in(&self) -> Login {
         let body = json!({"email": EMAIL, "password": PASSWORD});
-        let request = reqwest::Client::new().post(format!("{}/v1/auth/login", self.url)).json(&body);
+        let request = settled::client::http::plain()
+            .build()
+            .unwrap()
+            .post(format!("{}/v1/auth/login", self.url))
+            .json(&body);
         let response = request.send().await.expect("the server answers");
         assert_eq!(response.status(), 200);
         let body: Value = response.json().await.expect("the answer is JSON");
@@ -289,7 +297,9 @@ impl Server {
     /// A request and its answer; null where that has no body.
     pub async fn call(&self, login: &Login, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
-        let mut request = reqwest::Client::new()
+        let mut request = settled::client::http::plain()
+            .build()
+            .unwrap()
             .request(method, format!("{}{path}", self.url))
             .bearer_auth(&login.token)
             .timeout(Duration::from_secs(60));

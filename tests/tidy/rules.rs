@@ -57,7 +57,8 @@ const PLACES: &[(&str, &[&str])] = &[
     // Beside records, states are saved and compared in MessagePack; all that is derived.
     ("rmp_serde", &["src/log/codec.rs", "src/store/encoding.rs"]),
     ("aes_siv", &["src/seal/"]),
-    ("tokio_rustls", &["src/http/tls.rs"]),
+    ("tokio_rustls", &["src/http/tls.rs", "src/client/"]),
+    ("reqwest", &["src/client/"]),
     ("axum", &["src/http/", "http.rs", "src/server.rs", "src/metrics.rs"]),
 ];
 
@@ -67,6 +68,7 @@ const MORE_HANDLERS: &[&str] = &[
     "src/settings/roles/assignments.rs",
     "src/settings/roles/explain.rs",
     "src/settings/teams/members.rs",
+    "src/settings/secrets/import.rs",
     "src/settings/secrets/values.rs",
     "src/platform/accounts/login.rs",
     "src/platform/accounts/me.rs",

@@ -57,10 +57,12 @@ pub async fn run<R: Restorer>(
 ) -> Result<(Planned, Done), Failed<R::Refusal>> {
     let mut tries = 1;
     loop {
+        let seen = handle.view().version();
         let planned = match Planned::apart(store, handle, wanted).await {
-            // A value may have been destroyed since the state was read; the newest state knows.
+            // A value may have been destroyed since the state was read; a newer state knows.
             Err(Failed::Unprepared(PrepareError::Key(_))) if tries < TRIES_MAX => {
                 tries += 1;
+                handle.beyond(seen).await;
                 continue;
             }
             planned => planned?,

@@ -122,6 +122,7 @@ impl Fold for Accounts {
             | Event::Sessions(_)
             | Event::Operations(_)
             | Event::Exports(_)
+            | Event::EncryptionKeys(_)
             | Event::Refused(_) => {}
         }
     }

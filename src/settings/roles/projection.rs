@@ -230,6 +230,7 @@ impl Fold for Roles {
             | Event::Foundings(_)
             | Event::Operations(_)
             | Event::Exports(_)
+            | Event::EncryptionKeys(_)
             | Event::Refused(_) => {}
         }
     }

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
-use crate::ids::{DataKeyId, SecretId};
+use crate::ids::{DataKeyId, EnvironmentId, SecretId};
 use crate::organization::Organization;
 use crate::seal::Sealed;
 use crate::settings::environments::event::Mode;
@@ -42,6 +42,8 @@ pub enum SecretsCommand {
     DestroyVersion(AtValue),
     /// Destroys a secret with all of its values.
     Destroy(At),
+    /// Writes many secrets of an environment.
+    Import(ImportSecrets),
     /// Warns that a secret is said to have expired.
     Expire(SecretId),
 }
@@ -111,6 +113,28 @@ pub struct RollBackSecret {
     pub value: Sealed,
 }
 
+/// Writes many secrets of an environment: all or none.
+#[derive(Clone, Debug)]
+pub struct ImportSecrets {
+    /// The environment.
+    pub environment: EnvironmentId,
+    /// What is written, each to another secret.
+    pub values: Vec<ImportedValue>,
+}
+
+/// One of the values of an import.
+#[derive(Clone, Debug)]
+pub struct ImportedValue {
+    /// The secret that it is sealed for.
+    pub at: At,
+    /// Its name.
+    pub name: ConfigKey,
+    /// Whether that secret is made.
+    pub is_new: bool,
+    /// The value, under a key of its own.
+    pub value: Sealed,
+}
+
 /// Why a command to secrets appends nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretsRejection {
@@ -177,6 +201,7 @@ impl SecretsCommand {
             Self::Reveal(value) => value.at.needs(Permission::SecretReveal),
             Self::DestroyVersion(value) => value.at.needs(Permission::SecretDestroy),
             Self::Destroy(at) => at.needs(Permission::SecretDestroy),
+            Self::Import(command) => Need::Environment(Permission::SecretWrite, command.environment),
             Self::Expire(_) => Need::System,
         }
     }
@@ -196,6 +221,7 @@ impl SecretsCommand {
             Self::Reveal(value) => value.reveal(secrets, context),
             Self::DestroyVersion(value) => value.destroy(secrets, context),
             Self::Destroy(at) => destroy(*at, secrets, context),
+            Self::Import(command) => command.decide(state, context),
             Self::Expire(secret) => Ok(expire(*secret, secrets, context)),
         }
     }
@@ -228,6 +254,11 @@ pub(super) fn next_version(secret: &Secret) -> Result<u64, SecretsRejection> {
 }
 
 impl CreateSecret {
+    /// One of an environment, with a name and a value alone.
+    fn plain(at: At, name: ConfigKey, value: Sealed) -> Self {
+        Self { at, name, modes: Vec::new(), description: None, expires_at: None, value }
+    }
+
     fn decide(&self, state: &Organization) -> Result<Vec<NewEvent>, SecretsRejection> {
         let At { secret, scope } = self.at;
         if scope.customer().is_some() {
@@ -258,6 +289,11 @@ impl CreateSecret {
 }
 
 impl UpdateSecret {
+    /// A new value alone.
+    fn value(at: At, value: Sealed) -> Self {
+        Self { at, name: None, description: None, expires_at: None, value: Some(value) }
+    }
+
     fn decide(&self, secrets: &Secrets, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let current = self.at.find_live(secrets)?;
         context.check_version(current.version)?;
@@ -292,6 +328,30 @@ impl UpdateSecret {
     }
 }
 
+impl ImportSecrets {
+    fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let scope = Scope::Environment(self.environment);
+        let made = self.values.iter().filter(|value| value.is_new).count();
+        if state.secrets.count(scope) + made > SECRETS_MAX {
+            return Err(SecretsRejection::TooManySecrets.into());
+        }
+        let mut events = Vec::with_capacity(self.values.len());
+        for ImportedValue { at, name, is_new, value } in &self.values {
+            let present = state.secrets.find(scope, name.as_str()).map(|secret| secret.id);
+            if present != (!is_new).then_some(at.secret) {
+                // The name came or went since the value was sealed for its secret.
+                return Err(Rejection::Stale);
+            }
+            events.extend(if *is_new {
+                CreateSecret::plain(*at, name.clone(), value.clone()).decide(state)?
+            } else {
+                UpdateSecret::value(*at, value.clone()).decide(&state.secrets, context)?
+            });
+        }
+        Ok(events)
+    }
+}
+
 fn delete(at: At, secrets: &Secrets, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
     let current = at.find_live(secrets)?;
     context.check_version(current.version)?;
@@ -309,12 +369,9 @@ fn undelete(at: At, state: &Organization, context: &Context) -> Result<Vec<NewEv
         return Err(SecretsRejection::EnvironmentGone.into());
     }
     check_free(&state.secrets, at, &current.name)?;
-    Ok(vec![about(at, &current.name, SecretsEvent::SecretUndeleted(undeleted(current)))])
-}
-
-/// What brings a deleted secret back.
-pub(super) fn undeleted(secret: &Secret) -> SecretUndeleted {
-    SecretUndeleted { secret: secret.id, expires_at: secret.expires_at.filter(|_| !secret.expired) }
+    let expires_at = current.expires_at.filter(|_| !current.expired);
+    let undeleted = SecretsEvent::SecretUndeleted(SecretUndeleted { secret: at.secret, expires_at });
+    Ok(vec![about(at, &current.name, undeleted)])
 }
 
 impl RollBackSecret {
@@ -548,6 +605,36 @@ mod tests {
         assert!(decide(create(at(3, one().scope), "A"), &state).is_ok());
         let state = acme([deleted(1), created(3, one().scope, "A")]);
         assert_eq!(decide(SecretsCommand::Undelete(one()), &state), taken);
+    }
+
+    fn import(values: &[(u128, &str, bool)]) -> SecretsCommand {
+        let value = |(number, name, is_new): &(u128, &str, bool)| ImportedValue {
+            at: at(*number, one().scope),
+            name: key(name),
+            is_new: *is_new,
+            value: sealed(if *is_new { *number } else { 102 }),
+        };
+        let values = values.iter().map(value).collect();
+        SecretsCommand::Import(ImportSecrets { environment: id(1), values })
+    }
+
+    #[test]
+    fn an_import_makes_secrets_and_gives_others_a_further_value() {
+        let command = import(&[(2, "B", true), (1, "A", false), (3, "C", true)]);
+        let decided = command.decide(&acme([]), &by(person(id(1)))).unwrap();
+        let uses: Vec<_> = decided.iter().map(|event| event.uses.clone()).collect();
+        assert_eq!(uses, [[id(2)], [id(102)], [id(3)]]);
+        let expected = vec![created(2, one().scope, "B"), written(2), created(3, one().scope, "C")];
+        assert_eq!(events::<()>(Ok(decided)), Ok(expected));
+    }
+
+    #[test]
+    fn an_import_is_prepared_again_if_a_name_came_or_went() {
+        let stale = Err(Rejection::Stale);
+        assert_eq!(decide(import(&[(2, "B", true), (3, "A", true)]), &acme([])), stale, "A came");
+        assert_eq!(decide(import(&[(1, "A", false)]), &acme([deleted(1)])), stale, "A went");
+        let another = acme([deleted(1), created(2, one().scope, "A")]);
+        assert_eq!(decide(import(&[(1, "A", false)]), &another), stale, "A is another secret's name");
     }
 
     #[test]

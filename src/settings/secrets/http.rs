@@ -457,7 +457,11 @@ pub(super) fn answer(call: &Call, done: &Done, id: SecretId) -> Result<Response,
 }
 
 /// A value, sealed for a secret under a key of its own.
-fn sealed(call: &Call, id: SecretId, value: &SecretValue) -> Result<(Sealed, NewDataKey), Problem> {
+pub(super) fn sealed(
+    call: &Call,
+    id: SecretId,
+    value: &SecretValue,
+) -> Result<(Sealed, NewDataKey), Problem> {
     let stream = call.organization.handle.stream();
     let key = call.app.store.ring().mint(stream)?;
     Ok((key.key().seal(&value_field(stream, &id.to_string()), value.plain()), key))

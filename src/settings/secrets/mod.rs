@@ -8,6 +8,7 @@
 pub mod command;
 pub mod event;
 pub mod http;
+pub mod import;
 pub mod projection;
 pub mod promotion;
 mod restore;

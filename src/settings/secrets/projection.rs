@@ -338,6 +338,7 @@ impl Fold for Secrets {
             | Event::Foundings(_)
             | Event::Operations(_)
             | Event::Exports(_)
+            | Event::EncryptionKeys(_)
             | Event::Refused(_) => return,
         };
         match event {
@@ -409,6 +410,7 @@ impl Area for Secrets {
         "environment.delete",
     ];
     const CASCADES: &'static [&'static str] = &["environment.delete"];
+    const NOTES: &'static [&'static str] = &["secret.expire"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] =
         &[Reads { kind: ResourceType::Secret, permission: Permission::SecretRead }];

@@ -7,8 +7,8 @@ use crate::history::description::{Change, Difference, Subject};
 use crate::history::restore::plan::{Copied, Outlook, Phase, Plan, Step};
 use crate::ids::{EnvironmentId, SecretId};
 use crate::settings::roles::permission::Permission;
-use crate::settings::secrets::command::{about, next_version, undeleted};
-use crate::settings::secrets::event::{SecretDeleted, SecretUpdated, SecretsEvent};
+use crate::settings::secrets::command::{about, next_version};
+use crate::settings::secrets::event::{SecretDeleted, SecretUndeleted, SecretUpdated, SecretsEvent};
 use crate::settings::secrets::projection::{CurrentValue, Secret};
 
 /// Plans the steps that make differences go. Environments have planned theirs before.
@@ -73,7 +73,7 @@ impl Restoring<'_> {
         let updated = self.updated(taken, value);
         if comes_back {
             // Changed while it is still deleted, so that it never shows under a name that is another's by now.
-            let undeleted = SecretsEvent::SecretUndeleted(undeleted(present));
+            let undeleted = SecretsEvent::SecretUndeleted(self.undeleted());
             plan.step(Phase::Creates, step(difference, present, &past.name, undeleted).without(&kept));
         }
         if updated == SecretUpdated::of(past.id) {
@@ -105,6 +105,13 @@ impl Restoring<'_> {
         }
         next_version(present).map_err(|_| "too_many_versions")?;
         Ok(Some(value))
+    }
+
+    /// What brings it back, with the time of then at which it expires, unless somebody was warned of that.
+    fn undeleted(&self) -> SecretUndeleted {
+        let Self { past, present, .. } = self;
+        let warned = present.expired && past.expires_at == present.expires_at;
+        SecretUndeleted { secret: past.id, expires_at: past.expires_at.filter(|_| !warned) }
     }
 
     fn updated(&self, keeps_name: bool, value: Option<&CurrentValue>) -> SecretUpdated {

@@ -35,6 +35,7 @@ use crate::settings::secrets::http::{AtSecret, NoFields, SecretBody, answer, vis
 use crate::settings::secrets::projection::{Secret, Secrets};
 use crate::settings::secrets::value_field;
 use crate::store::history::HistoryError;
+use crate::store::resident::View;
 
 /// One of a secret's values, without the value.
 #[derive(Debug, Serialize, ToSchema)]
@@ -153,8 +154,10 @@ pub async fn rollback(AtSecret { call, secret }: AtSecret, _: NoParameters) -> R
     let (sealed, commitment) = sealed_at(&call, &secret, to_version, "/to_version").await?;
     let (stream, id) = (call.organization.handle.stream(), secret.id.to_string());
     let field = value_field(stream, &id);
-    let copied = call.app.store.ring().copy(&sealed, commitment, &field, &field);
-    let (value, key) = copied.map_err(|error| not_opened(&call, &secret, to_version, error))?;
+    let (value, key) = match call.app.store.ring().copy(&sealed, commitment, &field, &field) {
+        Ok(copied) => copied,
+        Err(error) => return Err(not_opened(&call, &secret, to_version, error).await),
+    };
     let to = AtValue { at: At::from(&secret), value_version: to_version };
     let command = SecretsCommand::RollBack(RollBackSecret { to, value });
     let done = call.submit_sealed(command, vec![key], StatusCode::OK).await?;
@@ -206,14 +209,21 @@ fn open(
 }
 
 /// Why a value did not open: it may have been destroyed since the request began.
-fn not_opened(call: &Call, secret: &Secret, number: u64, error: KeyError) -> Problem {
-    let newest = call.organization.handle.view();
-    let newest = newest.organization().secrets.get(secret.id);
-    match newest.map(|secret| secret.versions.get(&number)) {
-        Some(Some(version)) if !version.destroyed => error.into(),
-        Some(_) => SecretsRejection::VersionDestroyed.into(),
-        None => Problem::not_found(),
+async fn not_opened(call: &Call, secret: &Secret, number: u64, error: KeyError) -> Problem {
+    let handle = &call.organization.handle;
+    let gone = |view: &View| match view.organization().secrets.get(secret.id) {
+        Some(secret) => {
+            let kept = secret.versions.get(&number).is_some_and(|version| !version.destroyed);
+            (!kept).then(|| SecretsRejection::VersionDestroyed.into())
+        }
+        None => Some(Problem::not_found()),
+    };
+    let newest = handle.view();
+    if let Some(problem) = gone(&newest) {
+        return problem;
     }
+    handle.beyond(newest.version()).await;
+    gone(&handle.view()).unwrap_or_else(|| error.into())
 }
 
 /// A value as it was sealed, with what history committed to of its key: the newest one is at hand, an earlier one stands

@@ -14,6 +14,7 @@ use crate::log::{FrameHash, Head, Position};
 use crate::seal::Commitment;
 use crate::settings::sessions::projection::{SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS};
 use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
+use crate::store::destroyed::Destroyed;
 use crate::store::directory::keys::{Keys, KnownKey};
 use crate::store::due::{Due, DueThing};
 use crate::varint::{self, Malformed, Reader};
@@ -22,7 +23,7 @@ use uuid::Uuid;
 pub mod keys;
 
 /// Raised when what the directory makes of an event, or the shape of its file, changes.
-pub const PROJECTION: u32 = 2;
+pub const PROJECTION: u32 = 4;
 
 /// The file is due when the log has grown by so many events …
 pub const SAVE_EVENTS: u64 = 65_536;
@@ -91,6 +92,7 @@ struct Known {
     /// Entries whose session has ended by age at that time.
     ends: BTreeSet<(Timestamp, SessionId)>,
     due: Due,
+    destroyed: Destroyed,
 }
 
 impl Directory {
@@ -160,12 +162,16 @@ impl Directory {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             match entry {
-                DirectoryEntry::KeyOpened { token, key } => keys.open(stream, *token, *key),
-                DirectoryEntry::KeyEnds { token, ends_at } => keys.end(*token, *ends_at),
                 DirectoryEntry::Due { resource, at } => {
                     known.due.set(DueThing { at: *at, stream, resource: resource.clone() });
                 }
                 DirectoryEntry::NotDue { resource } => known.due.clear(stream, resource),
+                DirectoryEntry::KeyOpened { token, key } => keys.open(stream, *token, *key),
+                DirectoryEntry::KeyEnds { token, ends_at } => keys.end(*token, *ends_at),
+                DirectoryEntry::KeysDestroyed { version, at } => {
+                    known.destroyed.destroyed(stream, *version, *at);
+                }
+                DirectoryEntry::KeyRotated { through, at } => known.destroyed.rotated(stream, *through, *at),
                 DirectoryEntry::CredentialOpened { token, session, opened_at } => {
                     let last_seen = AtomicI64::new(now.micros().max(opened_at.micros()));
                     let opened_micros = AtomicI64::new(opened_at.micros());
@@ -216,8 +222,8 @@ impl Directory {
     fn now(&self) -> Moment {
         let known = self.known();
         let (credentials, keys) = (self.credentials(), self.keys());
-        let (heads, due) = (known.heads.clone(), known.due.clone());
-        Moment { end: known.end, events: known.events, heads, credentials, keys, due }
+        let (heads, due, destroyed) = (known.heads.clone(), known.due.clone(), known.destroyed.clone());
+        Moment { end: known.end, events: known.events, heads, credentials, keys, due, destroyed }
     }
 
     /// Reads a file back. No credential of it was used since it was opened.
@@ -227,7 +233,8 @@ impl Directory {
     pub fn read(file: &DerivedFile) -> Result<Self, Unreadable> {
         let section =
             |name| file.section(name, PROJECTION)?.ok_or_else(|| file.damaged("it has another shape"));
-        let (heads, credentials, due) = (section("heads")?, section("credentials")?, section("due")?);
+        let (heads, credentials) = (section("heads")?, section("credentials")?);
+        let (due, destroyed) = (section("due")?, section("destroyed")?);
         let malformed = |_: Malformed| file.damaged("its sections end early");
         let heads = decode_heads(&heads).map_err(malformed)?;
         let keys = Keys::decode(&section("keys")?).map_err(malformed)?;
@@ -239,6 +246,7 @@ impl Directory {
             known.saved_events = known.events;
             known.heads = heads;
             known.due = Due::decode(&due).map_err(malformed)?;
+            known.destroyed = Destroyed::decode(&destroyed).map_err(malformed)?;
             decode_credentials(&credentials, |stream, opened| {
                 directory.take(&mut known, stream, &[opened], Timestamp::EPOCH);
             })
@@ -248,11 +256,13 @@ impl Directory {
     }
 
     /// What this, saved, says otherwise than what was folded from the log up to the same place; `None` where it is the
-    /// same but for sessions that have ended by age, which a save leaves out, for what was due, and for what
-    /// [`Directory::bring_back`] does.
+    /// same but for sessions that have ended by age, which a save leaves out, for what was due, and for what [`Directory::bring_back`] does.
     pub fn differs_from(&self, others: &Self, now: Timestamp) -> Option<&'static str> {
         if self.all_heads() != others.all_heads() {
             return Some("its streams end elsewhere than the log's");
+        }
+        if self.destroyed() != others.destroyed() {
+            return Some("what was destroyed in it is not what the log says");
         }
         let due_agrees = self.known().due.agrees_with(&others.known().due.clone(), now);
         let (saved, folded) = (self.credentials(), others.credentials());
@@ -271,12 +281,11 @@ impl Directory {
         if folded.iter().any(|(token, credential)| gone(token, credential)) {
             return Some("it lacks a credential that the log has");
         }
-        if !due_agrees {
-            return Some("what is due in it is not what the log says");
-        }
         let (saved, folded) = (self.keys(), others.keys());
-        (!saved.has_all_of(&folded) || !folded.has_all_of(&saved))
-            .then_some("it has other API keys than the log has")
+        if !saved.has_all_of(&folded) || !folded.has_all_of(&saved) {
+            return Some("it has other API keys than the log has");
+        }
+        (!due_agrees).then_some("what is due in it is not what the log says")
     }
 
     /// Counts now as the last use of every credential, as a restart does.
@@ -303,6 +312,16 @@ impl Directory {
     /// The first things of streams that are due by a time, soonest first.
     pub fn due(&self, now: Timestamp) -> Vec<DueThing> {
         self.known().due.by(now)
+    }
+
+    /// Streams whose key is to be rotated by a time, since data keys of theirs were destroyed before.
+    pub fn to_rotate(&self, now: Timestamp) -> Vec<StreamId> {
+        self.known().destroyed.due(now)
+    }
+
+    /// How many streams have destroyed data keys of which copies may open until their key is rotated.
+    pub fn waiting_for_rotation(&self) -> usize {
+        self.known().destroyed.len()
     }
 
     /// Lets go of what was due and was looked at; unless its stream has said something else of it since.
@@ -352,6 +371,10 @@ impl Directory {
         self.known().heads.clone()
     }
 
+    fn destroyed(&self) -> Destroyed {
+        self.known().destroyed.clone()
+    }
+
     fn credentials(&self) -> Credentials {
         self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -373,18 +396,19 @@ struct Moment {
     credentials: Credentials,
     keys: Keys,
     due: Due,
+    destroyed: Destroyed,
 }
 
 impl Moment {
     /// What a file holds of it.
-    fn sections(&self) -> [Section; 4] {
+    fn sections(&self) -> [Section; 5] {
         let section = |name, bytes| Section { name, projection: PROJECTION, bytes };
-        let credentials = encode_credentials(self.credentials.iter());
         [
             section("heads", encode_heads(&self.heads)),
-            section("credentials", credentials),
+            section("credentials", encode_credentials(self.credentials.iter())),
             section("keys", self.keys.encode()),
             section("due", self.due.encode()),
+            section("destroyed", self.destroyed.encode()),
         ]
     }
 }

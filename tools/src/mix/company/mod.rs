@@ -34,9 +34,9 @@ const ENVIRONMENTS_MAX: usize = 12;
 /// The most teams and custom roles.
 const TEAMS_MAX: usize = 12;
 const ROLES_MAX: usize = 8;
-const KEYS_MAX: usize = 40;
 /// The most secrets.
 const SECRETS_MAX: usize = 300;
+const KEYS_MAX: usize = 40;
 /// The environments that everybody has; these are not deleted.
 const ENVIRONMENTS_KEPT: usize = 3;
 /// After so long without an end, a session is not used again: a working day.
@@ -75,9 +75,9 @@ pub struct Company {
     assignments: Vec<Assignment>,
     teams: Vec<Team>,
     roles: Vec<RoleId>,
-    keys: Vec<ApiKeyId>,
     secrets: Vec<Secret>,
     secrets_made: usize,
+    keys: Vec<ApiKeyId>,
 }
 
 struct Team {
@@ -160,9 +160,9 @@ impl Company {
             assignments: Vec::new(),
             teams: Vec::new(),
             roles: Vec::new(),
-            keys: Vec::new(),
             secrets: Vec::new(),
             secrets_made: 0,
+            keys: Vec::new(),
         })
     }
 
