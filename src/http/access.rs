@@ -49,6 +49,18 @@ pub enum Access {
     Program(Permission),
 }
 
+impl Access {
+    /// The permission that it asks for.
+    pub fn permission(self) -> Option<Permission> {
+        match self {
+            Self::Organization(permission) | Self::Environment(permission) | Self::Program(permission) => {
+                Some(permission)
+            }
+            Self::Public | Self::OwnAccount | Self::Founder | Self::Member => None,
+        }
+    }
+}
+
 /// A route's row in the table of permissions.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {

@@ -238,7 +238,12 @@ pub fn routes() -> Vec<Route> {
             post(secrets::http::create),
         ),
         route(
-            row("POST", "/v1/environments/{env}/secrets/import", Environment(P::SecretWrite), "secret.create"),
+            row(
+                "POST",
+                "/v1/environments/{env}/secrets/import",
+                Environment(P::SecretWrite),
+                "secret.create",
+            ),
             post(secrets::import::import),
         ),
         route(row("GET", secret, Environment(P::SecretRead), "secret.read"), get(secrets::http::show)),

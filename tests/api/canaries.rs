@@ -311,7 +311,8 @@ async fn every_route_with_canaries_everywhere(client: &Client<'_>, token: &str, 
     let things = Things::unknown("org_01kqxk5rd0e5xrpzzv0jjq4zgn");
     for row in settled::http::routes().iter().map(|route| route.row) {
         let method: Method = row.method.parse().unwrap();
-        let sound = things.path(&row.path.replace("{env}", "dev").replace("{sec}", secret).replace("{other}", "prod"));
+        let sound = things
+            .path(&row.path.replace("{env}", "dev").replace("{sec}", secret).replace("{other}", "prod"));
         let mut strange = row.path.to_owned();
         while let Some((before, after)) = strange.split_once('{') {
             let after = after.split_once('}').map_or("", |(_, after)| after);

@@ -119,10 +119,10 @@ impl Cell {
 
 /// The rows that ask for a permission.
 fn rows() -> impl Iterator<Item = (Row, Permission)> {
-    routes().into_iter().filter_map(|route| match route.row.access {
-        Access::Organization(permission) | Access::Environment(permission) => Some((route.row, permission)),
-        Access::Public | Access::OwnAccount | Access::Founder | Access::Member => None,
-    })
+    let rows = routes().into_iter().map(|route| route.row);
+    let asks = rows.filter_map(|row| Some((row, row.access.permission()?)));
+    // What only programs do is tried by them alone, in `ctx`.
+    asks.filter(|(row, _)| !matches!(row.access, Access::Program(_)))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -175,10 +175,8 @@ async fn what_ends_a_session_or_a_permission_ends_its_streams_and_tells_nothing_
 async fn a_stream_ends_when_a_team_or_a_role_gives_no_more_what_it_needs() {
     let (server, owner) = TestServer::set_up().await;
     let auditor = server.add(owner.organization, "u@example.com", "U").await;
-    let (team, role) = (
-        server.team(&owner, "Auditors").await,
-        server.role(&owner, "Audits", &["audit:read"]).await,
-    );
+    let (team, role) =
+        (server.team(&owner, "Auditors").await, server.role(&owner, "Audits", &["audit:read"]).await);
     server.give(&owner, &team, &role).await.is(201);
     let member = format!("/v1/teams/{team}/members/{}", auditor.person);
     let allow = |permissions: Value| {

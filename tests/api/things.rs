@@ -29,6 +29,7 @@ impl Things {
             ("other", mark.to_owned()),
             ("key", "A".to_owned()),
             ("sec", secret),
+            ("name", "TOKEN".to_owned()),
             ("n", "1".to_owned()),
             ("api_key", api_key),
             ("team", team),
@@ -49,6 +50,7 @@ impl Things {
             ("key", "A".to_owned()),
             ("other", of("env")),
             ("n", "1".to_owned()),
+            ("name", "TOKEN".to_owned()),
             ("api_key", of("key")),
             ("id", organization.to_string()),
         ]);
@@ -95,6 +97,7 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
         ("POST", "/v1/secrets") => {
             json!({"name": "NEW", "value": "a value", "environment": things.of("env")})
         }
+        ("POST", _) if template.ends_with("/import") => json!({"secrets": [{"name": "NEW", "value": "v"}]}),
         ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
         ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::event::{Outcome, Version};
 use crate::history::description::Focus;
 use crate::history::readable;
-use crate::http::access::Access;
+use crate::http::access::{Access, Row};
 use crate::http::app::App;
 use crate::http::as_of::AsOfParameters;
 use crate::http::call::{Call, read_history};
@@ -184,6 +184,10 @@ struct Question {
     resource: Option<String>,
     /// As far as all of these the permission would have to hold.
     extents: Vec<Extent>,
+    /// Whether only programs do what it allows.
+    for_programs: bool,
+    /// The actions that are recorded of whoever does it.
+    actions: Vec<&'static str>,
     /// When.
     now: Timestamp,
 }
@@ -208,12 +212,19 @@ impl Question {
         if extents.is_empty() {
             extents.push(Extent::Organization);
         }
-        Ok(Self { subject, permission, environment, resource, extents, now })
+        let rows: Vec<Row> = routes().into_iter().map(|route| route.row).collect();
+        let rows = || rows.iter().filter(|row| row.access.permission() == Some(permission));
+        let for_programs = rows().count() > 0 && rows().all(|row| matches!(row.access, Access::Program(_)));
+        // What is read is recorded where it is a secret's value; else only that somebody was denied.
+        let done = rows().map(|row| row.attempt).filter(|action| !action.ends_with(".read"));
+        let actions = done.chain(for_programs.then_some("secret.read")).collect();
+        Ok(Self { subject, permission, environment, resource, extents, for_programs, actions, now })
     }
 
     /// Whether somebody may.
     fn is_allowed(&self, then: &Organization, subject: ActorId) -> bool {
         is_accepted(then, subject, self.now)
+            && (!self.for_programs || matches!(subject, ActorId::ApiKey(_)))
             && Grants::of(then, held(then, subject)).allows_at(self.permission, &self.extents)
     }
 
@@ -255,14 +266,8 @@ impl Question {
     /// Which events say that it was done to the resource, up to a version.
     fn filter(&self, until: Option<Version>) -> Option<Filter> {
         let resource = self.resource.clone()?;
-        let rows = routes().into_iter().map(|route| route.row);
-        let actions: Vec<_> = rows
-            .filter(|row| {
-                matches!(row.access, Access::Organization(permission) | Access::Environment(permission)
-                    if permission == self.permission)
-            })
-            .map(|row| ActionPattern::Exact(row.attempt.to_owned()))
-            .collect();
+        let exact = |action: &&str| ActionPattern::Exact((*action).to_owned());
+        let actions = self.actions.iter().map(exact).collect();
         let filter = Filter {
             actions,
             resources: vec![resource],
