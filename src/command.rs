@@ -25,6 +25,7 @@ use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::{SecretsCommand, SecretsRejection};
 use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
 use crate::settings::sessions::projection::Holder;
+use crate::settings::teams::command::{TeamsCommand, TeamsRejection};
 use crate::store::denials::{DenialsRejection, RecordRefused};
 use crate::store::encryption_keys::NoteRotation;
 use crate::store::exports::NoteExport;
@@ -46,6 +47,8 @@ pub enum OrganizationCommand {
     General(GeneralCommand),
     /// To its people.
     People(PeopleCommand),
+    /// To its teams.
+    Teams(TeamsCommand),
     /// To its roles.
     Roles(RolesCommand),
     /// To its API keys.
@@ -228,6 +231,9 @@ pub enum Rejection {
     /// Only Settled itself and operators may.
     #[error("only the system may do this")]
     SystemOnly,
+    /// The actor reaches for whom, or for what, holds a permission that they lack.
+    #[error("the subject holds a permission that you lack")]
+    AboveYourRights,
     /// The caller saw another version.
     #[error(transparent)]
     PreconditionFailed(#[from] PreconditionFailed),
@@ -249,6 +255,9 @@ pub enum Rejection {
     /// Of people.
     #[error(transparent)]
     People(#[from] PeopleRejection),
+    /// Of teams.
+    #[error(transparent)]
+    Teams(#[from] TeamsRejection),
     /// Of roles.
     #[error(transparent)]
     Roles(#[from] RolesRejection),
@@ -281,6 +290,7 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.need(),
             Self::People(command) => command.need(),
+            Self::Teams(command) => command.need(),
             Self::Roles(command) => command.need(),
             Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
@@ -302,6 +312,7 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.decide(state, context),
             Self::People(command) => command.decide(state, context),
+            Self::Teams(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
             Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
@@ -372,6 +383,7 @@ macro_rules! command_from {
 command_from! {
     OrganizationCommand::General(GeneralCommand) in Organization;
     OrganizationCommand::People(PeopleCommand) in Organization;
+    OrganizationCommand::Teams(TeamsCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
     OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
@@ -404,6 +416,9 @@ impl Command {
             }
             Self::Organization(OrganizationCommand::Roles(command)) => {
                 matches!(command, RolesCommand::Unassign(_))
+            }
+            Self::Organization(OrganizationCommand::Teams(command)) => {
+                matches!(command, TeamsCommand::RemoveMember(_) | TeamsCommand::Delete(_))
             }
             Self::Organization(OrganizationCommand::ApiKeys(command)) => {
                 matches!(command, ApiKeysCommand::Revoke(_))

@@ -9,6 +9,7 @@ use crate::settings::people::projection::People;
 use crate::settings::roles::projection::Roles;
 use crate::settings::secrets::projection::Secrets;
 use crate::settings::sessions::projection::Sessions;
+use crate::settings::teams::projection::Teams;
 use crate::store::denials::Denials;
 use crate::store::encryption_keys::EncryptionKeys;
 use crate::store::exports::Exports;
@@ -25,6 +26,8 @@ stream_state! {
             general: General,
             /// Who belongs to it.
             people: People,
+            /// Teams and who is in them.
+            teams: Teams,
             /// Who may do what.
             roles: Roles,
             /// What programs call with.

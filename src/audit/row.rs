@@ -72,7 +72,7 @@ pub struct RowResource {
     pub kind: ResourceType,
     /// Its id.
     pub id: String,
-    /// Its name as recorded; a person's as of now.
+    /// Its name as recorded; a person's, and that of whom a membership is about, as of now.
     pub name: Option<String>,
 }
 
@@ -150,6 +150,10 @@ impl Rows {
     pub fn resource(&mut self, resource: &Resource) -> RowResource {
         let name = match resource.kind {
             ResourceType::Person => resource.id.parse().ok().and_then(|person| self.name(person)),
+            ResourceType::TeamMember => {
+                let person = resource.name.as_deref().and_then(|person| person.parse().ok());
+                person.and_then(|person| self.name(person))
+            }
             _ => resource.name.clone(),
         };
         RowResource { kind: resource.kind, id: resource.id.clone(), name }

@@ -27,6 +27,7 @@ use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::secrets::event::SecretsEvent;
 use crate::settings::sessions::event::SessionsEvent;
+use crate::settings::teams::event::TeamsEvent;
 use crate::store::encryption_keys::EncryptionKeysEvent;
 use crate::store::exports::ExportsEvent;
 
@@ -114,6 +115,8 @@ event_sum! {
     Secrets(SecretsEvent),
     /// The people of an organization.
     People(PeopleEvent),
+    /// Teams and who is in them.
+    Teams(TeamsEvent),
     /// Roles and who has them.
     Roles(RolesEvent),
     /// Sessions: opened by a login, closed by logout, switch or revocation.
@@ -203,6 +206,8 @@ pub enum ResourceType {
     Person,
     /// A team.
     Team,
+    /// One membership of a team; its id is the team's, its name the person's id.
+    TeamMember,
     /// A role.
     Role,
     /// A grant of a role.
@@ -252,6 +257,7 @@ impl ResourceType {
             Self::Organization => "organization",
             Self::Person => "person",
             Self::Team => "team",
+            Self::TeamMember => "team_member",
             Self::Role => "role",
             Self::RoleAssignment => "role_assignment",
             Self::ApiKey => "api_key",
@@ -289,7 +295,7 @@ impl Resource {
 
     /// Whether it has no id of its own, and is named inside the thing with the id.
     pub fn is_inner(&self) -> bool {
-        self.kind == ResourceType::Config
+        matches!(self.kind, ResourceType::Config | ResourceType::TeamMember)
     }
 
     /// A resource with its name.

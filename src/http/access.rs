@@ -26,7 +26,6 @@ use crate::http::request_id::RequestId;
 use crate::http::{auth, key};
 use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::environments::event::Mode;
-use crate::settings::roles::command::RolesRejection;
 use crate::settings::roles::permission::Permission;
 use crate::store::denials::RecordRefused;
 use crate::store::resident::Handle;
@@ -48,6 +47,18 @@ pub enum Access {
     Environment(Permission),
     /// An API key with a permission somewhere; the handler asks for it in the environment that it finds.
     Program(Permission),
+}
+
+impl Access {
+    /// The permission that it asks for.
+    pub fn permission(self) -> Option<Permission> {
+        match self {
+            Self::Organization(permission) | Self::Environment(permission) | Self::Program(permission) => {
+                Some(permission)
+            }
+            Self::Public | Self::OwnAccount | Self::Founder | Self::Member => None,
+        }
+    }
 }
 
 /// A route's row in the table of permissions.
@@ -229,8 +240,9 @@ impl Denial {
     pub fn of(rejection: &Rejection) -> Option<Self> {
         match rejection {
             Rejection::Forbidden(permission) => Some(Self::Missing(*permission)),
-            Rejection::Roles(RolesRejection::AboveYourRights)
-            | Rejection::ApiKeys(ApiKeysRejection::AboveYourRights) => Some(Self::AboveYourRights),
+            Rejection::AboveYourRights | Rejection::ApiKeys(ApiKeysRejection::AboveYourRights) => {
+                Some(Self::AboveYourRights)
+            }
             Rejection::ApiKeys(ApiKeysRejection::OtherMode) => Some(Self::WrongMode),
             _ => None,
         }
@@ -311,12 +323,13 @@ pub async fn deny(
 mod tests {
     use super::*;
     use crate::settings::general::command::GeneralRejection;
+    use crate::settings::roles::command::RolesRejection;
 
     #[test]
     fn a_rejection_for_want_of_rights_is_a_denial() {
         let missing = Denial::Missing(Permission::ConfigWrite);
         assert_eq!(Denial::of(&Rejection::Forbidden(Permission::ConfigWrite)), Some(missing));
-        let above = Denial::of(&RolesRejection::AboveYourRights.into());
+        let above = Denial::of(&Rejection::AboveYourRights);
         assert_eq!(above, Some(Denial::AboveYourRights));
         assert_eq!(above.map(|denial| denial.recorded().cause), Some(Some("above_your_rights".to_owned())));
         assert_eq!(Denial::of(&RolesRejection::LastOwner.into()), None);

@@ -6,6 +6,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
@@ -42,6 +43,13 @@ pub struct Asked {
     pub query: RawQuery,
 }
 
+impl Asked {
+    /// The answer with the version that it is about, where that is a past one.
+    pub fn mark(&self, response: Response) -> Response {
+        marked(self.at, response)
+    }
+}
+
 /// An area of settings, now or as it was: all that a handler of a GET may answer from.
 pub struct Seen<A> {
     area: Point<A>,
@@ -66,12 +74,16 @@ impl<A: Area> Deref for Seen<A> {
 
 impl<A> Seen<A> {
     /// The answer with the version that it is about, where that is a past one.
-    pub fn mark(&self, mut response: Response) -> Response {
-        if let Some(version) = self.at {
-            response.headers_mut().insert(SETTLED_AS_OF_VERSION, version_value(version));
-        }
-        response
+    pub fn mark(&self, response: Response) -> Response {
+        marked(self.at, response)
     }
+}
+
+fn marked(at: Option<Version>, mut response: Response) -> Response {
+    if let Some(version) = at {
+        response.headers_mut().insert(SETTLED_AS_OF_VERSION, version_value(version));
+    }
+    response
 }
 
 #[derive(Deserialize)]
@@ -185,6 +197,17 @@ impl Call {
         version.ok_or_else(|| refuse("in_the_future", "nothing is known of the future"))
     }
 
+    /// Everything at the point in time that was asked about.
+    ///
+    /// # Errors
+    /// 500 when the history cannot be read.
+    pub async fn state(&self, asked: &Asked) -> Result<Arc<View>, Problem> {
+        match asked.at {
+            None => Ok(Arc::clone(&self.organization.view)),
+            Some(version) => self.as_of(version).await,
+        }
+    }
+
     /// An area of settings at the point in time that was asked about, as far as the focus needs it.
     ///
     /// # Errors
@@ -199,9 +222,49 @@ impl Call {
         Ok(Seen { area: Point::Past(area), at: Some(version) })
     }
 
+    /// The area that holds the thing which a path names, at the point in time that the query asks about: what is wrong
+    /// with the path comes before what is wrong with the query.
+    ///
+    /// # Errors
+    /// 404 where the thing is not there; and as [`Call::asked`].
+    pub async fn seen_at<A: Area>(
+        &self,
+        query: &RawQuery,
+        focus: Focus,
+        is_there: impl Fn(&A) -> bool,
+    ) -> Result<(Asked, Seen<A>), Problem> {
+        let asked = match self.asked(query).await {
+            Ok(asked) => asked,
+            Err(problem) => return Err(self.behind_path(query, focus, is_there, problem).await),
+        };
+        let area = self.seen::<A>(&asked, focus).await?;
+        if is_there(&area) { Ok((asked, area)) } else { Err(Problem::not_found()) }
+    }
+
+    /// What is wrong with a query, unless the path names nothing that is there, which comes first. Where the query says
+    /// no point in time that is one, the path names what it names now.
+    pub async fn behind_path<A: Area>(
+        &self,
+        query: &RawQuery,
+        focus: Focus,
+        is_there: impl Fn(&A) -> bool,
+        problem: Problem,
+    ) -> Problem {
+        if problem.status() == StatusCode::FORBIDDEN {
+            return problem;
+        }
+        let (_, rest) = query.split(&["limit", "cursor"]);
+        let asked = self.asked(&rest).await.unwrap_or_default();
+        match self.seen::<A>(&asked, focus).await {
+            Ok(area) if !is_there(&area) => Problem::not_found(),
+            Ok(_) => problem,
+            Err(unreadable) => unreadable,
+        }
+    }
+
     /// An answer with a resource as it was seen, with its `ETag`.
     pub fn seen_resource<A, T: Serialize>(&self, seen: &Seen<A>, version: Version, body: &T) -> Response {
-        seen.mark(self.resource(axum::http::StatusCode::OK, &self.organization.view, version, body))
+        seen.mark(self.resource(StatusCode::OK, &self.organization.view, version, body))
     }
 }
 

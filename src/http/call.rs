@@ -276,7 +276,11 @@ impl Call {
         self.organization.view.replay(&idempotency, self.app.store.clock().credible_now()).ok().flatten()
     }
 
-    async fn as_of(&self, version: Version) -> Result<Arc<View>, Problem> {
+    /// The whole state as of a version.
+    ///
+    /// # Errors
+    /// 500 when the history cannot be read.
+    pub(super) async fn as_of(&self, version: Version) -> Result<Arc<View>, Problem> {
         let store = self.app.store.clone();
         let handle = Arc::clone(&self.organization.handle);
         read_history(move || store.as_of(&handle, version)).await

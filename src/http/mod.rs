@@ -21,7 +21,7 @@ use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings};
 use crate::promotion;
 use crate::settings::roles::permission::Permission;
-use crate::settings::{api_keys, environments, general, secrets, sessions};
+use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
 
 pub mod access;
 pub mod app;
@@ -87,6 +87,12 @@ pub fn routes() -> Vec<Route> {
     use Permission as P;
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
+    let team = "/v1/teams/{team}";
+    let members = "/v1/teams/{team}/members";
+    let member = "/v1/teams/{team}/members/{usr}";
+    let role = "/v1/roles/{role}";
+    let assignments = "/v1/role-assignments";
+    let assignment = "/v1/role-assignments/{ra}";
     let api_key = "/v1/api-keys/{api_key}";
     let env = "/v1/environments/{env}";
     let config = "/v1/environments/{env}/config";
@@ -114,6 +120,52 @@ pub fn routes() -> Vec<Route> {
         route(
             row("PATCH", "/v1/general", Organization(P::OrganizationUpdate), "organization.update"),
             patch(general::http::update),
+        ),
+        route(row("GET", "/v1/teams", Organization(P::PersonRead), "team.read"), get(teams::http::list)),
+        route(
+            row("POST", "/v1/teams", Organization(P::TeamManage), "team.create"),
+            post(teams::http::create),
+        ),
+        route(row("GET", team, Organization(P::PersonRead), "team.read"), get(teams::http::show)),
+        route(row("PATCH", team, Organization(P::TeamManage), "team.update"), patch(teams::http::update)),
+        route(row("DELETE", team, Organization(P::TeamManage), "team.delete"), delete(teams::http::delete)),
+        route(row("GET", members, Organization(P::PersonRead), "team.read"), get(teams::members::list)),
+        route(row("PUT", member, Organization(P::TeamManage), "team.add_member"), put(teams::members::add)),
+        route(
+            row("DELETE", member, Organization(P::TeamManage), "team.remove_member"),
+            delete(teams::members::remove),
+        ),
+        route(row("GET", "/v1/roles", Organization(P::RoleRead), "role.read"), get(roles::http::list)),
+        route(
+            row("POST", "/v1/roles", Organization(P::RoleManage), "role.create"),
+            post(roles::http::create),
+        ),
+        route(
+            row("GET", "/v1/roles/matrix", Organization(P::RoleRead), "role.read"),
+            get(roles::http::matrix),
+        ),
+        route(row("GET", role, Organization(P::RoleRead), "role.read"), get(roles::http::show)),
+        route(row("PATCH", role, Organization(P::RoleManage), "role.update"), patch(roles::http::update)),
+        route(row("DELETE", role, Organization(P::RoleManage), "role.delete"), delete(roles::http::delete)),
+        route(
+            row("GET", "/v1/access/explain", Organization(P::RoleRead), "role.read"),
+            get(roles::explain::explain),
+        ),
+        route(
+            row("GET", assignments, Organization(P::RoleRead), "role_assignment.read"),
+            get(roles::assignments::list),
+        ),
+        route(
+            row("POST", assignments, Organization(P::RoleAssign), "role_assignment.create"),
+            post(roles::assignments::create),
+        ),
+        route(
+            row("GET", assignment, Organization(P::RoleRead), "role_assignment.read"),
+            get(roles::assignments::show),
+        ),
+        route(
+            row("DELETE", assignment, Organization(P::RoleAssign), "role_assignment.delete"),
+            delete(roles::assignments::delete),
         ),
         route(
             row("GET", "/v1/api-keys", Environment(P::ApiKeyRead), "api_key.read"),

@@ -19,7 +19,7 @@ use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::platform::{accounts, foundings};
 use crate::promotion;
-use crate::settings::{api_keys, environments, general, secrets, sessions};
+use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,6 +44,25 @@ use crate::settings::{api_keys, environments, general, secrets, sessions};
         sessions::http::delete,
         general::http::show,
         general::http::update,
+        teams::http::list,
+        teams::http::create,
+        teams::http::show,
+        teams::http::update,
+        teams::http::delete,
+        teams::members::list,
+        teams::members::add,
+        teams::members::remove,
+        roles::http::list,
+        roles::http::matrix,
+        roles::http::create,
+        roles::http::show,
+        roles::http::update,
+        roles::http::delete,
+        roles::explain::explain,
+        roles::assignments::list,
+        roles::assignments::create,
+        roles::assignments::show,
+        roles::assignments::delete,
         api_keys::http::list,
         api_keys::http::create,
         api_keys::http::show,

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use serde_json::json;
 use tokio::task::JoinError;
 
 use crate::causes::with_causes;
@@ -21,6 +22,7 @@ use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::secrets::command::SecretsRejection;
 use crate::settings::sessions::command::SessionsRejection;
+use crate::settings::teams::command::TeamsRejection;
 use crate::store::Refusal;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
@@ -133,6 +135,7 @@ fn too_large() -> Problem {
 fn rejected(rejection: &Rejection) -> Problem {
     match rejection {
         Rejection::Forbidden(permission) => Denial::Missing(*permission).problem(),
+        Rejection::AboveYourRights => Denial::AboveYourRights.problem(),
         Rejection::SystemOnly => Problem::refused("forbidden", "only the operator may do this"),
         Rejection::PreconditionFailed(_) => Problem::precondition_failed(),
         Rejection::Stale => {
@@ -146,7 +149,8 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(PeopleRejection::NotFound) => Problem::not_found(),
-        Rejection::Roles(rejection) => roles(*rejection),
+        Rejection::Teams(rejection) => teams(*rejection),
+        Rejection::Roles(rejection) => roles(rejection),
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
@@ -171,11 +175,26 @@ fn general(rejection: GeneralRejection) -> Problem {
     }
 }
 
-fn roles(rejection: RolesRejection) -> Problem {
+fn teams(rejection: TeamsRejection) -> Problem {
+    match rejection {
+        TeamsRejection::NotFound | TeamsRejection::UnknownPerson | TeamsRejection::NotAMember => {
+            Problem::not_found()
+        }
+        TeamsRejection::NameTaken => Problem::conflict("name_taken", "another team has this name"),
+        TeamsRejection::TooManyTeams => {
+            Problem::conflict("too_many_teams", "the organization has as many teams as it can")
+        }
+        TeamsRejection::TooManyMemberships => {
+            Problem::conflict("too_many_memberships", "the teams have as many members as they can")
+        }
+    }
+}
+
+fn roles(rejection: &RolesRejection) -> Problem {
     match rejection {
         RolesRejection::NotFound => Problem::not_found(),
-        RolesRejection::UnknownPerson => {
-            Problem::invalid_field("/subject", "unknown", "there is no such person")
+        RolesRejection::UnknownGrantee => {
+            Problem::invalid_field("/subject", "unknown", "there is no such person or team")
         }
         RolesRejection::UnknownRole => {
             Problem::invalid_field("/role", "unknown_role", "there is no such role")
@@ -183,8 +202,20 @@ fn roles(rejection: RolesRejection) -> Problem {
         RolesRejection::UnknownEnvironment => {
             Problem::invalid_field("/environment", "unknown", "there is no such environment")
         }
+        RolesRejection::SystemRole => Problem::conflict("system_role", "a system role never changes"),
+        RolesRejection::NameTaken => Problem::conflict("name_taken", "another role has this name"),
+        RolesRejection::TooManyRoles => {
+            Problem::conflict("too_many_roles", "the organization has as many custom roles as it can")
+        }
+        RolesRejection::TooManyAssignments => {
+            Problem::conflict("too_many_role_assignments", "as many roles are given as can be")
+        }
+        RolesRejection::InUse(uses) => {
+            let uses: Vec<_> = uses.iter().map(|used| json!({"type": used.kind, "id": used.id})).collect();
+            Problem::conflict("role_in_use", "the role is given to somebody, or to whoever joins")
+                .with("in_use_by", uses)
+        }
         RolesRejection::LastOwner => Problem::conflict("last_owner", "the organization needs an owner"),
-        RolesRejection::AboveYourRights => Denial::AboveYourRights.problem(),
     }
 }
 

@@ -6,3 +6,4 @@ pub mod people;
 pub mod roles;
 pub mod secrets;
 pub mod sessions;
+pub mod teams;

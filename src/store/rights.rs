@@ -15,7 +15,7 @@ use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::roles::access::{Grants, grants};
 
 /// How many actors of a stream are remembered; some hundred bytes each.
-const ACTORS_MAX: usize = 4_096;
+const ACTORS_MAX: usize = 16_384;
 
 /// The version of the last event that can change what somebody may do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl Rights {
 /// it anew.
 fn can_change(event: &Event) -> bool {
     match event {
-        Event::People(_) | Event::Roles(_) => true,
+        Event::People(_) | Event::Teams(_) | Event::Roles(_) => true,
         Event::ApiKeys(event) => !matches!(event, ApiKeysEvent::ApiKeyUsed(_) | ApiKeysEvent::SecretsRead(_)),
         Event::Environments(event) => {
             matches!(

@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 
 use crate::process::Process;
 use crate::server::{Answer, send, text};
+use crate::things::Things;
 
 /// What each canary is, and its value. Those of the server's making are added as they are made.
 struct Canaries(BTreeMap<&'static str, String>);
@@ -341,14 +342,16 @@ async fn secrets(client: &Client<'_>, token: &str) -> String {
 /// Canaries in the path, the query, the body and the credential of every route.
 async fn every_route_with_canaries_everywhere(client: &Client<'_>, token: &str, secret: &str) {
     let canary = |kind| client.canaries.of(kind);
+    let things = Things::unknown("org_01kqxk5rd0e5xrpzzv0jjq4zgn");
     for row in settled::http::routes().iter().map(|route| route.row) {
         let method: Method = row.method.parse().unwrap();
-        let sound = row.path.replace("{env}", "dev").replace("{key}", "A");
-        let sound = sound.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
-        let sound = sound.replace("{sec}", secret).replace("{n}", "1").replace("{other}", "prod");
-        let strange = ["{env}", "{key}", "{ses}", "{id}", "{sec}", "{n}", "{other}", "{api_key}", "{name}"]
-            .iter()
-            .fold(row.path.to_owned(), |path, segment| path.replace(segment, canary("path")));
+        let sound = things
+            .path(&row.path.replace("{env}", "dev").replace("{sec}", secret).replace("{other}", "prod"));
+        let mut strange = row.path.to_owned();
+        while let Some((before, after)) = strange.split_once('{') {
+            let after = after.split_once('}').map_or("", |(_, after)| after);
+            strange = format!("{before}{}{after}", canary("path"));
+        }
         let may = allowed(row.path);
         let request = |path: &str| client.request(method.clone(), path, Some(token));
         let with_query =

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use settled::event::{Event, Outcome, Resource, ResourceType};
 use settled::http::access::Access;
@@ -12,6 +11,7 @@ use settled::settings::roles::role::SystemRole;
 use settled::store::resident::Handle;
 
 use crate::server::{Somebody, TestServer, that_ended};
+use crate::things::{Things, request};
 
 /// Permission, whether it can be granted for one environment, and the roles that hold it: O owner, A admin,
 /// D developer, V viewer, U auditor, B billing, W workflow.
@@ -121,42 +121,6 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
     }
 }
 
-/// No secret and no API key.
-const NOTHING: (&str, &str) = ("sec_01kqxk5rd0e5xrpzzv0jjq4zgn", "key_01kqxk5rd0e5xrpzzv0jjq4zgn");
-
-/// A request of a route that goes through wherever it is permitted.
-fn request(
-    method: &str,
-    path: &str,
-    number: usize,
-    (secret, api_key): (&str, &str),
-    owner: &Somebody,
-) -> (Method, String, Value) {
-    let (template, path) = (path, path.replace("{sec}", secret).replace("{n}", "1"));
-    let path = path.replace("{api_key}", api_key);
-    let path =
-        path.replace("{env}", &format!("env-{number}")).replace("{key}", "A").replace("{other}", "target");
-    let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
-    let path = path.replace("{id}", &owner.organization.to_string()).replace("/v1/diff", "/v1/diff?from=1");
-    let body = match (method, path.as_str()) {
-        ("POST", "/v1/secrets") => {
-            json!({"name": "NEW", "value": "a value", "environment": format!("env-{number}")})
-        }
-        ("POST", _) if template.ends_with("/import") => json!({"secrets": [{"name": "NEW", "value": "v"}]}),
-        ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
-        ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
-        ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
-        ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
-        ("POST", "/v1/restore") => {
-            json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
-        }
-        ("PUT", _) => json!({"value": number}),
-        ("GET" | "DELETE", _) => Value::Null,
-        _ => json!({}),
-    };
-    (method.parse().unwrap(), path, body)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_role_meets_every_route_as_the_table_says() {
     let (server, owner) = TestServer::set_up().await;
@@ -165,6 +129,7 @@ async fn every_role_meets_every_route_as_the_table_says() {
         people.push((Some(role), server.add_with_role(owner.organization, role).await));
     }
     people.push((None, server.add(owner.organization, "none@example.com", "None").await));
+    let member = server.add(owner.organization, "member@example.com", "Member").await;
 
     server.environment(&owner, "Target", "test").await;
     let mut number = 0;
@@ -174,17 +139,11 @@ async fn every_role_meets_every_route_as_the_table_says() {
         };
         for (role, who) in &people {
             number += 1;
-            server.environment(&owner, &format!("env-{number}"), "test").await;
-            let path = format!("/v1/environments/env-{number}/config/A");
-            server.put(&path, &owner, &json!({"value": "before"})).await.is(201);
-            let secret = json!({"name": "A", "value": "a value", "environment": format!("env-{number}")});
-            let secret = server.post("/v1/secrets", Some(&owner), &secret).await.is(201).json();
-            let secret = crate::server::text(&secret["id"]);
-
-            let (api_key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
-
-            let (method, path, body) = request(row.method, row.path, number, (&secret, &api_key), &owner);
+            let things = Things::make(&server, &owner, &format!("env-{number}"), member.person).await;
+            let (method, path, body) = request(row.method, row.path, &things, &owner);
             let answer = server.send(method, &path, who, &[], &body).await;
+            // Nobody is to have anything by the team afterwards.
+            server.delete(&format!("/v1/teams/{}", things.of("team")), &owner).await;
             let may = role.is_some_and(|role| granted(&permission.to_string(), role));
             let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);
             if may {
@@ -208,7 +167,8 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
     assert_eq!(login["organization"], Value::Null);
     let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, NOTHING, &owner);
+        let (method, path, body) =
+            request(row.method, row.path, &Things::unknown(owner.organization), &owner);
         match row.access {
             Access::Public => {}
             Access::OwnAccount if row.path == "/v1/auth/logout" => {}
@@ -233,7 +193,8 @@ async fn without_a_credential_only_public_routes_answer() {
     let (server, owner) = TestServer::set_up().await;
     let nobody = Somebody { token: "nobody".to_owned(), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, NOTHING, &owner);
+        let (method, path, body) =
+            request(row.method, row.path, &Things::unknown(owner.organization), &owner);
         let answer = server.send(method, &path, &nobody, &[], &body).await;
         assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
     }

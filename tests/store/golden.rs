@@ -16,7 +16,7 @@ use settled::event::{Event, Outcome};
 use settled::history::description::Focus;
 use settled::history::restore::sealing::seal_anew;
 use settled::history::restore::{Planned, Wanted, prepare};
-use settled::ids::{ApiKeyId, EnvironmentId, Fresh, SecretId, StreamId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, SecretId, StreamId, UserId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
@@ -35,16 +35,24 @@ use settled::settings::environments::value::ConfigKey;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::name_field;
-use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
-use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::roles::command::{
+    AssignRole, CreateRole, DeleteRole, RolesCommand, UnassignRole, UpdateRole,
+};
+use settled::settings::roles::permission::{Permission, PermissionSet};
+use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
+use settled::settings::roles::value::CustomPermissions;
 use settled::settings::secrets::command::{At, AtValue, SecretsCommand, UpdateSecret};
 use settled::settings::secrets::value::Scope;
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
+use settled::settings::teams::command::{
+    AddMember, CreateTeam, DeleteTeam, RemoveMember, TeamsCommand, UpdateTeam,
+};
 use settled::store::Submission;
 use settled::store::encoding::digest;
 use settled::store::exports::{Form, NoteExport};
 use settled::store::load::fold;
 use settled::store::resident::State;
+use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
 use crate::key_asks::{closed, token_of};
@@ -61,7 +69,8 @@ async fn record() -> TestStore {
     let founded = store.found("Acme").await;
     record_settings(&store, &founded).await;
     record_secrets(&store, &founded).await;
-    record_people(&store, &founded).await;
+    let grace = record_people(&store, &founded).await;
+    record_access(&store, &founded, grace).await;
     record_keys(&store, &founded).await;
     record_platform(&store, &founded).await;
     record_rotations(&store, &founded).await;
@@ -153,7 +162,7 @@ fn update(actor: Actor, environment: settled::ids::EnvironmentId) -> Submission 
     Submission::new(EnvironmentsCommand::Update(update), actor)
 }
 
-async fn record_people(store: &TestStore, founded: &Founded) {
+async fn record_people(store: &TestStore, founded: &Founded) -> UserId {
     let stream = StreamId::Organization(founded.organization);
     let (joined, key) = store.newcomer(founded.organization, "Grace");
     let person = joined.person;
@@ -161,7 +170,8 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     let name = key.key().seal(&name_field(stream, &person.to_string()), &Plain::from("Grace H."));
     let (kept, gone) = (Fresh.id(), Fresh.id());
     let assign = |assignment, role| {
-        let assign = AssignRole { assignment, person, role: RoleRef::System(role), environment: None };
+        let grantee = Grantee::Person(person);
+        let assign = AssignRole { assignment, grantee, role, environment: None };
         Submission::new(RolesCommand::Assign(assign), founded.owner)
     };
     let mut join = Submission::new(PeopleCommand::Join(joined), founded.owner);
@@ -170,8 +180,8 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     let mut submissions = vec![
         join,
         Submission::new(PeopleCommand::Update(UpdatePerson { person, name: Some(name) }), grace),
-        assign(kept, SystemRole::Developer),
-        assign(gone, SystemRole::Auditor),
+        assign(kept, RoleRef::System(SystemRole::Developer)),
+        assign(gone, RoleRef::System(SystemRole::Auditor)),
         Submission::new(RolesCommand::Unassign(UnassignRole { assignment: gone }), founded.owner),
     ];
     submissions.extend(opened.iter().map(|opened| sessions(grace, SessionsCommand::Open(opened.clone()))));
@@ -186,6 +196,51 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     let denied = refusal(Outcome::Denied, &founded.organization.to_string());
     store.store.record_denial(&store.handle(founded.organization), grace, denied, None).await;
     assert_eq!(person_of(grace), person);
+    person
+}
+
+async fn record_access(store: &TestStore, founded: &Founded, person: UserId) {
+    let permissions = |all: &[Permission]| {
+        CustomPermissions::try_from(all.iter().copied().collect::<PermissionSet>()).unwrap()
+    };
+    let name = |name: &str| Name::try_from(name).unwrap();
+    let (role, gone) = (Fresh.id(), Fresh.id());
+    let create = |role, called: &str| {
+        let permissions = permissions(&[Permission::ConfigRead, Permission::EnvironmentRead]);
+        RolesCommand::Create(CreateRole { role, name: name(called), description: None, permissions })
+    };
+    let update = UpdateRole {
+        role: RoleRef::Custom(role),
+        name: Some(name("Deploys")),
+        description: None,
+        permissions: Some(permissions(&[Permission::ConfigWrite])),
+    };
+    let delete = DeleteRole { role: RoleRef::Custom(gone) };
+    let (team, dissolved) = (Fresh.id(), Fresh.id());
+    let make =
+        |team, called: &str| TeamsCommand::Create(CreateTeam { team, name: name(called), description: None });
+    let rename = UpdateTeam { team, name: Some(name("Platform")), description: None };
+    let assign = |grantee, role| {
+        RolesCommand::Assign(AssignRole { assignment: Fresh.id(), grantee, role, environment: None })
+    };
+    for command in [
+        Command::from(create(role, "Readers")),
+        create(gone, "Nobody").into(),
+        RolesCommand::Update(update).into(),
+        RolesCommand::Delete(delete).into(),
+        make(team, "Core").into(),
+        make(dissolved, "Edge").into(),
+        TeamsCommand::Update(rename).into(),
+        TeamsCommand::AddMember(AddMember { team, person }).into(),
+        TeamsCommand::AddMember(AddMember { team: dissolved, person }).into(),
+        assign(Grantee::Team(team), RoleRef::Custom(role)).into(),
+        assign(Grantee::Team(dissolved), RoleRef::System(SystemRole::Viewer)).into(),
+        TeamsCommand::RemoveMember(RemoveMember { team, person }).into(),
+        TeamsCommand::Delete(DeleteTeam { team: dissolved }).into(),
+    ] {
+        store.hands.advance(Duration::from_secs(7));
+        store.execute(founded, Submission::new(command, founded.owner)).await.unwrap();
+    }
 }
 
 /// Both of what a key reads.
@@ -283,6 +338,7 @@ fn digests(log: &MemoryLog) -> String {
                 let stream = "organization";
                 line(&mut lines, stream, &state.general);
                 line(&mut lines, stream, &state.people);
+                line(&mut lines, stream, &state.teams);
                 line(&mut lines, stream, &state.roles);
                 line(&mut lines, stream, &state.api_keys);
                 line(&mut lines, stream, &state.environments);

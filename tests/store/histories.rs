@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
-use settled::ids::{ApiKeyId, EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, OrganizationId, SessionId};
 use settled::log::memory::MemoryLog;
 use settled::seal::keyring::NewDataKey;
 use settled::settings::api_keys::command::ApiKeysCommand;
@@ -19,8 +19,8 @@ use settled::settings::environments::value::{ConfigKey, Slug};
 use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
 use settled::settings::general::value::Timezone;
 use settled::settings::people::command::PeopleCommand;
-use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
-use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::roles::command::{AssignRole, RolesCommand};
+use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use settled::settings::secrets::command::{At, AtValue, RollBackSecret, SecretsCommand, UpdateSecret};
 use settled::settings::secrets::value::Scope;
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
@@ -28,6 +28,7 @@ use settled::store::exports::{Form, NoteExport};
 use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
+use crate::access_asks::{AccessAsk, MadeAccess, access_ask};
 use crate::commands::{create, refusal};
 use crate::key_asks::{KeyAsk, key_ask};
 use crate::secrets::{Values, change, create as create_secret, sealed};
@@ -90,8 +91,8 @@ pub async fn join(store: &TestStore, founded: &Founded, mark: &str, role: Option
     submission.keys = vec![key];
     store.execute(founded, submission).await.unwrap();
     if let Some(role) = role {
-        let assign =
-            AssignRole { assignment: Fresh.id(), person, role: RoleRef::System(role), environment: None };
+        let (grantee, role) = (Grantee::Person(person), RoleRef::System(role));
+        let assign = AssignRole { assignment: Fresh.id(), grantee, role, environment: None };
         store.execute(founded, Submission::new(RolesCommand::Assign(assign), founded.owner)).await.unwrap();
     }
     Actor { id: ActorId::Person(person), session: None }
@@ -121,12 +122,7 @@ pub enum Ask {
         must_exist: bool,
     },
     Join,
-    Assign {
-        person: Index,
-        role: u8,
-        environment: Option<Index>,
-    },
-    Unassign(Index),
+    Access(AccessAsk),
     Open,
     Close {
         which: Index,
@@ -193,9 +189,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
                 which, values, whole, create_only, must_exist,
             }),
         1 => Just(Ask::Join),
-        3 => (index(), 0..7u8, prop::option::of(index()))
-            .prop_map(|(person, role, environment)| Ask::Assign { person, role, environment }),
-        2 => index().prop_map(Ask::Unassign),
+        14 => access_ask().prop_map(Ask::Access),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
         14 => secret_ask(),
@@ -245,7 +239,7 @@ pub fn history() -> impl Strategy<Value = Vec<Burst>> {
 #[derive(Default)]
 pub struct Made {
     environments: Vec<EnvironmentId>,
-    assignments: Vec<RoleAssignmentId>,
+    access: MadeAccess,
     sessions: Vec<SessionId>,
     keys: Vec<ApiKeyId>,
     people: Vec<settled::ids::UserId>,
@@ -367,20 +361,9 @@ impl Made {
                 submission.keys = vec![key];
                 submission
             }
-            Ask::Assign { person, role, environment: limited } => {
-                let assignment = Fresh.id();
-                self.assignments.push(assignment);
-                let assign = AssignRole {
-                    assignment,
-                    person: *person.get(&self.people),
-                    role: RoleRef::System(SystemRole::ALL[usize::from(role)]),
-                    environment: limited.map(environment),
-                };
-                Submission::new(RolesCommand::Assign(assign), actor)
-            }
-            Ask::Unassign(which) => {
-                let assignment = chosen(&self.assignments, which, Fresh.id());
-                Submission::new(RolesCommand::Unassign(UnassignRole { assignment }), actor)
+            Ask::Access(ask) => {
+                let command = ask.command(&mut self.access, &self.people, named, environment);
+                Submission::new(command, actor)
             }
             Ask::Open => {
                 let opened = session_of(person_of(actor));

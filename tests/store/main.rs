@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod access_asks;
 mod bounds;
 mod check;
 mod clock;
 mod commands;
 mod derived;
 mod durable;
+mod escalation;
 mod golden;
 mod histories;
 mod intents;

@@ -65,6 +65,9 @@ const PLACES: &[(&str, &[&str])] = &[
 /// An area may spread its handlers over several files; these stand beside its `http.rs`.
 const MORE_HANDLERS: &[&str] = &[
     "src/settings/environments/config.rs",
+    "src/settings/roles/assignments.rs",
+    "src/settings/roles/explain.rs",
+    "src/settings/teams/members.rs",
     "src/settings/secrets/import.rs",
     "src/settings/secrets/values.rs",
     "src/platform/accounts/login.rs",
@@ -228,7 +231,8 @@ fn is_word(c: char) -> bool {
 /// Deciding and applying: pure, so they know nothing that does I/O.
 fn is_pure(path: &str) -> bool {
     let area = path.starts_with("src/settings/") || path.starts_with("src/platform/");
-    area && ["/event.rs", "/command.rs", "/projection.rs"].iter().any(|name| path.ends_with(name))
+    let names = ["/event.rs", "/command.rs", "/custom.rs", "/granting.rs", "/access.rs", "/projection.rs"];
+    area && names.iter().any(|name| path.ends_with(name))
 }
 
 /// An area may read another's projection, never its commands.

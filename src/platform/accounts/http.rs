@@ -17,7 +17,7 @@ use crate::http::app::App;
 use crate::http::caller::SessionCaller;
 use crate::http::client::{Origin, Peer, client_address};
 use crate::http::headers::reason;
-use crate::http::input::RawBody;
+use crate::http::input::{Nothing, RawBody};
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
@@ -285,11 +285,6 @@ pub async fn log_out(
     close(&app, &caller, &headers, Closing::Logout).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
-
-/// A body without fields.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Nothing {}
 
 /// Closes the session of the request; whether it was open.
 async fn close(

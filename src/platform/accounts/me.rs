@@ -35,7 +35,7 @@ use crate::seal::Plain;
 use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
 use crate::settings::roles::access::grants;
-use crate::settings::roles::http::{RoleBody, roles_of};
+use crate::settings::roles::http::{RoleName, roles_of};
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::View;
 use crate::store::{Replay, Submission};
@@ -123,7 +123,7 @@ pub struct MeBody {
     /// Where; null for a session without an organization.
     pub organization: Option<OrganizationName>,
     /// The caller's roles in the whole organization.
-    pub roles: Vec<RoleBody>,
+    pub roles: Vec<RoleName>,
     /// What the caller may do.
     pub permissions: PermissionsBody,
 }

@@ -113,6 +113,7 @@ impl Fold for Accounts {
             }
             Event::Foundings(FoundingsEvent::FoundingClosed(_))
             | Event::General(_)
+            | Event::Teams(_)
             | Event::ApiKeys(_)
             | Event::Environments(_)
             | Event::Secrets(_)

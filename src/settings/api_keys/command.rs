@@ -468,13 +468,13 @@ mod tests {
     use crate::command::PreconditionFailed;
     use crate::event::Event;
     use crate::given::{
-        by, by_having_seen, events, founded, id, member, now, organization, person, recorded, sealed,
+        by, by_having_seen, events, founded, granted, id, member, now, organization, person, recorded, sealed,
     };
     use crate::ids::StreamId;
     use crate::seal::Commitment;
     use crate::settings::api_keys::value::network;
     use crate::settings::environments::event::{EnvironmentCreated, EnvironmentDeleted, EnvironmentsEvent};
-    use crate::settings::roles::event::{RoleAssigned, RolesEvent};
+    use crate::settings::roles::role::Grantee;
 
     const ADMIN: RoleRef = RoleRef::System(SystemRole::Admin);
     const DEVELOPER: RoleRef = RoleRef::System(SystemRole::Developer);
@@ -491,12 +491,7 @@ mod tests {
     }
 
     fn limited(assignment: u128, to: u128, role: RoleRef, environment: u128) -> Event {
-        Event::Roles(RolesEvent::RoleAssigned(RoleAssigned {
-            assignment: id(assignment),
-            person: id(to),
-            role,
-            environment: Some(id(environment)),
-        }))
+        granted(assignment, Grantee::Person(id(to)), role, Some(id(environment)))
     }
 
     /// Acme with its Owner 1, an Admin 2, a Developer 3, a Developer 4 in environment 1 alone, an Auditor 5; test

@@ -21,9 +21,11 @@ use crate::seal::token::PlainToken;
 use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
 use crate::settings::general::projection::General;
 use crate::settings::general::value::{EmailDomain, Timezone};
-use crate::settings::roles::http::{RoleBody, roles_of, roles_of_person};
+use crate::settings::roles::access::grantees;
+use crate::settings::roles::http::{RoleName, roles_given, roles_of};
 use crate::settings::roles::projection::Roles;
 use crate::settings::roles::role::RoleRef;
+use crate::settings::teams::projection::Teams;
 use crate::text::Name;
 
 /// The organization's own settings.
@@ -48,9 +50,9 @@ pub struct GeneralBody {
     #[schema(value_type = String)]
     pub join_role: RoleRef,
     /// The first of the caller's roles.
-    pub your_role: Option<RoleBody>,
+    pub your_role: Option<RoleName>,
     /// The caller's roles in the whole organization.
-    pub your_roles: Vec<RoleBody>,
+    pub your_roles: Vec<RoleName>,
     /// When the organization was founded.
     pub created_at: Timestamp,
     /// When these settings last changed.
@@ -94,8 +96,9 @@ pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<R
     let general = call.seen::<General>(&asked, Focus::All).await?;
     let your_roles = match call.caller.actor.id {
         ActorId::Person(person) => {
-            let roles = call.seen::<Roles>(&asked, Focus::Resource(person.to_string())).await?;
-            roles_of_person(&roles, person)
+            let roles = call.seen::<Roles>(&asked, Focus::All).await?;
+            let teams = call.seen::<Teams>(&asked, Focus::All).await?;
+            roles_given(&roles, grantees(&teams, person))
         }
         // A key's role never changes.
         actor => roles_of(call.organization.settings(), actor),
@@ -131,7 +134,7 @@ fn challenge() -> String {
     format!("settled-verification={}", PlainToken::draw().expose())
 }
 
-fn render(general: &General, your_roles: Vec<RoleBody>) -> Result<(GeneralBody, Version), Problem> {
+fn render(general: &General, your_roles: Vec<RoleName>) -> Result<(GeneralBody, Version), Problem> {
     let general = general.founded().ok_or_else(Problem::not_found)?;
     let body = GeneralBody {
         id: general.organization,

@@ -120,7 +120,7 @@ impl fmt::Display for Permission {
 
 /// The text names no permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown permission")]
+#[error("unknown value: there is no such permission")]
 pub struct UnknownPermission;
 
 impl FromStr for Permission {

@@ -331,6 +331,7 @@ impl Fold for Secrets {
             | Event::ApiKeys(_)
             | Event::Environments(_)
             | Event::People(_)
+            | Event::Teams(_)
             | Event::Roles(_)
             | Event::Sessions(_)
             | Event::Accounts(_)

@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
+use self::access::{Authorise, LargeOrganization};
 use self::append::AppendInProcess;
 use self::as_of::AsOf;
 use self::audit::{AuditAtSize, AuditPage, Filter};
@@ -29,6 +30,7 @@ use self::write::DurableWrite;
 use crate::mix::generate::Size;
 use crate::run::{self, program, say, target};
 
+pub mod access;
 pub mod append;
 pub mod as_of;
 pub mod audit;
@@ -213,6 +215,7 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         let peers = peers.of(Work::Audit(filter));
         Box::new(AuditPage::new(&servers, filter, options.events, length, peers)) as Box<dyn Row>
     };
+    let large = |what| Box::new(LargeOrganization::new(&servers, what, length)) as Box<dyn Row>;
     let as_of = |what| Box::new(AsOf::new(&servers, what, options.events, length)) as Box<dyn Row>;
     let disk = |events| {
         Box::new(DiskPerEvent::new(&history, events, length, peers.of(Work::Disk(events)))) as Box<dyn Row>
@@ -224,6 +227,10 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         read(read::What::General),
         read(read::What::Value),
         read(read::What::List),
+        Box::new(Authorise::new(&servers, length)),
+        large(access::What::Matrix),
+        large(access::What::Lists),
+        large(access::What::Everybody),
         Box::new(AppendInProcess::new(&history, length, peers.of(Work::Append))),
         page(Filter::User),
         page(Filter::ActionAndWeek),

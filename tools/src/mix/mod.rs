@@ -4,6 +4,7 @@
 //! organizations. [`MIX`] is the one table; a new area adds its rows there and what they mean in `company/acts.rs`.
 
 pub mod company;
+pub mod crowd;
 pub mod dice;
 pub mod generate;
 pub mod store;
@@ -48,6 +49,16 @@ pub enum Kind {
     Join,
     /// Somebody changes their own name.
     RenamePerson,
+    /// A team is made.
+    CreateTeam,
+    /// Somebody becomes a member of a team.
+    AddMember,
+    /// Somebody is a member of a team no more.
+    RemoveMember,
+    /// A custom role is made.
+    CreateRole,
+    /// A custom role allows something else.
+    ChangeRole,
     /// A program gets an API key.
     CreateKey,
     /// An API key is renamed.
@@ -96,7 +107,7 @@ pub const MIX: &[Share] = &[
     share("api_keys", Kind::RotateKey, 3),
     share("api_keys", Kind::RevokeKey, 4),
     share("api_keys", Kind::UseKey, 60),
-    share("environments", Kind::SetValue, 466),
+    share("environments", Kind::SetValue, 451),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
@@ -110,6 +121,11 @@ pub const MIX: &[Share] = &[
     share("general", Kind::UpdateOrganization, 7),
     share("people", Kind::Join, 10),
     share("people", Kind::RenamePerson, 5),
+    share("teams", Kind::CreateTeam, 2),
+    share("teams", Kind::AddMember, 6),
+    share("teams", Kind::RemoveMember, 3),
+    share("roles", Kind::CreateRole, 2),
+    share("roles", Kind::ChangeRole, 2),
     share("roles", Kind::AssignRole, 25),
     share("roles", Kind::UnassignRole, 15),
     share("sessions", Kind::LogIn, 80),

@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     install::wrk()?;
     let binary = options.binary.clone().unwrap_or_else(|| target().join("release/settled"));
-    let server = Server::start(&binary, SIZE)?;
+    let server = Server::start(&binary, SIZE, None)?;
     let parts = parts(&server)?;
     let mut samples = Vec::new();
     for step in 0..options.minutes * 60 / STEP_SECONDS {

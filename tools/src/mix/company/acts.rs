@@ -10,7 +10,7 @@ use settled::clock::Timestamp;
 use settled::command::{Command, OrganizationCommand};
 use settled::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use settled::http::call::Fingerprinted;
-use settled::ids::{EnvironmentId, Fresh, HttpRequestId, RoleAssignmentId, SessionId, UserId};
+use settled::ids::{EnvironmentId, Fresh, HttpRequestId, SessionId, UserId};
 use settled::seal::Plain;
 use settled::seal::api_key::PlainKey;
 use settled::seal::token::PlainToken;
@@ -30,7 +30,6 @@ use settled::settings::general::value::Timezone;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::event::PersonJoined;
 use settled::settings::people::{email_field, name_field};
-use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::sessions::event::SessionOpened;
@@ -40,7 +39,7 @@ use settled::store::exports::{Form, NoteExport};
 use settled::store::{Store, Submission};
 use settled::text::{Description, Name};
 
-use super::{Assignment, Company, ENVIRONMENTS_KEPT, Environment, KEY_KEPT, Person, SESSIONS_MAX, Step};
+use super::{Company, ENVIRONMENTS_KEPT, Environment, KEY_KEPT, Person, SESSIONS_MAX, Step};
 use crate::mix::{Kind, words};
 
 /// The values that are set at once, where several are.
@@ -63,6 +62,11 @@ impl Company {
             Kind::UpdateOrganization => self.update_organization(actor)?,
             Kind::Join => self.join(actor, store)?,
             Kind::RenamePerson => self.rename(person, actor),
+            Kind::CreateTeam => self.create_team(actor)?,
+            Kind::AddMember => self.add_member(actor),
+            Kind::RemoveMember => self.remove_member(actor),
+            Kind::CreateRole => self.create_role(actor)?,
+            Kind::ChangeRole => self.change_role(actor)?,
             Kind::CreateKey => self.create_key(actor)?,
             Kind::RenameKey => self.rename_key(actor)?,
             Kind::RotateKey => self.rotate_key(actor),
@@ -341,42 +345,6 @@ impl Company {
         let count = if opens { None } else { Some(1 + self.dice.below(5_000) as u64) };
         let actor = Actor { id: ActorId::ApiKey(key), session: opens.then_some(session) };
         self.submit(ApiKeysCommand::Use(UseApiKey { key, count, opened, reads: Reads::default() }), actor)
-    }
-
-    fn assign(&mut self, actor: Actor) -> Submission {
-        use SystemRole::{Auditor, Developer, Viewer};
-        let role = [Developer, Developer, Viewer, Auditor][self.dice.below(4)];
-        let environment = if role == Viewer && self.dice.happens(500) {
-            let at = self.dice.below(self.environments.len());
-            self.environments.get(at).map(|environment| environment.id)
-        } else {
-            None
-        };
-        // Whoever joined last has waited for a role.
-        let person = if self.assignments.len() < self.people.len() {
-            self.people.len() - 1
-        } else {
-            1 + self.dice.below(self.people.len() - 1)
-        };
-        let held =
-            |held: &Assignment| held.person == person && held.role == role && held.environment == environment;
-        let assignment: RoleAssignmentId = Fresh.id();
-        if !self.assignments.iter().any(held) {
-            self.assignments.push(Assignment { id: assignment, person, role, environment });
-        }
-        let command = AssignRole {
-            assignment,
-            person: self.people[person].id,
-            role: RoleRef::System(role),
-            environment,
-        };
-        self.submit_change(RolesCommand::Assign(command), actor)
-    }
-
-    fn unassign(&mut self, actor: Actor) -> Submission {
-        let at = self.dice.below(self.assignments.len());
-        let assignment = self.assignments.remove(at).id;
-        self.submit_change(RolesCommand::Unassign(UnassignRole { assignment }), actor)
     }
 }
 

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
-use settled::ids::{ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, SessionId, UserId};
+use settled::ids::{
+    ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
+};
 use settled::seal::DataKey;
 use settled::seal::token::PlainToken;
-use settled::settings::roles::role::SystemRole;
+use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::store::resident::Handle;
 use settled::store::{Store, Submission};
 
@@ -21,6 +23,7 @@ use self::secrets::Secret;
 use super::dice::Dice;
 use super::{Kind, PER, thrown, words};
 
+mod access;
 mod acts;
 mod secrets;
 
@@ -28,6 +31,9 @@ mod secrets;
 const PEOPLE_MAX: usize = 200;
 const SESSIONS_MAX: usize = 3;
 const ENVIRONMENTS_MAX: usize = 12;
+/// The most teams and custom roles.
+const TEAMS_MAX: usize = 12;
+const ROLES_MAX: usize = 8;
 /// The most secrets.
 const SECRETS_MAX: usize = 300;
 const KEYS_MAX: usize = 40;
@@ -67,9 +73,16 @@ pub struct Company {
     environments: Vec<Environment>,
     made: usize,
     assignments: Vec<Assignment>,
+    teams: Vec<Team>,
+    roles: Vec<RoleId>,
     secrets: Vec<Secret>,
     secrets_made: usize,
     keys: Vec<ApiKeyId>,
+}
+
+struct Team {
+    id: TeamId,
+    members: BTreeSet<usize>,
 }
 
 struct Person {
@@ -87,7 +100,7 @@ struct Environment {
 struct Assignment {
     id: RoleAssignmentId,
     person: usize,
-    role: SystemRole,
+    role: RoleRef,
     environment: Option<EnvironmentId>,
 }
 
@@ -145,6 +158,8 @@ impl Company {
             environments: Vec::new(),
             made: 0,
             assignments: Vec::new(),
+            teams: Vec::new(),
+            roles: Vec::new(),
             secrets: Vec::new(),
             secrets_made: 0,
             keys: Vec::new(),
@@ -211,6 +226,11 @@ impl Company {
             Kind::Join => self.people.len() < PEOPLE_MAX,
             Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
             Kind::UnassignRole => self.assignments.len() > 4,
+            Kind::CreateTeam => self.teams.len() < TEAMS_MAX,
+            Kind::AddMember => !self.teams.is_empty() && self.people.len() > 1,
+            Kind::RemoveMember => self.teams.iter().any(|team| !team.members.is_empty()),
+            Kind::CreateRole => self.roles.len() < ROLES_MAX,
+            Kind::ChangeRole => !self.roles.is_empty(),
             Kind::CreateKey => self.keys.len() < KEYS_MAX,
             Kind::RenameKey | Kind::RotateKey | Kind::RevokeKey | Kind::UseKey => !self.keys.is_empty(),
             _ => true,
@@ -247,7 +267,9 @@ impl Company {
             | Kind::RollBackSecret => self
                 .assignments
                 .iter()
-                .filter(|held| held.role == SystemRole::Developer && held.environment.is_none())
+                .filter(|held| {
+                    held.role == RoleRef::System(SystemRole::Developer) && held.environment.is_none()
+                })
                 .map(|held| held.person)
                 .chain([0])
                 .collect(),
