@@ -81,13 +81,13 @@ impl Acme {
     }
 
     /// One cell, with things of its own.
-    async fn try_it(&mut self, row: Row) -> (Things, Answer) {
+    async fn try_it(&mut self, who: &Somebody, row: Row) -> (Things, Answer) {
         let things = self.things().await;
         let answer = self.send(who, row, &things).await;
         (things, answer)
     }
 
-    async fn send(&self, row: Row, things: &Things) -> Answer {
+    async fn send(&self, who: &Somebody, row: Row, things: &Things) -> Answer {
         let (method, path, body) = request(row.method, row.path, things, &self.owner);
         self.server.send(method, &path, who, &[], &body).await
     }
