@@ -240,9 +240,7 @@ impl Denial {
     pub fn of(rejection: &Rejection) -> Option<Self> {
         match rejection {
             Rejection::Forbidden(permission) => Some(Self::Missing(*permission)),
-            Rejection::AboveYourRights | Rejection::ApiKeys(ApiKeysRejection::AboveYourRights) => {
-                Some(Self::AboveYourRights)
-            }
+            Rejection::AboveYourRights => Some(Self::AboveYourRights),
             Rejection::ApiKeys(ApiKeysRejection::OtherMode) => Some(Self::WrongMode),
             _ => None,
         }

@@ -244,7 +244,6 @@ fn api_keys(rejection: ApiKeysRejection) -> Problem {
         ApiKeysRejection::TooManyKeys => {
             Problem::conflict("too_many_api_keys", "the organization has as many API keys as it can")
         }
-        ApiKeysRejection::AboveYourRights => Denial::AboveYourRights.problem(),
         ApiKeysRejection::OtherMode => Denial::WrongMode.problem(),
     }
 }

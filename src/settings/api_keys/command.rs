@@ -152,9 +152,6 @@ pub enum ApiKeysRejection {
     /// More keys than an organization can have.
     #[error("an organization has at most {API_KEYS_MAX} API keys")]
     TooManyKeys,
-    /// The key holds a permission that the actor lacks, or is limited less than the key that the actor is.
-    #[error("the API key may do something that you may not")]
-    AboveYourRights,
     /// The actor is a key of the other mode.
     #[error("the API key is of the other mode")]
     OtherMode,
@@ -195,7 +192,7 @@ fn reached<'a>(state: &'a Organization, context: &Context, id: ApiKeyId) -> Resu
     let key = find(state, id)?;
     manages(state, context, &key.extents())?;
     if reach(state, context.actor.id, ActorId::ApiKey(id)).is_err() {
-        return Err(ApiKeysRejection::AboveYourRights.into());
+        return Err(Rejection::AboveYourRights);
     }
     Ok(key)
 }
@@ -211,13 +208,13 @@ fn check_maker(
     context: &Context,
     mode: Mode,
     limits: &Limits,
-) -> Result<(), ApiKeysRejection> {
+) -> Result<(), Rejection> {
     let ActorId::ApiKey(maker) = context.actor.id else { return Ok(()) };
     let maker = find(state, maker)?;
     if maker.mode != mode {
-        return Err(ApiKeysRejection::OtherMode);
+        return Err(ApiKeysRejection::OtherMode.into());
     }
-    if limits.are_within(maker.limits()) { Ok(()) } else { Err(ApiKeysRejection::AboveYourRights) }
+    if limits.are_within(maker.limits()) { Ok(()) } else { Err(Rejection::AboveYourRights) }
 }
 
 /// Whether a key of a mode can be limited so.
@@ -596,7 +593,7 @@ mod tests {
         RevokeApiKey { key: id(number) }
     }
 
-    const ABOVE: ApiKeysRejection = ApiKeysRejection::AboveYourRights;
+    const ABOVE: Rejection = Rejection::AboveYourRights;
 
     fn forbidden(permission: Permission) -> Rejection {
         Rejection::Forbidden(permission)
@@ -715,7 +712,7 @@ mod tests {
             created(2, Mode::Test, DEVELOPER, Limits::NONE),
         ]);
         for by in [2, 3] {
-            let expected = if by == 3 { Err(ABOVE.into()) } else { Ok(1) };
+            let expected = if by == 3 { Err(ABOVE) } else { Ok(1) };
             let told = |decided: Result<Vec<Event>, Rejection>| decided.map(|events| events.len());
             let renamed = UpdateApiKey { name: Some(Name::try_from("Other").unwrap()), ..update(1) };
             assert_eq!(told(decide(renamed, &state, person(id(by)))), expected, "{by}");
@@ -771,13 +768,13 @@ mod tests {
             Limits { allowed_cidrs: None, ..narrow.clone() },
             Limits { rate_limit: None, ..narrow.clone() },
         ] {
-            assert_eq!(make(Mode::Test, wider), Err(ABOVE.into()));
+            assert_eq!(make(Mode::Test, wider), Err(ABOVE));
         }
-        assert_eq!(decide(rotate(2), &state, key(1)), Err(ABOVE.into()));
+        assert_eq!(decide(rotate(2), &state, key(1)), Err(ABOVE));
         let enables = UpdateApiKey { disabled: Some(false), ..update(3) };
-        assert_eq!(decide(enables, &state, key(1)), Err(ABOVE.into()));
+        assert_eq!(decide(enables, &state, key(1)), Err(ABOVE));
         let later = UpdateApiKey { expires_at: Some(Some(now().plus_seconds(601))), ..update(1) };
-        assert_eq!(decide(later, &state, key(1)), Err(ABOVE.into()), "nor itself");
+        assert_eq!(decide(later, &state, key(1)), Err(ABOVE), "nor itself");
         let renames = UpdateApiKey { name: Some(Name::try_from("Other").unwrap()), ..update(2) };
         assert_eq!(decide(renames, &state, key(1)).map(|events| events.len()), Ok(1));
         assert_eq!(decide(revoke(2), &state, key(1)).map(|events| events.len()), Ok(1));
