@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::Client;
 use tokio::task::JoinSet;
 
 use crate::operator::figure;
