@@ -17,6 +17,7 @@ mod process;
 #[path = "../support/sse.rs"]
 mod sse;
 
+mod api_key_use;
 mod api_keys;
 mod attacks;
 mod audit;

@@ -47,7 +47,7 @@ async fn no_value_leaves_a_server_that_is_killed_unless_the_audit_log_says_so() 
     let server = start.serve();
     let recorded = assert_recorded(&server, &login, &secret, &left).await;
     let left = left.lock().unwrap().len();
-    assert!(left > 6 && recorded > 6, "{left} values left, {recorded} were recorded");
+    assert!(left > 2 && recorded >= left, "{left} values left, {recorded} were recorded");
 }
 
 /// Lets programs read until the server is gone.

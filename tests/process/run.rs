@@ -137,7 +137,8 @@ async fn on_a_terminal_a_key_reaches_the_command_once() {
         "n=0; trap 'n=$((n+1))' INT; echo ready; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; done; exit $n";
     std::fs::write(&file, counts).unwrap();
     // `script` puts a terminal around a command, and ends as it does.
-    let line = format!("{SETTLED} run --environment prod -- sh {}", file.display());
+    // Not `sh`: dash loses a signal that comes while it forks.
+    let line = format!("{SETTLED} run --environment prod -- bash {}", file.display());
     let mut terminal = std::process::Command::new("script");
     terminal.args(["-qefc", &line, "/dev/null"]);
     terminal.env("SETTLED_URL", &workflow.server.url).env("SETTLED_API_KEY", &workflow.key);

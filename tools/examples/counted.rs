@@ -143,6 +143,7 @@ fn request(open: &OpenStore, filled: &Filled, path: &str, times: usize) -> Resul
     runtime.block_on(async {
         for _ in 0..times {
             let request = Request::get(path)
+                .header("host", "localhost")
                 .header("authorization", format!("Bearer {}", filled.token))
                 .extension(Peer::Unix)
                 .body(Body::empty())?;
