@@ -14,7 +14,7 @@ struct Acme {
     /// Manages roles, grants and teams, and little else.
     manager: Somebody,
     developer: Somebody,
-    /// A Developer of the environment `dev` alone.
+    /// A Developer of the environment `dev`, who sees `prod`, and not `unseen`.
     limited: Somebody,
     viewer: Somebody,
     /// Manages API keys, and little else.
@@ -59,7 +59,8 @@ impl Acme {
         let (server, owner) = TestServer::set_up().await;
         let organization = owner.organization;
         let dev = server.environment(&owner, "Dev", "test").await;
-        server.environment(&owner, "Prod", "live").await;
+        let prod = server.environment(&owner, "Prod", "live").await;
+        server.environment(&owner, "Unseen", "live").await;
         let managing = server.role(&owner, "Manager", MANAGING).await;
         let writing = server.role(&owner, "Writer", &["config:read", "config:write"]).await;
         let reading = server.role(&owner, "Reader", &["environment:read"]).await;
@@ -70,6 +71,7 @@ impl Acme {
         server.give(&owner, &manager.person.to_string(), &managing).await.is(201);
         let limited = server.add(organization, "limited@example.com", "Limited").await;
         server.assign(&limited, SystemRole::Developer, Some(dev.parse().unwrap())).await;
+        server.assign(&limited, SystemRole::Viewer, Some(prod.parse().unwrap())).await;
         let nobody = server.add(organization, "nobody@example.com", "Nobody").await;
         let keeper = server.add(organization, "keeper@example.com", "Keeper").await;
         let keeping = ["environment:read", "api_key:read", "api_key:manage", "ctx:read"];
@@ -311,23 +313,28 @@ impl Acme {
             .attempts
     }
 
-    /// A Developer of `dev` has nothing elsewhere.
+    /// A Developer of `dev` has nothing elsewhere; what they cannot see is not there.
     fn limited(&self, by: Trying) -> Vec<Attempt> {
         let wide = json!({"name": "K", "mode": "test", "role": "workflow"});
-        let live = json!({"name": "K", "mode": "live", "role": "workflow", "environments": ["prod"]});
+        let live = |environment: &str| json!({"name": "K", "mode": "live", "role": "workflow", "environments": [environment]});
         let new = json!({"name": "New", "mode": "test"});
-        let promote = json!({"to": "prod", "config": ["A"]});
+        let promote = |to: &str| json!({"to": to, "config": ["A"]});
         let write = || json!({"value": 1});
+        let value = |environment: &str| format!("/v1/environments/{environment}/config/A");
         by.post(403, "forbidden", "makes a key of all test environments", KEYS, wide)
-            .post(403, "forbidden", "makes a key of another environment", KEYS, live)
-            .post(403, "forbidden", "makes an environment", "/v1/environments", new)
-            .and(
-                (404, "not_found"),
-                "writes elsewhere",
-                (Method::PUT, "/v1/environments/prod/config/A".into()),
-                write(),
+            .post(
+                422,
+                "invalid_request",
+                "makes a key of an environment that they cannot see",
+                KEYS,
+                live("unseen"),
             )
-            .post(422, "invalid_request", "promotes to elsewhere", "/v1/environments/dev/promote", promote)
+            .post(403, "forbidden", "makes a key of another environment", KEYS, live("prod"))
+            .post(403, "forbidden", "makes an environment", "/v1/environments", new)
+            .and((403, "forbidden"), "writes elsewhere", (Method::PUT, value("prod")), write())
+            .and((404, "not_found"), "writes where they cannot see", (Method::PUT, value("unseen")), write())
+            .post(403, "forbidden", "promotes to elsewhere", PROMOTE, promote("prod"))
+            .post(422, "invalid_request", "promotes to where they cannot see", PROMOTE, promote("unseen"))
             .attempts
     }
 
@@ -363,6 +370,7 @@ impl Acme {
 
 const GRANTS: &str = "/v1/role-assignments";
 const KEYS: &str = "/v1/api-keys";
+const PROMOTE: &str = "/v1/environments/dev/promote";
 /// What a manager of access may do.
 const MANAGING: &[&str] = &[
     "organization:read",

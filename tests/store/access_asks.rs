@@ -13,9 +13,11 @@ use settled::settings::roles::value::CustomPermissions;
 use settled::settings::teams::command::{
     AddMember, CreateTeam, DeleteTeam, RemoveMember, TeamsCommand, UpdateTeam,
 };
+use settled::store::Submission;
 use settled::text::Name;
 
 use crate::histories::chosen;
+use crate::test_store::{Founded, TestStore};
 
 /// What custom roles allow.
 const ALLOWED: [&[Permission]; 4] = [
@@ -59,11 +61,37 @@ pub fn access_ask() -> impl Strategy<Value = AccessAsk> {
 }
 
 /// What earlier steps tried to make.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct MadeAccess {
     roles: Vec<RoleId>,
     teams: Vec<TeamId>,
     assignments: Vec<RoleAssignmentId>,
+}
+
+impl MadeAccess {
+    /// A custom role, a team that has it, and somebody in that.
+    pub async fn begin(store: &TestStore, founded: &Founded, person: UserId, mark: &str) -> Self {
+        let (role, team, assignment): (RoleId, TeamId, RoleAssignmentId) =
+            (Fresh.id(), Fresh.id(), Fresh.id());
+        let name = || Name::try_from(mark).unwrap();
+        let (grantee, to) = (Grantee::Team(team), RoleRef::Custom(role));
+        let commands: [Command; 4] = [
+            RolesCommand::Create(CreateRole {
+                role,
+                name: name(),
+                description: None,
+                permissions: allowed(1),
+            })
+            .into(),
+            TeamsCommand::Create(CreateTeam { team, name: name(), description: None }).into(),
+            TeamsCommand::AddMember(AddMember { team, person }).into(),
+            RolesCommand::Assign(AssignRole { assignment, grantee, role: to, environment: None }).into(),
+        ];
+        for command in commands {
+            store.execute(founded, Submission::new(command, founded.owner)).await.unwrap();
+        }
+        Self { roles: vec![role], teams: vec![team], assignments: vec![assignment] }
+    }
 }
 
 impl AccessAsk {

@@ -38,13 +38,14 @@ use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
 pub const MARKS: [&str; 3] = ["alpha", "beta", "gamma"];
 
 /// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, an environment, a secret in it
-/// and one for the whole organization.
+/// and one for the whole organization, and a custom role that a team has, in which is who has no role.
 #[derive(Clone)]
 pub struct Member {
     pub founded: Founded,
     pub actors: Vec<Actor>,
     pub environment: EnvironmentId,
     pub secrets: Vec<At>,
+    pub access: MadeAccess,
 }
 
 /// What every history begins with: three organizations with four people each, made once.
@@ -78,7 +79,8 @@ pub static BASE: LazyLock<Base> = LazyLock::new(|| {
                 store.execute(&founded, values.create(at, "SECRET_0", &at.secret.to_string())).await.unwrap();
                 secrets.push(at);
             }
-            members.push(Member { founded, actors, environment, secrets });
+            let access = MadeAccess::begin(&store, &founded, person_of(actors[3]), mark).await;
+            members.push(Member { founded, actors, environment, secrets, access });
         }
         Base { log: copy(&*store.log), keys: store.keys.clone(), members }
     })
@@ -289,7 +291,7 @@ impl Made {
     fn of(member: &Member) -> Self {
         let people = member.actors.iter().map(|actor| person_of(*actor)).collect();
         let (environments, secrets) = (vec![member.environment], member.secrets.clone());
-        Self { people, environments, secrets, ..Self::default() }
+        Self { people, environments, secrets, access: member.access.clone(), ..Self::default() }
     }
 
     fn command(

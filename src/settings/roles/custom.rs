@@ -3,8 +3,9 @@
 use crate::actor::ActorId;
 use crate::command::{Context, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
-use crate::ids::{RoleId, UserId};
+use crate::ids::{ApiKeyId, RoleId, UserId};
 use crate::organization::Organization;
+use crate::settings::api_keys::projection::ApiKey;
 use crate::settings::roles::access::{Extent, ceiling, spares_those_above};
 use crate::settings::roles::command::{CreateRole, DeleteRole, ROLES_MAX, RolesRejection, UpdateRole};
 use crate::settings::roles::event::{RoleCreated, RoleDeleted, RoleUpdated, RolesEvent};
@@ -24,15 +25,17 @@ fn find(roles: &Roles, role: RoleRef) -> Result<&CustomRole, RolesRejection> {
     }
 }
 
-/// Whether another role, a system role included, has this name in any case.
-pub(super) fn is_taken(roles: &Roles, own: RoleId, name: &str) -> bool {
+/// Another custom role that has this name, in any case.
+pub(super) fn namesake<'a>(roles: &'a Roles, own: RoleId, name: &str) -> Option<&'a CustomRole> {
     let lower = name.to_lowercase();
-    SystemRole::ALL.iter().any(|role| role.name() == lower)
-        || roles.custom().any(|other| other.id != own && other.name.to_lowercase() == lower)
+    roles.custom().find(|other| other.id != own && other.name.to_lowercase() == lower)
 }
 
 fn check_free(roles: &Roles, own: RoleId, name: &Name) -> Result<(), RolesRejection> {
-    if is_taken(roles, own, name.as_str()) { Err(RolesRejection::NameTaken) } else { Ok(()) }
+    let lower = name.as_str().to_lowercase();
+    let is_system = SystemRole::ALL.iter().any(|role| role.name() == lower);
+    let is_taken = is_system || namesake(roles, own, name.as_str()).is_some();
+    if is_taken { Err(RolesRejection::NameTaken) } else { Ok(()) }
 }
 
 /// Where a role is in use: the organization, if whoever joins gets it, and the first of its assignments and keys.
@@ -43,9 +46,13 @@ pub(super) fn uses(state: &Organization, role: RoleRef) -> Vec<Resource> {
     });
     let assignments = state.roles.assignments().filter(|(_, assignment)| assignment.role == role);
     let assignments = assignments.map(|(id, _)| Resource::new(ResourceType::RoleAssignment, id));
-    let keys = state.api_keys.after(None).filter(|(_, key)| key.role == role && !key.is_revoked());
-    let keys = keys.map(|(id, key)| Resource::named(ResourceType::ApiKey, id, &*key.name));
+    let keys = keys(state, role).map(|(id, key)| Resource::named(ResourceType::ApiKey, *id, &*key.name));
     joins.into_iter().chain(assignments).chain(keys).take(USES_SHOWN).collect()
+}
+
+/// The keys that have a role.
+pub(super) fn keys(state: &Organization, role: RoleRef) -> impl Iterator<Item = (&ApiKeyId, &ApiKey)> {
+    state.api_keys.after(None).filter(move |(_, key)| key.role == role && !key.is_revoked())
 }
 
 /// What is in a role is given in the whole organization, wherever the role will be given; and nobody changes a role

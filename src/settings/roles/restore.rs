@@ -7,7 +7,7 @@ use crate::history::restore::plan::{Outlook, Phase, Plan, Step};
 use crate::ids::{RoleAssignmentId, RoleId};
 use crate::settings::roles::access::given;
 use crate::settings::roles::command::ROLES_MAX;
-use crate::settings::roles::custom::{is_taken, uses};
+use crate::settings::roles::custom::{keys, namesake, uses};
 use crate::settings::roles::event::{RoleCreated, RoleDeleted, RoleUnassigned, RoleUpdated, RolesEvent};
 use crate::settings::roles::granting::about_grant;
 use crate::settings::roles::permission::Permission;
@@ -81,10 +81,7 @@ fn delete_role(
     present: &CustomRole,
     outlook: &Outlook<'_>,
 ) -> Result<(Phase, Step), &'static str> {
-    let mut uses = uses(outlook.present, RoleRef::Custom(present.id));
-    // Where all is as it was, nobody has it any more but keys, which a restore does not touch.
-    uses.retain(|used| !outlook.whole || used.kind == ResourceType::ApiKey);
-    if !uses.is_empty() {
+    if stays(present.id, outlook) {
         return Err("role_in_use");
     }
     let deleted = RolesEvent::RoleDeleted(RoleDeleted { role: present.id });
@@ -129,8 +126,30 @@ fn about(role: RoleId, name: &str, event: RolesEvent) -> NewEvent {
     NewEvent::new(Resource::named(ResourceType::Role, role, name), event)
 }
 
+/// Whether a role cannot go. Where all is as it was, nobody has it any more but keys, which a restore does not touch.
+fn stays(id: RoleId, outlook: &Outlook<'_>) -> bool {
+    let role = RoleRef::Custom(id);
+    if outlook.whole {
+        keys(outlook.present, role).next().is_some()
+    } else {
+        !uses(outlook.present, role).is_empty()
+    }
+}
+
+/// Whether the name of then is another role's, which keeps it.
 fn name_taken(past: &CustomRole, outlook: &Outlook<'_>) -> bool {
-    !outlook.whole && is_taken(&outlook.present.roles, past.id, &past.name)
+    let mut wanted = past;
+    while let Some(holder) = namesake(&outlook.present.roles, wanted.id, &wanted.name) {
+        // Where all is as it was, who has the name gives it up for the one of then; unless that is kept by another, and
+        // so on. Names are one role's each, so whoever comes round comes back to the first.
+        match outlook.past.roles.get(holder.id) {
+            _ if !outlook.whole => return true,
+            None => return stays(holder.id, outlook),
+            Some(before) if before.id == past.id => return false,
+            Some(before) => wanted = before,
+        }
+    }
+    false
 }
 
 fn assignment(difference: &Difference, outlook: &Outlook<'_>) -> Planned {
@@ -202,4 +221,89 @@ fn owner_remains(gone: RoleAssignmentId, outlook: &Outlook<'_>) -> bool {
     };
     let owns = |roles: &Roles| roles.assignments().any(|(_, held)| held.is_ownership() && has_member(held));
     owns(&outlook.past.roles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::given::{custom, founded, granted, id, organization};
+    use crate::history::description::Focus;
+    use crate::history::restore::plan::plan;
+    use crate::organization::Organization;
+    use crate::seal::token::PlainToken;
+    use crate::settings::api_keys::event::{ApiKeyCreated, ApiKeysEvent};
+    use crate::settings::environments::event::Mode;
+
+    fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
+        organization(founded().into_iter().chain(more))
+    }
+
+    fn renamed(number: u128, name: &str) -> Event {
+        Event::Roles(RolesEvent::RoleUpdated(RoleUpdated {
+            role: id(number),
+            name: Some(name.to_owned()),
+            description: None,
+            permissions: None,
+            cleared: Vec::new(),
+        }))
+    }
+
+    fn deleted(number: u128) -> Event {
+        Event::Roles(RolesEvent::RoleDeleted(RoleDeleted { role: id(number) }))
+    }
+
+    fn key(number: u128, role: u128) -> Event {
+        Event::ApiKeys(ApiKeysEvent::ApiKeyCreated(ApiKeyCreated {
+            key: id(number),
+            name: "Deploy".to_owned(),
+            mode: Mode::Test,
+            role: RoleRef::Custom(id(role)),
+            token: PlainToken::presented("a key").hash(),
+            last4: "4444".to_owned(),
+            environments: None,
+            customers: None,
+            expires_at: None,
+            allowed_cidrs: None,
+            rate_limit: None,
+        }))
+    }
+
+    /// The steps that bring everything back, and why what stays away does.
+    fn restored(past: &Organization, present: &Organization) -> (Vec<Event>, Vec<&'static str>) {
+        let (steps, cannot) = plan(past, present, &Focus::All, true).finish();
+        let events = steps.into_iter().map(|step| step.event.event).collect();
+        (events, cannot.into_iter().map(|cannot| cannot.why).collect())
+    }
+
+    #[test]
+    fn roles_get_the_names_back_that_they_passed_round() {
+        let then = || [custom(1, &[]), custom(2, &[]), custom(3, &[])];
+        let round = [renamed(1, "x"), renamed(2, "role 1"), renamed(3, "role 2"), renamed(1, "role 3")];
+        let steps = vec![renamed(1, "role 1"), renamed(2, "role 2"), renamed(3, "role 3")];
+        assert_eq!(restored(&acme(then()), &acme(then().into_iter().chain(round))), (steps, vec![]));
+    }
+
+    #[test]
+    fn a_role_of_a_key_stays_and_keeps_its_name_however_many_have_it() {
+        let then = || [custom(1, &[]), custom(2, &[])];
+        // Role 1 is called as role 2 was, and role 3, which a key has, as role 1 was.
+        let since = || {
+            let mut since =
+                vec![renamed(2, "x"), renamed(1, "role 2"), custom(3, &[]), renamed(3, "role 1"), key(1, 3)];
+            let held = |number| granted(number, Grantee::Person(id(1)), RoleRef::Custom(id(3)), None);
+            since.extend((10..50).map(held));
+            since
+        };
+        let (past, present) = (acme(then()), acme(then().into_iter().chain(since())));
+        let (steps, cannot) = restored(&past, &present);
+        assert_eq!(cannot, ["name_taken", "name_taken", "role_in_use"]);
+        assert_eq!(steps.len(), 40, "the grants end, and nothing else changes");
+        // Once it is gone, so is what stood in the way.
+        let present = acme(then().into_iter().chain([renamed(2, "x"), renamed(1, "role 2"), custom(3, &[])]));
+        assert_eq!(
+            restored(&past, &present),
+            (vec![deleted(3), renamed(1, "role 1"), renamed(2, "role 2")], vec![])
+        );
+    }
 }

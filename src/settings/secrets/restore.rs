@@ -18,7 +18,10 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
         let past = outlook.past.secrets.get(id).filter(|past| !past.is_deleted());
         match (past, outlook.present.secrets.get(id)) {
             (None, Some(present)) => delete(difference, present, plan),
-            (Some(past), Some(present)) => Restoring { difference, past, present }.plan(outlook, plan),
+            (Some(past), Some(present)) => {
+                let taken = is_taken(past, differences, outlook);
+                Restoring { difference, past, present, taken }.plan(outlook, plan);
+            }
             // Nothing but destroying takes a secret out of the state.
             (Some(_), None) => plan.cannot(difference, "destroyed"),
             (None, None) => {}
@@ -37,23 +40,32 @@ fn delete(difference: &Difference, present: &Secret, plan: &mut Plan) {
     plan.step(Phase::Deletes, step(difference, present, &present.name, deleted));
 }
 
+/// Whether the name of then is another secret's. One that is meant as well gives it up: then it had another, or was not
+/// there.
+fn is_taken(past: &Secret, differences: &[Difference], outlook: &Outlook<'_>) -> bool {
+    let other = outlook.present.secrets.find(past.scope, &past.name).filter(|other| other.id != past.id);
+    other.is_some_and(|other| {
+        let id = other.id.to_string();
+        !differences.iter().any(|difference| difference.subject.id == id)
+    })
+}
+
 /// A secret that was there, and is, though perhaps deleted.
 struct Restoring<'a> {
     difference: &'a Difference,
     past: &'a Secret,
     present: &'a Secret,
+    /// Whether its name of then is another's.
+    taken: bool,
 }
 
 impl Restoring<'_> {
     fn plan(&self, outlook: &Outlook<'_>, plan: &mut Plan) {
-        let Self { difference, past, present } = *self;
+        let Self { difference, past, present, taken } = *self;
         let comes_back = present.is_deleted();
         if comes_back && !past.scope.environment().is_none_or(|id| will_exist(id, outlook, plan)) {
             return plan.cannot(difference, "environment_gone");
         }
-        // Where all come back, their names are free as they were then.
-        let other = outlook.present.secrets.find(past.scope, &past.name);
-        let taken = !outlook.whole && other.is_some_and(|other| other.id != past.id);
         if comes_back && taken {
             return plan.cannot(difference, "name_taken");
         }
@@ -154,5 +166,75 @@ fn will_exist(environment: EnvironmentId, outlook: &Outlook<'_>, plan: &Plan) ->
     match change_of(environment, plan) {
         Some(change) => change != Change::Deleted,
         None => outlook.present.environments.get(environment).is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::given::{environment, founded, id, organization, sealed};
+    use crate::history::description::Focus;
+    use crate::history::restore::plan::plan;
+    use crate::organization::Organization;
+    use crate::settings::secrets::event::SecretCreated;
+
+    fn created(number: u128, name: &str) -> Event {
+        Event::Secrets(SecretsEvent::SecretCreated(SecretCreated {
+            secret: id(number),
+            name: name.to_owned(),
+            environment: Some(id(1)),
+            customer: None,
+            modes: Vec::new(),
+            description: None,
+            expires_at: None,
+            value_version: 1,
+            value: sealed(number),
+            copied_from: None,
+        }))
+    }
+
+    fn renamed(number: u128, name: &str) -> Event {
+        let updated = SecretUpdated { name: Some(name.to_owned()), ..SecretUpdated::of(id(number)) };
+        Event::Secrets(SecretsEvent::SecretUpdated(updated))
+    }
+
+    fn deleted(number: u128) -> Event {
+        Event::Secrets(SecretsEvent::SecretDeleted(SecretDeleted { secret: id(number) }))
+    }
+
+    /// Acme with secrets `A` and `B` in an environment, and what followed.
+    fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
+        let given = [environment(1), created(1, "A"), created(2, "B")];
+        organization(founded().into_iter().chain(given).chain(more))
+    }
+
+    fn restored(present: &Organization, focus: &Focus) -> (Vec<Event>, Vec<&'static str>) {
+        let (steps, cannot) = plan(&acme([]), present, focus, false).finish();
+        let events = steps.into_iter().map(|step| step.event.event).collect();
+        (events, cannot.into_iter().map(|cannot| cannot.why).collect())
+    }
+
+    #[test]
+    fn a_name_is_free_once_whoever_has_it_gives_it_up() {
+        let back = Event::Secrets(SecretsEvent::SecretUndeleted(SecretUndeleted {
+            secret: id(1),
+            expires_at: None,
+        }));
+        let whole = Focus::Resource(id::<EnvironmentId>(1).to_string());
+        let alone = Focus::Resource(id::<SecretId>(1).to_string());
+
+        // The other one has another name again.
+        let present = acme([deleted(1), renamed(2, "A")]);
+        assert_eq!(restored(&present, &whole), (vec![renamed(2, "B"), back.clone()], vec![]));
+        assert_eq!(restored(&present, &alone), (vec![], vec!["name_taken"]));
+        // They swapped theirs.
+        let present = acme([renamed(1, "C"), renamed(2, "A"), renamed(1, "B")]);
+        assert_eq!(restored(&present, &whole), (vec![renamed(1, "A"), renamed(2, "B")], vec![]));
+        assert_eq!(restored(&present, &alone), (vec![], vec!["name_taken"]));
+        // The other one came since, and goes.
+        let present = acme([deleted(1), created(3, "A")]);
+        assert_eq!(restored(&present, &whole), (vec![deleted(3), back], vec![]));
+        assert_eq!(restored(&present, &alone), (vec![], vec!["name_taken"]));
     }
 }

@@ -189,6 +189,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use settled::event::Recorded;
+    use settled::ids::UserId;
     use settled::log::Position;
     use settled::log::frame::Frame;
 
@@ -267,8 +268,10 @@ mod tests {
         let of = |filled: &Filled| {
             let stream = StreamId::Organization(filled.known.organization);
             let own = events.iter().filter(|event| event.stream == stream);
-            own.map(|event| (event.version, event.event.action().to_owned(), event.resource.name.clone()))
-                .collect()
+            // Members of teams are named after who they are, which is drawn.
+            let name =
+                |event: &Recorded| event.resource.name.clone().filter(|name| name.parse::<UserId>().is_err());
+            own.map(|event| (event.version, event.event.action().to_owned(), name(event))).collect()
         };
         let history = filled.iter().map(of).collect();
         open.close().unwrap();
