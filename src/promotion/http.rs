@@ -19,7 +19,7 @@ use crate::history::restore::run::TRIES_MAX;
 use crate::history::restore::sealing::seal_anew;
 use crate::http::as_of::AsOfParameters;
 use crate::http::call::Call;
-use crate::http::environment::by_id_or_slug;
+use crate::http::environment::{by_id_or_slug, environment};
 use crate::http::page::{After, Filled, PageParameters, json_bytes};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
@@ -207,7 +207,7 @@ impl Place {
     params(("env" = String, Path, description = "The id or slug of the environment that they are in")), responses(
     (status = 200, body = Promoted), (status = "4XX", body = ProblemBody)))]
 pub async fn promote(path: PathText, call: Call, _: NoParameters) -> Result<Response, Problem> {
-    let from = visible(&call, path.first()).ok_or_else(Problem::not_found)?;
+    let from = environment(&call, path.first(), Permission::EnvironmentRead).await?.id;
     let new: NewPromotion = call.body().parse()?;
     let to = visible(&call, &new.to).filter(|to| *to != from).ok_or_else(|| {
         Problem::invalid_field("/to", "unknown", "there is no such environment beside the first")
