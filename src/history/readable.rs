@@ -80,7 +80,8 @@ pub fn omitted(grants: &Grants) -> Vec<&'static str> {
     Organization::AREAS.iter().filter(hides).map(|area| area.name).collect()
 }
 
-fn permission(kind: ResourceType) -> Option<Permission> {
+/// What reading a thing of this kind takes; `None` where the kind is none of settings.
+pub fn permission(kind: ResourceType) -> Option<Permission> {
     let mut kinds = Organization::AREAS.iter().flat_map(|area| area.kinds);
     kinds.find(|reads| reads.kind == kind).map(|reads| reads.permission)
 }

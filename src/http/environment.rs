@@ -68,6 +68,15 @@ pub async fn enter(call: &Call, environment: &Environment, permission: Permissio
     call.require_in(permission, environment.id).await
 }
 
+/// The environment of this id or slug that a query or a body names. One that the caller may not see is as one that is not
+/// there.
+pub fn visible(call: &Call, environments: &Environments, named: &str) -> Option<EnvironmentId> {
+    let grants = &call.organization.grants;
+    by_id_or_slug(environments, named)
+        .map(|environment| environment.id)
+        .filter(|id| grants.allows_in(Permission::EnvironmentRead, *id))
+}
+
 /// The environment of this id or slug.
 pub fn by_id_or_slug<'a>(environments: &'a Environments, named: &str) -> Option<&'a Environment> {
     match named.parse::<EnvironmentId>() {

@@ -19,7 +19,7 @@ use crate::history::restore::run::TRIES_MAX;
 use crate::history::restore::sealing::seal_anew;
 use crate::http::as_of::AsOfParameters;
 use crate::http::call::Call;
-use crate::http::environment::{by_id_or_slug, environment};
+use crate::http::environment::{environment, visible};
 use crate::http::page::{After, Filled, PageParameters, json_bytes};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
@@ -209,7 +209,8 @@ impl Place {
 pub async fn promote(path: PathText, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let from = environment(&call, path.first(), Permission::EnvironmentRead).await?.id;
     let new: NewPromotion = call.body().parse()?;
-    let to = visible(&call, &new.to).filter(|to| *to != from).ok_or_else(|| {
+    let to = visible(&call, &call.settings().environments, &new.to).filter(|to| *to != from);
+    let to = to.ok_or_else(|| {
         Problem::invalid_field("/to", "unknown", "there is no such environment beside the first")
     })?;
     call.require_in(Permission::ConfigWrite, to).await?;
@@ -277,14 +278,6 @@ fn promotion(command: PromoteEnvironment) -> Command {
 fn once(names: Vec<ConfigKey>) -> Vec<ConfigKey> {
     let mut known = BTreeSet::new();
     names.into_iter().filter(|name| known.insert(name.clone())).collect()
-}
-
-/// The environment of this id or slug, if the caller may see it.
-fn visible(call: &Call, named: &str) -> Option<EnvironmentId> {
-    let grants = &call.organization.grants;
-    by_id_or_slug(&call.settings().environments, named)
-        .map(|environment| environment.id)
-        .filter(|id| grants.allows_in(Permission::EnvironmentRead, *id))
 }
 
 /// A plan, the state that it was made from, and the keys of the copies in it.

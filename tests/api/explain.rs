@@ -174,6 +174,60 @@ async fn what_cannot_be_asked_is_named() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_caller_may_not_see_is_not_there() {
+    let (server, owner) = TestServer::set_up().await;
+    let dev = server.environment(&owner, "Dev", "test").await;
+    let prod = server.environment(&owner, "Prod", "live").await;
+    let (here, there) = (server.secret(&owner, "dev", "A").await, server.secret(&owner, "prod", "A").await);
+    let key = json!({"name": "K", "mode": "live"});
+    let (key, _) = server.api_key(&owner, &key).await;
+    let sam = server.add(owner.organization, "sam@example.com", "Sam").await;
+    let asks = server.role(&owner, "Asks", &["role:read"]).await;
+    server.give(&owner, &sam.person.to_string(), &asks).await.is(201);
+    let reads = json!({"subject": sam.person, "role": "viewer", "environment": "dev"});
+    server.post("/v1/role-assignments", Some(&owner), &reads).await.is(201);
+    let ask = async |about: &str, value: &str| {
+        let path = format!("/v1/access/explain?permission=config:read&{about}={value}");
+        server.get(&path, &sam).await
+    };
+    for (about, value) in [("environment", "dev"), ("resource", &*dev), ("resource", &*here)] {
+        assert_eq!(subjects(&ask(about, value).await.is(200).json()).len(), 2, "{about} {value}");
+    }
+    ask("resource", &format!("{dev}/A")).await.is(200);
+    for (about, value) in [
+        ("environment", "prod"),
+        ("environment", &*prod),
+        ("resource", &*prod),
+        ("resource", &*there),
+        ("resource", &*format!("{prod}/A")),
+        ("resource", &*key),
+        ("resource", &*owner.person.to_string()),
+        ("resource", &*owner.organization.to_string()),
+    ] {
+        let problem = ask(about, value).await.is_problem(422, "invalid_request");
+        assert_eq!(
+            (&problem["errors"][0]["parameter"], &problem["errors"][0]["code"]),
+            (&json!(about), &json!("unknown"))
+        );
+    }
+    let listed = server.get("/v1/role-assignments?environment=prod", &sam).await;
+    listed.is_problem(422, "invalid_request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_read_a_secret_are_among_those_who_did() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let secret = server.secret(&owner, "dev", "TOKEN").await;
+    let (id, key) = server.api_key(&owner, &json!({"name": "Deploy", "mode": "test"})).await;
+    server.get("/v1/ctx/secrets/TOKEN?environment=dev", &key).await.is(200);
+    let told = explain(&server, &owner, &format!("permission=ctx:read&resource={secret}")).await;
+    // People hold it too, by their roles, and only programs do it.
+    assert_eq!((subjects(&told).len(), &told["data"][0]["subject"]["id"]), (1, &json!(id)));
+    assert_eq!(told["did"]["users"], json!([{"id": id, "kind": "api_key", "name": "Deploy", "count": 1}]));
+}
+
 /// Dice that fall alike in every run (xorshift64).
 struct Dice(u64);
 

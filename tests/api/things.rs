@@ -22,7 +22,8 @@ impl Things {
         let path = format!("/v1/teams/{team}/members/{member}");
         server.put(&path, owner, &json!({})).await.is(204);
         let secret = server.secret(owner, mark, "TOKEN").await;
-        let (api_key, _) = server.api_key(owner, &json!({"name": mark, "mode": "test"})).await;
+        let key = json!({"name": mark, "mode": "test", "environments": [mark]});
+        let (api_key, _) = server.api_key(owner, &key).await;
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
@@ -101,7 +102,9 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
         ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
         ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
-        ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
+        ("POST", "/v1/api-keys") => {
+            json!({"name": "K", "mode": "test", "environments": [things.of("env")]})
+        }
         ("POST", "/v1/teams") => json!({"name": name}),
         ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),
         ("POST", "/v1/role-assignments") => json!({"subject": things.of("team"), "role": things.of("role")}),

@@ -15,7 +15,7 @@ use crate::http::access::Access;
 use crate::http::app::App;
 use crate::http::as_of::AsOfParameters;
 use crate::http::call::{Call, read_history};
-use crate::http::environment::by_id_or_slug;
+use crate::http::environment::visible;
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::{Patch, not_null};
 use crate::http::path::PathText;
@@ -377,11 +377,8 @@ fn environments(call: &Call, listed: &[String]) -> Result<Vec<EnvironmentId>, Pr
     if !(1..=ENVIRONMENTS_MAX).contains(&listed.len()) {
         return Err(Problem::invalid_field("/environments", "invalid", "expected 1 to 100 environments"));
     }
-    let grants = &call.organization.grants;
     let find = |(at, named): (usize, &String)| {
-        let found = by_id_or_slug(&call.settings().environments, named)
-            .filter(|found| grants.allows_in(Permission::EnvironmentRead, found.id));
-        found.map(|found| found.id).ok_or_else(|| {
+        visible(call, &call.settings().environments, named).ok_or_else(|| {
             let pointer = format!("/environments/{at}");
             Problem::invalid_field(pointer, "unknown", "there is no such environment")
         })

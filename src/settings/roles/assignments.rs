@@ -13,7 +13,7 @@ use crate::history::description::Focus;
 use crate::http::app::App;
 use crate::http::as_of::AsOfParameters;
 use crate::http::call::Call;
-use crate::http::environment::by_id_or_slug;
+use crate::http::environment::visible;
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::not_null;
 use crate::http::path::PathText;
@@ -123,8 +123,7 @@ pub async fn list(call: Call, query: RawQuery) -> Result<Response, Problem> {
         None => None,
         Some(named) => {
             let environments = call.seen::<Environments>(&asked, Focus::Actions(OWN_ACTIONS)).await?;
-            let found = by_id_or_slug(&environments, named).map(|environment| environment.id);
-            Some(found.ok_or_else(|| {
+            Some(visible(&call, &environments, named).ok_or_else(|| {
                 Problem::invalid_parameter("environment", "unknown", "there is no such environment")
             })?)
         }
@@ -156,8 +155,8 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
     let environment = match environment {
         None => None,
         Some(named) => {
-            let found = by_id_or_slug(&call.settings().environments, &named);
-            Some(found.ok_or_else(unknown_environment)?.id)
+            let found = visible(&call, &call.settings().environments, &named);
+            Some(found.ok_or_else(unknown_environment)?)
         }
     };
     let command = AssignRole { assignment: Fresh.id(), grantee: subject, role, environment };

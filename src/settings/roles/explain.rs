@@ -11,14 +11,14 @@ use crate::actor::ActorId;
 use crate::audit::facets::{Facets, UserCount};
 use crate::audit::row::{RowUser, Rows};
 use crate::clock::Timestamp;
-use crate::event::{Outcome, Version};
+use crate::event::{Outcome, ResourceType, Version};
 use crate::history::description::Focus;
 use crate::history::readable;
 use crate::http::access::{Access, Row};
 use crate::http::app::App;
 use crate::http::as_of::AsOfParameters;
 use crate::http::call::{Call, read_history};
-use crate::http::environment::by_id_or_slug;
+use crate::http::environment::visible;
 use crate::http::page::{After, PageParameters, PageRequest};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
@@ -138,7 +138,7 @@ pub async fn explain(State(app): State<App>, call: Call, query: RawQuery) -> Res
     let parameters: ExplainParameters = asked.query.parse()?;
     let now = call.time_of(&asked).await?;
     let then = call.state(&asked).await?;
-    let question = Question::new(parameters, then.organization(), now)?;
+    let question = Question::new(&call, parameters, then.organization(), now)?;
     let (store, handle) = (app.store.clone(), Arc::clone(&call.organization.handle));
     let (view, at) = (Arc::clone(&call.organization.view), asked.at);
     let audits = call.organization.grants.allows(Permission::AuditRead);
@@ -193,20 +193,26 @@ struct Question {
 }
 
 impl Question {
-    fn new(parameters: ExplainParameters, then: &Organization, now: Timestamp) -> Result<Self, Problem> {
+    /// What the caller may not see is as what is not there.
+    fn new(
+        call: &Call,
+        parameters: ExplainParameters,
+        then: &Organization,
+        now: Timestamp,
+    ) -> Result<Self, Problem> {
         let ExplainParameters { subject, permission, environment, resource } = parameters;
         let subject = subject.map(|text| subject_of(&text)).transpose()?;
         let unknown = |parameter, message| Problem::invalid_parameter(parameter, "unknown", message);
         let environment = match environment {
             None => None,
             Some(named) => {
-                let found = by_id_or_slug(&then.environments, &named);
-                Some(found.ok_or_else(|| unknown("environment", "there is no such environment"))?.id)
+                let found = visible(call, &then.environments, &named);
+                Some(found.ok_or_else(|| unknown("environment", "there is no such environment"))?)
             }
         };
         let mut extents: Vec<Extent> = environment.map(Extent::Environment).into_iter().collect();
         if let Some(resource) = &resource {
-            let of = extents_of(then, resource);
+            let of = extents_of(then, resource).filter(|of| sees(call, resource, of));
             extents.extend(of.ok_or_else(|| unknown("resource", "there is no such thing"))?);
         }
         if extents.is_empty() {
@@ -328,6 +334,16 @@ fn extents_of(then: &Organization, resource: &str) -> Option<Vec<Extent>> {
         Ok(Grantee::Team(team)) => whole(then.teams.get(team).is_some()),
         Err(_) => whole(then.general.founded().is_some_and(|founded| founded.organization.to_string() == id)),
     }
+}
+
+/// Whether the caller may see a thing that these extents are of.
+fn sees(call: &Call, resource: &str, extents: &[Extent]) -> bool {
+    let (id, kind) = match resource.split_once('/') {
+        Some((id, _)) => (id, Some(ResourceType::Config)),
+        None => (resource, None),
+    };
+    let mut reads = [readable::kind_of(id), kind].into_iter().flatten().map(readable::permission);
+    reads.all(|read| read.is_some_and(|read| call.organization.grants.allows_at(read, extents)))
 }
 
 fn grant(then: &Organization, source: Source, extent: Extent) -> Option<GrantBody> {

@@ -14,7 +14,7 @@ use crate::http::access::Access;
 use crate::http::app::App;
 use crate::http::as_of::{AsOfParameters, Asked};
 use crate::http::call::Call;
-use crate::http::environment::by_id_or_slug;
+use crate::http::environment;
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::{Patch, not_null};
 use crate::http::path::PathText;
@@ -212,11 +212,8 @@ async fn within(
     }
     let Some(named) = &filters.environment else { return Ok(None) };
     let environments = call.seen::<Environments>(asked, Focus::Actions(OWN_ACTIONS)).await?;
-    let grants = &call.organization.grants;
-    let found = by_id_or_slug(&environments, named)
-        .filter(|environment| grants.allows_in(Permission::EnvironmentRead, environment.id));
-    match found {
-        Some(environment) => Ok(Some(environment.id)),
+    match environment::visible(call, &environments, named) {
+        Some(environment) => Ok(Some(environment)),
         None => Err(Problem::invalid_parameter("environment", "unknown", "there is no such environment")),
     }
 }
@@ -263,15 +260,13 @@ impl NewSecret {
                 }
             };
         };
-        let grants = &call.organization.grants;
-        let environment = by_id_or_slug(&call.settings().environments, named)
-            .filter(|environment| grants.allows_in(Permission::EnvironmentRead, environment.id))
-            .ok_or_else(|| {
-                Problem::invalid_field("/environment", "unknown", "there is no such environment")
-            })?;
+        let environment = environment::visible(call, &call.settings().environments, named);
+        let environment = environment.ok_or_else(|| {
+            Problem::invalid_field("/environment", "unknown", "there is no such environment")
+        })?;
         Ok(match self.customer {
-            None => Scope::Environment(environment.id),
-            Some(customer) => Scope::Customer(environment.id, customer),
+            None => Scope::Environment(environment),
+            Some(customer) => Scope::Customer(environment, customer),
         })
     }
 

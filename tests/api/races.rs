@@ -1,0 +1,97 @@
+//! The same asked for over 64 connections at once: one outcome, and everybody is told which.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::{Answer, Somebody, TestServer, text};
+
+const CONNECTIONS: usize = 64;
+
+/// Asks for all of it at once, each on a connection of its own.
+async fn at_once(server: &TestServer, who: &Somebody, asked: Vec<(Method, String, Value)>) -> Vec<Answer> {
+    let sent = asked.iter().map(|(method, path, body)| server.send(method.clone(), path, who, &[], body));
+    join_all(sent).await
+}
+
+fn how_many(answers: &[Answer], status: u16) -> usize {
+    answers.iter().filter(|answer| answer.status == status).count()
+}
+
+/// One of them has it; all others are told that it is taken.
+fn one_has_it(answers: &[Answer], status: u16) {
+    assert_eq!(how_many(answers, status), 1);
+    for answer in answers.iter().filter(|answer| answer.status != status) {
+        assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("name_taken")), "{}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_all_who_want_a_name_one_gets_it() {
+    let (server, owner) = TestServer::set_up().await;
+    for (list, new) in [
+        ("/v1/teams", json!({"name": "Core"})),
+        ("/v1/roles", json!({"name": "Core", "permissions": ["config:read"]})),
+    ] {
+        let asked = vec![(Method::POST, list.to_owned(), new.clone()); CONNECTIONS];
+        one_has_it(&at_once(&server, &owner, asked).await, 201);
+
+        let mut asked = Vec::new();
+        for number in 0..CONNECTIONS {
+            let mut other = new.clone();
+            other["name"] = json!(format!("Other {number}"));
+            let made = server.post(list, Some(&owner), &other).await.is(201).json();
+            // In any case of its letters it is one name.
+            let name = if number % 2 == 0 { "Wanted" } else { "WANTED" };
+            asked.push((Method::PATCH, format!("{list}/{}", text(&made["id"])), json!({"name": name})));
+        }
+        one_has_it(&at_once(&server, &owner, asked).await, 200);
+        let mut names = Vec::new();
+        let page = server.get(&format!("{list}?limit=200"), &owner).await.is(200).json();
+        names.extend(page["data"].as_array().unwrap().iter().map(|row| text(&row["name"]).to_lowercase()));
+        for name in ["core", "wanted"] {
+            assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{names:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_all_who_give_a_role_one_gives_it() {
+    let (server, owner) = TestServer::set_up().await;
+    let team = server.team(&owner, "Core").await;
+    let given = json!({"subject": team, "role": "viewer"});
+    let asked = vec![(Method::POST, "/v1/role-assignments".to_owned(), given); CONNECTIONS];
+    let answers = at_once(&server, &owner, asked).await;
+    assert_eq!((how_many(&answers, 201), how_many(&answers, 200)), (1, CONNECTIONS - 1));
+    let one = text(&answers[0].json()["id"]);
+    assert!(answers.iter().all(|answer| answer.json()["id"] == one), "all are told of the one that there is");
+
+    let path = format!("/v1/role-assignments/{one}");
+    let answers = at_once(&server, &owner, vec![(Method::DELETE, path, Value::Null); CONNECTIONS]).await;
+    assert_eq!((how_many(&answers, 204), how_many(&answers, 404)), (1, CONNECTIONS - 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_given_or_goes_and_never_both() {
+    let (server, owner) = TestServer::set_up().await;
+    let team = server.team(&owner, "Core").await;
+    for round in 0..8 {
+        let role = server.role(&owner, &format!("Role {round}"), &["config:read"]).await;
+        let given = (Method::POST, "/v1/role-assignments".to_owned(), json!({"subject": team, "role": role}));
+        let gone = (Method::DELETE, format!("/v1/roles/{role}"), Value::Null);
+        let asked = (0..CONNECTIONS).map(|number| if number % 2 == 0 { gone.clone() } else { given.clone() });
+        let answers = at_once(&server, &owner, asked.collect()).await;
+        let (deletes, gifts): (Vec<_>, Vec<_>) =
+            answers.into_iter().enumerate().partition(|(number, _)| number % 2 == 0);
+        let of = |answers: &[(usize, Answer)], status| {
+            answers.iter().filter(|(_, answer)| answer.status == status).count()
+        };
+        let half = CONNECTIONS / 2;
+        let outcome = (of(&deletes, 204), of(&deletes, 409), of(&gifts, 201), of(&gifts, 422));
+        let went = outcome.0 == 1 && of(&deletes, 404) == half - 1 && outcome.3 == half;
+        let stayed = outcome.1 == half && outcome.2 == 1 && of(&gifts, 200) == half - 1;
+        assert!(went != stayed, "{outcome:?}");
+        let status = server.get(&format!("/v1/roles/{role}"), &owner).await.status;
+        assert_eq!(status, if went { 404 } else { 200 });
+    }
+}
