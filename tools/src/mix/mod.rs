@@ -6,6 +6,7 @@
 pub mod company;
 pub mod dice;
 pub mod generate;
+pub mod programs;
 pub mod store;
 pub mod words;
 

@@ -128,6 +128,7 @@ fn parts(server: &Server) -> Result<Vec<Part>> {
         paths: vec!["/v1/environments/production/config/SETTING_%d".to_owned()],
         header: BEARER,
         tokens: server.tokens(),
+        headers: Vec::new(),
         body: Some(BODY),
     };
     let pages = ["limit=50", "action=config.set", "action=auth.login&outcome=success", "type=environment"];
