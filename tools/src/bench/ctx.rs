@@ -134,9 +134,7 @@ impl Row for Ctx {
 
     fn reference(&mut self) -> Result<f64> {
         let measured = match self.against {
-            Against::Noop => {
-                self.load(&*self.servers.programs()?, "/v1/version".to_owned(), Vec::new())?
-            }
+            Against::Noop => self.load(&*self.servers.programs()?, "/v1/version".to_owned(), Vec::new())?,
             Against::Read(what) => self.read(what)?,
         };
         Ok(measured.per_second)

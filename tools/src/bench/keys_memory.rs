@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::Row;
 use super::load::BEARER;
 use super::memory::MIB;
 use super::server::{Server, Servers};
-use super::Row;
 use crate::mix::generate::Size;
 
 /// How many keys.

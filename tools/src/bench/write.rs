@@ -180,7 +180,8 @@ impl Row for DurableWrite {
             body: Some(self.body()),
         };
         self.noops_per_second = load(&request, self.connections, self.length.seconds(), 1)?.per_second;
-        self.syncs_per_second = syncs_per_second(self.body().value_bytes, f64::from(self.length.seconds()) / 2.0)?;
+        self.syncs_per_second =
+            syncs_per_second(self.body().value_bytes, f64::from(self.length.seconds()) / 2.0)?;
         Ok(f64::from(self.connections) / self.ideal_seconds())
     }
 

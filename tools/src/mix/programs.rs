@@ -83,10 +83,9 @@ impl<'a> Programs<'a> {
     fn secret(&self, environment: EnvironmentId, number: usize, secret: SecretId) -> Result<Submission> {
         let stream = self.handle.stream();
         let key = self.open.store.ring().mint(stream)?;
-        let value = key.key().seal(
-            &value_field(stream, &secret.to_string()),
-            &Plain::from(format!("sk_{:0>32}", number)),
-        );
+        let value = key
+            .key()
+            .seal(&value_field(stream, &secret.to_string()), &Plain::from(format!("sk_{:0>32}", number)));
         let create = CreateSecret {
             at: At { secret, scope: Scope::Environment(environment) },
             name: ConfigKey::try_from(words::secret(number).as_str())?,
