@@ -179,12 +179,19 @@ pub enum DirectoryEntry {
         /// The key.
         key: ApiKeyId,
     },
-    /// From a time on nobody needs to find a key by this value any more.
+    /// A value is a key's no longer from a time on.
     KeyEnds {
         /// SHA-256 of the value.
         token: Commitment,
         /// That time.
         ends_at: Timestamp,
+    },
+    /// A key was revoked: whoever presents its last value may be told so until a time.
+    KeyRevoked {
+        /// SHA-256 of the value.
+        token: Commitment,
+        /// That time.
+        known_until: Timestamp,
     },
 }
 

@@ -244,6 +244,10 @@ fn api_keys(rejection: ApiKeysRejection) -> Problem {
         ApiKeysRejection::TooManyKeys => {
             Problem::conflict("too_many_api_keys", "the organization has as many API keys as it can")
         }
+        ApiKeysRejection::TooManyPrevious => Problem::conflict(
+            "too_many_previous_values",
+            "too many earlier values are in their grace: wait for one to end, or rotate without grace",
+        ),
         ApiKeysRejection::OtherMode => Denial::WrongMode.problem(),
     }
 }

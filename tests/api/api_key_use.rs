@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::settings::api_keys::command::PREVIOUS_MAX;
 
 use crate::api_keys::key;
 use crate::server::{Answer, Somebody, TestServer, text};
@@ -120,33 +121,73 @@ async fn counts_are_recorded_at_a_stop_and_sessions_are_counted_over_restarts() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_read_fails_while_a_key_is_rotated_within_its_grace() {
+    /// How many values of before a reader may hold on to; a read takes no longer than the rotations that are left then.
+    const HELD: usize = 8;
+    const PAUSE_SECONDS: u64 = 2;
+    /// The values of before that are accepted at a time.
+    const ACCEPTED: usize = 30;
     let scale: usize =
         std::env::var("SETTLED_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let (server, owner) = TestServer::set_up().await;
+    let (server, owner) = TestServer::set_up_manual().await;
     let (id, program) = key(&server, &owner, "live", "viewer").await;
-    // A value is accepted until the second rotation after its own: nobody holds one for so long.
-    let current = tokio::sync::RwLock::new(program.clone());
+    let values = std::sync::Mutex::new(vec![program.token.clone()]);
+    let get = async |token: String| {
+        let who = Somebody { token, ..program.clone() };
+        server.get("/v1/general", &who).await
+    };
     let rotates = std::sync::atomic::AtomicBool::new(true);
     let read = || async {
         let mut reads = 0;
         while rotates.load(std::sync::atomic::Ordering::Relaxed) {
-            let program = current.read().await;
-            server.get("/v1/general", &program).await.is(200);
+            let token = values.lock().unwrap().iter().rev().take(HELD).nth_back(reads % 2).cloned();
+            let Some(token) = token else { panic!("there is a value") };
+            get(token).await.is(200);
             reads += 1;
         }
         reads
     };
     let rotate = async {
+        let body = json!({"grace_seconds": PAUSE_SECONDS * ACCEPTED as u64});
         for _ in 0..100 * scale {
-            let body = json!({"grace_seconds": 60});
+            server.advance(PAUSE_SECONDS);
             let rotated =
                 server.post(&format!("/v1/api-keys/{id}/rotate"), Some(&owner), &body).await.is(200);
-            current.write().await.token = text(&rotated.json()["key"]);
+            values.lock().unwrap().push(text(&rotated.json()["key"]));
         }
         rotates.store(false, std::sync::atomic::Ordering::Relaxed);
     };
     let (first, second, third, ()) = tokio::join!(read(), read(), read(), rotate);
     assert!(first + second + third > 50);
+    let mut accepted = 0;
+    for token in values.into_inner().unwrap().into_iter().rev().take(ACCEPTED + 5) {
+        accepted += usize::from(get(token).await.status == 200);
+    }
+    assert_eq!(accepted, ACCEPTED + 1, "all in their grace, and the key's own");
+    get(program.token.clone()).await.is_problem(401, "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_before_are_listed_and_none_of_them_is_ended_for_another() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let (id, program) = key(&server, &owner, "live", "viewer").await;
+    let path = format!("/v1/api-keys/{id}");
+    let rotate = async |grace_seconds: u64| {
+        let body = json!({"grace_seconds": grace_seconds});
+        server.post(&format!("{path}/rotate"), Some(&owner), &body).await
+    };
+    let mut ends = vec![program.token[program.token.len() - 4..].to_owned()];
+    for _ in 0..PREVIOUS_MAX {
+        ends.push(text(&rotate(60).await.is(200).json()["last4"]));
+    }
+    rotate(60).await.is_problem(409, "too_many_previous_values");
+    let listed = server.get(&path, &owner).await.is(200).json();
+    let told: Vec<_> = listed["previous_values"].as_array().unwrap().iter().collect();
+    let last4: Vec<_> = told.iter().rev().map(|value| text(&value["last4"])).collect();
+    assert_eq!((&last4[..], &json!(ends[PREVIOUS_MAX])), (&ends[..PREVIOUS_MAX], &listed["last4"]));
+    assert!(told.iter().all(|value| value["valid_until"] == "2026-03-02T10:21:00.000000Z"), "{listed}");
+    server.get("/v1/general", &program).await.is(200);
+    let rotated = rotate(0).await.is(200).json();
+    assert_eq!((&rotated["previous_values"], &rotated["previous_valid_until"]), (&json!([]), &Value::Null));
     server.get("/v1/general", &program).await.is_problem(401, "unauthenticated");
 }
 

@@ -19,6 +19,7 @@ mod ledger;
 mod lost_keys;
 mod past;
 mod pasts;
+mod promoting;
 mod properties;
 mod restoring;
 mod rotation;

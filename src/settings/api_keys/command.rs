@@ -23,6 +23,8 @@ use crate::text::Name;
 
 /// The most keys of an organization that are not revoked.
 pub const API_KEYS_MAX: usize = 100_000;
+/// The most values of before of a key that are accepted beside its own, each in its grace.
+pub const PREVIOUS_MAX: usize = 32;
 /// The most sessions that a key opens on a day.
 pub const SESSIONS_PER_DAY_MAX: usize = 64;
 
@@ -95,7 +97,8 @@ pub struct RotateApiKey {
     pub token: TokenHash,
     /// The last four characters of the new value.
     pub last4: String,
-    /// For how long the old value is accepted, in seconds.
+    /// For how long the old value is accepted, in seconds, whatever becomes of the new one meanwhile. With none, neither
+    /// are those that are still in the grace of an earlier rotation.
     pub grace_seconds: u32,
 }
 
@@ -152,6 +155,11 @@ pub enum ApiKeysRejection {
     /// More keys than an organization can have.
     #[error("an organization has at most {API_KEYS_MAX} API keys")]
     TooManyKeys,
+    /// More values of before than a key can have.
+    #[error(
+        "{PREVIOUS_MAX} earlier values of the API key are in their grace; wait for one to end, or rotate it without grace"
+    )]
+    TooManyPrevious,
     /// The actor is a key of the other mode.
     #[error("the API key is of the other mode")]
     OtherMode,
@@ -402,6 +410,9 @@ impl RotateApiKey {
         context.check_version(current.version)?;
         if current.is_revoked() {
             return Err(ApiKeysRejection::Revoked.into());
+        }
+        if self.grace_seconds > 0 && current.previous(context.now).count() >= PREVIOUS_MAX {
+            return Err(ApiKeysRejection::TooManyPrevious.into());
         }
         let rotated = ApiKeyRotated {
             key: self.key,
@@ -797,6 +808,56 @@ mod tests {
         let later = |seconds| now().plus_seconds(seconds);
         assert!(key.accepts(token(200), later(60)) && key.accepts(token(1), later(59)));
         assert!(!key.accepts(token(1), later(60)) && !key.accepts(token(2), now()));
+    }
+
+    /// Rotates key 1, now as everywhere here, to the value with a number.
+    fn rotated(state: &mut Organization, value: u128, grace_seconds: u32) -> Result<(), Rejection> {
+        let command = RotateApiKey { token: token(value), grace_seconds, ..rotate(1) };
+        let event = decide(command, state, person(id(1)))?.remove(0);
+        let version = 100 + u64::try_from(value).unwrap();
+        state.apply(&recorded(StreamId::Organization(id(1)), version, now(), person(id(1)), event));
+        Ok(())
+    }
+
+    #[test]
+    fn each_value_of_before_keeps_its_own_grace() {
+        let mut state = acme([created(1, Mode::Test, WORKFLOW, Limits::NONE)]);
+        for (value, grace_seconds) in [(2, 60), (3, 600), (4, 6)] {
+            rotated(&mut state, value, grace_seconds).unwrap();
+        }
+        let key = state.api_keys.get(id(1)).unwrap().clone();
+        let accepted = |after| -> Vec<u128> {
+            (1..=5).filter(|value| key.accepts(token(*value), now().plus_seconds(after))).collect()
+        };
+        assert_eq!(accepted(0), [1, 2, 3, 4]);
+        assert_eq!(accepted(6), [1, 2, 4]);
+        assert_eq!(accepted(60), [2, 4]);
+        assert_eq!(accepted(600), [4]);
+        let told: Vec<_> = key.previous(now()).map(|previous| previous.valid_until).collect();
+        assert_eq!(told, [6, 600, 60].map(|seconds| now().plus_seconds(seconds)));
+        assert_eq!(key.previous_valid_until(now()), Some(now().plus_seconds(6)));
+        assert_eq!(key.previous_valid_until(now().plus_seconds(6)), None);
+    }
+
+    #[test]
+    fn without_grace_nothing_of_before_is_accepted() {
+        let mut state = acme([created(1, Mode::Test, WORKFLOW, Limits::NONE)]);
+        rotated(&mut state, 2, 60).unwrap();
+        rotated(&mut state, 3, 0).unwrap();
+        let key = state.api_keys.get(id(1)).unwrap();
+        let accepted: Vec<u128> = (1..=3).filter(|value| key.accepts(token(*value), now())).collect();
+        assert_eq!((accepted, key.previous(now()).count()), (vec![3], 0));
+    }
+
+    #[test]
+    fn so_many_values_of_before_are_accepted_and_no_more() {
+        let mut state = acme([created(1, Mode::Test, WORKFLOW, Limits::NONE)]);
+        for value in 0..PREVIOUS_MAX as u128 {
+            rotated(&mut state, 2 + value, 60).unwrap();
+        }
+        assert_eq!(rotated(&mut state, 200, 60), Err(ApiKeysRejection::TooManyPrevious.into()));
+        assert!(state.api_keys.get(id(1)).unwrap().accepts(token(1), now()), "none was ended for another");
+        assert_eq!(rotated(&mut state, 200, 0), Ok(()), "a value that leaked is ended at any time");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::seal::api_key::PlainKey;
 use crate::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey,
 };
-use crate::settings::api_keys::projection::{ApiKey, ApiKeys, Status};
+use crate::settings::api_keys::projection::{ApiKey, ApiKeys, Previous, Status};
 use crate::settings::api_keys::value::{
     CIDRS_MAX, ENVIRONMENTS_MAX, GRACE_SECONDS_MAX, Limits, RateLimit, network, prefix,
 };
@@ -69,6 +69,8 @@ pub struct ApiKeyBody {
     pub rate_limit: Option<RateLimit>,
     /// Until when the value of before the last rotation is accepted, too.
     pub previous_valid_until: Option<Timestamp>,
+    /// All values of before that are accepted, the newest first: each until its own grace ends.
+    pub previous_values: Vec<PreviousValueBody>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -87,18 +89,39 @@ impl ApiKeyBody {
             role: key.role,
             environments: limits.environments,
             prefix: prefix(key.mode),
-            last4: String::from_utf8_lossy(&key.last4).into_owned(),
+            last4: shown(key.last4),
             status: key.status(now),
             last_used_at: key.last_used_at(),
             expires_at: limits.expires_at,
             allowed_cidrs: limits.allowed_cidrs,
             rate_limit: limits.rate_limit,
             previous_valid_until: key.previous_valid_until(now),
+            previous_values: key.previous(now).map(PreviousValueBody::from).collect(),
             created_at: key.created_at,
             updated_at: key.updated_at,
             version: key.version,
         }
     }
+}
+
+/// A value of an API key of before a rotation.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PreviousValue)]
+pub struct PreviousValueBody {
+    /// How it ends.
+    pub last4: String,
+    /// Until when it is accepted.
+    pub valid_until: Timestamp,
+}
+
+impl From<&Previous> for PreviousValueBody {
+    fn from(previous: &Previous) -> Self {
+        Self { last4: shown(previous.last4), valid_until: previous.valid_until }
+    }
+}
+
+fn shown(last4: [u8; 4]) -> String {
+    String::from_utf8_lossy(&last4).into_owned()
 }
 
 /// An API key with its value, which is shown this once.
@@ -180,7 +203,7 @@ pub struct ApiKeyPatch {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateRequest {
-    /// For how long the old value is accepted, in seconds.
+    /// For how long the old value is accepted, in seconds; none is for what leaked, and ends earlier values, too.
     #[serde(default)]
     #[schema(maximum = 604_800)]
     grace_seconds: u32,
@@ -296,7 +319,8 @@ pub async fn revoke(AtKey { call, key }: AtKey, _: NoParameters) -> Result<Respo
     Ok(call.no_content(&done))
 }
 
-/// Gives an API key a new value, which is in this answer alone. The old one is accepted for as long as is said.
+/// Gives an API key a new value, which is in this answer alone. The old one is accepted for as long as is said, and
+/// those of earlier rotations until their own grace ends, up to 32 in all; without grace, none of before is accepted.
 #[utoipa::path(post, path = "/v1/api-keys/{api_key}/rotate", tag = "api keys", params(("api_key" = ApiKeyId, Path)),
     request_body = RotateRequest, responses(
     (status = 200, body = NewApiKeyBody), (status = "4XX", body = ProblemBody)))]

@@ -50,7 +50,8 @@ pub struct ApiKey {
     pub last4: [u8; 4],
     state: State,
     token: TokenHash,
-    previous: Option<Arc<Previous>>,
+    /// Those whose grace was not over at the last rotation, oldest first.
+    previous: Option<Arc<Vec<Previous>>>,
     limits: Option<Arc<Limits>>,
     used: Option<Used>,
     /// When it was made.
@@ -68,11 +69,14 @@ enum State {
     Revoked,
 }
 
-/// The value before the last rotation.
+/// A value of before a rotation, in its grace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Previous {
+pub struct Previous {
     token: TokenHash,
-    valid_until: Timestamp,
+    /// Its last four characters.
+    pub last4: [u8; 4],
+    /// Until when it is accepted.
+    pub valid_until: Timestamp,
 }
 
 /// When a key was used.
@@ -132,18 +136,21 @@ impl ApiKey {
         self.token
     }
 
-    /// Whether a value is the key's at a time: its own, or that of before the last rotation in its grace.
+    /// Whether a value is the key's at a time: its own, or one of before in its grace.
     pub fn accepts(&self, token: TokenHash, now: Timestamp) -> bool {
-        self.token == token
-            || self
-                .previous
-                .as_ref()
-                .is_some_and(|previous| previous.token == token && now < previous.valid_until)
+        self.token == token || self.previous(now).any(|previous| previous.token == token)
+    }
+
+    /// The values of before that are accepted at a time, the newest first.
+    pub fn previous(&self, now: Timestamp) -> impl Iterator<Item = &Previous> {
+        let all = self.previous.iter().flat_map(|previous| previous.iter().rev());
+        all.filter(move |previous| now < previous.valid_until)
     }
 
     /// Until when the value of before the last rotation is accepted, if it still is.
     pub fn previous_valid_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.previous.as_ref().map(|previous| previous.valid_until).filter(|until| now < *until)
+        let last = self.previous.as_ref().and_then(|previous| previous.last());
+        last.map(|previous| previous.valid_until).filter(|until| now < *until)
     }
 
     /// What it is limited to.
@@ -310,16 +317,22 @@ fn update(key: &mut ApiKey, updated: &ApiKeyUpdated) {
     key.limits = limiting(limits);
 }
 
-fn rotate(key: &mut ApiKey, rotated: &ApiKeyRotated) {
-    let previous = Previous { token: rotated.previous, valid_until: rotated.previous_valid_until };
-    key.previous = Some(Arc::new(previous));
+/// Each value of before keeps the grace that it was given; without any for the last, none of before is accepted.
+fn rotate(key: &mut ApiKey, rotated: &ApiKeyRotated, at: Timestamp) {
+    let (token, valid_until) = (rotated.previous, rotated.previous_valid_until);
+    key.previous = (at < valid_until).then(|| {
+        let mut kept: Vec<_> = key.previous(at).cloned().collect();
+        kept.reverse();
+        kept.push(Previous { token, last4: key.last4, valid_until });
+        Arc::new(kept)
+    });
     key.token = rotated.token;
     key.last4 = last4(&rotated.last4);
 }
 
 impl Fold for ApiKeys {
     const NAME: &'static str = "api_keys";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::ApiKeys(event) = &recorded.event else { return };
@@ -329,7 +342,7 @@ impl Fold for ApiKeys {
                 self.change(updated.key, recorded, |key| update(key, updated));
             }
             ApiKeysEvent::ApiKeyRotated(rotated) => {
-                self.change(rotated.key, recorded, |key| rotate(key, rotated));
+                self.change(rotated.key, recorded, |key| rotate(key, rotated, recorded.at));
             }
             ApiKeysEvent::ApiKeyRevoked(revoked) => self.revoke(revoked.key, recorded),
             ApiKeysEvent::ApiKeyUsed(used) => self.use_it(used.key, used.opened.is_some(), recorded),
@@ -349,8 +362,8 @@ impl Fold for ApiKeys {
                 entries.push(DirectoryEntry::KeyEnds { token: rotated.previous, ends_at });
             }
             ApiKeysEvent::ApiKeyRevoked(revoked) => {
-                let ends_at = recorded.at.plus_seconds(REVOKED_KNOWN_SECONDS);
-                entries.push(DirectoryEntry::KeyEnds { token: revoked.token, ends_at });
+                let known_until = recorded.at.plus_seconds(REVOKED_KNOWN_SECONDS);
+                entries.push(DirectoryEntry::KeyRevoked { token: revoked.token, known_until });
             }
             ApiKeysEvent::ApiKeyUpdated(_) | ApiKeysEvent::ApiKeyUsed(_) | ApiKeysEvent::SecretsRead(_) => {}
         }

@@ -13,9 +13,11 @@ use crate::ids::{ApiKeyId, OrganizationId, StreamId};
 use crate::seal::Commitment;
 use crate::varint::{self, Malformed, Reader};
 
-/// How many values are kept that end at some time: of revoked keys, and of before a rotation. Beyond it, those go first
-/// that would end first.
-const ENDING_MAX: usize = 65_536;
+/// How many values of before a rotation are kept in their grace, of all keys: some 40 MiB. Beyond it, those go first that
+/// would end first.
+const ENDING_MAX: usize = 262_144;
+/// How many values of revoked keys are kept, so that whoever presents one is told why it is refused.
+const REVOKED_MAX: usize = 65_536;
 
 /// Whose key a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +42,53 @@ type Group = Vec<([u8; 32], KnownKey)>;
 pub(super) struct Keys {
     /// A group that somebody shares is copied before it changes.
     groups: Vec<Arc<Group>>,
-    ending: RedBlackTreeMapSync<(Timestamp, [u8; 32]), ()>,
+    ending: Going,
+    revoked: Going,
+}
+
+/// Values by the time at which they go.
+#[derive(Clone, Debug, Default)]
+struct Going(RedBlackTreeMapSync<(Timestamp, [u8; 32]), ()>);
+
+impl Going {
+    /// Takes one in; gives one that goes at once where there are more than so many.
+    fn add(&mut self, at: Timestamp, token: [u8; 32], most: usize) -> Option<[u8; 32]> {
+        self.0.insert_mut((at, token), ());
+        if self.0.size() > most { self.take_first(|_| true) } else { None }
+    }
+
+    /// Takes out the first that goes, if it is one of those.
+    fn take_first(&mut self, goes: impl FnOnce(Timestamp) -> bool) -> Option<[u8; 32]> {
+        let first = self.0.keys().next().copied().filter(|(at, _)| goes(*at))?;
+        self.0.remove_mut(&first);
+        Some(first.1)
+    }
+
+    fn has(&self, token: &[u8; 32]) -> bool {
+        self.0.keys().any(|(_, going)| going == token)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        varint::write(self.0.size() as u64, out);
+        for (at, token) in self.0.keys() {
+            varint::write(at.micros().unsigned_abs(), out);
+            out.extend_from_slice(token);
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut going = Self::default();
+        for _ in 0..reader.varint()? {
+            let at = super::timestamp(reader)?;
+            going.0.insert_mut((at, reader.array()?), ());
+        }
+        Ok(going)
+    }
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { groups: vec![Arc::default(); GROUPS], ending: RedBlackTreeMapSync::new_sync() }
+        Self { groups: vec![Arc::default(); GROUPS], ending: Going::default(), revoked: Going::default() }
     }
 }
 
@@ -91,31 +134,34 @@ impl Keys {
         self.groups.iter().flat_map(|group| group.iter())
     }
 
+    /// A value is its key's no longer from a time on.
     pub(super) fn end(&mut self, token: Commitment, at: Timestamp) {
-        self.ending.insert_mut((at, token.0), ());
-        if self.ending.size() > ENDING_MAX {
-            self.drop_first();
+        if let Some(gone) = self.ending.add(at, token.0, ENDING_MAX) {
+            self.remove(&gone);
+        }
+    }
+
+    /// A value is that of a revoked key, which is remembered until a time.
+    pub(super) fn revoke(&mut self, token: Commitment, known_until: Timestamp) {
+        if let Some(gone) = self.revoked.add(known_until, token.0, REVOKED_MAX) {
+            self.remove(&gone);
         }
     }
 
     /// Drops the values that have ended.
     pub(super) fn drop_ended(&mut self, now: Timestamp) {
-        while self.ending.first().is_some_and(|((at, _), ())| *at <= now) {
-            self.drop_first();
+        while let Some(gone) = self.ending.take_first(|at| at <= now) {
+            self.remove(&gone);
         }
-    }
-
-    fn drop_first(&mut self) {
-        if let Some(first) = self.ending.first().map(|(first, ())| *first) {
-            self.ending.remove_mut(&first);
-            self.remove(&first.1);
+        while let Some(gone) = self.revoked.take_first(|at| at <= now) {
+            self.remove(&gone);
         }
     }
 
     /// Whether this has what another has: but for values that end, which either may have dropped already.
     pub(super) fn has_all_of(&self, other: &Self) -> bool {
         let ends = |token: &[u8; 32]| {
-            [self, other].iter().any(|keys| keys.ending.keys().any(|(_, ending)| ending == token))
+            [self, other].iter().any(|keys| keys.ending.has(token) || keys.revoked.has(token))
         };
         other.iter().all(|(token, known)| match self.get(Commitment(*token)) {
             Some(own) => own == *known,
@@ -132,10 +178,8 @@ impl Keys {
             out.extend_from_slice(known.organization.uuid().as_bytes());
             out.extend_from_slice(known.key.uuid().as_bytes());
         }
-        for ((at, token), ()) in &self.ending {
-            varint::write(at.micros().unsigned_abs(), &mut out);
-            out.extend_from_slice(token);
-        }
+        self.ending.encode(&mut out);
+        self.revoked.encode(&mut out);
         out
     }
 
@@ -148,10 +192,8 @@ impl Keys {
             let key = ApiKeyId::from_uuid(Uuid::from_bytes(reader.array()?));
             keys.insert(token, KnownKey { organization, key });
         }
-        while !reader.0.is_empty() {
-            let at = super::timestamp(&mut reader)?;
-            keys.ending.insert_mut((at, reader.array()?), ());
-        }
+        keys.ending = Going::decode(&mut reader)?;
+        keys.revoked = Going::decode(&mut reader)?;
         Ok(keys)
     }
 }
@@ -182,29 +224,49 @@ mod tests {
 
     #[test]
     fn so_many_values_that_end_are_kept_and_no_more() {
-        let mut keys = Keys::default();
         let token = |number: usize| {
             let mut token = [0; 32];
             token[..8].copy_from_slice(&number.reverse_bits().to_be_bytes());
             Commitment(token)
         };
-        for number in 0..=ENDING_MAX {
-            keys.open(StreamId::Organization(id(1)), token(number), id(1));
-            keys.end(token(number), now().plus_seconds(number as i64));
+        let fill = |most: usize, end: &dyn Fn(&mut Keys, Commitment, Timestamp)| {
+            let mut keys = Keys::default();
+            for number in 0..=most {
+                keys.open(StreamId::Organization(id(1)), token(number), id(1));
+                end(&mut keys, token(number), now().plus_seconds(i64::try_from(number).unwrap()));
+            }
+            assert!(keys.get(token(0)).is_none() && keys.get(token(1)).is_some());
+            assert_eq!(keys.iter().count(), most);
+        };
+        fill(ENDING_MAX, &Keys::end);
+        fill(REVOKED_MAX, &Keys::revoke);
+    }
+
+    #[test]
+    fn a_value_in_its_grace_makes_no_room_for_one_that_was_revoked() {
+        let mut keys = opened(&[1, 2]);
+        keys.end(Commitment([1; 32]), now());
+        let tokens = (0..=REVOKED_MAX).map(|number| {
+            let mut token = [9; 32];
+            token[..8].copy_from_slice(&number.to_be_bytes());
+            Commitment(token)
+        });
+        for token in tokens {
+            keys.revoke(token, now().plus_seconds(1));
         }
-        assert!(keys.get(token(0)).is_none() && keys.get(token(1)).is_some());
-        assert_eq!(keys.iter().count(), ENDING_MAX);
+        assert!(keys.get(Commitment([1; 32])).is_some());
     }
 
     #[test]
     fn what_was_saved_is_read_back() {
-        let mut keys = opened(&[1, 2, 3]);
+        let mut keys = opened(&[1, 2, 3, 4]);
         keys.end(Commitment([2; 32]), now());
+        keys.revoke(Commitment([3; 32]), now());
         let mut read = Keys::decode(&keys.encode()).unwrap();
         assert!(read.has_all_of(&keys) && keys.has_all_of(&read));
         read.drop_ended(now());
         assert!(read.has_all_of(&keys) && keys.has_all_of(&read), "it has ended");
-        assert!(!read.has_all_of(&opened(&[1, 2, 3, 4])) && !opened(&[1]).has_all_of(&read));
+        assert!(!read.has_all_of(&opened(&[1, 2, 3, 4, 5])) && !opened(&[1]).has_all_of(&read));
         let bytes = keys.encode();
         assert!(Keys::decode(&bytes[..bytes.len() - 1]).is_err());
     }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub mod keys;
 
 /// Raised when what the directory makes of an event, or the shape of its file, changes.
-pub const PROJECTION: u32 = 4;
+pub const PROJECTION: u32 = 5;
 
 /// The file is due when the log has grown by so many events …
 pub const SAVE_EVENTS: u64 = 65_536;
@@ -168,6 +168,7 @@ impl Directory {
                 DirectoryEntry::NotDue { resource } => known.due.clear(stream, resource),
                 DirectoryEntry::KeyOpened { token, key } => keys.open(stream, *token, *key),
                 DirectoryEntry::KeyEnds { token, ends_at } => keys.end(*token, *ends_at),
+                DirectoryEntry::KeyRevoked { token, known_until } => keys.revoke(*token, *known_until),
                 DirectoryEntry::KeysDestroyed { version, at } => {
                     known.destroyed.destroyed(stream, *version, *at);
                 }

@@ -1,22 +1,23 @@
 //! What access costs in an organization of 200 roles, 500 teams and 10,000 people: letting a request in, and the lists.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use settled::actor::ActorId;
 use settled::settings::roles::permission::Permission;
-use settled::store::resident::View;
+use settled::store::resident::{Handle, View};
 use settled::store::rights::KnownRights;
 
 use super::history::SEED;
 use super::load::{Request, load};
-use super::server::{Servers, now};
+use super::server::{Server, Servers, now};
 use super::{Length, Row, count, seconds};
 use crate::mix::crowd::CROWD;
 use crate::mix::dice::Dice;
-use crate::mix::generate::{beginning, fill};
+use crate::mix::generate::{Filled, beginning, fill};
 use crate::mix::store::OpenStore;
 
 /// The share of a read's time that authorising it may take.
@@ -47,12 +48,25 @@ impl Authorise {
         let end = now();
         let open = OpenStore::in_memory(beginning(end))?;
         let filled = fill(&open, super::ONE, SEED, end)?;
-        let organization = filled.first().context("the store has an organization")?.known.organization;
-        let view = CROWD.gather(&open.store, organization, SEED)?.view();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let view = runtime.block_on(gather(&open, &filled))?.view();
         open.close()?;
         self.view = Some(Arc::clone(&view));
         Ok(view)
     }
+}
+
+/// Lets the first organization of a store grow large.
+async fn gather(open: &OpenStore, organizations: &[Filled]) -> Result<Arc<Handle>> {
+    CROWD.gather(open, organizations.first().context("there is one")?, SEED).await
+}
+
+/// A server over a store of one large organization.
+///
+/// # Errors
+/// When the store cannot be filled, or the server does not start.
+pub fn crowded(binary: &Path) -> Result<Server> {
+    Ok(Server::filled(binary, super::ONE, gather)?.0)
 }
 
 impl Row for Authorise {

@@ -22,6 +22,8 @@ pub struct Request {
     pub header: &'static str,
     /// Credentials, taken in turn; none is sent without any.
     pub tokens: Vec<String>,
+    /// Further headers, the same each time: `name: value`.
+    pub headers: Vec<String>,
     /// What is sent with it.
     pub body: Option<Body>,
 }
@@ -37,11 +39,13 @@ pub struct Body {
 
 /// How Settled is told who asks.
 pub const BEARER: &str = "Authorization: Bearer ";
+/// How it is told which program asks.
+pub const KEY: &str = "x-fastn-api-key: ";
 
 impl Request {
     /// A GET of some paths.
     pub fn get(base: String, paths: Vec<String>, tokens: Vec<String>) -> Self {
-        Self { method: "GET", base, paths, header: BEARER, tokens, body: None }
+        Self { method: "GET", base, paths, header: BEARER, tokens, headers: Vec::new(), body: None }
     }
 }
 
@@ -79,6 +83,7 @@ local headers, noise, sent = {}, {}, 0
 math.randomseed(seed)
 for i = 1, math.max(#tokens, 1) do
   headers[i] = { ["Content-Type"] = "application/json" }
+  for further, value in pairs(wrk.headers) do headers[i][further] = value end
   if tokens[i] then headers[i][name] = before .. tokens[i] end
 end
 for i = 1, 64 do
@@ -110,6 +115,9 @@ pub fn load(request: &Request, connections: u32, seconds: u32, seed: u32) -> Res
     let first = request.paths.first().context("there is a path")?;
     // What is the same each time needs no script, which would take a part of the load's own time.
     let same = request.paths.len() == 1 && request.tokens.len() < 2 && request.body.is_none();
+    for header in &request.headers {
+        wrk.args(["-H", header]);
+    }
     let files = [lines(&request.paths)?, lines(&request.tokens)?, lines(&[VARYING.to_owned()])?];
     if same {
         if let Some(token) = request.tokens.first() {

@@ -10,7 +10,8 @@ use super::write::BODY;
 use super::{Length, Peer, Row};
 use crate::mix::generate::Size;
 
-const MIB: f64 = 1_048_576.0;
+/// Bytes of a mebibyte.
+pub(super) const MIB: f64 = 1_048_576.0;
 /// What it may take.
 const ALLOWED_BYTES: f64 = 200.0 * MIB;
 
@@ -68,6 +69,7 @@ impl Row for Memory {
             paths: vec!["/v1/environments/production/config/SETTING_%d".to_owned()],
             header: BEARER,
             tokens: server.tokens(),
+            headers: Vec::new(),
             body: Some(BODY),
         };
         let (seconds, seed) = (self.length.seconds(), self.seed);

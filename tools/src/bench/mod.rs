@@ -15,8 +15,10 @@ use self::access::{Authorise, LargeOrganization};
 use self::append::AppendInProcess;
 use self::as_of::AsOf;
 use self::audit::{AuditAtSize, AuditPage, Filter};
+use self::ctx::{Against, Ctx};
 use self::disk::DiskPerEvent;
 use self::history::History;
+use self::keys_memory::KeysMemory;
 use self::machine::Machine;
 use self::measure::measure;
 use self::memory::Memory;
@@ -34,13 +36,16 @@ pub mod access;
 pub mod append;
 pub mod as_of;
 pub mod audit;
+pub mod ctx;
 pub mod disk;
 pub mod history;
+pub mod keys_memory;
 pub mod load;
 pub mod machine;
 pub mod measure;
 pub mod memory;
 pub mod peers;
+pub mod programs;
 pub mod ratio;
 pub mod read;
 pub mod reference;
@@ -211,6 +216,16 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
     let peers = Peers::new(options, length, &history)?;
     let many = Size { events: options.events, organizations: 1_000 };
     let read = |what| Box::new(Read::new(&servers, what, length, peers.of(Work::Read(what)))) as Box<dyn Row>;
+    let ctx = |what, against| {
+        let peers = match against {
+            Against::Noop => peers.of(Work::Ctx(what)),
+            Against::Read(_) => Vec::new(),
+        };
+        Box::new(Ctx::new(&servers, what, against, length, peers)) as Box<dyn Row>
+    };
+    let write_of = |what| {
+        Box::new(DurableWrite::of(&servers, what, length, peers.of(Work::WriteOf(what)))) as Box<dyn Row>
+    };
     let page = |filter| {
         let peers = peers.of(Work::Audit(filter));
         Box::new(AuditPage::new(&servers, filter, options.events, length, peers)) as Box<dyn Row>
@@ -224,6 +239,8 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         Box::new(DurableWrite::new(&servers, 1, length, peers.of(Work::Write(1)))),
         Box::new(DurableWrite::new(&servers, 64, length, peers.of(Work::Write(64)))),
         Box::new(DurableWrite::to_many(&servers, length, Vec::new())),
+        write_of(write::What::Secret),
+        write_of(write::What::Key),
         read(read::What::General),
         read(read::What::Value),
         read(read::What::List),
@@ -231,6 +248,11 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         large(access::What::Matrix),
         large(access::What::Lists),
         large(access::What::Everybody),
+        ctx(ctx::What::Secret, Against::Noop),
+        ctx(ctx::What::SecretOfMany, Against::Read(ctx::What::Secret)),
+        ctx(ctx::What::Environment, Against::Noop),
+        ctx(ctx::What::Unchanged, Against::Noop),
+        ctx(ctx::What::Unchanged, Against::Read(ctx::What::Environment)),
         Box::new(AppendInProcess::new(&history, length, peers.of(Work::Append))),
         page(Filter::User),
         page(Filter::ActionAndWeek),
@@ -240,6 +262,7 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         as_of(as_of::What::List),
         Box::new(Replay::new(&history, length, peers.of(Work::Scan))),
         Box::new(Memory::new(&servers, many, length, peers.of(Work::Memory))),
+        Box::new(KeysMemory::new(&servers)),
         Box::new(Start::new(&servers, many)),
         disk(disk::EVENTS),
         disk(1),

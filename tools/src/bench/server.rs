@@ -15,11 +15,12 @@ use serde_json::Value;
 use settled::clock::{Clock, Timestamp};
 use tempfile::TempDir;
 
+use super::access::crowded;
 use super::history::SEED;
+use super::programs::{Programmed, with_keys};
 use super::reference::Noop;
-use super::{ONE, count, scratch, seconds};
+use super::{count, scratch, seconds};
 use crate::install;
-use crate::mix::crowd::{CROWD, Crowd};
 use crate::mix::generate::{Filled, Size, beginning, fill};
 use crate::mix::store::OpenStore;
 use crate::run::say;
@@ -33,13 +34,20 @@ pub struct Servers {
     binary: PathBuf,
     settled: RefCell<HashMap<Size, Rc<Server>>>,
     crowded: OnceCell<Rc<Server>>,
+    programs: OnceCell<Rc<Programmed>>,
     noop: OnceCell<Noop>,
 }
 
 impl Servers {
     /// With the real server's program.
     pub fn of(binary: PathBuf) -> Self {
-        Self { binary, settled: RefCell::default(), crowded: OnceCell::new(), noop: OnceCell::new() }
+        Self {
+            binary,
+            settled: RefCell::default(),
+            crowded: OnceCell::new(),
+            programs: OnceCell::new(),
+            noop: OnceCell::new(),
+        }
     }
 
     /// The real server over a store of a size.
@@ -51,7 +59,7 @@ impl Servers {
             return Ok(Rc::clone(server));
         }
         install::wrk()?;
-        let server = Rc::new(Server::start(&self.binary, size, None)?);
+        let server = Rc::new(Server::start(&self.binary, size)?);
         self.settled.borrow_mut().insert(size, Rc::clone(&server));
         Ok(server)
     }
@@ -59,14 +67,36 @@ impl Servers {
     /// The real server over a store of one large organization.
     ///
     /// # Errors
-    /// As [`Servers::settled`].
+    /// As for [`Servers::settled`].
     pub fn crowded(&self) -> Result<Rc<Server>> {
         if let Some(server) = self.crowded.get() {
             return Ok(Rc::clone(server));
         }
         install::wrk()?;
-        let server = Rc::new(Server::start(&self.binary, ONE, Some(CROWD))?);
+        let server = Rc::new(crowded(&self.binary)?);
         Ok(Rc::clone(self.crowded.get_or_init(|| server)))
+    }
+
+    /// The real server over a small store with environments that programs read.
+    ///
+    /// # Errors
+    /// As for [`Servers::settled`].
+    pub fn programs(&self) -> Result<Rc<Programmed>> {
+        if let Some(programs) = self.programs.get() {
+            return Ok(Rc::clone(programs));
+        }
+        install::wrk()?;
+        let programs = Rc::new(Programmed::start(&self.binary)?);
+        Ok(Rc::clone(self.programs.get_or_init(|| programs)))
+    }
+
+    /// The real server over a store of a size whose organizations have so many API keys between them beside, for one
+    /// row alone.
+    ///
+    /// # Errors
+    /// As for [`Servers::settled`].
+    pub fn with_keys(&self, size: Size, keys: usize) -> Result<Server> {
+        with_keys(&self.binary, size, keys)
     }
 
     /// The no-op.
@@ -99,26 +129,31 @@ pub struct Server {
 }
 
 impl Server {
-    /// Fills a store, of which the first organization becomes a crowd, and starts a server over it.
+    /// Fills a store and starts a server over it.
     ///
     /// # Errors
     /// When the store cannot be filled, or the server does not start.
-    pub fn start(binary: &Path, size: Size, crowd: Option<Crowd>) -> Result<Self> {
+    pub fn start(binary: &Path, size: Size) -> Result<Self> {
+        Ok(Self::filled(binary, size, async |_, _| Ok(()))?.0)
+    }
+
+    /// The same, with more in the store; answers what came of that, too.
+    pub(super) fn filled<T>(
+        binary: &Path,
+        size: Size,
+        more: impl AsyncFnOnce(&OpenStore, &[Filled]) -> Result<T>,
+    ) -> Result<(Self, T)> {
         let dir = scratch()?;
-        let mut organizations = Vec::new();
-        if size.organizations > 0 {
-            say(&format!("filling a store: {} events, {} organizations", size.events, size.organizations));
-            let end = now();
-            let open = OpenStore::in_directory(&dir.path().join("data"), beginning(end))?;
-            organizations = fill(&open, size, SEED, end)?;
-            if let (Some(crowd), Some(first)) = (crowd, organizations.first()) {
-                crowd.gather(&open.store, first.known.organization, SEED)?;
-            }
-            open.close()?;
-        }
+        say(&format!("filling a store: {} events, {} organizations", size.events, size.organizations));
+        let end = now();
+        let open = OpenStore::in_directory(&dir.path().join("data"), beginning(end))?;
+        let organizations = fill(&open, size, SEED, end)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let came = runtime.block_on(more(&open, &organizations))?;
+        open.close()?;
         let filled_with = count(usize::try_from(size.events)?);
         let running = RefCell::new(Running::start(binary, dir.path())?);
-        Ok(Self { binary: binary.to_owned(), running, organizations, filled_with, dir })
+        Ok((Self { binary: binary.to_owned(), running, organizations, filled_with, dir }, came))
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -180,6 +215,14 @@ impl Server {
         })
     }
 
+    /// Asks once; the answer as it came, its head included.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get(&self, path: &str, headers: &[String]) -> Result<String> {
+        self.running.borrow().get(path, headers)
+    }
+
     /// The memory that it holds, in bytes.
     ///
     /// # Errors
@@ -235,13 +278,20 @@ impl Running {
 
     /// Waits for the first answer that it is ready: the port is bound a moment before.
     fn ready(&self) -> Result<()> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET /readyz HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
+        let answer = self.get("/readyz", &[])?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "the server is not ready: {answer}");
         Ok(())
+    }
+
+    fn get(&self, path: &str, headers: &[String]) -> Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let lines: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let host = self.address;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{lines}\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     fn stop(&mut self) -> Result<()> {

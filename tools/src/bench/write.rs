@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::load::{BEARER, Body, Request, load};
 use super::reference::syncs_per_second;
-use super::server::Servers;
+use super::server::{Server, Servers};
 use super::{Length, ONE, Peer, Row};
 use crate::mix::generate::Size;
 
@@ -18,12 +18,33 @@ pub const VALUE_BYTES: usize = 152;
 /// What is sent to Settled and to the no-op.
 pub const BODY: Body = Body { template: r#"{"value": "%v"}"#, value_bytes: VALUE_BYTES };
 
+/// What makes an API key, about as long as the other; a name is no longer than this.
+const KEY_BODY: Body = Body { template: r#"{"name": "%v", "mode": "live"}"#, value_bytes: 100 };
+
 /// An organization for each connection, with a history of its own.
 const MANY: Size = Size { events: 64_000, organizations: 64 };
 
-/// Sets configuration values.
+/// Organizations in which keys are made, one after the other: none has room for all.
+const KEYED: Size = Size { events: 6_400, organizations: 64 };
+
+/// The secrets that are written: each keeps a thousand values and no more.
+const SECRETS: usize = 1_000;
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Configuration values are set.
+    Value,
+    /// Secrets get new values.
+    Secret,
+    /// API keys are made.
+    Key,
+}
+
+/// Writes one kind of thing.
 pub struct DurableWrite {
     servers: Rc<Servers>,
+    what: What,
     connections: u32,
     size: Size,
     length: Length,
@@ -41,6 +62,7 @@ impl DurableWrite {
     pub fn new(servers: &Rc<Servers>, connections: u32, length: Length, peers: Vec<Box<dyn Peer>>) -> Self {
         Self {
             servers: Rc::clone(servers),
+            what: What::Value,
             connections,
             size: ONE,
             length,
@@ -57,6 +79,45 @@ impl DurableWrite {
         Self { size: MANY, ..Self::new(servers, 64, length, peers) }
     }
 
+    /// Of what programs use, from 64 connections, to one organization.
+    pub fn of(servers: &Rc<Servers>, what: What, length: Length, peers: Vec<Box<dyn Peer>>) -> Self {
+        Self { what, ..Self::new(servers, 64, length, peers) }
+    }
+
+    fn body(&self) -> Body {
+        match self.what {
+            What::Value | What::Secret => BODY,
+            What::Key => KEY_BODY,
+        }
+    }
+
+    /// The request to the real server that writes.
+    fn request(&self) -> Result<Request> {
+        let body = Some(self.body());
+        let to = |server: &Server, method, paths, tokens| {
+            let base = server.base();
+            Request { method, base, paths, header: BEARER, tokens, headers: Vec::new(), body }
+        };
+        Ok(match self.what {
+            What::Value => {
+                let server = self.servers.settled(self.size)?;
+                let path = "/v1/environments/production/config/SETTING_%d".to_owned();
+                to(&server, "PUT", vec![path], server.tokens())
+            }
+            What::Secret => {
+                let programs = self.servers.programs()?;
+                let paths = programs.secrets.iter().take(SECRETS).map(|id| format!("/v1/secrets/{id}"));
+                to(&programs.server, "PATCH", paths.collect(), programs.server.tokens())
+            }
+            What::Key => {
+                let server = self.servers.settled(KEYED)?;
+                let mut tokens = server.tokens();
+                let token = tokens.swap_remove(self.seed as usize % KEYED.organizations);
+                to(&server, "POST", vec!["/v1/api-keys".to_owned()], vec![token])
+            }
+        })
+    }
+
     /// The time that an ideal group commit takes, in seconds.
     fn ideal_seconds(&self) -> f64 {
         f64::from(self.connections) / self.noops_per_second + 1.0 / self.syncs_per_second
@@ -65,9 +126,11 @@ impl DurableWrite {
 
 impl Row for DurableWrite {
     fn name(&self) -> &'static str {
-        match (self.connections, self.size.organizations) {
-            (1, _) => "durable write, 1 connection",
-            (_, 1) => "durable write, 64 connections, one organization",
+        match (self.what, self.connections, self.size.organizations) {
+            (What::Secret, ..) => "durable write of a secret, 64 connections",
+            (What::Key, ..) => "durable creation of an API key, 64 connections",
+            (What::Value, 1, _) => "durable write, 1 connection",
+            (What::Value, _, 1) => "durable write, 64 connections, one organization",
             _ => "durable write, 64 connections, 64 organizations",
         }
     }
@@ -86,12 +149,18 @@ impl Row for DurableWrite {
     }
 
     fn limit(&self) -> &'static str {
-        match (self.connections, self.size.organizations) {
-            (1, _) => {
+        match (self.what, self.connections, self.size.organizations) {
+            (What::Secret, ..) => {
+                "as with configuration; and a data key is drawn, wrapped and kept for each value, which is sealed"
+            }
+            (What::Key, ..) => {
+                "as with configuration; and the key is drawn, hashed, entered in the directory, and answered whole"
+            }
+            (What::Value, 1, _) => {
                 "the engine writes twice for a commit, its own record and the sync, and a request passes three \
                  threads: the connection's, the writer's, and back"
             }
-            (_, 1) => {
+            (What::Value, _, 1) => {
                 "one writer thread decides, packs, hashes and settles a batch while no other is synced: the engine \
                  can lose a store otherwise"
             }
@@ -100,31 +169,25 @@ impl Row for DurableWrite {
     }
 
     fn reference(&mut self) -> Result<f64> {
+        let tokens = self.request()?.tokens;
         let request = Request {
             method: "POST",
             base: self.servers.noop()?.base(),
             paths: vec!["/noop/%d".to_owned()],
             header: BEARER,
-            tokens: self.servers.settled(self.size)?.tokens(),
-            body: Some(BODY),
+            tokens,
+            headers: Vec::new(),
+            body: Some(self.body()),
         };
         self.noops_per_second = load(&request, self.connections, self.length.seconds(), 1)?.per_second;
-        self.syncs_per_second = syncs_per_second(VALUE_BYTES, f64::from(self.length.seconds()) / 2.0)?;
+        self.syncs_per_second =
+            syncs_per_second(self.body().value_bytes, f64::from(self.length.seconds()) / 2.0)?;
         Ok(f64::from(self.connections) / self.ideal_seconds())
     }
 
     fn work(&mut self) -> Result<f64> {
         self.seed += 1;
-        let server = self.servers.settled(self.size)?;
-        let request = Request {
-            method: "PUT",
-            base: server.base(),
-            paths: vec!["/v1/environments/production/config/SETTING_%d".to_owned()],
-            header: BEARER,
-            tokens: server.tokens(),
-            body: Some(BODY),
-        };
-        let measured = load(&request, self.connections, self.length.seconds(), self.seed)?;
+        let measured = load(&self.request()?, self.connections, self.length.seconds(), self.seed)?;
         self.details.push(format!(
             "{:.0} writes/s, {} of at most {:.2}; n {:.0}/s, a sync {:.0} µs",
             measured.per_second,
@@ -145,6 +208,10 @@ impl Row for DurableWrite {
     }
 
     fn process(&self) -> Result<u32> {
-        Ok(self.servers.settled(self.size)?.process())
+        Ok(match self.what {
+            What::Value => self.servers.settled(self.size)?.process(),
+            What::Secret => self.servers.programs()?.server.process(),
+            What::Key => self.servers.settled(KEYED)?.process(),
+        })
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use futures_util::future::try_join_all;
 use settled::actor::{Actor, ActorId};
 use settled::command::Command;
-use settled::ids::{Fresh, OrganizationId, RoleId, TeamId, UserId};
+use settled::ids::{Fresh, RoleId, TeamId, UserId};
 use settled::seal::Plain;
 use settled::settings::people::command::PeopleCommand;
 use settled::settings::people::event::PersonJoined;
@@ -21,6 +21,8 @@ use settled::store::{Store, Submission};
 use settled::text::Name;
 
 use super::dice::Dice;
+use super::generate::Filled;
+use super::store::OpenStore;
 
 /// How many commands wait for the writer at once.
 const IN_FLIGHT: usize = 256;
@@ -44,17 +46,15 @@ pub struct Crowd {
 pub const CROWD: Crowd = Crowd { roles: 200, teams: 500, people: 10_000 };
 
 impl Crowd {
-    /// Lets an organization become so large; gives where it is published. Blocks.
+    /// Lets an organization become so large, as its Owner; gives where it is published.
     ///
     /// # Errors
     /// When the store refuses anything.
-    pub fn gather(self, store: &Store, organization: OrganizationId, seed: u64) -> Result<Arc<Handle>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.block_on(store.organization(organization))?;
-        let handle = handle.context("the organization was founded")?;
-        let view = handle.view();
-        let owner = view.organization().people.iter().next().context("the organization has its Owner")?.id;
-        let owner = Actor { id: ActorId::Person(owner), session: None };
+    pub async fn gather(self, open: &OpenStore, filled: &Filled, seed: u64) -> Result<Arc<Handle>> {
+        let store = &open.store;
+        let handle = store.organization(filled.known.organization).await?;
+        let handle = handle.context("the organization is there")?;
+        let owner = Actor { id: ActorId::Person(filled.known.owner), session: None };
         let mut dice = Dice::new(seed);
         let roles: Vec<RoleId> = (0..self.roles).map(|_| Fresh.id()).collect();
         let teams: Vec<TeamId> = (0..self.teams).map(|_| Fresh.id()).collect();
@@ -83,13 +83,10 @@ impl Crowd {
                 submissions.push(Submission::new(own, owner));
             }
         }
-        runtime.block_on(async {
-            while !submissions.is_empty() {
-                let next = submissions.drain(..submissions.len().min(IN_FLIGHT));
-                try_join_all(next.map(|submission| store.execute(&handle, submission))).await?;
-            }
-            anyhow::Ok(())
-        })?;
+        while !submissions.is_empty() {
+            let next = submissions.drain(..submissions.len().min(IN_FLIGHT));
+            try_join_all(next.map(|submission| store.execute(&handle, submission))).await?;
+        }
         Ok(handle)
     }
 }

@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     install::wrk()?;
     let binary = options.binary.clone().unwrap_or_else(|| target().join("release/settled"));
-    let server = Server::start(&binary, SIZE, None)?;
+    let server = Server::start(&binary, SIZE)?;
     let parts = parts(&server)?;
     let mut samples = Vec::new();
     for step in 0..options.minutes * 60 / STEP_SECONDS {
@@ -128,6 +128,7 @@ fn parts(server: &Server) -> Result<Vec<Part>> {
         paths: vec!["/v1/environments/production/config/SETTING_%d".to_owned()],
         header: BEARER,
         tokens: server.tokens(),
+        headers: Vec::new(),
         body: Some(BODY),
     };
     let pages = ["limit=50", "action=config.set", "action=auth.login&outcome=success", "type=environment"];

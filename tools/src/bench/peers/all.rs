@@ -4,8 +4,7 @@ use std::rc::Rc;
 
 use super::{Work, bao, etcd, postgres, sqlite};
 use crate::bench::history::History;
-use crate::bench::read::What;
-use crate::bench::{Length, Peer};
+use crate::bench::{Length, Peer, ctx, read, write};
 
 /// What the peers share, each started when it is first asked for.
 pub(super) struct All {
@@ -41,9 +40,19 @@ impl All {
                 peers.push(Box::new(etcd::Write::new(&self.etcd, connections, length)));
                 peers.push(Box::new(bao::Write::new(&self.bao, connections, length)));
             }
+            Work::WriteOf(what) => {
+                if what == write::What::Secret {
+                    peers.push(Box::new(bao::Write::new(&self.bao, 64, length)));
+                }
+            }
+            Work::Ctx(what) => {
+                if what == ctx::What::Secret {
+                    peers.push(Box::new(bao::Read::new(&self.bao, length)));
+                }
+            }
             Work::Read(what) => {
                 peers.push(Box::new(postgres::settings::Read::new(&self.postgres, what, length)));
-                if what == What::Value {
+                if what == read::What::Value {
                     peers.push(Box::new(bao::Read::new(&self.bao, length)));
                 }
             }

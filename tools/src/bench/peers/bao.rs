@@ -111,6 +111,7 @@ impl Node {
             paths: vec![path.to_owned()],
             header: "X-Vault-Token: ",
             tokens: vec![self.token.clone()],
+            headers: Vec::new(),
             body,
         }
     }

@@ -66,6 +66,7 @@ impl Peer for Write {
             paths: vec!["/v3/kv/put".to_owned()],
             header: BEARER,
             tokens: Vec::new(),
+            headers: Vec::new(),
             body: Some(BODY),
         };
         let measured = load(&request, self.connections, self.length.seconds(), self.seed)?;

@@ -9,8 +9,7 @@ use anyhow::Result;
 
 use super::audit::Filter;
 use super::history::History;
-use super::read::What;
-use super::{Length, Options, Peer};
+use super::{Length, Options, Peer, ctx, read, write};
 
 #[cfg(feature = "peers")]
 mod all;
@@ -32,8 +31,12 @@ mod sqlite;
 pub enum Work {
     /// A durable write from so many connections.
     Write(u32),
+    /// A durable write of what programs use, from 64 connections.
+    WriteOf(write::What),
     /// A read.
-    Read(What),
+    Read(read::What),
+    /// A read of what programs read.
+    Ctx(ctx::What),
     /// Batches appended in process.
     Append,
     /// An audit page.

@@ -40,6 +40,7 @@ pub(super) fn request(
         paths: vec![path.to_owned()],
         header: BEARER,
         tokens: vec![TOKEN.to_owned()],
+        headers: Vec::new(),
         body,
     })
 }
