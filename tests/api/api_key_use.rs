@@ -1,5 +1,6 @@
 //! What the use of a key leaves, where one is used from, how fast, and what a caller learns from a wrong one.
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use settled::settings::api_keys::command::PREVIOUS_MAX;
@@ -74,6 +75,42 @@ async fn a_limited_key_is_told_where_it_stands() {
     let path = format!("/v1/api-keys/{id}");
     server.patch(&path, &owner, &json!({"rate_limit": null})).await.is(200);
     assert_eq!(get().await.is(200).header("ratelimit"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_clients_of_a_key_are_told_each_what_is_left_once_and_another_key_goes_on() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let limit = json!({"requests": 100, "window_seconds": 60});
+    let body = json!({"name": "K", "mode": "live", "role": "viewer", "rate_limit": limit});
+    let (_, limited) = server.api_key(&owner, &body).await;
+    let (_, other) = key(&server, &owner, "live", "viewer").await;
+    let client = async || {
+        let mut told = Vec::new();
+        for _ in 0..20 {
+            let answer = server.get("/v1/general", &limited).await;
+            let left = answer.header("ratelimit").unwrap();
+            let left = left.strip_prefix("\"key\";r=").and_then(|rest| rest.strip_suffix(";t=60")).unwrap();
+            let left: u32 = left.parse().unwrap();
+            match answer.status {
+                200 => told.push(left),
+                429 => assert_eq!(left, 0),
+                other => panic!("{other}"),
+            }
+        }
+        told
+    };
+    let unlimited = async {
+        for _ in 0..20 {
+            server.get("/v1/general", &other).await.is(200);
+        }
+    };
+    let (told, ()) = tokio::join!(join_all((0..8).map(|_| client())), unlimited);
+    for told in &told {
+        assert!(told.is_sorted_by(|earlier, later| earlier > later), "{told:?}");
+    }
+    let mut told = told.concat();
+    told.sort_unstable();
+    assert_eq!(told, (0..100).collect::<Vec<_>>());
 }
 
 /// How many events of use there are, and how many uses they stand for.
