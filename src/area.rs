@@ -44,9 +44,8 @@ pub trait Area: Fold {
     /// Those among [`Area::READS`] that change things which the event does not mention.
     const CASCADES: &'static [&'static str];
 
-    /// Those among [`Area::READS`] that tell of use and change no setting: no part of a thing's past.
-    const USES: &'static [&'static str] = &[];
-    /// Those among [`Area::READS`] that change no setting: what they note is no reason to plan a restore anew.
+    /// Those among [`Area::READS`] that change no setting, such as that a thing was used: they are no part of its past,
+    /// and no reason to plan a restore anew.
     const NOTES: &'static [&'static str] = &[];
 
     /// The kinds of things that it describes, each with the permission to see it.
@@ -87,8 +86,6 @@ pub struct AnyArea {
     pub reads: &'static [&'static str],
     /// [`Area::CASCADES`].
     pub cascades: &'static [&'static str],
-    /// [`Area::USES`].
-    pub uses: &'static [&'static str],
     /// [`Area::NOTES`].
     pub notes: &'static [&'static str],
     /// [`Area::KINDS`].
@@ -108,7 +105,6 @@ impl AnyArea {
             name: A::NAME,
             reads: A::READS,
             cascades: A::CASCADES,
-            uses: A::USES,
             notes: A::NOTES,
             kinds: A::KINDS,
             restorable: A::RESTORABLE,

@@ -108,7 +108,7 @@ fn actions(focus: &Focus) -> Actions {
     let areas = Organization::AREAS.iter();
     let mut actions = Actions::default();
     for area in areas {
-        actions.mentioning.extend(area.reads.iter().filter(|action| !area.uses.contains(action)));
+        actions.mentioning.extend(area.reads.iter().filter(|action| !area.notes.contains(action)));
         let meant = match focus {
             Focus::Resource(id) => readable::kind_of(id),
             Focus::Named(..) | Focus::All | Focus::Actions(_) => None,

@@ -15,12 +15,16 @@ fn app(metrics: Metrics) -> Router {
     let routes = Router::new()
         .route("/things/{id}", get(async || "a thing"))
         .route("/body", post(async |body: RawBody| format!("{} bytes", body.as_bytes().len())))
-        .route("/panic", get(panics));
+        .route("/panic", get(panics).post(panics_over));
     wrap(routes, metrics, Arc::new(Limits { body_bytes: 64, ..Limits::default() }))
 }
 
 async fn panics() -> &'static str {
     panic!("hunter2")
+}
+
+async fn panics_over(body: RawBody) -> &'static str {
+    panic!("{}", String::from_utf8_lossy(body.as_bytes()))
 }
 
 async fn ask(request: axum::http::request::Builder, body: &'static str) -> Response {
@@ -126,20 +130,31 @@ impl<'a> MakeWriter<'a> for Captured {
 #[tokio::test]
 async fn a_panic_is_a_constant_500_and_one_log_line_without_its_text() {
     let captured = Captured::default();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(captured.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(captured.clone())
+        .finish();
     let _default = tracing::subscriber::set_default(subscriber);
     let previous = std::panic::take_hook();
     crate::logging::panics_without_their_text();
-    let response = ask(Request::get("/panic").header("x-request-id", "r2"), "").await;
+    let got = ask(Request::get("/panic").header("x-request-id", "r2"), "").await;
+    let sent = Request::post("/panic?value=hunter2").header("x-request-id", "r3");
+    let sent = sent.header("content-type", "application/json").header("x-fastn-api-key", "hunter2");
+    let sent = ask(sent, r#"{"value": "hunter2"}"#).await;
     std::panic::set_hook(previous);
 
-    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    let body = json(response).await;
-    assert_eq!((&body["code"], &body["request_id"]), (&"internal".into(), &"r2".into()));
     let log = captured.text();
-    assert!(!log.contains("hunter2") && !body.to_string().contains("hunter2"), "{log}");
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("settled::panic")).collect();
-    assert!(lines.len() == 1 && lines[0].contains("layers_tests.rs") && lines[0].contains("r2"), "{log}");
+    for (response, id) in [(got, "r2"), (sent, "r3")] {
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = json(response).await;
+        assert_eq!((&body["code"], &body["request_id"]), (&"internal".into(), &id.into()));
+        assert!(!body.to_string().contains("hunter2"), "{body}");
+        let is_told = |line: &&str| line.contains("settled::panic") && line.contains(id);
+        let lines: Vec<_> = log.lines().filter(is_told).collect();
+        assert!(lines.len() == 1 && lines[0].contains("layers_tests.rs"), "{log}");
+    }
+    assert!(!log.contains("hunter2"), "{log}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What the use of a key leaves, where one is used from, how fast, and what a caller learns from a wrong one.
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use settled::settings::api_keys::command::PREVIOUS_MAX;
@@ -76,6 +77,42 @@ async fn a_limited_key_is_told_where_it_stands() {
     assert_eq!(get().await.is(200).header("ratelimit"), None);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_clients_of_a_key_are_told_each_what_is_left_once_and_another_key_goes_on() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let limit = json!({"requests": 100, "window_seconds": 60});
+    let body = json!({"name": "K", "mode": "live", "role": "viewer", "rate_limit": limit});
+    let (_, limited) = server.api_key(&owner, &body).await;
+    let (_, other) = key(&server, &owner, "live", "viewer").await;
+    let client = async || {
+        let mut told = Vec::new();
+        for _ in 0..20 {
+            let answer = server.get("/v1/general", &limited).await;
+            let left = answer.header("ratelimit").unwrap();
+            let left = left.strip_prefix("\"key\";r=").and_then(|rest| rest.strip_suffix(";t=60")).unwrap();
+            let left: u32 = left.parse().unwrap();
+            match answer.status {
+                200 => told.push(left),
+                429 => assert_eq!(left, 0),
+                other => panic!("{other}"),
+            }
+        }
+        told
+    };
+    let unlimited = async {
+        for _ in 0..20 {
+            server.get("/v1/general", &other).await.is(200);
+        }
+    };
+    let (told, ()) = tokio::join!(join_all((0..8).map(|_| client())), unlimited);
+    for told in &told {
+        assert!(told.is_sorted_by(|earlier, later| earlier > later), "{told:?}");
+    }
+    let mut told = told.concat();
+    told.sort_unstable();
+    assert_eq!(told, (0..100).collect::<Vec<_>>());
+}
+
 /// How many events of use there are, and how many uses they stand for.
 async fn uses(server: &TestServer, owner: &Somebody, id: &str) -> (usize, u64) {
     let rows = server.audit(owner, &format!("&action=api_key.use&user={id}")).await;
@@ -121,7 +158,7 @@ async fn counts_are_recorded_at_a_stop_and_sessions_are_counted_over_restarts() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_read_fails_while_a_key_is_rotated_within_its_grace() {
-    /// How many values of before a reader may hold on to; a read takes no longer than the rotations that are left then.
+    /// A reader holds one of so many values, the newest among them; a read takes less time than rotations end the rest.
     const HELD: usize = 8;
     const PAUSE_SECONDS: u64 = 2;
     /// The values of before that are accepted at a time.
@@ -139,8 +176,10 @@ async fn no_read_fails_while_a_key_is_rotated_within_its_grace() {
     let read = || async {
         let mut reads = 0;
         while rotates.load(std::sync::atomic::Ordering::Relaxed) {
-            let token = values.lock().unwrap().iter().rev().take(HELD).nth_back(reads % 2).cloned();
-            let Some(token) = token else { panic!("there is a value") };
+            let token = {
+                let values = values.lock().unwrap();
+                values[values.len() - 1 - reads % values.len().min(HELD)].clone()
+            };
             get(token).await.is(200);
             reads += 1;
         }

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::client::http::plain;
 use settled::settings::roles::role::SystemRole;
 
 use crate::server::{Answer, Somebody, TestServer, text};
@@ -325,22 +326,40 @@ async fn nobody_gives_a_key_or_takes_one_beyond_their_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_key_is_refused_by_the_next_request_and_its_streams_end() {
+async fn a_revoked_key_is_refused_by_the_next_request_on_every_connection_and_its_streams_end() {
     let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Prod", "live").await;
     for round in 0..5 {
         let (id, program) = key(&server, &owner, "live", "admin").await;
-        let mut stream = Reader::open(server.base(), "/v1/audit/stream", &program.token, None).await.unwrap();
-        assert_eq!(stream.status, 200);
+        let connections: Vec<_> = (0..8).map(|_| plain().build().unwrap()).collect();
+        // Each client has a connection of its own, which it keeps.
+        let ask = async |status: u16| {
+            for connection in &connections {
+                let request = connection.get(format!("{}/v1/general", server.base()));
+                let answer = request.header("x-fastn-api-key", &program.token).send().await.unwrap();
+                assert_eq!(answer.status(), status);
+                answer.bytes().await.unwrap();
+            }
+        };
+        ask(200).await;
+        let mut streams = Vec::new();
+        for path in ["/v1/audit/stream", "/v1/ctx/watch?environment=prod"] {
+            let stream = Reader::open(server.base(), path, &program.token, None).await.unwrap();
+            assert_eq!(stream.status, 200);
+            streams.push(stream);
+        }
         let end = match round % 3 {
             0 => server.delete(&format!("/v1/api-keys/{id}"), &owner).await,
             1 => server.patch(&format!("/v1/api-keys/{id}"), &owner, &json!({"disabled": true})).await,
             _ => server.post(&format!("/v1/api-keys/{id}/rotate"), Some(&owner), &json!({})).await,
         };
         assert!(end.status < 300);
-        server.get("/v1/general", &program).await.is(401);
-        let end = async { while stream.next().await.is_some() {} };
-        tokio::time::timeout(std::time::Duration::from_secs(10), end).await.expect("the stream ends");
-        assert!(stream.ended);
+        ask(401).await;
+        for mut stream in streams {
+            let end = async { while stream.next().await.is_some() {} };
+            tokio::time::timeout(std::time::Duration::from_secs(10), end).await.expect("the stream ends");
+            assert!(stream.ended);
+        }
     }
 }
 

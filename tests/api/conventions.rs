@@ -340,6 +340,22 @@ async fn refusals_that_are_no_denial_are_no_event() {
     server.send(Method::PATCH, "/v1/environments/dev", &owner, &stale, &json!({"name": "X"})).await.is(412);
     server.get_unknown("/v1/general").await.is(401);
     assert_eq!(server.version(owner.organization), version);
+
+    server.secret(&owner, "dev", "TOKEN").await;
+    let (key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
+    server.delete(&format!("/v1/api-keys/{key}"), &owner).await.is(204);
+    let version = server.version(owner.organization);
+    for (path, body, status) in [
+        (&*format!("/v1/api-keys/{key}/rotate"), json!({}), 409),
+        ("/v1/api-keys/key_01kqxk5rd0e5xrpzzv0jjq4zgn/rotate", json!({}), 404),
+        ("/v1/api-keys", json!({"name": "K", "mode": "test", "role": "owner"}), 422),
+        ("/v1/secrets", json!({"name": "TOKEN", "value": "x", "environment": "dev"}), 409),
+        ("/v1/secrets/sec_01kqxk5rd0e5xrpzzv0jjq4zgn/reveal", json!({}), 404),
+        ("/v1/environments/dev/promote", json!({"to": "nowhere"}), 422),
+    ] {
+        server.post(path, Some(&owner), &body).await.is(status);
+    }
+    assert_eq!(server.version(owner.organization), version);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ mod audit;
 mod auth;
 mod bad_input;
 mod canaries;
+mod canary;
 mod conventions;
 mod ctx;
 mod environments;

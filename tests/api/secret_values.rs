@@ -64,6 +64,40 @@ async fn writing_a_value_makes_a_version_also_where_it_is_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_told_says_whether_a_value_is_as_it_was() {
+    let (server, owner) = acme().await;
+    let mut all = Vec::new();
+    for written in ["as it was", "another1"] {
+        let path = secret(&server, &owner, "A", "as it was").await;
+        let before = server.version(owner.organization);
+        let import =
+            json!({"secrets": [{"name": "A", "value": written}], "overwrite": true, "dry_run": true});
+        let import = server.post("/v1/environments/dev/secrets/import", Some(&owner), &import).await.is(200);
+        server.patch(&path, &owner, &json!({"value": written})).await.is(200);
+        let history = server.get(&format!("/v1/history/{}", id(&path)), &owner).await.is(200);
+        let diff = format!("/v1/diff?from={before}&resource={}", id(&path));
+        let diff = server.get(&diff, &owner).await.is(200);
+        let restore = json!({"as_of": before, "scope": {"resource": id(&path)}, "dry_run": true});
+        let restore = server.post("/v1/restore", Some(&owner), &restore).await.is(200);
+        let events = server.get(&format!("/v1/events?after={before}"), &owner).await.is(200).json();
+        let sealed = text(&events["data"][0]["data"]["value"]["data"]).len();
+        let [import, history, diff, restore] = [import, history, diff, restore].map(|answer| answer.json());
+        let (told, steps) = (&history["data"][0], restore["steps"].as_array().unwrap());
+        assert_eq!((&told["action"], steps.len()), (&json!("secret.update"), 1));
+        let step = (steps[0]["action"].clone(), steps[0]["from"].clone(), steps[0]["to"].clone());
+        all.push((
+            import["secrets"].clone(),
+            told["changes"].clone(),
+            diff["data"][0]["fields"].clone(),
+            step,
+            sealed,
+        ));
+        server.post(&format!("{path}/destroy"), Some(&owner), &json!({})).await.is(204);
+    }
+    assert_eq!(all[0], all[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_a_hundred_compare_and_sets_at_once_one_wins() {
     let (server, owner) = acme().await;
     let path = secret(&server, &owner, "A", "start").await;

@@ -9,6 +9,7 @@
 mod attacks;
 mod client;
 mod commands;
+mod core_dump;
 mod derived;
 mod destroy;
 #[path = "../support/disk.rs"]

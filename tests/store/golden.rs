@@ -278,12 +278,14 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
         allowed_cidrs: None,
         rate_limit: None,
     };
-    let rotate =
-        RotateApiKey { key: kept, token: token_of(kept, 1), last4: "x9Zz".to_owned(), grace_seconds: 60 };
+    let by = |actor, command: ApiKeysCommand| Submission::new(command, actor);
+    let rotate = |number, grace_seconds| {
+        let (key, token, last4) = (kept, token_of(kept, number), format!("x9Z{number}"));
+        by(founded.owner, ApiKeysCommand::Rotate(RotateApiKey { key, token, last4, grace_seconds }))
+    };
     let (session, user_agent) = (Fresh.id(), Some(closed(kept)));
     let opened = KeySessionOpened { session, ip: closed(kept), user_agent };
     let program = Actor { id: ActorId::ApiKey(kept), session: Some(session) };
-    let by = |actor, command: ApiKeysCommand| Submission::new(command, actor);
     for submission in [
         by(founded.owner, ApiKeysCommand::Create(make(kept, Mode::Test, limits))),
         by(founded.owner, ApiKeysCommand::Create(make(gone, Mode::Live, Limits::NONE))),
@@ -301,7 +303,9 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
             ApiKeysCommand::Use(UseApiKey { key: kept, count: Some(41), opened: None, reads: reads(kept) }),
         ),
         by(founded.owner, ApiKeysCommand::Update(change)),
-        by(founded.owner, ApiKeysCommand::Rotate(rotate)),
+        rotate(1, 60),
+        rotate(2, 600),
+        rotate(3, 60),
         by(founded.owner, ApiKeysCommand::Revoke(RevokeApiKey { key: gone })),
     ] {
         store.hands.advance(Duration::from_secs(7));

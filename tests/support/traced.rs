@@ -60,10 +60,12 @@ impl Process {
         self.child.id()
     }
 
-    /// Its arguments, as everybody on the machine sees them.
-    pub fn arguments(&self) -> String {
-        let bytes = std::fs::read(format!("/proc/{}/cmdline", self.id())).expect("the process runs");
-        String::from_utf8_lossy(&bytes).into_owned()
+    /// Its arguments, as everybody on the machine sees them, and the environment that it was started with.
+    pub fn told_by_the_system(&self) -> [String; 2] {
+        ["cmdline", "environ"].map(|file| {
+            let bytes = std::fs::read(format!("/proc/{}/{file}", self.id())).expect("the process runs");
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
     }
 
     /// Stops it with SIGTERM and gives all that it printed.

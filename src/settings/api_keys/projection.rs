@@ -383,7 +383,7 @@ impl Area for ApiKeys {
         "api_key.use",
         "secret.read",
     ];
-    const USES: &'static [&'static str] = &["api_key.use", "secret.read"];
+    const NOTES: &'static [&'static str] = &["api_key.use", "secret.read"];
     const CASCADES: &'static [&'static str] = &[];
     const RESTORABLE: bool = false;
     const KINDS: &'static [Reads] =

@@ -32,7 +32,17 @@ impl Secret {
         self.at.scope == Scope::Environment(environment)
     }
 
-    /// Whether it has an earlier value that can come back.
+    /// Whether another value can be written: to destroy one is not for everybody who writes.
+    pub(super) fn has_room(&self) -> bool {
+        self.values.len() < VALUES_KEPT
+    }
+
+    /// Whether an earlier value can come back.
+    pub(super) fn can_go_back(&self) -> bool {
+        self.has_earlier() && self.has_room()
+    }
+
+    /// Whether it has an earlier value.
     pub(super) fn has_earlier(&self) -> bool {
         self.values.len() > 1
     }
@@ -59,10 +69,7 @@ impl Company {
     }
 
     pub(super) fn write_secret(&mut self, actor: Actor, store: &Store) -> Result<Submission> {
-        let which = self.dice.skewed_below(self.secrets.len());
-        if self.secrets[which].values.len() >= VALUES_KEPT {
-            return Ok(self.destroy_oldest(which, actor));
-        }
+        let which = self.one_that(Secret::has_room);
         let at = self.secrets[which].at;
         let (value, key) = self.secret_value(at, store)?;
         self.secrets[which].written();
@@ -80,10 +87,7 @@ impl Company {
 
     /// Goes back to the value before the newest one.
     pub(super) fn roll_back_secret(&mut self, actor: Actor, store: &Store) -> Result<Submission> {
-        let which = self.with_earlier();
-        if self.secrets[which].values.len() >= VALUES_KEPT {
-            return Ok(self.destroy_oldest(which, actor));
-        }
+        let which = self.one_that(Secret::can_go_back);
         let at = self.secrets[which].at;
         let earlier = self.secrets[which].values.iter().rev().nth(1).copied().unwrap_or(1);
         let (value, key) = self.secret_value(at, store)?;
@@ -94,20 +98,16 @@ impl Company {
 
     /// Destroys the oldest value of one that has newer ones.
     pub(super) fn destroy_value(&mut self, actor: Actor) -> Submission {
-        let which = self.with_earlier();
-        self.destroy_oldest(which, actor)
-    }
-
-    fn destroy_oldest(&mut self, which: usize, actor: Actor) -> Submission {
+        let which = self.one_that(Secret::has_earlier);
         let Secret { at, values } = &mut self.secrets[which];
         let (at, value_version) = (*at, values.remove(0));
         self.submit_change(SecretsCommand::DestroyVersion(AtValue { at, value_version }), actor)
     }
 
-    fn with_earlier(&mut self) -> usize {
-        let has_earlier = |which: &usize| self.secrets[*which].has_earlier();
-        let which: Vec<usize> = (0..self.secrets.len()).filter(has_earlier).collect();
-        which[self.dice.below(which.len())]
+    /// The number of one that fits; there is one, or the act was not possible.
+    fn one_that(&mut self, fits: impl Fn(&Secret) -> bool) -> usize {
+        let which: Vec<usize> = (0..self.secrets.len()).filter(|which| fits(&self.secrets[*which])).collect();
+        which[self.dice.skewed_below(which.len())]
     }
 
     fn secret_value(&mut self, at: At, store: &Store) -> Result<(Sealed, NewDataKey)> {
