@@ -131,6 +131,8 @@ ids! {
     DataKeyId, DataKeyKind = "dk";
     /// A request over HTTP whose client gave it no id of its own.
     HttpRequestId, HttpRequestKind = "req";
+    /// A mail on its way.
+    MailId, MailKind = "mail";
     /// A store: one log with its keys, in a folder of its own. A restore makes a new one.
     StoreId, StoreKind = "store";
 }

@@ -44,6 +44,7 @@ pub mod http;
 pub mod canonical;
 mod varint;
 pub mod password;
+pub mod mail;
 pub mod server;
 pub mod config;
 pub mod cli;

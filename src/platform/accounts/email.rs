@@ -1,6 +1,7 @@
 //! E-mail addresses, checked by their form.
 
 use std::fmt;
+use std::str::FromStr;
 
 use utoipa::openapi::{KnownFormat, SchemaFormat};
 
@@ -33,6 +34,15 @@ impl TryFrom<&str> for EmailAddress {
             Ok(address) if plain => Ok(Self(address.to_string())),
             _ => Err(InvalidEmail),
         }
+    }
+}
+
+/// For the command line.
+impl FromStr for EmailAddress {
+    type Err = InvalidEmail;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
+        Self::try_from(text)
     }
 }
 
