@@ -359,6 +359,10 @@ impl Command {
             Self::Organization(OrganizationCommand::Roles(command)) => {
                 matches!(command, RolesCommand::Unassign(_))
             }
+            Self::Organization(OrganizationCommand::People(command)) => {
+                matches!(command, PeopleCommand::Leave(_))
+            }
+            Self::Platform(PlatformCommand::Accounts(command)) => command.is_a_removal(),
             Self::Organization(_) | Self::Platform(_) => false,
         }
     }

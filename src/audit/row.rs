@@ -155,7 +155,7 @@ impl Rows {
         if let Some(name) = self.names.get(&person) {
             return name.clone();
         }
-        let opened = self.view.organization().people.get(person);
+        let opened = self.view.organization().people.ever(person);
         let name = opened
             .and_then(|person| shown(&people::open_name(self.view.stream, person, self.store.ring()).ok()?));
         remember(&mut self.names, person, name)
@@ -168,7 +168,7 @@ impl Rows {
         let stream = self.view.stream;
         let origin = self.store.origin(stream, session, || self.find_origin(session, until))?;
         let ip = origin.and_then(|origin| {
-            let person = self.view.organization().people.get(origin.0)?;
+            let person = self.view.organization().people.ever(origin.0)?;
             let key = self.store.ring().data_key(stream, person.key, person.commitment).ok()?;
             shown(&key.open(&sessions::ip_field(stream, &session.to_string()), &origin.1).ok()?)
         });

@@ -73,7 +73,8 @@ fn recorded_get<H: Handler<T, App>, T: 'static>(handler: H) -> MethodRouter<App>
 }
 
 const fn row(method: &'static str, path: &'static str, access: Access, attempt: &'static str) -> Row {
-    Row { method, path, access, attempt }
+    let takes_a_body = !matches!(method.as_bytes(), b"GET" | b"DELETE");
+    Row { method, path, access, attempt, takes_a_body }
 }
 
 /// Every route of the public listener.
@@ -91,13 +92,24 @@ pub fn routes() -> Vec<Route> {
         route(row("GET", "/v1/version", Public, ""), get(health::version)),
         route(row("GET", "/v1/openapi.json", Public, ""), get(openapi::show)),
         route(row("POST", "/v1/setup", Public, ""), post(foundings::http::set_up)),
+        route(row("POST", "/v1/auth/signup", Public, ""), post(accounts::signup::sign_up)),
+        route(row("POST", "/v1/auth/verify-email", Public, ""), post(accounts::address::verify_email)),
+        route(row("POST", "/v1/auth/password/forgot", Public, ""), post(accounts::recovery::forgot)),
+        route(row("POST", "/v1/auth/password/reset", Public, ""), post(accounts::recovery::reset)),
         route(row("POST", "/v1/auth/login", Public, ""), post(accounts::http::log_in)),
         route(row("POST", "/v1/auth/logout", OwnAccount, ""), post(accounts::http::log_out)),
         route(row("POST", "/v1/auth/switch", OwnAccount, ""), post(accounts::http::switch)),
         route(row("POST", "/v1/organizations", Founder, "organization.create"), post(foundings::http::found)),
         route(row("GET", "/v1/me", OwnAccount, ""), get(accounts::me::show)),
         route(row("PATCH", "/v1/me", Member, "person.update"), patch(accounts::me::update)),
+        // Its password stands in the body: the contract gives this one a meaning.
+        route(
+            Row { takes_a_body: true, ..row("DELETE", "/v1/me", OwnAccount, "") },
+            delete(accounts::departure::delete),
+        ),
+        route(row("POST", "/v1/me/leave", Member, "person.remove"), post(accounts::departure::leave)),
         route(row("POST", "/v1/me/password", OwnAccount, ""), post(accounts::me::change_password)),
+        route(row("POST", "/v1/me/email", OwnAccount, ""), post(accounts::address::request)),
         route(row("GET", "/v1/me/sessions", OwnAccount, ""), get(sessions::http::list)),
         route(row("DELETE", "/v1/me/sessions/{ses}", OwnAccount, ""), delete(sessions::http::delete)),
         route(

@@ -112,15 +112,13 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(PeopleRejection::NotFound) => Problem::not_found(),
+        Rejection::People(PeopleRejection::LastOwner) => last_owner(),
         Rejection::Roles(rejection) => roles(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
         }
-        Rejection::Accounts(AccountsRejection::NotFound) => Problem::not_found(),
-        Rejection::Accounts(AccountsRejection::Stale) => {
-            Problem::conflict("stale", "the password was changed in the meantime")
-        }
+        Rejection::Accounts(rejection) => accounts(*rejection),
         Rejection::Foundings(rejection) => foundings(*rejection),
         Rejection::Denials(_) => Problem::internal(),
     }
@@ -147,9 +145,13 @@ fn roles(rejection: RolesRejection) -> Problem {
         RolesRejection::UnknownEnvironment => {
             Problem::invalid_field("/environment", "unknown", "there is no such environment")
         }
-        RolesRejection::LastOwner => Problem::conflict("last_owner", "the organization needs an owner"),
+        RolesRejection::LastOwner => last_owner(),
         RolesRejection::AboveYourRights => Denial::AboveYourRights.problem(),
     }
+}
+
+fn last_owner() -> Problem {
+    Problem::conflict("last_owner", "the organization needs an owner")
 }
 
 fn environments(rejection: EnvironmentsRejection) -> Problem {
@@ -166,6 +168,21 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
         }
         EnvironmentsRejection::TooManyValues => {
             Problem::conflict("too_many_values", "the environment has as many configuration values as it can")
+        }
+    }
+}
+
+fn accounts(rejection: AccountsRejection) -> Problem {
+    match rejection {
+        AccountsRejection::NotFound => Problem::not_found(),
+        AccountsRejection::Stale => {
+            Problem::conflict("stale", "the password or the address was changed in the meantime")
+        }
+        AccountsRejection::InvalidLink => Problem::invalid_link(),
+        AccountsRejection::NotSetUp => Problem::conflict("not_set_up", "the server is not set up yet"),
+        AccountsRejection::TooManySignUps => Problem::unavailable("overloaded", 60),
+        AccountsRejection::MembershipsLeft => {
+            Problem::conflict("memberships_left", "leave every organization first")
         }
     }
 }

@@ -268,6 +268,9 @@ impl Working {
             self.put.extend(
                 submission.keys.iter().map(|key| (Key::DataKey(stream, key.id()), key.wrapped().to_vec())),
             );
+            for release in &submission.releases {
+                self.view.lookup.release(release);
+            }
             for claim in &submission.claims {
                 self.view.lookup.grant(claim.clone());
             }

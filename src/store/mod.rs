@@ -88,6 +88,8 @@ pub struct Submission {
     pub keys: Vec<NewDataKey>,
     /// Values that must be unique.
     pub claims: Vec<Claim>,
+    /// Values that are the owner's no more, once the command has appended something; before the claims are granted.
+    pub releases: Vec<Claim>,
 }
 
 impl Submission {
@@ -102,6 +104,7 @@ impl Submission {
             idempotency: None,
             keys: Vec::new(),
             claims: Vec::new(),
+            releases: Vec::new(),
         }
     }
 }

@@ -1,9 +1,13 @@
-//! What happens by time alone: ended sessions leave the directory, intents that were left open are finished, and
-//! counts whose window is over are recorded.
+//! What happens by time alone: ended sessions leave the directory, intents that were left open are finished, sign-ups that
+//! nobody verified are forgotten, and counts whose window is over are recorded.
 
 use std::time::Duration;
 
-use crate::store::Store;
+use crate::actor::Actor;
+use crate::causes::with_causes;
+use crate::clock::Timestamp;
+use crate::platform::accounts::command::AccountsCommand;
+use crate::store::{Store, Submission};
 
 /// How often the scheduler looks, at the latest.
 const TICK: Duration = Duration::from_secs(60);
@@ -29,7 +33,24 @@ pub async fn tick(store: &Store) {
         tracing::debug!(dropped, "ended sessions left the directory");
     }
     store.finish_intents().await;
+    forget_sign_ups(store, now).await;
     store.flush_counts(false).await;
+}
+
+/// How many sign-ups are forgotten at a time; what is left waits for the next look.
+const FORGOTTEN_AT_ONCE: usize = 256;
+
+/// Their keys go with them. What the store refuses now is tried again at the next look.
+async fn forget_sign_ups(store: &Store, now: Timestamp) {
+    let view = store.platform().view();
+    let expired = view.platform().accounts.expired(now).map(|account| account.id);
+    for account in expired.take(FORGOTTEN_AT_ONCE).collect::<Vec<_>>() {
+        let expire = AccountsCommand::ExpireSignUp(account);
+        if let Err(error) = store.execute(store.platform(), Submission::new(expire, Actor::SYSTEM)).await {
+            tracing::warn!(error = with_causes(&error), "a sign-up could not be forgotten yet");
+            return;
+        }
+    }
 }
 
 fn until_next(store: &Store) -> Duration {

@@ -8,6 +8,9 @@ mod loaded;
 #[path = "../support/server.rs"]
 mod server;
 
+#[path = "../support/mailbox.rs"]
+mod mailbox;
+
 #[path = "../support/people.rs"]
 mod people;
 
@@ -17,6 +20,7 @@ mod process;
 #[path = "../support/sse.rs"]
 mod sse;
 
+mod accounts;
 mod attacks;
 mod audit;
 mod auth;

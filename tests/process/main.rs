@@ -16,6 +16,7 @@ mod full;
 #[path = "../support/journal.rs"]
 mod journal;
 mod kill;
+mod mail;
 mod many;
 mod operator;
 mod population;
@@ -26,6 +27,8 @@ mod process;
 mod restore;
 mod root_key;
 mod slow;
+#[path = "../support/smtp.rs"]
+mod smtp;
 #[path = "../support/sse.rs"]
 mod sse;
 mod stop;

@@ -131,6 +131,7 @@ async fn sign_up(store: &Store, number: usize) -> Owner {
         name: key.seal(&accounts::name_field(&id), &Plain::from("Ada")),
         // Nobody logs in: who founded has a session.
         password: key.seal(&accounts::password_field(&id), &Plain::from("a hash")),
+        link: None,
     };
     let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
     submission.keys = vec![new];

@@ -11,18 +11,24 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use settled::actor::{Actor, ActorId};
 use settled::area::Fold;
-use settled::command::{Command, OrganizationCommand, PlatformCommand};
+use settled::clock::DAY_SECONDS;
+use settled::command::{Command, OrganizationCommand};
 use settled::event::{Event, Outcome};
 use settled::history::description::Focus;
 use settled::history::restore::{Wanted, prepare};
-use settled::ids::{Fresh, StreamId};
+use settled::ids::{AccountId, Fresh, StreamId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
-use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
-use settled::platform::accounts::password_field;
-use settled::seal::Plain;
+use settled::platform::accounts::command::{AccountsCommand, DeleteAccount, EndMembership, VerifyEmail};
+use settled::platform::accounts::credentials::{
+    ChangeEmail, ChangePassword, RequestEmailChange, RequestReset, ResetPassword,
+};
+use settled::platform::accounts::event::{MailedLink, SignedUp};
+use settled::platform::accounts::{email_field, password_field};
+use settled::seal::{Commitment, Plain};
 use settled::settings::general::event::RestoredScope;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
+use settled::settings::people::event::PersonEmailChanged;
 use settled::settings::people::name_field;
 use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{RoleRef, SystemRole};
@@ -118,19 +124,82 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     }
     let denied = refusal(Outcome::Denied, &founded.organization.to_string());
     store.store.record_denial(&store.handle(founded.organization), grace, denied, None).await;
-    assert_eq!(person_of(grace), person);
+    let changed = PeopleCommand::ChangeEmail(PersonEmailChanged {
+        person,
+        email: store.newcomer(founded.organization, "Grace").0.email,
+        generation: 2,
+    });
+    store.execute(founded, Submission::new(changed, Actor::SYSTEM)).await.unwrap();
+    let leave = PeopleCommand::Leave(person_of(grace));
+    store.execute(founded, Submission::new(leave, grace)).await.unwrap();
 }
 
 async fn record_platform(store: &TestStore, founded: &Founded) {
-    let view = store.store.platform().view();
-    let account = view.platform().accounts.get(founded.account).unwrap();
-    let key = store.store.ring().data_key(StreamId::Platform, account.key, account.commitment).unwrap();
-    let password = key.seal(&password_field(&founded.account.to_string()), &Plain::from("another hash"));
-    let change = ChangePassword { account: founded.account, password, verified_generation: 1, spares: None };
-    let command = Command::Platform(PlatformCommand::Accounts(AccountsCommand::ChangePassword(change)));
-    let actor = Actor { id: ActorId::Account(founded.account), session: None };
-    store.store.execute(store.store.platform(), Submission::new(command, actor)).await.unwrap();
+    record_credentials(store, founded.account).await;
+    record_sign_ups(store).await;
     accept_clock(store).await;
+}
+
+async fn account(store: &TestStore, command: AccountsCommand, actor: Actor) {
+    store.hands.advance(Duration::from_secs(7));
+    store.store.execute(store.store.platform(), Submission::new(command, actor)).await.unwrap();
+}
+
+fn link(store: &TestStore, number: u8) -> MailedLink {
+    MailedLink { token: Commitment([number; 32]), ends_at: store.clock.now().plus_seconds(DAY_SECONDS) }
+}
+
+/// New passwords and addresses of an account.
+async fn record_credentials(store: &TestStore, id: AccountId) {
+    let view = store.store.platform().view();
+    let held = view.platform().accounts.get(id).unwrap();
+    let key = store.store.ring().data_key(StreamId::Platform, held.key, held.commitment).unwrap();
+    let password = || key.seal(&password_field(&id.to_string()), &Plain::from("another hash"));
+    let email = key.seal(&email_field(&id.to_string()), &Plain::from("ada@example.org"));
+    let actor = Actor { id: ActorId::Account(id), session: None };
+    let change = ChangePassword { account: id, password: password(), verified_generation: 1, spares: None };
+    account(store, AccountsCommand::ChangePassword(change), actor).await;
+    let reset = RequestReset { account: id, link: link(store, 1) };
+    account(store, AccountsCommand::RequestReset(reset), Actor::SYSTEM).await;
+    let reset = ResetPassword { token: Commitment([1; 32]), password: password() };
+    account(store, AccountsCommand::ResetPassword(reset), actor).await;
+    let change = RequestEmailChange {
+        account: id,
+        email,
+        link: link(store, 2),
+        verified_generation: 3,
+        session: Fresh.id(),
+    };
+    account(store, AccountsCommand::RequestEmailChange(change), actor).await;
+    let change = ChangeEmail { token: Commitment([2; 32]) };
+    account(store, AccountsCommand::ChangeEmail(change), actor).await;
+    store.store.finish_email_change(id).await.unwrap();
+}
+
+/// Two sign-ups: one becomes an account that goes again, the other is forgotten.
+async fn record_sign_ups(store: &TestStore) {
+    let signed_up = |number| {
+        let (signed_up, new) = store.stranger(&format!("stranger{number}"));
+        let signed_up = SignedUp { link: Some(link(store, number)), ..signed_up };
+        let id = signed_up.account;
+        let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
+        submission.keys = vec![new];
+        (id, submission)
+    };
+    let ((known, first), (forgotten, second)) = (signed_up(3), signed_up(4));
+    for submission in [first, second] {
+        store.store.execute(store.store.platform(), submission).await.unwrap();
+    }
+    let actor = Actor { id: ActorId::Account(known), session: None };
+    let verify = VerifyEmail { token: Commitment([3; 32]) };
+    account(store, AccountsCommand::VerifyEmail(verify), actor).await;
+    let there = store.found_further(known, "Second").await;
+    let end = EndMembership { organization: there.organization, person: person_of(there.owner) };
+    account(store, AccountsCommand::EndMembership(end), Actor::SYSTEM).await;
+    let delete = DeleteAccount { account: known, verified_generation: 1, left: Vec::new() };
+    account(store, AccountsCommand::Delete(delete), actor).await;
+    store.hands.advance(Duration::from_hours(32 * 24));
+    account(store, AccountsCommand::ExpireSignUp(forgotten), Actor::SYSTEM).await;
 }
 
 /// One line an area: name, PROJECTION, digest.

@@ -17,6 +17,7 @@ use settled::settings::environments::value::{ConfigKey, Slug};
 use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
 use settled::settings::general::value::Timezone;
 use settled::settings::people::command::PeopleCommand;
+use settled::settings::people::event::PersonEmailChanged;
 use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
@@ -92,6 +93,8 @@ pub enum Ask {
     Delete(Index),
     Config { which: Index, values: Vec<(u8, Option<u8>)>, whole: bool, create_only: bool, must_exist: bool },
     Join,
+    Leave,
+    ChangeEmail { person: Index, generation: u8 },
     Assign { person: Index, role: u8, environment: Option<Index> },
     Unassign(Index),
     Open,
@@ -129,6 +132,8 @@ pub fn ask() -> impl Strategy<Value = Ask> {
                 which, values, whole, create_only, must_exist,
             }),
         1 => Just(Ask::Join),
+        1 => Just(Ask::Leave),
+        1 => (index(), 2..5u8).prop_map(|(person, generation)| Ask::ChangeEmail { person, generation }),
         3 => (index(), 0..7u8, prop::option::of(index()))
             .prop_map(|(person, role, environment)| Ask::Assign { person, role, environment }),
         2 => index().prop_map(Ask::Unassign),
@@ -278,6 +283,13 @@ impl Made {
                 let mut submission = Submission::new(PeopleCommand::Join(joined), actor);
                 submission.keys = vec![key];
                 submission
+            }
+            Ask::Leave => Submission::new(PeopleCommand::Leave(person_of(actor)), actor),
+            Ask::ChangeEmail { person, generation } => {
+                let (person, generation) = (*person.get(&self.people), u64::from(generation));
+                let email = with.newcomer(organization, mark).0.email;
+                let changed = PersonEmailChanged { person, email, generation };
+                Submission::new(PeopleCommand::ChangeEmail(changed), Actor::SYSTEM)
             }
             Ask::Assign { person, role, environment: limited } => {
                 let assignment = Fresh.id();

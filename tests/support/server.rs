@@ -92,6 +92,13 @@ impl TestServer {
         let mut words = vec!["serve", "--data-dir", data, "--listen", "127.0.0.1:0"];
         words.extend(["--password-memory", "8KiB", "--password-passes", "1"]);
         words.extend(["--ballast", "4KiB", "--min-free-disk", "1MiB"]);
+        let mail = dir.path().join("mail");
+        if !options.contains(&"--smtp-url") {
+            words.extend(["--mail-dir", mail.to_str().expect("a temporary folder has a plain name")]);
+        }
+        if !options.contains(&"--signup") {
+            words.extend(["--signup", "open"]);
+        }
         if !options.contains(&"--organizations") {
             words.extend(["--organizations", "open"]);
         }

@@ -23,7 +23,6 @@ use settled::settings::people::{email_field, name_field};
 use settled::settings::sessions::event::SessionOpened;
 use settled::store::derived::{DerivedFiles, holds};
 use settled::store::load::saved_directory;
-use settled::store::lookup::Claim;
 use settled::store::resident::Handle;
 use settled::store::{DiskGauge, Done, Parts, Refusal, Store, Submission};
 
@@ -138,25 +137,32 @@ impl TestStore {
         Self::open(Arc::new(copy(&*self.log)), self.keys.clone(), self.clock.now(), 1_024)
     }
 
-    /// The account, organization and intent of a server's set-up.
-    pub fn set_up(&self, name: &str) -> Founding {
+    /// Somebody who signs up with an address at `example.com`, and their key.
+    pub fn stranger(&self, name: &str) -> (SignedUp, NewDataKey) {
         let account: AccountId = Fresh.id();
         let key = self.store.ring().mint(StreamId::Platform).expect("the platform has a key");
         let id = account.to_string();
-        let email = format!("{}@example.com", name.to_lowercase().replace(' ', "-"));
         let signed_up = SignedUp {
             account,
             key: key.id(),
-            email: key.key().seal(&accounts::email_field(&id), &Plain::from(email.as_str())),
+            email: key.key().seal(&accounts::email_field(&id), &Plain::from(address(name))),
             name: key.key().seal(&accounts::name_field(&id), &Plain::from("Ada")),
             password: key.key().seal(&accounts::password_field(&id), &Plain::from("a hash")),
+            link: None,
         };
+        (signed_up, key)
+    }
+
+    /// The account, organization and intent of a server's set-up.
+    pub fn set_up(&self, name: &str) -> Founding {
+        let (signed_up, key) = self.stranger(name);
+        let account = signed_up.account;
         let opened = founding(account, key.key(), name);
         let command = SetUp { account: signed_up, founding: opened.clone() };
         let mut submission = Submission::new(FoundingsCommand::SetUp(command), Actor::SYSTEM);
         submission.keys = vec![key];
-        submission.claims =
-            vec![Claim { key: self.store.hasher().email(&email), owner: account.to_string() }];
+        let email = Plain::from(address(name));
+        submission.claims = vec![accounts::claim(self.store.hasher(), &email, account)];
         Founding { submission, opened }
     }
 
@@ -257,6 +263,10 @@ impl Drop for TestStore {
     fn drop(&mut self) {
         self.store.stop();
     }
+}
+
+fn address(name: &str) -> String {
+    format!("{}@example.com", name.to_lowercase().replace(' ', "-"))
 }
 
 /// A session to be opened by a person.

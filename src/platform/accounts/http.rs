@@ -163,7 +163,8 @@ async fn verify(app: &App, email: &EmailAddress, password: Secret) -> Result<Opt
     Ok(right.then_some(account))
 }
 
-fn find(app: &App, email: &EmailAddress) -> Option<Account> {
+/// The account with an address.
+pub fn find(app: &App, email: &EmailAddress) -> Option<Account> {
     let view = app.store.platform().view();
     let owner = view.lookup.owner(app.store.hasher().email(email.as_str()))?;
     view.platform().accounts.get(owner.parse().ok()?).cloned()

@@ -4,19 +4,33 @@ use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
 use crate::area::{DirectoryEntry, Fold};
-use crate::clock::Timestamp;
+use crate::clock::{DAY_SECONDS, Timestamp};
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{AccountId, DataKeyId, OrganizationId, SessionId, UserId};
-use crate::platform::accounts::event::AccountsEvent;
+use crate::platform::accounts::event::{AccountsEvent, EmailChanged, MailedLink, SignedUp};
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::seal::{Commitment, Sealed};
+use crate::settings::sessions::event::TokenHash;
 use crate::settings::sessions::projection::Session;
 
-/// All accounts of the server.
+/// The most mailed links of one account that are known at a time; the oldest gives way. Links to set a new password, which
+/// anybody can ask for, last an hour and are three an hour at most, so they push no other out.
+const LINKS_PER_ACCOUNT_MAX: usize = 8;
+/// For so long after its link has ended the key of a sign-up that nobody verified is kept.
+const SIGN_UP_KEPT_SECONDS: i64 = 30 * DAY_SECONDS;
+
+/// All accounts of the server, and the sign-ups that may become some.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Accounts {
     accounts: RedBlackTreeMapSync<AccountId, Account>,
     by_person: RedBlackTreeMapSync<(OrganizationId, UserId), AccountId>,
+    /// Accounts to be, until their address is verified.
+    sign_ups: RedBlackTreeMapSync<AccountId, SignUp>,
+    /// Sign-ups by when they are to be forgotten.
+    by_expiry: RedBlackTreeMapSync<(Timestamp, AccountId), ()>,
+    links: RedBlackTreeMapSync<TokenHash, Link>,
+    /// Accounts whose new address some organization may not know yet, with the generation that it came with.
+    email_changes: RedBlackTreeMapSync<AccountId, u64>,
 }
 
 /// An account; address, name and password hash are sealed.
@@ -30,14 +44,18 @@ pub struct Account {
     pub commitment: Option<Commitment>,
     /// The address.
     pub email: Sealed,
+    /// Whether the address was proven to be theirs: by a link that was mailed there.
+    pub is_verified: bool,
     /// The name that it signed up with.
     pub name: Sealed,
     /// The argon2id hash of the password.
     pub password: Sealed,
-    /// Raised by every new password; a session of an earlier one has ended.
+    /// Raised by every new password and address; a session of an earlier one has ended.
     pub generation: u64,
-    /// The one session of an earlier generation that goes on: the one in which the password was changed.
+    /// The one session of an earlier generation that goes on: the one in which the credentials were changed.
     pub spared: Option<SessionId>,
+    /// The links mailed to it that are known, oldest first.
+    links: Vec<TokenHash>,
     /// Whom it is in which organization, oldest first.
     pub persons: Vec<(OrganizationId, UserId)>,
     /// When it was made.
@@ -46,10 +64,50 @@ pub struct Account {
     pub version: Version,
 }
 
+/// An account to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SignUp {
+    account: Account,
+    link: MailedLink,
+}
+
+/// A link that was mailed, by its token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Whose it is.
+    pub account: AccountId,
+    /// What following it does.
+    pub purpose: Purpose,
+    /// When it ends.
+    pub ends_at: Timestamp,
+}
+
+/// What following a mailed link does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// It makes an account of a sign-up.
+    Verify,
+    /// It sets a new password.
+    Reset,
+    /// It gives the account another address.
+    ChangeEmail {
+        /// The address.
+        email: Sealed,
+        /// The session in which it was asked for.
+        session: SessionId,
+    },
+}
+
 impl Account {
     /// Whether a session is still of the account's present credentials.
     pub fn accepts(&self, session: &Session) -> bool {
         session.generation == self.generation || self.spared == Some(session.id)
+    }
+}
+
+impl SignUp {
+    fn expires_at(&self) -> Timestamp {
+        self.link.ends_at.plus_seconds(SIGN_UP_KEPT_SECONDS)
     }
 }
 
@@ -73,38 +131,132 @@ impl Accounts {
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty()
     }
+
+    /// An account to be, whose address is not verified.
+    pub fn sign_up(&self, id: AccountId) -> Option<&Account> {
+        self.sign_ups.get(&id).map(|sign_up| &sign_up.account)
+    }
+
+    /// How many sign-ups wait to be verified or forgotten.
+    pub fn sign_ups(&self) -> usize {
+        self.sign_ups.size()
+    }
+
+    /// Sign-ups that are to be forgotten by now: nobody verified them, and their time is over.
+    pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = &Account> {
+        let due = self.by_expiry.keys().take_while(move |(at, _)| *at <= now);
+        due.filter_map(|(_, id)| self.sign_up(*id))
+    }
+
+    /// What a link does that somebody followed; nothing once it was used, is void or has ended.
+    pub fn link(&self, token: TokenHash, now: Timestamp) -> Option<&Link> {
+        self.links.get(&token).filter(|link| now < link.ends_at)
+    }
+
+    /// Accounts whose new address some organization may not know yet.
+    pub fn email_changes(&self) -> impl Iterator<Item = AccountId> {
+        self.email_changes.keys().copied()
+    }
+
+    /// The credential generation that such an address came with.
+    pub fn email_change(&self, id: AccountId) -> Option<u64> {
+        self.email_changes.get(&id).copied()
+    }
+
+    fn sign_up_began(&mut self, signed_up: &SignedUp, recorded: &Recorded) {
+        let account = Account {
+            id: signed_up.account,
+            key: signed_up.key,
+            commitment: recorded.keys.get(&signed_up.key).copied(),
+            email: signed_up.email.clone(),
+            is_verified: false,
+            name: signed_up.name.clone(),
+            password: signed_up.password.clone(),
+            generation: 1,
+            spared: None,
+            links: Vec::new(),
+            persons: Vec::new(),
+            created_at: recorded.at,
+            version: recorded.version,
+        };
+        match signed_up.link {
+            None => self.accounts.insert_mut(account.id, account),
+            Some(link) => {
+                let kept = Link { account: account.id, purpose: Purpose::Verify, ends_at: link.ends_at };
+                self.links.insert_mut(link.token, kept);
+                let sign_up = SignUp { account, link };
+                self.by_expiry.insert_mut((sign_up.expires_at(), signed_up.account), ());
+                self.sign_ups.insert_mut(signed_up.account, sign_up);
+            }
+        }
+    }
+
+    fn sign_up_ended(&mut self, id: AccountId) -> Option<Account> {
+        let sign_up = self.sign_ups.get(&id)?.clone();
+        self.links.remove_mut(&sign_up.link.token);
+        self.by_expiry.remove_mut(&(sign_up.expires_at(), id));
+        self.sign_ups.remove_mut(&id);
+        Some(sign_up.account)
+    }
+
+    fn link_mailed(&mut self, account: AccountId, mailed: MailedLink, purpose: Purpose, recorded: &Recorded) {
+        let Some(held) = self.accounts.get_mut(&account) else { return };
+        held.version = recorded.version;
+        held.links.push(mailed.token);
+        self.links.insert_mut(mailed.token, Link { account, purpose, ends_at: mailed.ends_at });
+        let has_ended =
+            |token: &TokenHash| self.links.get(token).is_none_or(|link| link.ends_at <= recorded.at);
+        let mut gone: Vec<_> = held.links.extract_if(.., |token| has_ended(token)).collect();
+        if held.links.len() > LINKS_PER_ACCOUNT_MAX {
+            gone.push(held.links.remove(0));
+        }
+        for token in gone {
+            self.links.remove_mut(&token);
+        }
+    }
+
+    /// New credentials of an account: whatever was mailed before is void.
+    fn credentials_changed(&mut self, id: AccountId, recorded: &Recorded, change: impl FnOnce(&mut Account)) {
+        let Some(account) = self.accounts.get_mut(&id) else { return };
+        for token in account.links.drain(..) {
+            self.links.remove_mut(&token);
+        }
+        account.version = recorded.version;
+        change(account);
+    }
+
+    fn email_changed(&mut self, changed: &EmailChanged, recorded: &Recorded) {
+        self.credentials_changed(changed.account, recorded, |account| {
+            account.email = changed.email.clone();
+            account.is_verified = true;
+            account.generation = changed.generation;
+            account.spared = Some(changed.spares);
+        });
+        if self.get(changed.account).is_some_and(|account| !account.persons.is_empty()) {
+            self.email_changes.insert_mut(changed.account, changed.generation);
+        }
+    }
+
+    fn deleted(&mut self, id: AccountId) {
+        let Some(account) = self.accounts.get(&id).cloned() else { return };
+        for token in &account.links {
+            self.links.remove_mut(token);
+        }
+        for person in &account.persons {
+            self.by_person.remove_mut(person);
+        }
+        self.email_changes.remove_mut(&id);
+        self.accounts.remove_mut(&id);
+    }
 }
 
 impl Fold for Accounts {
     const NAME: &'static str = "accounts";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::Accounts(AccountsEvent::SignedUp(signed_up)) => {
-                let account = Account {
-                    id: signed_up.account,
-                    key: signed_up.key,
-                    commitment: recorded.keys.get(&signed_up.key).copied(),
-                    email: signed_up.email.clone(),
-                    name: signed_up.name.clone(),
-                    password: signed_up.password.clone(),
-                    generation: 1,
-                    spared: None,
-                    persons: Vec::new(),
-                    created_at: recorded.at,
-                    version: recorded.version,
-                };
-                self.accounts.insert_mut(signed_up.account, account);
-            }
-            Event::Accounts(AccountsEvent::PasswordChanged(changed)) => {
-                if let Some(account) = self.accounts.get_mut(&changed.account) {
-                    account.password = changed.password.clone();
-                    account.generation = changed.generation;
-                    account.spared = changed.spares;
-                    account.version = recorded.version;
-                }
-            }
+            Event::Accounts(event) => self.apply_own(event, recorded),
             Event::Foundings(FoundingsEvent::FoundingOpened(opened)) => {
                 if let Some(account) = self.accounts.get_mut(&opened.account) {
                     account.persons.push((opened.organization, opened.person));
@@ -126,6 +278,63 @@ impl Fold for Accounts {
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 
     fn items(&self) -> usize {
-        self.accounts.size()
+        self.accounts.size() + self.sign_ups.size()
+    }
+}
+
+impl Accounts {
+    fn apply_own(&mut self, event: &AccountsEvent, recorded: &Recorded) {
+        match event {
+            AccountsEvent::SignedUp(signed_up) => self.sign_up_began(signed_up, recorded),
+            AccountsEvent::EmailVerified(verified) => {
+                if let Some(mut account) = self.sign_up_ended(verified.account) {
+                    account.is_verified = true;
+                    account.version = recorded.version;
+                    self.accounts.insert_mut(account.id, account);
+                }
+            }
+            AccountsEvent::SignUpExpired(expired) => drop(self.sign_up_ended(expired.account)),
+            AccountsEvent::PasswordChanged(changed) => {
+                self.credentials_changed(changed.account, recorded, |account| {
+                    account.password = changed.password.clone();
+                    account.generation = changed.generation;
+                    account.spared = changed.spares;
+                });
+            }
+            AccountsEvent::PasswordResetRequested(requested) => {
+                self.link_mailed(requested.account, requested.link, Purpose::Reset, recorded);
+            }
+            AccountsEvent::PasswordReset(reset) => {
+                self.credentials_changed(reset.account, recorded, |account| {
+                    account.password = reset.password.clone();
+                    // The link was mailed to the address that the account has.
+                    account.is_verified = true;
+                    account.generation = reset.generation;
+                    account.spared = None;
+                });
+            }
+            AccountsEvent::EmailChangeRequested(requested) => {
+                let (email, session) = (requested.email.clone(), requested.session);
+                let purpose = Purpose::ChangeEmail { email, session };
+                self.link_mailed(requested.account, requested.link, purpose, recorded);
+            }
+            AccountsEvent::EmailChanged(changed) => self.email_changed(changed, recorded),
+            AccountsEvent::EmailChangeClosed(closed) => {
+                if self.email_changes.get(&closed.account) == Some(&closed.generation) {
+                    self.email_changes.remove_mut(&closed.account);
+                }
+            }
+            AccountsEvent::MembershipEnded(ended) => {
+                let pair = (ended.organization, ended.person);
+                if let Some(id) = self.by_person.get(&pair).copied() {
+                    self.by_person.remove_mut(&pair);
+                    if let Some(account) = self.accounts.get_mut(&id) {
+                        account.persons.retain(|person| *person != pair);
+                        account.version = recorded.version;
+                    }
+                }
+            }
+            AccountsEvent::AccountDeleted(deleted) => self.deleted(deleted.account),
+        }
     }
 }

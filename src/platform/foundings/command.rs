@@ -111,7 +111,14 @@ mod tests {
     use crate::given::{by, events, id, platform, sealed};
 
     fn account() -> SignedUp {
-        SignedUp { account: id(1), key: id(1), email: sealed(1), name: sealed(1), password: sealed(1) }
+        SignedUp {
+            account: id(1),
+            key: id(1),
+            email: sealed(1),
+            name: sealed(1),
+            password: sealed(1),
+            link: None,
+        }
     }
 
     fn founding(number: u128) -> FoundingOpened {

@@ -14,6 +14,10 @@ events! {
         "person.join", 1 => PersonJoined(PersonJoined);
         /// A person changed their name.
         "person.update", 1 => PersonUpdated(PersonUpdated);
+        /// A person's account has another address.
+        "person.change_email", 1 => PersonEmailChanged(PersonEmailChanged);
+        /// A person is no member any more.
+        "person.remove", 1 => PersonRemoved(PersonRemoved);
     }
 }
 
@@ -40,4 +44,24 @@ pub struct PersonUpdated {
     pub person: UserId,
     /// Their new name.
     pub name: Sealed,
+}
+
+/// A person's account has another address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PersonEmailChanged {
+    /// The person.
+    pub person: UserId,
+    /// Their address from now on.
+    pub email: Sealed,
+    /// The account's credential generation that the address came with: of two, the later one's is right.
+    pub generation: u64,
+}
+
+/// A person is no member any more: their roles and sessions end with it. Whoever did it themselves has left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PersonRemoved {
+    /// The person.
+    pub person: UserId,
 }

@@ -18,6 +18,8 @@ use crate::settings::roles::permission::Permission;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct People {
     members: RedBlackTreeMapSync<UserId, Person>,
+    /// Those who were members: their names are still shown where they acted.
+    former: RedBlackTreeMapSync<UserId, Person>,
 }
 
 /// A person, name and address sealed.
@@ -33,6 +35,8 @@ pub struct Person {
     pub name: Sealed,
     /// Their e-mail address.
     pub email: Sealed,
+    /// The account's credential generation that the address came with; 0 where it is the one that they joined with.
+    pub email_generation: u64,
     /// When they joined.
     pub created_at: Timestamp,
     /// When they last changed.
@@ -47,6 +51,11 @@ impl People {
         self.members.get(&id)
     }
 
+    /// Somebody who is a member or was one.
+    pub fn ever(&self, id: UserId) -> Option<&Person> {
+        self.members.get(&id).or_else(|| self.former.get(&id))
+    }
+
     /// All members, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Person> {
         self.members.values()
@@ -55,7 +64,7 @@ impl People {
 
 impl Fold for People {
     const NAME: &'static str = "people";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::People(event) = &recorded.event else { return };
@@ -67,6 +76,7 @@ impl Fold for People {
                     commitment: recorded.keys.get(&joined.key).copied(),
                     name: joined.name.clone(),
                     email: joined.email.clone(),
+                    email_generation: 0,
                     created_at: recorded.at,
                     updated_at: recorded.at,
                     version: recorded.version,
@@ -80,18 +90,35 @@ impl Fold for People {
                     person.version = recorded.version;
                 }
             }
+            PeopleEvent::PersonEmailChanged(changed) => {
+                if let Some(person) = self.members.get_mut(&changed.person) {
+                    person.email = changed.email.clone();
+                    person.email_generation = changed.generation;
+                    person.updated_at = recorded.at;
+                    person.version = recorded.version;
+                }
+            }
+            PeopleEvent::PersonRemoved(removed) => {
+                if let Some(mut person) = self.members.get(&removed.person).cloned() {
+                    person.updated_at = recorded.at;
+                    person.version = recorded.version;
+                    self.members.remove_mut(&removed.person);
+                    self.former.insert_mut(removed.person, person);
+                }
+            }
         }
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 
     fn items(&self) -> usize {
-        self.members.size()
+        self.members.size() + self.former.size()
     }
 }
 
 impl Area for People {
-    const READS: &'static [&'static str] = &["person.join", "person.update"];
+    const READS: &'static [&'static str] =
+        &["person.join", "person.update", "person.change_email", "person.remove"];
     const CASCADES: &'static [&'static str] = &[];
     const RESTORABLE: bool = false;
     const KINDS: &'static [Reads] =

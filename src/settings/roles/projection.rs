@@ -12,6 +12,7 @@ use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{EnvironmentId, RoleAssignmentId, UserId};
 use crate::organization::Organization;
 use crate::settings::environments::event::EnvironmentsEvent;
+use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::roles::permission::{Permission, PermissionSet};
 use crate::settings::roles::restore::restore;
@@ -139,6 +140,12 @@ impl Roles {
         self.assignments.iter().any(|(id, assignment)| *id != gone && assignment.is_ownership())
     }
 
+    /// Whether some owner remains when this person goes.
+    pub fn owner_remains_without_person(&self, gone: UserId) -> bool {
+        let mut ownerships = self.assignments.values().filter(|assignment| assignment.is_ownership());
+        ownerships.any(|assignment| assignment.person != gone)
+    }
+
     fn recompute(&mut self, person: UserId) {
         let mut grants = Grants::default();
         for (_, assignment) in self.assignments_of(person) {
@@ -176,7 +183,7 @@ impl Assignment {
 
 impl Fold for Roles {
     const NAME: &'static str = "roles";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
@@ -205,6 +212,13 @@ impl Fold for Roles {
                     self.remove(id);
                 }
             }
+            // So does a grant with the membership of whoever has it.
+            Event::People(PeopleEvent::PersonRemoved(removed)) => {
+                let held: Vec<_> = self.assignments_of(removed.person).map(|(id, _)| *id).collect();
+                for id in held {
+                    self.remove(id);
+                }
+            }
             Event::General(_)
             | Event::Environments(_)
             | Event::People(_)
@@ -226,8 +240,8 @@ impl Fold for Roles {
 
 impl Area for Roles {
     const READS: &'static [&'static str] =
-        &["role_assignment.create", "role_assignment.delete", "environment.delete"];
-    const CASCADES: &'static [&'static str] = &["environment.delete"];
+        &["role_assignment.create", "role_assignment.delete", "environment.delete", "person.remove"];
+    const CASCADES: &'static [&'static str] = &["environment.delete", "person.remove"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] =
         &[Reads { kind: ResourceType::RoleAssignment, permission: Permission::RoleRead }];

@@ -176,6 +176,7 @@ async fn sign_up(open: &OpenStore, number: usize, password: &Plain) -> Result<(A
         email: key.seal(&accounts::email_field(&id), &Plain::from(email.as_str())),
         name: key.seal(&accounts::name_field(&id), &Plain::from("Olive Byrne")),
         password: key.seal(&accounts::password_field(&id), password),
+        link: None,
     };
     let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
     submission.keys = vec![new];

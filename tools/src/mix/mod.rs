@@ -38,6 +38,8 @@ pub enum Kind {
     Join,
     /// Somebody changes their own name.
     RenamePerson,
+    /// Somebody leaves.
+    Leave,
     /// Somebody gets a role.
     AssignRole,
     /// Somebody loses a role.
@@ -71,7 +73,7 @@ const fn share(area: &'static str, kind: Kind, weight: u32) -> Share {
 /// Nothing can happen at once in a new organization: what is not possible yet becomes a configuration value that is
 /// set. And whoever acts without a session logs in first, which makes logins more frequent than their row says.
 pub const MIX: &[Share] = &[
-    share("environments", Kind::SetValue, 610),
+    share("environments", Kind::SetValue, 607),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
@@ -80,6 +82,7 @@ pub const MIX: &[Share] = &[
     share("general", Kind::UpdateOrganization, 7),
     share("people", Kind::Join, 10),
     share("people", Kind::RenamePerson, 5),
+    share("people", Kind::Leave, 3),
     share("roles", Kind::AssignRole, 25),
     share("roles", Kind::UnassignRole, 15),
     share("sessions", Kind::LogIn, 80),

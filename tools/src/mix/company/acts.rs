@@ -52,6 +52,7 @@ impl Company {
             Kind::UpdateOrganization => self.update_organization(actor)?,
             Kind::Join => self.join(actor, store)?,
             Kind::RenamePerson => self.rename(person, actor),
+            Kind::Leave => self.leave(person, actor),
             Kind::AssignRole => self.assign(actor),
             Kind::UnassignRole => self.unassign(actor),
             Kind::LogOut => self.close(person, actor, Closing::Logout),
@@ -261,6 +262,16 @@ impl Company {
         let name = Plain::from(words::person(&mut self.dice));
         let name = Some(key.seal(&name_field(self.handle.stream(), &field), &name));
         self.submit(PeopleCommand::Update(UpdatePerson { person: *id, name }), actor)
+    }
+
+    /// Their roles end with it.
+    fn leave(&mut self, person: usize, actor: Actor) -> Submission {
+        let Person { id, .. } = self.people.remove(person);
+        self.assignments.retain(|held| held.person != person);
+        for held in self.assignments.iter_mut().filter(|held| held.person > person) {
+            held.person -= 1;
+        }
+        self.submit_change(PeopleCommand::Leave(id), actor)
     }
 
     fn assign(&mut self, actor: Actor) -> Submission {

@@ -24,6 +24,8 @@ mod acts;
 
 /// The most people, open sessions of one of them, and environments: organizations do not grow for ever.
 const PEOPLE_MAX: usize = 200;
+/// The people that stay: those who were there at the beginning, by their number.
+const PEOPLE_KEPT: usize = 5;
 const SESSIONS_MAX: usize = 3;
 const ENVIRONMENTS_MAX: usize = 12;
 /// The environments that everybody has; these are not deleted.
@@ -195,6 +197,7 @@ impl Company {
             Kind::DeleteValue => self.values().next().is_some(),
             Kind::Join => self.people.len() < PEOPLE_MAX,
             Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
+            Kind::Leave => self.people.len() > PEOPLE_KEPT,
             Kind::UnassignRole => self.assignments.len() > 4,
             _ => true,
         };
@@ -230,7 +233,7 @@ impl Company {
                 .map(|held| held.person)
                 .chain([0])
                 .collect(),
-            Kind::BeDenied => (1..self.people.len()).collect(),
+            Kind::BeDenied | Kind::Leave => (1..self.people.len()).collect(),
             Kind::LogIn | Kind::LogOut | Kind::RevokeSession | Kind::RenamePerson | Kind::FailLogIn => {
                 (0..self.people.len()).collect()
             }
