@@ -14,13 +14,16 @@ use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 
+use crate::clock::Clock;
 use crate::config::value::{SmtpServer, SmtpTls};
 use crate::ids::MailId;
 use crate::private;
 use crate::seal::Plain;
 
-/// How long a server may take to answer one command.
-const COMMAND_MAX: Duration = Duration::from_secs(30);
+/// How long a server may take to let us connect.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long it may take to take a mail, from connecting to its last word.
+const ATTEMPT_MAX: Duration = Duration::from_mins(1);
 
 /// Where mail goes.
 pub enum Transport {
@@ -114,7 +117,7 @@ impl Transport {
             .port(server.port)
             .tls(tls)
             .hello_name(ClientId::Domain(name.to_owned()))
-            .timeout(Some(COMMAND_MAX));
+            .timeout(Some(CONNECT_MAX));
         if let Some((name, password)) = &server.credentials {
             // Whatever was read from a URL is text.
             let password = password.as_str().unwrap_or_default().to_owned();
@@ -141,10 +144,17 @@ impl Transport {
     ///
     /// # Errors
     /// See [`Undelivered`].
-    pub async fn deliver(&self, id: MailId, envelope: &Envelope, content: &Plain) -> Result<(), Undelivered> {
+    pub async fn deliver(
+        &self,
+        clock: &Clock,
+        id: MailId,
+        envelope: &Envelope,
+        content: &Plain,
+    ) -> Result<(), Undelivered> {
         match self {
             Self::Smtp(transport) => {
-                transport.send_raw(envelope, content.as_bytes()).await.map(drop).map_err(Undelivered::from)
+                let sent = clock.timeout(ATTEMPT_MAX, transport.send_raw(envelope, content.as_bytes())).await;
+                sent.map_err(|_| Undelivered::TimedOut)?.map(drop).map_err(Undelivered::from)
             }
             Self::Folder(folder) => {
                 let (path, content) = (folder.join(format!("{id}.eml")), content.clone());
