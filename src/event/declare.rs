@@ -6,6 +6,8 @@ use serde::{Deserializer, Serializer};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
+use crate::ids::DataKeyId;
+
 /// What one on-disk action is: its name for ever, its current schema number, and the shape of its data.
 #[derive(Clone, Copy)]
 pub struct ActionSpec {
@@ -35,6 +37,9 @@ pub trait AreaEvent: Sized {
     /// The action's name on disk.
     fn spec(&self) -> &'static ActionSpec;
 
+    /// The data keys that the event destroyed: what was sealed under them opens no more.
+    fn destroyed_keys(&self) -> &[DataKeyId];
+
     /// Writes the event's data.
     ///
     /// # Errors
@@ -51,20 +56,24 @@ pub trait AreaEvent: Sized {
     ) -> Result<Result<Self, D::Error>, D>;
 }
 
-/// Declares an area's events: one variant an action, with its name on disk and its schema number.
+/// Declares an area's events: one variant an action, with its name on disk and its schema number, and where it destroys
+/// data keys, the field that names them.
 ///
 /// Renaming a variant never changes what is on disk: the name is the literal.
 #[macro_export]
 macro_rules! events {
     (
         $(#[$doc:meta])*
-        pub enum $name:ident {
-            $($(#[$variant_doc:meta])* $action:literal, $schema:literal => $variant:ident($data:ty);)*
+        $vis:vis enum $name:ident {
+            $(
+                $(#[$variant_doc:meta])*
+                $action:literal, $schema:literal => $variant:ident($data:ty) $(destroys $keys:ident)?;
+            )*
         }
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
-        pub enum $name {
+        $vis enum $name {
             $($(#[$variant_doc])* $variant($data),)*
         }
 
@@ -89,6 +98,13 @@ macro_rules! events {
                 }
             }
 
+            fn destroyed_keys(&self) -> &[$crate::ids::DataKeyId] {
+                match self {
+                    $($(Self::$variant(data) => &data.$keys,)?)*
+                    _ => &[],
+                }
+            }
+
             fn serialize_data<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self {
                     $(Self::$variant(data) => serde::Serialize::serialize(data, serializer),)*
@@ -106,4 +122,35 @@ macro_rules! events {
             }
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::given::id;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+    struct Locked {
+        destroyed_keys: Vec<DataKeyId>,
+    }
+
+    crate::events! {
+        /// Doors.
+        enum DoorsEvent {
+            /// A door was locked, and its keys melted.
+            "door.lock", 1 => Locked(Locked) destroys destroyed_keys;
+            /// A door was painted, whose keys are none.
+            "door.paint", 1 => Painted(Locked);
+        }
+    }
+
+    #[test]
+    fn an_event_destroys_the_keys_that_its_line_says() {
+        let keys = vec![id(1), id(2)];
+        let data = Locked { destroyed_keys: keys.clone() };
+        assert_eq!(DoorsEvent::Locked(data.clone()).destroyed_keys(), keys);
+        assert_eq!(DoorsEvent::Painted(data).destroyed_keys(), []);
+    }
 }

@@ -73,6 +73,15 @@ macro_rules! event_sum {
                 }
             }
 
+            /// The data keys that it destroyed. They are removed in the batch that records it, and whoever misses one
+            /// finds here that it was destroyed, and not lost.
+            pub fn destroyed_keys(&self) -> &[DataKeyId] {
+                match self {
+                    $(Self::$area(event) => event.destroyed_keys(),)*
+                    Self::Refused(_) => &[],
+                }
+            }
+
             fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self {
                     $(Self::$area(event) => event.serialize_data(serializer),)*

@@ -14,11 +14,12 @@ use crate::clock::Timestamp;
 use crate::clock::guard::ClockJumped;
 use crate::command::{Context, NewEvent, Rejection};
 use crate::event::{Recorded, RequestMark, Version};
-use crate::ids::{Fresh, StreamId};
+use crate::ids::{DataKeyId, Fresh, StreamId};
 use crate::log::codec::{PackedEvent, pack};
 use crate::log::frame::{FrameBuilder, FrameStart, frame_hash};
 use crate::log::segment::frames::FramePlace;
 use crate::log::{Append, Head, Key, Position};
+use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::resident::{Handle, Indexed, View, directory_entries};
 use crate::store::{Done, Refusal, Replay, Submission};
 
@@ -27,6 +28,8 @@ pub(super) const BATCH_MAX_COMMANDS: usize = 512;
 /// The most bytes of one batch over all streams, but for one command that is larger alone: what the log makes durable in
 /// three of its portions.
 pub(super) const BATCH_MAX_BYTES: usize = 384 << 10;
+/// What a data key that is put or removed counts for among them: as wrapped, with its name and what the log adds.
+const KEY_BYTES: usize = 320;
 
 /// What a batch appends, and what it will publish.
 pub(super) struct Batch {
@@ -64,7 +67,8 @@ struct Working {
     /// The state with the batch's events so far.
     view: View,
     frame: FrameBuilder,
-    put: Vec<(Key, Vec<u8>)>,
+    minted: Vec<NewDataKey>,
+    destroyed: Vec<DataKeyId>,
     directory: Vec<DirectoryEntry>,
     events: Vec<Indexed>,
 }
@@ -83,6 +87,9 @@ pub(super) struct Publication {
     view: View,
     first: Version,
     events: Vec<Indexed>,
+    /// Data keys that the events are the first to use, and those that they destroyed.
+    minted: Vec<NewDataKey>,
+    destroyed: Vec<DataKeyId>,
     /// What the events mean to the directory.
     pub(super) directory: Vec<DirectoryEntry>,
 }
@@ -120,7 +127,7 @@ impl Batch {
                     self.commands += 1;
                     return Outcome::Decided(Box::new(Err(refusal)));
                 }
-                let bytes: usize = events.iter().map(|event| event.bytes.len()).sum();
+                let bytes: usize = events.iter().map(appended_bytes).sum();
                 // The first command of a batch is bounded by its frame alone; if it does not fit into that, nothing will.
                 let is_first = self.bytes == 0;
                 if !is_first && self.bytes + bytes > BATCH_MAX_BYTES {
@@ -149,14 +156,26 @@ impl Batch {
 
 impl Publication {
     /// Publishes the state, now that its frame is durable at `position`; the stream's new head, and whether a segment
-    /// of its index is full.
-    pub(super) fn publish(&mut self, position: Position) -> (Head, bool) {
+    /// of its index is full. The ring has learnt of the keys before: nobody who sees a key destroyed can still get it.
+    pub(super) fn publish(&mut self, position: Position, ring: &KeyRing) -> (Head, bool) {
+        for key in self.minted.drain(..) {
+            ring.remember(self.view.stream, key);
+        }
+        for key in self.destroyed.drain(..) {
+            ring.forget(self.view.stream, key);
+        }
         let mut view = self.view.clone();
         view.head.position = position;
         let head = view.head;
         let place = FramePlace { first: self.first, position, at: head.at };
         (head, self.handle.publish(view, &std::mem::take(&mut self.events), place))
     }
+}
+
+/// How many bytes an event and its keys count for.
+fn appended_bytes(event: &PackedEvent) -> usize {
+    let keys = event.recorded.keys.len() + event.recorded.event.destroyed_keys().len();
+    event.bytes.len() + keys * KEY_BYTES
 }
 
 enum Prepared {
@@ -180,7 +199,8 @@ impl Working {
             handle,
             view,
             frame: FrameBuilder::new(start),
-            put: Vec::new(),
+            minted: Vec::new(),
+            destroyed: Vec::new(),
             directory: Vec::new(),
             events: Vec::new(),
         }
@@ -258,16 +278,16 @@ impl Working {
         for event in events {
             self.frame.push(&event);
             let PackedEvent { recorded, leaf, .. } = event;
+            // A key that no event uses is not kept: nobody could ever look it up.
+            let used = submission.keys.iter().filter(|key| recorded.keys.contains_key(&key.id()));
+            self.minted.extend(used.cloned());
+            self.destroyed.extend(recorded.event.destroyed_keys());
             self.view.state.apply(&recorded);
             self.view.head.version = recorded.version;
             directory_entries(&recorded, &mut self.directory);
             self.events.push(Indexed { recorded, leaf });
         }
         if count > 0 {
-            let stream = self.view.stream;
-            self.put.extend(
-                submission.keys.iter().map(|key| (Key::DataKey(stream, key.id()), key.wrapped().to_vec())),
-            );
             for release in &submission.releases {
                 self.view.lookup.release(release);
             }
@@ -287,18 +307,22 @@ impl Working {
         let expected = self.handle.view().head.position;
         let frame: Bytes = self.frame.finish()?;
         self.view.head.hash = frame_hash(&frame);
+        let stream = self.view.stream;
+        let put = |key: &NewDataKey| (Key::DataKey(stream, key.id()), key.wrapped().to_vec());
         let append = Append {
-            stream: self.view.stream,
+            stream,
             expected: Some(expected),
             frame: Some(frame),
-            put: self.put,
-            remove: Vec::new(),
+            put: self.minted.iter().map(put).collect(),
+            remove: self.destroyed.iter().map(|key| Key::DataKey(stream, *key)).collect(),
         };
         let publication = Publication {
             first: self.view.version() + 1 - self.events.len() as u64,
             handle: self.handle,
             view: self.view,
             events: self.events,
+            minted: self.minted,
+            destroyed: self.destroyed,
             directory: self.directory,
         };
         Some((append, publication))

@@ -271,6 +271,7 @@ impl Store {
         let writer = Writer {
             log: Arc::clone(&parts.log),
             clock: parts.clock.clone(),
+            ring: Arc::clone(&parts.ring),
             directory: Arc::clone(&directory),
             saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
@@ -315,7 +316,6 @@ impl Store {
     /// # Errors
     /// See [`Refusal`]; after any of them but `Stopped` nothing was appended.
     pub async fn execute(&self, handle: &Arc<Handle>, submission: Submission) -> Result<Done, Refusal> {
-        let keys = submission.keys.clone();
         let (reply, answer) = oneshot::channel();
         let job = Job { handle: Arc::clone(handle), submission, reply };
         let sender = self.sender().ok_or(Refusal::Stopped)?;
@@ -328,13 +328,7 @@ impl Store {
             mpsc::error::TrySendError::Closed(_) => Refusal::Stopped,
         })?;
         drop(sender);
-        let done = answer.await.map_err(|_| Refusal::Stopped)??;
-        if done.events > 0 {
-            for key in keys {
-                self.inner.ring.remember(handle.stream(), key);
-            }
-        }
-        Ok(done)
+        answer.await.map_err(|_| Refusal::Stopped)?
     }
 
     fn sender(&self) -> Option<mpsc::Sender<Job>> {

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::event::Version;
 use crate::log::{EventLog, Head};
 use crate::metrics::Metrics;
+use crate::seal::keyring::KeyRing;
 use crate::store::batch::{Admission, Batch, Outcome};
 use crate::store::directory::Directory;
 use crate::store::resident::Handle;
@@ -30,6 +31,7 @@ pub(super) struct Job {
 pub(super) struct Writer {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) clock: Clock,
+    pub(super) ring: Arc<KeyRing>,
     pub(super) directory: Arc<Directory>,
     pub(super) saver: Arc<Saver>,
     pub(super) disk: DiskGauge,
@@ -139,7 +141,7 @@ impl Writer {
         let mut publications = publications;
         let mut heads = Vec::with_capacity(publications.len());
         for (publication, position) in publications.iter_mut().zip(positions) {
-            let (head, filled) = publication.publish(position);
+            let (head, filled) = publication.publish(position, &self.ring);
             heads.push(head);
             let handle = &publication.handle;
             let items = handle.view().state.items();

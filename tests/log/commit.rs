@@ -27,6 +27,8 @@ enum Call {
 struct Recorder {
     calls: Mutex<Vec<Call>>,
     read_all_and_end_before: OnceLock<Step>,
+    /// After so many further portions the log ends.
+    portions_left: Mutex<Option<usize>>,
     log: OnceLock<Weak<SledLog>>,
 }
 
@@ -34,11 +36,26 @@ impl Recorder {
     fn note(&self, call: Call) {
         self.calls.lock().unwrap().push(call);
     }
+
+    /// Whether a portion begins that is not to be.
+    fn portions_are_over(&self) -> bool {
+        match &mut *self.portions_left.lock().unwrap() {
+            None => false,
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        }
+    }
 }
 
 impl Durability for Recorder {
     fn before(&self, step: Step) -> io::Result<()> {
         self.note(Call::Before(step));
+        if step == Step::Settle && self.portions_are_over() {
+            return Err(io::Error::other("the end of the test"));
+        }
         if self.read_all_and_end_before.get() != Some(&step) {
             return Ok(());
         }
@@ -110,6 +127,35 @@ fn what_settling_wrote_is_synced_before_the_next_batch_is_applied() {
     assert_eq!(calls.last(), Some(&Call::Before(Step::Head)));
     assert_eq!(ended, 12, "the head is written once a commit, after its last portion");
     assert!(settled > 0, "settling wrote something");
+}
+
+#[test]
+fn more_keys_than_a_portion_takes_come_before_the_events_that_name_them() {
+    let store = Store::new();
+    let (log, recorder) = recorded(&store);
+    let mut frames = Frames::default();
+    let keys = |log: &SledLog| log.data_keys(stream(1)).unwrap().len();
+    for (count, portions) in [(256, 1), (257, 2), (1_000, 4)] {
+        let before = keys(&log);
+        recorder.calls.lock().unwrap().clear();
+        let mut one = append(stream(1), frames.next(stream(1), Position(log.end().0 + 1), &["a".to_owned()]));
+        let number = |key: usize| (count * 10_000 + key) as u128;
+        one.put = (0..count).map(|key| (data_key(stream(1), number(key)), vec![1; 85])).collect();
+        log.append(vec![one]).unwrap();
+        let settled = |call: &&Call| **call == Call::Before(Step::Settle);
+        assert_eq!(recorder.calls.lock().unwrap().iter().filter(settled).count(), portions, "{count}");
+        assert_eq!(keys(&log), before + count);
+    }
+    // Before its last portion a commit is none, whatever of its keys is there.
+    let end = log.end();
+    let mut one = append(stream(1), frames.next(stream(1), Position(end.0 + 1), &["b".to_owned()]));
+    one.put = (0..300).map(|key| (data_key(stream(1), 77_000_000 + key), vec![1; 85])).collect();
+    *recorder.portions_left.lock().unwrap() = Some(1);
+    log.append(vec![one]).unwrap_err();
+    drop(log);
+    until_closed(&store);
+    let log = open(store.options(), HeadPolicy::Require).unwrap().log;
+    assert_eq!(log.end(), end);
 }
 
 /// Whether reads that come right before a step of a commit have something to write to sled's file.

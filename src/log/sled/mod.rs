@@ -36,6 +36,9 @@ use crate::ids::{DataKeyId, StreamId};
 /// The most parts of a run that one of sled's batches holds: 128 KiB, of which sled makes less than one of its segments.
 const PORTION_PARTS: usize = (128 << 10) / MAX_PART_BYTES;
 
+/// The most data keys that one of them puts: each takes some 400 bytes of sled.
+const PORTION_KEYS: usize = 256;
+
 /// A read that had to wait so long keeps its turn: no commit of a healthy disk takes it.
 const LONG_WAIT: Duration = Duration::from_millis(200);
 
@@ -341,9 +344,20 @@ impl Portion {
 }
 
 /// One commit in the order in which its portions are written: the run's last parts first, and what makes the commit
-/// count (the run's first part, and what is put and removed) together in the last portion.
+/// count (the run's first part, and what is put and removed) together in the last portion. Data keys beyond what that has
+/// room for come before all: a key that no event names yet does no harm.
 fn portions(admitted: &Admitted, appends: &[Append]) -> Result<Vec<Portion>, AppendError> {
     let mut portions = Vec::new();
+    let is_data_key = |(key, _): &&(Key, Vec<u8>)| matches!(key, Key::DataKey(..));
+    let (keys_put, others_put): (Vec<_>, Vec<_>) =
+        appends.iter().flat_map(|append| &append.put).partition(is_data_key);
+    let (early, late) = keys_put.split_at(keys_put.len().saturating_sub(PORTION_KEYS));
+    let early = early.chunks(PORTION_KEYS).map(|keys| {
+        let mut portion = Portion::default();
+        keys.iter().for_each(|(key, value)| portion.insert(keys::of(key), value.clone()));
+        portion
+    });
+    let early: Vec<Portion> = early.collect();
     if let Some((first, _)) = admitted.frames.first() {
         let run = run::join(admitted.frames.iter().map(|(_, frame)| frame));
         if run.len() > MAX_RUN_BYTES {
@@ -361,16 +375,14 @@ fn portions(admitted: &Admitted, appends: &[Append]) -> Result<Vec<Portion>, App
         portions.reverse();
     }
     let mut last = portions.pop().unwrap_or_default();
-    for append in appends {
-        for (key, value) in &append.put {
-            last.insert(keys::of(key), value.clone());
-        }
-        for key in &append.remove {
-            last.remove(keys::of(key));
-        }
+    for (key, value) in late.iter().chain(&others_put) {
+        last.insert(keys::of(key), value.clone());
+    }
+    for key in appends.iter().flat_map(|append| &append.remove) {
+        last.remove(keys::of(key));
     }
     if !last.keys.is_empty() {
         portions.push(last);
     }
-    Ok(portions)
+    Ok(early.into_iter().chain(portions).collect())
 }

@@ -17,7 +17,7 @@ events! {
         /// Who signed up proved that the address is theirs: from here on there is an account.
         "auth.verify_email", 1 => EmailVerified(AccountNamed);
         /// A sign-up that nobody verified was forgotten.
-        "signup.expire", 1 => SignUpExpired(AccountForgotten);
+        "signup.expire", 1 => SignUpExpired(AccountForgotten) destroys destroyed_keys;
         /// The password changed.
         "auth.change_password", 1 => PasswordChanged(PasswordChanged);
         /// A link to set a new password was asked for.
@@ -33,7 +33,7 @@ events! {
         /// The account is nobody any more in an organization.
         "membership.end", 1 => MembershipEnded(MembershipEnded);
         /// The account was deleted.
-        "account.delete", 1 => AccountDeleted(AccountForgotten);
+        "account.delete", 1 => AccountDeleted(AccountForgotten) destroys destroyed_keys;
     }
 }
 
