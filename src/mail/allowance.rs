@@ -24,12 +24,14 @@ pub struct Allowance {
 /// When the last mails to one address were sent, oldest first.
 type Sent = [Timestamp; MAILS_PER_HOUR_MAX];
 
-impl Allowance {
+impl Default for Allowance {
     /// Nothing was sent yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { key: rand::random(), sent: Mutex::default() }
     }
+}
 
+impl Allowance {
     /// Takes one mail to an address off its allowance, if there is one left.
     ///
     /// With as many addresses as are remembered, and a mail to each within this hour, a further one gets none: whoever
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn an_address_gets_three_mails_within_any_hour() {
-        let allowance = Allowance::new();
+        let allowance = Allowance::default();
         let took = |seconds: &[i64]| -> Vec<bool> {
             seconds.iter().map(|seconds| allowance.take("ada@example.com", at(*seconds))).collect()
         };
@@ -84,7 +86,7 @@ mod tests {
 
     #[test]
     fn another_spelling_is_the_same_address() {
-        let allowance = Allowance::new();
+        let allowance = Allowance::default();
         for address in ["ada@example.com", "Ada@Example.com", "ADA@EXAMPLE.COM"] {
             assert!(allowance.take(address, at(0)));
         }
@@ -93,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_keeps_nothing_back_for_longer_than_an_hour() {
-        let allowance = Allowance::new();
+        let allowance = Allowance::default();
         for _ in 0..3 {
             assert!(allowance.take("ada@example.com", at(0)));
         }
@@ -104,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_makes_it_forget_none_of_this_hour() {
-        let allowance = Allowance::new();
+        let allowance = Allowance::default();
         for _ in 0..3 {
             assert!(allowance.take("ada@example.com", at(0)));
         }

@@ -114,7 +114,7 @@ impl Mailer {
             server: server.to_owned(),
             clock,
             metrics,
-            allowance: Allowance::new(),
+            allowance: Allowance::default(),
             waiting: Arc::new(Semaphore::new(WAITING_MAX as usize)),
             under_way: Semaphore::new(UNDER_WAY_MAX),
             stopping: watch::Sender::new(false),

@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(decided(set_up([pending()]), kept - 1), []);
         let forgotten = AccountForgotten { account: id(2), destroyed_keys: vec![id(2)] };
         let expired = recorded(AccountsEvent::SignUpExpired(forgotten));
-        assert_eq!(decided(set_up([pending()]), kept), [expired.clone()]);
+        assert_eq!(decided(set_up([pending()]), kept), vec![expired.clone()]);
         assert_eq!(decided(set_up([pending(), expired]), kept), []);
         let verified = recorded(AccountsEvent::EmailVerified(AccountNamed { account: id(2) }));
         assert_eq!(decided(set_up([pending(), verified]), kept), [], "an account is not forgotten");
