@@ -242,3 +242,6 @@ impl Inner {
         self.metrics.mails_waiting(self.how_many_wait());
     }
 }
+
+#[cfg(test)]
+mod tests;

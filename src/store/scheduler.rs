@@ -43,8 +43,8 @@ const FORGOTTEN_AT_ONCE: usize = 256;
 /// Their keys go with them. What the store refuses now is tried again at the next look.
 async fn forget_sign_ups(store: &Store, now: Timestamp) {
     let view = store.platform().view();
-    let expired = view.platform().accounts.expired(now).map(|account| account.id);
-    for account in expired.take(FORGOTTEN_AT_ONCE).collect::<Vec<_>>() {
+    let due = view.platform().accounts.sign_ups.due(now).take(FORGOTTEN_AT_ONCE);
+    for account in due.collect::<Vec<_>>() {
         let expire = AccountsCommand::ExpireSignUp(account);
         if let Err(error) = store.execute(store.platform(), Submission::new(expire, Actor::SYSTEM)).await {
             tracing::warn!(error = with_causes(&error), "a sign-up could not be forgotten yet");

@@ -15,6 +15,8 @@ pub enum Stranger {
     EndedSession,
     /// A key that no program has.
     UnknownKey,
+    /// A mailed link that is good for nothing.
+    InvalidLink,
     /// An address or a password that nobody has, or an account without an organization.
     UnknownLogin,
 }
@@ -23,7 +25,9 @@ impl Stranger {
     /// What was attempted, as recorded.
     fn action(self) -> &'static str {
         match self {
-            Self::UnknownToken | Self::EndedSession | Self::UnknownKey => "auth.authenticate",
+            Self::UnknownToken | Self::EndedSession | Self::UnknownKey | Self::InvalidLink => {
+                "auth.authenticate"
+            }
             Self::UnknownLogin => "auth.login",
         }
     }
@@ -34,6 +38,7 @@ impl Stranger {
             Self::UnknownToken => "unknown_token",
             Self::EndedSession => "ended_session",
             Self::UnknownKey => "unknown_key",
+            Self::InvalidLink => "invalid_link",
             Self::UnknownLogin => "unknown_login",
         }
     }

@@ -90,7 +90,9 @@ impl TestServer {
         let data = dir.path().join("data");
         let data = data.to_str().expect("a temporary folder has a plain name");
         let mut words = vec!["serve", "--data-dir", data, "--listen", "127.0.0.1:0"];
-        words.extend(["--password-memory", "8KiB", "--password-passes", "1"]);
+        if !options.contains(&"--password-memory") {
+            words.extend(["--password-memory", "8KiB", "--password-passes", "1"]);
+        }
         words.extend(["--ballast", "4KiB", "--min-free-disk", "1MiB"]);
         let mail = dir.path().join("mail");
         if !options.contains(&"--smtp-url") {

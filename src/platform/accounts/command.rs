@@ -15,9 +15,6 @@ use crate::platform::accounts::event::{
 use crate::platform::accounts::projection::Purpose;
 use crate::settings::sessions::event::TokenHash;
 
-/// The most sign-ups that wait to be verified or forgotten, on the whole server.
-const SIGN_UPS_MAX: usize = 100_000;
-
 /// A command to accounts.
 #[derive(Clone, Debug)]
 pub enum AccountsCommand {
@@ -124,7 +121,7 @@ impl AccountsCommand {
     /// [`AccountsRejection`].
     pub fn decide(&self, state: &Platform, context: &Context) -> Result<Vec<NewEvent>, AccountsRejection> {
         match self {
-            Self::SignUp(signed_up) => sign_up(signed_up, state),
+            Self::SignUp(signed_up) => sign_up(signed_up, state, context),
             Self::VerifyEmail(command) => command.decide(state, context),
             Self::ExpireSignUp(account) => Ok(expire(*account, state, context)),
             Self::ChangePassword(command) => command.decide(state, context),
@@ -144,16 +141,20 @@ pub(super) fn about(account: AccountId, event: AccountsEvent) -> NewEvent {
     NewEvent::new(Resource::new(ResourceType::Account, account), event)
 }
 
-fn sign_up(signed_up: &SignedUp, state: &Platform) -> Result<Vec<NewEvent>, AccountsRejection> {
+fn sign_up(
+    signed_up: &SignedUp,
+    state: &Platform,
+    context: &Context,
+) -> Result<Vec<NewEvent>, AccountsRejection> {
     let id = signed_up.account;
-    if state.accounts.get(id).is_some() || state.accounts.sign_up(id).is_some() {
+    if state.accounts.get(id).is_some() || state.accounts.sign_ups.contains(id) {
         return Ok(Vec::new());
     }
     if signed_up.link.is_some() {
         if !state.foundings.any_ever() {
             return Err(AccountsRejection::NotSetUp);
         }
-        if state.accounts.sign_ups() >= SIGN_UPS_MAX {
+        if !state.accounts.sign_ups.has_room(context.now) {
             return Err(AccountsRejection::TooManySignUps);
         }
     }
@@ -161,10 +162,9 @@ fn sign_up(signed_up: &SignedUp, state: &Platform) -> Result<Vec<NewEvent>, Acco
 }
 
 fn expire(id: AccountId, state: &Platform, context: &Context) -> Vec<NewEvent> {
-    let expired = state.accounts.expired(context.now).find(|account| account.id == id);
     let forgotten = |key| AccountForgotten { account: id, destroyed_keys: vec![key] };
     let event = |key| about(id, AccountsEvent::SignUpExpired(forgotten(key)));
-    expired.map(|account| event(account.key)).into_iter().collect()
+    state.accounts.sign_ups.key_if_due(id, context.now).map(event).into_iter().collect()
 }
 
 impl VerifyEmail {
@@ -214,6 +214,7 @@ mod tests {
     use crate::command::Context;
     use crate::event::Event;
     use crate::given::{by, events, id, now, platform, sealed};
+    use crate::ids::StreamId;
     use crate::platform::accounts::event::MailedLink;
     use crate::platform::foundings::event::{FoundingClosed, FoundingOpened, FoundingsEvent};
     use crate::seal::Commitment;
@@ -325,6 +326,37 @@ mod tests {
         assert_eq!(decided(set_up([pending(), expired]), kept), []);
         let verified = recorded(AccountsEvent::EmailVerified(AccountNamed { account: id(2) }));
         assert_eq!(decided(set_up([pending(), verified]), kept), [], "an account is not forgotten");
+    }
+
+    #[test]
+    fn so_many_sign_ups_wait_and_those_that_ended_make_room() {
+        let mut state = platform(set_up([]));
+        let sign_up = |number| Event::Accounts(AccountsEvent::SignedUp(signed_up(number, Some(9))));
+        let at = |seconds| now().plus_seconds(seconds);
+        for number in 100..20_100 {
+            state.apply(&crate::given::recorded(
+                StreamId::Platform,
+                9,
+                now(),
+                Actor::SYSTEM,
+                sign_up(number),
+            ));
+        }
+        let further = AccountsCommand::SignUp(signed_up(2, Some(8)));
+        let decided = |state: &Platform, now| {
+            events(further.decide(state, &Context { now, ..by(Actor::SYSTEM) })).map(|events| events.len())
+        };
+        assert_eq!(decided(&state, at(WEEK - 1)), Err(AccountsRejection::TooManySignUps));
+        assert_eq!(decided(&state, at(WEEK)), Ok(1));
+        let late = sign_up(2);
+        state.apply(&crate::given::recorded(StreamId::Platform, 9, at(WEEK), Actor::SYSTEM, late));
+        assert!(state.accounts.sign_ups.get(id(100)).is_none(), "of what has ended only the key is left");
+        assert_eq!(state.accounts.sign_ups.len(), 20_001);
+        let kept = WEEK + 30 * DAY_SECONDS;
+        let expire = AccountsCommand::ExpireSignUp(id(100));
+        let expired = |seconds| expire.decide(&state, &Context { now: at(seconds), ..by(Actor::SYSTEM) });
+        assert_eq!((expired(kept - 1).unwrap().len(), expired(kept).unwrap().len()), (0, 1));
+        assert_eq!(state.accounts.sign_ups.due(at(kept)).count(), 20_001);
     }
 
     fn ended(organization: u128) -> Event {

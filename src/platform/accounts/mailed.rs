@@ -16,6 +16,7 @@ use crate::platform::accounts::http::Secret;
 use crate::platform::accounts::projection::Link;
 use crate::seal::token::PlainToken;
 use crate::settings::sessions::event::TokenHash;
+use crate::store::strangers::Stranger;
 use crate::store::{Refusal, Submission};
 
 /// Slows down whoever has mails sent: by the typed address and the client's network, as a login is.
@@ -58,14 +59,17 @@ pub fn presented(token: &Secret) -> Result<TokenHash, Problem> {
     token.0.as_str().map(|text| PlainToken::presented(text).hash()).map_err(|_| Problem::invalid_link())
 }
 
-/// The link with a token.
+/// The link with a token. One that is good for nothing is counted.
 ///
 /// # Errors
 /// 422 `invalid_token`, the same for every cause.
 pub fn followed(app: &App, token: TokenHash) -> Result<Link, Problem> {
     let platform = app.store.platform().view();
     let link = platform.platform().accounts.link(token, app.store.clock().credible_now());
-    link.cloned().ok_or_else(Problem::invalid_link)
+    link.cloned().ok_or_else(|| {
+        app.store.count_stranger(Stranger::InvalidLink);
+        Problem::invalid_link()
+    })
 }
 
 /// A command of whoever followed a link.

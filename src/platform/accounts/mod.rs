@@ -14,6 +14,7 @@ pub mod me;
 pub mod own;
 pub mod projection;
 pub mod recovery;
+pub mod sign_ups;
 pub mod signup;
 
 use crate::event::ResourceType;

@@ -4,10 +4,11 @@ use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
 use crate::area::{DirectoryEntry, Fold};
-use crate::clock::{DAY_SECONDS, Timestamp};
+use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{AccountId, DataKeyId, OrganizationId, SessionId, UserId};
 use crate::platform::accounts::event::{AccountsEvent, EmailChanged, MailedLink, SignedUp};
+use crate::platform::accounts::sign_ups::SignUps;
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::sessions::event::TokenHash;
@@ -16,8 +17,6 @@ use crate::settings::sessions::projection::Session;
 /// The most mailed links of one account that are known at a time; the oldest gives way. Links to set a new password, which
 /// anybody can ask for, last an hour and are three an hour at most, so they push no other out.
 const LINKS_PER_ACCOUNT_MAX: usize = 8;
-/// For so long after its link has ended the key of a sign-up that nobody verified is kept.
-const SIGN_UP_KEPT_SECONDS: i64 = 30 * DAY_SECONDS;
 
 /// All accounts of the server, and the sign-ups that may become some.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -25,9 +24,7 @@ pub struct Accounts {
     accounts: RedBlackTreeMapSync<AccountId, Account>,
     by_person: RedBlackTreeMapSync<(OrganizationId, UserId), AccountId>,
     /// Accounts to be, until their address is verified.
-    sign_ups: RedBlackTreeMapSync<AccountId, SignUp>,
-    /// Sign-ups by when they are to be forgotten.
-    by_expiry: RedBlackTreeMapSync<(Timestamp, AccountId), ()>,
+    pub sign_ups: SignUps,
     links: RedBlackTreeMapSync<TokenHash, Link>,
     /// Accounts whose new address some organization may not know yet, with the generation that it came with.
     email_changes: RedBlackTreeMapSync<AccountId, u64>,
@@ -64,13 +61,6 @@ pub struct Account {
     pub version: Version,
 }
 
-/// An account to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct SignUp {
-    account: Account,
-    link: MailedLink,
-}
-
 /// A link that was mailed, by its token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
@@ -105,12 +95,6 @@ impl Account {
     }
 }
 
-impl SignUp {
-    fn expires_at(&self) -> Timestamp {
-        self.link.ends_at.plus_seconds(SIGN_UP_KEPT_SECONDS)
-    }
-}
-
 impl Accounts {
     /// An account by id.
     pub fn get(&self, id: AccountId) -> Option<&Account> {
@@ -130,22 +114,6 @@ impl Accounts {
     /// Whether there is none yet.
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty()
-    }
-
-    /// An account to be, whose address is not verified.
-    pub fn sign_up(&self, id: AccountId) -> Option<&Account> {
-        self.sign_ups.get(&id).map(|sign_up| &sign_up.account)
-    }
-
-    /// How many sign-ups wait to be verified or forgotten.
-    pub fn sign_ups(&self) -> usize {
-        self.sign_ups.size()
-    }
-
-    /// Sign-ups that are to be forgotten by now: nobody verified them, and their time is over.
-    pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = &Account> {
-        let due = self.by_expiry.keys().take_while(move |(at, _)| *at <= now);
-        due.filter_map(|(_, id)| self.sign_up(*id))
     }
 
     /// What a link does that somebody followed; nothing once it was used, is void or has ended.
@@ -184,19 +152,17 @@ impl Accounts {
             Some(link) => {
                 let kept = Link { account: account.id, purpose: Purpose::Verify, ends_at: link.ends_at };
                 self.links.insert_mut(link.token, kept);
-                let sign_up = SignUp { account, link };
-                self.by_expiry.insert_mut((sign_up.expires_at(), signed_up.account), ());
-                self.sign_ups.insert_mut(signed_up.account, sign_up);
+                for token in self.sign_ups.begin(account, link, recorded.at) {
+                    self.links.remove_mut(&token);
+                }
             }
         }
     }
 
     fn sign_up_ended(&mut self, id: AccountId) -> Option<Account> {
-        let sign_up = self.sign_ups.get(&id)?.clone();
-        self.links.remove_mut(&sign_up.link.token);
-        self.by_expiry.remove_mut(&(sign_up.expires_at(), id));
-        self.sign_ups.remove_mut(&id);
-        Some(sign_up.account)
+        let (account, token) = self.sign_ups.end(id)?;
+        self.links.remove_mut(&token);
+        Some(account)
     }
 
     fn link_mailed(&mut self, account: AccountId, mailed: MailedLink, purpose: Purpose, recorded: &Recorded) {
@@ -278,7 +244,7 @@ impl Fold for Accounts {
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 
     fn items(&self) -> usize {
-        self.accounts.size() + self.sign_ups.size()
+        self.accounts.size() + self.sign_ups.len()
     }
 }
 

@@ -140,7 +140,8 @@ pub async fn prepare(
 /// 422 `invalid_token`.
 pub async fn verify(app: &App, token: TokenHash, link: &Link) -> Result<(), Problem> {
     let platform = app.store.platform().view();
-    let sign_up = platform.platform().accounts.sign_up(link.account).ok_or_else(Problem::invalid_link)?;
+    let sign_up =
+        platform.platform().accounts.sign_ups.get(link.account).ok_or_else(Problem::invalid_link)?;
     let email = accounts::open_email(sign_up, app.store.ring())?;
     let command = AccountsCommand::VerifyEmail(VerifyEmail { token });
     let mut submission = by_link(command, link);
