@@ -61,22 +61,23 @@ async fn until(mut holds: impl FnMut() -> bool) {
     panic!("it did not happen within 30 s");
 }
 
-/// Follows the link of a mail.
-async fn verify(server: &Server, mail: &Value) {
+/// Follows the link of a mail; its token.
+async fn verify(server: &Server, mail: &Value) -> String {
     let content = mail["content"].as_str().unwrap();
     let link = content.lines().find(|line| line.contains("/verify-email#token=")).expect("it has a link");
     assert!(link.starts_with(&server.url), "{link}");
     let token = link.trim().split_once("#token=").unwrap().1;
     let request = reqwest::Client::new().post(format!("{}/v1/auth/verify-email", server.url));
     assert_eq!(request.json(&json!({"token": token})).send().await.unwrap().status(), 204);
+    token.to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_goes_through_a_server_as_plain_text_and_as_html() {
     let folder = tempfile::tempdir().unwrap();
     let mails = MailServer::start(&[]);
-    let server =
-        server(&Start::on(folder.path().join("data")), &format!("smtp://localhost:{}", mails.port)).await;
+    let start = Start::on(folder.path().join("data")).with(&["--log-level", "trace"]);
+    let server = server(&start, &format!("smtp://localhost:{}", mails.port)).await;
     sign_up(&server, "nora@example.com").await;
     let mail = mails.next();
     assert_eq!((&mail["from"], &mail["to"]), (&json!("settled@localhost"), &json!(["nora@example.com"])));
@@ -92,8 +93,13 @@ async fn a_mail_goes_through_a_server_as_plain_text_and_as_html() {
     ] {
         assert!(content.contains(part), "no {part} in {content}");
     }
-    verify(&server, &mail).await;
+    let token = verify(&server, &mail).await;
     assert_eq!(figure(&server, "settled_mails_sent_total"), 1);
+    let log = server.process.log_lines();
+    assert!(log.contains("/v1/auth/verify-email"), "requests are logged: {log}");
+    for private in ["nora@", "Verify your address", "Somebody, probably you", &token] {
+        assert!(!log.contains(private), "{private} is in {log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
