@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
-use crate::event::{Recorded, ResourceType};
+use crate::event::{Recorded, ResourceType, Version};
 use crate::history::description::{Description, Difference, Focus};
 use crate::history::restore::plan::{Outlook, Plan};
-use crate::ids::SessionId;
+use crate::ids::{ApiKeyId, SessionId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::roles::permission::Permission;
@@ -43,6 +43,11 @@ pub trait Area: Fold {
 
     /// Those among [`Area::READS`] that change things which the event does not mention.
     const CASCADES: &'static [&'static str];
+
+    /// Those among [`Area::READS`] that tell of use and change no setting: no part of a thing's past.
+    const USES: &'static [&'static str] = &[];
+    /// Those among [`Area::READS`] that change no setting: what they note is no reason to plan a restore anew.
+    const NOTES: &'static [&'static str] = &[];
 
     /// The kinds of things that it describes, each with the permission to see it.
     const KINDS: &'static [Reads];
@@ -82,6 +87,10 @@ pub struct AnyArea {
     pub reads: &'static [&'static str],
     /// [`Area::CASCADES`].
     pub cascades: &'static [&'static str],
+    /// [`Area::USES`].
+    pub uses: &'static [&'static str],
+    /// [`Area::NOTES`].
+    pub notes: &'static [&'static str],
     /// [`Area::KINDS`].
     pub kinds: &'static [Reads],
     /// [`Area::RESTORABLE`].
@@ -99,6 +108,8 @@ impl AnyArea {
             name: A::NAME,
             reads: A::READS,
             cascades: A::CASCADES,
+            uses: A::USES,
+            notes: A::NOTES,
             kinds: A::KINDS,
             restorable: A::RESTORABLE,
             describe: |organization, focus, into| A::of(organization).describe(focus, into),
@@ -121,6 +132,32 @@ pub struct Section {
 /// What an event means to the directory, the one projection over the whole log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DirectoryEntry {
+    /// Something of the stream is due at a time: the scheduler looks at it then. Replaces what was said of it before.
+    Due {
+        /// The thing's id.
+        resource: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Nothing of it is due any more.
+    NotDue {
+        /// The thing's id.
+        resource: String,
+    },
+    /// Data keys of the stream were destroyed: its own key is to be rotated.
+    KeysDestroyed {
+        /// The version of the event that destroyed them.
+        version: Version,
+        /// Its time.
+        at: Timestamp,
+    },
+    /// The stream's key was rotated.
+    KeyRotated {
+        /// Nothing opens that was destroyed up to this version.
+        through: Version,
+        /// When.
+        at: Timestamp,
+    },
     /// A credential opens this session of the stream, at the latest until then.
     CredentialOpened {
         /// SHA-256 of the token.
@@ -134,6 +171,20 @@ pub enum DirectoryEntry {
     CredentialClosed {
         /// The session.
         session: SessionId,
+    },
+    /// A value is that of an API key of the stream.
+    KeyOpened {
+        /// SHA-256 of the value.
+        token: Commitment,
+        /// The key.
+        key: ApiKeyId,
+    },
+    /// From a time on nobody needs to find a key by this value any more.
+    KeyEnds {
+        /// SHA-256 of the value.
+        token: Commitment,
+        /// That time.
+        ends_at: Timestamp,
     },
 }
 

@@ -8,21 +8,28 @@ use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, Version};
 use crate::history::restore::command::RestoreSettings;
-use crate::ids::{DataKeyId, EnvironmentId};
+use crate::ids::{DataKeyId, EnvironmentId, StreamId};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::operations::command::OperationsCommand;
+use crate::promotion::command::PromoteEnvironment;
+use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
+use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
 use crate::settings::roles::permission::Permission;
+use crate::settings::secrets::command::{SecretsCommand, SecretsRejection};
 use crate::settings::sessions::command::{SessionsCommand, SessionsRejection};
 use crate::settings::sessions::projection::Holder;
+use crate::settings::teams::command::{TeamsCommand, TeamsRejection};
 use crate::store::denials::{DenialsRejection, RecordRefused};
+use crate::store::encryption_keys::NoteRotation;
 use crate::store::exports::NoteExport;
+use crate::store::ledger::FinishEntry;
 
 /// A command to one stream.
 #[derive(Clone, Debug)]
@@ -40,18 +47,30 @@ pub enum OrganizationCommand {
     General(GeneralCommand),
     /// To its people.
     People(PeopleCommand),
+    /// To its teams.
+    Teams(TeamsCommand),
     /// To its roles.
     Roles(RolesCommand),
+    /// To its API keys.
+    ApiKeys(ApiKeysCommand),
     /// To its environments.
     Environments(EnvironmentsCommand),
+    /// To its secrets.
+    Secrets(SecretsCommand),
     /// To its sessions.
     Sessions(SessionsCommand),
     /// Something was refused or failed, and is recorded.
     Refuse(RecordRefused),
     /// Events are taken out.
     Export(NoteExport),
+    /// A key that wraps others was rotated.
+    EncryptionKeys(NoteRotation),
+    /// What the ledger says is recorded after a crash.
+    Finish(FinishEntry),
     /// Settings are brought back.
     Restore(RestoreSettings),
+    /// Configuration and secrets are carried over to another environment.
+    Promote(PromoteEnvironment),
 }
 
 /// A command to the platform's stream.
@@ -65,6 +84,10 @@ pub enum PlatformCommand {
     Sessions(SessionsCommand),
     /// An operator's.
     Operations(OperationsCommand),
+    /// A key that wraps others was rotated.
+    EncryptionKeys(NoteRotation),
+    /// What the ledger says is recorded after a crash.
+    Finish(FinishEntry),
     /// Something was refused or failed, and is recorded.
     Refuse(RecordRefused),
 }
@@ -166,6 +189,8 @@ pub enum Need {
     Organization(Permission),
     /// A permission, in one environment.
     Environment(Permission, EnvironmentId),
+    /// A permission, somewhere: how far, `decide` asks.
+    Somewhere(Permission),
     /// To be the one whom the command is about: checked by `decide`.
     Own,
     /// To be Settled itself or an operator.
@@ -183,15 +208,16 @@ impl Need {
             Self::Own => Ok(()),
             Self::System if actor.is_system() => Ok(()),
             Self::System => Err(Rejection::SystemOnly),
-            Self::Organization(permission) if state.roles.grants(actor).allows(permission) => Ok(()),
+            Self::Organization(permission) if grants(state, actor).allows(permission) => Ok(()),
             Self::Environment(permission, environment)
-                if state.roles.grants(actor).allows_in(permission, environment) =>
+                if grants(state, actor).allows_in(permission, environment) =>
             {
                 Ok(())
             }
-            Self::Organization(permission) | Self::Environment(permission, _) => {
-                Err(Rejection::Forbidden(permission))
-            }
+            Self::Somewhere(permission) if grants(state, actor).allows_somewhere(permission) => Ok(()),
+            Self::Organization(permission)
+            | Self::Environment(permission, _)
+            | Self::Somewhere(permission) => Err(Rejection::Forbidden(permission)),
         }
     }
 }
@@ -205,6 +231,9 @@ pub enum Rejection {
     /// Only Settled itself and operators may.
     #[error("only the system may do this")]
     SystemOnly,
+    /// The actor reaches for whom, or for what, holds a permission that they lack.
+    #[error("the subject holds a permission that you lack")]
+    AboveYourRights,
     /// The caller saw another version.
     #[error(transparent)]
     PreconditionFailed(#[from] PreconditionFailed),
@@ -226,12 +255,21 @@ pub enum Rejection {
     /// Of people.
     #[error(transparent)]
     People(#[from] PeopleRejection),
+    /// Of teams.
+    #[error(transparent)]
+    Teams(#[from] TeamsRejection),
     /// Of roles.
     #[error(transparent)]
     Roles(#[from] RolesRejection),
+    /// Of API keys.
+    #[error(transparent)]
+    ApiKeys(#[from] ApiKeysRejection),
     /// Of environments.
     #[error(transparent)]
     Environments(#[from] EnvironmentsRejection),
+    /// Of secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsRejection),
     /// Of sessions.
     #[error(transparent)]
     Sessions(#[from] SessionsRejection),
@@ -252,12 +290,17 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.need(),
             Self::People(command) => command.need(),
+            Self::Teams(command) => command.need(),
             Self::Roles(command) => command.need(),
+            Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
+            Self::Secrets(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
+            Self::EncryptionKeys(_) | Self::Finish(_) => Need::System,
             Self::Restore(command) => command.need(),
+            Self::Promote(command) => command.need(),
         }
     }
 
@@ -269,20 +312,28 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.decide(state, context),
             Self::People(command) => command.decide(state, context),
+            Self::Teams(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
+            Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
+            Self::Secrets(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs = |holder| matches!(holder, Holder::Person(id) if state.people.get(id).is_some());
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
-            Self::Export(note) => {
-                let id = state.general.founded().map(|founded| founded.organization.to_string());
-                Ok(note.decide(&state.exports, &id.unwrap_or_default(), context))
-            }
+            Self::Export(note) => Ok(note.decide(&state.exports, &own_id(state), context)),
+            Self::EncryptionKeys(note) => Ok(note.decide(&state.encryption_keys, &own_id(state))),
+            Self::Finish(entry) => Ok(entry.decide()),
             Self::Restore(command) => command.decide(state, context),
+            Self::Promote(command) => command.decide(state, context),
         }
     }
+}
+
+/// The organization's id, which is its stream's name; nothing before it was founded.
+fn own_id(state: &Organization) -> String {
+    state.general.founded().map(|founded| founded.organization.to_string()).unwrap_or_default()
 }
 
 impl PlatformCommand {
@@ -290,7 +341,7 @@ impl PlatformCommand {
     pub fn need(&self) -> Need {
         match self {
             Self::Foundings(command) => command.need(),
-            Self::Operations(_) => Need::System,
+            Self::Operations(_) | Self::EncryptionKeys(_) | Self::Finish(_) => Need::System,
             Self::Accounts(command) => command.need(),
             Self::Sessions(_) | Self::Refuse(_) => Need::Own,
         }
@@ -310,6 +361,10 @@ impl PlatformCommand {
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Operations(command) => Ok(command.decide(context)),
+            Self::EncryptionKeys(note) => {
+                Ok(note.decide(&state.encryption_keys, &StreamId::Platform.to_string()))
+            }
+            Self::Finish(entry) => Ok(entry.decide()),
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
         }
     }
@@ -328,8 +383,11 @@ macro_rules! command_from {
 command_from! {
     OrganizationCommand::General(GeneralCommand) in Organization;
     OrganizationCommand::People(PeopleCommand) in Organization;
+    OrganizationCommand::Teams(TeamsCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
+    OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
+    OrganizationCommand::Secrets(SecretsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;
@@ -342,7 +400,7 @@ impl Command {
         match self {
             Self::Organization(command) => match command.need() {
                 Need::Environment(_, environment) => Some(environment),
-                Need::Organization(_) | Need::Own | Need::System => None,
+                Need::Organization(_) | Need::Somewhere(_) | Need::Own | Need::System => None,
             },
             Self::Platform(_) => None,
         }
@@ -363,6 +421,14 @@ impl Command {
                 matches!(command, PeopleCommand::Leave(_))
             }
             Self::Platform(PlatformCommand::Accounts(command)) => command.is_a_removal(),
+            Self::Organization(OrganizationCommand::Teams(command)) => {
+                matches!(command, TeamsCommand::RemoveMember(_) | TeamsCommand::Delete(_))
+            }
+            Self::Organization(OrganizationCommand::ApiKeys(command)) => {
+                matches!(command, ApiKeysCommand::Revoke(_))
+            }
+            Self::Organization(OrganizationCommand::Finish(_))
+            | Self::Platform(PlatformCommand::Finish(_)) => true,
             Self::Organization(_) | Self::Platform(_) => false,
         }
     }

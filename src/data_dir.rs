@@ -3,7 +3,8 @@
 //! ```text
 //! DIR/
 //!   current       names the store in use
-//!   stores/<id>/  log/ keys/ head derived/
+//!   stores/<id>/  log/ keys/ head derived/ ledger-mark
+//!   snapshots/    ledger; elsewhere where `serve` is told so
 //!   ballast  lock  server.json  setup-token  root.key  operator.sock
 //! ```
 //! A store is made under another name and complete before `current` names it, so a store without `current`, or a
@@ -24,6 +25,9 @@ pub const DEFAULT_BALLAST_BYTES: u64 = 8 << 20;
 /// With less free than this the ballast is given up while the store is open: what must go on on a full disk (logging
 /// out, revoking, a clean stop) takes some pages, and sled grows its file by half a MiB at a time.
 const LAST_ROOM_BYTES: u64 = 1 << 20;
+
+/// The folder of the snapshots in a data directory.
+pub const SNAPSHOTS: &str = "snapshots";
 
 /// What a store is called until it is complete.
 const UNFINISHED: &str = "unfinished-";
@@ -136,6 +140,11 @@ impl StoreDir {
     /// The head file.
     pub fn head(&self) -> PathBuf {
         self.path.join("head")
+    }
+
+    /// How far the ledger was held against the log.
+    pub fn ledger_mark(&self) -> PathBuf {
+        self.path.join("ledger-mark")
     }
 
     /// What can be deleted at any time and is built anew.

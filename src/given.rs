@@ -9,14 +9,17 @@ use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::command::{Context, NewEvent, Precondition};
 use crate::event::{Event, Outcome, Recorded, Resource, ResourceType, Version};
-use crate::ids::{FreshId, StreamId, UserId};
+use crate::ids::{EnvironmentId, FreshId, StreamId, TeamId, UserId};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::seal::{Sealed, SealedBytes};
+use crate::settings::environments::event::{EnvironmentCreated, EnvironmentsEvent, Mode};
 use crate::settings::general::event::{GeneralEvent, OrganizationCreated};
 use crate::settings::people::event::{PeopleEvent, PersonJoined};
-use crate::settings::roles::event::{RoleAssigned, RolesEvent};
-use crate::settings::roles::role::{RoleRef, SystemRole};
+use crate::settings::roles::event::{RoleAssigned, RoleCreated, RolesEvent};
+use crate::settings::roles::permission::Permission;
+use crate::settings::roles::role::{Grantee, RoleRef, SystemRole};
+use crate::settings::teams::event::{MemberAdded, TeamCreated, TeamsEvent};
 
 /// When everything is decided: 2026-01-02T03:04:05Z.
 pub(crate) fn now() -> Timestamp {
@@ -109,12 +112,48 @@ pub(crate) fn joined(number: u128) -> PersonJoined {
 
 /// A role in the whole organization.
 pub(crate) fn assigned(assignment: u128, to: u128, role: SystemRole) -> Event {
-    Event::Roles(RolesEvent::RoleAssigned(RoleAssigned {
-        assignment: id(assignment),
-        person: id(to),
-        role: RoleRef::System(role),
-        environment: None,
+    granted(assignment, Grantee::Person(id(to)), RoleRef::System(role), None)
+}
+
+/// A role for a person or a team, somewhere.
+pub(crate) fn granted(
+    assignment: u128,
+    grantee: Grantee,
+    role: RoleRef,
+    environment: Option<EnvironmentId>,
+) -> Event {
+    let assigned = RoleAssigned::new(id(assignment), grantee, role, environment);
+    Event::Roles(RolesEvent::RoleAssigned(assigned))
+}
+
+/// A test environment, its name and slug made of its number.
+pub(crate) fn environment(number: u128) -> Event {
+    Event::Environments(EnvironmentsEvent::EnvironmentCreated(EnvironmentCreated {
+        environment: id(number),
+        name: format!("env {number}"),
+        slug: format!("env-{number}"),
+        mode: Mode::Test,
+        description: None,
     }))
+}
+
+/// A custom role, its name made of its number.
+pub(crate) fn custom(number: u128, permissions: &[Permission]) -> Event {
+    Event::Roles(RolesEvent::RoleCreated(RoleCreated {
+        role: id(number),
+        name: format!("role {number}"),
+        description: None,
+        permissions: permissions.iter().copied().collect(),
+    }))
+}
+
+/// A team with these members, its name made of its number.
+pub(crate) fn team(number: u128, members: &[u128]) -> Vec<Event> {
+    let team: TeamId = id(number);
+    let created = TeamCreated { team, name: format!("team {number}"), description: None };
+    let added =
+        members.iter().map(|member| TeamsEvent::MemberAdded(MemberAdded { team, person: id(*member) }));
+    std::iter::once(TeamsEvent::TeamCreated(created)).chain(added).map(Event::Teams).collect()
 }
 
 /// An actor asks now, whatever it saw.

@@ -123,6 +123,10 @@ ids! {
     TeamId, TeamKind = "team";
     /// An environment.
     EnvironmentId, EnvironmentKind = "env";
+    /// A secret.
+    SecretId, SecretKind = "sec";
+    /// A customer of the organization.
+    CustomerId, CustomerKind = "cus";
     /// An API key.
     ApiKeyId, ApiKeyKind = "key";
     /// One recorded event.

@@ -54,11 +54,13 @@ struct Inner {
     streams_in_memory: Gauge,
     disk_free: Gauge<u64, AtomicU64>,
     denials_unrecorded: Counter,
+    key_uses_unrecorded: Counter,
     logins_throttled: Counter,
     mails_waiting: Gauge,
     mails_sent: Counter,
     mails_failed: Counter,
     mails_withheld: Counter,
+    secrets_expired: Counter,
 }
 
 impl Metrics {
@@ -165,6 +167,12 @@ impl Metrics {
                 "Denials and failures that were only counted, not recorded",
                 Counter::default(),
             ),
+            key_uses_unrecorded: register(
+                &mut registry,
+                "key_uses_unrecorded",
+                "Uses of API keys that were only counted here, because too many keys were in use",
+                Counter::default(),
+            ),
             logins_throttled: register(
                 &mut registry,
                 "logins_throttled",
@@ -188,6 +196,12 @@ impl Metrics {
                 &mut registry,
                 "mails_withheld",
                 "Mails that were not written, since their address had its share of the hour",
+                Counter::default(),
+            ),
+            secrets_expired: register(
+                &mut registry,
+                "secrets_expired",
+                "Secrets whose time came at which they were said to expire",
                 Counter::default(),
             ),
             requests: {
@@ -288,6 +302,11 @@ impl Metrics {
         self.0.denials_unrecorded.inc();
     }
 
+    /// A use of an API key could not even be counted for its next event.
+    pub fn key_use_unrecorded(&self) {
+        self.0.key_uses_unrecorded.inc();
+    }
+
     /// An attempt to log in came too soon.
     pub fn login_throttled(&self) {
         self.0.logins_throttled.inc();
@@ -311,6 +330,11 @@ impl Metrics {
     /// A mail was not written, since its address had its share of the hour.
     pub fn mail_withheld(&self) {
         self.0.mails_withheld.inc();
+    }
+
+    /// The time came at which a secret was said to expire.
+    pub fn secret_expired(&self) {
+        self.0.secrets_expired.inc();
     }
 
     /// All of it in the OpenMetrics text format.

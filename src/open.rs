@@ -112,18 +112,28 @@ pub struct LoadedRootKey {
 /// # Errors
 /// When it is not there, not readable, or open to others.
 pub fn root_key(dir: &DataDir, configured: &Configured) -> Result<LoadedRootKey, DirError> {
-    let source = match configured {
-        Configured::MadeAtFirstStart(path) if dir.current()?.is_none() && !path.exists() => {
-            let key = RootKey::create(path)?;
-            return Ok(LoadedRootKey { key, made: Some(path.clone()) });
-        }
+    if let Configured::MadeAtFirstStart(path) = configured
+        && dir.current()?.is_none()
+        && !path.exists()
+    {
+        let key = RootKey::create(path)?;
+        return Ok(LoadedRootKey { key, made: Some(path.clone()) });
+    }
+    Ok(LoadedRootKey { key: read_root_key(configured)?, made: None })
+}
+
+/// Reads a root key from where it is configured to be.
+///
+/// # Errors
+/// When it is not there, not readable, or open to others.
+pub fn read_root_key(configured: &Configured) -> Result<RootKey, RootKeyError> {
+    RootKey::load(&match configured {
         Configured::MadeAtFirstStart(path) | Configured::File(path) => RootKeySource::File(path.clone()),
         Configured::Environment(name) => {
             RootKeySource::Environment(std::env::var(name).unwrap_or_default().into())
         }
         Configured::Command(command) => RootKeySource::Command(command.clone()),
-    };
-    Ok(LoadedRootKey { key: RootKey::load(&source)?, made: None })
+    })
 }
 
 /// Opens the store in use with its keys, to be served, or makes one in a directory that never had any. Derived files of

@@ -2,15 +2,20 @@
 //!
 //! It fans out and nothing else; what an event means is told in the areas.
 
+use crate::settings::api_keys::projection::ApiKeys;
 use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
 use crate::settings::people::projection::People;
 use crate::settings::roles::projection::Roles;
+use crate::settings::secrets::projection::Secrets;
 use crate::settings::sessions::projection::Sessions;
+use crate::settings::teams::projection::Teams;
 use crate::store::denials::Denials;
+use crate::store::encryption_keys::EncryptionKeys;
 use crate::store::exports::Exports;
 use crate::store::requests::Requests;
 use crate::store::revision::Revision;
+use crate::store::rights::Rights;
 use crate::stream_state;
 
 stream_state! {
@@ -21,10 +26,16 @@ stream_state! {
             general: General,
             /// Who belongs to it.
             people: People,
+            /// Teams and who is in them.
+            teams: Teams,
             /// Who may do what.
             roles: Roles,
+            /// What programs call with.
+            api_keys: ApiKeys,
             /// Environments and their configuration.
             environments: Environments,
+            /// Secrets, sealed.
+            secrets: Secrets,
         }
         beside {
             /// Who is logged in.
@@ -35,8 +46,12 @@ stream_state! {
             denials: Denials,
             /// Who took events out this hour.
             exports: Exports,
+            /// Keys that wrap others.
+            encryption_keys: EncryptionKeys,
             /// When a setting changed last.
             revision: Revision,
+            /// When somebody's rights changed last.
+            rights: Rights,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::http;
 use crate::http::app::{App, OrganizationsPolicy, Policy, SignupPolicy};
 use crate::http::limits::Limits;
 use crate::http::page::Cursors;
+use crate::http::rate_limit::RateLimits;
 use crate::http::server::{Listener, bind_unix};
 use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
@@ -28,6 +29,7 @@ use crate::private;
 use crate::room::Room;
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
+use crate::store::ledger::Ledger;
 use crate::store::load::LoadError;
 use crate::store::{Fatal, Parts, Store, scheduler};
 
@@ -57,6 +59,15 @@ pub enum StartError {
     Listen {
         /// Where.
         place: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The ledger of what was destroyed is there and cannot be read.
+    #[error("the ledger in {} cannot be read", snapshots.display())]
+    Ledger {
+        /// The folder of the snapshots.
+        snapshots: PathBuf,
         /// Why not.
         #[source]
         source: io::Error,
@@ -224,6 +235,7 @@ struct Bound {
 
 async fn bind(config: &Config, dir: &OpenDir, store: &Store, tls: Option<Tls>) -> Result<Bound, StartError> {
     store.finish_intents().await;
+    store.finish_ledger().await;
     let setup_token = setup_token(dir, store)?;
     let listen = |place: String| move |source| StartError::Listen { place, source };
     let public = TcpListener::bind(config.listen).await.map_err(listen(config.listen.to_string()))?;
@@ -270,12 +282,19 @@ fn open(
         disk,
         derived: Some((dir.derived.clone(), derived_disk)),
         directory: dir.directory.take(),
+        ledger: Some(ledger(config, &dir)?),
         resident_streams: config.resident_streams as usize,
         metrics,
         fatal,
     })?;
     store.resume_clock();
     Ok((OpenedStore { dir, room, root_key_made }, store))
+}
+
+fn ledger(config: &Config, dir: &OpenDir) -> Result<Ledger, StartError> {
+    let snapshots = config.snapshots_dir();
+    let opened = Ledger::open(&snapshots, dir.store.ledger_mark(), dir.epoch.as_str());
+    opened.map_err(|source| StartError::Ledger { snapshots, source })
 }
 
 fn app(config: &Config, store: Store, mailer: Option<Mailer>, dir: &OpenDir) -> Result<App, StartError> {
@@ -303,8 +322,8 @@ fn app(config: &Config, store: Store, mailer: Option<Mailer>, dir: &OpenDir) -> 
     let cursors = Cursors::new(store.ring().derive("cursors"), store.epoch());
     let streams = Streams::new(config.streams_per_credential as usize);
     let (throttle, mail_throttle) = (Arc::new(Throttle::new()), Arc::new(Throttle::new()));
-    let policy = Arc::new(policy);
-    Ok(App { store, passwords, throttle, mail_throttle, mailer, cursors, streams, policy })
+    let (rate_limits, policy) = (Arc::new(RateLimits::default()), Arc::new(policy));
+    Ok(App { store, passwords, throttle, mail_throttle, mailer, rate_limits, cursors, streams, policy })
 }
 
 /// Before anything is opened: what is wrong with the way for mail shows at once.

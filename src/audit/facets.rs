@@ -33,7 +33,7 @@ pub struct Facets {
 }
 
 /// An actor and how many events are theirs.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UserCount {
     /// The id of a person or an API key, `system` or `operator`.
     pub id: String,

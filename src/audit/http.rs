@@ -151,7 +151,7 @@ impl ExportParameters {
         content((String = "text/csv"), (String = "application/x-ndjson"))),
     (status = "4XX", body = ProblemBody)))]
 pub async fn export(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let slot = app.streams.open(Kind::Export, call.caller.session.id)?;
+    let slot = app.streams.open(Kind::Export, call.caller.proof())?;
     let (own, parameters) = query.split(&["format"]);
     let form = own.parse::<ExportParameters>()?.form()?;
     let filter = filter(&call, &parameters)?;
@@ -162,11 +162,11 @@ pub async fn export(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     call.submit(note, StatusCode::OK).await?;
     let name = format!("audit-{}-{}.{}", call.organization.id, view.version(), form.name());
     let disposition = format!("attachment; filename=\"{name}\"");
-    let session = call.caller.session.id;
+    let (proof, handle) = (call.caller.proof(), Arc::clone(handle));
     let body = pieces::body((begun, slot), move |(mut export, slot)| {
-        let app = app.clone();
+        let (app, handle) = (app.clone(), Arc::clone(&handle));
         async move {
-            if !still_may(&app, session, Permission::AuditExport) {
+            if !still_may(&app, &handle, proof, Permission::AuditExport) {
                 return Err(BrokenOff);
             }
             let page = move || export.next_piece().map(|page| page.map(|page| (page, export)));
@@ -203,7 +203,7 @@ pub async fn stream(
     headers: HeaderMap,
     query: RawQuery,
 ) -> Result<Response, Problem> {
-    let slot = app.streams.open(Kind::Stream, call.caller.session.id)?;
+    let slot = app.streams.open(Kind::Stream, call.caller.proof())?;
     let (own, parameters) = query.split(&["after"]);
     let StreamParameters { after } = own.parse()?;
     let filter = filter(&call, &parameters)?;
@@ -212,7 +212,7 @@ pub async fn stream(
         return Err(Problem::invalid_parameter("after", "in_the_future", "nothing is known of the future"));
     }
     let start = Start::of(&headers, after, app.store.epoch())?;
-    let stream = Stream::begin(&app, call.caller.session.id, &call.organization, filter, start, slot);
+    let stream = Stream::begin(&app, call.caller.proof(), &call.organization, filter, start, slot);
     Ok(sse::response(pieces::body(stream, Stream::next)))
 }
 

@@ -12,7 +12,8 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, ResourceType, Version};
 use crate::history::description::Subject;
 use crate::ids::{EventId, SessionId, UserId};
-use crate::seal::{Plain, Sealed};
+use crate::seal::{DataKey, Plain, Sealed};
+use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::general::reason_field;
 use crate::settings::people;
 use crate::settings::sessions;
@@ -21,7 +22,7 @@ use crate::settings::sessions::projection::Holder;
 use crate::store::Store;
 use crate::store::history::HistoryError;
 use crate::store::resident::{Handle, View};
-use crate::store::shown::Envelope;
+use crate::store::shown::{Envelope, Origin};
 
 /// A row of the audit log.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -59,7 +60,7 @@ pub struct RowUser {
     pub id: String,
     /// The kind of actor.
     pub kind: ActorKind,
-    /// A person's name as of now; null where there is none.
+    /// A person's or a key's name as of now; null where there is none.
     pub name: Option<String>,
 }
 
@@ -71,7 +72,7 @@ pub struct RowResource {
     pub kind: ResourceType,
     /// Its id.
     pub id: String,
-    /// Its name as recorded; a person's as of now.
+    /// Its name as recorded; a person's, and that of whom a membership is about, as of now.
     pub name: Option<String>,
 }
 
@@ -121,7 +122,10 @@ impl Rows {
     pub fn user(&mut self, actor: ActorId) -> RowUser {
         let name = match actor {
             ActorId::Person(person) => self.name(person),
-            ActorId::Account(_) | ActorId::ApiKey(_) | ActorId::System | ActorId::Operator => None,
+            ActorId::ApiKey(key) => {
+                self.view.organization().api_keys.get(key).map(|key| key.name.to_string())
+            }
+            ActorId::Account(_) | ActorId::System | ActorId::Operator => None,
         };
         RowUser { id: actor.to_string(), kind: actor.kind(), name }
     }
@@ -146,6 +150,10 @@ impl Rows {
     pub fn resource(&mut self, resource: &Resource) -> RowResource {
         let name = match resource.kind {
             ResourceType::Person => resource.id.parse().ok().and_then(|person| self.name(person)),
+            ResourceType::TeamMember => {
+                let person = resource.name.as_deref().and_then(|person| person.parse().ok());
+                person.and_then(|person| self.name(person))
+            }
             _ => resource.name.clone(),
         };
         RowResource { kind: resource.kind, id: resource.id.clone(), name }
@@ -168,39 +176,54 @@ impl Rows {
         let stream = self.view.stream;
         let origin = self.store.origin(stream, session, || self.find_origin(session, until))?;
         let ip = origin.and_then(|origin| {
-            let person = self.view.organization().people.ever(origin.0)?;
-            let key = self.store.ring().data_key(stream, person.key, person.commitment).ok()?;
-            shown(&key.open(&sessions::ip_field(stream, &session.to_string()), &origin.1).ok()?)
+            let key = self.key_of(origin.of)?;
+            shown(&key.open(&sessions::ip_field(stream, &session.to_string()), &origin.ip).ok()?)
         });
         Ok(remember(&mut self.addresses, session, ip))
     }
 
     /// Who opened a session, and from where: an open one says so itself, of an ended one its opening does.
-    fn find_origin(
-        &self,
-        session: SessionId,
-        until: Version,
-    ) -> Result<Option<(UserId, Sealed)>, HistoryError> {
+    fn find_origin(&self, session: SessionId, until: Version) -> Result<Option<Origin>, HistoryError> {
         if let Some(open) = self.view.organization().sessions.get(session) {
             let Holder::Person(person) = open.holder else { return Ok(None) };
-            return Ok(open.ip.clone().map(|ip| (person, ip)));
+            return Ok(open.ip.clone().map(|ip| Origin { of: Some(person), ip }));
         }
         let first =
             self.store.first_mention(&self.handle, &self.view, &session.to_string(), until, |first| {
-                matches!(&first.event, Event::Sessions(SessionsEvent::SessionOpened(_)))
+                opened_by(&first.event).is_some()
             })?;
-        Ok(match first.map(|first| first.event) {
-            Some(Event::Sessions(SessionsEvent::SessionOpened(opened))) => opened.person.zip(opened.ip),
-            _ => None,
-        })
+        Ok(first.and_then(|first| opened_by(&first.event)))
+    }
+
+    /// The key of a person, or the organization's own.
+    fn key_of(&self, person: Option<UserId>) -> Option<Arc<DataKey>> {
+        let settings = self.view.organization();
+        let (key, commitment) = match person {
+            Some(person) => settings.people.ever(person).map(|person| (person.key, person.commitment))?,
+            None => settings.general.founded().map(|founded| (founded.key, founded.commitment))?,
+        };
+        self.store.ring().data_key(self.view.stream, key, commitment).ok()
     }
 
     /// A reason, opened.
     pub fn reason(&self, sealed: &Sealed) -> Option<String> {
-        let founded = self.view.organization().general.founded()?;
-        let key = self.store.ring().data_key(self.view.stream, founded.key, founded.commitment).ok()?;
-        let id = founded.organization.to_string();
+        let id = self.view.organization().general.founded()?.organization.to_string();
+        let key = self.key_of(None)?;
         shown(&key.open(&reason_field(self.view.stream, &id), sealed).ok()?)
+    }
+}
+
+/// Whose session an event opened, and from where.
+fn opened_by(event: &Event) -> Option<Origin> {
+    match event {
+        Event::Sessions(SessionsEvent::SessionOpened(opened)) => {
+            let (person, ip) = opened.person.zip(opened.ip.clone())?;
+            Some(Origin { of: Some(person), ip })
+        }
+        Event::ApiKeys(ApiKeysEvent::ApiKeyUsed(used)) => {
+            used.opened.as_ref().map(|opened| Origin { of: None, ip: opened.ip.clone() })
+        }
+        _ => None,
     }
 }
 

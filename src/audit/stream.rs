@@ -13,11 +13,10 @@ use crate::audit::row::Rows;
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::auth::still_may;
-use crate::http::caller::OrganizationScope;
+use crate::http::caller::{OrganizationScope, Proof};
 use crate::http::ndjson::BrokenOff;
 use crate::http::sse::{COMMENT_EVERY, Start, Text};
 use crate::http::streams::{Kind, Slot};
-use crate::ids::SessionId;
 use crate::log::filter::Filter;
 use crate::settings::roles::permission::Permission;
 use crate::store::Store;
@@ -33,7 +32,7 @@ const PIECE_BYTES: usize = 1 << 10;
 pub struct Stream {
     app: App,
     /// Whose it is. Not the caller itself, which holds the organization's state of when the stream began.
-    session: SessionId,
+    proof: Proof,
     handle: Arc<Handle>,
     filter: Filter,
     /// What matches up to here was told.
@@ -56,7 +55,7 @@ impl Stream {
     /// A stream that begins at `start`.
     pub fn begin(
         app: &App,
-        session: SessionId,
+        proof: Proof,
         organization: &OrganizationScope,
         filter: Filter,
         start: Start,
@@ -74,7 +73,7 @@ impl Stream {
         }
         let silence = Box::pin(app.store.clock().sleep(COMMENT_EVERY));
         let app = app.clone();
-        Self { app, session, handle, filter, after, opening: Some(opening), news, silence, _slot: slot }
+        Self { app, proof, handle, filter, after, opening: Some(opening), news, silence, _slot: slot }
     }
 
     /// Waits for the next piece; `None` at the stream's end.
@@ -87,7 +86,7 @@ impl Stream {
         }
         loop {
             self.news.mark_unchanged();
-            if !still_may(&self.app, self.session, Permission::AuditRead) {
+            if !still_may(&self.app, &self.handle, self.proof, Permission::AuditRead) {
                 return Ok(None);
             }
             let entries = self.entries().await?;
@@ -98,7 +97,7 @@ impl Stream {
                 () = self.app.streams.ended() => return Ok(None),
                 _ = self.news.changed() => {}
                 () = &mut self.silence => {
-                    if !still_may(&self.app, self.session, Permission::AuditRead) {
+                    if !still_may(&self.app, &self.handle, self.proof, Permission::AuditRead) {
                         return Ok(None);
                     }
                     return Ok(Some(self.told(Text::comment())));

@@ -1,7 +1,8 @@
-//! `settled fsck`: checks the whole log, the key files and the derived files, and lists what is wrong instead of
+//! `settled fsck`: checks the whole log, the keys, the ledger and the derived files, and lists what is wrong instead of
 //! skipping it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use hyper::Method;
@@ -12,12 +13,17 @@ use crate::cli::unopened::{Unopened, print_key_files};
 use crate::cli::{output, socket};
 use crate::clock::Clock;
 use crate::data_dir::DataDirError;
-use crate::fsck::{Report, check_store};
+use crate::data_dir::SNAPSHOTS;
+use crate::fsck::{Parts, Report, check_store};
+use crate::log::EventLog;
 use crate::log::sled::open::HeadPolicy;
 use crate::open::{DirError, OpenDir};
-use crate::seal::keyring::files;
+use crate::seal::keyring::{KeyRing, files};
 use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
 use crate::store::check::DerivedReport;
+use crate::store::check_keys::DataKeysReport;
+use crate::store::check_ledger::LedgerReport;
+use crate::store::ledger::Ledger;
 
 /// `settled fsck`.
 #[derive(Args, Debug)]
@@ -31,6 +37,9 @@ pub struct Fsck {
     /// The root key, to see whether it unwraps the key files; `root.key` in the data directory, if it is there
     #[arg(long, env = "SETTLED_ROOT_KEY_FILE", value_name = "FILE")]
     root_key_file: Option<PathBuf>,
+    /// The folder of the ledger of what was destroyed [default: snapshots in the data folder]
+    #[arg(long, env = "SETTLED_SNAPSHOTS_DIR", value_name = "DIR")]
+    snapshots_dir: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -78,10 +87,24 @@ impl Fsck {
     }
 
     fn check(&self, opened: &OpenDir, root: Option<&RootKey>) -> Exit {
+        let snapshots = self.snapshots_dir.clone().unwrap_or_else(|| self.target.data_dir.join(SNAPSHOTS));
+        let ledger = match Ledger::open(&snapshots, opened.store.ledger_mark(), opened.epoch.as_str()) {
+            Ok(ledger) => ledger,
+            Err(error) => return failed(&error),
+        };
+        let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
+        // What is wrong with a root key that opens nothing is told with the key files.
+        let ring = root.and_then(|root| KeyRing::open(opened.store.keys(), root.clone(), log).ok());
+        let parts = Parts {
+            log: &*opened.log,
+            ring: ring.as_ref(),
+            ledger: Some(&ledger),
+            derived: Some(&opened.derived),
+            now: Clock::system().now(),
+        };
         let bar = output::progress("checking");
         let key_files = |streams: &[_]| files::check(&opened.store.keys(), root, Some(streams));
-        let now = Clock::system().now();
-        let report = check_store(&*opened.log, key_files, Some(&opened.derived), now, |at, end| {
+        let report = check_store(&parts, key_files, |at, end| {
             bar.set_length(end);
             bar.set_position(at);
         });
@@ -120,6 +143,8 @@ impl Fsck {
                 output::line("and more");
             }
             print_key_files("", &report.key_files);
+            print_data_keys(&report.data_keys);
+            print_ledger(&report.ledger);
             print_derived(&report.derived);
             if !report.is_sound() {
                 output::line(
@@ -136,6 +161,40 @@ impl Fsck {
         }
         if report.is_clean() { Exit::Fine } else { Exit::DoesNotHold }
     }
+}
+
+fn print_data_keys(report: &DataKeysReport) {
+    for defect in &report.defects {
+        output::line(defect);
+    }
+    for stream in &report.unchecked {
+        output::line(format_args!("its data keys are unchecked, since the log cannot be read: {stream}"));
+    }
+    let how = if report.unwrapped { "" } else { ", no root key at hand to unwrap them" };
+    let unused = match report.unused {
+        0 => String::new(),
+        keys => format!(", {keys} that nothing uses"),
+    };
+    output::line(format_args!(
+        "{} data keys are there and {} destroyed, as history says{unused}{how}",
+        report.whole, report.destroyed
+    ));
+}
+
+fn print_ledger(report: &LedgerReport) {
+    for defect in &report.defects {
+        output::line(defect);
+    }
+    if report.unfinished > 0 {
+        output::line(format_args!(
+            "note: what {} lines of the ledger say is unfinished; a start finishes it",
+            report.unfinished
+        ));
+    }
+    if report.torn {
+        output::line("note: the ledger's last line was cut off by a crash; nothing rests on it");
+    }
+    output::line(format_args!("{} lines of the ledger are as the log says", report.whole));
 }
 
 fn print_derived(report: &DerivedReport) {

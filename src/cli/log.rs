@@ -73,13 +73,13 @@ impl Export {
             Ok(Holder::Server(path)) => {
                 let streamed = socket::stream(&path, &self.path(), |chunk| out.write_all(chunk).is_ok());
                 match streamed {
-                    Ok(()) => ended(out),
+                    Ok(()) => output::ended(out.flush()),
                     Err(error) => failed(&error),
                 }
             }
             Ok(Holder::Us(opened)) => {
                 let exit = self.print(&opened, &mut out);
-                close(&opened, if exit == Exit::Fine { ended(out) } else { exit })
+                close(&opened, if exit == Exit::Fine { output::ended(out.flush()) } else { exit })
             }
         }
     }
@@ -112,13 +112,13 @@ impl Tail {
             Err(error) => failed(&error),
             Ok(Holder::Server(path)) => {
                 match socket::stream(&path, &self.path(), |chunk| lines.take(chunk)) {
-                    Ok(()) => ended(lines.out),
+                    Ok(()) => output::ended(lines.out.flush()),
                     Err(error) => failed(&error),
                 }
             }
             Ok(Holder::Us(opened)) => {
                 let exit = match self.print(&opened, &mut lines) {
-                    Ok(()) => ended(lines.out),
+                    Ok(()) => output::ended(lines.out.flush()),
                     Err(error) => failed(&error),
                 };
                 if self.follow {
@@ -189,13 +189,5 @@ impl<W: Write> Lines<W> {
             )?;
         }
         Ok(())
-    }
-}
-
-/// A reader that has had enough (`| head`) is no failure; a full disk under a redirected output is one.
-fn ended(mut out: impl Write) -> Exit {
-    match out.flush() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&error),
-        _ => Exit::Fine,
     }
 }

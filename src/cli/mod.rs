@@ -15,11 +15,14 @@ pub mod clock;
 pub mod completions;
 pub mod exit;
 pub mod fsck;
+pub mod key;
 pub mod log;
 pub mod output;
 pub mod replay;
 pub mod restore;
 pub mod root_key;
+pub mod run;
+pub mod secrets;
 pub mod serve;
 pub mod socket;
 pub mod target;
@@ -44,12 +47,20 @@ enum Command {
     Fsck(fsck::Fsck),
     /// Bring an organization's settings back to what they were, or show what that would come to
     Restore(restore::Restore),
+    /// Run a command with an environment's configuration and secrets as its environment variables
+    Run(run::Run),
+    /// Take an environment's secrets in from a file, or out
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Look into the log
     #[command(subcommand)]
     Log(log::Log),
     /// Vouch for the wall clock after it jumped
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// Make and rotate the keys that everything sealed is wrapped by
+    #[command(subcommand)]
+    Key(key::Key),
     /// Print the script by which a shell completes this command line
     Completions(completions::Completions),
 }
@@ -108,8 +119,11 @@ impl Cli {
             Command::Replay(command) => command.run(),
             Command::Fsck(command) => command.run(),
             Command::Restore(command) => command.run(),
+            Command::Run(command) => command.run(),
+            Command::Secrets(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
+            Command::Key(command) => command.run(),
             Command::Completions(command) => command.run(),
         }
     }

@@ -1,7 +1,7 @@
 //! What commands print: lines, tables, JSON, errors with their causes, progress.
 
 use std::error::Error;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use comfy_table::Table;
@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::causes::with_causes;
+use crate::cli::exit::Exit;
 
 /// How often the time shown by [`waiting`] moves on.
 const TICK: Duration = Duration::from_millis(200);
@@ -39,6 +40,18 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.to_vec()).add_rows(rows);
     line(table);
+}
+
+/// How a command ends whose output ended so. A reader that has had enough (`| head`) is no failure; a full disk under a
+/// redirected output is one.
+pub fn ended(written: io::Result<()>) -> Exit {
+    match written {
+        Err(broken) if broken.kind() != io::ErrorKind::BrokenPipe => {
+            error(&broken);
+            Exit::Store
+        }
+        _ => Exit::Fine,
+    }
 }
 
 /// A progress bar over positions of the log, on standard error where that is a terminal.

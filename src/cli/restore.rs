@@ -13,6 +13,7 @@ use crate::cli::{output, socket};
 use crate::clock::Clock;
 use crate::history::restore::PointInTime;
 use crate::history::restore::operator::OperatorRestore;
+use crate::http::percent::encode;
 use crate::ids::OrganizationId;
 use crate::log::sled::open::HeadPolicy;
 use crate::open::OpenDir;
@@ -31,7 +32,7 @@ pub struct Restore {
     #[arg(long, value_name = "ORG")]
     organization: OrganizationId,
     /// One environment with its configuration only, by id or slug
-    #[arg(long, value_name = "ENV", value_parser = plain)]
+    #[arg(long, value_name = "ENV")]
     environment: Option<String>,
     /// Bring grants of roles back too
     #[arg(long)]
@@ -72,7 +73,7 @@ impl Restore {
         let mut path = format!("/v1/operator/restore?organization={organization}&as_of={as_of}");
         path.push_str(&format!("&include_access={include_access}&dry_run={dry_run}"));
         if let Some(environment) = &self.environment {
-            path.push_str(&format!("&environment={environment}"));
+            path.push_str(&format!("&environment={}", encode(environment)));
         }
         path
     }
@@ -119,15 +120,6 @@ impl Restore {
         let done = if self.dry_run { "would be made" } else { "were made" };
         output::line(format_args!("{} steps {done}; version {}", steps.len(), restored["version"]));
         Exit::Fine
-    }
-}
-
-/// An environment's id or slug: neither has a character that a query would need to escape.
-fn plain(text: &str) -> Result<String, &'static str> {
-    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected an environment's id or slug")
     }
 }
 

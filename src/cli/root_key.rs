@@ -54,6 +54,8 @@ impl RootKeyOptions {
             queue_capacity: 1,
             disk: Arc::new(|| true),
             derived: Some((opened.derived.clone(), Arc::new(|| false))),
+            // No command takes anything away for good: that is asked of a server.
+            ledger: None,
             directory: None,
             resident_streams: 1,
             metrics: Metrics::new(),

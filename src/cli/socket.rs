@@ -4,8 +4,10 @@ use std::path::Path;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use zeroize::Zeroizing;
 
 /// A running server that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +33,18 @@ pub enum SocketError {
 /// # Errors
 /// When the server cannot be reached, or does not answer with a success.
 pub fn call(socket: &Path, method: Method, path: &str) -> Result<Bytes, SocketError> {
-    block_on(socket, method, path, async |response| Ok(response.into_body().collect().await?.to_bytes()))
+    let request = request(method, path, Bytes::new());
+    block_on(socket, request, async |response| Ok(response.into_body().collect().await?.to_bytes()))
+}
+
+/// Sends a POST whose body is JSON, and gives the answer's. The body may hold a secret: it is wiped.
+///
+/// # Errors
+/// When the server cannot be reached, or does not answer with a success.
+pub fn post(socket: &Path, path: &str, json: Zeroizing<String>) -> Result<Bytes, SocketError> {
+    let mut request = request(Method::POST, path, Bytes::from_owner(json));
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    block_on(socket, request, async |response| Ok(response.into_body().collect().await?.to_bytes()))
 }
 
 /// Sends a GET, and gives the answer's body to `take` piece by piece, until that says false.
@@ -39,7 +52,7 @@ pub fn call(socket: &Path, method: Method, path: &str) -> Result<Bytes, SocketEr
 /// # Errors
 /// When the server cannot be reached, does not answer with a success, or breaks off.
 pub fn stream(socket: &Path, path: &str, mut take: impl FnMut(&[u8]) -> bool) -> Result<(), SocketError> {
-    block_on(socket, Method::GET, path, async |response| {
+    block_on(socket, request(Method::GET, path, Bytes::new()), async |response| {
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             if let Some(data) = frame?.data_ref()
@@ -52,10 +65,18 @@ pub fn stream(socket: &Path, path: &str, mut take: impl FnMut(&[u8]) -> bool) ->
     })
 }
 
+fn request(method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, "settled")
+        .body(Full::new(body))
+        .expect("the method and the path are ours, of constants, ids and numbers")
+}
+
 fn block_on<T>(
     socket: &Path,
-    method: Method,
-    path: &str,
+    request: Request<Full<Bytes>>,
     read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, SocketError>,
 ) -> Result<T, SocketError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -63,12 +84,6 @@ fn block_on<T>(
         let stream = tokio::net::UnixStream::connect(socket).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "settled")
-            .body(Full::<Bytes>::default())
-            .expect("the method and the path are ours, of constants, ids and numbers");
         let response = sender.send_request(request).await?;
         let status = response.status();
         let result = if status.is_success() {

@@ -99,6 +99,9 @@ pub fn print_key_files(indent: &str, key_files: &KeyFiles) {
     for name in &key_files.stray {
         output::line(format_args!("{indent}note: no stream of the log needs the key file {name}"));
     }
+    for what in &key_files.unfinished {
+        output::line(format_args!("{indent}note: {what}; a running server finishes it"));
+    }
     let how = if key_files.unwrapped { "" } else { ", no root key at hand to unwrap them" };
     output::line(format_args!("{indent}{} key files are whole{how}", key_files.whole));
 }

@@ -80,6 +80,11 @@ impl Timestamp {
         self.0 / (HOUR_SECONDS * SECOND_MICROS)
     }
 
+    /// The day that it lies in, counted from 1970.
+    pub fn day(self) -> i64 {
+        self.0 / (DAY_SECONDS * SECOND_MICROS)
+    }
+
     /// The next time on the clock that is a whole number of spans of so many seconds from 1970: of an hour's seconds
     /// the next full hour. Never this time itself.
     pub fn next_full(self, seconds: i64) -> Self {

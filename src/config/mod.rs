@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use self::file::ConfigError;
 use self::value::{PublicUrl, Size, SmtpUrl, Span};
+use crate::data_dir::SNAPSHOTS;
 use crate::platform::accounts::email::EmailAddress;
 
 pub mod file;
@@ -32,6 +33,11 @@ pub struct Config {
     #[arg(long, env = "SETTLED_DATA_DIR", value_name = "DIR", default_value = "./settled-data")]
     #[arg(help_heading = "Where")]
     pub data_dir: PathBuf,
+
+    /// The folder of the snapshots, and of the ledger of what was destroyed, which a restore heeds; best on another disk
+    /// [default: snapshots in the data folder]
+    #[arg(long, env = "SETTLED_SNAPSHOTS_DIR", value_name = "DIR", help_heading = "Where")]
+    pub snapshots_dir: Option<PathBuf>,
 
     /// The address and port to serve HTTP on
     #[arg(long, env = "SETTLED_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:7373")]
@@ -204,6 +210,11 @@ impl Config {
             (_, _, Some(command)) => RootKeySource::Command(command.clone()),
             (None, None, None) => RootKeySource::MadeAtFirstStart(self.data_dir.join("root.key")),
         }
+    }
+
+    /// Where the snapshots and the ledger are.
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.snapshots_dir.clone().unwrap_or_else(|| self.data_dir.join(SNAPSHOTS))
     }
 
     /// The URL under which users reach the server, without a slash at the end; `address` is what it listens on.

@@ -32,6 +32,7 @@ fn refusal(text: &str) -> String {
 /// For each option: a value that is not its default, on the command line and in TOML.
 const VALUES: &[(&str, &str, &str)] = &[
     ("data-dir", "/srv/settled", "'/srv/settled'"),
+    ("snapshots-dir", "/mnt/snapshots", "'/mnt/snapshots'"),
     ("listen", "127.0.0.9:80", "'127.0.0.9:80'"),
     ("tls-cert", "/keys/cert.pem", "'/keys/cert.pem'"),
     ("tls-key", "/keys/key.pem", "'/keys/key.pem'"),

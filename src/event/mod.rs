@@ -8,29 +8,31 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
-use serde::ser::SerializeMap;
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::declare::{ActionSpec, AreaEvent};
-use crate::ids::{DataKeyId, EventId, StreamId};
-use crate::log::upcast;
+use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::platform::operations::event::OperationsEvent;
 use crate::seal::{Commitment, Sealed};
+use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
+use crate::settings::secrets::event::SecretsEvent;
 use crate::settings::sessions::event::SessionsEvent;
+use crate::settings::teams::event::TeamsEvent;
+use crate::store::encryption_keys::EncryptionKeysEvent;
 use crate::store::exports::ExportsEvent;
 
 pub mod declare;
+pub mod packed;
 
 /// A stream's version: a gap-free count of its events, from 1. Zero is the empty stream.
 pub type Version = u64;
@@ -105,10 +107,16 @@ macro_rules! event_sum {
 event_sum! {
     /// The organization's name, time zone, e-mail domain.
     General(GeneralEvent),
+    /// API keys, and that they are used.
+    ApiKeys(ApiKeysEvent),
     /// Environments and their configuration.
     Environments(EnvironmentsEvent),
+    /// Secrets and their values.
+    Secrets(SecretsEvent),
     /// The people of an organization.
     People(PeopleEvent),
+    /// Teams and who is in them.
+    Teams(TeamsEvent),
     /// Roles and who has them.
     Roles(RolesEvent),
     /// Sessions: opened by a login, closed by logout, switch or revocation.
@@ -121,9 +129,18 @@ event_sum! {
     Operations(OperationsEvent),
     /// What was taken out.
     Exports(ExportsEvent),
+    /// Keys that wrap others.
+    EncryptionKeys(EncryptionKeysEvent),
 }
 
 impl Event {
+    /// Whether it takes something away for good, which a store that is restored from an older snapshot must not bring back:
+    /// what the ledger has a line for.
+    pub fn is_for_good(&self) -> bool {
+        let revoked = matches!(self, Self::ApiKeys(ApiKeysEvent::ApiKeyRevoked(_)));
+        revoked || !self.destroyed_keys().is_empty()
+    }
+
     /// The current schema number of an action.
     pub fn current_schema(action: &str) -> Option<u32> {
         Self::actions().find(|spec| spec.action == action).map(|spec| spec.schema)
@@ -189,14 +206,20 @@ pub enum ResourceType {
     Person,
     /// A team.
     Team,
+    /// One membership of a team; its id is the team's, its name the person's id.
+    TeamMember,
     /// A role.
     Role,
     /// A grant of a role.
     RoleAssignment,
+    /// An API key.
+    ApiKey,
     /// An environment.
     Environment,
     /// One configuration value; its id is the environment's, its name the key.
     Config,
+    /// A secret.
+    Secret,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -205,6 +228,8 @@ pub enum ResourceType {
     Account,
     /// The server itself, in the platform's stream.
     Server,
+    /// A key that wraps others: `root`, or a stream's by the stream's id.
+    EncryptionKey,
 }
 
 impl ResourceType {
@@ -216,7 +241,9 @@ impl ResourceType {
             Self::Team,
             Self::Role,
             Self::RoleAssignment,
+            Self::ApiKey,
             Self::Environment,
+            Self::Secret,
             Self::Session,
             Self::Audit,
             Self::Account,
@@ -230,14 +257,18 @@ impl ResourceType {
             Self::Organization => "organization",
             Self::Person => "person",
             Self::Team => "team",
+            Self::TeamMember => "team_member",
             Self::Role => "role",
             Self::RoleAssignment => "role_assignment",
+            Self::ApiKey => "api_key",
             Self::Environment => "environment",
             Self::Config => "config",
+            Self::Secret => "secret",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
+            Self::EncryptionKey => "encryption_key",
         }
     }
 }
@@ -264,7 +295,7 @@ impl Resource {
 
     /// Whether it has no id of its own, and is named inside the thing with the id.
     pub fn is_inner(&self) -> bool {
-        self.kind == ResourceType::Config
+        matches!(self.kind, ResourceType::Config | ResourceType::TeamMember)
     }
 
     /// A resource with its name.
@@ -325,12 +356,6 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// The packed form's fields: all but `stream`, `version` and `at`, in an order in which
-    /// `outcome`, `action` and `schema` precede `data`, so that one pass reads it with its type.
-    pub fn packed(&self) -> impl Serialize + '_ {
-        Packed(self)
-    }
-
     /// The ids of what the event is about and of what it concerns. What has no id of its own, because it is named
     /// inside another thing as a configuration value is in its environment, is told as `<id>/<name>` as well.
     pub fn mentions(&self) -> impl Iterator<Item = Cow<'_, str>> {
@@ -343,165 +368,9 @@ impl Recorded {
         let ids = std::iter::once(&self.resource.id).chain(&self.related);
         ids.map(|id| Cow::Borrowed(id.as_str())).chain(inner)
     }
-}
 
-struct Packed<'a>(&'a Recorded);
-
-impl Serialize for Packed<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let recorded = self.0;
-        let optional = [
-            !recorded.related.is_empty(),
-            recorded.reason.is_some(),
-            recorded.request_id.is_some(),
-            recorded.request.is_some(),
-            recorded.count.is_some(),
-            !recorded.keys.is_empty(),
-        ];
-        let fields = 7 + optional.iter().filter(|present| **present).count();
-        let mut map = serializer.serialize_map(Some(fields))?;
-        map.serialize_entry("id", &recorded.id)?;
-        map.serialize_entry("actor", &recorded.actor)?;
-        map.serialize_entry("resource", &recorded.resource)?;
-        map.serialize_entry("outcome", &recorded.outcome)?;
-        map.serialize_entry("action", recorded.event.action())?;
-        map.serialize_entry("schema", &recorded.event.schema())?;
-        map.serialize_entry("data", &Data(&recorded.event))?;
-        if !recorded.related.is_empty() {
-            map.serialize_entry("related", &recorded.related)?;
-        }
-        if let Some(reason) = &recorded.reason {
-            map.serialize_entry("reason", reason)?;
-        }
-        if let Some(request_id) = &recorded.request_id {
-            map.serialize_entry("request_id", request_id)?;
-        }
-        if let Some(request) = &recorded.request {
-            map.serialize_entry("request", request)?;
-        }
-        if let Some(count) = &recorded.count {
-            map.serialize_entry("count", count)?;
-        }
-        if !recorded.keys.is_empty() {
-            map.serialize_entry("keys", &recorded.keys)?;
-        }
-        map.end()
-    }
-}
-
-struct Data<'a>(&'a Event);
-
-impl Serialize for Data<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_data(serializer)
-    }
-}
-
-/// Reads the packed form of the event at a known place: the header's part of a [`Recorded`].
-#[derive(Clone, Copy, Debug)]
-pub struct RecordedAt {
-    /// The frame's stream.
-    pub stream: StreamId,
-    /// The event's version.
-    pub version: Version,
-    /// The frame's time.
-    pub at: Timestamp,
-}
-
-impl<'de> DeserializeSeed<'de> for RecordedAt {
-    type Value = Recorded;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Recorded, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RecordedAt {
-    type Value = Recorded;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a recorded event")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Recorded, A::Error> {
-        use serde::de::Error;
-
-        let (mut id, mut actor, mut resource, mut outcome) = (None, None, None, None);
-        let (mut action, mut schema, mut event) = (None::<String>, None::<u32>, None);
-        let (mut related, mut reason, mut request_id) = (Vec::new(), None, None);
-        let (mut request, mut count, mut keys) = (None, None, BTreeMap::new());
-        while let Some(field) = map.next_key::<Cow<'de, str>>()? {
-            match &*field {
-                "id" => id = Some(map.next_value()?),
-                "actor" => actor = Some(map.next_value()?),
-                "resource" => resource = Some(map.next_value()?),
-                "outcome" => outcome = Some(map.next_value()?),
-                "action" => action = Some(map.next_value()?),
-                "schema" => schema = Some(map.next_value()?),
-                "data" => {
-                    let seed = DataSeed {
-                        action: action.take().ok_or_else(|| A::Error::missing_field("action"))?,
-                        schema: schema.ok_or_else(|| A::Error::missing_field("schema"))?,
-                        outcome: outcome.ok_or_else(|| A::Error::missing_field("outcome"))?,
-                    };
-                    event = Some(map.next_value_seed(seed)?);
-                }
-                "related" => related = map.next_value()?,
-                "reason" => reason = Some(map.next_value()?),
-                "request_id" => request_id = Some(map.next_value()?),
-                "request" => request = Some(map.next_value()?),
-                "count" => count = Some(map.next_value()?),
-                "keys" => keys = map.next_value()?,
-                other => {
-                    return Err(A::Error::custom(format_args!(
-                        "unknown field `{other}`: written by a newer Settled?"
-                    )));
-                }
-            }
-        }
-        Ok(Recorded {
-            id: id.ok_or_else(|| A::Error::missing_field("id"))?,
-            stream: self.stream,
-            version: self.version,
-            at: self.at,
-            actor: actor.ok_or_else(|| A::Error::missing_field("actor"))?,
-            resource: resource.ok_or_else(|| A::Error::missing_field("resource"))?,
-            outcome: outcome.ok_or_else(|| A::Error::missing_field("outcome"))?,
-            event: event.ok_or_else(|| A::Error::missing_field("data"))?,
-            related,
-            reason,
-            request_id,
-            request,
-            count,
-            keys,
-        })
-    }
-}
-
-struct DataSeed {
-    action: String,
-    schema: u32,
-    outcome: Outcome,
-}
-
-impl<'de> DeserializeSeed<'de> for DataSeed {
-    type Value = Event;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Event, D::Error> {
-        use serde::de::Error;
-
-        if self.outcome != Outcome::Success {
-            let data = RefusedData::deserialize(deserializer)?;
-            return Ok(Event::Refused(Refused { action: self.action, data }));
-        }
-        match Event::current_schema(&self.action) {
-            Some(current) if current != self.schema => {
-                let data = Value::deserialize(deserializer)?;
-                let data =
-                    upcast::to_current(&self.action, self.schema, current, data).map_err(D::Error::custom)?;
-                Event::deserialize_data(&self.action, data).map_err(D::Error::custom)
-            }
-            _ => Event::deserialize_data(&self.action, deserializer),
-        }
+    /// The environment that it is about, or that what it is about lies in.
+    pub fn environment(&self) -> Option<EnvironmentId> {
+        std::iter::once(&self.resource.id).chain(&self.related).find_map(|id| id.parse().ok())
     }
 }

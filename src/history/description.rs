@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::area::Area;
-use crate::event::{Outcome, Recorded, ResourceType};
+use crate::event::{Outcome, Recorded, Resource, ResourceType};
+use crate::ids::EnvironmentId;
 use crate::organization::Organization;
 use crate::seal::Sealed;
+use crate::settings::secrets::event::Origin;
 
 /// Which things are meant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,17 +98,37 @@ pub struct Subject {
     pub id: String,
     /// The name of what is named inside another thing, as a configuration value is in its environment.
     pub name: Option<String>,
+    /// The environment that a thing with an id of its own lies in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentId>,
 }
 
 impl Subject {
     /// A thing with an id of its own.
     pub fn new(kind: ResourceType, id: impl std::fmt::Display) -> Self {
-        Self { kind, id: id.to_string(), name: None }
+        Self { kind, id: id.to_string(), name: None, environment: None }
     }
 
     /// What is named inside another thing.
     pub fn named(kind: ResourceType, id: impl std::fmt::Display, name: &str) -> Self {
-        Self { kind, id: id.to_string(), name: Some(name.to_owned()) }
+        Self { name: Some(name.to_owned()), ..Self::new(kind, id) }
+    }
+
+    /// The same, which lies in an environment.
+    #[must_use]
+    pub fn within(self, environment: Option<EnvironmentId>) -> Self {
+        Self { environment, ..self }
+    }
+
+    /// The environment that it is, is named inside, or lies in.
+    pub fn environment(&self) -> Option<EnvironmentId> {
+        self.environment.or_else(|| self.id.parse().ok())
+    }
+
+    /// Whether an event about the resource is about this.
+    pub fn is(&self, resource: &Resource) -> bool {
+        let name = resource.name.as_ref().filter(|_| resource.is_inner());
+        (self.kind, &self.id, self.name.as_ref()) == (resource.kind, &resource.id, name)
     }
 }
 
@@ -117,6 +139,18 @@ pub enum Field {
     Open(Value),
     /// Sealed: only that it changed is ever shown.
     Sealed(Sealed),
+    /// A secret's value, told by where it was first written: copies of one value are the same. Never shown, either.
+    Secret(Origin),
+}
+
+impl Field {
+    /// What may be shown of it.
+    pub fn shown(&self) -> Option<&Value> {
+        match self {
+            Self::Open(value) => Some(value),
+            Self::Sealed(_) | Self::Secret(_) => None,
+        }
+    }
 }
 
 impl From<&str> for Field {

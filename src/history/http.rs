@@ -22,6 +22,7 @@ use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
 use crate::settings::environments::value::ConfigKey;
+use crate::settings::roles::access::Grants;
 
 /// A page of a thing's history.
 #[derive(Serialize, ToSchema)]
@@ -138,11 +139,9 @@ impl HistoryRow {
 
 impl From<&FieldChange> for FieldBody {
     fn from(change: &FieldChange) -> Self {
-        let open = |field: &Option<Field>| match field {
-            Some(Field::Open(value)) => Some(value.clone()),
-            Some(Field::Sealed(_)) | None => None,
-        };
-        let sealed = [&change.from, &change.to].iter().any(|field| matches!(field, Some(Field::Sealed(_))));
+        let open = |field: &Option<Field>| field.as_ref().and_then(Field::shown).cloned();
+        let sides = [&change.from, &change.to].into_iter().flatten();
+        let sealed = sides.into_iter().any(|field| field.shown().is_none());
         Self { field: change.field, from: open(&change.from), to: open(&change.to), sealed }
     }
 }
@@ -213,7 +212,7 @@ async fn past(
 ) -> Result<Past<HistoryRow>, Problem> {
     let (store, view) = (app.store.clone(), Arc::clone(&call.organization.view));
     let handle = Arc::clone(&call.organization.handle);
-    let asking = Asking { focus, grants: call.organization.grants.clone(), before, limit };
+    let asking = Asking { focus, grants: Grants::clone(&call.organization.grants), before, limit };
     // Names and reasons are opened there too: a key that is not in memory is read from the disk.
     read_history(move || {
         let mut names = Rows::new(&store, &handle, &view);

@@ -6,11 +6,11 @@
 use serde::Serialize;
 
 use crate::event::{Recorded, Version};
-use crate::history::description::{Description, Difference, FieldChange, Focus, Subject};
+use crate::history::description::{Description, Difference, FieldChange, Focus};
 use crate::history::readable;
 use crate::http::page::{Filled, LONGEST_PAGE, json_bytes};
 use crate::organization::Organization;
-use crate::settings::roles::projection::Grants;
+use crate::settings::roles::access::Grants;
 use crate::store::Store;
 use crate::store::as_of::Actions;
 use crate::store::history::HistoryError;
@@ -108,7 +108,7 @@ fn actions(focus: &Focus) -> Actions {
     let areas = Organization::AREAS.iter();
     let mut actions = Actions::default();
     for area in areas {
-        actions.mentioning.extend(area.reads);
+        actions.mentioning.extend(area.reads.iter().filter(|action| !area.uses.contains(action)));
         let meant = match focus {
             Focus::Resource(id) => readable::kind_of(id),
             Focus::Named(..) | Focus::All | Focus::Actions(_) => None,
@@ -143,8 +143,8 @@ impl<'a> Telling<'a> {
             Focus::Named(..) => event.resource.is_inner(),
             Focus::Resource(_) | Focus::All | Focus::Actions(_) => self.focus.is_mentioned_by(event),
         };
-        let visible =
-            self.sees && readable::check(self.grants, event.resource.kind, &event.resource.id).is_ok();
+        let environment = event.environment();
+        let visible = self.sees && readable::check(self.grants, event.resource.kind, environment).is_ok();
         ((about || !changes.is_empty()) && visible).then_some(changes)
     }
 
@@ -155,22 +155,17 @@ impl<'a> Telling<'a> {
             Some(name) if event.resource.is_inner() => Focus::Named(event.resource.id.clone(), name.clone()),
             _ => Focus::Resource(event.resource.id.clone()),
         };
-        let own = Subject {
-            kind: event.resource.kind,
-            id: event.resource.id.clone(),
-            name: event.resource.name.clone().filter(|_| event.resource.is_inner()),
-        };
         // One configuration value's history tells of the value, also where its environment went with it.
-        let (told, only) = match self.focus {
-            Focus::Named(..) => (self.focus, None),
-            Focus::Resource(_) if !self.focus.is_mentioned_by(event) => (self.focus, None),
-            Focus::Resource(_) | Focus::All | Focus::Actions(_) => (&about, Some(own)),
+        let (told, only_own) = match self.focus {
+            Focus::Named(..) => (self.focus, false),
+            Focus::Resource(_) if !self.focus.is_mentioned_by(event) => (self.focus, false),
+            Focus::Resource(_) | Focus::All | Focus::Actions(_) => (&about, true),
         };
         let before = Description::of(&self.state, told);
         self.state.apply(event);
         let after = Description::of(&self.state, told);
         let differences = before.differences(&after).into_iter();
-        let own = differences.filter(|difference| only.as_ref().is_none_or(|own| difference.subject == *own));
+        let own = differences.filter(|difference| !only_own || difference.subject.is(&event.resource));
         own.flat_map(|difference| difference.fields).collect()
     }
 }

@@ -3,11 +3,13 @@
 use crate::area::{AnyArea, Reads};
 use crate::event::ResourceType;
 use crate::history::description::{Focus, Subject};
-use crate::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, UserId};
+use crate::ids::{
+    ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SecretId, TeamId, UserId,
+};
 use crate::organization::Organization;
 use crate::settings::environments::value::ConfigKey;
+use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
-use crate::settings::roles::projection::Grants;
 
 /// Why a thing may not be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,39 +27,49 @@ pub struct Hidden {
     pub environment: Option<EnvironmentId>,
 }
 
-/// Whether a thing of this kind, or named inside the thing with this id, may be seen.
+/// Whether a thing of this kind may be seen, in an environment where it is or lies in one.
 ///
 /// # Errors
 /// The permission that is missing.
-pub fn check(grants: &Grants, kind: ResourceType, id: &str) -> Result<(), Unreadable> {
+pub fn check(
+    grants: &Grants,
+    kind: ResourceType,
+    environment: Option<EnvironmentId>,
+) -> Result<(), Unreadable> {
     let permission = permission(kind).ok_or(Unreadable { missing: None })?;
-    let held = match (permission.per_environment(), id.parse::<EnvironmentId>()) {
-        (true, Ok(environment)) => grants.allows_in(permission, environment),
-        _ => grants.allows(permission),
+    let held = match environment.filter(|_| permission.per_environment()) {
+        Some(environment) => grants.allows_in(permission, environment),
+        None => grants.allows(permission),
     };
     if held { Ok(()) } else { Err(Unreadable { missing: Some(permission) }) }
 }
 
 /// As [`check`], of a thing that was described.
 pub fn allows(grants: &Grants, subject: &Subject) -> bool {
-    check(grants, subject.kind, &subject.id).is_ok()
+    check(grants, subject.kind, subject.environment()).is_ok()
 }
 
-/// Whether what is meant may be seen: a configuration value where its environment may be, too.
+/// Whether what is meant may be seen: a configuration value where its environment may be, too. Of what lies in an
+/// environment, a secret, each event says where; here it is enough that it may be seen somewhere.
 pub fn sees(grants: &Grants, focus: &Focus) -> bool {
-    let whole = |id: &str| kind_of(id).is_some_and(|kind| check(grants, kind, id).is_ok());
+    let whole = |id: &str| match (kind_of(id), id.parse().ok()) {
+        (Some(ResourceType::Secret), _) => grants.allows_somewhere(Permission::SecretRead),
+        (Some(kind), environment) => check(grants, kind, environment).is_ok(),
+        (None, _) => false,
+    };
     match focus {
         Focus::All | Focus::Actions(_) => true,
         Focus::Resource(id) => whole(id),
-        Focus::Named(id, _) => whole(id) && check(grants, ResourceType::Config, id).is_ok(),
+        Focus::Named(id, _) => whole(id) && check(grants, ResourceType::Config, id.parse().ok()).is_ok(),
     }
 }
 
 /// The first of some things that may not be seen.
 pub fn hidden<'a>(grants: &Grants, things: impl IntoIterator<Item = &'a Subject>) -> Option<Hidden> {
-    things.into_iter().find_map(|Subject { kind, id, .. }| {
-        let Unreadable { missing } = check(grants, *kind, id).err()?;
-        Some(Hidden { missing, environment: id.parse().ok() })
+    things.into_iter().find_map(|subject| {
+        let environment = subject.environment();
+        let Unreadable { missing } = check(grants, subject.kind, environment).err()?;
+        Some(Hidden { missing, environment })
     })
 }
 
@@ -77,8 +89,16 @@ fn permission(kind: ResourceType) -> Option<Permission> {
 pub fn kind_of(id: &str) -> Option<ResourceType> {
     if id.parse::<EnvironmentId>().is_ok() {
         Some(ResourceType::Environment)
+    } else if id.parse::<SecretId>().is_ok() {
+        Some(ResourceType::Secret)
+    } else if id.parse::<ApiKeyId>().is_ok() {
+        Some(ResourceType::ApiKey)
     } else if id.parse::<UserId>().is_ok() {
         Some(ResourceType::Person)
+    } else if id.parse::<TeamId>().is_ok() {
+        Some(ResourceType::Team)
+    } else if id.parse::<RoleId>().is_ok() {
+        Some(ResourceType::Role)
     } else if id.parse::<RoleAssignmentId>().is_ok() {
         Some(ResourceType::RoleAssignment)
     } else if id.parse::<OrganizationId>().is_ok() {
@@ -109,22 +129,22 @@ mod tests {
 
     #[test]
     fn an_area_is_omitted_unless_all_of_it_may_be_seen() {
-        let all = Grants { organization: PermissionSet::of(SystemRole::Viewer), ..Grants::default() };
+        let all = Grants { organization: PermissionSet::of(SystemRole::Auditor), ..Grants::default() };
         assert_eq!(omitted(&all), [""; 0]);
         let mut some = Grants {
             organization: [Permission::OrganizationRead, Permission::EnvironmentRead].into_iter().collect(),
             ..Grants::default()
         };
-        assert_eq!(omitted(&some), ["people", "roles", "environments"]);
+        assert_eq!(omitted(&some), ["people", "teams", "roles", "api_keys", "environments", "secrets"]);
         let environment: EnvironmentId = id(1);
         let config = [Permission::ConfigRead].into_iter().collect();
         some.environments.insert_mut(environment, config);
-        assert_eq!(omitted(&some), ["people", "roles", "environments"]);
-        assert!(check(&some, ResourceType::Config, &environment.to_string()).is_ok());
+        assert_eq!(omitted(&some), ["people", "teams", "roles", "api_keys", "environments", "secrets"]);
+        assert!(check(&some, ResourceType::Config, Some(environment)).is_ok());
         let other: EnvironmentId = id(2);
         let missing = Unreadable { missing: Some(Permission::ConfigRead) };
-        assert_eq!(check(&some, ResourceType::Config, &other.to_string()), Err(missing));
-        assert_eq!(check(&all, ResourceType::Session, "ses"), Err(Unreadable { missing: None }));
+        assert_eq!(check(&some, ResourceType::Config, Some(other)), Err(missing));
+        assert_eq!(check(&all, ResourceType::Session, None), Err(Unreadable { missing: None }));
     }
 
     #[test]

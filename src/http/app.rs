@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::http::page::Cursors;
 use crate::http::problem::Problem;
+use crate::http::rate_limit::RateLimits;
 use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
 use crate::mail::Mailer;
@@ -24,6 +25,8 @@ pub struct App {
     pub mail_throttle: Arc<Throttle>,
     /// Sends mail, where there is a way for it.
     pub mailer: Option<Mailer>,
+    /// How often API keys may be used.
+    pub rate_limits: Arc<RateLimits>,
     /// Makes and reads cursors.
     pub cursors: Cursors,
     /// Long answers: how many may be open, and their end at a stop.

@@ -6,11 +6,13 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use crate::area::Area;
+use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::history::description::Focus;
 use crate::history::restore::PointInTime;
@@ -31,11 +33,21 @@ pub struct AsOfParameters {
 }
 
 /// A GET's query: the point in time that it asks about, and its other parameters.
+#[derive(Default)]
 pub struct Asked {
     /// The version asked about; `None` is now.
     pub at: Option<Version>,
+    /// The time asked about, where it was one.
+    time: Option<Timestamp>,
     /// The parameters beside `as_of`.
     pub query: RawQuery,
+}
+
+impl Asked {
+    /// The answer with the version that it is about, where that is a past one.
+    pub fn mark(&self, response: Response) -> Response {
+        marked(self.at, response)
+    }
 }
 
 /// An area of settings, now or as it was: all that a handler of a GET may answer from.
@@ -62,12 +74,16 @@ impl<A: Area> Deref for Seen<A> {
 
 impl<A> Seen<A> {
     /// The answer with the version that it is about, where that is a past one.
-    pub fn mark(&self, mut response: Response) -> Response {
-        if let Some(version) = self.at {
-            response.headers_mut().insert(SETTLED_AS_OF_VERSION, version_value(version));
-        }
-        response
+    pub fn mark(&self, response: Response) -> Response {
+        marked(self.at, response)
     }
+}
+
+fn marked(at: Option<Version>, mut response: Response) -> Response {
+    if let Some(version) = at {
+        response.headers_mut().insert(SETTLED_AS_OF_VERSION, version_value(version));
+    }
+    response
 }
 
 #[derive(Deserialize)]
@@ -83,7 +99,8 @@ impl Call {
     /// 403 without `history:read`, which is recorded; 422 for what is no point in time, or lies in the future.
     pub async fn asked(&self, query: &RawQuery) -> Result<Asked, Problem> {
         let (own, rest) = query.split(&["as_of"]);
-        Ok(Asked { at: self.point(&own, None).await?, query: rest })
+        let (at, time) = self.point(&own, None).await?;
+        Ok(Asked { at, time, query: rest })
     }
 
     /// Reads a list's query. The page's filters still hold `as_of`, so that a cursor goes on with the same past; the
@@ -111,18 +128,44 @@ impl Call {
         };
         let (own, rest) = request.filters.split(&["as_of"]);
         let pinned = request.after.as_ref().and_then(|after| after.version);
-        let asked = Asked { at: self.point(&own, pinned).await?, query: rest };
-        Ok((request, asked))
+        let (at, time) = self.point(&own, pinned).await?;
+        Ok((request, Asked { at, time, query: rest }))
     }
 
-    async fn point(&self, own: &RawQuery, pinned: Option<Version>) -> Result<Option<Version>, Problem> {
+    async fn point(
+        &self,
+        own: &RawQuery,
+        pinned: Option<Version>,
+    ) -> Result<(Option<Version>, Option<Timestamp>), Problem> {
         if own.as_str().is_empty() {
-            return Ok(None);
+            return Ok((None, None));
         }
         self.require(Permission::HistoryRead).await?;
         let Own { as_of } = own.parse()?;
-        let version = self.version_of(&as_of.unwrap_or_default(), parameter("as_of")).await?;
-        Ok(Some(pinned.unwrap_or(version)))
+        let text = as_of.unwrap_or_default();
+        let version = self.version_of(&text, parameter("as_of")).await?;
+        let time = match text.parse() {
+            Ok(PointInTime::Time(time)) => Some(time),
+            Ok(PointInTime::Version(_)) | Err(_) => None,
+        };
+        Ok((Some(pinned.unwrap_or(version)), time))
+    }
+
+    /// The time at which what follows from time is told: that asked about, that of the version asked about, or now.
+    ///
+    /// # Errors
+    /// 500 when the history cannot be read.
+    pub async fn time_of(&self, asked: &Asked) -> Result<Timestamp, Problem> {
+        let version = match (asked.time, asked.at) {
+            (Some(time), _) => return Ok(time),
+            (None, None) => return Ok(self.app.store.clock().credible_now()),
+            (None, Some(0)) => return Ok(Timestamp::EPOCH),
+            (None, Some(version)) => version,
+        };
+        let (store, view) = (self.app.store.clone(), Arc::clone(&self.organization.view));
+        let handle = Arc::clone(&self.organization.handle);
+        let read = read_history(move || store.recorded(&handle, &view, &[version])).await?;
+        Ok(read.first().map_or(Timestamp::EPOCH, |event| event.at))
     }
 
     /// The version that a text means: a version, or the last one at a time. `refuse` makes the problem of a code and a
@@ -154,6 +197,17 @@ impl Call {
         version.ok_or_else(|| refuse("in_the_future", "nothing is known of the future"))
     }
 
+    /// Everything at the point in time that was asked about.
+    ///
+    /// # Errors
+    /// 500 when the history cannot be read.
+    pub async fn state(&self, asked: &Asked) -> Result<Arc<View>, Problem> {
+        match asked.at {
+            None => Ok(Arc::clone(&self.organization.view)),
+            Some(version) => self.as_of(version).await,
+        }
+    }
+
     /// An area of settings at the point in time that was asked about, as far as the focus needs it.
     ///
     /// # Errors
@@ -168,9 +222,49 @@ impl Call {
         Ok(Seen { area: Point::Past(area), at: Some(version) })
     }
 
+    /// The area that holds the thing which a path names, at the point in time that the query asks about: what is wrong
+    /// with the path comes before what is wrong with the query.
+    ///
+    /// # Errors
+    /// 404 where the thing is not there; and as [`Call::asked`].
+    pub async fn seen_at<A: Area>(
+        &self,
+        query: &RawQuery,
+        focus: Focus,
+        is_there: impl Fn(&A) -> bool,
+    ) -> Result<(Asked, Seen<A>), Problem> {
+        let asked = match self.asked(query).await {
+            Ok(asked) => asked,
+            Err(problem) => return Err(self.behind_path(query, focus, is_there, problem).await),
+        };
+        let area = self.seen::<A>(&asked, focus).await?;
+        if is_there(&area) { Ok((asked, area)) } else { Err(Problem::not_found()) }
+    }
+
+    /// What is wrong with a query, unless the path names nothing that is there, which comes first. Where the query says
+    /// no point in time that is one, the path names what it names now.
+    pub async fn behind_path<A: Area>(
+        &self,
+        query: &RawQuery,
+        focus: Focus,
+        is_there: impl Fn(&A) -> bool,
+        problem: Problem,
+    ) -> Problem {
+        if problem.status() == StatusCode::FORBIDDEN {
+            return problem;
+        }
+        let (_, rest) = query.split(&["limit", "cursor"]);
+        let asked = self.asked(&rest).await.unwrap_or_default();
+        match self.seen::<A>(&asked, focus).await {
+            Ok(area) if !is_there(&area) => Problem::not_found(),
+            Ok(_) => problem,
+            Err(unreadable) => unreadable,
+        }
+    }
+
     /// An answer with a resource as it was seen, with its `ETag`.
     pub fn seen_resource<A, T: Serialize>(&self, seen: &Seen<A>, version: Version, body: &T) -> Response {
-        seen.mark(self.resource(axum::http::StatusCode::OK, &self.organization.view, version, body))
+        seen.mark(self.resource(StatusCode::OK, &self.organization.view, version, body))
     }
 }
 

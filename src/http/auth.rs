@@ -1,59 +1,77 @@
 //! Authentication: from a credential to a [`Caller`]. One hash, one look-up in the directory, then the stream says
-//! whether the session still holds.
+//! whether the session or the key still holds. What more is held against keys stands in `http/key.rs`.
 
 use std::sync::Arc;
 
 use crate::actor::{Actor, ActorId};
 use crate::http::app::App;
-use crate::http::caller::{Caller, OrganizationScope, Scope};
-use crate::http::credentials::Credential;
+use crate::http::caller::{Caller, OrganizationScope, Own, Proof, Scope, Showed};
+use crate::http::credentials::Token;
+use crate::http::key::accepted;
 use crate::http::problem::Problem;
-use crate::ids::{OrganizationId, SessionId, StreamId, UserId};
+use crate::ids::{AccountId, EnvironmentId, OrganizationId, SessionId, StreamId, UserId};
 use crate::seal::token::PlainToken;
+use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
 use crate::settings::sessions::projection::{Holder, Session};
 use crate::store::directory;
 use crate::store::load::LoadError;
-use crate::store::resident::Handle;
+use crate::store::resident::{Handle, View};
 use crate::store::strangers::Stranger;
 
-/// Finds the caller of a request.
+/// Finds the caller with a session's token.
 ///
 /// # Errors
-/// 401, the same for every cause. A credential of nobody is counted.
-pub async fn authenticate(app: &App, credential: Option<Credential>) -> Result<Caller, Problem> {
-    let token = match credential {
-        Some(Credential::Session(token)) => PlainToken::presented(token.expose()),
-        // No program has a key yet: none is valid.
-        Some(Credential::ApiKey(_)) => return Err(refuse(app, Stranger::UnknownKey)),
-        // Whoever has not tried to be somebody is no stranger.
-        None => return Err(Problem::unauthenticated()),
-    };
+/// 401, the same for every cause. A token of nobody is counted.
+pub async fn by_session(app: &App, token: &Token) -> Result<Caller, Problem> {
+    let token = PlainToken::presented(token.expose());
     by_token(app, &token).await?.map_err(|stranger| refuse(app, stranger))
 }
 
-fn refuse(app: &App, stranger: Stranger) -> Problem {
+/// Counts an attempt of a stranger; the answer to it, the same for every cause.
+pub fn refuse(app: &App, stranger: Stranger) -> Problem {
     app.store.count_stranger(stranger);
     Problem::unauthenticated()
 }
 
-/// Whether a caller that was found earlier, in this session, would still be found and may still do this in its
-/// organization; no use of its credential, which would keep an idle session alive.
-pub fn still_may(app: &App, session: SessionId, permission: Permission) -> bool {
-    let may = || {
-        let credential = app.store.directory().of_session(session)?;
-        let StreamId::Organization(id) = credential.stream else { return None };
-        if !credential.is_alive(app.store.clock().credible_now()) {
-            return None;
-        }
-        // Whoever asks holds the stream, so it is in memory.
-        let handle = app.store.resident(credential.stream)?;
-        match of_organization(app, id, handle, &credential)?.scope {
-            Scope::Organization(scope) => Some(scope.grants.allows(permission)),
-            Scope::None => None,
+/// Whether a caller that was found earlier, by this credential, would still be found in the organization and may still
+/// do this there; no use of its credential, which would keep an idle session alive.
+pub fn still_may(app: &App, handle: &Handle, proof: Proof, permission: Permission) -> bool {
+    still(app, handle, proof).is_some_and(|grants| grants.allows(permission))
+}
+
+/// The same, in one environment.
+pub fn still_may_in(
+    app: &App,
+    handle: &Handle,
+    proof: Proof,
+    permission: Permission,
+    environment: EnvironmentId,
+) -> bool {
+    still(app, handle, proof).is_some_and(|grants| grants.allows_in(permission, environment))
+}
+
+/// What a caller may do now, if it would still be found.
+fn still(app: &App, handle: &Handle, proof: Proof) -> Option<Arc<Grants>> {
+    let view = handle.view();
+    let actor = match proof {
+        Proof::Session(session) => still_in_session(app, &view, session),
+        Proof::Key(key, token) => {
+            let known = view.organization().api_keys.get(key);
+            let now = app.store.clock().credible_now();
+            known.is_some_and(|known| accepted(known, token, now).is_ok()).then_some(ActorId::ApiKey(key))
         }
     };
-    may().unwrap_or(false)
+    actor.map(|actor| handle.grants(&view, actor))
+}
+
+fn still_in_session(app: &App, view: &View, session: SessionId) -> Option<ActorId> {
+    let credential = app.store.directory().of_session(session)?;
+    let StreamId::Organization(id) = credential.stream else { return None };
+    if !credential.is_alive(app.store.clock().credible_now()) {
+        return None;
+    }
+    in_organization(app, id, view, session).map(|(person, _, _)| ActorId::Person(person))
 }
 
 async fn by_token(app: &App, token: &PlainToken) -> Result<Result<Caller, Stranger>, LoadError> {
@@ -88,9 +106,7 @@ fn of_account(app: &App, credential: &Arc<directory::Credential>) -> Option<Call
     }
     Some(Caller {
         actor: Actor { id: ActorId::Account(id), session: Some(session.id) },
-        account: id,
-        session,
-        credential: Arc::clone(credential),
+        showed: Showed::Session(Own { account: id, session, credential: Arc::clone(credential) }),
         scope: Scope::None,
     })
 }
@@ -102,29 +118,27 @@ fn of_organization(
     credential: &Arc<directory::Credential>,
 ) -> Option<Caller> {
     let view = handle.view();
-    let session = view.organization().sessions.get(credential.session)?.clone();
-    let Holder::Person(person) = session.holder else { return None };
-    view.organization().people.get(person)?;
-    let account = accepting_account(app, id, person, &session)?;
+    let (person, account, session) = in_organization(app, id, &view, credential.session)?;
     let actor = Actor::person(person, session.id);
-    let grants = view.organization().roles.grants(actor.id);
-    let scope = OrganizationScope { id, person, handle, view, grants };
+    let grants = handle.grants(&view, actor.id);
     Some(Caller {
         actor,
-        account,
-        session,
-        credential: Arc::clone(credential),
-        scope: Scope::Organization(scope),
+        showed: Showed::Session(Own { account, session, credential: Arc::clone(credential) }),
+        scope: Scope::Organization(OrganizationScope { id, handle, view, grants }),
     })
 }
 
-fn accepting_account(
+/// Whose an open session of an organization is, if its account still accepts it.
+fn in_organization(
     app: &App,
-    organization: OrganizationId,
-    person: UserId,
-    session: &Session,
-) -> Option<crate::ids::AccountId> {
+    id: OrganizationId,
+    view: &View,
+    session: SessionId,
+) -> Option<(UserId, AccountId, Session)> {
+    let session = view.organization().sessions.get(session)?.clone();
+    let Holder::Person(person) = session.holder else { return None };
+    view.organization().people.get(person)?;
     let platform = app.store.platform().view();
-    let account = platform.platform().accounts.by_person(organization, person)?;
-    account.accepts(session).then_some(account.id)
+    let account = platform.platform().accounts.by_person(id, person)?;
+    account.accepts(&session).then_some((person, account.id, session))
 }

@@ -29,8 +29,10 @@ use crate::http::request_id::RequestId;
 use crate::ids::EnvironmentId;
 use crate::log::reading::as_one;
 use crate::organization::Organization;
+use crate::seal::keyring::NewDataKey;
 use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::general::reason_field;
+use crate::settings::roles::access::Extent;
 use crate::settings::roles::permission::Permission;
 use crate::store::history::HistoryError;
 use crate::store::resident::View;
@@ -158,6 +160,22 @@ impl Call {
         Err(self.deny(Denial::Missing(permission), Some(environment)).await)
     }
 
+    /// Asks for a permission as far as each of these.
+    ///
+    /// # Errors
+    /// 403, which is recorded.
+    pub async fn require_at(&self, permission: Permission, extents: &[Extent]) -> Result<(), Problem> {
+        if self.organization.grants.allows_at(permission, extents) {
+            return Ok(());
+        }
+        Err(self.deny(Denial::Missing(permission), None).await)
+    }
+
+    /// Refuses what is asked for in one environment, which is recorded.
+    pub async fn refuse_in(&self, denial: Denial, environment: EnvironmentId) -> Problem {
+        self.deny(denial, Some(environment)).await
+    }
+
     /// Records a denial, about an environment where it is about one.
     async fn deny(&self, denial: Denial, environment: Option<EnvironmentId>) -> Problem {
         let resource = environment.map(|id| match self.settings().environments.get(id) {
@@ -173,13 +191,46 @@ impl Call {
     /// # Errors
     /// The problem that the refusal is.
     pub async fn submit(&self, command: impl Into<Command>, status: StatusCode) -> Result<Done, Problem> {
-        let command = command.into();
-        let environment = command.environment();
-        let mut submission = Submission::new(command, self.caller.actor);
+        self.submit_sealed(command, Vec::new(), status).await
+    }
+
+    /// As [`Call::submit`], of a command that is the first to use some data keys.
+    ///
+    /// # Errors
+    /// The problem that the refusal is.
+    pub async fn submit_sealed(
+        &self,
+        command: impl Into<Command>,
+        keys: Vec<NewDataKey>,
+        status: StatusCode,
+    ) -> Result<Done, Problem> {
+        let mut submission = self.submission(command)?;
         submission.preconditions = preconditions(&self.headers, self.app.store.epoch())?;
+        submission.idempotency = self.idempotency(status)?;
+        submission.keys = keys;
+        self.execute(submission).await
+    }
+
+    /// As [`Call::submit`], of a command whose answer is never given again: an idempotency key is ignored.
+    ///
+    /// # Errors
+    /// The problem that the refusal is.
+    pub async fn submit_once(&self, command: impl Into<Command>) -> Result<Done, Problem> {
+        let mut submission = self.submission(command)?;
+        submission.preconditions = preconditions(&self.headers, self.app.store.epoch())?;
+        self.execute(submission).await
+    }
+
+    /// A command with what the request's headers say about it, but for what they say of the resource.
+    fn submission(&self, command: impl Into<Command>) -> Result<Submission, Problem> {
+        let mut submission = Submission::new(command, self.caller.actor);
         submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
         submission.request_id = RequestId::to_record();
-        submission.idempotency = self.idempotency(status)?;
+        Ok(submission)
+    }
+
+    async fn execute(&self, submission: Submission) -> Result<Done, Problem> {
+        let environment = submission.command.environment();
         let done = match self.app.store.execute(&self.organization.handle, submission).await {
             Ok(done) => done,
             Err(refusal) => return Err(self.refused(refusal, environment).await),
@@ -191,14 +242,17 @@ impl Call {
         }
     }
 
-    /// What a command would come to, with the headers that are recorded with it. Nothing is appended.
+    /// What a command would come to, with the headers and the data keys that are recorded with it. Nothing is appended.
     ///
     /// # Errors
     /// The problem that the refusal is.
-    pub async fn rehearse(&self, command: impl Into<Command>) -> Result<Done, Problem> {
-        let mut submission = Submission::new(command, self.caller.actor);
-        submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
-        submission.request_id = RequestId::to_record();
+    pub async fn rehearse(
+        &self,
+        command: impl Into<Command>,
+        keys: Vec<NewDataKey>,
+    ) -> Result<Done, Problem> {
+        let mut submission = self.submission(command)?;
+        submission.keys = keys;
         let (store, handle) = (self.app.store.clone(), Arc::clone(&self.organization.handle));
         match tokio::task::spawn_blocking(move || store.rehearse(&handle, &submission)).await? {
             Ok(done) => Ok(done),
@@ -222,7 +276,11 @@ impl Call {
         self.organization.view.replay(&idempotency, self.app.store.clock().credible_now()).ok().flatten()
     }
 
-    async fn as_of(&self, version: Version) -> Result<Arc<View>, Problem> {
+    /// The whole state as of a version.
+    ///
+    /// # Errors
+    /// 500 when the history cannot be read.
+    pub(super) async fn as_of(&self, version: Version) -> Result<Arc<View>, Problem> {
         let store = self.app.store.clone();
         let handle = Arc::clone(&self.organization.handle);
         read_history(move || store.as_of(&handle, version)).await
@@ -244,7 +302,7 @@ impl Call {
             path: &self.path,
             body: self.body.as_bytes(),
         };
-        request.idempotency(&self.headers, &*organization_key(&self.app, &self.organization)?, status)
+        request.idempotency(&self.headers, &*self.organization.key(self.app.store.ring())?, status)
     }
 
     /// An answer with a resource, its `ETag`, and the version of the stream that it was rendered from.
@@ -313,14 +371,9 @@ pub fn sealed_reason(
     headers: &HeaderMap,
 ) -> Result<Option<Sealed>, Problem> {
     let Some(reason) = reason(headers)? else { return Ok(None) };
-    let key = organization_key(app, organization)?;
+    let key = organization.key(app.store.ring())?;
     let id = organization.id.to_string();
     Ok(Some(key.seal(&reason_field(organization.handle.stream(), &id), &Plain::from(reason))))
-}
-
-fn organization_key(app: &App, organization: &OrganizationScope) -> Result<Arc<DataKey>, Problem> {
-    let founded = organization.settings().general.founded().ok_or_else(Problem::not_found)?;
-    Ok(app.store.ring().data_key(organization.handle.stream(), founded.key, founded.commitment)?)
 }
 
 /// What of a request its idempotency key belongs to.

@@ -2,9 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
+use crate::ids::{SessionId, StreamId};
+use crate::seal::{DataKey, Plain, Sealed};
+use crate::settings::sessions::{ip_field, user_agent_field};
+
+/// The longest user agent that is recorded, in characters.
+const USER_AGENT_MAX_CHARS: usize = 256;
 /// The list that proxies append to.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -39,6 +46,40 @@ pub fn client_address(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Opt
         }
     }
     Some(address)
+}
+
+/// From where a session is opened: sealed into the event that opens it.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The client's address.
+    pub ip: Option<IpAddr>,
+    user_agent: Option<String>,
+}
+
+impl Origin {
+    /// Of a request.
+    pub fn of(headers: &HeaderMap, ip: Option<IpAddr>) -> Self {
+        let user_agent = headers
+            .get(USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .map(|text| text.chars().take(USER_AGENT_MAX_CHARS).collect());
+        Self { ip, user_agent }
+    }
+
+    /// Address and user agent as a session of a stream records them.
+    pub fn seal(
+        &self,
+        under: &DataKey,
+        stream: StreamId,
+        session: SessionId,
+    ) -> (Option<Sealed>, Option<Sealed>) {
+        let id = session.to_string();
+        let ip = self.ip.map(|ip| under.seal(&ip_field(stream, &id), &Plain::from(ip.to_string())));
+        let user_agent = self.user_agent.as_deref();
+        let user_agent =
+            user_agent.map(|text| under.seal(&user_agent_field(stream, &id), &Plain::from(text)));
+        (ip, user_agent)
+    }
 }
 
 /// The network of a client: its /24 or /64, the least that one customer of a provider commonly holds. A /32 would let

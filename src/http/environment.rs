@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use crate::http::access::Access;
+use crate::http::access::{Access, Denial};
 use crate::http::app::App;
 use crate::http::call::Call;
 use crate::http::path::PathText;
@@ -49,11 +49,23 @@ pub async fn environment<'a>(
     permission: Permission,
 ) -> Result<&'a Environment, Problem> {
     let found = by_id_or_slug(&call.settings().environments, named).ok_or_else(Problem::not_found)?;
-    if !call.organization.grants.allows_in(Permission::EnvironmentRead, found.id) {
+    enter(call, found, permission).await?;
+    Ok(found)
+}
+
+/// Lets a caller reach for an environment with a permission.
+///
+/// # Errors
+/// 403 `wrong_mode` to a key of the other mode; 404 to whom may not see it; 403 without the permission. What is a 403
+/// is recorded.
+pub async fn enter(call: &Call, environment: &Environment, permission: Permission) -> Result<(), Problem> {
+    if call.caller.mode().is_some_and(|mode| mode != environment.mode) {
+        return Err(call.refuse_in(Denial::WrongMode, environment.id).await);
+    }
+    if !call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id) {
         return Err(Problem::not_found());
     }
-    call.require_in(permission, found.id).await?;
-    Ok(found)
+    call.require_in(permission, environment.id).await
 }
 
 /// The environment of this id or slug.

@@ -31,6 +31,11 @@ pub struct RawBody {
     _share: Option<Arc<Share>>,
 }
 
+/// A body without fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
 impl RawBody {
     /// Reads the body of a request with these headers.
     ///

@@ -12,14 +12,16 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use crate::audit;
+use crate::ctx;
 use crate::history;
 use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
 use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings};
+use crate::promotion;
 use crate::settings::roles::permission::Permission;
-use crate::settings::{environments, general, sessions};
+use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
 
 pub mod access;
 pub mod app;
@@ -38,11 +40,13 @@ pub mod headers;
 pub mod health;
 pub mod input;
 pub mod json;
+pub mod key;
 pub mod layers;
 pub mod limits;
 pub mod ndjson;
 pub mod openapi;
 pub mod operator;
+pub mod operator_keys;
 pub mod page;
 pub mod patch;
 pub mod path;
@@ -50,6 +54,7 @@ pub mod percent;
 pub mod pieces;
 pub mod problem;
 pub mod query;
+pub mod rate_limit;
 pub mod raw_answer;
 pub mod rejection;
 pub mod request_id;
@@ -79,13 +84,21 @@ const fn row(method: &'static str, path: &'static str, access: Access, attempt: 
 
 /// Every route of the public listener.
 pub fn routes() -> Vec<Route> {
-    use Access::{Environment, Founder, Member, Organization, OwnAccount, Public};
+    use Access::{Environment, Founder, Member, Organization, OwnAccount, Program, Public};
     use Permission as P;
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
+    let team = "/v1/teams/{team}";
+    let members = "/v1/teams/{team}/members";
+    let member = "/v1/teams/{team}/members/{usr}";
+    let role = "/v1/roles/{role}";
+    let assignments = "/v1/role-assignments";
+    let assignment = "/v1/role-assignments/{ra}";
+    let api_key = "/v1/api-keys/{api_key}";
     let env = "/v1/environments/{env}";
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
+    let secret = "/v1/secrets/{sec}";
     vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
@@ -120,6 +133,73 @@ pub fn routes() -> Vec<Route> {
             row("PATCH", "/v1/general", Organization(P::OrganizationUpdate), "organization.update"),
             patch(general::http::update),
         ),
+        route(row("GET", "/v1/teams", Organization(P::PersonRead), "team.read"), get(teams::http::list)),
+        route(
+            row("POST", "/v1/teams", Organization(P::TeamManage), "team.create"),
+            post(teams::http::create),
+        ),
+        route(row("GET", team, Organization(P::PersonRead), "team.read"), get(teams::http::show)),
+        route(row("PATCH", team, Organization(P::TeamManage), "team.update"), patch(teams::http::update)),
+        route(row("DELETE", team, Organization(P::TeamManage), "team.delete"), delete(teams::http::delete)),
+        route(row("GET", members, Organization(P::PersonRead), "team.read"), get(teams::members::list)),
+        route(row("PUT", member, Organization(P::TeamManage), "team.add_member"), put(teams::members::add)),
+        route(
+            row("DELETE", member, Organization(P::TeamManage), "team.remove_member"),
+            delete(teams::members::remove),
+        ),
+        route(row("GET", "/v1/roles", Organization(P::RoleRead), "role.read"), get(roles::http::list)),
+        route(
+            row("POST", "/v1/roles", Organization(P::RoleManage), "role.create"),
+            post(roles::http::create),
+        ),
+        route(
+            row("GET", "/v1/roles/matrix", Organization(P::RoleRead), "role.read"),
+            get(roles::http::matrix),
+        ),
+        route(row("GET", role, Organization(P::RoleRead), "role.read"), get(roles::http::show)),
+        route(row("PATCH", role, Organization(P::RoleManage), "role.update"), patch(roles::http::update)),
+        route(row("DELETE", role, Organization(P::RoleManage), "role.delete"), delete(roles::http::delete)),
+        route(
+            row("GET", "/v1/access/explain", Organization(P::RoleRead), "role.read"),
+            get(roles::explain::explain),
+        ),
+        route(
+            row("GET", assignments, Organization(P::RoleRead), "role_assignment.read"),
+            get(roles::assignments::list),
+        ),
+        route(
+            row("POST", assignments, Organization(P::RoleAssign), "role_assignment.create"),
+            post(roles::assignments::create),
+        ),
+        route(
+            row("GET", assignment, Organization(P::RoleRead), "role_assignment.read"),
+            get(roles::assignments::show),
+        ),
+        route(
+            row("DELETE", assignment, Organization(P::RoleAssign), "role_assignment.delete"),
+            delete(roles::assignments::delete),
+        ),
+        route(
+            row("GET", "/v1/api-keys", Environment(P::ApiKeyRead), "api_key.read"),
+            get(api_keys::http::list),
+        ),
+        route(
+            row("POST", "/v1/api-keys", Environment(P::ApiKeyManage), "api_key.create"),
+            post(api_keys::http::create),
+        ),
+        route(row("GET", api_key, Environment(P::ApiKeyRead), "api_key.read"), get(api_keys::http::show)),
+        route(
+            row("PATCH", api_key, Environment(P::ApiKeyManage), "api_key.update"),
+            patch(api_keys::http::update),
+        ),
+        route(
+            row("DELETE", api_key, Environment(P::ApiKeyManage), "api_key.revoke"),
+            delete(api_keys::http::revoke),
+        ),
+        route(
+            row("POST", "/v1/api-keys/{api_key}/rotate", Environment(P::ApiKeyManage), "api_key.rotate"),
+            post(api_keys::http::rotate),
+        ),
         route(
             row("GET", "/v1/environments", Environment(P::EnvironmentRead), "environment.read"),
             get(environments::http::list),
@@ -151,6 +231,77 @@ pub fn routes() -> Vec<Route> {
             row("DELETE", value, Environment(P::ConfigWrite), "config.delete"),
             delete(environments::config::delete),
         ),
+        route(
+            row(
+                "GET",
+                "/v1/environments/{env}/diff/{other}",
+                Environment(P::EnvironmentRead),
+                "environment.read",
+            ),
+            get(promotion::http::diff),
+        ),
+        route(
+            row("POST", "/v1/environments/{env}/promote", Environment(P::ConfigWrite), "environment.promote"),
+            post(promotion::http::promote),
+        ),
+        route(row("GET", "/v1/secrets", Environment(P::SecretRead), "secret.read"), get(secrets::http::list)),
+        route(
+            row("POST", "/v1/secrets", Environment(P::SecretWrite), "secret.create"),
+            post(secrets::http::create),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/environments/{env}/secrets/import",
+                Environment(P::SecretWrite),
+                "secret.create",
+            ),
+            post(secrets::import::import),
+        ),
+        route(row("GET", secret, Environment(P::SecretRead), "secret.read"), get(secrets::http::show)),
+        route(
+            row("PATCH", secret, Environment(P::SecretWrite), "secret.update"),
+            patch(secrets::http::update),
+        ),
+        route(
+            row("DELETE", secret, Environment(P::SecretWrite), "secret.delete"),
+            delete(secrets::http::delete),
+        ),
+        route(
+            row("POST", "/v1/secrets/{sec}/undelete", Environment(P::SecretWrite), "secret.undelete"),
+            post(secrets::http::undelete),
+        ),
+        route(
+            row("POST", "/v1/secrets/{sec}/destroy", Environment(P::SecretDestroy), "secret.destroy"),
+            post(secrets::http::destroy),
+        ),
+        route(
+            row("GET", "/v1/secrets/{sec}/versions", Environment(P::SecretRead), "secret.read"),
+            get(secrets::values::versions),
+        ),
+        route(
+            row("POST", "/v1/secrets/{sec}/reveal", Environment(P::SecretReveal), "secret.reveal"),
+            post(secrets::values::reveal),
+        ),
+        route(
+            row("POST", "/v1/secrets/{sec}/rollback", Environment(P::SecretWrite), "secret.rollback"),
+            post(secrets::values::rollback),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/secrets/{sec}/versions/{n}/destroy",
+                Environment(P::SecretDestroy),
+                "secret.destroy_version",
+            ),
+            post(secrets::values::destroy_version),
+        ),
+        route(row("GET", "/v1/ctx", Program(P::CtxRead), "ctx.read"), recorded_get(ctx::http::show)),
+        route(
+            row("GET", "/v1/ctx/secrets/{name}", Program(P::CtxRead), "ctx.read"),
+            recorded_get(ctx::http::secret),
+        ),
+        route(row("GET", "/v1/ctx/watch", Program(P::CtxRead), "ctx.read"), get(ctx::http::watch)),
         route(row("GET", "/v1/audit", Organization(P::AuditRead), "audit.read"), get(audit::http::list)),
         route(
             row("GET", "/v1/audit/facets", Organization(P::AuditRead), "audit.read"),

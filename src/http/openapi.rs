@@ -4,10 +4,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Content, PathItem, RefOr, Required, Schema};
 
 use crate::audit;
+use crate::ctx;
 use crate::history;
 use crate::http::access::Access;
 use crate::http::health;
@@ -15,12 +18,13 @@ use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::platform::{accounts, foundings};
-use crate::settings::{environments, general, sessions};
+use crate::promotion;
+use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Settled", description = "An event-sourced settings store."),
-    modifiers(&Session, &PublicRoutes, &Problems, &EmptyBodies),
+    modifiers(&Credentials, &OwnRoutes, &Problems, &EmptyBodies),
     // Named by parameters alone, which do not bring their schemas with them.
     components(schemas(environments::value::ConfigKey)),
     paths(
@@ -47,6 +51,31 @@ use crate::settings::{environments, general, sessions};
         sessions::http::delete,
         general::http::show,
         general::http::update,
+        teams::http::list,
+        teams::http::create,
+        teams::http::show,
+        teams::http::update,
+        teams::http::delete,
+        teams::members::list,
+        teams::members::add,
+        teams::members::remove,
+        roles::http::list,
+        roles::http::matrix,
+        roles::http::create,
+        roles::http::show,
+        roles::http::update,
+        roles::http::delete,
+        roles::explain::explain,
+        roles::assignments::list,
+        roles::assignments::create,
+        roles::assignments::show,
+        roles::assignments::delete,
+        api_keys::http::list,
+        api_keys::http::create,
+        api_keys::http::show,
+        api_keys::http::update,
+        api_keys::http::revoke,
+        api_keys::http::rotate,
         environments::http::list,
         environments::http::create,
         environments::http::show,
@@ -57,6 +86,23 @@ use crate::settings::{environments, general, sessions};
         environments::config::show,
         environments::config::put,
         environments::config::delete,
+        promotion::http::diff,
+        promotion::http::promote,
+        secrets::http::list,
+        secrets::http::create,
+        secrets::http::show,
+        secrets::http::update,
+        secrets::http::delete,
+        secrets::http::undelete,
+        secrets::http::destroy,
+        secrets::import::import,
+        secrets::values::versions,
+        secrets::values::reveal,
+        secrets::values::rollback,
+        secrets::values::destroy_version,
+        ctx::http::show,
+        ctx::http::secret,
+        ctx::http::watch,
         audit::http::list,
         audit::http::facets,
         audit::http::export,
@@ -69,32 +115,38 @@ use crate::settings::{environments, general, sessions};
 )]
 struct Document;
 
-struct Session;
+/// What callers show.
+struct Credentials;
 
-impl utoipa::Modify for Session {
+impl utoipa::Modify for Credentials {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("A session's token, from the login or the set-up."))
             .build();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("session", SecurityScheme::Http(scheme));
-        let required = utoipa::openapi::SecurityRequirement::new::<_, [&str; 0], &str>("session", []);
-        document.security = Some(vec![required]);
+        let key = ApiKeyValue::with_description("x-fastn-api-key", "A program's API key.");
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("session", SecurityScheme::Http(scheme));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(key)));
+        document.security = Some(vec![shows("session"), shows("api_key")]);
     }
 }
 
-/// Routes that anybody may call say so.
-struct PublicRoutes;
+/// Routes that anybody may call say so, and those that programs may not.
+struct OwnRoutes;
 
-impl utoipa::Modify for PublicRoutes {
+impl utoipa::Modify for OwnRoutes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        for row in routes().iter().map(|route| route.row).filter(|row| row.access == Access::Public) {
+        for row in routes().iter().map(|route| route.row) {
+            let security = match row.access {
+                Access::Public => Vec::new(),
+                Access::OwnAccount | Access::Founder | Access::Member => vec![shows("session")],
+                Access::Program(_) => vec![shows("api_key")],
+                Access::Organization(_) | Access::Environment(_) => continue,
+            };
             let item = document.paths.paths.get_mut(row.path);
-            for operation in item.into_iter().flat_map(operations) {
-                operation.security = Some(Vec::new());
+            for operation in item.into_iter().flat_map(|item| operation(item, row.method)) {
+                operation.security = Some(security.clone());
             }
         }
     }
@@ -138,6 +190,22 @@ impl utoipa::Modify for EmptyBodies {
                 body.required = Some(Required::False);
             }
         }
+    }
+}
+
+/// That a caller shows this kind of credential.
+fn shows(kind: &str) -> SecurityRequirement {
+    SecurityRequirement::new::<_, [&str; 0], &str>(kind, [])
+}
+
+fn operation<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Operation> {
+    match method {
+        "GET" => item.get.as_mut(),
+        "PUT" => item.put.as_mut(),
+        "POST" => item.post.as_mut(),
+        "DELETE" => item.delete.as_mut(),
+        "PATCH" => item.patch.as_mut(),
+        _ => None,
     }
 }
 

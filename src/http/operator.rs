@@ -1,5 +1,5 @@
-//! The operator's routes, on the socket in the data directory: figures, status, checks, exports, the log's tail, and vouching for the
-//! clock. Whoever may open that file is the operator.
+//! The operator's routes, on the socket in the data directory: figures, status, checks, exports, the log's tail, and
+//! vouching for the clock; keys have a file of their own. Whoever may open that file is the operator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,14 @@ use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::Version;
-use crate::fsck::check_store;
+use crate::fsck::{Parts, check_store};
 use crate::history::restore::PointInTime;
 use crate::history::restore::operator::{OperatorError, OperatorRestore};
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
 use crate::http::ndjson::{self, BrokenOff};
+use crate::http::operator_keys;
 use crate::http::pieces;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
@@ -49,6 +50,18 @@ struct Status {
     disk_free_bytes: Option<u64>,
     newest_event_at: Option<Timestamp>,
     now: Timestamp,
+    root_key: RootKeyStatus,
+    /// Organizations in which something was destroyed of which copies on the disk open until their key is rotated.
+    waiting_for_rotation: usize,
+}
+
+#[derive(Serialize)]
+struct RootKeyStatus {
+    /// What the next start needs, or the other one while it is being rotated.
+    fingerprint: String,
+    /// The fingerprint of the one that a rotation under way goes away from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotating_from: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +88,7 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/readyz", get(readyz))
         .route("/v1/operator/status", get(status))
         .route("/v1/operator/clock/accept", post(accept_clock))
+        .route("/v1/operator/keys/rotate", post(operator_keys::rotate))
         .route("/v1/operator/replay", post(replay))
         .route("/v1/operator/fsck", post(fsck))
         .route("/v1/operator/restore", post(restore))
@@ -130,6 +144,11 @@ async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
         disk_free_bytes: (app.policy.free_bytes)().ok(),
         newest_event_at: store.newest(),
         now: store.clock().now(),
+        root_key: RootKeyStatus {
+            fingerprint: store.ring().root_key().to_string(),
+            rotating_from: store.ring().root_rotation().map(|change| change.from.to_string()),
+        },
+        waiting_for_rotation: store.directory().waiting_for_rotation(),
     })
     .into_response())
 }
@@ -149,12 +168,18 @@ async fn replay(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
     Ok(Json(report).into_response())
 }
 
-/// Checks the whole log, the key files and the derived files.
+/// Checks the whole log, the keys and their files, the ledger and the derived files.
 async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = app.store.clone();
     let check = move || {
-        let key_files = |streams: &[_]| store.ring().check_files(streams);
-        check_store(&**store.log(), key_files, store.files(), store.clock().now(), |_, _| {})
+        let parts = Parts {
+            log: &**store.log(),
+            ring: Some(store.ring()),
+            ledger: store.ledger(),
+            derived: store.files(),
+            now: store.clock().now(),
+        };
+        check_store(&parts, |streams| store.ring().check_files(streams), |_, _| {})
     };
     let report = tokio::task::spawn_blocking(check).await?;
     Ok(Json(report).into_response())
@@ -187,6 +212,7 @@ async fn restore(State(app): State<App>, query: RawQuery) -> Result<Response, Pr
         }
         OperatorError::Load(error) => error.into(),
         OperatorError::History(error) => error.into(),
+        OperatorError::Unprepared(error) => error.into(),
         OperatorError::Panicked(error) => error.into(),
         OperatorError::Hidden(_) => Problem::internal(),
         OperatorError::Refused(refusal) => refusal.into(),

@@ -1,6 +1,7 @@
 //! Percent-encoding (RFC 3986 §2.1), read strictly: `%` needs two hexadecimal digits, the bytes are UTF-8.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// The text has a `%` without two hexadecimal digits, or its bytes are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +42,19 @@ pub fn decode_form(text: &str) -> Result<Cow<'_, str>, Malformed> {
     decode(&spaced).map(|decoded| Cow::Owned(decoded.into_owned()))
 }
 
+/// Encodes one component: all but RFC 3986's unreserved characters.
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("writing to a string does not fail");
+        }
+    }
+    encoded
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
@@ -54,6 +68,13 @@ mod tests {
         assert_eq!(decode("gr%C3%BCn%20100%25").as_deref(), Ok("grün 100%"));
         assert_eq!(decode("a+b").as_deref(), Ok("a+b"));
         assert_eq!(decode_form("a+b%2Bc").as_deref(), Ok("a b+c"));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_to_the_same() {
+        assert_eq!(encode("env_01kc-A.~"), "env_01kc-A.~");
+        assert_eq!(encode("grün 100%&a=b/+"), "gr%C3%BCn%20100%25%26a%3Db%2F%2B");
+        assert_eq!(decode_form(&encode("grün 100%&a=b/+")).as_deref(), Ok("grün 100%&a=b/+"));
     }
 
     #[test]

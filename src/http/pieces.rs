@@ -11,10 +11,11 @@ use crate::http::ndjson::BrokenOff;
 /// An error breaks the answer off; the client sees a connection that ends too early, never a whole answer.
 ///
 /// Dropped with its connection, it stops at the next await of `next`.
-pub fn body<S, F>(state: S, next: impl Fn(S) -> F + Clone + Send + 'static) -> Body
+pub fn body<S, B, F>(state: S, next: impl Fn(S) -> F + Clone + Send + 'static) -> Body
 where
     S: Send + 'static,
-    F: Future<Output = Result<Option<(Vec<u8>, S)>, BrokenOff>> + Send + 'static,
+    B: AsRef<[u8]> + Send + 'static,
+    F: Future<Output = Result<Option<(B, S)>, BrokenOff>> + Send + 'static,
 {
     let turns = std::sync::Arc::new(Semaphore::new(1));
     Body::from_stream(try_unfold(state, move |state| {
@@ -31,14 +32,14 @@ where
 }
 
 /// A piece that is not yet written; dropped, as hyper does once it is, it lets the next one be made.
-struct Piece {
-    bytes: Vec<u8>,
+struct Piece<B> {
+    bytes: B,
     _turn: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Piece {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Piece<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 }
 

@@ -3,25 +3,31 @@
 
 use std::error::Error;
 
+use serde_json::json;
 use tokio::task::JoinError;
 
 use crate::causes::with_causes;
 use crate::command::Rejection;
+use crate::history::restore::PrepareError;
 use crate::http::access::Denial;
 use crate::http::problem::Problem;
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
 use crate::seal::keyring::KeyError;
+use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
+use crate::settings::secrets::command::SecretsRejection;
 use crate::settings::sessions::command::SessionsRejection;
+use crate::settings::teams::command::TeamsRejection;
 use crate::store::Refusal;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
+use crate::store::rotation::RotationError;
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
@@ -36,6 +42,7 @@ impl From<Refusal> for Problem {
             Refusal::QueueFull => Self::unavailable("overloaded", 1),
             Refusal::ClockJumped(_) => Self::unavailable("clock_jumped", 30),
             Refusal::DiskFull => Self::insufficient_storage(),
+            Refusal::Ledger(_) => Self::unavailable("ledger_unwritable", 30),
             Refusal::Stopped => Self::unavailable("stopping", 5),
             Refusal::Unrecordable(_) => internal(&refusal, "a command was refused"),
         }
@@ -45,6 +52,15 @@ impl From<Refusal> for Problem {
 impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
         internal(&error, "history could not be read")
+    }
+}
+
+impl From<PrepareError> for Problem {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::History(error) => error.into(),
+            PrepareError::Key(error) => error.into(),
+        }
     }
 }
 
@@ -79,6 +95,26 @@ impl From<IntentError> for Problem {
     }
 }
 
+impl From<RotationError> for Problem {
+    /// What was begun goes on by itself.
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Key(KeyError::SameRootKey(_)) => {
+                Self::conflict("same_root_key", "the new root key is the one in use")
+            }
+            RotationError::Key(KeyError::Rotating { .. }) => {
+                Self::conflict("rotating", "the root key is being rotated already, which goes on by itself")
+            }
+            RotationError::Key(KeyError::StillMinted { .. }) => Self::unavailable("keys_in_use", 5),
+            RotationError::Key(error) => internal(&error, "keys could not be rotated"),
+            RotationError::NoSuchStream(_) => Self::not_found(),
+            RotationError::Load(error) => error.into(),
+            RotationError::Refused(refusal) => refusal.into(),
+            RotationError::Thread(error) => error.into(),
+        }
+    }
+}
+
 impl From<JoinError> for Problem {
     /// Of work that was handed to a thread of its own: the panic that ended it has a log line already.
     fn from(_: JoinError) -> Self {
@@ -99,6 +135,7 @@ fn too_large() -> Problem {
 fn rejected(rejection: &Rejection) -> Problem {
     match rejection {
         Rejection::Forbidden(permission) => Denial::Missing(*permission).problem(),
+        Rejection::AboveYourRights => Denial::AboveYourRights.problem(),
         Rejection::SystemOnly => Problem::refused("forbidden", "only the operator may do this"),
         Rejection::PreconditionFailed(_) => Problem::precondition_failed(),
         Rejection::Stale => {
@@ -113,8 +150,11 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(PeopleRejection::NotFound) => Problem::not_found(),
         Rejection::People(PeopleRejection::LastOwner) => last_owner(),
-        Rejection::Roles(rejection) => roles(*rejection),
+        Rejection::Teams(rejection) => teams(*rejection),
+        Rejection::Roles(rejection) => roles(rejection),
+        Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
+        Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
         }
@@ -133,11 +173,26 @@ fn general(rejection: GeneralRejection) -> Problem {
     }
 }
 
-fn roles(rejection: RolesRejection) -> Problem {
+fn teams(rejection: TeamsRejection) -> Problem {
+    match rejection {
+        TeamsRejection::NotFound | TeamsRejection::UnknownPerson | TeamsRejection::NotAMember => {
+            Problem::not_found()
+        }
+        TeamsRejection::NameTaken => Problem::conflict("name_taken", "another team has this name"),
+        TeamsRejection::TooManyTeams => {
+            Problem::conflict("too_many_teams", "the organization has as many teams as it can")
+        }
+        TeamsRejection::TooManyMemberships => {
+            Problem::conflict("too_many_memberships", "the teams have as many members as they can")
+        }
+    }
+}
+
+fn roles(rejection: &RolesRejection) -> Problem {
     match rejection {
         RolesRejection::NotFound => Problem::not_found(),
-        RolesRejection::UnknownPerson => {
-            Problem::invalid_field("/subject", "unknown", "there is no such person")
+        RolesRejection::UnknownGrantee => {
+            Problem::invalid_field("/subject", "unknown", "there is no such person or team")
         }
         RolesRejection::UnknownRole => {
             Problem::invalid_field("/role", "unknown_role", "there is no such role")
@@ -145,8 +200,49 @@ fn roles(rejection: RolesRejection) -> Problem {
         RolesRejection::UnknownEnvironment => {
             Problem::invalid_field("/environment", "unknown", "there is no such environment")
         }
+        RolesRejection::SystemRole => Problem::conflict("system_role", "a system role never changes"),
+        RolesRejection::NameTaken => Problem::conflict("name_taken", "another role has this name"),
+        RolesRejection::TooManyRoles => {
+            Problem::conflict("too_many_roles", "the organization has as many custom roles as it can")
+        }
+        RolesRejection::TooManyAssignments => {
+            Problem::conflict("too_many_role_assignments", "as many roles are given as can be")
+        }
+        RolesRejection::InUse(uses) => {
+            let uses: Vec<_> = uses.iter().map(|used| json!({"type": used.kind, "id": used.id})).collect();
+            Problem::conflict("role_in_use", "the role is given to somebody, or to whoever joins")
+                .with("in_use_by", uses)
+        }
         RolesRejection::LastOwner => last_owner(),
-        RolesRejection::AboveYourRights => Denial::AboveYourRights.problem(),
+    }
+}
+
+fn api_keys(rejection: ApiKeysRejection) -> Problem {
+    match rejection {
+        ApiKeysRejection::NotFound => Problem::not_found(),
+        ApiKeysRejection::Revoked => Problem::conflict("api_key_revoked", "the API key was revoked for ever"),
+        ApiKeysRejection::UnknownRole => {
+            Problem::invalid_field("/role", "unknown_role", "there is no such role")
+        }
+        ApiKeysRejection::OwnerRole => {
+            Problem::invalid_field("/role", "owner_role", "no API key owns the organization")
+        }
+        ApiKeysRejection::UnknownEnvironment => {
+            Problem::invalid_field("/environments", "unknown", "there is no such environment")
+        }
+        ApiKeysRejection::EnvironmentOfOtherMode => {
+            Problem::invalid_field("/environments", "wrong_mode", "an environment is of the other mode")
+        }
+        ApiKeysRejection::NoCustomers => {
+            Problem::invalid_field("/customers", "customers_unavailable", "there are no customers yet")
+        }
+        ApiKeysRejection::ExpiryInThePast => {
+            Problem::invalid_field("/expires_at", "in_the_past", "the time lies in the past")
+        }
+        ApiKeysRejection::TooManyKeys => {
+            Problem::conflict("too_many_api_keys", "the organization has as many API keys as it can")
+        }
+        ApiKeysRejection::OtherMode => Denial::WrongMode.problem(),
     }
 }
 
@@ -184,6 +280,41 @@ fn accounts(rejection: AccountsRejection) -> Problem {
         AccountsRejection::MembershipsLeft => {
             Problem::conflict("memberships_left", "leave every organization first")
         }
+    }
+}
+
+impl From<SecretsRejection> for Problem {
+    fn from(rejection: SecretsRejection) -> Self {
+        rejected(&rejection.into())
+    }
+}
+
+fn secrets(rejection: SecretsRejection) -> Problem {
+    match rejection {
+        SecretsRejection::NotFound | SecretsRejection::VersionNotFound => Problem::not_found(),
+        SecretsRejection::VersionDestroyed => {
+            Problem::conflict("version_destroyed", "this version of the secret was destroyed")
+        }
+        SecretsRejection::NameTaken => {
+            Problem::conflict("name_taken", "another secret has this name in the same place")
+        }
+        SecretsRejection::UnknownEnvironment => {
+            Problem::invalid_field("/environment", "unknown", "there is no such environment")
+        }
+        SecretsRejection::EnvironmentGone => {
+            Problem::conflict("environment_gone", "the secret's environment is deleted; restore that first")
+        }
+        SecretsRejection::CustomersUnavailable => {
+            Problem::invalid_field("/customer", "customers_unavailable", "there are no customers yet")
+        }
+        SecretsRejection::TooManySecrets => Problem::conflict(
+            "too_many_secrets",
+            "there are as many secrets in this place as it can have, deleted ones included",
+        ),
+        SecretsRejection::TooManyVersions => Problem::conflict(
+            "too_many_versions",
+            "the secret has as many versions as it can; destroy the oldest one",
+        ),
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
 
+use crate::http::caller::Proof;
 use crate::http::ndjson::BrokenOff;
 use crate::http::problem::Problem;
-use crate::ids::SessionId;
 use crate::log::reading::as_one;
 
 /// How many exports a credential may have open at once; each is read by one program to its end.
@@ -31,7 +32,7 @@ pub enum Kind {
 pub struct Streams(Arc<Inner>);
 
 struct Inner {
-    open: Mutex<HashMap<(Kind, SessionId), usize>>,
+    open: Mutex<HashMap<(Kind, Uuid), usize>>,
     streams_per_credential: usize,
     stream_reads: Arc<Semaphore>,
     export_reads: Arc<Semaphore>,
@@ -41,7 +42,7 @@ struct Inner {
 /// A long answer's place among those of its credential, until it is dropped.
 pub struct Slot {
     streams: Streams,
-    key: (Kind, SessionId),
+    key: (Kind, Uuid),
 }
 
 impl Streams {
@@ -60,12 +61,12 @@ impl Streams {
     ///
     /// # Errors
     /// 429 while it has as many as it may.
-    pub fn open(&self, kind: Kind, credential: SessionId) -> Result<Slot, Problem> {
+    pub fn open(&self, kind: Kind, credential: Proof) -> Result<Slot, Problem> {
         let (most, retry_after_seconds) = match kind {
             Kind::Stream => (self.0.streams_per_credential, 2),
             Kind::Export => (EXPORTS_PER_CREDENTIAL, 10),
         };
-        let key = (kind, credential);
+        let key = (kind, credential.id());
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(key).or_default();
         if *count >= most {
@@ -139,7 +140,7 @@ mod tests {
     #[test]
     fn a_credential_has_a_bounded_number_of_each_kind() {
         let streams = Streams::new(2);
-        let (one, other) = (Fresh.id(), Fresh.id());
+        let (one, other) = (Proof::Session(Fresh.id()), Proof::Session(Fresh.id()));
         let first = streams.open(Kind::Stream, one).ok();
         let _second = streams.open(Kind::Stream, one).ok();
         assert_eq!(streams.open(Kind::Stream, one).err().map(|problem| problem.status().as_u16()), Some(429));
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_a_credential_without_an_open_answer() {
         let streams = Streams::new(1);
-        drop(streams.open(Kind::Stream, Fresh.id()));
+        drop(streams.open(Kind::Stream, Proof::Session(Fresh.id())));
         assert!(streams.0.open.lock().unwrap().is_empty());
     }
 }

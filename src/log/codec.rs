@@ -15,7 +15,8 @@ use serde_json::Value;
 use super::canonical::leaf_of;
 use super::dictionary::{self, Dictionary};
 use super::untyped::Untyped;
-use crate::event::{Recorded, RecordedAt};
+use crate::event::Recorded;
+use crate::event::packed::RecordedAt;
 
 /// The largest record before compression, in bytes. A request's body is at most 1 MiB, so no honest record
 /// comes near; it bounds what a damaged or hostile length can make a reader allocate.

@@ -15,7 +15,8 @@ use super::codec::{self, CodecError, PackedEvent};
 use super::dictionary::Dictionary;
 use super::{FrameHash, Position};
 use crate::clock::Timestamp;
-use crate::event::{Recorded, RecordedAt, Version};
+use crate::event::packed::RecordedAt;
+use crate::event::{Recorded, Version};
 use crate::ids::StreamId;
 use crate::varint::{self, Malformed, Reader};
 

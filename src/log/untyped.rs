@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::canonical::write_string;
 use super::codec::{CodecError, MAX_INTEGER};
-use crate::event::RecordedAt;
+use crate::event::packed::RecordedAt;
 
 /// What is set aside for a text: most are shorter.
 const TEXT_BYTES: usize = 1_024;

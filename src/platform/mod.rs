@@ -7,6 +7,7 @@ use crate::platform::foundings::projection::Foundings;
 use crate::platform::operations::projection::Operations;
 use crate::settings::sessions::projection::Sessions;
 use crate::store::denials::Denials;
+use crate::store::encryption_keys::EncryptionKeys;
 use crate::store::requests::Requests;
 use crate::stream_state;
 
@@ -27,6 +28,8 @@ stream_state! {
             sessions: Sessions,
             /// What operators did.
             operations: Operations,
+            /// Keys that wrap others.
+            encryption_keys: EncryptionKeys,
             /// Idempotency keys of the last day.
             requests: Requests,
             /// How many denials were recorded this hour.

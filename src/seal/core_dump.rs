@@ -1,4 +1,4 @@
-//! Core dumps: a process that holds keys writes none. Called once, at start.
+//! Core dumps: a process that holds keys or secrets writes none. Called once, at start.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
@@ -9,8 +9,16 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 pub fn forbid_core_dumps() -> std::io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     // The limit alone is not enough: a dump that is piped to a program does not heed it.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    Ok(())
+    hide_memory()
+}
+
+/// Makes this process leave no core dump, and its memory unreadable, without a say in what the programs that it starts
+/// may leave.
+///
+/// # Errors
+/// Those of `prctl`.
+pub fn hide_memory() -> std::io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 #[cfg(test)]

@@ -8,14 +8,13 @@
 //! Integers are big-endian. Two generations are there while a stream's data keys move from the first to the
 //! second. The CRC tells damage from a wrong root key; what authenticates is the wrapping.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use crate::ids::StreamId;
 use crate::seal::material::WRAPPED_BYTES;
-use crate::seal::root::{RootFingerprint, sync_directory_of};
+use crate::seal::overwriting;
+use crate::seal::root::RootFingerprint;
 
 const FORMAT: u8 = 1;
 const GENERATIONS_MAX: usize = 2;
@@ -79,18 +78,13 @@ impl KeyFile {
         })
     }
 
-    /// Puts the file in place of what may be there: after a crash it is the old or the new one, never a mixture.
+    /// Puts the file in place of what may be there, whose bytes are overwritten: after a crash it is the old or the new
+    /// one, never a mixture.
     ///
     /// # Errors
     /// Those of the file system.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
-        let unfinished = path.with_added_extension("unfinished");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        file.write_all(&self.encode())?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, path)?;
-        sync_directory_of(path)
+        overwriting::put(path, &self.encode())
     }
 }
 

@@ -20,13 +20,16 @@ use crate::event::ResourceType;
 use crate::ids::{DataKeyId, StreamId};
 use crate::seal::material::{KeyMaterial, TAG_BYTES, fill_random};
 
+pub mod api_key;
 pub mod core_dump;
 mod key_file;
 pub mod keyring;
 mod material;
+mod overwriting;
 mod padding;
 mod recent;
 pub mod root;
+mod root_rotation;
 pub mod token;
 
 /// A sealed value as recorded: `{"sealed": key id, "data": format ‖ nonce ‖ tag ‖ ciphertext}`.

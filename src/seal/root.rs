@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::ids::StreamId;
 use crate::seal::Plain;
-use crate::seal::material::KeyMaterial;
+use crate::seal::material::{KeyMaterial, WRAPPED_BYTES};
+use crate::seal::overwriting::sync_folder_of;
 
 /// What the text of every root key begins with.
 const PREFIX: &str = "settled-root-key-1:";
@@ -24,6 +25,7 @@ const PREFIX: &str = "settled-root-key-1:";
 const TEXT_BYTES_MAX: usize = 1024;
 const FINGERPRINT_LABEL: &[u8] = b"settled root key fingerprint 1\0";
 const WRAP_LABEL: &[u8] = b"settled stream key 1";
+const ROTATION_LABEL: &[u8] = b"settled root key in rotation 1";
 
 /// Where the root key comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -123,6 +125,7 @@ impl fmt::Debug for RootFingerprint {
 }
 
 /// The root key.
+#[derive(Clone)]
 pub struct RootKey(KeyMaterial);
 
 impl RootKey {
@@ -161,7 +164,7 @@ impl RootKey {
             io::ErrorKind::AlreadyExists => RootKeyError::Exists { path: path.to_owned() },
             _ => failed(error),
         })?;
-        sync_directory_of(path).map_err(failed)?;
+        sync_folder_of(path).map_err(failed)?;
         Ok(key)
     }
 
@@ -192,6 +195,11 @@ impl RootKey {
         text
     }
 
+    /// The key of a line as [`RootKey::text`] gives it; `None` if it is none.
+    pub fn from_text(text: &Plain) -> Option<Self> {
+        Self::parse(text.as_bytes())
+    }
+
     fn parse(text: &[u8]) -> Option<Self> {
         let encoded = text.trim_ascii().strip_prefix(PREFIX.as_bytes())?;
         let mut bytes = Zeroizing::new(vec![0; TEXT_BYTES_MAX]);
@@ -200,13 +208,25 @@ impl RootKey {
     }
 
     /// A stream's key, wrapped for its file.
-    pub(super) fn wrap(&self, stream: StreamId, generation: u32, key: &KeyMaterial) -> Vec<u8> {
-        with_headers(stream, generation, |headers| self.0.wrap(headers, key))
+    pub(super) fn wrap(&self, stream: StreamId, generation: u32, key: &KeyMaterial) -> [u8; WRAPPED_BYTES] {
+        fixed(with_headers(stream, generation, |headers| self.0.wrap(headers, key)))
     }
 
     /// The inverse of [`RootKey::wrap`]; `None` if it was wrapped by another key, or for another place.
     pub(super) fn unwrap(&self, stream: StreamId, generation: u32, wrapped: &[u8]) -> Option<KeyMaterial> {
         with_headers(stream, generation, |headers| self.0.unwrap(headers, wrapped))
+    }
+
+    /// Another root key, wrapped for the time of a rotation between the two.
+    pub(super) fn wrap_root(&self, other: &Self) -> [u8; WRAPPED_BYTES] {
+        let (by, of) = (self.fingerprint(), other.fingerprint());
+        fixed(self.0.wrap(&[ROTATION_LABEL, &by.0, &of.0], &other.0))
+    }
+
+    /// The inverse of [`RootKey::wrap_root`]; `None` if what was wrapped is not the root key of this fingerprint.
+    pub(super) fn unwrap_root(&self, of: RootFingerprint, wrapped: &[u8]) -> Option<Self> {
+        let other = self.0.unwrap(&[ROTATION_LABEL, &self.fingerprint().0, &of.0], wrapped).map(Self)?;
+        (other.fingerprint() == of).then_some(other)
     }
 }
 
@@ -216,14 +236,12 @@ impl fmt::Debug for RootKey {
     }
 }
 
-fn with_headers<T>(stream: StreamId, generation: u32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
-    with(&[WRAP_LABEL, &stream.to_bytes(), &generation.to_be_bytes()])
+fn fixed(wrapped: Vec<u8>) -> [u8; WRAPPED_BYTES] {
+    wrapped.try_into().expect("SIV adds its tag and no more")
 }
 
-/// Makes a created, renamed or removed name durable.
-pub(super) fn sync_directory_of(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
+fn with_headers<T>(stream: StreamId, generation: u32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[WRAP_LABEL, &stream.to_bytes(), &generation.to_be_bytes()])
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, RootKeyError> {

@@ -1,6 +1,9 @@
 //! The settings' areas, in the sidebar's order.
+pub mod api_keys;
 pub mod environments;
 pub mod general;
 pub mod people;
 pub mod roles;
+pub mod secrets;
 pub mod sessions;
+pub mod teams;

@@ -13,6 +13,7 @@ use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::clock::guard::ClockJumped;
 use crate::command::{Context, NewEvent, Rejection};
+use crate::ctx::memory::Memory;
 use crate::event::{Recorded, RequestMark, Version};
 use crate::ids::{DataKeyId, Fresh, StreamId};
 use crate::log::codec::{PackedEvent, pack};
@@ -87,8 +88,10 @@ pub(super) struct Publication {
     view: View,
     first: Version,
     events: Vec<Indexed>,
-    /// Data keys that the events are the first to use, and those that they destroyed.
+    /// Data keys that the events are the first to use, held until they are durable: whoever minted them may have gone, and
+    /// the generation that wraps them must not.
     minted: Vec<NewDataKey>,
+    /// Data keys that the events destroyed.
     destroyed: Vec<DataKeyId>,
     /// What the events mean to the directory.
     pub(super) directory: Vec<DirectoryEntry>,
@@ -155,9 +158,14 @@ impl Batch {
 }
 
 impl Publication {
+    /// The events that take something away for good.
+    pub(super) fn for_good(&self) -> impl Iterator<Item = &Recorded> {
+        self.events.iter().map(|event| &event.recorded).filter(|recorded| recorded.event.is_for_good())
+    }
+
     /// Publishes the state, now that its frame is durable at `position`; the stream's new head, and whether a segment
     /// of its index is full. The ring has learnt of the keys before: nobody who sees a key destroyed can still get it.
-    pub(super) fn publish(&mut self, position: Position, ring: &KeyRing) -> (Head, bool) {
+    pub(super) fn publish(&mut self, position: Position, ring: &KeyRing, ctx: &Memory) -> (Head, bool) {
         for key in self.minted.drain(..) {
             ring.remember(self.view.stream, key);
         }
@@ -168,7 +176,10 @@ impl Publication {
         view.head.position = position;
         let head = view.head;
         let place = FramePlace { first: self.first, position, at: head.at };
-        (head, self.handle.publish(view, &std::mem::take(&mut self.events), place))
+        let events = std::mem::take(&mut self.events);
+        let filled = self.handle.publish(view, &events, place);
+        ctx.published(&self.view, events.iter().map(|event| &event.recorded));
+        (head, filled)
     }
 }
 

@@ -103,6 +103,16 @@ impl<K: Ord + Clone, V: Clone> Bounded<K, V> {
         self.held().put(key, value, bytes, self.limit);
     }
 
+    /// Forgets the values of a range of keys that are not to be kept.
+    pub fn forget(&self, keys: RangeInclusive<K>, keep: impl Fn(&K, &V) -> bool) {
+        let mut held = self.held();
+        let gone = held.values.range(keys).filter(|(key, kept)| !keep(key, &kept.value));
+        let gone: Vec<K> = gone.map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            held.remove(&key);
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, Held<K, V>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,6 +126,13 @@ impl<K: Ord + Clone, V: Clone> Held<K, V> {
         self.uses.insert(kept.used, key.clone());
         self.next_use += 1;
         Some(kept.value.clone())
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(gone) = self.values.remove(key) {
+            self.uses.remove(&gone.used);
+            self.bytes -= gone.bytes;
+        }
     }
 
     fn put(&mut self, key: K, value: V, bytes: usize, limit: usize) {
@@ -164,6 +181,19 @@ mod tests {
         memory.put(5, 5, 1_000);
         let held = memory.held();
         assert_eq!((held.bytes, held.values.len(), held.uses.len()), (1_000, 1, 1), "one may be larger");
+    }
+
+    #[test]
+    fn what_is_forgotten_makes_room() {
+        let memory = Bounded::new(100);
+        for key in 0..4 {
+            memory.put(key, key, 25);
+        }
+        memory.forget(1..=2, |_, value| *value == 2);
+        assert_eq!((memory.get(&1), memory.get(&2)), (None, Some(2)));
+        memory.put(4, 4, 25);
+        let held = memory.held();
+        assert_eq!((held.bytes, held.values.len(), held.uses.len()), (100, 4, 4));
     }
 
     #[test]

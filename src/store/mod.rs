@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::actor::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::command::{Command, Precondition, Rejection};
+use crate::ctx::memory::Memory;
 use crate::event::Version;
 use crate::ids::{OrganizationId, StreamId};
 use crate::log::EventLog;
@@ -21,6 +22,8 @@ use crate::store::aggregate::Aggregator;
 use crate::store::as_of::Pasts;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
+use crate::store::key_uses::KeyUses;
+use crate::store::ledger::Ledger;
 use crate::store::lookup::{Claim, Hasher};
 use crate::store::resident::{Handle, View};
 use crate::store::residents::Residents;
@@ -30,21 +33,28 @@ use crate::store::segments::Segments;
 use crate::store::shown::Shown;
 use crate::store::totals::Totals;
 use crate::store::trouble::Trouble;
-use crate::store::writer::{Job, Writer};
+use crate::store::writer::{Decide, Job, Writer};
 
 pub mod aggregate;
 pub mod as_of;
 mod batch;
 pub mod bounded;
 pub mod check;
+pub mod check_keys;
+pub mod check_ledger;
 pub mod denials;
 pub mod derived;
+pub mod destroyed;
 pub mod directory;
+pub mod due;
 pub mod encoding;
+pub mod encryption_keys;
 pub mod exports;
 pub mod history;
 pub mod index;
 pub mod intents;
+pub mod key_uses;
+pub mod ledger;
 pub mod load;
 pub mod lookup;
 mod rehearsal;
@@ -53,6 +63,8 @@ pub mod requests;
 pub mod resident;
 pub mod residents;
 pub mod revision;
+pub mod rights;
+pub mod rotation;
 pub mod savepoint;
 pub mod saver;
 pub mod scheduler;
@@ -169,6 +181,9 @@ pub enum Refusal {
     /// The disk is nearly full.
     #[error("the disk is nearly full")]
     DiskFull,
+    /// What is taken away for good could not be noted where restores look for it, so nothing of the batch was appended.
+    #[error("the ledger of what is destroyed cannot be written: {0}")]
+    Ledger(String),
     /// The writer has stopped; whether the command was appended is unknown.
     #[error("the store has stopped")]
     Stopped,
@@ -194,6 +209,8 @@ pub struct Parts {
     /// Where derived files are kept, and whether there is so much free disk that they may be; without, all is folded
     /// from the log at each start.
     pub derived: Option<(DerivedFiles, DiskGauge)>,
+    /// Where a line is kept for everything that is taken away for good; without, nothing is.
+    pub ledger: Option<Ledger>,
     /// What the newest file of the directory says, read before the log was opened.
     pub directory: Option<Directory>,
     /// How many streams are kept in memory, but for those in use.
@@ -213,6 +230,8 @@ pub struct Store {
 struct Inner {
     log: Arc<dyn EventLog>,
     ring: Arc<KeyRing>,
+    /// Held by whoever rotates keys.
+    rotating: tokio::sync::Mutex<()>,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -220,6 +239,9 @@ struct Inner {
     directory: Arc<Directory>,
     hasher: Hasher,
     aggregator: Aggregator,
+    key_uses: KeyUses,
+    ledger: Option<Arc<Ledger>>,
+    ctx: Arc<Memory>,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
@@ -267,12 +289,15 @@ impl Store {
         let saver = Saver::start(sources);
         let saver = Arc::new(saver.map_err(load::LoadError::Thread)?);
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
-        let trouble = Arc::new(Trouble::default());
+        let ledger = parts.ledger.map(Arc::new);
+        let (trouble, ctx) = (Arc::new(Trouble::default()), Arc::new(Memory::default()));
         let writer = Writer {
             log: Arc::clone(&parts.log),
+            ledger: ledger.clone(),
             clock: parts.clock.clone(),
             ring: Arc::clone(&parts.ring),
             directory: Arc::clone(&directory),
+            ctx: Arc::clone(&ctx),
             saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
@@ -288,6 +313,7 @@ impl Store {
             inner: Arc::new(Inner {
                 log: parts.log,
                 ring: parts.ring,
+                rotating: tokio::sync::Mutex::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,
@@ -295,6 +321,9 @@ impl Store {
                 directory,
                 hasher,
                 aggregator: Aggregator::default(),
+                key_uses: KeyUses::default(),
+                ledger,
+                ctx,
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),
@@ -317,17 +346,7 @@ impl Store {
     /// See [`Refusal`]; after any of them but `Stopped` nothing was appended.
     pub async fn execute(&self, handle: &Arc<Handle>, submission: Submission) -> Result<Done, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { handle: Arc::clone(handle), submission, reply };
-        let sender = self.sender().ok_or(Refusal::Stopped)?;
-        sender.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                self.inner.metrics.queue_refused();
-                self.inner.trouble.queue_was_full(self.inner.clock.boot_elapsed());
-                Refusal::QueueFull
-            }
-            mpsc::error::TrySendError::Closed(_) => Refusal::Stopped,
-        })?;
-        drop(sender);
+        self.enqueue(Job::Decide(Decide { handle: Arc::clone(handle), submission, reply }))?;
         answer.await.map_err(|_| Refusal::Stopped)?
     }
 
@@ -340,10 +359,11 @@ impl Store {
     pub fn stop(&self) {
         drop(self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the writer thread panicked");
+        }
+        if let Some(Err(error)) = self.ledger().map(|ledger| ledger.remember(0)) {
+            tracing::error!(%error, "how far the ledger was held against the log could not be written down");
         }
         self.inner.saver.stop(&self.inner.residents.all());
     }
@@ -405,10 +425,7 @@ impl Store {
 
     /// The ids of all organizations that were founded, in order.
     pub fn organizations(&self) -> Vec<OrganizationId> {
-        let organization = |stream| match stream {
-            StreamId::Organization(id) => Some(id),
-            StreamId::Platform => None,
-        };
+        let organization = |stream| if let StreamId::Organization(id) = stream { Some(id) } else { None };
         self.inner.directory.streams().into_iter().filter_map(organization).collect()
     }
 
@@ -425,6 +442,11 @@ impl Store {
     /// The key ring.
     pub fn ring(&self) -> &KeyRing {
         &self.inner.ring
+    }
+
+    /// What was opened for programs.
+    pub fn ctx(&self) -> &Memory {
+        &self.inner.ctx
     }
 
     /// Makes look-up keys of this process.

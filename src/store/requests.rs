@@ -5,11 +5,11 @@ use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
 use crate::area::{DirectoryEntry, Fold};
-use crate::clock::{HOUR_SECONDS, Timestamp};
+use crate::clock::{DAY_SECONDS, Timestamp};
 use crate::event::{Recorded, Version};
 
 /// How long a key is kept, in seconds.
-pub const REQUEST_KEPT_SECONDS: i64 = 24 * HOUR_SECONDS;
+pub const REQUEST_KEPT_SECONDS: i64 = DAY_SECONDS;
 /// The most keys of one organization at a time; beyond it a request with a key is 503.
 pub const REQUESTS_MAX: usize = 100_000;
 

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::actor::ActorId;
 use crate::area::{DirectoryEntry, Section};
 use crate::clock::Timestamp;
 use crate::command::{Command, Context, Need, NewEvent, Rejection};
@@ -17,11 +19,16 @@ use crate::log::segment::frames::FramePlace;
 use crate::log::segment::tree::Hash;
 use crate::organization::Organization;
 use crate::platform::Platform;
+use crate::settings::roles::access::Grants;
 use crate::store::encoding::digest;
 use crate::store::index::StreamIndex;
 use crate::store::lookup::Lookup;
 use crate::store::requests::Requests;
+use crate::store::rights::KnownRights;
 use crate::store::{Idempotency, Refusal, Replay};
+
+/// Longer than it takes to publish what is durable.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The state of a stream, of either kind. A value: cloning shares it.
 #[derive(Clone, Debug)]
@@ -198,6 +205,7 @@ pub struct Handle {
     saved_bytes: AtomicU64,
     /// Whether something of it is about to be saved.
     saving: AtomicBool,
+    rights: KnownRights,
     versions: watch::Sender<Version>,
 }
 
@@ -221,6 +229,7 @@ impl Handle {
             saved: AtomicU64::new(saved),
             saved_bytes: AtomicU64::new(0),
             saving: AtomicBool::new(false),
+            rights: KnownRights::default(),
         }
     }
 
@@ -239,9 +248,23 @@ impl Handle {
         self.published.load_full()
     }
 
+    /// What an actor may do in a state of the stream, an organization's.
+    pub fn grants(&self, view: &View, actor: ActorId) -> Arc<Grants> {
+        self.rights.of(view.organization(), actor)
+    }
+
     /// Hears of every version that is published.
     pub fn subscribe(&self) -> watch::Receiver<Version> {
         self.versions.subscribe()
+    }
+
+    /// Returns once something after this version is published, or after a second. A data key may be gone from the log a
+    /// moment before the state says so: whoever finds one gone that the state at this version has waits here, and looks
+    /// again.
+    pub async fn beyond(&self, version: Version) {
+        let mut versions = self.versions.subscribe();
+        let newer = versions.wait_for(|published| *published > version);
+        let _newer_or_late = tokio::time::timeout(PUBLISHED_WITHIN, newer).await;
     }
 
     /// The index, at the published version or beyond. While it is held, nothing is published.

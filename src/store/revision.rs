@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::area::{DirectoryEntry, Fold};
+use crate::area::{AnyArea, DirectoryEntry, Fold};
 use crate::event::{Outcome, Recorded, Version};
 use crate::organization::Organization;
 
@@ -22,12 +22,13 @@ impl Revision {
 
 impl Fold for Revision {
     const NAME: &'static str = "revision";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let action = recorded.event.action();
         let mut restorable = Organization::AREAS.iter().filter(|area| area.restorable);
-        if recorded.outcome == Outcome::Success && restorable.any(|area| area.reads.contains(&action)) {
+        let changes = |area: &AnyArea| area.reads.contains(&action) && !area.notes.contains(&action);
+        if recorded.outcome == Outcome::Success && restorable.any(changes) {
             self.version = recorded.version;
         }
     }
@@ -42,9 +43,10 @@ impl Fold for Revision {
 #[cfg(test)]
 mod tests {
     use crate::event::Event;
-    use crate::given::{assigned, founded, joined, organization};
+    use crate::given::{assigned, founded, id, joined, now, organization};
     use crate::settings::people::event::PeopleEvent;
     use crate::settings::roles::role::SystemRole;
+    use crate::settings::secrets::event::{SecretExpired, SecretsEvent};
     use crate::store::exports::{Exported, ExportsEvent};
 
     #[test]
@@ -54,6 +56,8 @@ mod tests {
         let revision = |more: Vec<Event>| organization(founded().into_iter().chain(more)).revision.version();
         assert_eq!(revision(vec![]), 3);
         assert_eq!(revision(vec![exported.clone(), joins.clone()]), 3);
+        let expired = SecretExpired { secret: id(1), expires_at: now() };
+        assert_eq!(revision(vec![Event::Secrets(SecretsEvent::SecretExpired(expired))]), 3);
         assert_eq!(revision(vec![exported, joins, assigned(2, 2, SystemRole::Viewer)]), 6);
     }
 }

@@ -1,19 +1,26 @@
-//! What happens by time alone: ended sessions leave the directory, intents that were left open are finished, sign-ups that
-//! nobody verified are forgotten, and counts whose window is over are recorded.
+//! What happens by time alone: ended sessions leave the directory, what streams said is due is done, what was left open is
+//! finished, sign-ups that nobody verified are forgotten, and counts whose window is over are recorded.
 
 use std::time::Duration;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
-use crate::clock::Timestamp;
+use crate::clock::{MINUTE_SECONDS, Timestamp};
 use crate::platform::accounts::command::AccountsCommand;
 use crate::store::{Store, Submission};
 
-/// How often the scheduler looks, at the latest.
-const TICK: Duration = Duration::from_secs(60);
+/// How often the scheduler looks, at the latest: at each full minute, when the counts of a minute are due.
+const TICK_SECONDS: i64 = MINUTE_SECONDS;
 
 /// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
 pub async fn run(store: Store, stop: impl Future<Output = ()>) {
+    tokio::spawn({
+        let store = store.clone();
+        async move {
+            store.sweep_keys().await;
+            store.finish_rotations().await;
+        }
+    });
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
@@ -21,6 +28,11 @@ pub async fn run(store: Store, stop: impl Future<Output = ()>) {
             () = store.clock().sleep(until_next(&store)) => {}
         }
         tick(&store).await;
+        // Beside all else: it may take long, and can be cut off anywhere.
+        tokio::spawn({
+            let store = store.clone();
+            async move { store.finish_rotations().await }
+        });
     }
 }
 
@@ -32,8 +44,10 @@ pub async fn tick(store: &Store) {
     if dropped > 0 {
         tracing::debug!(dropped, "ended sessions left the directory");
     }
+    store.do_what_is_due(now).await;
     store.finish_intents().await;
     forget_sign_ups(store, now).await;
+    store.finish_ledger().await;
     store.flush_counts(false).await;
 }
 
@@ -55,11 +69,7 @@ async fn forget_sign_ups(store: &Store, now: Timestamp) {
 
 fn until_next(store: &Store) -> Duration {
     let now = store.clock().now();
-    match store.directory().next_due() {
-        Some(due) => {
-            let seconds = u64::try_from(due.seconds_since(now)).unwrap_or(0);
-            Duration::from_secs(seconds).clamp(Duration::from_secs(1), TICK)
-        }
-        None => TICK,
-    }
+    let tick = now.next_full(TICK_SECONDS);
+    let due = store.directory().next_due().map_or(tick, |due| due.max(now.plus_seconds(1)));
+    Duration::from_micros(due.min(tick).micros().abs_diff(now.micros()))
 }

@@ -59,14 +59,20 @@ impl Envelope {
     }
 }
 
-/// Who opened a session, and from which address, sealed.
-pub type Origin = Arc<(UserId, Sealed)>;
+/// Where a session was opened from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    /// The person whose key the address is sealed under; of an API key's session it is the organization's own.
+    pub of: Option<UserId>,
+    /// The address.
+    pub ip: Sealed,
+}
 
 /// The memory of it. Bounded; what was used longest ago goes first.
 #[derive(Debug)]
 pub struct Shown {
     envelopes: Bounded<(StreamId, Version), Arc<Envelope>>,
-    origins: Bounded<(StreamId, SessionId), Option<Origin>>,
+    origins: Bounded<(StreamId, SessionId), Option<Arc<Origin>>>,
 }
 
 impl Default for Shown {
@@ -107,11 +113,11 @@ impl Store {
         &self,
         stream: StreamId,
         session: SessionId,
-        find: impl FnOnce() -> Result<Option<(UserId, Sealed)>, HistoryError>,
-    ) -> Result<Option<Origin>, HistoryError> {
+        find: impl FnOnce() -> Result<Option<Origin>, HistoryError>,
+    ) -> Result<Option<Arc<Origin>>, HistoryError> {
         self.inner.shown.origins.get_or_make((stream, session), || {
             let origin = find()?.map(Arc::new);
-            let sealed = origin.as_ref().map_or(0, |origin| size_of_val(&**origin) + origin.1.data.0.len());
+            let sealed = origin.as_ref().map_or(0, |origin| size_of::<Origin>() + origin.ip.data.0.len());
             Ok((origin, KEPT_OVERHEAD_BYTES + sealed))
         })
     }

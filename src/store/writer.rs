@@ -1,4 +1,5 @@
-//! The writer: one thread, one batch at a time. Decide, append and sync, publish, answer.
+//! The writer: one thread, one batch at a time. Decide, append and sync, publish, answer. Between batches it puts data keys
+//! that a rotation wrapped anew.
 //!
 //! Nothing that a caller is told, not even "no change" or "not found", is told before every event that it rests on
 //! is durable: all answers of a batch wait for its sync. The next batch is not begun before.
@@ -8,31 +9,69 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::ctx::memory::Memory;
 use crate::event::Version;
-use crate::log::{EventLog, Head};
+use crate::ids::{DataKeyId, StreamId};
+use crate::log::{Append, EventLog, Head, Key, Position};
 use crate::metrics::Metrics;
-use crate::seal::keyring::KeyRing;
-use crate::store::batch::{Admission, Batch, Outcome};
+use crate::seal::keyring::{KeyError, KeyRing};
+use crate::store::batch::{Admission, Batch, Outcome, Publication};
 use crate::store::directory::Directory;
+use crate::store::ledger::Ledger;
 use crate::store::resident::Handle;
+use crate::store::rotation::RotationError;
 use crate::store::savepoint;
 use crate::store::saver::Saver;
 use crate::store::trouble::Trouble;
-use crate::store::{DiskGauge, Done, Fatal, Refusal, Submission};
+use crate::store::{DiskGauge, Done, Fatal, Refusal, Store, Submission};
 
-/// A command on its way to the writer. Its handle pins the stream, so the writer never loads one.
-pub(super) struct Job {
+/// What is on its way to the writer.
+#[expect(clippy::large_enum_variant, reason = "boxed, each command would be an allocation; rewraps are rare")]
+pub(super) enum Job {
+    /// A command.
+    Decide(Decide),
+    /// Data keys, wrapped anew.
+    Rewrap(Rewrap),
+}
+
+/// A command. Its handle pins the stream, so the writer never loads one.
+pub(super) struct Decide {
     pub(super) handle: Arc<Handle>,
     pub(super) submission: Submission,
     pub(super) reply: oneshot::Sender<Result<Done, Refusal>>,
 }
 
+/// Data keys of a stream as they are to be kept from now on. Which of them are there still only the writer knows, for only
+/// it removes any.
+pub(super) struct Rewrap {
+    pub(super) stream: StreamId,
+    pub(super) keys: Vec<(DataKeyId, Vec<u8>)>,
+    pub(super) reply: oneshot::Sender<Result<(), RotationError>>,
+}
+
+impl Store {
+    /// Hands something to the writer, unless its queue is full or it has stopped.
+    pub(super) fn enqueue(&self, job: Job) -> Result<(), Refusal> {
+        let sender = self.sender().ok_or(Refusal::Stopped)?;
+        sender.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                self.inner.metrics.queue_refused();
+                self.inner.trouble.queue_was_full(self.inner.clock.boot_elapsed());
+                Refusal::QueueFull
+            }
+            mpsc::error::TrySendError::Closed(_) => Refusal::Stopped,
+        })
+    }
+}
+
 /// What the writer thread owns or shares.
 pub(super) struct Writer {
     pub(super) log: Arc<dyn EventLog>,
+    pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) clock: Clock,
     pub(super) ring: Arc<KeyRing>,
     pub(super) directory: Arc<Directory>,
+    pub(super) ctx: Arc<Memory>,
     pub(super) saver: Arc<Saver>,
     pub(super) disk: DiskGauge,
     pub(super) metrics: Metrics,
@@ -85,7 +124,11 @@ impl Writer {
         loop {
             let Some(job) = first.take().or_else(|| queue.blocking_recv()) else { return };
             self.metrics.queue_length(queue.len());
-            match self.batch(job, &mut queue) {
+            let worked = match job {
+                Job::Decide(first) => self.batch(first, &mut queue),
+                Job::Rewrap(rewrap) => self.rewrap(rewrap).map(|()| None),
+            };
+            match worked {
                 Ok(left_over) => first = left_over,
                 Err(message) => {
                     // Closing first: what waits in the queue is dropped unanswered, never acknowledged.
@@ -98,30 +141,79 @@ impl Writer {
     }
 
     /// Decides, appends and answers one batch; returns the job that found no room in it.
-    fn batch(&self, first: Job, queue: &mut mpsc::Receiver<Job>) -> Result<Option<Job>, String> {
+    fn batch(&self, first: Decide, queue: &mut mpsc::Receiver<Job>) -> Result<Option<Job>, String> {
         let mut batch = Batch::new(self.admission());
         let mut answers: Vec<Answer> = Vec::new();
-        let mut next = Some(first);
+        let mut next = Some(Job::Decide(first));
         let mut left_over = None;
         while let Some(job) = next.take() {
-            match batch.decide(&job.handle, &job.submission) {
+            let Job::Decide(command) = job else {
+                left_over = Some(job);
+                break;
+            };
+            match batch.decide(&command.handle, &command.submission) {
                 Outcome::Decided(result) => {
-                    let Job { reply, handle, .. } = job;
+                    let Decide { reply, handle, .. } = command;
                     let before = handle.view().version();
                     answers.push(Answer { reply, handle, before, result: *result });
                 }
                 Outcome::Full => {
-                    left_over = Some(job);
+                    left_over = Some(Job::Decide(command));
                     break;
                 }
             }
             next = queue.try_recv().ok();
         }
         if !batch.is_empty() {
-            self.commit(batch, answers.len())?;
+            let (events, (appends, publications)) = (batch.events(), batch.finish());
+            match self.note(&publications) {
+                Ok(()) => self.commit(appends, publications, answers.len(), events)?,
+                // Nothing was appended, and what was decided may rest on what was to be.
+                Err(refusal) => answers.iter_mut().for_each(|answer| answer.result = Err(refusal.clone())),
+            }
         }
         answers.into_iter().for_each(Answer::give);
         Ok(left_over)
+    }
+
+    /// Puts data keys that were wrapped anew: those that are there still, for one that was removed since it was read must
+    /// not come back.
+    fn rewrap(&self, rewrap: Rewrap) -> Result<(), String> {
+        let Rewrap { stream, keys, reply } = rewrap;
+        let put = if (self.disk)() { self.still_there(stream, keys) } else { Err(Refusal::DiskFull.into()) };
+        let result = match put {
+            Ok(put) => {
+                let append = Append { stream, expected: None, frame: None, put, remove: Vec::new() };
+                self.append(vec![append]).map(drop)?;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        let _gone = reply.send(result);
+        Ok(())
+    }
+
+    fn still_there(
+        &self,
+        stream: StreamId,
+        keys: Vec<(DataKeyId, Vec<u8>)>,
+    ) -> Result<Vec<(Key, Vec<u8>)>, RotationError> {
+        let mut put = Vec::with_capacity(keys.len());
+        for (id, wrapped) in keys {
+            let key = Key::DataKey(stream, id);
+            if self.log.get(&key).map_err(KeyError::from)?.is_some() {
+                put.push((key, wrapped));
+            }
+        }
+        Ok(put)
+    }
+
+    /// Appends, and says that it does while it lasts.
+    fn append(&self, appends: Vec<Append>) -> Result<Vec<Position>, String> {
+        self.trouble.commit_begins(self.clock.boot_elapsed());
+        let positions = self.log.append(appends).map_err(|error| error.to_string())?;
+        self.trouble.commit_ends();
+        Ok(positions)
     }
 
     /// What the clock and the disk say at the beginning of a batch. Asked for removals too: the gauge makes the little
@@ -130,18 +222,30 @@ impl Writer {
         Admission { clock: self.clock.writable_now(), disk_has_room: (self.disk)() }
     }
 
-    fn commit(&self, batch: Batch, commands: usize) -> Result<(), String> {
-        let events = batch.events();
-        let (appends, publications) = batch.finish();
+    /// Makes durable in the ledger what the batch takes away for good. If we die from here to the end of the commit, the
+    /// next start finishes that, though nobody was told.
+    fn note(&self, publications: &[Publication]) -> Result<(), Refusal> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        ledger.note(publications.iter().flat_map(Publication::for_good)).map_err(|error| {
+            tracing::error!(ledger = %ledger.path().display(), %error, "the ledger cannot be written");
+            Refusal::Ledger(error.to_string())
+        })
+    }
+
+    fn commit(
+        &self,
+        appends: Vec<Append>,
+        mut publications: Vec<Publication>,
+        commands: usize,
+        events: usize,
+    ) -> Result<(), String> {
         let began = self.clock.boot_elapsed();
-        self.trouble.commit_begins(began);
-        let positions = self.log.append(appends).map_err(|error| error.to_string())?;
-        self.trouble.commit_ends();
+        let positions = self.append(appends)?;
         self.metrics.batch(commands, events, self.clock.boot_elapsed().saturating_sub(began));
-        let mut publications = publications;
+        self.ledger.iter().for_each(|ledger| ledger.appended());
         let mut heads = Vec::with_capacity(publications.len());
         for (publication, position) in publications.iter_mut().zip(positions) {
-            let (head, filled) = publication.publish(position, &self.ring);
+            let (head, filled) = publication.publish(position, &self.ring, &self.ctx);
             heads.push(head);
             let handle = &publication.handle;
             let items = handle.view().state.items();

@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 
 use crate::process::Process;
 use crate::server::{Answer, send, text};
+use crate::things::Things;
 
 /// What each canary is, and its value. Those of the server's making are added as they are made.
 struct Canaries(BTreeMap<&'static str, String>);
@@ -56,6 +57,8 @@ impl Canaries {
             "field",
             "refused value",
             "refused name",
+            "secret value",
+            "new secret value",
         ] {
             canaries.insert(kind, format!("Zq7{}Canary{}", kind.replace(' ', ""), kind.len()));
         }
@@ -152,6 +155,9 @@ fn allowed(path: &str) -> &'static [&'static str] {
         "/v1/environments/{env}/config" | "/v1/environments/{env}/config/{key}" => &["value"],
         "/v1/history/{id}" => &["name", "new name", "reason", "value"],
         "/v1/diff" => &["value"],
+        "/v1/secrets/{sec}/reveal" => &["secret value", "new secret value"],
+        "/v1/secrets/{sec}/versions" => &["name", "new name"],
+        "/v1/ctx" | "/v1/ctx/secrets/{name}" => &["secret value"],
         _ => &[],
     }
 }
@@ -165,13 +171,15 @@ async fn what_must_not_get_out_does_not() {
     let options = [&options[..], &mail].concat();
     let process = Process::start(&data, &options);
     let mut canaries = Canaries::new();
-    let http = reqwest::Client::new();
+    let http = settled::client::http::plain().build().unwrap();
     let mut client = Client { process: &process, canaries: &mut canaries, http };
 
     let token = set_up(&mut client).await;
     everyday_use(&mut client, &token).await;
     accounts_by_mail(&mut client, &mails).await;
-    every_route_with_canaries_everywhere(&client, &token).await;
+    let secret = secrets(&client, &token).await;
+    a_program(&mut client, &token).await;
+    every_route_with_canaries_everywhere(&client, &token, &secret).await;
     assert_eq!(canaries.found(process.arguments().as_bytes()), Vec::<&str>::new(), "arguments");
     for (method, path) in [
         ("GET", "/metrics"),
@@ -326,16 +334,95 @@ async fn mailed(folder: &Path, number: usize) -> String {
     panic!("no mail within 10 s");
 }
 
+/// An API key, which is in the answers that made it alone, and what it reads.
+async fn a_program(client: &mut Client<'_>, token: &str) {
+    let body = json!({"name": "K", "mode": "test", "role": "developer"});
+    let made = client.json(Method::POST, "/v1/api-keys", Some(token), &body, &[]).await.is(201).json();
+    let (id, first) = (text(&made["id"]), text(&made["key"]));
+    client.canaries.0.insert("first key", first.clone());
+    let rotate = format!("/v1/api-keys/{id}/rotate");
+    let grace = json!({"grace_seconds": 60});
+    let rotated = client.json(Method::POST, &rotate, Some(token), &grace, &[]).await.is(200).json();
+    let second = text(&rotated["key"]);
+    client.canaries.0.insert("second key", second.clone());
+    client
+        .json(Method::POST, &rotate, Some(token), &grace, &[])
+        .await
+        .is_problem(409, "one_time_value_spent");
+    for (path, key, status) in [
+        ("/v1/ctx?environment=dev", &first, 200),
+        ("/v1/ctx/secrets/TOKEN?environment=dev", &second, 200),
+        ("/v1/environments/dev/config/A", &second, 404),
+        ("/v1/me", &second, 403),
+        ("/v1/general", &second, 403),
+    ] {
+        let request = client.request(Method::GET, path, None).header("x-fastn-api-key", key);
+        client.send(request, allowed("/v1/ctx")).await.is(status);
+    }
+    let path = format!("/v1/api-keys/{id}");
+    client.json(Method::PATCH, &path, Some(token), &json!({"name": {"x": second}}), &[]).await.is(422);
+    client.send(client.request(Method::DELETE, &path, Some(token)), &[]).await.is(204);
+    let request = client.request(Method::GET, "/v1/general", None).header("x-fastn-api-key", &second);
+    client.send(request, &[]).await.is_problem(401, "api_key_revoked");
+}
+
+/// A secret goes through all that can be done with it; its id.
+async fn secrets(client: &Client<'_>, token: &str) -> String {
+    let send = async |method: Method, path: &str, body: Value, may: &[&str]| {
+        client.json(method, path, Some(token), &body, may).await
+    };
+    let (old, new) = (client.canaries.of("secret value"), client.canaries.of("new secret value"));
+    let prod = json!({"name": "Prod", "mode": "live"});
+    // Another key than that of the environment before: these are other requests.
+    let request = client.request(Method::POST, "/v1/environments", Some(token));
+    let mut request = request.json(&prod).build().unwrap();
+    request.headers_mut().remove("idempotency-key");
+    client.http.execute(request).await.unwrap().error_for_status().unwrap();
+    let body = json!({"name": "TOKEN", "value": old, "environment": "dev"});
+    let made = send(Method::POST, "/v1/secrets", body.clone(), &[]).await.is(201);
+    let id = text(&made.json()["id"]);
+    let path = format!("/v1/secrets/{id}");
+    let at = made.version();
+    send(Method::PATCH, &path, json!({"value": new}), &[]).await.is(200);
+    for (version, value) in [(1, old), (2, new)] {
+        let reveal = format!("{path}/reveal");
+        let may = allowed("/v1/secrets/{sec}/reveal");
+        let shown = send(Method::POST, &reveal, json!({"version": version}), may).await.is(200);
+        assert!(shown.text.contains(value), "a value belongs into its reveal");
+    }
+    send(Method::POST, &format!("{path}/rollback"), json!({"to_version": 1}), &[]).await.is(200);
+    let promote = json!({"to": "prod", "secrets": ["TOKEN"]});
+    send(Method::POST, "/v1/environments/dev/promote", promote, &[]).await.is(200);
+    let restore = json!({"as_of": at, "scope": {"resource": id}, "dry_run": true});
+    send(Method::POST, "/v1/restore", restore, &[]).await.is(200);
+    for wrong in [
+        json!({"name": "TOKEN", "value": [old], "environment": "dev"}),
+        json!({"name": "TOKEN", "value": old, "environment": "none"}),
+        json!({"name": old, "value": old, "environment": "dev"}),
+        json!({"name": "TOKEN", "value": old.repeat(8_000), "environment": "dev"}),
+    ] {
+        send(Method::POST, "/v1/secrets", wrong, &[]).await.is(422);
+    }
+    for read in ["", "/versions"] {
+        let request = client.request(Method::GET, &format!("{path}{read}"), Some(token));
+        client.send(request, allowed("/v1/secrets/{sec}/versions")).await.is(200);
+    }
+    id
+}
+
 /// Canaries in the path, the query, the body and the credential of every route.
-async fn every_route_with_canaries_everywhere(client: &Client<'_>, token: &str) {
+async fn every_route_with_canaries_everywhere(client: &Client<'_>, token: &str, secret: &str) {
     let canary = |kind| client.canaries.of(kind);
+    let things = Things::unknown("org_01kqxk5rd0e5xrpzzv0jjq4zgn");
     for row in settled::http::routes().iter().map(|route| route.row) {
         let method: Method = row.method.parse().unwrap();
-        let sound = row.path.replace("{env}", "dev").replace("{key}", "A");
-        let sound = sound.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
-        let strange = ["{env}", "{key}", "{ses}", "{id}"]
-            .iter()
-            .fold(row.path.to_owned(), |path, segment| path.replace(segment, canary("path")));
+        let sound = things
+            .path(&row.path.replace("{env}", "dev").replace("{sec}", secret).replace("{other}", "prod"));
+        let mut strange = row.path.to_owned();
+        while let Some((before, after)) = strange.split_once('{') {
+            let after = after.split_once('}').map_or("", |(_, after)| after);
+            strange = format!("{before}{}{after}", canary("path"));
+        }
         let may = allowed(row.path);
         let request = |path: &str| client.request(method.clone(), path, Some(token));
         let with_query =

@@ -2,9 +2,11 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::http::access::Access;
 use settled::settings::roles::role::SystemRole;
 
 use crate::server::{Answer, Somebody, TestServer, send, text};
+use crate::things::{Things, with_query};
 
 async fn raw(
     server: &TestServer,
@@ -156,15 +158,14 @@ async fn a_permission_in_one_environment_is_asked_for_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_parameters_are_refused_everywhere() {
     let (server, owner) = TestServer::set_up().await;
-    server.environment(&owner, "Dev", "test").await;
-    server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 1})).await.is(201);
-    let session = text(&server.get("/v1/me/sessions", &owner).await.is(200).json()["data"][0]["id"]);
+    let things = Things::make(&server, &owner, "dev", owner.person).await;
+    let (_, program) = server.api_key(&owner, &json!({"name": "Program", "mode": "test"})).await;
     for row in settled::http::routes().iter().map(|route| route.row) {
-        let path = row.path.replace("{env}", "dev").replace("{key}", "A").replace("{ses}", &session);
-        let path = path.replace("{id}", &owner.organization.to_string());
+        let path = things.path(row.path);
         let method: Method = row.method.parse().unwrap();
         let body = if method == Method::GET || method == Method::DELETE { Value::Null } else { json!({}) };
-        let answer = server.send(method, &format!("{path}?as_off=1"), &owner, &[], &body).await;
+        let who = if matches!(row.access, Access::Program(_)) { &program } else { &owner };
+        let answer = server.send(method, &with_query(&path, "as_off=1"), who, &[], &body).await;
         let problem = answer.is_problem(422, "invalid_request");
         assert_eq!(problem["errors"][0]["parameter"], "as_off", "{} {}", row.method, row.path);
     }
@@ -173,14 +174,14 @@ async fn unknown_parameters_are_refused_everywhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_where_none_belongs_is_refused() {
     let (server, owner) = TestServer::set_up().await;
-    server.environment(&owner, "Dev", "test").await;
+    let things = Things::make(&server, &owner, "dev", owner.person).await;
     let version = server.version(owner.organization);
     let nobody = Somebody { token: "wrong".into(), ..owner.clone() };
     for row in settled::http::routes().iter().map(|route| route.row) {
         if row.takes_a_body {
             continue;
         }
-        let path = row.path.replace("{env}", "dev").replace("{key}", "A");
+        let path = things.path(row.path);
         for who in [&owner, &nobody] {
             let answer = server.send(row.method.parse().unwrap(), &path, who, &[], &json!({})).await;
             answer.is_problem(400, "unexpected_body");

@@ -4,9 +4,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use settled::http::access::{Access, Row};
 use settled::http::routes;
+use settled::settings::roles::permission::PermissionSet;
 use settled::settings::roles::role::SystemRole;
 
 use crate::server::{Somebody, TestServer, text};
+use crate::things::{Things, with_query};
 
 /// What is read of a stream and is no setting, or says itself which points in time it is about.
 const NO_SETTINGS: &[&str] = &["/v1/audit", "/v1/events", "/v1/history/{id}", "/v1/diff"];
@@ -20,10 +22,6 @@ fn settings() -> impl Iterator<Item = Row> {
     })
 }
 
-fn path(row: &Row) -> String {
-    row.path.replace("{env}", "dev").replace("{key}", "REGION")
-}
-
 /// Acme with an environment and a value, changed twice; each version's time is another.
 async fn acme() -> (TestServer, Somebody) {
     let (server, owner) = TestServer::set_up_manual().await;
@@ -33,10 +31,18 @@ async fn acme() -> (TestServer, Somebody) {
     (server, owner)
 }
 
+/// Acme with one of each thing.
+async fn acme_with_all() -> (TestServer, Somebody, Things) {
+    let (server, owner) = TestServer::set_up_manual().await;
+    server.advance(60);
+    let things = Things::make(&server, &owner, "dev", owner.person).await;
+    (server, owner, things)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_get_of_settings_shows_the_past_as_it_was_live() {
-    let (server, owner) = acme().await;
-    let live = async |row: &Row| server.get(&path(row), &owner).await.is(200);
+    let (server, owner, things) = acme_with_all().await;
+    let live = async |row: &Row| server.get(&with_query(&things.path(row.path), ""), &owner).await.is(200);
     let mut then: Vec<(Row, Value, u64)> = Vec::new();
     for row in settings() {
         let answer = live(&row).await;
@@ -47,26 +53,32 @@ async fn every_get_of_settings_shows_the_past_as_it_was_live() {
     let before = server.app().store.clock().now().to_string();
     server.advance(3_600);
     server.patch("/v1/general", &owner, &json!({"name": "Acme Ltd"})).await.is(200);
-    server.put("/v1/environments/dev/config/REGION", &owner, &json!({"value": "south"})).await.is(200);
+    server.put("/v1/environments/dev/config/A", &owner, &json!({"value": "after"})).await.is(200);
     server.patch("/v1/environments/dev", &owner, &json!({"slug": "devel"})).await.is(200);
+    server.patch(&things.path("/v1/teams/{team}"), &owner, &json!({"name": "New"})).await.is(200);
+    server.delete(&things.path("/v1/teams/{team}/members/{usr}"), &owner).await.is(204);
+    server.patch(&things.path("/v1/roles/{role}"), &owner, &json!({"permissions": []})).await.is(200);
+    server.give(&owner, things.of("team"), "auditor").await.is(201);
     server.environment(&owner, "Stage", "test").await;
     for (row, body, version) in &then {
         for at in [version.to_string(), before.clone()] {
-            let answer = server.get(&format!("{}?as_of={at}", path(row)), &owner).await.is(200);
+            let answer =
+                server.get(&with_query(&things.path(row.path), &format!("as_of={at}")), &owner).await.is(200);
             assert_eq!(answer.json(), *body, "{} as of {at}", row.path);
             assert_eq!(answer.header("settled-as-of-version"), Some(version.to_string()), "{}", row.path);
             assert!(answer.version() > *version, "Settled-Version is the stream's");
         }
-        let now = path(row).replace("/dev", "/devel");
-        let newest = server.get(&now, &owner).await.is(200);
-        let again = server.get(&format!("{now}?as_of={}", newest.version()), &owner).await.is(200);
+        let now = things.path(row.path).replace("/dev", "/devel");
+        let newest = server.get(&with_query(&now, ""), &owner).await.is(200);
+        let again =
+            server.get(&with_query(&now, &format!("as_of={}", newest.version())), &owner).await.is(200);
         assert_eq!(again.json(), newest.json());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_settings() {
-    let (server, owner) = acme().await;
+    let (server, owner, things) = acme_with_all().await;
     let version = server.version(owner.organization);
     for row in settings() {
         for (at, code) in [
@@ -77,7 +89,8 @@ async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_set
             ("007".to_owned(), "invalid"),
             ("%2B5".to_owned(), "invalid"),
         ] {
-            let answer = server.get(&format!("{}?as_of={at}", path(&row)), &owner).await;
+            let answer =
+                server.get(&with_query(&things.path(row.path), &format!("as_of={at}")), &owner).await;
             let problem = answer.is_problem(422, "invalid_request");
             assert_eq!(problem["errors"][0]["parameter"], "as_of", "{}", row.path);
             assert_eq!(problem["errors"][0]["code"], code, "{} {at}", row.path);
@@ -87,15 +100,19 @@ async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_set
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_is_shown_by_todays_rights() {
-    let (server, owner) = acme().await;
+    let (server, owner, things) = acme_with_all().await;
     let other = server.add(owner.organization, "dora@example.com", "Dora").await;
     let assignment = server.assign(&other, SystemRole::Developer, None).await;
     let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
     let version = server.version(owner.organization);
-    let past = |row: &Row, at: u64| format!("{}?as_of={at}", path(row));
+    let past = |row: &Row, at: u64| with_query(&things.path(row.path), &format!("as_of={at}"));
     for row in settings() {
         server.get(&past(&row, version), &other).await.is(200);
-        server.get(&path(&row), &viewer).await.is(200);
+        let (Access::Organization(needed) | Access::Environment(needed)) = row.access else { continue };
+        if !PermissionSet::of(SystemRole::Viewer).contains(needed) {
+            continue;
+        }
+        server.get(&with_query(&things.path(row.path), ""), &viewer).await.is(200);
         let problem = server.get(&past(&row, version), &viewer).await.is_problem(403, "forbidden");
         assert_eq!(problem["permission"], "history:read", "{}", row.path);
     }

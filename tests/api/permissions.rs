@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use settled::event::{Event, Outcome, Resource, ResourceType};
 use settled::http::access::Access;
@@ -12,6 +11,7 @@ use settled::settings::roles::role::SystemRole;
 use settled::store::resident::Handle;
 
 use crate::server::{Somebody, TestServer, that_ended};
+use crate::things::{Things, request};
 
 /// Permission, whether it can be granted for one environment, and the roles that hold it: O owner, A admin,
 /// D developer, V viewer, U auditor, B billing, W workflow.
@@ -105,7 +105,11 @@ fn every_route_is_documented_and_everything_documented_is_a_route() {
 fn a_route_that_can_be_denied_names_what_was_attempted() {
     for row in routes().iter().map(|route| route.row) {
         match row.access {
-            Access::Founder | Access::Member | Access::Organization(_) | Access::Environment(_) => {
+            Access::Founder
+            | Access::Member
+            | Access::Organization(_)
+            | Access::Environment(_)
+            | Access::Program(_) => {
                 let (noun, verb) = row.attempt.split_once('.').expect("an action is noun.verb");
                 assert!(
                     !noun.is_empty() && (row.method != "GET" || verb == "read" || verb == "export"),
@@ -117,23 +121,6 @@ fn a_route_that_can_be_denied_names_what_was_attempted() {
     }
 }
 
-/// A request of a route that goes through wherever it is permitted.
-fn request(method: &str, path: &str, number: usize, owner: &Somebody) -> (Method, String, Value) {
-    let path = path.replace("{env}", &format!("env-{number}")).replace("{key}", "A");
-    let path = path.replace("{ses}", "ses_01kqxk5rd0e5xrpzzv0jjq4zgn");
-    let path = path.replace("{id}", &owner.organization.to_string()).replace("/v1/diff", "/v1/diff?from=1");
-    let body = match (method, path.as_str()) {
-        ("POST", "/v1/environments") => json!({"name": format!("New {number}"), "mode": "test"}),
-        ("POST", "/v1/restore") => {
-            json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
-        }
-        ("PUT", _) => json!({"value": number}),
-        ("GET" | "DELETE", _) => Value::Null,
-        _ => json!({}),
-    };
-    (method.parse().unwrap(), path, body)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_role_meets_every_route_as_the_table_says() {
     let (server, owner) = TestServer::set_up().await;
@@ -142,7 +129,9 @@ async fn every_role_meets_every_route_as_the_table_says() {
         people.push((Some(role), server.add_with_role(owner.organization, role).await));
     }
     people.push((None, server.add(owner.organization, "none@example.com", "None").await));
+    let member = server.add(owner.organization, "member@example.com", "Member").await;
 
+    server.environment(&owner, "Target", "test").await;
     let mut number = 0;
     for row in routes().iter().map(|route| route.row) {
         let (Access::Organization(permission) | Access::Environment(permission)) = row.access else {
@@ -150,12 +139,11 @@ async fn every_role_meets_every_route_as_the_table_says() {
         };
         for (role, who) in &people {
             number += 1;
-            server.environment(&owner, &format!("env-{number}"), "test").await;
-            let path = format!("/v1/environments/env-{number}/config/A");
-            server.put(&path, &owner, &json!({"value": "before"})).await.is(201);
-
-            let (method, path, body) = request(row.method, row.path, number, &owner);
+            let things = Things::make(&server, &owner, &format!("env-{number}"), member.person).await;
+            let (method, path, body) = request(row.method, row.path, &things, &owner);
             let answer = server.send(method, &path, who, &[], &body).await;
+            // Nobody is to have anything by the team afterwards.
+            server.delete(&format!("/v1/teams/{}", things.of("team")), &owner).await;
             let may = role.is_some_and(|role| granted(&permission.to_string(), role));
             let label = format!("{} {} as {role:?}: {} {}", row.method, row.path, answer.status, answer.text);
             if may {
@@ -179,13 +167,18 @@ async fn a_session_without_an_organization_reaches_its_own_account_alone() {
     assert_eq!(login["organization"], Value::Null);
     let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, &owner);
+        let (method, path, body) =
+            request(row.method, row.path, &Things::unknown(owner.organization), &owner);
         match row.access {
             Access::Public => {}
             Access::OwnAccount if row.path == "/v1/auth/logout" => {}
             Access::OwnAccount | Access::Founder => {
                 let answer = server.send(method, &path, &nowhere, &[], &body).await;
                 assert!(![401, 403].contains(&answer.status), "{row:?} {}", answer.text);
+            }
+            Access::Program(_) => {
+                let answer = server.send(method, &path, &nowhere, &[], &body).await;
+                answer.is_problem(403, "api_key_required");
             }
             Access::Member | Access::Organization(_) | Access::Environment(_) => {
                 let answer = server.send(method, &path, &nowhere, &[], &body).await;
@@ -200,7 +193,8 @@ async fn without_a_credential_only_public_routes_answer() {
     let (server, owner) = TestServer::set_up().await;
     let nobody = Somebody { token: "nobody".to_owned(), ..owner.clone() };
     for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) = request(row.method, row.path, 0, &owner);
+        let (method, path, body) =
+            request(row.method, row.path, &Things::unknown(owner.organization), &owner);
         let answer = server.send(method, &path, &nobody, &[], &body).await;
         assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
     }

@@ -21,7 +21,8 @@ fn program() -> PathBuf {
 }
 
 async fn post(base: &str, path: &str, token: Option<&str>, body: &Value) -> Value {
-    let mut request = reqwest::Client::new().post(format!("{base}{path}")).json(body);
+    let mut request =
+        settled::client::http::plain().build().unwrap().post(format!("{base}{path}")).json(body);
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }

@@ -172,6 +172,37 @@ async fn what_ends_a_session_or_a_permission_ends_its_streams_and_tells_nothing_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_a_team_or_a_role_gives_no_more_what_it_needs() {
+    let (server, owner) = TestServer::set_up().await;
+    let auditor = server.add(owner.organization, "u@example.com", "U").await;
+    let (team, role) =
+        (server.team(&owner, "Auditors").await, server.role(&owner, "Audits", &["audit:read"]).await);
+    server.give(&owner, &team, &role).await.is(201);
+    let member = format!("/v1/teams/{team}/members/{}", auditor.person);
+    let allow = |permissions: Value| {
+        let (server, owner, path) = (&server, &owner, format!("/v1/roles/{role}"));
+        async move { server.patch(&path, owner, &json!({"permissions": permissions})).await.is(200) }
+    };
+    for way in ["removed from the team", "the role allows less", "the team is gone"] {
+        server.put(&member, &owner, &json!({})).await.is(204);
+        allow(json!(["audit:read"])).await;
+        let mut reader = open(&server, &auditor, "", None).await;
+        assert_eq!(reader.status, 200, "{way}");
+        match way {
+            "removed from the team" => drop(server.delete(&member, &owner).await.is(204)),
+            "the role allows less" => drop(allow(json!([])).await),
+            _ => drop(server.delete(&format!("/v1/teams/{team}"), &owner).await.is(204)),
+        }
+        let last = async {
+            while reader.next().await.is_some() {}
+            reader.ended
+        };
+        assert!(tokio::time::timeout(SOON, last).await.unwrap(), "{way}");
+        assert_eq!(open(&server, &auditor, "", None).await.status, 403, "{way}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_changed_password_and_a_session_that_is_over_are_noticed_within_15_s() {
     let (server, owner) = TestServer::set_up_manual().await;
     let other = server.another_session(&owner).await;

@@ -12,9 +12,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use settled::actor::Actor;
 use settled::clock::Timestamp;
-use settled::event::{
-    Event, Outcome, Recorded, RecordedAt, Refused, RefusedData, RequestMark, Resource, ResourceType,
-};
+use settled::event::packed::RecordedAt;
+use settled::event::{Event, Outcome, Recorded, Refused, RefusedData, RequestMark, Resource, ResourceType};
 use settled::ids::{DataKeyId, OrganizationId, StreamId, UserId};
 use settled::log::canonical::{canonical_json, leaf_hash};
 use settled::log::codec::{CodecError, PackedEvent, pack, unpack, unpack_json};

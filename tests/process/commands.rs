@@ -297,7 +297,7 @@ async fn fsck_holds_the_key_files_against_the_streams_of_the_log() {
     let through_server = settled_on(&start.dir, &["fsck", "--json"]).json();
     assert_eq!(
         through_server["key_files"],
-        json!({"whole": 2, "unwrapped": true, "defects": [], "stray": []})
+        json!({"whole": 2, "unwrapped": true, "defects": [], "unfinished": [], "stray": []})
     );
     assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
     let keys = store_of(&start.dir).join("keys");

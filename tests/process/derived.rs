@@ -43,7 +43,7 @@ impl Written {
     }
 
     async fn write_on(&self, connection: u64, url: &str, token: &str) {
-        let client = reqwest::Client::new();
+        let client = settled::client::http::plain().build().unwrap();
         loop {
             let number = {
                 let mut all = self.0.lock().unwrap();

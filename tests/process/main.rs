@@ -7,14 +7,17 @@
 )]
 
 mod attacks;
+mod client;
 mod commands;
 mod derived;
+mod destroy;
 #[path = "../support/disk.rs"]
 mod disk;
 mod failing;
 mod full;
 #[path = "../support/journal.rs"]
 mod journal;
+mod keys;
 mod kill;
 mod mail;
 mod many;
@@ -24,8 +27,11 @@ mod power;
 mod preload;
 #[path = "../support/process.rs"]
 mod process;
+mod reads;
 mod restore;
 mod root_key;
+mod run;
+mod secrets;
 mod slow;
 #[path = "../support/smtp.rs"]
 mod smtp;
@@ -34,5 +40,9 @@ mod sse;
 mod stop;
 mod streams;
 mod tail;
+#[path = "../support/thief.rs"]
+mod thief;
 mod tls;
 mod unmoved;
+#[path = "../support/workflow.rs"]
+mod workflow;

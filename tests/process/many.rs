@@ -191,8 +191,10 @@ impl Traffic {
         for number in 0..CLIENTS {
             let traffic = Arc::clone(self);
             clients.spawn(async move {
-                let (client, mut dice) =
-                    (Client::new(), Dice((round * CLIENTS + number + 1) as u64 * 0x9e37_79b9));
+                let (client, mut dice) = (
+                    settled::client::http::plain().build().unwrap(),
+                    Dice((round * CLIENTS + number + 1) as u64 * 0x9e37_79b9),
+                );
                 for _ in 0..steps / CLIENTS {
                     let organization = dice.below(traffic.organizations.len() as u64) as usize;
                     traffic.step(&client, organization, &mut dice).await;
@@ -223,7 +225,7 @@ async fn begun(server: &Server, organizations: Vec<Settled>, kept: usize) -> Arc
     for _ in 0..CLIENTS * 2 {
         let (traffic, next) = (Arc::clone(&traffic), Arc::clone(&next));
         clients.spawn(async move {
-            let client = Client::new();
+            let client = settled::client::http::plain().build().unwrap();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= traffic.organizations.len() {

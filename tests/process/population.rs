@@ -50,6 +50,7 @@ pub async fn found(path: &Path, organizations: usize) -> Vec<Settled> {
         queue_capacity: 1_024,
         disk: Arc::new(|| true),
         derived: None,
+        ledger: None,
         directory: None,
         resident_streams: AT_ONCE * 2,
         metrics: Metrics::new(),

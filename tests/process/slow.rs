@@ -47,7 +47,7 @@ async fn slow_client(server: SocketAddr, number: usize, open: Arc<AtomicUsize>) 
 
 /// The time within which 99 % of a good client's requests were answered, each on a connection of its own.
 async fn p99(server: &Server, login: &Login) -> Duration {
-    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+    let client = settled::client::http::plain().pool_max_idle_per_host(0).build().unwrap();
     let url = format!("{}/v1/general", server.url);
     let mut took = Vec::new();
     for _ in 0..REQUESTS {

@@ -36,7 +36,9 @@ async fn write(server: &Server, login: &Login, keys: usize, reason: &str) -> u64
         .map(|key| (format!("K{key}"), json!(format!("{:?}", Instant::now()))))
         .collect::<serde_json::Map<_, _>>()
         .into();
-    let response = reqwest::Client::new()
+    let response = settled::client::http::plain()
+        .build()
+        .unwrap()
         .patch(format!("{}/v1/environments/prod/config", server.url))
         .bearer_auth(&login.token)
         .header("settled-reason", reason)

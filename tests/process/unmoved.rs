@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::Client;
 use tokio::task::JoinSet;
 
 use crate::operator::figure;
@@ -48,7 +47,7 @@ const EVERY: Duration = Duration::from_millis(4);
 /// The time within which 99 % of a good client's reads were answered. They are sent evenly, whether or not those before
 /// have been answered, so that a pause of the server is seen by all that it meets.
 pub async fn p99(server: &Server, login: &Login) -> Duration {
-    let client = Client::new();
+    let client = settled::client::http::plain().build().unwrap();
     let mut reads = JoinSet::new();
     let mut due = tokio::time::interval(EVERY);
     for _ in 0..REQUESTS {

@@ -15,8 +15,9 @@ use settled::clock::DAY_SECONDS;
 use settled::command::{Command, OrganizationCommand};
 use settled::event::{Event, Outcome};
 use settled::history::description::Focus;
-use settled::history::restore::{Wanted, prepare};
-use settled::ids::{AccountId, Fresh, StreamId};
+use settled::history::restore::sealing::seal_anew;
+use settled::history::restore::{Planned, Wanted, prepare};
+use settled::ids::{AccountId, ApiKeyId, EnvironmentId, Fresh, SecretId, StreamId, UserId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, DeleteAccount, EndMembership, VerifyEmail};
@@ -25,22 +26,44 @@ use settled::platform::accounts::credentials::{
 };
 use settled::platform::accounts::event::{MailedLink, SignedUp};
 use settled::platform::accounts::{email_field, password_field};
+use settled::promotion;
+use settled::promotion::command::PromoteEnvironment;
+use settled::seal::root::RootKey;
 use settled::seal::{Commitment, Plain};
+use settled::settings::api_keys::command::{
+    ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+};
+use settled::settings::api_keys::event::{EnvironmentRead, KeySessionOpened, SecretRead};
+use settled::settings::api_keys::value::{Limits, RateLimit};
+use settled::settings::environments::event::Mode;
+use settled::settings::environments::value::ConfigKey;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::event::PersonEmailChanged;
 use settled::settings::people::name_field;
-use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
-use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::roles::command::{
+    AssignRole, CreateRole, DeleteRole, RolesCommand, UnassignRole, UpdateRole,
+};
+use settled::settings::roles::permission::{Permission, PermissionSet};
+use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
+use settled::settings::roles::value::CustomPermissions;
+use settled::settings::secrets::command::{At, AtValue, SecretsCommand, UpdateSecret};
+use settled::settings::secrets::value::Scope;
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
+use settled::settings::teams::command::{
+    AddMember, CreateTeam, DeleteTeam, RemoveMember, TeamsCommand, UpdateTeam,
+};
 use settled::store::Submission;
 use settled::store::encoding::digest;
 use settled::store::exports::{Form, NoteExport};
 use settled::store::load::fold;
 use settled::store::resident::State;
+use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
-use crate::test_store::{Founded, TestStore, frames, person_of, session_of};
+use crate::key_asks::{closed, token_of};
+use crate::secrets::{Values, change};
+use crate::test_store::{Founded, TestStore, frames, person_of, session_of, start};
 
 fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
@@ -51,8 +74,13 @@ async fn record() -> TestStore {
     let store = TestStore::in_memory();
     let founded = store.found("Acme").await;
     record_settings(&store, &founded).await;
-    record_people(&store, &founded).await;
+    record_secrets(&store, &founded).await;
+    let grace = record_people(&store, &founded).await;
+    record_access(&store, &founded, grace).await;
+    record_keys(&store, &founded).await;
+    record_departure(&store, &founded, grace).await;
     record_platform(&store, &founded).await;
+    record_rotations(&store, &founded).await;
     store
 }
 
@@ -81,8 +109,57 @@ async fn record_settings(store: &TestStore, founded: &Founded) {
     let view = handle.view();
     let (scope, focus) = (RestoredScope::Organization, Focus::All);
     let wanted = Wanted { as_of: view.version() - 4, scope, focus, include_access: false };
-    let (command, _) = prepare(&store.store, &handle, &view, &wanted).unwrap();
-    store.execute(founded, Submission::new(command, owner)).await.unwrap();
+    let Planned { command, keys, .. } = prepare(&store.store, &handle, &view, &wanted).unwrap();
+    let mut restore = Submission::new(command, owner);
+    restore.keys = keys;
+    store.execute(founded, restore).await.unwrap();
+}
+
+async fn record_secrets(store: &TestStore, founded: &Founded) {
+    let (owner, stage) = (founded.owner, Fresh.id());
+    let at = |scope| At { secret: Fresh.id(), scope };
+    let (shared, kept) = (at(Scope::Organization), at(Scope::Environment(stage)));
+    let gone = at(Scope::Environment(stage));
+    let soon = store.clock.now().plus_seconds(60);
+    let expiring = UpdateSecret { expires_at: Some(Some(soon)), ..change(kept) };
+    let values = Values { store, founded };
+    let of = |command| Submission::new(command, owner);
+    for submission in [
+        create(owner, stage, "secrets"),
+        values.create(shared, "SHARED", "one"),
+        values.create(kept, "KEPT", "one"),
+        values.create(gone, "GONE", "one"),
+        values.write(kept, "two"),
+        values.roll_back(kept, 1, "one"),
+        of(SecretsCommand::Update(expiring)),
+        of(SecretsCommand::Delete(kept)),
+        of(SecretsCommand::Undelete(kept)),
+        of(SecretsCommand::Reveal(AtValue { at: kept, value_version: 1 })),
+        of(SecretsCommand::DestroyVersion(AtValue { at: kept, value_version: 2 })),
+        of(SecretsCommand::Destroy(gone)),
+    ] {
+        store.hands.advance(Duration::from_secs(7));
+        store.execute(founded, submission).await.unwrap();
+    }
+    let expire = Submission::new(SecretsCommand::Expire(kept.secret), Actor::SYSTEM);
+    store.execute(founded, expire).await.unwrap();
+    record_promotion(store, founded, stage).await;
+}
+
+async fn record_promotion(store: &TestStore, founded: &Founded, from: EnvironmentId) {
+    let to = Fresh.id();
+    store.execute(founded, create(founded.owner, to, "target")).await.unwrap();
+    let view = store.handle(founded.organization).view();
+    let secrets = vec![ConfigKey::try_from("KEPT").unwrap()];
+    let wanted = promotion::Wanted { from, to, config: Vec::new(), secrets };
+    let mut steps = promotion::plan(view.organization(), &wanted, || Fresh.id()).unwrap();
+    let keys = seal_anew(&mut steps, view.stream, store.store.ring()).unwrap().unwrap();
+    let seen = promotion::Seen::of(view.organization(), from, to).unwrap();
+    let command = PromoteEnvironment { from, to, config: false, secrets: true, seen, steps };
+    let command = Command::Organization(OrganizationCommand::Promote(command));
+    let mut promote = Submission::new(command, founded.owner);
+    promote.keys = keys;
+    store.execute(founded, promote).await.unwrap();
 }
 
 fn update(actor: Actor, environment: settled::ids::EnvironmentId) -> Submission {
@@ -92,7 +169,7 @@ fn update(actor: Actor, environment: settled::ids::EnvironmentId) -> Submission 
     Submission::new(EnvironmentsCommand::Update(update), actor)
 }
 
-async fn record_people(store: &TestStore, founded: &Founded) {
+async fn record_people(store: &TestStore, founded: &Founded) -> UserId {
     let stream = StreamId::Organization(founded.organization);
     let (joined, key) = store.newcomer(founded.organization, "Grace");
     let person = joined.person;
@@ -100,7 +177,8 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     let name = key.key().seal(&name_field(stream, &person.to_string()), &Plain::from("Grace H."));
     let (kept, gone) = (Fresh.id(), Fresh.id());
     let assign = |assignment, role| {
-        let assign = AssignRole { assignment, person, role: RoleRef::System(role), environment: None };
+        let grantee = Grantee::Person(person);
+        let assign = AssignRole { assignment, grantee, role, environment: None };
         Submission::new(RolesCommand::Assign(assign), founded.owner)
     };
     let mut join = Submission::new(PeopleCommand::Join(joined), founded.owner);
@@ -109,8 +187,8 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     let mut submissions = vec![
         join,
         Submission::new(PeopleCommand::Update(UpdatePerson { person, name: Some(name) }), grace),
-        assign(kept, SystemRole::Developer),
-        assign(gone, SystemRole::Auditor),
+        assign(kept, RoleRef::System(SystemRole::Developer)),
+        assign(gone, RoleRef::System(SystemRole::Auditor)),
         Submission::new(RolesCommand::Unassign(UnassignRole { assignment: gone }), founded.owner),
     ];
     submissions.extend(opened.iter().map(|opened| sessions(grace, SessionsCommand::Open(opened.clone()))));
@@ -124,14 +202,130 @@ async fn record_people(store: &TestStore, founded: &Founded) {
     }
     let denied = refusal(Outcome::Denied, &founded.organization.to_string());
     store.store.record_denial(&store.handle(founded.organization), grace, denied, None).await;
+    assert_eq!(person_of(grace), person);
+    person
+}
+
+async fn record_access(store: &TestStore, founded: &Founded, person: UserId) {
+    let permissions = |all: &[Permission]| {
+        CustomPermissions::try_from(all.iter().copied().collect::<PermissionSet>()).unwrap()
+    };
+    let name = |name: &str| Name::try_from(name).unwrap();
+    let (role, gone) = (Fresh.id(), Fresh.id());
+    let create = |role, called: &str| {
+        let permissions = permissions(&[Permission::ConfigRead, Permission::EnvironmentRead]);
+        RolesCommand::Create(CreateRole { role, name: name(called), description: None, permissions })
+    };
+    let update = UpdateRole {
+        role: RoleRef::Custom(role),
+        name: Some(name("Deploys")),
+        description: None,
+        permissions: Some(permissions(&[Permission::ConfigWrite])),
+    };
+    let delete = DeleteRole { role: RoleRef::Custom(gone) };
+    let (team, dissolved) = (Fresh.id(), Fresh.id());
+    let make =
+        |team, called: &str| TeamsCommand::Create(CreateTeam { team, name: name(called), description: None });
+    let rename = UpdateTeam { team, name: Some(name("Platform")), description: None };
+    let assign = |grantee, role| {
+        RolesCommand::Assign(AssignRole { assignment: Fresh.id(), grantee, role, environment: None })
+    };
+    for command in [
+        Command::from(create(role, "Readers")),
+        create(gone, "Nobody").into(),
+        RolesCommand::Update(update).into(),
+        RolesCommand::Delete(delete).into(),
+        make(team, "Core").into(),
+        make(dissolved, "Edge").into(),
+        TeamsCommand::Update(rename).into(),
+        TeamsCommand::AddMember(AddMember { team, person }).into(),
+        TeamsCommand::AddMember(AddMember { team: dissolved, person }).into(),
+        assign(Grantee::Team(team), RoleRef::Custom(role)).into(),
+        assign(Grantee::Team(dissolved), RoleRef::System(SystemRole::Viewer)).into(),
+        TeamsCommand::RemoveMember(RemoveMember { team, person }).into(),
+        TeamsCommand::Delete(DeleteTeam { team: dissolved }).into(),
+    ] {
+        store.hands.advance(Duration::from_secs(7));
+        store.execute(founded, Submission::new(command, founded.owner)).await.unwrap();
+    }
+}
+
+/// Both of what a key reads.
+fn reads(key: ApiKeyId) -> Reads {
+    let (environment, secret) = (EnvironmentId::from_uuid(key.uuid()), SecretId::from_uuid(key.uuid()));
+    Reads {
+        environments: vec![EnvironmentRead { environment, version: "aVersion".to_owned(), count: 7 }],
+        secrets: vec![SecretRead { secret, value_version: 1, count: 34 }],
+    }
+}
+
+async fn record_keys(store: &TestStore, founded: &Founded) {
+    let (kept, gone): (ApiKeyId, ApiKeyId) = (Fresh.id(), Fresh.id());
+    let make = |key, mode, limits| CreateApiKey {
+        key,
+        name: settled::text::Name::try_from("Deploy").unwrap(),
+        mode,
+        role: RoleRef::System(SystemRole::Workflow),
+        token: token_of(key, 0),
+        last4: "aB3d".to_owned(),
+        limits,
+    };
+    let limits = Limits {
+        expires_at: Some(start().plus_seconds(1_000_000)),
+        allowed_cidrs: Some(vec!["192.0.2.0/24".parse().unwrap()]),
+        rate_limit: Some(RateLimit { requests: 100, window_seconds: 60 }),
+        ..Limits::NONE
+    };
+    let change = UpdateApiKey {
+        key: kept,
+        name: None,
+        disabled: Some(true),
+        environments: None,
+        expires_at: Some(None),
+        allowed_cidrs: None,
+        rate_limit: None,
+    };
+    let rotate =
+        RotateApiKey { key: kept, token: token_of(kept, 1), last4: "x9Zz".to_owned(), grace_seconds: 60 };
+    let (session, user_agent) = (Fresh.id(), Some(closed(kept)));
+    let opened = KeySessionOpened { session, ip: closed(kept), user_agent };
+    let program = Actor { id: ActorId::ApiKey(kept), session: Some(session) };
+    let by = |actor, command: ApiKeysCommand| Submission::new(command, actor);
+    for submission in [
+        by(founded.owner, ApiKeysCommand::Create(make(kept, Mode::Test, limits))),
+        by(founded.owner, ApiKeysCommand::Create(make(gone, Mode::Live, Limits::NONE))),
+        by(
+            program,
+            ApiKeysCommand::Use(UseApiKey {
+                key: kept,
+                count: None,
+                opened: Some(opened),
+                reads: Reads::default(),
+            }),
+        ),
+        by(
+            program,
+            ApiKeysCommand::Use(UseApiKey { key: kept, count: Some(41), opened: None, reads: reads(kept) }),
+        ),
+        by(founded.owner, ApiKeysCommand::Update(change)),
+        by(founded.owner, ApiKeysCommand::Rotate(rotate)),
+        by(founded.owner, ApiKeysCommand::Revoke(RevokeApiKey { key: gone })),
+    ] {
+        store.hands.advance(Duration::from_secs(7));
+        store.execute(founded, submission).await.unwrap();
+    }
+}
+
+/// Another address, and then the person leaves.
+async fn record_departure(store: &TestStore, founded: &Founded, person: UserId) {
+    let grace = Actor { id: ActorId::Person(person), session: None };
     let changed = PeopleCommand::ChangeEmail(PersonEmailChanged {
         person,
         email: store.newcomer(founded.organization, "Grace").0.email,
         generation: 2,
     });
     store.execute(founded, Submission::new(changed, Actor::SYSTEM)).await.unwrap();
-    let leave = PeopleCommand::Leave(person_of(grace));
-    store.execute(founded, Submission::new(leave, grace)).await.unwrap();
+    store.execute(founded, Submission::new(PeopleCommand::Leave(person), grace)).await.unwrap();
 }
 
 async fn record_platform(store: &TestStore, founded: &Founded) {
@@ -202,6 +396,12 @@ async fn record_sign_ups(store: &TestStore) {
     account(store, AccountsCommand::ExpireSignUp(forgotten), Actor::SYSTEM).await;
 }
 
+async fn record_rotations(store: &TestStore, founded: &Founded) {
+    let stream = StreamId::Organization(founded.organization);
+    store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
+    store.store.rotate_root_key(RootKey::random()).await.unwrap();
+}
+
 /// One line an area: name, PROJECTION, digest.
 fn digests(log: &MemoryLog) -> String {
     let mut lines = String::new();
@@ -213,13 +413,18 @@ fn digests(log: &MemoryLog) -> String {
                 let stream = "organization";
                 line(&mut lines, stream, &state.general);
                 line(&mut lines, stream, &state.people);
+                line(&mut lines, stream, &state.teams);
                 line(&mut lines, stream, &state.roles);
+                line(&mut lines, stream, &state.api_keys);
                 line(&mut lines, stream, &state.environments);
+                line(&mut lines, stream, &state.secrets);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);
                 line(&mut lines, stream, &state.exports);
+                line(&mut lines, stream, &state.encryption_keys);
                 line(&mut lines, stream, &state.revision);
+                line(&mut lines, stream, &state.rights);
             }
             State::Platform(state) => {
                 let stream = "platform";
@@ -227,6 +432,7 @@ fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.foundings);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.operations);
+                line(&mut lines, stream, &state.encryption_keys);
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);
             }

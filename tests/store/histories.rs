@@ -7,8 +7,10 @@ use proptest::sample::Index;
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
-use settled::ids::{EnvironmentId, Fresh, OrganizationId, RoleAssignmentId, SessionId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, OrganizationId, SessionId};
 use settled::log::memory::MemoryLog;
+use settled::seal::keyring::NewDataKey;
+use settled::settings::api_keys::command::ApiKeysCommand;
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
 };
@@ -18,25 +20,32 @@ use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
 use settled::settings::general::value::Timezone;
 use settled::settings::people::command::PeopleCommand;
 use settled::settings::people::event::PersonEmailChanged;
-use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
-use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::roles::command::{AssignRole, RolesCommand};
+use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
+use settled::settings::secrets::command::{At, AtValue, RollBackSecret, SecretsCommand, UpdateSecret};
+use settled::settings::secrets::value::Scope;
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::store::exports::{Form, NoteExport};
 use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
+use crate::access_asks::{AccessAsk, MadeAccess, access_ask};
 use crate::commands::{create, refusal};
+use crate::key_asks::{KeyAsk, key_ask};
+use crate::secrets::{Values, change, create as create_secret, sealed};
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
 
 /// Each organization's things carry its mark.
 pub const MARKS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, and an environment.
+/// One organization of the base: its Owner, an Admin, a Developer, somebody without a role, an environment, a secret in it
+/// and one for the whole organization.
 #[derive(Clone)]
 pub struct Member {
     pub founded: Founded,
     pub actors: Vec<Actor>,
     pub environment: EnvironmentId,
+    pub secrets: Vec<At>,
 }
 
 /// What every history begins with: three organizations with four people each, made once.
@@ -63,7 +72,14 @@ pub static BASE: LazyLock<Base> = LazyLock::new(|| {
             let environment = Fresh.id();
             let made = create(founded.owner, environment, mark);
             store.execute(&founded, made).await.unwrap();
-            members.push(Member { founded, actors, environment });
+            let mut secrets = Vec::new();
+            for scope in [Scope::Environment(environment), Scope::Organization] {
+                let at = At { secret: Fresh.id(), scope };
+                let values = Values { store: &store, founded: &founded };
+                store.execute(&founded, values.create(at, "SECRET_0", &at.secret.to_string())).await.unwrap();
+                secrets.push(at);
+            }
+            members.push(Member { founded, actors, environment, secrets });
         }
         Base { log: copy(&*store.log), keys: store.keys.clone(), members }
     })
@@ -76,29 +92,76 @@ pub async fn join(store: &TestStore, founded: &Founded, mark: &str, role: Option
     submission.keys = vec![key];
     store.execute(founded, submission).await.unwrap();
     if let Some(role) = role {
-        let assign =
-            AssignRole { assignment: Fresh.id(), person, role: RoleRef::System(role), environment: None };
+        let (grantee, role) = (Grantee::Person(person), RoleRef::System(role));
+        let assign = AssignRole { assignment: Fresh.id(), grantee, role, environment: None };
         store.execute(founded, Submission::new(RolesCommand::Assign(assign), founded.owner)).await.unwrap();
     }
     Actor { id: ActorId::Person(person), session: None }
 }
 
-/// What is asked for, before it is known of whom. Indices choose among what earlier steps tried to make.
+/// What is asked for, before it is known of whom. A secret's values are all one text, so that what is rolled back before it
+/// is known to what is a copy nevertheless. Indices choose among what earlier steps tried to make.
 #[derive(Clone, Debug)]
 pub enum Ask {
     Rename(u8),
     Zone(bool),
-    Create { name: u8, described: bool },
-    Update { which: Index, name: Option<u8>, clear: bool },
+    Create {
+        name: u8,
+        described: bool,
+    },
+    Update {
+        which: Index,
+        name: Option<u8>,
+        clear: bool,
+    },
     Delete(Index),
-    Config { which: Index, values: Vec<(u8, Option<u8>)>, whole: bool, create_only: bool, must_exist: bool },
+    Config {
+        which: Index,
+        values: Vec<(u8, Option<u8>)>,
+        whole: bool,
+        create_only: bool,
+        must_exist: bool,
+    },
     Join,
     Leave,
-    ChangeEmail { person: Index, generation: u8 },
-    Assign { person: Index, role: u8, environment: Option<Index> },
-    Unassign(Index),
+    ChangeEmail {
+        person: Index,
+        generation: u8,
+    },
+    Access(AccessAsk),
     Open,
-    Close { which: Index, revoke: bool },
+    Close {
+        which: Index,
+        revoke: bool,
+    },
+    /// A secret, in an environment or for the whole organization.
+    Secret {
+        name: u8,
+        environment: Option<Index>,
+    },
+    Value {
+        which: Index,
+        name: Option<u8>,
+        writes: bool,
+        clear: bool,
+    },
+    Keep {
+        which: Index,
+        deletes: bool,
+    },
+    RollBack {
+        which: Index,
+        to: u64,
+    },
+    Reveal {
+        which: Index,
+        version: u64,
+    },
+    Destroy {
+        which: Index,
+        version: Option<u64>,
+    },
+    Key(KeyAsk),
     Deny,
     Export,
 }
@@ -126,7 +189,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         2 => (index(), prop::option::of(0..6u8), any::<bool>())
             .prop_map(|(which, name, clear)| Ask::Update { which, name, clear }),
         1 => index().prop_map(Ask::Delete),
-        6 => (index(), prop::collection::vec((0..5u8, prop::option::weighted(0.7, 0..3u8)), 1..4), any::<bool>(),
+        9 => (index(), prop::collection::vec((0..5u8, prop::option::weighted(0.7, 0..3u8)), 1..4), any::<bool>(),
               prop::bool::weighted(0.3), prop::bool::weighted(0.2))
             .prop_map(|(which, values, whole, create_only, must_exist)| Ask::Config {
                 which, values, whole, create_only, must_exist,
@@ -134,13 +197,28 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         1 => Just(Ask::Join),
         1 => Just(Ask::Leave),
         1 => (index(), 2..5u8).prop_map(|(person, generation)| Ask::ChangeEmail { person, generation }),
-        3 => (index(), 0..7u8, prop::option::of(index()))
-            .prop_map(|(person, role, environment)| Ask::Assign { person, role, environment }),
-        2 => index().prop_map(Ask::Unassign),
+        14 => access_ask().prop_map(Ask::Access),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
+        14 => secret_ask(),
+        9 => key_ask().prop_map(Ask::Key),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
+    ]
+}
+
+fn secret_ask() -> impl Strategy<Value = Ask> {
+    let index = any::<Index>;
+    prop_oneof![
+        4 => (0..4u8, prop::option::weighted(0.7, index()))
+            .prop_map(|(name, environment)| Ask::Secret { name, environment }),
+        4 => (index(), prop::option::weighted(0.3, 0..4u8), prop::bool::weighted(0.7), any::<bool>())
+            .prop_map(|(which, name, writes, clear)| Ask::Value { which, name, writes, clear }),
+        3 => (index(), any::<bool>()).prop_map(|(which, deletes)| Ask::Keep { which, deletes }),
+        3 => (index(), 1..3u64).prop_map(|(which, to)| Ask::RollBack { which, to }),
+        3 => (index(), 1..3u64).prop_map(|(which, version)| Ask::Reveal { which, version }),
+        4 => (index(), prop::option::weighted(0.9, 1..3u64))
+            .prop_map(|(which, version)| Ask::Destroy { which, version }),
     ]
 }
 
@@ -169,9 +247,11 @@ pub fn history() -> impl Strategy<Value = Vec<Burst>> {
 #[derive(Default)]
 pub struct Made {
     environments: Vec<EnvironmentId>,
-    assignments: Vec<RoleAssignmentId>,
+    access: MadeAccess,
     sessions: Vec<SessionId>,
+    keys: Vec<ApiKeyId>,
     people: Vec<settled::ids::UserId>,
+    secrets: Vec<At>,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -210,9 +290,14 @@ pub fn chosen<T: Copy>(from: &[T], index: Index, or: T) -> T {
 }
 
 impl Made {
+    fn secret(&self, which: Index) -> At {
+        chosen(&self.secrets, which, At { secret: Fresh.id(), scope: Scope::Organization })
+    }
+
     fn of(member: &Member) -> Self {
         let people = member.actors.iter().map(|actor| person_of(*actor)).collect();
-        Self { people, environments: vec![member.environment], ..Self::default() }
+        let (environments, secrets) = (vec![member.environment], member.secrets.clone());
+        Self { people, environments, secrets, ..Self::default() }
     }
 
     fn command(
@@ -291,20 +376,9 @@ impl Made {
                 let changed = PersonEmailChanged { person, email, generation };
                 Submission::new(PeopleCommand::ChangeEmail(changed), Actor::SYSTEM)
             }
-            Ask::Assign { person, role, environment: limited } => {
-                let assignment = Fresh.id();
-                self.assignments.push(assignment);
-                let assign = AssignRole {
-                    assignment,
-                    person: *person.get(&self.people),
-                    role: RoleRef::System(SystemRole::ALL[usize::from(role)]),
-                    environment: limited.map(environment),
-                };
-                Submission::new(RolesCommand::Assign(assign), actor)
-            }
-            Ask::Unassign(which) => {
-                let assignment = chosen(&self.assignments, which, Fresh.id());
-                Submission::new(RolesCommand::Unassign(UnassignRole { assignment }), actor)
+            Ask::Access(ask) => {
+                let command = ask.command(&mut self.access, &self.people, named, environment);
+                Submission::new(command, actor)
             }
             Ask::Open => {
                 let opened = session_of(person_of(actor));
@@ -317,6 +391,58 @@ impl Made {
                 let close = SessionsCommand::Close(CloseSession { session, how });
                 organizations(OrganizationCommand::Sessions(close), actor)
             }
+            Ask::Secret { name, environment: limited } => {
+                let scope =
+                    limited.map_or(Scope::Organization, |which| Scope::Environment(environment(which)));
+                let at = At { secret: Fresh.id(), scope };
+                self.secrets.push(at);
+                let (value, key) = sealed(with, organization, at, &at.secret.to_string());
+                let create = create_secret(at, &format!("SECRET_{name}"), value);
+                with_keys(Submission::new(SecretsCommand::Create(create), actor), vec![key])
+            }
+            Ask::Value { which, name, writes, clear } => {
+                let at = self.secret(which);
+                let written = writes.then(|| sealed(with, organization, at, &at.secret.to_string()));
+                let (value, key) = written.unzip();
+                let name = name.map(|name| ConfigKey::try_from(format!("SECRET_{name}").as_str()).unwrap());
+                let description = if clear { None } else { Some(Description::try_from(mark).unwrap()) };
+                let update = UpdateSecret { name, value, description: Some(description), ..change(at) };
+                let submission = Submission::new(SecretsCommand::Update(update), actor);
+                with_keys(submission, key.into_iter().collect())
+            }
+            Ask::Keep { which, deletes } => {
+                let at = self.secret(which);
+                let command = if deletes { SecretsCommand::Delete(at) } else { SecretsCommand::Undelete(at) };
+                Submission::new(command, actor)
+            }
+            Ask::RollBack { which, to } => {
+                let at = self.secret(which);
+                let (value, key) = sealed(with, organization, at, &at.secret.to_string());
+                let to = AtValue { at, value_version: to };
+                let command = SecretsCommand::RollBack(RollBackSecret { to, value });
+                with_keys(Submission::new(command, actor), vec![key])
+            }
+            Ask::Reveal { which, version } => {
+                let value = AtValue { at: self.secret(which), value_version: version };
+                Submission::new(SecretsCommand::Reveal(value), actor)
+            }
+            Ask::Destroy { which, version } => {
+                let at = self.secret(which);
+                let command = match version {
+                    Some(value_version) => SecretsCommand::DestroyVersion(AtValue { at, value_version }),
+                    None => SecretsCommand::Destroy(at),
+                };
+                Submission::new(command, actor)
+            }
+            Ask::Key(ask) => {
+                let command = ask.command(&mut self.keys, named, environment);
+                let program = |key| Actor { id: ActorId::ApiKey(key), session: None };
+                let actor = match &command {
+                    ApiKeysCommand::Use(used) => program(used.key),
+                    _ => actor,
+                };
+                Submission::new(command, actor)
+            }
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
                 let denied = refusal(Outcome::Denied, &organization.to_string());
@@ -327,6 +453,11 @@ impl Made {
             }
         }
     }
+}
+
+fn with_keys(mut submission: Submission, keys: Vec<NewDataKey>) -> Submission {
+    submission.keys = keys;
+    submission
 }
 
 pub fn organizations(command: OrganizationCommand, actor: Actor) -> Submission {

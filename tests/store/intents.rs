@@ -14,7 +14,7 @@ use settled::seal::{Commitment, Plain};
 use settled::settings::people;
 use settled::settings::people::command::PeopleCommand;
 use settled::settings::people::event::PersonEmailChanged;
-use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use settled::settings::sessions::command::SessionsCommand;
 use settled::store::Submission;
 
@@ -32,7 +32,8 @@ async fn assert_set_up_once(store: &TestStore, opened: &FoundingOpened) {
     let organization = view.organization();
     assert_eq!(organization.general.founded().unwrap().name, "Acme");
     assert_eq!(organization.people.iter().map(|person| person.id).collect::<Vec<_>>(), [opened.person]);
-    let roles: Vec<_> = organization.roles.assignments_of(opened.person).map(|(_, held)| held.role).collect();
+    let founder = Grantee::Person(opened.person);
+    let roles: Vec<_> = organization.roles.assignments_of(founder).map(|(_, held)| held.role).collect();
     assert_eq!(roles, [RoleRef::System(SystemRole::Owner)]);
     let platform = store.store.platform().view();
     assert_eq!(platform.platform().foundings.open().count(), 0);

@@ -2,19 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod access_asks;
 mod bounds;
 mod check;
 mod clock;
 mod commands;
 mod derived;
 mod durable;
+mod escalation;
 mod golden;
 mod histories;
 mod intents;
+mod key_asks;
+mod keys;
+mod ledger;
+mod lost_keys;
 mod past;
 mod pasts;
 mod properties;
 mod restoring;
+mod rotation;
+mod secrets;
 mod segments;
 #[path = "../support/counted.rs"]
 mod counted;

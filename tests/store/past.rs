@@ -12,13 +12,19 @@ use settled::area::Area;
 use settled::event::{ResourceType, Version};
 use settled::history::description::{Description, Field, Fields, Focus, Subject};
 use settled::history::restore::plan::Cannot;
-use settled::history::restore::{Wanted, prepare};
+use settled::history::restore::{Planned, Wanted, prepare};
+use settled::ids::SecretId;
 use settled::organization::Organization;
+use settled::seal::Plain;
+use settled::settings::api_keys::projection::ApiKeys;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::general::projection::General;
 use settled::settings::people::projection::People;
 use settled::settings::roles::projection::Roles;
+use settled::settings::secrets::projection::Secrets;
+use settled::settings::secrets::value_field;
+use settled::settings::teams::projection::Teams;
 use settled::store::Submission;
 use settled::store::encoding::digest;
 use settled::store::resident::{Handle, View};
@@ -68,8 +74,19 @@ fn assert_each_thing_is(store: &TestStore, newest: &Handle, then: &View) {
         match subject.kind {
             ResourceType::Organization => tell::<General>(store, newest, then, &focus, &mut alone),
             ResourceType::Person => tell::<People>(store, newest, then, &focus, &mut alone),
-            ResourceType::RoleAssignment => tell::<Roles>(store, newest, then, &focus, &mut alone),
-            _ => tell::<Environments>(store, newest, then, &focus, &mut alone),
+            ResourceType::Role | ResourceType::RoleAssignment => {
+                tell::<Roles>(store, newest, then, &focus, &mut alone);
+            }
+            ResourceType::Team | ResourceType::TeamMember => {
+                tell::<Teams>(store, newest, then, &focus, &mut alone);
+            }
+            ResourceType::ApiKey => tell::<ApiKeys>(store, newest, then, &focus, &mut alone),
+            ResourceType::Secret => tell::<Secrets>(store, newest, then, &focus, &mut alone),
+            _ => {
+                tell::<Environments>(store, newest, then, &focus, &mut alone);
+                // What lies in an environment is meant with it.
+                tell::<Secrets>(store, newest, then, &focus, &mut alone);
+            }
         }
         assert_eq!(alone.get(subject), Some(fields), "{subject:?} as of {}", then.version());
         assert_eq!(alone, describe(then, &focus));
@@ -147,7 +164,12 @@ impl Ask {
     }
 }
 
-/// What a restore promises: all that is meant as it was, but people, grants without access, and what it says cannot be.
+/// What comes back only where access is included.
+const ACCESS: [ResourceType; 4] =
+    [ResourceType::Team, ResourceType::TeamMember, ResourceType::Role, ResourceType::RoleAssignment];
+
+/// What a restore promises: all that is meant as it was, but people, API keys, grants without access, and
+/// what it says cannot be.
 fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: &[Cannot]) {
     let (then, now) = (Description::of(past, &wanted.focus), describe(now, &wanted.focus));
     for difference in now.differences(&then) {
@@ -155,8 +177,9 @@ fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: 
             // What cannot come back keeps what is named inside it away as well.
             cannot.subject == difference.subject || cannot.subject.id == difference.subject.id
         });
-        let access = difference.subject.kind == ResourceType::RoleAssignment && !wanted.include_access;
-        let untouched = difference.subject.kind == ResourceType::Person || access;
+        let access = ACCESS.contains(&difference.subject.kind) && !wanted.include_access;
+        let kept = [ResourceType::Person, ResourceType::ApiKey].contains(&difference.subject.kind);
+        let untouched = kept || access;
         assert!(named || untouched, "not as it was: {difference:?}");
     }
 }
@@ -164,34 +187,42 @@ fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: 
 async fn assert_restores(store: &TestStore, wanted: &Wanted, by: Actor) {
     let handle = store.handle(id(0));
     let before = handle.view();
-    let (command, cannot) = prepare(&store.store, &handle, &before, wanted).unwrap();
+    let Planned { command, keys, cannot, .. } = prepare(&store.store, &handle, &before, wanted).unwrap();
+    let submission = || {
+        let mut submission = Submission::new(command.clone(), by);
+        submission.keys.clone_from(&keys);
+        submission
+    };
     let told: Vec<_> =
         command.steps.iter().map(|step| (step.subject.clone(), step.from(), step.to())).collect();
-    let rehearsed = store.store.rehearse(&handle, &Submission::new(command.clone(), by)).unwrap();
+    let rehearsed = store.store.rehearse(&handle, &submission()).unwrap();
     assert_eq!(handle.view().version(), before.version(), "a rehearsal appends nothing");
     let steps = command.steps.len() as u64;
-    let done = store.store.execute(&handle, Submission::new(command, by)).await.unwrap();
+    let done = store.store.execute(&handle, submission()).await.unwrap();
     assert_eq!(done.events, if steps == 0 { 0 } else { steps + 1 });
     let whole = |view: &View| describe(view, &Focus::All);
     assert_eq!(whole(&rehearsed.view), whole(&done.view), "the dry run told what came");
     let past = store.store.as_of(&handle, wanted.as_of).unwrap();
     assert_as_promised(past.organization(), &done.view, wanted, &cannot);
+    assert_values_are_those_of_then(store, &past, &done.view);
     let after = whole(&done.view);
     for (subject, from, to) in told {
         let is = |fields: Option<&Fields>, told: Option<serde_json::Map<String, serde_json::Value>>| {
             let Some(told) = told else { return fields.is_none() };
             told.iter().all(|(name, value)| match fields.and_then(|fields| fields.get(name.as_str())) {
                 Some(Field::Open(is)) => is == value,
-                Some(Field::Sealed(_)) => true,
+                Some(Field::Sealed(_) | Field::Secret(_)) => true,
                 None => value.is_null(),
             })
         };
         assert!(is(whole(&before).get(&subject), from), "{subject:?} was not so");
         assert!(is(after.get(&subject), to), "{subject:?} is not as promised");
     }
-    // What is not meant stays, but for grants in an environment that went.
+    // What is not meant stays, but for grants in an environment, or of a team, that went.
     for difference in whole(&before).differences(&after) {
+        let environment = difference.subject.environment.map(|environment| environment.to_string());
         let meant = wanted.focus.includes(&difference.subject.id)
+            || environment.is_some_and(|environment| wanted.focus.includes(&environment))
             || difference
                 .subject
                 .name
@@ -199,8 +230,29 @@ async fn assert_restores(store: &TestStore, wanted: &Wanted, by: Actor) {
                 .is_some_and(|name| wanted.focus.includes_named(&difference.subject.id, name));
         assert!(meant || difference.subject.kind == ResourceType::RoleAssignment, "{difference:?}");
     }
-    let (again, _) = prepare(&store.store, &handle, &handle.view(), wanted).unwrap();
+    let again = prepare(&store.store, &handle, &handle.view(), wanted).unwrap().command;
     assert!(again.steps.is_empty(), "restoring twice changes nothing: {:?}", again.steps);
+}
+
+/// Where two states say that a secret has the same value, it opens to the same.
+fn assert_values_are_those_of_then(store: &TestStore, then: &View, now: &View) {
+    for secret in now.organization().secrets.iter() {
+        let past = then.organization().secrets.get(secret.id);
+        let same = past.and_then(|past| past.current_origin()) == secret.current_origin();
+        let gone = past.is_some_and(|past| {
+            secret.versions.get(&past.value_version).is_none_or(|version| version.destroyed)
+        });
+        if same && !gone {
+            assert_eq!(opened(store, now, secret.id), opened(store, then, secret.id), "{}", secret.id);
+        }
+    }
+}
+
+/// A secret's newest value, opened; `None` where there is none.
+fn opened(store: &TestStore, view: &View, id: SecretId) -> Option<Plain> {
+    let value = view.organization().secrets.get(id)?.value.as_ref()?;
+    let key = store.store.ring().data_key(view.stream, value.sealed.key, value.commitment).unwrap();
+    Some(key.open(&value_field(view.stream, &id.to_string()), &value.sealed).unwrap())
 }
 
 proptest! {
@@ -217,8 +269,11 @@ proptest! {
             for then in live.values() {
                 assert_area_is::<General>(&store, &newest, then);
                 assert_area_is::<People>(&store, &newest, then);
+                assert_area_is::<Teams>(&store, &newest, then);
                 assert_area_is::<Roles>(&store, &newest, then);
+                assert_area_is::<ApiKeys>(&store, &newest, then);
                 assert_area_is::<Environments>(&store, &newest, then);
+                assert_area_is::<Secrets>(&store, &newest, then);
                 assert_eq!(store.store.version_at(&newest, &newest.view(), then.head.at).unwrap(), last_at(&live, then));
                 let pair = before.map_or_else(Description::default, |view| describe(view, &Focus::All));
                 let told = describe(then, &Focus::All);
@@ -251,35 +306,52 @@ fn last_at(live: &BTreeMap<Version, Arc<View>>, then: &View) -> Version {
     live.values().filter(at).map(|view| view.version()).max().unwrap_or_default()
 }
 
+/// The steps that restores of everything come to.
+const STEPS: &[&str] = &[
+    "organization.update",
+    "environment.create",
+    "environment.update",
+    "environment.delete",
+    "config.set",
+    "config.delete",
+    "team.create",
+    "team.update",
+    "team.delete",
+    "team.add_member",
+    "team.remove_member",
+    "role.create",
+    "role.update",
+    "role.delete",
+    "role_assignment.create",
+    "role_assignment.delete",
+    "secret.update",
+    "secret.delete",
+    "secret.undelete",
+];
+
 /// Plans that are all empty would prove nothing.
 #[test]
 fn random_restores_come_to_steps_of_every_kind() {
     use proptest::strategy::ValueTree as _;
 
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..60 {
+    let mut missing: std::collections::BTreeSet<&str> = STEPS.iter().copied().collect();
+    for _ in 0..2_000 {
         let tree = (history(), ask()).new_tree(&mut runner).unwrap();
         let (history, ask) = tree.current();
         runtime().block_on(async {
             let store = in_memory();
             let live = run(&store, &prepare_history(&history, &store)).await;
             let wanted = Ask { scope: 0, access: true, ..ask }.wanted(&live);
-            let (command, _) =
-                prepare(&store.store, &store.handle(id(0)), &store.handle(id(0)).view(), &wanted).unwrap();
-            seen.extend(command.steps.iter().map(|step| step.event.event.action().to_owned()));
+            let handle = store.handle(id(0));
+            let command = prepare(&store.store, &handle, &handle.view(), &wanted).unwrap().command;
+            for step in &command.steps {
+                missing.remove(step.event.event.action());
+            }
         });
+        if missing.is_empty() {
+            return;
+        }
     }
-    for action in [
-        "organization.update",
-        "environment.create",
-        "environment.update",
-        "environment.delete",
-        "config.set",
-        "config.delete",
-        "role_assignment.create",
-        "role_assignment.delete",
-    ] {
-        assert!(seen.contains(action), "no restore came to {action}: {seen:?}");
-    }
+    panic!("no restore came to {missing:?}");
 }

@@ -17,10 +17,13 @@ use settled::log::head::Epoch;
 use settled::log::sled::open::{HeadPolicy, SledOptions, create as create_store, open as open_store};
 use settled::organization::Organization;
 use settled::platform::Platform;
+use settled::settings::api_keys::projection::ApiKeys;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::projection::General;
 use settled::settings::people::projection::People;
+use settled::settings::roles::access::grants;
 use settled::settings::roles::projection::Roles;
+use settled::settings::secrets::projection::Secrets;
 use settled::store::derived::DerivedFiles;
 use settled::store::encoding::digest;
 use settled::store::resident::Handle;
@@ -111,6 +114,7 @@ pub fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
         vec![
             "config.*",
             "config.set",
+            "secret.*",
             "environment.create",
             "organization.*",
             "auth.login",
@@ -123,6 +127,7 @@ pub fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
         vec![
             ResourceType::Config,
             ResourceType::Environment,
+            ResourceType::Secret,
             ResourceType::Organization,
             ResourceType::Session,
         ],
@@ -270,7 +275,9 @@ fn assert_areas_read_what_they_say(state: &Organization, events: &[Recorded]) {
     check::<General>(state, events);
     check::<People>(state, events);
     check::<Roles>(state, events);
+    check::<ApiKeys>(state, events);
     check::<Environments>(state, events);
+    check::<Secrets>(state, events);
 }
 
 fn assert_reopened_the_same(store: &TestStore) {
@@ -320,7 +327,7 @@ fn assert_nothing_of_others(store: &TestStore, organization: usize) {
         assert!(!shown.contains(&id(other).to_string()));
         for actor in &BASE.members[other].actors {
             assert!(!shown.contains(&actor.id.to_string()));
-            assert_eq!(view.organization().roles.grants(actor.id), Default::default());
+            assert_eq!(grants(view.organization(), actor.id), Default::default());
         }
         for event in store.events(stream(other)) {
             assert!(!shown.contains(&event.id.to_string()));
@@ -402,7 +409,7 @@ fn random_histories_come_to_everything_that_can_be() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeMap::new();
     let (mut commands, mut appended) = (0, 0);
-    for _ in 0..30 {
+    for _ in 0..120 {
         let history = history().new_tree(&mut runner).unwrap().current();
         let results = runtime().block_on(async {
             let store = in_memory();
@@ -432,6 +439,12 @@ fn random_histories_come_to_everything_that_can_be() {
         "what is to be changed has changed since it was read",
         "there is no such environment",
         "another environment has this name",
+        "there is no such secret",
+        "another secret has this name there",
+        "this version of the secret was destroyed",
+        "there is no such API key",
+        "the API key was revoked",
+        "the environment is of the other mode",
     ] {
         assert!(seen.contains_key(kind), "no command came to: {kind}; {seen:?}");
     }

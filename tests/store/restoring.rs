@@ -13,13 +13,13 @@ use settled::event::Version;
 use settled::history::description::Focus;
 use settled::history::past::{Asking, EXAMINED_MAX, Past};
 use settled::history::restore::operator::OperatorRestore;
-use settled::history::restore::run::{Failed, Planned, Restorer, TRIES_MAX, run};
-use settled::history::restore::{PointInTime, Wanted};
+use settled::history::restore::run::{Failed, Restorer, TRIES_MAX, run};
+use settled::history::restore::{Planned, PointInTime, Wanted};
 use settled::ids::{EnvironmentId, Fresh};
 use settled::settings::environments::command::{EnvironmentsCommand, UpdateEnvironment};
 use settled::settings::general::event::RestoredScope;
+use settled::settings::roles::access::{Grants, grants};
 use settled::settings::roles::permission::Permission;
-use settled::settings::roles::projection::Grants;
 use settled::store::resident::Handle;
 use settled::store::{Done, Refusal, Store, Submission};
 use settled::text::Name;
@@ -162,7 +162,7 @@ async fn a_request_reads_back_to_the_first_row_and_not_without_end() {
         store.execute(&founded, described(founded.owner, environment, &number.to_string())).await.unwrap();
     }
     let handle = store.handle(founded.organization);
-    let grants = handle.view().organization().roles.grants(Actor::OPERATOR.id);
+    let grants = grants(handle.view().organization(), Actor::OPERATOR.id);
     let page = |focus: Focus, before: Version| {
         let asking = Asking { focus, grants: grants.clone(), before, limit: 1 };
         Past::read(&store.store, &handle, &handle.view(), &asking, |event, _| event.version).unwrap()

@@ -36,6 +36,17 @@ impl Disk {
         self.dir.path().join("mnt")
     }
 
+    /// Every byte of the disk, once it is taken out.
+    pub fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    /// Takes the disk out for good; whoever used it must have ended.
+    pub fn take_out(&self) {
+        run("umount", &[text(&self.path())]);
+        run("blockdev", &["--flushbufs", &self.device]);
+    }
+
     /// Cuts the power: from here on nothing reaches the disk, neither data nor journal.
     pub fn cut(&self) {
         let root = File::open(self.path()).expect("the disk is mounted");

@@ -68,7 +68,7 @@ impl Journal {
     }
 
     async fn write_on(&self, connection: u64, url: &str, login: &Login) {
-        let client = reqwest::Client::new();
+        let client = settled::client::http::plain().build().unwrap();
         loop {
             let value = self.next_value.fetch_add(1, Ordering::Relaxed);
             let key = format!("W{connection}_{}", value % KEYS);

@@ -16,7 +16,7 @@ use settled::settings::people;
 use settled::settings::people::command::PeopleCommand;
 use settled::settings::people::event::PersonJoined;
 use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
-use settled::settings::roles::role::{RoleRef, SystemRole};
+use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use settled::store::lookup::Claim;
 use settled::store::resident::Handle;
 use settled::store::{Done, Submission};
@@ -125,7 +125,8 @@ impl TestServer {
         environment: Option<EnvironmentId>,
     ) -> RoleAssignmentId {
         let assignment: RoleAssignmentId = Fresh.id();
-        let command = AssignRole { assignment, person: who.person, role: RoleRef::System(role), environment };
+        let grantee = Grantee::Person(who.person);
+        let command = AssignRole { assignment, grantee, role: RoleRef::System(role), environment };
         self.as_system(&self.handle(who.organization), RolesCommand::Assign(command)).await;
         assignment
     }

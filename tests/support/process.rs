@@ -95,6 +95,12 @@ impl Start {
         self
     }
 
+    /// On the port that a server had before, where its clients come back.
+    pub fn listening(mut self, at: &str) -> Self {
+        at.clone_into(&mut self.args[1]);
+        self
+    }
+
     /// Puts its log lines elsewhere than beside the data directory, whose disk may be going to fail.
     pub fn logging_to(mut self, log: impl Into<PathBuf>) -> Self {
         self.log = log.into();
@@ -254,7 +260,11 @@ impl Server {
             "organization": {"name": "Acme", "timezone": "Europe/Paris"},
             "person": {"email": EMAIL, "name": "Ada", "password": PASSWORD},
         });
-        let request = reqwest::Client::new().post(format!("{}/v1/setup", self.url)).json(&body);
+        let request = settled::client::http::plain()
+            .build()
+            .unwrap()
+            .post(format!("{}/v1/setup", self.url))
+            .json(&body);
         let response = request.send().await.ok()?;
         Some((response.status().as_u16(), response.json().await.ok()?))
     }
@@ -279,20 +289,29 @@ impl Server {
     /// Logs in, a second session beside others.
     pub async fn log_in(&self) -> Login {
         let body = json!({"email": EMAIL, "password": PASSWORD});
-        let request = reqwest::Client::new().post(format!("{}/v1/auth/login", self.url)).json(&body);
+        let request = settled::client::http::plain()
+            .build()
+            .unwrap()
+            .post(format!("{}/v1/auth/login", self.url))
+            .json(&body);
         let response = request.send().await.expect("the server answers");
         assert_eq!(response.status(), 200);
         let body: Value = response.json().await.expect("the answer is JSON");
         Login { token: text(&body["token"]), organization: text(&body["organization"]["id"]) }
     }
 
-    /// A request and its answer; null where that has no body.
+    /// A request, with a session's token or an API key, and its answer; null where that has no body.
     pub async fn call(&self, login: &Login, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
-        let mut request = reqwest::Client::new()
+        let request = settled::client::http::plain()
+            .build()
+            .unwrap()
             .request(method, format!("{}{path}", self.url))
-            .bearer_auth(&login.token)
             .timeout(Duration::from_secs(60));
+        let mut request = match login.token.starts_with("fastn_") {
+            true => request.header("x-fastn-api-key", &login.token),
+            false => request.bearer_auth(&login.token),
+        };
         if let Some(body) = body {
             request = request.json(&body);
         }

@@ -106,7 +106,7 @@ impl TestServer {
         }
         words.extend(options);
         let config = Options::parse_from(words).config;
-        let http = reqwest::Client::builder()
+        let http = settled::client::http::plain()
             .timeout(Duration::from_secs(60))
             .build()
             .expect("a client without TLS can be made");
@@ -147,7 +147,8 @@ impl TestServer {
         drop(app);
         drop(stop);
         // Connections that the client keeps open are not worth waiting for.
-        self.http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().expect("a client");
+        self.http =
+            settled::client::http::plain().timeout(Duration::from_secs(60)).build().expect("a client");
         ended.await.expect("the server does not panic").expect("the log closes");
     }
 
@@ -202,10 +203,11 @@ impl TestServer {
 
     // Requests.
 
-    /// A request that is not sent yet.
+    /// A request that is not sent yet, with a session's token or an API key.
     pub fn request(&self, method: Method, path: &str, token: Option<&str>) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base()));
         match token {
+            Some(key) if key.starts_with("fastn_") => request.header("x-fastn-api-key", key),
             Some(token) => request.bearer_auth(token),
             None => request,
         }
@@ -271,6 +273,18 @@ impl TestServer {
     pub async fn environment(&self, who: &Somebody, name: &str, mode: &str) -> String {
         let answer = self.post("/v1/environments", Some(who), &json!({"name": name, "mode": mode})).await;
         text(&answer.is(201).json()["id"])
+    }
+
+    /// A program with a new API key, and the key's id.
+    pub async fn api_key(&self, who: &Somebody, body: &Value) -> (String, Somebody) {
+        let made = self.post("/v1/api-keys", Some(who), body).await.is(201).json();
+        (text(&made["id"]), Somebody { token: text(&made["key"]), ..who.clone() })
+    }
+
+    /// A secret's id, in an environment.
+    pub async fn secret(&self, who: &Somebody, environment: &str, name: &str) -> String {
+        let body = json!({"name": name, "value": "a secret value", "environment": environment});
+        text(&self.post("/v1/secrets", Some(who), &body).await.is(201).json()["id"])
     }
 
     /// The whole audit log as far as one page shows it, newest first.

@@ -53,8 +53,11 @@ async fn ask(
     let address = base.trim_start_matches("http://").parse().expect("a server says its address");
     let mut stream = socket.connect(address).await?;
     let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nhost: settled\r\nauthorization: Bearer {token}\r\n{last}\r\n");
+    let credential = match token.starts_with("fastn_") {
+        true => format!("x-fastn-api-key: {token}"),
+        false => format!("authorization: Bearer {token}"),
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nhost: settled\r\n{credential}\r\n{last}\r\n");
     stream.write_all(request.as_bytes()).await?;
     Ok(stream)
 }

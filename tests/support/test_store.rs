@@ -1,5 +1,6 @@
 //! A store without a server: over any log, with a manual clock, a disk that can be full, and commands of people.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +23,7 @@ use settled::settings::people::event::PersonJoined;
 use settled::settings::people::{email_field, name_field};
 use settled::settings::sessions::event::SessionOpened;
 use settled::store::derived::{DerivedFiles, holds};
+use settled::store::ledger::Ledger;
 use settled::store::load::saved_directory;
 use settled::store::resident::Handle;
 use settled::store::{DiskGauge, Done, Parts, Refusal, Store, Submission};
@@ -48,6 +50,11 @@ impl Keys {
         }
     }
 
+    /// From now on the configured root key is another one.
+    pub fn go_over(&mut self, root: &str) {
+        root.clone_into(&mut self.root);
+    }
+
     pub fn ring(&self, log: &Arc<dyn EventLog>) -> Arc<KeyRing> {
         let source = RootKeySource::Environment(self.root.clone().into());
         let root = RootKey::load(&source).expect("the text is a root key's");
@@ -67,6 +74,8 @@ pub struct TestStore {
     pub fatal: Arc<Mutex<Vec<String>>>,
     /// Whether there is room on the disk.
     pub disk: Arc<AtomicBool>,
+    /// The folder of its ledger, which a crash leaves there.
+    place: Arc<tempfile::TempDir>,
 }
 
 /// An organization and its founder.
@@ -107,6 +116,19 @@ impl TestStore {
         files: Option<DerivedFiles>,
         resident_streams: usize,
     ) -> Self {
+        let place = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        Self::open_at(place, log, keys, now, queue_capacity, files, resident_streams)
+    }
+
+    fn open_at(
+        place: Arc<tempfile::TempDir>,
+        log: Arc<dyn EventLog>,
+        keys: Keys,
+        now: Timestamp,
+        queue_capacity: usize,
+        files: Option<DerivedFiles>,
+        resident_streams: usize,
+    ) -> Self {
         let (clock, hands) = Clock::manual(now);
         let ring = keys.ring(&log);
         ring.create_stream_key(StreamId::Platform).expect("the platform's key is there or can be made");
@@ -121,6 +143,7 @@ impl TestStore {
             queue_capacity,
             disk: Arc::new(move || room.load(Ordering::Relaxed)),
             directory: files.as_ref().and_then(saved_directory).filter(|saved| holds(&*log, saved.end())),
+            ledger: Some(ledger_in(place.path())),
             derived: files.map(|files| (files, Arc::new(|| true) as DiskGauge)),
             resident_streams,
             metrics: Metrics::new(),
@@ -129,12 +152,22 @@ impl TestStore {
             }),
         })
         .expect("the log can be loaded");
-        Self { store, log, keys, clock, hands, fatal, disk }
+        Self { store, log, keys, clock, hands, fatal, disk, place }
     }
 
-    /// What a crash now would leave: another store over a copy of the log, on the same keys.
+    /// What a crash now would leave: another store over a copy of the log, on the same keys and with the same ledger.
     pub fn crashed(&self) -> Self {
-        Self::open(Arc::new(copy(&*self.log)), self.keys.clone(), self.clock.now(), 1_024)
+        self.restarted_on(Arc::new(copy(&*self.log)))
+    }
+
+    /// The same store as it starts over another log.
+    pub fn restarted_on(&self, log: Arc<dyn EventLog>) -> Self {
+        Self::open_at(Arc::clone(&self.place), log, self.keys.clone(), self.clock.now(), 1_024, None, 64)
+    }
+
+    /// Its ledger as another process finds it.
+    pub fn ledger(&self) -> Ledger {
+        ledger_in(self.place.path())
     }
 
     /// Somebody who signs up with an address at `example.com`, and their key.
@@ -267,6 +300,11 @@ impl Drop for TestStore {
 
 fn address(name: &str) -> String {
     format!("{}@example.com", name.to_lowercase().replace(' ', "-"))
+}
+
+fn ledger_in(place: &Path) -> Ledger {
+    let ledger = Ledger::open(&place.join("snapshots"), place.join("ledger-mark"), "0");
+    ledger.expect("the ledger can be read")
 }
 
 /// A session to be opened by a person.

@@ -18,6 +18,7 @@ use settled::http::app::{App, OrganizationsPolicy, Policy, SignupPolicy};
 use settled::http::client::Peer;
 use settled::http::limits::Limits;
 use settled::http::page::Cursors;
+use settled::http::rate_limit::RateLimits;
 use settled::http::router;
 use settled::http::streams::Streams;
 use settled::http::throttle::Throttle;
@@ -142,6 +143,7 @@ fn request(open: &OpenStore, filled: &Filled, path: &str, times: usize) -> Resul
     runtime.block_on(async {
         for _ in 0..times {
             let request = Request::get(path)
+                .header("host", "localhost")
                 .header("authorization", format!("Bearer {}", filled.token))
                 .extension(Peer::Unix)
                 .body(Body::empty())?;
@@ -171,6 +173,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         throttle: Arc::new(Throttle::new()),
         mail_throttle: Arc::new(Throttle::new()),
         mailer: None,
+        rate_limits: Arc::new(RateLimits::default()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
         streams: Streams::new(1),
         policy: Arc::new(policy),

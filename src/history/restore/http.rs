@@ -13,16 +13,16 @@ use crate::event::Version;
 use crate::history::description::Focus;
 use crate::history::readable::{self, Hidden};
 use crate::history::restore::command::RestoreSettings;
-use crate::history::restore::run::{Failed, Planned, Restorer, run};
-use crate::history::restore::{PointInTime, Restored, Wanted, environment_of};
+use crate::history::restore::run::{Failed, Restorer, run};
+use crate::history::restore::{Planned, PointInTime, Restored, Wanted, environment_of};
 use crate::http::app::App;
 use crate::http::call::{Call, read_history};
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::settings::general::event::RestoredScope;
+use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
-use crate::settings::roles::projection::Grants;
 use crate::store::Done;
 
 /// What is to be brought back.
@@ -88,7 +88,7 @@ pub async fn restore(State(app): State<App>, call: Call, query: RawQuery) -> Res
         Err(failed) => return Err(problem(&call, failed).await),
     };
     if new.dry_run {
-        let Planned { view, command, cannot } = &planned;
+        let Planned { view, command, cannot, .. } = &planned;
         let body = Restored::new(view.version(), command, cannot);
         return Ok(call.resource(StatusCode::OK, view, command.revision, &body));
     }
@@ -119,10 +119,11 @@ impl Restorer for Request<'_> {
 
     async fn attempt(&self, planned: &Planned) -> Result<Done, Problem> {
         let command = Command::from(planned.command.clone());
+        let keys = planned.keys.clone();
         if self.dry_run {
-            self.call.rehearse(command).await
+            self.call.rehearse(command, keys).await
         } else {
-            self.call.submit(command, StatusCode::OK).await
+            self.call.submit_sealed(command, keys, StatusCode::OK).await
         }
     }
 
@@ -134,7 +135,7 @@ impl Restorer for Request<'_> {
 /// Whoever may not read a thing may not learn of it by restoring; that they tried is recorded.
 async fn problem(call: &Call, failed: Failed<Problem>) -> Problem {
     let Hidden { missing, environment } = match failed {
-        Failed::History(error) => return error.into(),
+        Failed::Unprepared(error) => return error.into(),
         Failed::Panicked(error) => return error.into(),
         Failed::Refused(problem) => return problem,
         Failed::Hidden(hidden) => hidden,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -19,9 +20,11 @@ use crate::event::Version;
 use crate::history::description::Focus;
 use crate::history::restore::command::{PLAN_MAX_BYTES, RestoreSettings};
 use crate::history::restore::plan::{Cannot, Step, plan};
+use crate::history::restore::sealing::seal_anew;
 use crate::http::page::json_bytes;
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
+use crate::seal::keyring::{KeyError, NewDataKey};
 use crate::settings::general::event::RestoredScope;
 use crate::store::Store;
 use crate::store::history::HistoryError;
@@ -32,6 +35,7 @@ pub mod http;
 pub mod operator;
 pub mod plan;
 pub mod run;
+pub mod sealing;
 
 /// What is to be brought back.
 #[derive(Clone, Debug)]
@@ -118,16 +122,39 @@ impl Restored {
     }
 }
 
+/// A plan, and the state that it was made from.
+pub struct Planned {
+    /// What it was made from.
+    pub view: Arc<View>,
+    /// What it would append.
+    pub command: RestoreSettings,
+    /// The data keys of the values that come back.
+    pub keys: Vec<NewDataKey>,
+    /// What does not come back.
+    pub cannot: Vec<Cannot>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The history could not be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// A value could not be sealed anew: its key is not to be had, or was destroyed since the state was read.
+    #[error("a value could not be sealed anew")]
+    Key(#[from] KeyError),
+}
+
 /// Plans a restore from a stream's state. Blocks.
 ///
 /// # Errors
-/// When the history cannot be read.
+/// See [`PrepareError`].
 pub fn prepare(
     store: &Store,
     handle: &Handle,
-    view: &View,
+    view: &Arc<View>,
     wanted: &Wanted,
-) -> Result<(RestoreSettings, Vec<Cannot>), HistoryError> {
+) -> Result<Planned, PrepareError> {
     let past = store.as_of(handle, wanted.as_of)?;
     let present = view.organization();
     let plan = plan(past.organization(), present, &wanted.focus, wanted.include_access);
@@ -136,8 +163,15 @@ pub fn prepare(
         Focus::Resource(id) => Some(id.clone()),
         Focus::Named(id, name) => Some(format!("{id}/{name}")),
     };
-    let (steps, cannot) = plan.finish();
-    let bytes = told_bytes(&steps, &cannot);
+    let (mut steps, cannot) = plan.finish();
+    let mut bytes = told_bytes(&steps, &cannot);
+    let keys = match seal_anew(&mut steps, view.stream, store.ring())? {
+        Some(keys) => keys,
+        None => {
+            bytes = PLAN_MAX_BYTES + 1;
+            Vec::new()
+        }
+    };
     let command = RestoreSettings {
         as_of: wanted.as_of,
         scope: wanted.scope,
@@ -147,7 +181,7 @@ pub fn prepare(
         bytes,
         steps,
     };
-    Ok((command, cannot))
+    Ok(Planned { view: Arc::clone(view), command, keys, cannot })
 }
 
 /// How long a plan is when it is told: counted step by step, and no further than one that is too long.

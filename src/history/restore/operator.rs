@@ -8,11 +8,11 @@ use crate::actor::Actor;
 use crate::command::Rejection;
 use crate::history::description::Focus;
 use crate::history::readable::Hidden;
-use crate::history::restore::run::{Failed, Planned, Restorer, run};
-use crate::history::restore::{PointInTime, Restored, Wanted, environment_of};
+use crate::history::restore::run::{Failed, Restorer, run};
+use crate::history::restore::{Planned, PointInTime, PrepareError, Restored, Wanted, environment_of};
 use crate::ids::OrganizationId;
 use crate::settings::general::event::RestoredScope;
-use crate::settings::roles::projection::Grants;
+use crate::settings::roles::access::{Grants, grants};
 use crate::store::history::HistoryError;
 use crate::store::load::LoadError;
 use crate::store::resident::{Handle, View};
@@ -36,6 +36,9 @@ pub enum OperatorError {
     /// The history could not be read.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// There is no plan.
+    #[error(transparent)]
+    Unprepared(#[from] PrepareError),
     /// The work ended in a panic.
     #[error("the restore was broken off")]
     Panicked(#[from] JoinError),
@@ -50,7 +53,7 @@ pub enum OperatorError {
 impl From<Failed<Self>> for OperatorError {
     fn from(failed: Failed<Self>) -> Self {
         match failed {
-            Failed::History(error) => error.into(),
+            Failed::Unprepared(error) => error.into(),
             Failed::Panicked(error) => error.into(),
             Failed::Hidden(hidden) => Self::Hidden(hidden),
             Failed::Refused(error) => error,
@@ -82,7 +85,7 @@ impl OperatorRestore {
         let handle = store.organization(self.organization).await?;
         let handle = handle.ok_or(OperatorError::NoOrganization(self.organization))?;
         let view = handle.view();
-        let grants = view.organization().roles.grants(Actor::OPERATOR.id);
+        let grants = grants(view.organization(), Actor::OPERATOR.id);
         let wanted = {
             let (asked, store, handle) = (self.clone(), store.clone(), Arc::clone(&handle));
             spawn_blocking(move || asked.wanted(&store, &handle, &view)).await??
@@ -125,7 +128,8 @@ impl Restorer for Operator<'_> {
     }
 
     async fn attempt(&self, planned: &Planned) -> Result<Done, OperatorError> {
-        let submission = Submission::new(planned.command.clone(), Actor::OPERATOR);
+        let mut submission = Submission::new(planned.command.clone(), Actor::OPERATOR);
+        submission.keys.clone_from(&planned.keys);
         if !self.dry_run {
             return Ok(self.store.execute(self.handle, submission).await?);
         }

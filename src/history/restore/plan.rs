@@ -6,8 +6,11 @@ use serde_json::{Map, Value};
 
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
-use crate::ids::EnvironmentId;
+use crate::ids::{EnvironmentId, SecretId, TeamId};
 use crate::organization::Organization;
+use crate::seal::Commitment;
+use crate::settings::roles::access::{Held, ceiling};
+use crate::settings::roles::permission::PermissionSet;
 use crate::settings::roles::role::RoleRef;
 
 /// When among the steps one is made: what goes makes room first, and what is granted needs the rest.
@@ -30,14 +33,26 @@ pub struct Step {
     pub event: NewEvent,
     /// The permission of the command that it stands for.
     pub need: Need,
-    /// The role that it gives to somebody, where it does: nobody gives more than they hold.
-    pub gives: Option<(RoleRef, Option<EnvironmentId>)>,
+    /// What it gives to somebody: nobody gives more than they hold.
+    pub gives: Vec<Held>,
+    /// Where the value comes from that its event copies, where it copies one. The event holds the value as it is sealed
+    /// there, until it is sealed anew.
+    pub copies: Option<Copied>,
     /// The thing.
     pub subject: Subject,
     /// Its name for people.
     pub shown: Option<String>,
     change: Change,
     fields: Vec<FieldChange>,
+}
+
+/// A sealed value that is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The secret that it is the value of.
+    pub from: SecretId,
+    /// What history committed to of its key.
+    pub commitment: Option<Commitment>,
 }
 
 /// A thing that does not come back, or not all of it.
@@ -64,6 +79,29 @@ pub struct Outlook<'a> {
     pub single: bool,
     /// Whether grants of roles are to be as they were.
     pub access: bool,
+}
+
+impl Outlook<'_> {
+    /// What a role allows once all is as planned; `None` where it will not be there.
+    pub fn role(&self, role: RoleRef) -> Option<PermissionSet> {
+        self.state_of_access().roles.permissions(role)
+    }
+
+    /// Whether a team will be there once all is as planned.
+    pub fn has_team(&self, team: TeamId) -> bool {
+        self.state_of_access().teams.get(team).is_some()
+    }
+
+    /// Whether an environment will be there once all is as planned.
+    pub fn has_environment(&self, environment: EnvironmentId) -> bool {
+        let state = if self.whole { self.past } else { self.present };
+        state.environments.get(environment).is_some()
+    }
+
+    /// Roles and teams are as they were where all of them come back.
+    fn state_of_access(&self) -> &Organization {
+        if self.whole && self.access { self.past } else { self.present }
+    }
 }
 
 /// A plan in the making.
@@ -96,7 +134,8 @@ impl Step {
         Self {
             event,
             need,
-            gives: None,
+            gives: Vec::new(),
+            copies: None,
             subject: difference.subject.clone(),
             shown: difference.shown.clone(),
             change: difference.change,
@@ -104,10 +143,17 @@ impl Step {
         }
     }
 
-    /// The same, which gives a role to somebody.
+    /// The same, which gives something to somebody.
     #[must_use]
-    pub fn giving(mut self, role: RoleRef, environment: Option<EnvironmentId>) -> Self {
-        self.gives = Some((role, environment));
+    pub fn giving(mut self, held: impl IntoIterator<Item = Held>) -> Self {
+        self.gives.extend(held);
+        self
+    }
+
+    /// The same, whose event copies a value.
+    #[must_use]
+    pub fn copying(mut self, copied: Copied) -> Self {
+        self.copies = Some(copied);
         self
     }
 
@@ -124,10 +170,7 @@ impl Step {
     /// The permission that is missing.
     pub fn check(&self, state: &Organization, context: &Context) -> Result<(), Rejection> {
         self.need.check(state, context)?;
-        let Some((role, environment)) = self.gives else { return Ok(()) };
-        let permissions = state.roles.permissions(role).unwrap_or_default();
-        let given = if environment.is_some() { permissions.per_environment() } else { permissions };
-        state.roles.ceiling(context.actor.id, given, environment).map_err(Rejection::Forbidden)
+        ceiling(state, context.actor.id, &self.gives).map_err(Rejection::Forbidden)
     }
 
     /// The fields that change, as they are; `None` where the thing is made.
@@ -143,11 +186,8 @@ impl Step {
 
 fn told(fields: &[FieldChange], side: impl Fn(&FieldChange) -> &Option<Field>) -> Map<String, Value> {
     let tell = |change: &FieldChange| {
-        let value = match side(change) {
-            Some(Field::Open(value)) => value.clone(),
-            Some(Field::Sealed(_)) | None => Value::Null,
-        };
-        (change.field.to_owned(), value)
+        let shown = side(change).as_ref().and_then(Field::shown);
+        (change.field.to_owned(), shown.cloned().unwrap_or(Value::Null))
     };
     fields.iter().map(tell).collect()
 }
@@ -156,6 +196,12 @@ impl Plan {
     /// Adds a step.
     pub fn step(&mut self, phase: Phase, step: Step) {
         self.steps.push((phase, step));
+    }
+
+    /// What the steps so far do to a thing.
+    pub fn change_of(&self, subject: &Subject) -> Option<Change> {
+        let of = |(_, step): &&(Phase, Step)| step.subject == *subject;
+        self.steps.iter().find(of).map(|(_, step)| step.change)
     }
 
     /// Notes what does not come back.

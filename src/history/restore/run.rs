@@ -9,26 +9,13 @@ use std::sync::Arc;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::history::readable::{self, Hidden};
-use crate::history::restore::command::RestoreSettings;
-use crate::history::restore::plan::Cannot;
-use crate::history::restore::{Wanted, prepare};
-use crate::settings::roles::projection::Grants;
-use crate::store::history::HistoryError;
-use crate::store::resident::{Handle, View};
+use crate::history::restore::{Planned, PrepareError, Wanted, prepare};
+use crate::settings::roles::access::Grants;
+use crate::store::resident::Handle;
 use crate::store::{Done, Store};
 
 /// How often a plan is made because settings changed while it was.
 pub const TRIES_MAX: usize = 3;
-
-/// A plan, and the state that it was made from.
-pub struct Planned {
-    /// What it was made from.
-    pub view: Arc<View>,
-    /// What it would append.
-    pub command: RestoreSettings,
-    /// What does not come back.
-    pub cannot: Vec<Cannot>,
-}
 
 /// Whoever restores, and whether in earnest.
 pub trait Restorer {
@@ -48,8 +35,8 @@ pub trait Restorer {
 /// Why a restore did not happen. Nothing was appended.
 #[derive(Debug)]
 pub enum Failed<R> {
-    /// The history could not be read.
-    History(HistoryError),
+    /// There is no plan.
+    Unprepared(PrepareError),
     /// Planning ended in a panic, which has a log line already.
     Panicked(JoinError),
     /// The plan would show what may not be seen.
@@ -70,7 +57,16 @@ pub async fn run<R: Restorer>(
 ) -> Result<(Planned, Done), Failed<R::Refusal>> {
     let mut tries = 1;
     loop {
-        let planned = Planned::apart(store, handle, wanted).await?;
+        let seen = handle.view().version();
+        let planned = match Planned::apart(store, handle, wanted).await {
+            // A value may have been destroyed since the state was read; a newer state knows.
+            Err(Failed::Unprepared(PrepareError::Key(_))) if tries < TRIES_MAX => {
+                tries += 1;
+                handle.beyond(seen).await;
+                continue;
+            }
+            planned => planned?,
+        };
         if let Some(hidden) = planned.hidden_from(by.grants()) {
             return Err(Failed::Hidden(hidden));
         }
@@ -88,10 +84,9 @@ impl Planned {
         let (store, handle, wanted) = (store.clone(), Arc::clone(handle), wanted.clone());
         let planned = spawn_blocking(move || {
             let view = handle.view();
-            let (command, cannot) = prepare(&store, &handle, &view, &wanted)?;
-            Ok(Self { view, command, cannot })
+            prepare(&store, &handle, &view, &wanted)
         });
-        planned.await.map_err(Failed::Panicked)?.map_err(Failed::History)
+        planned.await.map_err(Failed::Panicked)?.map_err(Failed::Unprepared)
     }
 
     /// The first thing in it that may not be seen.

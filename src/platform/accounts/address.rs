@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::causes::with_causes;
 use crate::clock::DAY_SECONDS;
 use crate::http::app::App;
-use crate::http::caller::Caller;
+use crate::http::caller::SessionCaller;
 use crate::http::client::Peer;
 use crate::http::headers::mark_replayed;
 use crate::http::input::RawBody;
@@ -63,7 +63,7 @@ pub async fn request(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    caller: Caller,
+    caller: SessionCaller,
     _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {

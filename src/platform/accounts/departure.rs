@@ -6,17 +6,17 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, ActorId};
 use crate::causes::with_causes;
 use crate::http::app::App;
 use crate::http::call::Call;
-use crate::http::caller::Caller;
+use crate::http::caller::SessionCaller;
 use crate::http::client::Peer;
-use crate::http::input::RawBody;
+use crate::http::input::{Nothing, RawBody};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
 use crate::platform::accounts::command::{AccountsCommand, DeleteAccount, EndMembership};
-use crate::platform::accounts::http::{Nothing, Secret};
+use crate::platform::accounts::http::Secret;
 use crate::platform::accounts::own::OwnChange;
 use crate::platform::accounts::{claim, login, open_email};
 use crate::settings::people::command::PeopleCommand;
@@ -35,7 +35,8 @@ pub struct Farewell {
     (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn leave(State(app): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let Nothing {} = call.body().parse()?;
-    let (organization, person) = (call.organization.id, call.organization.person);
+    let ActorId::Person(person) = call.caller.actor.id else { return Err(Problem::unauthenticated()) };
+    let organization = call.organization.id;
     let done = call.submit(PeopleCommand::Leave(person), StatusCode::NO_CONTENT).await?;
     // The organization has decided; until the platform knows, it holds a hint that leads nowhere.
     let end = AccountsCommand::EndMembership(EndMembership { organization, person });
@@ -52,7 +53,7 @@ pub async fn delete(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    caller: Caller,
+    caller: SessionCaller,
     _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {

@@ -14,10 +14,10 @@ use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use crate::http::app::App;
-use crate::http::caller::Caller;
-use crate::http::client::{Peer, client_address};
+use crate::http::caller::SessionCaller;
+use crate::http::client::{Origin, Peer, client_address};
 use crate::http::headers::reason;
-use crate::http::input::RawBody;
+use crate::http::input::{Nothing, RawBody};
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
@@ -25,7 +25,7 @@ use crate::ids::{AccountId, OrganizationId, UserId};
 use crate::password;
 use crate::platform::accounts;
 use crate::platform::accounts::email::{EmailAddress, folded};
-use crate::platform::accounts::login::{self, Opened, Origin, Target};
+use crate::platform::accounts::login::{self, Opened, Target};
 use crate::platform::accounts::me::{PersonBody, person_body};
 use crate::platform::accounts::projection::Account;
 use crate::platform::foundings::http::OrganizationName;
@@ -278,7 +278,7 @@ async fn places_of_failure(
 pub async fn log_out(
     State(app): State<App>,
     headers: HeaderMap,
-    caller: Caller,
+    caller: SessionCaller,
     _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
@@ -287,13 +287,13 @@ pub async fn log_out(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// A body without fields.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Nothing {}
-
 /// Closes the session of the request; whether it was open.
-async fn close(app: &App, caller: &Caller, headers: &HeaderMap, how: Closing) -> Result<bool, Problem> {
+async fn close(
+    app: &App,
+    caller: &SessionCaller,
+    headers: &HeaderMap,
+    how: Closing,
+) -> Result<bool, Problem> {
     sessions::http::end(app, caller, headers, CloseSession { session: caller.session.id, how }).await
 }
 
@@ -304,7 +304,7 @@ pub async fn switch(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    caller: Caller,
+    caller: SessionCaller,
     _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {

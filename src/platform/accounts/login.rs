@@ -1,51 +1,24 @@
 //! Opening sessions: from an address and a password to a token, or from one organization to another.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-
-use axum::http::HeaderMap;
-use axum::http::header::USER_AGENT;
 
 use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::http::app::App;
+use crate::http::client::Origin;
 use crate::http::problem::Problem;
 use crate::http::request_id::RequestId;
 use crate::ids::{Fresh, OrganizationId, SessionId, StreamId, UserId};
 use crate::platform::accounts::projection::Account;
 use crate::seal::DataKey;
-use crate::seal::Plain;
 use crate::seal::token::PlainToken;
-use crate::settings::sessions;
 use crate::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use crate::settings::sessions::event::SessionOpened;
 use crate::settings::sessions::projection::SESSION_MAX_SECONDS;
 use crate::store::Submission;
 use crate::store::load::LoadError;
 use crate::store::resident::{Handle, View};
-
-/// The longest user agent that is recorded, in characters.
-const USER_AGENT_MAX_CHARS: usize = 256;
-
-/// From where a session is opened: sealed into the event that opens it.
-#[derive(Clone, Debug, Default)]
-pub struct Origin {
-    /// The client's address.
-    pub ip: Option<IpAddr>,
-    user_agent: Option<String>,
-}
-
-impl Origin {
-    /// Of a request.
-    pub fn of(headers: &HeaderMap, ip: Option<IpAddr>) -> Self {
-        let user_agent = headers
-            .get(USER_AGENT)
-            .and_then(|value| value.to_str().ok())
-            .map(|text| text.chars().take(USER_AGENT_MAX_CHARS).collect());
-        Self { ip, user_agent }
-    }
-}
 
 /// Where a session is opened.
 #[derive(Clone)]
@@ -106,10 +79,7 @@ pub async fn open(
     };
     let stream = handle.stream();
     let key = holders_key(app, account, handle, holder)?;
-    let id = session.to_string();
-    let seal_ip = |ip: IpAddr| key.seal(&sessions::ip_field(stream, &id), &Plain::from(ip.to_string()));
-    let seal_agent =
-        |agent: &String| key.seal(&sessions::user_agent_field(stream, &id), &Plain::from(agent.as_str()));
+    let (ip, user_agent) = origin.seal(&key, stream, session);
     let opened = SessionOpened {
         session,
         person: match holder {
@@ -123,8 +93,8 @@ pub async fn open(
         token: token.hash(),
         generation: account.generation,
         since,
-        ip: origin.ip.map(seal_ip),
-        user_agent: origin.user_agent.as_ref().map(seal_agent),
+        ip,
+        user_agent,
     };
     let command = SessionsCommand::Open(opened);
     let command = match stream {

@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::actor::ActorId;
+use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::call::Call;
-use crate::http::caller::{Caller, OrganizationScope, Scope};
+use crate::http::caller::{Scope, SessionCaller};
 use crate::http::client::Peer;
 use crate::http::conditional::etag;
 use crate::http::headers::{SETTLED_VERSION, mark_replayed, version_value};
@@ -34,7 +34,8 @@ use crate::platform::foundings::http::OrganizationName;
 use crate::seal::Plain;
 use crate::settings::people;
 use crate::settings::people::command::{PeopleCommand, UpdatePerson};
-use crate::settings::roles::http::{RoleBody, roles_of};
+use crate::settings::roles::access::grants;
+use crate::settings::roles::http::{RoleName, roles_of};
 use crate::settings::roles::permission::Permission;
 use crate::store::Replay;
 use crate::store::resident::View;
@@ -122,7 +123,7 @@ pub struct MeBody {
     /// Where; null for a session without an organization.
     pub organization: Option<OrganizationName>,
     /// The caller's roles in the whole organization.
-    pub roles: Vec<RoleBody>,
+    pub roles: Vec<RoleName>,
     /// What the caller may do.
     pub permissions: PermissionsBody,
 }
@@ -150,25 +151,30 @@ pub struct PasswordChange {
 /// The caller: who, where, and what they may do.
 #[utoipa::path(get, path = "/v1/me", tag = "account", responses(
     (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
-pub async fn show(State(app): State<App>, caller: Caller, _: NoParameters) -> Result<Response, Problem> {
+pub async fn show(
+    State(app): State<App>,
+    caller: SessionCaller,
+    _: NoParameters,
+) -> Result<Response, Problem> {
     shown(&app, &caller)
 }
 
-fn shown(app: &App, caller: &Caller) -> Result<Response, Problem> {
+fn shown(app: &App, caller: &SessionCaller) -> Result<Response, Problem> {
     match &caller.scope {
-        Scope::Organization(scope) => in_organization(app, scope, &scope.view),
+        Scope::Organization(scope) => in_organization(app, caller.actor, &scope.view),
         Scope::None => Ok(Json(without_organization(app, caller)?).into_response()),
     }
 }
 
-fn in_organization(app: &App, scope: &OrganizationScope, view: &View) -> Result<Response, Problem> {
-    let person = person_body(app, view, scope.person)?;
+fn in_organization(app: &App, actor: Actor, view: &View) -> Result<Response, Problem> {
+    let ActorId::Person(id) = actor.id else { return Err(Problem::unauthenticated()) };
+    let person = person_body(app, view, id)?;
     let version = person.version.unwrap_or_default();
-    let grants = view.organization().roles.grants(ActorId::Person(scope.person));
+    let grants = grants(view.organization(), actor.id);
     let body = MeBody {
         person,
         organization: Some(OrganizationName::of(view.organization())?),
-        roles: roles_of(&view.organization().roles, scope.person),
+        roles: roles_of(view.organization(), actor.id),
         permissions: PermissionsBody {
             organization: grants.organization.iter().collect(),
             environments: grants
@@ -185,7 +191,7 @@ fn in_organization(app: &App, scope: &OrganizationScope, view: &View) -> Result<
     Ok(response)
 }
 
-fn without_organization(app: &App, caller: &Caller) -> Result<MeBody, Problem> {
+fn without_organization(app: &App, caller: &SessionCaller) -> Result<MeBody, Problem> {
     let platform = app.store.platform().view();
     let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
     Ok(MeBody {
@@ -202,16 +208,20 @@ fn without_organization(app: &App, caller: &Caller) -> Result<MeBody, Problem> {
 pub async fn update(State(app): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let patch: MePatch = call.body().parse()?;
     let scope = &call.organization;
-    let person = call.settings().people.get(scope.person).ok_or_else(Problem::not_found)?;
+    let actor = call.caller.actor;
+    let ActorId::Person(id) = actor.id else { return Err(Problem::unauthenticated()) };
+    let person = call.settings().people.get(id).ok_or_else(Problem::not_found)?;
     let stream = scope.handle.stream();
     let key = app.store.ring().data_key(stream, person.key, person.commitment)?;
-    let id = scope.person.to_string();
+    let field = id.to_string();
     let command = UpdatePerson {
-        person: scope.person,
-        name: patch.name.map(|name| key.seal(&people::name_field(stream, &id), &Plain::from(name.as_str()))),
+        person: id,
+        name: patch
+            .name
+            .map(|name| key.seal(&people::name_field(stream, &field), &Plain::from(name.as_str()))),
     };
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
-    let mut response = in_organization(&app, scope, &done.view)?;
+    let mut response = in_organization(&app, actor, &done.view)?;
     mark_replay(&mut response, done.replay);
     Ok(response)
 }
@@ -223,7 +233,7 @@ pub async fn change_password(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    caller: Caller,
+    caller: SessionCaller,
     _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
@@ -247,7 +257,7 @@ pub async fn change_password(
 }
 
 /// The caller as of now: a changed password shows in nothing that is answered.
-fn password_changed(app: &App, caller: &Caller, replay: Option<Replay>) -> Result<Response, Problem> {
+fn password_changed(app: &App, caller: &SessionCaller, replay: Option<Replay>) -> Result<Response, Problem> {
     let mut response = shown(app, caller)?;
     mark_replay(&mut response, replay);
     Ok(response)

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use crate::actor::{Actor, ActorId};
 use crate::http::app::App;
 use crate::http::call::Fingerprinted;
-use crate::http::caller::Caller;
+use crate::http::caller::SessionCaller;
 use crate::http::client::{Peer, client_address};
 use crate::http::input::RawBody;
 use crate::http::problem::Problem;
@@ -39,7 +39,12 @@ impl<'a> OwnChange<'a> {
     ///
     /// # Errors
     /// When the account or its key is not there.
-    pub fn of(app: &'a App, caller: &Caller, peer: Peer, headers: &HeaderMap) -> Result<Self, Problem> {
+    pub fn of(
+        app: &'a App,
+        caller: &SessionCaller,
+        peer: Peer,
+        headers: &HeaderMap,
+    ) -> Result<Self, Problem> {
         let account = account_of(app, caller.account)?;
         let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
         let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };

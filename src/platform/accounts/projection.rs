@@ -231,12 +231,16 @@ impl Fold for Accounts {
             }
             Event::Foundings(FoundingsEvent::FoundingClosed(_))
             | Event::General(_)
+            | Event::Teams(_)
+            | Event::ApiKeys(_)
             | Event::Environments(_)
+            | Event::Secrets(_)
             | Event::People(_)
             | Event::Roles(_)
             | Event::Sessions(_)
             | Event::Operations(_)
             | Event::Exports(_)
+            | Event::EncryptionKeys(_)
             | Event::Refused(_) => {}
         }
     }

@@ -16,8 +16,8 @@ use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::call::Fingerprinted;
-use crate::http::caller::Caller;
-use crate::http::client::{Peer, client_address};
+use crate::http::caller::SessionCaller;
+use crate::http::client::{Origin, Peer, client_address};
 use crate::http::headers::{mark_replayed, reason};
 use crate::http::input::RawBody;
 use crate::http::problem::{Problem, ProblemBody};
@@ -27,7 +27,7 @@ use crate::ids::{AccountId, Fresh, OrganizationId, StreamId};
 use crate::organization::Organization;
 use crate::platform::accounts;
 use crate::platform::accounts::http::{Secret, account_of, check_password};
-use crate::platform::accounts::login::{self, Origin, Target};
+use crate::platform::accounts::login::{self, Target};
 use crate::platform::accounts::me::{PersonBody, person_body};
 use crate::platform::accounts::signup::{self, NewPerson};
 use crate::platform::foundings;
@@ -170,7 +170,7 @@ fn remove_setup_token(app: &App) {
 pub async fn found(
     State(app): State<App>,
     headers: HeaderMap,
-    caller: Caller,
+    caller: SessionCaller,
     _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{read_key_file, unwrap_key_file};
+use super::stream_key::{StreamKey, read_key_file};
 use crate::ids::StreamId;
+use crate::seal::overwriting;
 use crate::seal::root::{RootFingerprint, RootKey};
+use crate::seal::root_rotation::{self, Roots};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +20,8 @@ pub struct KeyFiles {
     pub unwrapped: bool,
     /// What is wrong, and what to do.
     pub defects: Vec<String>,
+    /// What is under way, or was cut off and is finished by the server: rotations.
+    pub unfinished: Vec<String>,
     /// Files that no stream of the log needs. A crash while an organization is founded can leave one behind.
     pub stray: Vec<String>,
 }
@@ -26,7 +30,19 @@ pub struct KeyFiles {
 /// open nobody knows the streams: then each file counts for the stream that it is named after. Without a root key
 /// only the files' form is checked, and that the platform's root key wraps them all.
 pub fn check(directory: &Path, root: Option<&RootKey>, streams: Option<&[StreamId]>) -> KeyFiles {
-    let mut found = KeyFiles { unwrapped: root.is_some(), ..KeyFiles::default() };
+    match root.map(|root| Roots::find(directory, root)).transpose() {
+        Ok(roots) => look(directory, roots.as_ref(), streams),
+        Err(error) => {
+            let mut found = look(directory, None, streams);
+            found.defects.push(error.to_string());
+            found
+        }
+    }
+}
+
+/// As [`check`], with root keys that are known to be the folder's, or without any.
+pub(super) fn look(directory: &Path, roots: Option<&Roots>, streams: Option<&[StreamId]>) -> KeyFiles {
+    let mut found = KeyFiles { unwrapped: roots.is_some(), ..KeyFiles::default() };
     let names = match names(directory) {
         Ok(names) => names,
         Err(error) => {
@@ -34,41 +50,59 @@ pub fn check(directory: &Path, root: Option<&RootKey>, streams: Option<&[StreamI
             Vec::new()
         }
     };
+    let rotating = names.iter().any(|name| name == root_rotation::NAME);
+    if rotating {
+        found.unfinished.push("the root key is being rotated".to_owned());
+    }
     let mut present = Vec::new();
     for name in names {
         match name.parse::<StreamId>() {
             Ok(stream) if streams.is_none_or(|streams| streams.contains(&stream)) => present.push(stream),
-            Ok(_) | Err(_) => found.stray.push(name),
+            Ok(_) => found.stray.push(name),
+            Err(_) if name == root_rotation::NAME || overwriting::of_leftover(Path::new(&name)).is_some() => {
+            }
+            Err(_) => found.stray.push(name),
         }
     }
     let platforms = read_key_file(directory, StreamId::Platform).ok().map(|file| file.root);
     for stream in streams.unwrap_or(&present) {
-        match look_at(directory, root, platforms, *stream) {
-            Ok(()) => found.whole += 1,
+        match look_at(directory, roots, platforms.filter(|_| !rotating), *stream) {
+            Ok(Generations::One) => found.whole += 1,
+            Ok(Generations::Two) => {
+                found.whole += 1;
+                found.unfinished.push(format!("the key of {stream} is being rotated"));
+            }
             Err(what) => found.defects.push(what),
         }
     }
     found
 }
 
+/// How many a key file has.
+enum Generations {
+    One,
+    Two,
+}
+
 fn look_at(
     directory: &Path,
-    root: Option<&RootKey>,
+    roots: Option<&Roots>,
     platforms: Option<RootFingerprint>,
     stream: StreamId,
-) -> Result<(), String> {
+) -> Result<Generations, String> {
     let file = read_key_file(directory, stream).map_err(|error| error.to_string())?;
-    if let Some(root) = root {
-        return unwrap_key_file(directory, &file, root).map(drop).map_err(|error| error.to_string());
-    }
-    match platforms {
-        Some(platforms) if platforms != file.root => Err(format!(
+    if let Some(roots) = roots {
+        StreamKey::open(directory, &file, roots).map_err(|error| error.to_string())?;
+    } else if let Some(platforms) = platforms
+        && platforms != file.root
+    {
+        return Err(format!(
             "the key of {stream} was wrapped by root key {}, the platform's by {platforms}: it is another store's, \
              or of another time; restore it from a snapshot",
             file.root
-        )),
-        Some(_) | None => Ok(()),
+        ));
     }
+    Ok(if file.generations.len() > 1 { Generations::Two } else { Generations::One })
 }
 
 fn names(directory: &Path) -> io::Result<Vec<String>> {

@@ -7,27 +7,29 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::files::KeyFiles;
+use self::lease::{Lease, Leases};
+use self::stream_key::{StreamKey, path_of};
 use crate::ids::{DataKeyId, Fresh, StreamId};
 use crate::log::{EventLog, Key, ReadError};
-use crate::seal::key_file::KeyFile;
-use crate::seal::material::{KeyMaterial, WRAPPED_BYTES};
+use crate::seal::material::KeyMaterial;
+use crate::seal::overwriting::sync_folder_of;
 use crate::seal::recent::Recent;
-use crate::seal::root::{RootFingerprint, RootKey, sync_directory_of};
-use crate::seal::{Commitment, DataKey, OpenError};
+use crate::seal::root::{RootFingerprint, RootKey};
+use crate::seal::root_rotation::Roots;
+use crate::seal::{Commitment, DataKey, OpenError, Sealed, SealedField};
 
 pub mod files;
+mod lease;
+pub mod rotation;
+mod stream_key;
 
 /// Opened data keys that are held at most, some 300 bytes each.
 const DATA_KEYS_HELD_MAX: usize = 16_384;
 /// Opened stream keys that are held at most.
 const STREAM_KEYS_HELD_MAX: usize = 4_096;
-const FIRST_GENERATION: u32 = 1;
-const WRAP_FORMAT: u8 = 1;
-const WRAP_LABEL: &[u8] = b"settled data key 1";
-const WRAP_HEADER_BYTES: usize = 1 + 4;
 
 /// A key that could not be had. Nothing secret is inside.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,50 @@ pub enum KeyError {
         wrapped_by: RootFingerprint,
         /// The fingerprint of the one that was given.
         configured: RootFingerprint,
+    },
+    /// A rotation of the root key was cut off, and neither of its two root keys is configured.
+    #[error(
+        "wrong root key: a rotation from root key {from} to {to} is unfinished, the configured one is {configured}; \
+         configure either of the two"
+    )]
+    NeitherRootKey {
+        /// The fingerprint of the root key before.
+        from: RootFingerprint,
+        /// The fingerprint of the one after.
+        to: RootFingerprint,
+        /// The fingerprint of the one that was given.
+        configured: RootFingerprint,
+    },
+    /// The root key is being rotated already.
+    #[error("the root key is being rotated already, from {from} to {to}")]
+    Rotating {
+        /// The fingerprint of the root key before.
+        from: RootFingerprint,
+        /// The fingerprint of the one after.
+        to: RootFingerprint,
+    },
+    /// The new root key is the one in use.
+    #[error("the new root key is the one in use, {0}")]
+    SameRootKey(RootFingerprint),
+    /// Data keys that were minted under a generation do not come to be appended, nor to be given up.
+    #[error(
+        "data keys of {stream} that were wrapped by generation {generation} are still on their way into the log"
+    )]
+    StillMinted {
+        /// The stream.
+        stream: StreamId,
+        /// The generation.
+        generation: u32,
+    },
+    /// Data keys are wrapped by a generation that was to go.
+    #[error("{left} data keys of {stream} are still wrapped by generation {generation} of its key")]
+    StillWrapped {
+        /// The stream.
+        stream: StreamId,
+        /// The generation.
+        generation: u32,
+        /// How many.
+        left: usize,
     },
     /// The key is there and opens, but is not the one that history committed to.
     #[error("data key {id} of {stream} is not the one that was recorded: it was swapped for another")]
@@ -118,6 +164,8 @@ pub enum KeyError {
 pub struct NewDataKey {
     key: Arc<DataKey>,
     wrapped: Arc<[u8]>,
+    /// Keeps the generation that wraps it from going, until the last copy of this has.
+    _lease: Arc<Lease>,
 }
 
 impl NewDataKey {
@@ -137,21 +185,6 @@ impl NewDataKey {
     }
 }
 
-/// A stream's keys by generation, increasing; new data keys are wrapped by the last.
-struct StreamKey {
-    generations: Vec<(u32, KeyMaterial)>,
-}
-
-impl StreamKey {
-    fn newest(&self) -> &(u32, KeyMaterial) {
-        self.generations.last().expect("a key file has at least one generation")
-    }
-
-    fn generation(&self, number: u32) -> Option<&KeyMaterial> {
-        self.generations.iter().find_map(|(generation, key)| (*generation == number).then_some(key))
-    }
-}
-
 type Held = (Arc<DataKey>, Commitment);
 
 struct Cache {
@@ -164,15 +197,20 @@ struct Cache {
 /// The store's keys.
 pub struct KeyRing {
     directory: PathBuf,
-    root: RootKey,
+    roots: RwLock<Roots>,
     log: Arc<dyn EventLog>,
     cache: Mutex<Cache>,
-    /// Held while a key file is made, so that of two callers the second finds what the first wrote.
-    creating: Mutex<()>,
+    leases: Arc<Leases>,
+    /// Held while a key file is made or replaced: of two callers the second finds what the first wrote.
+    writing: Mutex<()>,
+    /// Held for writing while the generation that mints changes in memory, for reading from finding a stream's key until
+    /// it is held or leased: nobody mints under a generation that a rotation does not know to be in use.
+    changing: RwLock<()>,
 }
 
 impl KeyRing {
-    /// Opens the ring over the folder `keys/` and the log that has the data keys. Writes nothing.
+    /// Opens the ring over the folder `keys/` and the log that has the data keys. Writes nothing. Where a rotation of the
+    /// root key was cut off, either of its two root keys will do.
     ///
     /// # Errors
     /// Those of [`KeyRing::verify_root`].
@@ -183,12 +221,22 @@ impl KeyRing {
     ) -> Result<Self, KeyError> {
         let directory = directory.into();
         Self::verify_root(&directory, &root)?;
+        let roots = RwLock::new(Roots::find(&directory, &root)?);
         let cache = Cache {
             streams: Recent::new(STREAM_KEYS_HELD_MAX),
             data_keys: Recent::new(DATA_KEYS_HELD_MAX),
             forgotten: 0,
         };
-        Ok(Self { directory, root, log, cache: Mutex::new(cache), creating: Mutex::new(()) })
+        let (writing, changing) = (Mutex::default(), RwLock::default());
+        Ok(Self {
+            directory,
+            roots,
+            log,
+            cache: Mutex::new(cache),
+            leases: Arc::default(),
+            writing,
+            changing,
+        })
     }
 
     /// Whether `root` is the root key that this folder's keys were made with: the platform's key, the first of
@@ -196,9 +244,9 @@ impl KeyRing {
     /// that is not there or empty is a new store's, and fits any root key.
     ///
     /// # Errors
-    /// `WrongRootKey`, `DamagedFile`, `StreamKeyMissing` if there are keys but not the platform's, `Io`.
+    /// `WrongRootKey`, `NeitherRootKey`, `DamagedFile`, `StreamKeyMissing` if there are keys but not the platform's, `Io`.
     pub fn verify_root(directory: &Path, root: &RootKey) -> Result<(), KeyError> {
-        match read_stream_key(directory, root, StreamId::Platform) {
+        match StreamKey::read(directory, &Roots::find(directory, root)?, StreamId::Platform) {
             Err(KeyError::StreamKeyMissing { .. }) if !has_keys(directory)? => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Ok(()),
@@ -210,25 +258,17 @@ impl KeyRing {
     /// # Errors
     /// `StreamKeyMissing` if the file is gone although data keys are wrapped by it: a new one would not open them.
     pub fn create_stream_key(&self, stream: StreamId) -> Result<(), KeyError> {
-        let _turn = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.writing();
         match self.stream_key(stream) {
             Err(KeyError::StreamKeyMissing { .. }) if self.log.data_keys(stream)?.is_empty() => {}
             Err(error) => return Err(error),
             Ok(_) => return Ok(()),
         }
-        let key = KeyMaterial::random();
-        let wrapped = self.root.wrap(stream, FIRST_GENERATION, &key);
-        let file = KeyFile {
-            stream,
-            root: self.root.fingerprint(),
-            generations: vec![(FIRST_GENERATION, wrapped.try_into().expect("SIV adds its tag and no more"))],
-        };
+        let made = StreamKey::first(stream);
         let path = path_of(&self.directory, stream);
-        self.create_directory()
-            .and_then(|()| file.write(&path))
-            .map_err(|source| KeyError::Io { path, source })?;
-        let made = StreamKey { generations: vec![(FIRST_GENERATION, key)] };
-        self.cache().streams.insert(stream, Arc::new(made));
+        self.create_directory().map_err(|source| KeyError::Io { path, source })?;
+        made.write(&self.directory, &self.roots().current)?;
+        self.hold_changed(stream, made);
         Ok(())
     }
 
@@ -237,23 +277,26 @@ impl KeyRing {
     /// # Errors
     /// When the stream's key cannot be read.
     pub fn mint(&self, stream: StreamId) -> Result<NewDataKey, KeyError> {
-        let stream_key = self.stream_key(stream)?;
-        let (generation, wrapping) = stream_key.newest();
+        let (stream_key, lease) = {
+            let _unchanged = self.unchanged();
+            let stream_key = self.find_stream_key(stream)?;
+            let lease = self.leases.take(stream, stream_key.newest());
+            (stream_key, lease)
+        };
         let key = DataKey::new(Fresh.id(), KeyMaterial::random());
-        let wrapped =
-            with_headers(stream, key.id(), *generation, |headers| wrapping.wrap(headers, &key.material));
-        let wrapped = [&[WRAP_FORMAT][..], &generation.to_be_bytes(), &wrapped].concat();
-        Ok(NewDataKey { key: Arc::new(key), wrapped: wrapped.into() })
+        let wrapped = stream_key.wrap(&key).into();
+        Ok(NewDataKey { key: Arc::new(key), wrapped, _lease: lease })
     }
 
     /// What is wrong with the key files of these streams, which are all of the log.
     pub fn check_files(&self, streams: &[StreamId]) -> KeyFiles {
-        files::check(&self.directory, Some(&self.root), Some(streams))
+        files::look(&self.directory, Some(&self.roots()), Some(streams))
     }
 
-    /// A key of this store's root key for a purpose, the same after every restart; not for anything that is kept.
+    /// A key of this store's root key for a purpose, the same after every restart until the root key is rotated; not for
+    /// anything that is kept.
     pub fn derive(&self, label: &str) -> [u8; 32] {
-        self.root.derive(label)
+        self.roots().current.derive(label)
     }
 
     /// Holds a minted key, once the batch that it travelled in is durable.
@@ -301,36 +344,82 @@ impl KeyRing {
         }
     }
 
-    fn read_data_key(&self, stream: StreamId, id: DataKeyId) -> Result<Held, KeyError> {
-        let stored = self.log.get(&Key::DataKey(stream, id))?.ok_or(KeyError::Lost { stream, id })?;
-        let damaged = |what: String| KeyError::DamagedKey { stream, id, what };
-        let (format, generation, wrapped) =
-            split_wrapped(&stored).ok_or_else(|| damaged(format!("it has {} bytes", stored.len())))?;
-        if format != WRAP_FORMAT {
-            return Err(damaged(format!("its format is {format}: damaged, or written by a newer Settled")));
+    /// A value sealed anew for a field of the same stream, under a new key: to destroy one of the two never takes the
+    /// other with it.
+    ///
+    /// # Errors
+    /// As [`KeyRing::data_key`] and [`KeyRing::mint`], or when the value does not open.
+    pub fn copy(
+        &self,
+        sealed: &Sealed,
+        commitment: Option<Commitment>,
+        from: &SealedField<'_>,
+        to: &SealedField<'_>,
+    ) -> Result<(Sealed, NewDataKey), KeyError> {
+        let plain = self.data_key(from.stream, sealed.key, commitment)?.open(from, sealed)?;
+        let new = self.mint(to.stream)?;
+        Ok((new.key().seal(to, &plain), new))
+    }
+
+    /// Whether a data key as it was read from the log is the one that history committed to.
+    ///
+    /// # Errors
+    /// `DamagedKey`, `Swapped`, and what its stream's key is missing for.
+    pub fn check_data_key(
+        &self,
+        stream: StreamId,
+        id: DataKeyId,
+        stored: &[u8],
+        commitment: Commitment,
+    ) -> Result<(), KeyError> {
+        match self.stream_key(stream)?.unwrap(id, stored) {
+            Err(what) => Err(KeyError::DamagedKey { stream, id, what }),
+            Ok(key) if key.commitment() != commitment => Err(KeyError::Swapped { stream, id }),
+            Ok(_) => Ok(()),
         }
-        let stream_key = self.stream_key(stream)?;
-        let wrapping = stream_key.generation(generation).ok_or_else(|| {
-            damaged(format!("it was wrapped by generation {generation}, which the stream's key file lacks"))
-        })?;
-        let material = with_headers(stream, id, generation, |headers| wrapping.unwrap(headers, wrapped))
-            .ok_or_else(|| {
-                damaged(
-                    "it was changed, moved, or wrapped by a stream key that is not here any more".to_owned(),
-                )
-            })?;
-        let key = DataKey::new(id, material);
-        let commitment = key.commitment();
-        Ok((Arc::new(key), commitment))
+    }
+
+    fn read_data_key(&self, stream: StreamId, id: DataKeyId) -> Result<Held, KeyError> {
+        let read = || self.log.get(&Key::DataKey(stream, id))?.ok_or(KeyError::Lost { stream, id });
+        let mut stored = read()?;
+        loop {
+            match self.stream_key(stream)?.unwrap(id, &stored) {
+                Ok(key) => {
+                    let commitment = key.commitment();
+                    return Ok((Arc::new(key), commitment));
+                }
+                Err(what) => {
+                    // A rotation may have wrapped it anew and ended since it was read.
+                    let again = read()?;
+                    if again == stored {
+                        return Err(KeyError::DamagedKey { stream, id, what });
+                    }
+                    stored = again;
+                }
+            }
+        }
     }
 
     fn stream_key(&self, stream: StreamId) -> Result<Arc<StreamKey>, KeyError> {
+        let _unchanged = self.unchanged();
+        self.find_stream_key(stream)
+    }
+
+    /// A stream's key, from memory or its file. Whoever calls this holds `changing`: a file that was read before a change
+    /// must not come into memory after it.
+    fn find_stream_key(&self, stream: StreamId) -> Result<Arc<StreamKey>, KeyError> {
         if let Some(key) = self.cache().streams.get(&stream) {
             return Ok(key);
         }
-        let key = Arc::new(read_stream_key(&self.directory, &self.root, stream)?);
+        let key = Arc::new(StreamKey::read(&self.directory, &self.roots(), stream)?);
         self.cache().streams.insert(stream, Arc::clone(&key));
         Ok(key)
+    }
+
+    /// Takes a stream's key into memory whose file was just written.
+    fn hold_changed(&self, stream: StreamId, key: StreamKey) {
+        let _changing = self.changing.write().unwrap_or_else(PoisonError::into_inner);
+        self.cache().streams.insert(stream, Arc::new(key));
     }
 
     fn create_directory(&self) -> io::Result<()> {
@@ -338,16 +427,28 @@ impl KeyRing {
             return Ok(());
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-        sync_directory_of(&self.directory)
+        sync_folder_of(&self.directory)
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn path_of(directory: &Path, stream: StreamId) -> PathBuf {
-    directory.join(stream.to_string())
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unchanged(&self) -> RwLockReadGuard<'_, ()> {
+        self.changing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn roots(&self) -> RwLockReadGuard<'_, Roots> {
+        self.roots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn roots_mut(&self) -> RwLockWriteGuard<'_, Roots> {
+        self.roots.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whether the folder has the key file of any stream.
@@ -365,59 +466,7 @@ fn has_keys(directory: &Path) -> Result<bool, KeyError> {
     Ok(false)
 }
 
-fn read_stream_key(directory: &Path, root: &RootKey, stream: StreamId) -> Result<StreamKey, KeyError> {
-    unwrap_key_file(directory, &read_key_file(directory, stream)?, root)
-}
-
-fn read_key_file(directory: &Path, stream: StreamId) -> Result<KeyFile, KeyError> {
-    let path = path_of(directory, stream);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(KeyError::StreamKeyMissing { stream, path });
-        }
-        Err(source) => return Err(KeyError::Io { path, source }),
-    };
-    let file = match KeyFile::decode(&bytes) {
-        Ok(file) => file,
-        Err(what) => return Err(KeyError::DamagedFile { path, what }),
-    };
-    if file.stream != stream {
-        return Err(KeyError::DamagedFile { path, what: format!("it is the key of {}", file.stream) });
-    }
-    Ok(file)
-}
-
-fn unwrap_key_file(directory: &Path, file: &KeyFile, root: &RootKey) -> Result<StreamKey, KeyError> {
-    let stream = file.stream;
-    let path = path_of(directory, stream);
-    if file.root != root.fingerprint() {
-        return Err(KeyError::WrongRootKey { path, wrapped_by: file.root, configured: root.fingerprint() });
-    }
-    let generations = file
-        .generations
-        .iter()
-        .map(|(generation, wrapped)| Some((*generation, root.unwrap(stream, *generation, wrapped)?)))
-        .collect::<Option<_>>();
-    match generations {
-        Some(generations) => Ok(StreamKey { generations }),
-        None => Err(KeyError::DamagedFile { path, what: "its wrapped key does not open".to_owned() }),
-    }
-}
-
-/// format · generation u32 · wrapped key.
-fn split_wrapped(stored: &[u8]) -> Option<(u8, u32, &[u8])> {
-    if stored.len() != WRAP_HEADER_BYTES + WRAPPED_BYTES {
-        return None;
-    }
-    let (format, rest) = stored.split_first()?;
-    let (generation, wrapped) = rest.split_first_chunk()?;
-    Some((*format, u32::from_be_bytes(*generation), wrapped))
-}
-
-fn with_headers<T>(stream: StreamId, id: DataKeyId, generation: u32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
-    with(&[WRAP_LABEL, &stream.to_bytes(), id.uuid().as_bytes(), &generation.to_be_bytes()])
-}
-
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod tests;

@@ -10,18 +10,19 @@ use super::*;
 use crate::event::ResourceType;
 use crate::ids::OrganizationId;
 use crate::log::{Append, AppendError, Head, Position};
+use crate::seal::key_file::KeyFile;
 use crate::seal::{Plain, SealedBytes, SealedField};
 
 /// What is put, and nothing of frames.
 #[derive(Default)]
-struct KeysOnly(Mutex<HashMap<Key, Vec<u8>>>);
+pub(super) struct KeysOnly(Mutex<HashMap<Key, Vec<u8>>>);
 
 impl KeysOnly {
-    fn put(&self, key: Key, value: Vec<u8>) {
+    pub(super) fn put(&self, key: Key, value: Vec<u8>) {
         self.0.lock().expect("not poisoned").insert(key, value);
     }
 
-    fn remove(&self, key: &Key) {
+    pub(super) fn remove(&self, key: &Key) {
         self.0.lock().expect("not poisoned").remove(key);
     }
 }
@@ -67,8 +68,8 @@ impl EventLog for KeysOnly {
     }
 }
 
-const PLATFORM: StreamId = StreamId::Platform;
-const FIELD: SealedField<'_> = SealedField {
+pub(super) const PLATFORM: StreamId = StreamId::Platform;
+pub(super) const FIELD: SealedField<'_> = SealedField {
     stream: PLATFORM,
     resource_type: ResourceType::Account,
     resource_id: "acc_1",
@@ -76,10 +77,10 @@ const FIELD: SealedField<'_> = SealedField {
 };
 
 /// A store's keys, as they outlive a process.
-struct Store {
+pub(super) struct Store {
     folder: tempfile::TempDir,
-    root: Zeroizing<String>,
-    log: Arc<KeysOnly>,
+    pub(super) root: Zeroizing<String>,
+    pub(super) log: Arc<KeysOnly>,
 }
 
 impl Store {
@@ -88,35 +89,35 @@ impl Store {
         Self { folder, root: RootKey::random().text(), log: Arc::default() }
     }
 
-    fn keys(&self) -> PathBuf {
+    pub(super) fn keys(&self) -> PathBuf {
         self.folder.path().join("keys")
     }
 
-    fn root(&self) -> RootKey {
+    pub(super) fn root(&self) -> RootKey {
         let value = Plain::from(self.root.as_str());
         RootKey::load(&crate::seal::root::RootKeySource::Environment(value)).expect("a root key")
     }
 
     /// The ring as a process finds it that has just started.
-    fn ring(&self) -> KeyRing {
+    pub(super) fn ring(&self) -> KeyRing {
         let log: Arc<dyn EventLog> = Arc::<KeysOnly>::clone(&self.log);
         KeyRing::open(self.keys(), self.root(), log).expect("opened")
     }
 
-    fn with_platform() -> Self {
+    pub(super) fn with_platform() -> Self {
         let store = Self::new();
         store.ring().create_stream_key(PLATFORM).expect("created");
         store
     }
 
     /// Mints a key and does what the append does.
-    fn mint(&self, stream: StreamId) -> NewDataKey {
+    pub(super) fn mint(&self, stream: StreamId) -> NewDataKey {
         let new = self.ring().mint(stream).expect("minted");
         self.log.put(Key::DataKey(stream, new.id()), new.wrapped().to_vec());
         new
     }
 
-    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(super) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let Ok(entries) = std::fs::read_dir(self.keys()) else { return Vec::new() };
         let paths = entries.map(|entry| entry.expect("an entry").path());
         let mut files: Vec<_> =
@@ -126,7 +127,7 @@ impl Store {
     }
 }
 
-fn organization() -> StreamId {
+pub(super) fn organization() -> StreamId {
     StreamId::Organization(Fresh.id::<OrganizationId>())
 }
 
@@ -284,12 +285,10 @@ fn a_key_put_in_anothers_place_does_not_unwrap() {
 #[test]
 fn another_key_wrapped_for_the_same_place_is_swapped() {
     let store = Store::with_platform();
-    let (right, wrong) = (store.mint(PLATFORM), KeyMaterial::random());
+    let right = store.mint(PLATFORM);
+    let wrong = DataKey::new(right.id(), KeyMaterial::random());
     let ring = store.ring();
-    let stream_key = ring.stream_key(PLATFORM).expect("there");
-    let (generation, wrapping) = stream_key.newest();
-    let wrapped = with_headers(PLATFORM, right.id(), *generation, |headers| wrapping.wrap(headers, &wrong));
-    let stored = [&[WRAP_FORMAT][..], &generation.to_be_bytes(), &wrapped].concat();
+    let stored = ring.stream_key(PLATFORM).expect("there").wrap(&wrong);
     store.log.put(Key::DataKey(PLATFORM, right.id()), stored);
     let commitment = Some(right.key().commitment());
     for _ in 0..2 {
@@ -334,7 +333,7 @@ fn with_two_generations_both_open_and_the_newer_wraps() {
     let path = store.keys().join("platform");
     let mut file = KeyFile::decode(&std::fs::read(&path).expect("there")).expect("whole");
     let next = store.root().wrap(PLATFORM, 2, &KeyMaterial::random());
-    file.generations.push((2, next.try_into().expect("a wrapped key")));
+    file.generations.push((2, next));
     file.write(&path).expect("written");
 
     let new = store.mint(PLATFORM);
@@ -358,8 +357,7 @@ fn no_key_is_in_a_file_or_in_the_log_as_it_is() {
     let root = store.root();
     let stored = [store.files().remove(0).1, new.wrapped().to_vec()].concat();
     let root_bytes = root.text();
-    for secret in [&new.key().material.bytes()[..], &stream_key.newest().1.bytes()[..], root_bytes.as_bytes()]
-    {
+    for secret in [&new.key().material.bytes()[..], &stream_key.last().1.bytes()[..], root_bytes.as_bytes()] {
         assert!(!stored.windows(16).any(|window| secret.windows(16).any(|part| part == window)));
     }
     assert_eq!(format!("{new:?}").matches("DataKey").count(), 2, "{new:?}");

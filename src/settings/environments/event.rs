@@ -15,6 +15,8 @@ events! {
         "environment.update", 1 => EnvironmentUpdated(EnvironmentUpdated);
         /// An environment went, with its configuration.
         "environment.delete", 1 => EnvironmentDeleted(EnvironmentDeleted);
+        /// Configuration and secrets were carried over from another environment.
+        "environment.promote", 1 => EnvironmentPromoted(EnvironmentPromoted);
         /// A configuration value was set.
         "config.set", 1 => ConfigSet(ConfigSet);
         /// A configuration value was deleted.
@@ -85,6 +87,18 @@ pub struct EnvironmentUpdated {
 pub struct EnvironmentDeleted {
     /// The environment.
     pub environment: EnvironmentId,
+}
+
+/// Configuration and secrets were carried over from another environment, by the events before this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentPromoted {
+    /// Where they came from.
+    pub from: EnvironmentId,
+    /// Where they went.
+    pub to: EnvironmentId,
+    /// How many events did it.
+    pub steps: u64,
 }
 
 /// A configuration value was set.

@@ -12,7 +12,7 @@ use crate::history::description::Focus;
 use crate::http::app::App;
 use crate::http::as_of::{AsOfParameters, Asked};
 use crate::http::call::Call;
-use crate::http::environment::{InEnvironment, by_id_or_slug};
+use crate::http::environment::{InEnvironment, by_id_or_slug, enter};
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::{Patch, not_null};
 use crate::http::path::PathText;
@@ -29,7 +29,7 @@ use crate::settings::roles::permission::Permission;
 use crate::text::{Description, Name};
 
 /// What tells all about environments but their configuration.
-const OWN_ACTIONS: &[&str] = &["environment.create", "environment.update", "environment.delete"];
+pub const OWN_ACTIONS: &[&str] = &["environment.create", "environment.update", "environment.delete"];
 
 /// An environment.
 #[derive(Debug, Serialize, ToSchema)]
@@ -219,7 +219,7 @@ pub(super) async fn asked_of(
 
 /// What is wrong with a query, unless something is wrong with what the path names, which comes first. Where the query
 /// says no point in time that is one, the path names what it names now.
-pub(super) async fn behind_path(
+pub async fn behind_path(
     call: &Call,
     query: &RawQuery,
     segment: &str,
@@ -230,7 +230,7 @@ pub(super) async fn behind_path(
         return problem;
     }
     let (_, rest) = query.split(&["limit", "cursor"]);
-    let asked = call.asked(&rest).await.unwrap_or(Asked { at: None, query: RawQuery::default() });
+    let asked = call.asked(&rest).await.unwrap_or_default();
     find_asked(call, &asked, segment, permission).await.err().unwrap_or(problem)
 }
 
@@ -239,7 +239,7 @@ pub(super) async fn behind_path(
 ///
 /// # Errors
 /// 404 where there was none that the caller may see today; 403, which is recorded.
-pub(super) async fn find_asked(
+pub async fn find_asked(
     call: &Call,
     asked: &Asked,
     segment: &str,
@@ -247,9 +247,6 @@ pub(super) async fn find_asked(
 ) -> Result<EnvironmentId, Problem> {
     let environments = call.seen::<Environments>(asked, Focus::Actions(OWN_ACTIONS)).await?;
     let environment = by_id_or_slug(&environments, segment).ok_or_else(Problem::not_found)?;
-    if !call.organization.grants.allows_in(Permission::EnvironmentRead, environment.id) {
-        return Err(Problem::not_found());
-    }
-    call.require_in(permission, environment.id).await?;
+    enter(call, environment, permission).await?;
     Ok(environment.id)
 }

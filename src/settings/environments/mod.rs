@@ -6,5 +6,6 @@ pub mod config;
 pub mod event;
 pub mod http;
 pub mod projection;
+pub mod promotion;
 mod restore;
 pub mod value;

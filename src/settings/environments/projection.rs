@@ -24,6 +24,7 @@ const CONFIG_ACTIONS: &[&str] = &["config.set", "config.delete"];
 pub struct Environments {
     environments: RedBlackTreeMapSync<EnvironmentId, Environment>,
     by_slug: RedBlackTreeMapSync<String, EnvironmentId>,
+    by_mode: RedBlackTreeMapSync<(Mode, EnvironmentId), ()>,
 }
 
 /// An environment with its configuration.
@@ -75,6 +76,11 @@ impl Environments {
     /// An environment by its slug.
     pub fn by_slug(&self, slug: &str) -> Option<&Environment> {
         self.by_slug.get(slug).and_then(|id| self.environments.get(id))
+    }
+
+    /// All environments by mode and id: what holds in those of a mode keeps it, and shares it.
+    pub fn by_mode(&self) -> &RedBlackTreeMapSync<(Mode, EnvironmentId), ()> {
+        &self.by_mode
     }
 
     /// All environments, by id.
@@ -170,7 +176,8 @@ impl Environment {
 }
 
 impl ConfigValue {
-    fn field(&self) -> Field {
+    /// The value as it is told of the environment's settings.
+    pub fn field(&self) -> Field {
         // Only canonical JSON is ever recorded as a value; were it not, its text would still tell two apart.
         Field::Open(serde_json::from_str(&self.value).unwrap_or_else(|_| (*self.value).into()))
     }
@@ -178,7 +185,7 @@ impl ConfigValue {
 
 impl Fold for Environments {
     const NAME: &'static str = "environments";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Environments(event) = &recorded.event else { return };
@@ -197,16 +204,20 @@ impl Fold for Environments {
                     config_version: recorded.version,
                 };
                 self.by_slug.insert_mut(created.slug.clone(), created.environment);
+                self.by_mode.insert_mut((created.mode, created.environment), ());
                 self.environments.insert_mut(created.environment, environment);
             }
             EnvironmentsEvent::EnvironmentUpdated(updated) => self.update(updated, recorded),
             EnvironmentsEvent::EnvironmentDeleted(deleted) => {
                 if let Some(environment) = self.environments.get(&deleted.environment) {
-                    let slug = environment.slug.clone();
+                    let (slug, mode) = (environment.slug.clone(), environment.mode);
                     self.free_slug(&slug, deleted.environment);
+                    self.by_mode.remove_mut(&(mode, deleted.environment));
                     self.environments.remove_mut(&deleted.environment);
                 }
             }
+            // What it did stands in events of their own.
+            EnvironmentsEvent::EnvironmentPromoted(_) => {}
             EnvironmentsEvent::ConfigSet(set) => {
                 if let Some(environment) = self.environments.get_mut(&set.environment) {
                     let created = match environment.config.get(&set.key) {
@@ -257,6 +268,7 @@ impl Area for Environments {
     fn narrowed(&self, focus: &Focus) -> Self {
         let mut narrowed = Self::default();
         for environment in self.meant(focus) {
+            narrowed.by_mode.insert_mut((environment.mode, environment.id), ());
             narrowed.environments.insert_mut(environment.id, environment.narrowed(focus));
         }
         // Amid a restore two environments can have one slug; whose it is then, only this map knows.

@@ -7,9 +7,10 @@ use crate::organization::Organization;
 use crate::settings::general::event::{GeneralEvent, OrganizationCreated, OrganizationUpdated};
 use crate::settings::general::value::{EmailDomain, Timezone};
 use crate::settings::people::event::{PeopleEvent, PersonJoined};
+use crate::settings::roles::access::{ceiling, given};
 use crate::settings::roles::event::{RoleAssigned, RolesEvent};
 use crate::settings::roles::permission::Permission;
-use crate::settings::roles::role::{RoleRef, SystemRole};
+use crate::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use crate::text::Name;
 
 /// A command to the organization's own settings.
@@ -104,12 +105,8 @@ impl FoundOrganization {
             name: self.name.to_string(),
             timezone: self.timezone.to_string(),
         };
-        let assigned = RoleAssigned {
-            assignment: self.assignment,
-            person,
-            role: RoleRef::System(SystemRole::Owner),
-            environment: None,
-        };
+        let owner = RoleRef::System(SystemRole::Owner);
+        let assigned = RoleAssigned::new(self.assignment, Grantee::Person(person), owner, None);
         Ok(vec![
             NewEvent::new(
                 Resource::named(ResourceType::Organization, self.organization, self.name.as_str()),
@@ -158,7 +155,8 @@ impl UpdateOrganization {
         }
         if let Some(role) = updated.join_role {
             let permissions = state.roles.permissions(role).ok_or(GeneralRejection::UnknownRole)?;
-            state.roles.ceiling(context.actor.id, permissions, None).map_err(Rejection::Forbidden)?;
+            let gives = [given(permissions, None)];
+            ceiling(state, context.actor.id, &gives).map_err(Rejection::Forbidden)?;
         }
         // After what the actor may and what there is: 403 and 422 come before 412.
         context.check_version(current.version)?;

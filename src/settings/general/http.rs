@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::actor::ActorId;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::history::description::Focus;
@@ -15,14 +16,16 @@ use crate::http::call::Call;
 use crate::http::patch::{Patch, not_null};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::ids::{OrganizationId, UserId};
+use crate::ids::OrganizationId;
 use crate::seal::token::PlainToken;
 use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
 use crate::settings::general::projection::General;
 use crate::settings::general::value::{EmailDomain, Timezone};
-use crate::settings::roles::http::{RoleBody, roles_of};
+use crate::settings::roles::access::grantees;
+use crate::settings::roles::http::{RoleName, roles_given, roles_of};
 use crate::settings::roles::projection::Roles;
 use crate::settings::roles::role::RoleRef;
+use crate::settings::teams::projection::Teams;
 use crate::text::Name;
 
 /// The organization's own settings.
@@ -47,9 +50,9 @@ pub struct GeneralBody {
     #[schema(value_type = String)]
     pub join_role: RoleRef,
     /// The first of the caller's roles.
-    pub your_role: Option<RoleBody>,
+    pub your_role: Option<RoleName>,
     /// The caller's roles in the whole organization.
-    pub your_roles: Vec<RoleBody>,
+    pub your_roles: Vec<RoleName>,
     /// When the organization was founded.
     pub created_at: Timestamp,
     /// When these settings last changed.
@@ -90,10 +93,17 @@ pub struct GeneralPatch {
 pub async fn show(State(_): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let asked = call.asked(&query).await?;
     let NoParameters {} = asked.query.parse()?;
-    let person = call.organization.person;
     let general = call.seen::<General>(&asked, Focus::All).await?;
-    let roles = call.seen::<Roles>(&asked, Focus::Resource(person.to_string())).await?;
-    let (body, version) = render(&general, &roles, person)?;
+    let your_roles = match call.caller.actor.id {
+        ActorId::Person(person) => {
+            let roles = call.seen::<Roles>(&asked, Focus::All).await?;
+            let teams = call.seen::<Teams>(&asked, Focus::All).await?;
+            roles_given(&roles, grantees(&teams, person))
+        }
+        // A key's role never changes.
+        actor => roles_of(call.organization.settings(), actor),
+    };
+    let (body, version) = render(&general, your_roles)?;
     Ok(call.seen_resource(&general, version, &body))
 }
 
@@ -114,7 +124,8 @@ pub async fn update(State(_): State<App>, call: Call, _: NoParameters) -> Result
     };
     let done = call.submit(GeneralCommand::Update(command), StatusCode::OK).await?;
     let organization = done.view.organization();
-    let (body, version) = render(&organization.general, &organization.roles, call.organization.person)?;
+    let your_roles = roles_of(organization, call.caller.actor.id);
+    let (body, version) = render(&organization.general, your_roles)?;
     Ok(call.done(&done, StatusCode::OK, version, None, &body))
 }
 
@@ -123,9 +134,8 @@ fn challenge() -> String {
     format!("settled-verification={}", PlainToken::draw().expose())
 }
 
-fn render(general: &General, roles: &Roles, person: UserId) -> Result<(GeneralBody, Version), Problem> {
+fn render(general: &General, your_roles: Vec<RoleName>) -> Result<(GeneralBody, Version), Problem> {
     let general = general.founded().ok_or_else(Problem::not_found)?;
-    let your_roles = roles_of(roles, person);
     let body = GeneralBody {
         id: general.organization,
         name: general.name.clone(),

@@ -8,9 +8,22 @@ pub mod projection;
 mod restore;
 pub mod value;
 
+use std::sync::Arc;
+
 use crate::event::ResourceType;
-use crate::ids::StreamId;
-use crate::seal::SealedField;
+use crate::ids::{DataKeyId, StreamId};
+use crate::seal::keyring::{KeyError, KeyRing};
+use crate::seal::{DataKey, SealedField};
+use crate::settings::general::projection::General;
+
+/// The key of an organization itself, which seals what belongs to no person and no secret of it.
+///
+/// # Errors
+/// When it is not to be had; that of an organization which was never founded is lost.
+pub fn own_key(stream: StreamId, general: &General, ring: &KeyRing) -> Result<Arc<DataKey>, KeyError> {
+    let founded = general.founded().ok_or(KeyError::Lost { stream, id: DataKeyId::min() })?;
+    ring.data_key(stream, founded.key, founded.commitment)
+}
 
 /// Where a reason is sealed: in the stream, under the organization's key. It belongs to the event that names it.
 pub fn reason_field(stream: StreamId, organization: &str) -> SealedField<'_> {

@@ -5,6 +5,7 @@ use crate::event::{Resource, ResourceType};
 use crate::history::description::Difference;
 use crate::history::restore::plan::{Outlook, Phase, Plan, Step};
 use crate::settings::general::event::{GeneralEvent, OrganizationUpdated};
+use crate::settings::roles::access::given;
 use crate::settings::roles::permission::Permission;
 
 /// The fields that an e-mail domain is told as.
@@ -37,7 +38,7 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
             }
         }
         let mut kept: &[&str] = &[];
-        if updated.join_role.is_some_and(|role| outlook.present.roles.permissions(role).is_none()) {
+        if updated.join_role.is_some_and(|role| outlook.role(role).is_none()) {
             plan.cannot(difference, "role_gone");
             updated.join_role = None;
             kept = &["join_role"];
@@ -46,19 +47,12 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
             continue;
         }
         let name = updated.name.as_ref().unwrap_or(&present.name).clone();
-        let gives = updated.join_role;
+        let gives = updated.join_role.and_then(|role| Some(given(outlook.role(role)?, None)));
         let event = NewEvent::new(
             Resource::named(ResourceType::Organization, present.organization, name),
             GeneralEvent::OrganizationUpdated(updated),
         );
         let step = Step::new(difference, event, Need::Organization(Permission::OrganizationUpdate));
-        let step = step.without(kept);
-        plan.step(
-            Phase::Updates,
-            match gives {
-                Some(role) => step.giving(role, None),
-                None => step,
-            },
-        );
+        plan.step(Phase::Updates, step.without(kept).giving(gives));
     }
 }

@@ -111,7 +111,8 @@ mod tests {
     use crate::given::{
         assigned, by, by_having_seen, events, founded, id, joined, member, organization, person, sealed,
     };
-    use crate::settings::roles::role::SystemRole;
+    use crate::settings::roles::access::{Grants, grants};
+    use crate::settings::roles::role::{Grantee, SystemRole};
 
     fn rename(number: u128) -> PeopleCommand {
         PeopleCommand::Update(UpdatePerson { person: id(number), name: Some(sealed(7)) })
@@ -180,8 +181,8 @@ mod tests {
         assert_eq!(decided, Ok(vec![removed.clone()]));
         let state = organization(given().chain([removed]));
         assert!(state.people.get(id(2)).is_none() && state.people.ever(id(2)).is_some());
-        assert_eq!(state.roles.assignments_of(id(2)).count(), 0);
-        assert_eq!(state.roles.grants(person(id(2)).id), Default::default());
+        assert_eq!(state.roles.assignments_of(Grantee::Person(id(2))).count(), 0);
+        assert_eq!(grants(&state, person(id(2)).id), Grants::default());
         assert_eq!(leave.decide(&state, &by(person(id(2)))), Err(PeopleRejection::NotFound.into()));
     }
 

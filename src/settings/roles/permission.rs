@@ -120,7 +120,7 @@ impl fmt::Display for Permission {
 
 /// The text names no permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown permission")]
+#[error("unknown value: there is no such permission")]
 pub struct UnknownPermission;
 
 impl FromStr for Permission {
@@ -153,11 +153,18 @@ impl<'de> Deserialize<'de> for Permission {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct PermissionSet(u64);
 
-const _: () = assert!(Permission::ALL.len() <= 64, "a set is one bit a permission");
+const _: () = assert!(Permission::ALL.len() < 64, "a set is one bit a permission");
 
 impl PermissionSet {
     /// No permission.
     pub const NONE: Self = Self(0);
+    /// Every permission: Settled's own and operators'.
+    pub const ALL: Self = Self((1 << Permission::ALL.len()) - 1);
+
+    /// One alone.
+    pub fn of_one(permission: Permission) -> Self {
+        Self(1 << permission as u8)
+    }
 
     /// Those of a system role.
     pub fn of(role: SystemRole) -> Self {

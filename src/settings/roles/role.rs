@@ -1,11 +1,11 @@
-//! Roles by reference: a system role's id is its name, a custom one has a TypeID.
+//! Roles by reference: a system role's id is its name, a custom one has a TypeID. And who can have one.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ids::RoleId;
+use crate::ids::{RoleId, TeamId, UserId};
 
 /// The roles that every organization has. They never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,19 @@ impl SystemRole {
         Self::Billing,
         Self::Workflow,
     ];
+
+    /// What it is for.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Owner => "Everything, owning the organization included",
+            Self::Admin => "Everything but owning the organization",
+            Self::Developer => "Builds: configuration, secrets, keys and connections",
+            Self::Viewer => "Sees settings, never secret values",
+            Self::Auditor => "Sees settings, searches and exports the audit log",
+            Self::Billing => "Sees and changes plan and limits",
+            Self::Workflow => "What a program needs at run time",
+        }
+    }
 
     /// Its name, which is its id.
     pub fn name(self) -> &'static str {
@@ -86,15 +99,54 @@ impl FromStr for RoleRef {
     }
 }
 
-impl Serialize for RoleRef {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+/// Who can have a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Grantee {
+    /// A person.
+    Person(UserId),
+    /// A team, and so each of its members.
+    Team(TeamId),
+}
+
+/// The text is the id of neither a person nor a team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an id that begins with `usr_` or `team_`")]
+pub struct InvalidGrantee;
+
+impl fmt::Display for Grantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person(person) => person.fmt(f),
+            Self::Team(team) => team.fmt(f),
+        }
     }
 }
 
-impl<'de> Deserialize<'de> for RoleRef {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+impl FromStr for Grantee {
+    type Err = InvalidGrantee;
+
+    fn from_str(text: &str) -> Result<Self, InvalidGrantee> {
+        let person = text.parse().map(Self::Person);
+        person.or_else(|_| text.parse().map(Self::Team)).map_err(|_| InvalidGrantee)
     }
 }
+
+/// As text, like an id.
+macro_rules! by_text {
+    ($($name:ident),+) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+
+by_text!(RoleRef, Grantee);

@@ -12,7 +12,7 @@ use crate::command::{Command, OrganizationCommand, PlatformCommand};
 use crate::event::Version;
 use crate::http::app::App;
 use crate::http::call::sealed_reason;
-use crate::http::caller::{Caller, Scope};
+use crate::http::caller::{Scope, SessionCaller};
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
@@ -54,7 +54,11 @@ pub struct SessionBody {
 /// The caller's open sessions, by id.
 #[utoipa::path(get, path = "/v1/me/sessions", tag = "account", params(PageParameters), responses(
     (status = 200, body = Page<SessionBody>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(State(app): State<App>, caller: Caller, query: RawQuery) -> Result<Response, Problem> {
+pub async fn list(
+    State(app): State<App>,
+    caller: SessionCaller,
+    query: RawQuery,
+) -> Result<Response, Problem> {
     let scope = caller.session.holder.actor().to_string();
     let request = app.cursors.request(&scope, "sessions", &query)?;
     let NoParameters {} = request.filters.parse()?;
@@ -94,7 +98,7 @@ pub async fn delete(
 
 /// A session of the caller, open or closed, that the path names.
 pub struct OwnSession {
-    caller: Caller,
+    caller: SessionCaller,
     session: SessionId,
 }
 
@@ -102,7 +106,7 @@ impl FromRequestParts<App> for OwnSession {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, app).await?;
+        let caller = SessionCaller::from_request_parts(parts, app).await?;
         let path = PathText::from_request_parts(parts, app).await?;
         let session: SessionId = path.first().parse().map_err(|_| Problem::not_found())?;
         let platform = app.store.platform().view();
@@ -121,7 +125,7 @@ impl FromRequestParts<App> for OwnSession {
 /// The problem that the refusal is.
 pub async fn end(
     app: &App,
-    caller: &Caller,
+    caller: &SessionCaller,
     headers: &HeaderMap,
     close: CloseSession,
 ) -> Result<bool, Problem> {
@@ -142,14 +146,18 @@ pub async fn end(
     Ok(done.events > 0)
 }
 
-fn own_sessions<'a>(caller: &'a Caller, platform: &'a Platform) -> &'a Sessions {
+fn own_sessions<'a>(caller: &'a SessionCaller, platform: &'a Platform) -> &'a Sessions {
     match &caller.scope {
         Scope::Organization(scope) => &scope.settings().sessions,
         Scope::None => &platform.sessions,
     }
 }
 
-fn own_key(app: &App, caller: &Caller, platform: &Platform) -> Result<std::sync::Arc<DataKey>, Problem> {
+fn own_key(
+    app: &App,
+    caller: &SessionCaller,
+    platform: &Platform,
+) -> Result<std::sync::Arc<DataKey>, Problem> {
     let ring = app.store.ring();
     let key = match (&caller.scope, caller.session.holder) {
         (Scope::Organization(scope), Holder::Person(person)) => {
@@ -164,7 +172,7 @@ fn own_key(app: &App, caller: &Caller, platform: &Platform) -> Result<std::sync:
     Ok(key?)
 }
 
-fn render(caller: &Caller, session: &Session, key: &DataKey, credential: &Credential) -> SessionBody {
+fn render(caller: &SessionCaller, session: &Session, key: &DataKey, credential: &Credential) -> SessionBody {
     let stream = match &caller.scope {
         Scope::Organization(scope) => scope.handle.stream(),
         Scope::None => StreamId::Platform,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actor::ActorId;
 use crate::area::{DirectoryEntry, Fold};
-use crate::clock::{HOUR_SECONDS, Timestamp};
+use crate::clock::{DAY_SECONDS, HOUR_SECONDS, Timestamp};
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{AccountId, SessionId, UserId};
 use crate::platform::accounts::event::AccountsEvent;
@@ -14,7 +14,7 @@ use crate::settings::people::event::PeopleEvent;
 use crate::settings::sessions::event::SessionsEvent;
 
 /// The longest life of a session in seconds, used or not: 30 days.
-pub const SESSION_MAX_SECONDS: i64 = 30 * 24 * HOUR_SECONDS;
+pub const SESSION_MAX_SECONDS: i64 = 30 * DAY_SECONDS;
 /// The longest time that a session may lie idle, in seconds: 12 hours.
 pub const SESSION_IDLE_SECONDS: i64 = 12 * HOUR_SECONDS;
 
@@ -159,12 +159,16 @@ impl Fold for Sessions {
             }
             Event::General(_)
             | Event::Environments(_)
+            | Event::Secrets(_)
             | Event::People(_)
+            | Event::Teams(_)
+            | Event::ApiKeys(_)
             | Event::Roles(_)
             | Event::Accounts(_)
             | Event::Foundings(_)
             | Event::Operations(_)
             | Event::Exports(_)
+            | Event::EncryptionKeys(_)
             | Event::Refused(_) => return,
         };
         match event {

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use settled::settings::roles::role::SystemRole;
+use settled::settings::roles::role::{Grantee, SystemRole};
 
 use crate::server::{PASSWORD, Somebody, TestServer, send};
 
@@ -23,7 +23,7 @@ async fn who_leaves_is_gone_but_not_from_history() {
     assert_eq!(rows[0]["action"], "person.remove");
     assert!(rows.iter().all(|row| row["user"]["name"] == "admin"), "{rows:?}");
     let assignments = server.handle(owner.organization).view();
-    assert_eq!(assignments.organization().roles.assignments_of(vera.person).count(), 0);
+    assert_eq!(assignments.organization().roles.assignments_of(Grantee::Person(vera.person)).count(), 0);
     assert_eq!(server.recorded("membership.end"), 1);
 }
 

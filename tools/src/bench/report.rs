@@ -24,6 +24,8 @@ pub struct Report {
     pub rounds: u32,
     /// How many events a long history has.
     pub events: u64,
+    /// How many seconds a load lasted.
+    pub load_seconds: u32,
     /// A row each.
     pub rows: Vec<Line>,
 }
@@ -107,9 +109,9 @@ impl Report {
         writeln!(
             page,
             "Written by `{}`. Every number in the table is a ratio: a work over the mean of what it is held \
-             against, measured just before and just after it, over {} interleaved rounds. More is better. \
-             Absolute numbers, further below, are this machine's and compare with nothing.\n",
-            self.command, self.rounds
+             against, measured just before and just after it, over {} interleaved rounds, a load of {} s each. More is \
+             better. Absolute numbers, further below, are this machine's and compare with nothing.\n",
+            self.command, self.rounds, self.load_seconds
         )?;
         writeln!(page, "## Machine\n\n{}", self.machine.shown())?;
         writeln!(page, "A long history has {} events.\n", self.events)?;
@@ -183,7 +185,7 @@ mod tests {
 
     fn report(rows: Vec<Line>) -> Report {
         let (machine, command) = (Machine::default(), "cargo xtask bench".to_owned());
-        Report { machine, command, rounds: 3, events: 10, rows }
+        Report { machine, command, rounds: 3, events: 10, load_seconds: 1, rows }
     }
 
     #[test]

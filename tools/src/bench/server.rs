@@ -17,8 +17,9 @@ use tempfile::TempDir;
 
 use super::history::SEED;
 use super::reference::Noop;
-use super::{count, scratch, seconds};
+use super::{ONE, count, scratch, seconds};
 use crate::install;
+use crate::mix::crowd::{CROWD, Crowd};
 use crate::mix::generate::{Filled, Size, beginning, fill};
 use crate::mix::store::OpenStore;
 use crate::run::say;
@@ -31,13 +32,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub struct Servers {
     binary: PathBuf,
     settled: RefCell<HashMap<Size, Rc<Server>>>,
+    crowded: OnceCell<Rc<Server>>,
     noop: OnceCell<Noop>,
 }
 
 impl Servers {
     /// With the real server's program.
     pub fn of(binary: PathBuf) -> Self {
-        Self { binary, settled: RefCell::default(), noop: OnceCell::new() }
+        Self { binary, settled: RefCell::default(), crowded: OnceCell::new(), noop: OnceCell::new() }
     }
 
     /// The real server over a store of a size.
@@ -49,9 +51,22 @@ impl Servers {
             return Ok(Rc::clone(server));
         }
         install::wrk()?;
-        let server = Rc::new(Server::start(&self.binary, size)?);
+        let server = Rc::new(Server::start(&self.binary, size, None)?);
         self.settled.borrow_mut().insert(size, Rc::clone(&server));
         Ok(server)
+    }
+
+    /// The real server over a store of one large organization.
+    ///
+    /// # Errors
+    /// As [`Servers::settled`].
+    pub fn crowded(&self) -> Result<Rc<Server>> {
+        if let Some(server) = self.crowded.get() {
+            return Ok(Rc::clone(server));
+        }
+        install::wrk()?;
+        let server = Rc::new(Server::start(&self.binary, ONE, Some(CROWD))?);
+        Ok(Rc::clone(self.crowded.get_or_init(|| server)))
     }
 
     /// The no-op.
@@ -84,11 +99,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Fills a store and starts a server over it.
+    /// Fills a store, of which the first organization becomes a crowd, and starts a server over it.
     ///
     /// # Errors
     /// When the store cannot be filled, or the server does not start.
-    pub fn start(binary: &Path, size: Size) -> Result<Self> {
+    pub fn start(binary: &Path, size: Size, crowd: Option<Crowd>) -> Result<Self> {
         let dir = scratch()?;
         let mut organizations = Vec::new();
         if size.organizations > 0 {
@@ -96,6 +111,9 @@ impl Server {
             let end = now();
             let open = OpenStore::in_directory(&dir.path().join("data"), beginning(end))?;
             organizations = fill(&open, size, SEED, end)?;
+            if let (Some(crowd), Some(first)) = (crowd, organizations.first()) {
+                crowd.gather(&open.store, first.known.organization, SEED)?;
+            }
             open.close()?;
         }
         let filled_with = count(usize::try_from(size.events)?);

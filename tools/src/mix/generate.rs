@@ -232,6 +232,11 @@ mod tests {
         for action in [
             "config.set",
             "config.delete",
+            "api_key.create",
+            "api_key.update",
+            "api_key.rotate",
+            "api_key.revoke",
+            "api_key.use",
             "environment.create",
             "environment.update",
             "environment.delete",

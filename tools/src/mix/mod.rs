@@ -4,6 +4,7 @@
 //! organizations. [`MIX`] is the one table; a new area adds its rows there and what they mean in `company/acts.rs`.
 
 pub mod company;
+pub mod crowd;
 pub mod dice;
 pub mod generate;
 pub mod store;
@@ -32,6 +33,16 @@ pub enum Kind {
     DescribeEnvironment,
     /// An environment is deleted with its configuration.
     DeleteEnvironment,
+    /// A secret is made.
+    CreateSecret,
+    /// A secret gets another value.
+    WriteSecret,
+    /// Somebody is shown a secret's value.
+    RevealSecret,
+    /// A secret gets its value of before back.
+    RollBackSecret,
+    /// An old value of a secret is destroyed.
+    DestroyValue,
     /// The organization gets another name or time zone.
     UpdateOrganization,
     /// Somebody joins.
@@ -40,6 +51,26 @@ pub enum Kind {
     RenamePerson,
     /// Somebody leaves.
     Leave,
+    /// A team is made.
+    CreateTeam,
+    /// Somebody becomes a member of a team.
+    AddMember,
+    /// Somebody is a member of a team no more.
+    RemoveMember,
+    /// A custom role is made.
+    CreateRole,
+    /// A custom role allows something else.
+    ChangeRole,
+    /// A program gets an API key.
+    CreateKey,
+    /// An API key is renamed.
+    RenameKey,
+    /// An API key is rotated.
+    RotateKey,
+    /// An API key is revoked.
+    RevokeKey,
+    /// A program uses its key.
+    UseKey,
     /// Somebody gets a role.
     AssignRole,
     /// Somebody loses a role.
@@ -73,16 +104,31 @@ const fn share(area: &'static str, kind: Kind, weight: u32) -> Share {
 /// Nothing can happen at once in a new organization: what is not possible yet becomes a configuration value that is
 /// set. And whoever acts without a session logs in first, which makes logins more frequent than their row says.
 pub const MIX: &[Share] = &[
-    share("environments", Kind::SetValue, 607),
+    share("api_keys", Kind::CreateKey, 5),
+    share("api_keys", Kind::RenameKey, 2),
+    share("api_keys", Kind::RotateKey, 3),
+    share("api_keys", Kind::RevokeKey, 4),
+    share("api_keys", Kind::UseKey, 60),
+    share("environments", Kind::SetValue, 448),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
     share("environments", Kind::DescribeEnvironment, 10),
     share("environments", Kind::DeleteEnvironment, 3),
+    share("secrets", Kind::CreateSecret, 10),
+    share("secrets", Kind::WriteSecret, 30),
+    share("secrets", Kind::RevealSecret, 20),
+    share("secrets", Kind::RollBackSecret, 5),
+    share("secrets", Kind::DestroyValue, 5),
     share("general", Kind::UpdateOrganization, 7),
     share("people", Kind::Join, 10),
     share("people", Kind::RenamePerson, 5),
     share("people", Kind::Leave, 3),
+    share("teams", Kind::CreateTeam, 2),
+    share("teams", Kind::AddMember, 6),
+    share("teams", Kind::RemoveMember, 3),
+    share("roles", Kind::CreateRole, 2),
+    share("roles", Kind::ChangeRole, 2),
     share("roles", Kind::AssignRole, 25),
     share("roles", Kind::UnassignRole, 15),
     share("sessions", Kind::LogIn, 80),

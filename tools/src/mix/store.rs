@@ -92,6 +92,7 @@ impl OpenStore {
             queue_capacity: 1_024,
             disk: Arc::new(|| true),
             derived: files.map(|files| (files, Arc::new(|| true) as DiskGauge)),
+            ledger: None,
             directory: directory.flatten(),
             resident_streams: RESIDENT_STREAMS,
             metrics: Metrics::new(),

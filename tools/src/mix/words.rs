@@ -59,6 +59,9 @@ const ENVIRONMENTS: &[&str] = &[
     "Europe",
     "Asia",
 ];
+const TEAMS: &[&str] =
+    &["Platform", "Payments", "Support", "Data", "Mobile", "Web", "Operations", "Security"];
+const ROLES: &[&str] = &["Release manager", "Support engineer", "Analyst", "Contractor", "On call"];
 const AGENTS: &[&str] = &[
     "Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0",
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
@@ -95,10 +98,24 @@ pub fn organization(number: usize, dice: &mut Dice) -> String {
 
 /// An environment's name and slug; the first three are those that everybody has.
 pub fn environment(number: usize) -> (String, String) {
-    let name = ENVIRONMENTS[number % ENVIRONMENTS.len()];
-    let name = if number < ENVIRONMENTS.len() { name.to_owned() } else { format!("{name} {number}") };
+    let name = numbered(ENVIRONMENTS, number);
     let slug = name.to_lowercase().replace(' ', "-");
     (name, slug)
+}
+
+/// A team's name; `number` makes it the only one.
+pub fn team(number: usize) -> String {
+    numbered(TEAMS, number)
+}
+
+/// A custom role's name; `number` makes it the only one.
+pub fn role(number: usize) -> String {
+    numbered(ROLES, number)
+}
+
+fn numbered(names: &[&str], number: usize) -> String {
+    let name = names[number % names.len()];
+    if number < names.len() { name.to_owned() } else { format!("{name} {number}") }
 }
 
 /// What an environment is for.
@@ -110,6 +127,15 @@ pub fn purpose(dice: &mut Dice) -> &'static str {
 pub fn key(number: usize) -> String {
     let (system, property) = (number / PROPERTIES.len(), number % PROPERTIES.len());
     format!("{}_{}", SYSTEMS[system % SYSTEMS.len()], PROPERTIES[property])
+}
+
+/// A secret's name by its number: no two are the same.
+pub fn secret(number: usize) -> String {
+    let system = SYSTEMS[number % SYSTEMS.len()];
+    match number / SYSTEMS.len() {
+        0 => format!("{system}_TOKEN"),
+        round => format!("{system}_TOKEN_{round}"),
+    }
 }
 
 /// A value for a key, as canonical JSON text.
@@ -144,6 +170,11 @@ fn rules(dice: &mut Dice) -> Value {
         })
     };
     json!((0..count).map(rule).collect::<Vec<_>>())
+}
+
+/// What a program is called.
+pub fn program(dice: &mut Dice) -> String {
+    format!("{} {}", one(dice, SYSTEMS).to_lowercase(), one(dice, &["worker", "deploy", "cron", "importer"]))
 }
 
 /// Why something was changed.

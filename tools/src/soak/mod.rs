@@ -2,6 +2,7 @@
 //! the disk that an event takes, how long answers take.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -36,11 +37,16 @@ pub struct Options {
 const SIZE: Size = Size { events: 40_000, organizations: 200 };
 /// After so long a sample is taken.
 const STEP_SECONDS: u32 = 10;
+/// Of each step, the time that goes to the reference: a machine that slows down slows both, and only the code makes one
+/// slower than the other.
+const REFERENCE_SECONDS: u32 = 1;
+/// The connections of the load, and those of the reference.
+const CONNECTIONS: u32 = 64;
 /// How many different points in the past are asked for in turn.
 const POINTS: usize = 400;
 const MIB: f64 = 1_048_576.0;
 
-/// A part of the load: what it is, and its connections, 64 together.
+/// A part of the load: what it is, and its connections, [`CONNECTIONS`] together.
 struct Part {
     name: &'static str,
     connections: u32,
@@ -52,7 +58,16 @@ struct Sample {
     resident_mib: f64,
     bytes_per_event: f64,
     events: f64,
+    /// The server's own no-op, just before.
+    reference: Load,
     loads: Vec<Load>,
+}
+
+impl Sample {
+    /// How many times as long as half of the no-ops something took.
+    fn relative(&self, time: Duration) -> f64 {
+        time.as_secs_f64() / self.reference.p50.as_secs_f64()
+    }
 }
 
 /// Puts load on a server, draws what was seen, and says whether it stayed the same.
@@ -65,7 +80,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     install::wrk()?;
     let binary = options.binary.clone().unwrap_or_else(|| target().join("release/settled"));
-    let server = Server::start(&binary, SIZE)?;
+    let server = Server::start(&binary, SIZE, None)?;
     let parts = parts(&server)?;
     let mut samples = Vec::new();
     for step in 0..options.minutes * 60 / STEP_SECONDS {
@@ -76,11 +91,12 @@ pub fn run(options: &Options) -> Result<()> {
             .map(|(part, load)| format!("{} {}", part.name, load.times()))
             .collect();
         say(&format!(
-            "{} s: {:.0} MiB, {:.0} events, {:.0} bytes an event; {}",
+            "{} s: {:.0} MiB, {:.0} events, {:.0} bytes an event; no-op {}; {}",
             (step + 1) * STEP_SECONDS,
             sample.resident_mib,
             sample.events,
             sample.bytes_per_event,
+            sample.reference.times(),
             times.join("; ")
         ));
         samples.push(sample);
@@ -91,7 +107,7 @@ pub fn run(options: &Options) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let events = samples.last().map_or(0.0, |sample| sample.events);
     let heading = format!(
-        "{} minutes of mixed load: 64 connections, {} organizations, {events:.0} events at the end",
+        "{} minutes of mixed load: {CONNECTIONS} connections, {} organizations, {events:.0} events at the end",
         options.minutes, SIZE.organizations
     );
     std::fs::write(&output, draw(&heading, &panels(&lines), STEP_SECONDS))?;
@@ -130,12 +146,14 @@ fn parts(server: &Server) -> Result<Vec<Part>> {
     ])
 }
 
-/// All parts at once for one step, with the most memory that was seen meanwhile.
+/// The reference, then all parts at once for the rest of one step, with the most memory that was seen meanwhile.
 fn sample(server: &Server, parts: &[Part], step: u32) -> Result<Sample> {
+    let no_op = Request::get(server.base(), vec!["/v1/version".to_owned()], Vec::new());
+    let reference = load(&no_op, CONNECTIONS, REFERENCE_SECONDS, 1)?;
     let (loads, resident) = std::thread::scope(|scope| -> Result<_> {
         let begin = |part: &Part| {
             let (request, connections) = (part.request.clone(), part.connections);
-            scope.spawn(move || load(&request, connections, STEP_SECONDS, 1 + step))
+            scope.spawn(move || load(&request, connections, STEP_SECONDS - REFERENCE_SECONDS, 1 + step))
         };
         let under_way: Vec<_> = parts.iter().map(begin).collect();
         let mut resident = 0.0_f64;
@@ -149,7 +167,7 @@ fn sample(server: &Server, parts: &[Part], step: u32) -> Result<Sample> {
     })?;
     let events = server.events()?;
     let bytes_per_event = allocated(&server.data_dir())? / events;
-    Ok(Sample { resident_mib: resident / MIB, bytes_per_event, events, loads })
+    Ok(Sample { resident_mib: resident / MIB, bytes_per_event, events, reference, loads })
 }
 
 /// A series of what was seen, and how much it may grow.
@@ -174,20 +192,22 @@ impl Measured {
     }
 
     fn said(&self) -> String {
-        let flat = if self.is_flat() { "flat" } else { "it grows" };
-        let allowed = (self.growth_max - 1.0) * 100.0;
         let growth = (self.growth() - 1.0) * 100.0;
-        format!(
-            "{}, {}: {growth:+.1} % from the first to the last quarter, {flat} (+{allowed:.0} %)",
-            self.panel, self.name
-        )
+        let said =
+            format!("{}, {}: {growth:+.1} % from the first to the last quarter", self.panel, self.name);
+        if self.growth_max.is_infinite() {
+            return format!("{said}, the machine's own");
+        }
+        let flat = if self.is_flat() { "flat" } else { "it grows" };
+        format!("{said}, {flat} (+{:.0} %)", (self.growth_max - 1.0) * 100.0)
     }
 }
 
 const MEMORY: &str = "resident memory, MiB";
 const DISK: &str = "disk for each event, bytes";
-const P50: &str = "p50, ms";
-const P99: &str = "p99, ms";
+const P50: &str = "p50, times that of a no-op";
+const P99: &str = "p99, times a no-op's p50";
+const NO_OP: &str = "the no-op's p50, ms";
 
 fn lines(parts: &[Part], samples: &[Sample]) -> Vec<Measured> {
     let all = |of: &dyn Fn(&Sample) -> f64| samples.iter().map(of).collect::<Vec<_>>();
@@ -198,12 +218,14 @@ fn lines(parts: &[Part], samples: &[Sample]) -> Vec<Measured> {
         line(DISK, "store", all(&|sample| sample.bytes_per_event), 1.1),
     ];
     for (at, part) in parts.iter().enumerate() {
-        lines.push(line(P50, part.name, all(&|sample| sample.loads[at].p50.as_secs_f64() * 1e3), 1.15));
+        lines.push(line(P50, part.name, all(&|sample| sample.relative(sample.loads[at].p50)), 1.15));
     }
     for (at, part) in parts.iter().enumerate() {
         // The slowest of a hundred depends on what else the machine does.
-        lines.push(line(P99, part.name, all(&|sample| sample.loads[at].p99.as_secs_f64() * 1e3), 1.3));
+        lines.push(line(P99, part.name, all(&|sample| sample.relative(sample.loads[at].p99)), 1.3));
     }
+    let machine = all(&|sample| sample.reference.p50.as_secs_f64() * 1e3);
+    lines.push(line(NO_OP, "no-op", machine, f64::INFINITY));
     lines
 }
 
@@ -213,7 +235,7 @@ fn panels(measured: &[Measured]) -> Vec<Panel> {
         let lines = of.map(|line| Line { name: line.name.clone(), values: line.values.clone() }).collect();
         Panel { title: title.to_owned(), lines }
     };
-    [MEMORY, DISK, P50, P99].map(panel).into()
+    [MEMORY, DISK, P50, P99, NO_OP].map(panel).into()
 }
 
 #[cfg(test)]

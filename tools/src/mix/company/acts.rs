@@ -10,9 +10,15 @@ use settled::clock::Timestamp;
 use settled::command::{Command, OrganizationCommand};
 use settled::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use settled::http::call::Fingerprinted;
-use settled::ids::{EnvironmentId, Fresh, HttpRequestId, RoleAssignmentId, SessionId, UserId};
+use settled::ids::{EnvironmentId, Fresh, HttpRequestId, SessionId, UserId};
 use settled::seal::Plain;
+use settled::seal::api_key::PlainKey;
 use settled::seal::token::PlainToken;
+use settled::settings::api_keys::command::{
+    ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
+};
+use settled::settings::api_keys::event::KeySessionOpened;
+use settled::settings::api_keys::value::{Limits, RateLimit, prefix};
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
 };
@@ -24,7 +30,6 @@ use settled::settings::general::value::Timezone;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
 use settled::settings::people::event::PersonJoined;
 use settled::settings::people::{email_field, name_field};
-use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::sessions::event::SessionOpened;
@@ -34,7 +39,7 @@ use settled::store::exports::{Form, NoteExport};
 use settled::store::{Store, Submission};
 use settled::text::{Description, Name};
 
-use super::{Assignment, Company, ENVIRONMENTS_KEPT, Environment, KEY_KEPT, Person, SESSIONS_MAX, Step};
+use super::{Company, ENVIRONMENTS_KEPT, Environment, KEY_KEPT, Person, SESSIONS_MAX, Step};
 use crate::mix::{Kind, words};
 
 /// The values that are set at once, where several are.
@@ -49,10 +54,24 @@ impl Company {
             Kind::DeleteValue => self.delete_value(actor)?,
             Kind::CreateEnvironment => self.create_environment(actor)?,
             Kind::DescribeEnvironment => self.describe_environment(actor)?,
+            Kind::CreateSecret => self.create_secret(actor, store)?,
+            Kind::WriteSecret => self.write_secret(actor, store)?,
+            Kind::RevealSecret => self.reveal_secret(actor),
+            Kind::RollBackSecret => self.roll_back_secret(actor, store)?,
+            Kind::DestroyValue => self.destroy_value(actor),
             Kind::UpdateOrganization => self.update_organization(actor)?,
             Kind::Join => self.join(actor, store)?,
             Kind::RenamePerson => self.rename(person, actor),
             Kind::Leave => self.leave(person, actor),
+            Kind::CreateTeam => self.create_team(actor)?,
+            Kind::AddMember => self.add_member(actor),
+            Kind::RemoveMember => self.remove_member(actor),
+            Kind::CreateRole => self.create_role(actor)?,
+            Kind::ChangeRole => self.change_role(actor)?,
+            Kind::CreateKey => self.create_key(actor)?,
+            Kind::RenameKey => self.rename_key(actor)?,
+            Kind::RotateKey => self.rotate_key(actor),
+            Kind::RevokeKey => self.revoke_key(actor),
             Kind::AssignRole => self.assign(actor),
             Kind::UnassignRole => self.unassign(actor),
             Kind::LogOut => self.close(person, actor, Closing::Logout),
@@ -67,14 +86,14 @@ impl Company {
         Ok(Step { submission, events_max })
     }
 
-    fn submit(&self, command: impl Into<Command>, actor: Actor) -> Submission {
+    pub(super) fn submit(&self, command: impl Into<Command>, actor: Actor) -> Submission {
         let mut submission = Submission::new(command, actor);
         submission.request_id = Some(Fresh.id::<HttpRequestId>().to_string());
         submission
     }
 
     /// The same with a reason now and then, and with an idempotency key where a program would send one.
-    fn submit_change(&mut self, command: impl Into<Command>, actor: Actor) -> Submission {
+    pub(super) fn submit_change(&mut self, command: impl Into<Command>, actor: Actor) -> Submission {
         let mut submission = self.submit(command, actor);
         if self.dice.happens(40) {
             let id = self.id.to_string();
@@ -224,6 +243,7 @@ impl Company {
         let at = ENVIRONMENTS_KEPT + self.dice.below(self.environments.len() - ENVIRONMENTS_KEPT);
         let environment = self.environments.remove(at).id;
         self.assignments.retain(|held| held.environment != Some(environment));
+        self.secrets.retain(|secret| !secret.is_in(environment));
         self.submit_change(EnvironmentsCommand::Delete(DeleteEnvironment { environment }), actor)
     }
 
@@ -264,50 +284,75 @@ impl Company {
         self.submit(PeopleCommand::Update(UpdatePerson { person: *id, name }), actor)
     }
 
-    /// Their roles end with it.
+    /// Their roles and memberships of teams end with it.
     fn leave(&mut self, person: usize, actor: Actor) -> Submission {
         let Person { id, .. } = self.people.remove(person);
-        self.assignments.retain(|held| held.person != person);
-        for held in self.assignments.iter_mut().filter(|held| held.person > person) {
-            held.person -= 1;
-        }
-        self.submit_change(PeopleCommand::Leave(id), actor)
+        self.forget_access_of(person);
+        self.submit(PeopleCommand::Leave(id), actor)
     }
 
-    fn assign(&mut self, actor: Actor) -> Submission {
-        use SystemRole::{Auditor, Developer, Viewer};
-        let role = [Developer, Developer, Viewer, Auditor][self.dice.below(4)];
-        let environment = if role == Viewer && self.dice.happens(500) {
-            let at = self.dice.below(self.environments.len());
-            self.environments.get(at).map(|environment| environment.id)
-        } else {
-            None
+    fn create_key(&mut self, actor: Actor) -> Result<Submission> {
+        let (key, mode) = (Fresh.id(), if self.dice.happens(700) { Mode::Live } else { Mode::Test });
+        let plain = PlainKey::draw(prefix(mode));
+        let rate_limit = self.dice.happens(200).then_some(RateLimit { requests: 10_000, window_seconds: 60 });
+        let command = CreateApiKey {
+            key,
+            name: Name::try_from(words::program(&mut self.dice).as_str())?,
+            mode,
+            role: RoleRef::System(SystemRole::Workflow),
+            token: plain.hash(),
+            last4: plain.last4().to_owned(),
+            limits: Limits { rate_limit, ..Limits::NONE },
         };
-        // Whoever joined last has waited for a role.
-        let person = if self.assignments.len() < self.people.len() {
-            self.people.len() - 1
-        } else {
-            1 + self.dice.below(self.people.len() - 1)
-        };
-        let held =
-            |held: &Assignment| held.person == person && held.role == role && held.environment == environment;
-        let assignment: RoleAssignmentId = Fresh.id();
-        if !self.assignments.iter().any(held) {
-            self.assignments.push(Assignment { id: assignment, person, role, environment });
-        }
-        let command = AssignRole {
-            assignment,
-            person: self.people[person].id,
-            role: RoleRef::System(role),
-            environment,
-        };
-        self.submit_change(RolesCommand::Assign(command), actor)
+        self.keys.push(key);
+        Ok(self.submit_change(ApiKeysCommand::Create(command), actor))
     }
 
-    fn unassign(&mut self, actor: Actor) -> Submission {
-        let at = self.dice.below(self.assignments.len());
-        let assignment = self.assignments.remove(at).id;
-        self.submit_change(RolesCommand::Unassign(UnassignRole { assignment }), actor)
+    fn rename_key(&mut self, actor: Actor) -> Result<Submission> {
+        let name = format!("{} ({:x})", words::program(&mut self.dice), self.dice.below(1 << 20));
+        let command = UpdateApiKey {
+            key: self.keys[self.dice.below(self.keys.len())],
+            name: Some(Name::try_from(name.as_str())?),
+            disabled: None,
+            environments: None,
+            expires_at: None,
+            allowed_cidrs: None,
+            rate_limit: None,
+        };
+        Ok(self.submit_change(ApiKeysCommand::Update(command), actor))
+    }
+
+    fn rotate_key(&mut self, actor: Actor) -> Submission {
+        let key = self.keys[self.dice.below(self.keys.len())];
+        // Its prefix says nothing here: nobody presents it.
+        let plain = PlainKey::draw(prefix(Mode::Live));
+        let (token, last4) = (plain.hash(), plain.last4().to_owned());
+        self.submit_change(
+            ApiKeysCommand::Rotate(RotateApiKey { key, token, last4, grace_seconds: 3_600 }),
+            actor,
+        )
+    }
+
+    fn revoke_key(&mut self, actor: Actor) -> Submission {
+        let key = self.keys.remove(self.dice.below(self.keys.len()));
+        self.submit_change(ApiKeysCommand::Revoke(RevokeApiKey { key }), actor)
+    }
+
+    /// Mostly the count of a minute; sometimes the first use from an address on a day.
+    pub(super) fn use_key(&mut self) -> Submission {
+        let stream = self.handle.stream();
+        let key = self.keys[self.dice.skewed_below(self.keys.len())];
+        let (session, opens): (SessionId, _) = (Fresh.id(), self.dice.happens(100));
+        let id = session.to_string();
+        let (address, agent) = (words::address(&mut self.dice), words::user_agent(&mut self.dice));
+        let opened = opens.then(|| KeySessionOpened {
+            session,
+            ip: self.key.seal(&ip_field(stream, &id), &Plain::from(address)),
+            user_agent: Some(self.key.seal(&user_agent_field(stream, &id), &Plain::from(agent))),
+        });
+        let count = if opens { None } else { Some(1 + self.dice.below(5_000) as u64) };
+        let actor = Actor { id: ActorId::ApiKey(key), session: opens.then_some(session) };
+        self.submit(ApiKeysCommand::Use(UseApiKey { key, count, opened, reads: Reads::default() }), actor)
     }
 }
 

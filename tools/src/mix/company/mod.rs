@@ -9,25 +9,36 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
-use settled::ids::{EnvironmentId, OrganizationId, RoleAssignmentId, SessionId, UserId};
+use settled::ids::{
+    ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
+};
 use settled::seal::DataKey;
 use settled::seal::token::PlainToken;
-use settled::settings::roles::role::SystemRole;
+use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::store::resident::Handle;
 use settled::store::{Store, Submission};
 
 use self::acts::VALUES_AT_ONCE;
+use self::secrets::Secret;
 use super::dice::Dice;
 use super::{Kind, PER, thrown, words};
 
+mod access;
 mod acts;
+mod secrets;
 
-/// The most people, open sessions of one of them, and environments: organizations do not grow for ever.
+/// The most people, open sessions of one of them, environments and API keys: organizations do not grow for ever.
 const PEOPLE_MAX: usize = 200;
 /// The people that stay: those who were there at the beginning, by their number.
 const PEOPLE_KEPT: usize = 5;
 const SESSIONS_MAX: usize = 3;
 const ENVIRONMENTS_MAX: usize = 12;
+/// The most teams and custom roles.
+const TEAMS_MAX: usize = 12;
+const ROLES_MAX: usize = 8;
+/// The most secrets.
+const SECRETS_MAX: usize = 300;
+const KEYS_MAX: usize = 40;
 /// The environments that everybody has; these are not deleted.
 const ENVIRONMENTS_KEPT: usize = 3;
 /// After so long without an end, a session is not used again: a working day.
@@ -64,6 +75,16 @@ pub struct Company {
     environments: Vec<Environment>,
     made: usize,
     assignments: Vec<Assignment>,
+    teams: Vec<Team>,
+    roles: Vec<RoleId>,
+    secrets: Vec<Secret>,
+    secrets_made: usize,
+    keys: Vec<ApiKeyId>,
+}
+
+struct Team {
+    id: TeamId,
+    members: BTreeSet<usize>,
 }
 
 struct Person {
@@ -81,7 +102,7 @@ struct Environment {
 struct Assignment {
     id: RoleAssignmentId,
     person: usize,
-    role: SystemRole,
+    role: RoleRef,
     environment: Option<EnvironmentId>,
 }
 
@@ -139,6 +160,11 @@ impl Company {
             environments: Vec::new(),
             made: 0,
             assignments: Vec::new(),
+            teams: Vec::new(),
+            roles: Vec::new(),
+            secrets: Vec::new(),
+            secrets_made: 0,
+            keys: Vec::new(),
         })
     }
 
@@ -159,6 +185,7 @@ impl Company {
         let person = self.who(kind);
         match kind {
             Kind::FailLogIn => return Ok(self.fail_log_in(person).into()),
+            Kind::UseKey => return Ok(self.use_key().into()),
             Kind::LogIn => return Ok(self.log_in(person, now, &PlainToken::draw()).into()),
             _ => {}
         }
@@ -195,17 +222,25 @@ impl Company {
             Kind::CreateEnvironment => self.environments.len() < ENVIRONMENTS_MAX,
             Kind::DeleteEnvironment => self.environments.len() > ENVIRONMENTS_KEPT,
             Kind::DeleteValue => self.values().next().is_some(),
+            Kind::CreateSecret => self.secrets.len() < SECRETS_MAX,
+            Kind::WriteSecret | Kind::RevealSecret => !self.secrets.is_empty(),
+            Kind::RollBackSecret | Kind::DestroyValue => self.secrets.iter().any(Secret::has_earlier),
             Kind::Join => self.people.len() < PEOPLE_MAX,
             Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
             Kind::Leave => self.people.len() > PEOPLE_KEPT,
             Kind::UnassignRole => self.assignments.len() > 4,
+            Kind::CreateTeam => self.teams.len() < TEAMS_MAX,
+            Kind::AddMember => !self.teams.is_empty() && self.people.len() > 1,
+            Kind::RemoveMember => self.teams.iter().any(|team| !team.members.is_empty()),
+            Kind::CreateRole => self.roles.len() < ROLES_MAX,
+            Kind::ChangeRole => !self.roles.is_empty(),
+            Kind::CreateKey => self.keys.len() < KEYS_MAX,
+            Kind::RenameKey | Kind::RotateKey | Kind::RevokeKey | Kind::UseKey => !self.keys.is_empty(),
             _ => true,
         };
         match (possible, self.environments.is_empty()) {
             (true, false) => kind,
-            (true, true) if !matches!(kind, Kind::SetValue | Kind::SetValues | Kind::DescribeEnvironment) => {
-                kind
-            }
+            (true, true) if !needs_an_environment(kind) => kind,
             (_, true) => Kind::CreateEnvironment,
             (false, false) => Kind::SetValue,
         }
@@ -226,10 +261,18 @@ impl Company {
     /// Who does it: somebody who may, or, to be denied, somebody who may not; rather somebody who is there already.
     fn who(&mut self, kind: Kind) -> usize {
         let able: Vec<usize> = match kind {
-            Kind::SetValue | Kind::SetValues | Kind::DeleteValue => self
+            Kind::SetValue
+            | Kind::SetValues
+            | Kind::DeleteValue
+            | Kind::CreateSecret
+            | Kind::WriteSecret
+            | Kind::RevealSecret
+            | Kind::RollBackSecret => self
                 .assignments
                 .iter()
-                .filter(|held| held.role == SystemRole::Developer && held.environment.is_none())
+                .filter(|held| {
+                    held.role == RoleRef::System(SystemRole::Developer) && held.environment.is_none()
+                })
                 .map(|held| held.person)
                 .chain([0])
                 .collect(),
@@ -260,4 +303,8 @@ impl Company {
         let (session, _) = person.sessions.last()?;
         Some(Actor { id: ActorId::Person(person.id), session: Some(*session) })
     }
+}
+
+fn needs_an_environment(kind: Kind) -> bool {
+    matches!(kind, Kind::SetValue | Kind::SetValues | Kind::DescribeEnvironment | Kind::CreateSecret)
 }

@@ -1,5 +1,5 @@
-//! [`Directory`]: the one projection over the whole log, always in memory. It knows where every stream ends, finds a
-//! credential's stream, and knows what is due when. Saved as a whole, so that a start reads it and what follows it.
+//! [`Directory`]: the one projection over the whole log, always in memory. It knows where every stream ends, finds the
+//! stream of a session or an API key, and knows what is due when. Saved as a whole, so that a start reads it and what follows it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,11 +14,16 @@ use crate::log::{FrameHash, Head, Position};
 use crate::seal::Commitment;
 use crate::settings::sessions::projection::{SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS};
 use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
+use crate::store::destroyed::Destroyed;
+use crate::store::directory::keys::{Keys, KnownKey};
+use crate::store::due::{Due, DueThing};
 use crate::varint::{self, Malformed, Reader};
 use uuid::Uuid;
 
+pub mod keys;
+
 /// Raised when what the directory makes of an event, or the shape of its file, changes.
-pub const PROJECTION: u32 = 1;
+pub const PROJECTION: u32 = 4;
 
 /// The file is due when the log has grown by so many events …
 pub const SAVE_EVENTS: u64 = 65_536;
@@ -70,6 +75,7 @@ type Heads = RedBlackTreeMapSync<StreamId, Head>;
 #[derive(Debug, Default)]
 pub struct Directory {
     credentials: RwLock<Credentials>,
+    keys: RwLock<Keys>,
     known: Mutex<Known>,
 }
 
@@ -84,13 +90,20 @@ struct Known {
     heads: Heads,
     tokens: HashMap<SessionId, [u8; 32]>,
     /// Entries whose session has ended by age at that time.
-    due: BTreeSet<(Timestamp, SessionId)>,
+    ends: BTreeSet<(Timestamp, SessionId)>,
+    due: Due,
+    destroyed: Destroyed,
 }
 
 impl Directory {
     /// Finds a credential: one hash and one look-up, whatever the number of streams.
     pub fn credential(&self, token: Commitment) -> Option<Arc<Credential>> {
         self.credentials.read().unwrap_or_else(PoisonError::into_inner).get(&token.0).cloned()
+    }
+
+    /// Finds an API key by its value: one hash and one look-up, too.
+    pub fn key(&self, token: Commitment) -> Option<KnownKey> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(token)
     }
 
     /// The credential of a session.
@@ -146,8 +159,19 @@ impl Directory {
 
     fn take(&self, known: &mut Known, stream: StreamId, entries: &[DirectoryEntry], now: Timestamp) {
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             match entry {
+                DirectoryEntry::Due { resource, at } => {
+                    known.due.set(DueThing { at: *at, stream, resource: resource.clone() });
+                }
+                DirectoryEntry::NotDue { resource } => known.due.clear(stream, resource),
+                DirectoryEntry::KeyOpened { token, key } => keys.open(stream, *token, *key),
+                DirectoryEntry::KeyEnds { token, ends_at } => keys.end(*token, *ends_at),
+                DirectoryEntry::KeysDestroyed { version, at } => {
+                    known.destroyed.destroyed(stream, *version, *at);
+                }
+                DirectoryEntry::KeyRotated { through, at } => known.destroyed.rotated(stream, *through, *at),
                 DirectoryEntry::CredentialOpened { token, session, opened_at } => {
                     let last_seen = AtomicI64::new(now.micros().max(opened_at.micros()));
                     let opened_micros = AtomicI64::new(opened_at.micros());
@@ -155,13 +179,13 @@ impl Directory {
                         Credential { stream, session: *session, opened_at: opened_micros, last_seen };
                     credentials.insert_mut(token.0, Arc::new(credential));
                     known.tokens.insert(*session, token.0);
-                    known.due.insert((opened_at.plus_seconds(SESSION_MAX_SECONDS), *session));
+                    known.ends.insert((opened_at.plus_seconds(SESSION_MAX_SECONDS), *session));
                 }
                 DirectoryEntry::CredentialClosed { session } => {
                     if let Some(token) = known.tokens.remove(session)
                         && let Some(credential) = credentials.get(&token)
                     {
-                        known.due.remove(&(credential.expires_at(), *session));
+                        known.ends.remove(&(credential.expires_at(), *session));
                         credentials.remove_mut(&token);
                     }
                 }
@@ -197,8 +221,9 @@ impl Directory {
     /// What it is now. A value: it costs the same however much there is of it.
     fn now(&self) -> Moment {
         let known = self.known();
-        let credentials = self.credentials();
-        Moment { end: known.end, events: known.events, heads: known.heads.clone(), credentials }
+        let (credentials, keys) = (self.credentials(), self.keys());
+        let (heads, due, destroyed) = (known.heads.clone(), known.due.clone(), known.destroyed.clone());
+        Moment { end: known.end, events: known.events, heads, credentials, keys, due, destroyed }
     }
 
     /// Reads a file back. No credential of it was used since it was opened.
@@ -209,15 +234,19 @@ impl Directory {
         let section =
             |name| file.section(name, PROJECTION)?.ok_or_else(|| file.damaged("it has another shape"));
         let (heads, credentials) = (section("heads")?, section("credentials")?);
+        let (due, destroyed) = (section("due")?, section("destroyed")?);
         let malformed = |_: Malformed| file.damaged("its sections end early");
         let heads = decode_heads(&heads).map_err(malformed)?;
-        let directory = Self::default();
+        let keys = Keys::decode(&section("keys")?).map_err(malformed)?;
+        let directory = Self { keys: RwLock::new(keys), ..Self::default() };
         {
             let mut known = directory.known();
             known.end = file.anchor();
             known.events = heads.values().map(|head| head.version).sum();
             known.saved_events = known.events;
             known.heads = heads;
+            known.due = Due::decode(&due).map_err(malformed)?;
+            known.destroyed = Destroyed::decode(&destroyed).map_err(malformed)?;
             decode_credentials(&credentials, |stream, opened| {
                 directory.take(&mut known, stream, &[opened], Timestamp::EPOCH);
             })
@@ -227,12 +256,16 @@ impl Directory {
     }
 
     /// What this, saved, says otherwise than what was folded from the log up to the same place; `None` where it is the
-    /// same but for sessions that have ended by age, which a save leaves out, and for what [`Directory::bring_back`] does.
-    pub fn differs_from(&self, folded: &Self, now: Timestamp) -> Option<&'static str> {
-        if self.all_heads() != folded.all_heads() {
+    /// same but for sessions that have ended by age, which a save leaves out, for what was due, and for what [`Directory::bring_back`] does.
+    pub fn differs_from(&self, others: &Self, now: Timestamp) -> Option<&'static str> {
+        if self.all_heads() != others.all_heads() {
             return Some("its streams end elsewhere than the log's");
         }
-        let (saved, folded) = (self.credentials(), folded.credentials());
+        if self.destroyed() != others.destroyed() {
+            return Some("what was destroyed in it is not what the log says");
+        }
+        let due_agrees = self.known().due.agrees_with(&others.known().due.clone(), now);
+        let (saved, folded) = (self.credentials(), others.credentials());
         let same = |token: &[u8; 32], credential: &Arc<Credential>| {
             folded.get(token).is_some_and(|folded| {
                 (folded.stream, folded.session) == (credential.stream, credential.session)
@@ -248,7 +281,11 @@ impl Directory {
         if folded.iter().any(|(token, credential)| gone(token, credential)) {
             return Some("it lacks a credential that the log has");
         }
-        None
+        let (saved, folded) = (self.keys(), others.keys());
+        if !saved.has_all_of(&folded) || !folded.has_all_of(&saved) {
+            return Some("it has other API keys than the log has");
+        }
+        (!due_agrees).then_some("what is due in it is not what the log says")
     }
 
     /// Counts now as the last use of every credential, as a restart does.
@@ -268,7 +305,28 @@ impl Directory {
 
     /// When something is next due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.known().due.first().map(|(at, _)| *at)
+        let known = self.known();
+        known.ends.first().map(|(at, _)| *at).into_iter().chain(known.due.first()).min()
+    }
+
+    /// The first things of streams that are due by a time, soonest first.
+    pub fn due(&self, now: Timestamp) -> Vec<DueThing> {
+        self.known().due.by(now)
+    }
+
+    /// Streams whose key is to be rotated by a time, since data keys of theirs were destroyed before.
+    pub fn to_rotate(&self, now: Timestamp) -> Vec<StreamId> {
+        self.known().destroyed.due(now)
+    }
+
+    /// How many streams have destroyed data keys of which copies may open until their key is rotated.
+    pub fn waiting_for_rotation(&self) -> usize {
+        self.known().destroyed.len()
+    }
+
+    /// Lets go of what was due and was looked at; unless its stream has said something else of it since.
+    pub fn drop_due(&self, thing: &DueThing) {
+        self.known().due.drop_thing(thing);
     }
 
     /// Counts sessions that are dated after `now` as opened and used now, so that they end as all others do.
@@ -278,9 +336,9 @@ impl Directory {
     pub fn bring_back(&self, now: Timestamp) {
         let mut known = self.known();
         let latest = now.plus_seconds(SESSION_MAX_SECONDS);
-        while let Some((at, session)) = known.due.last().copied().filter(|(at, _)| *at > latest) {
-            known.due.remove(&(at, session));
-            known.due.insert((latest, session));
+        while let Some((at, session)) = known.ends.last().copied().filter(|(at, _)| *at > latest) {
+            known.ends.remove(&(at, session));
+            known.ends.insert((latest, session));
             let token = known.tokens.get(&session).copied();
             if let Some(credential) = token.and_then(|token| self.credential(Commitment(token))) {
                 credential.opened_at.fetch_min(now.micros(), Ordering::Relaxed);
@@ -289,16 +347,18 @@ impl Directory {
         }
     }
 
-    /// Drops the entries of sessions that have ended by age; returns how many.
+    /// Drops the entries of sessions that have ended by age, and of values of keys that have ended; returns how many
+    /// sessions.
     pub fn drop_ended(&self, now: Timestamp) -> usize {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).drop_ended(now);
         let mut known = self.known();
         let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
         let mut dropped = 0;
-        while let Some((at, session)) = known.due.first().copied() {
+        while let Some((at, session)) = known.ends.first().copied() {
             if at > now {
                 break;
             }
-            known.due.remove(&(at, session));
+            known.ends.remove(&(at, session));
             if let Some(token) = known.tokens.remove(&session) {
                 credentials.remove_mut(&token);
                 dropped += 1;
@@ -311,8 +371,16 @@ impl Directory {
         self.known().heads.clone()
     }
 
+    fn destroyed(&self) -> Destroyed {
+        self.known().destroyed.clone()
+    }
+
     fn credentials(&self) -> Credentials {
         self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keys(&self) -> Keys {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -326,14 +394,22 @@ struct Moment {
     events: u64,
     heads: Heads,
     credentials: Credentials,
+    keys: Keys,
+    due: Due,
+    destroyed: Destroyed,
 }
 
 impl Moment {
     /// What a file holds of it.
-    fn sections(&self) -> [Section; 2] {
+    fn sections(&self) -> [Section; 5] {
         let section = |name, bytes| Section { name, projection: PROJECTION, bytes };
-        let credentials = encode_credentials(self.credentials.iter());
-        [section("heads", encode_heads(&self.heads)), section("credentials", credentials)]
+        [
+            section("heads", encode_heads(&self.heads)),
+            section("credentials", encode_credentials(self.credentials.iter())),
+            section("keys", self.keys.encode()),
+            section("due", self.due.encode()),
+            section("destroyed", self.destroyed.encode()),
+        ]
     }
 }
 

@@ -1,0 +1,45 @@
+//! The operator's route about keys, on the socket in the data directory: rotating them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use crate::actor::Actor;
+use crate::http::app::App;
+use crate::http::input::RawBody;
+use crate::http::problem::Problem;
+use crate::http::query::NoParameters;
+use crate::ids::StreamId;
+use crate::seal::Plain;
+use crate::seal::root::RootKey;
+
+/// What is to be rotated: one of the two.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    /// The root key that takes the place of the present one, as the one line of its file.
+    new_root_key: Option<Plain>,
+    /// The stream whose key gets a further generation.
+    stream: Option<StreamId>,
+}
+
+/// Goes over to another root key, or to a further generation of a stream's key, while the server runs; answers when
+/// nothing is wrapped by the old one any more.
+pub async fn rotate(State(app): State<App>, _: NoParameters, body: RawBody) -> Result<Response, Problem> {
+    match body.parse()? {
+        Rotation { new_root_key: Some(text), stream: None } => {
+            let new = RootKey::from_text(&text).ok_or_else(|| {
+                let message = "not a root key as `settled key generate` makes it";
+                Problem::invalid_field("/new_root_key", "malformed", message)
+            })?;
+            Ok(Json(app.store.rotate_root_key(new).await?).into_response())
+        }
+        Rotation { new_root_key: None, stream: Some(stream) } => {
+            Ok(Json(app.store.rotate_stream_key(stream, Actor::OPERATOR).await?).into_response())
+        }
+        Rotation { .. } => {
+            Err(Problem::invalid_field("", "invalid", "one of `new_root_key` and `stream` is required"))
+        }
+    }
+}

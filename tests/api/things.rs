@@ -1,0 +1,117 @@
+//! One of each thing that a path names, for tests that go over all routes.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use settled::ids::UserId;
+
+use crate::server::{Somebody, TestServer, text};
+
+/// What stands for the variable segments of paths.
+pub struct Things(Vec<(&'static str, String)>);
+
+impl Things {
+    /// All of them are there: an environment with a value, a team with a member and a role, a role that nobody has. They
+    /// are named after `mark`, which is the environment's slug.
+    pub async fn make(server: &TestServer, owner: &Somebody, mark: &str, member: UserId) -> Self {
+        server.environment(owner, mark, "test").await;
+        let path = format!("/v1/environments/{mark}/config/A");
+        server.put(&path, owner, &json!({"value": "before"})).await.is(201);
+        let role = server.role(owner, &format!("{mark} role"), &["config:read"]).await;
+        let team = server.team(owner, &format!("{mark} team")).await;
+        let given = server.give(owner, &team, "workflow").await.is(201);
+        let path = format!("/v1/teams/{team}/members/{member}");
+        server.put(&path, owner, &json!({})).await.is(204);
+        let secret = server.secret(owner, mark, "TOKEN").await;
+        let (api_key, _) = server.api_key(owner, &json!({"name": mark, "mode": "test"})).await;
+        let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
+        Self(vec![
+            ("env", mark.to_owned()),
+            ("other", mark.to_owned()),
+            ("key", "A".to_owned()),
+            ("sec", secret),
+            ("name", "TOKEN".to_owned()),
+            ("n", "1".to_owned()),
+            ("api_key", api_key),
+            ("team", team),
+            ("usr", member.to_string()),
+            ("role", role),
+            ("ra", text(&given.json()["id"])),
+            ("ses", text(&sessions["data"][0]["id"])),
+            ("id", owner.organization.to_string()),
+        ])
+    }
+
+    /// None of them is there, but what the past is asked of.
+    pub fn unknown(organization: impl std::fmt::Display) -> Self {
+        let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
+        let mut things: Vec<(&'static str, String)> =
+            ["env", "team", "usr", "role", "ra", "ses", "sec"].map(|prefix| (prefix, of(prefix))).into();
+        things.extend([
+            ("key", "A".to_owned()),
+            ("other", of("env")),
+            ("n", "1".to_owned()),
+            ("name", "TOKEN".to_owned()),
+            ("api_key", of("key")),
+            ("id", organization.to_string()),
+        ]);
+        Self(things)
+    }
+
+    /// One of them.
+    pub fn of(&self, segment: &str) -> &str {
+        let found = self.0.iter().find(|(name, _)| *name == segment);
+        found.map_or_else(|| panic!("nothing stands for {{{segment}}}"), |(_, thing)| thing)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, thing)| thing.as_str())
+    }
+
+    /// The path of a template.
+    pub fn path(&self, template: &str) -> String {
+        let path = self
+            .0
+            .iter()
+            .fold(template.to_owned(), |path, (name, thing)| path.replace(&format!("{{{name}}}"), thing));
+        assert!(!path.contains('{'), "nothing stands for a segment of {path}");
+        path
+    }
+}
+
+/// A path with a query, and with what its route cannot do without, unless the query begins with that.
+pub fn with_query(path: &str, query: &str) -> String {
+    let needed = match path {
+        "/v1/access/explain" if !query.starts_with("permission=") => "permission=config:read&",
+        "/v1/diff" if !query.starts_with("from=") => "from=1&",
+        _ => "",
+    };
+    format!("{path}?{needed}{query}")
+}
+
+/// A request of a route that goes through wherever it is permitted.
+pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) -> (Method, String, Value) {
+    let path = with_query(&things.path(template), "");
+    let name = format!("New {}", things.of("env"));
+    let body = match (method, template) {
+        ("POST", "/v1/secrets") => {
+            json!({"name": "NEW", "value": "a value", "environment": things.of("env")})
+        }
+        ("POST", _) if template.ends_with("/import") => json!({"secrets": [{"name": "NEW", "value": "v"}]}),
+        ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
+        ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
+        ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
+        ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
+        ("POST", "/v1/teams") => json!({"name": name}),
+        ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),
+        ("POST", "/v1/role-assignments") => json!({"subject": things.of("team"), "role": things.of("role")}),
+        ("POST", "/v1/restore") => {
+            json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
+        }
+        ("PUT", path) if path.contains("/members/") => json!({}),
+        ("PUT", _) => json!({"value": "after"}),
+        ("GET" | "DELETE", _) => Value::Null,
+        _ => json!({}),
+    };
+    (method.parse().unwrap(), path, body)
+}

@@ -1,0 +1,123 @@
+//! An organization grown large: many people in many teams with many roles. What authorisation costs is measured there.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use futures_util::future::try_join_all;
+use settled::actor::{Actor, ActorId};
+use settled::command::Command;
+use settled::ids::{Fresh, OrganizationId, RoleId, TeamId, UserId};
+use settled::seal::Plain;
+use settled::settings::people::command::PeopleCommand;
+use settled::settings::people::event::PersonJoined;
+use settled::settings::people::{email_field, name_field};
+use settled::settings::roles::command::{AssignRole, CreateRole, RolesCommand};
+use settled::settings::roles::permission::{Permission, PermissionSet};
+use settled::settings::roles::role::{Grantee, RoleRef};
+use settled::settings::roles::value::CustomPermissions;
+use settled::settings::teams::command::{AddMember, CreateTeam, TeamsCommand};
+use settled::store::resident::Handle;
+use settled::store::{Store, Submission};
+use settled::text::Name;
+
+use super::dice::Dice;
+
+/// How many commands wait for the writer at once.
+const IN_FLIGHT: usize = 256;
+/// In how many teams everybody is.
+const TEAMS_EACH: usize = 3;
+/// One of so many people has a role of their own, too.
+const OWN_ROLE_PER: usize = 5;
+
+/// How large it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Crowd {
+    /// Custom roles.
+    pub roles: usize,
+    /// Teams, each with a role.
+    pub teams: usize,
+    /// People, each in some teams.
+    pub people: usize,
+}
+
+/// What the contract's figures are about.
+pub const CROWD: Crowd = Crowd { roles: 200, teams: 500, people: 10_000 };
+
+impl Crowd {
+    /// Lets an organization become so large; gives where it is published. Blocks.
+    ///
+    /// # Errors
+    /// When the store refuses anything.
+    pub fn gather(self, store: &Store, organization: OrganizationId, seed: u64) -> Result<Arc<Handle>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.block_on(store.organization(organization))?;
+        let handle = handle.context("the organization was founded")?;
+        let view = handle.view();
+        let owner = view.organization().people.iter().next().context("the organization has its Owner")?.id;
+        let owner = Actor { id: ActorId::Person(owner), session: None };
+        let mut dice = Dice::new(seed);
+        let roles: Vec<RoleId> = (0..self.roles).map(|_| Fresh.id()).collect();
+        let teams: Vec<TeamId> = (0..self.teams).map(|_| Fresh.id()).collect();
+        let people: Vec<UserId> = (0..self.people).map(|_| Fresh.id()).collect();
+        let mut submissions = Vec::new();
+        let mut submit = |command: Command| submissions.push(Submission::new(command, owner));
+        for (number, role) in roles.iter().enumerate() {
+            submit(create_role(*role, number, &mut dice)?.into());
+        }
+        for (number, team) in teams.iter().enumerate() {
+            let name = Name::try_from(format!("Team {number}").as_str())?;
+            submit(TeamsCommand::Create(CreateTeam { team: *team, name, description: None }).into());
+            submit(assign(Grantee::Team(*team), roles[dice.below(roles.len())]).into());
+        }
+        for person in &people {
+            submissions.push(join(store, &handle, owner, *person)?);
+        }
+        for (number, person) in people.iter().enumerate() {
+            for _ in 0..TEAMS_EACH {
+                let team = teams[dice.below(teams.len())];
+                let add = TeamsCommand::AddMember(AddMember { team, person: *person });
+                submissions.push(Submission::new(add, owner));
+            }
+            if number % OWN_ROLE_PER == 0 {
+                let own = assign(Grantee::Person(*person), roles[dice.below(roles.len())]);
+                submissions.push(Submission::new(own, owner));
+            }
+        }
+        runtime.block_on(async {
+            while !submissions.is_empty() {
+                let next = submissions.drain(..submissions.len().min(IN_FLIGHT));
+                try_join_all(next.map(|submission| store.execute(&handle, submission))).await?;
+            }
+            anyhow::Ok(())
+        })?;
+        Ok(handle)
+    }
+}
+
+/// A role that allows a few things.
+fn create_role(role: RoleId, number: usize, dice: &mut Dice) -> Result<RolesCommand> {
+    let all = Permission::ALL.iter().copied().filter(|permission| *permission != Permission::OrganizationOwn);
+    let set: PermissionSet = all.filter(|_| dice.happens(150)).collect();
+    let name = Name::try_from(format!("Role {number}").as_str())?;
+    let permissions = CustomPermissions::try_from(set)?;
+    Ok(RolesCommand::Create(CreateRole { role, name, description: None, permissions }))
+}
+
+fn assign(grantee: Grantee, role: RoleId) -> RolesCommand {
+    let (assignment, role) = (Fresh.id(), RoleRef::Custom(role));
+    RolesCommand::Assign(AssignRole { assignment, grantee, role, environment: None })
+}
+
+fn join(store: &Store, handle: &Handle, owner: Actor, person: UserId) -> Result<Submission> {
+    let (stream, id) = (handle.stream(), person.to_string());
+    let new = store.ring().mint(stream)?;
+    let joined = PersonJoined {
+        person,
+        key: new.id(),
+        name: new.key().seal(&name_field(stream, &id), &Plain::from("Somebody")),
+        email: new.key().seal(&email_field(stream, &id), &Plain::from("somebody@example.com")),
+    };
+    let mut submission = Submission::new(PeopleCommand::Join(joined), owner);
+    submission.keys = vec![new];
+    Ok(submission)
+}
