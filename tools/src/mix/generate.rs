@@ -189,7 +189,7 @@ async fn sign_up(open: &OpenStore, number: usize, password: &Plain) -> Result<(A
 mod tests {
     use std::collections::BTreeMap;
 
-    use settled::event::Recorded;
+    use settled::event::{Recorded, Resource, ResourceType};
     use settled::log::Position;
     use settled::log::frame::Frame;
 
@@ -268,8 +268,11 @@ mod tests {
         let of = |filled: &Filled| {
             let stream = StreamId::Organization(filled.known.organization);
             let own = events.iter().filter(|event| event.stream == stream);
-            own.map(|event| (event.version, event.event.action().to_owned(), event.resource.name.clone()))
-                .collect()
+            // A member of a team is named by an id, which is drawn anew.
+            let name = |resource: &Resource| {
+                resource.name.clone().filter(|_| resource.kind != ResourceType::TeamMember)
+            };
+            own.map(|event| (event.version, event.event.action().to_owned(), name(&event.resource))).collect()
         };
         let history = filled.iter().map(of).collect();
         open.close().unwrap();
