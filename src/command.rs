@@ -318,7 +318,8 @@ impl OrganizationCommand {
             Self::Environments(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
             Self::Sessions(command) => {
-                let belongs = |holder| matches!(holder, Holder::Person(id) if state.people.get(id).is_some());
+                let belongs =
+                    |holder| matches!(holder, Holder::Person(id) if state.people.active(id).is_some());
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),

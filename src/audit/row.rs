@@ -16,6 +16,7 @@ use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::general::reason_field;
 use crate::settings::people;
+use crate::settings::people::projection::Status;
 use crate::settings::sessions;
 use crate::settings::sessions::event::SessionsEvent;
 use crate::settings::sessions::projection::Holder;
@@ -163,9 +164,13 @@ impl Rows {
         if let Some(name) = self.names.get(&person) {
             return name.clone();
         }
-        let opened = self.view.organization().people.ever(person);
-        let name = opened
-            .and_then(|person| shown(&people::open_name(self.view.stream, person, self.store.ring()).ok()?));
+        let known = self.view.organization().people.ever(person);
+        let name = known.and_then(|person| match person.status {
+            Status::Erased => Some(people::ERASED.to_owned()),
+            Status::Active | Status::Suspended | Status::Removed => {
+                shown(&people::open_name(self.view.stream, person, self.store.ring()).ok()?)
+            }
+        });
         remember(&mut self.names, person, name)
     }
 

@@ -21,7 +21,7 @@ use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings};
 use crate::promotion;
 use crate::settings::roles::permission::Permission;
-use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
+use crate::settings::{api_keys, environments, general, people, roles, secrets, sessions, teams};
 
 pub mod access;
 pub mod app;
@@ -88,6 +88,7 @@ pub fn routes() -> Vec<Route> {
     use Permission as P;
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
+    let person = "/v1/people/{usr}";
     let team = "/v1/teams/{team}";
     let members = "/v1/teams/{team}/members";
     let member = "/v1/teams/{team}/members/{usr}";
@@ -132,6 +133,24 @@ pub fn routes() -> Vec<Route> {
         route(
             row("PATCH", "/v1/general", Organization(P::OrganizationUpdate), "organization.update"),
             patch(general::http::update),
+        ),
+        route(row("GET", "/v1/people", Organization(P::PersonRead), "person.read"), get(people::http::list)),
+        route(row("GET", person, Organization(P::PersonRead), "person.read"), get(people::http::show)),
+        route(
+            row("DELETE", person, Organization(P::PersonManage), "person.remove"),
+            delete(people::http::delete),
+        ),
+        route(
+            row("POST", "/v1/people/{usr}/suspend", Organization(P::PersonManage), "person.suspend"),
+            post(people::http::suspend),
+        ),
+        route(
+            row("POST", "/v1/people/{usr}/reactivate", Organization(P::PersonManage), "person.reactivate"),
+            post(people::http::reactivate),
+        ),
+        route(
+            row("POST", "/v1/people/{usr}/erase", Organization(P::PersonManage), "person.erase"),
+            post(people::http::erase),
         ),
         route(row("GET", "/v1/teams", Organization(P::PersonRead), "team.read"), get(teams::http::list)),
         route(

@@ -19,7 +19,7 @@ use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::platform::{accounts, foundings};
 use crate::promotion;
-use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
+use crate::settings::{api_keys, environments, general, people, roles, secrets, sessions, teams};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -51,6 +51,12 @@ use crate::settings::{api_keys, environments, general, roles, secrets, sessions,
         sessions::http::delete,
         general::http::show,
         general::http::update,
+        people::http::list,
+        people::http::show,
+        people::http::delete,
+        people::http::suspend,
+        people::http::reactivate,
+        people::http::erase,
         teams::http::list,
         teams::http::create,
         teams::http::show,

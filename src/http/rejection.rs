@@ -148,8 +148,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         }
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
         Rejection::General(rejection) => general(*rejection),
-        Rejection::People(PeopleRejection::NotFound) => Problem::not_found(),
-        Rejection::People(PeopleRejection::LastOwner) => last_owner(),
+        Rejection::People(rejection) => people(*rejection),
         Rejection::Teams(rejection) => teams(*rejection),
         Rejection::Roles(rejection) => roles(rejection),
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
@@ -169,6 +168,16 @@ fn general(rejection: GeneralRejection) -> Problem {
         GeneralRejection::NotFound | GeneralRejection::AnotherOrganization => Problem::not_found(),
         GeneralRejection::UnknownRole => {
             Problem::invalid_field("/join_role", "unknown_role", "there is no such role")
+        }
+    }
+}
+
+fn people(rejection: PeopleRejection) -> Problem {
+    match rejection {
+        PeopleRejection::NotFound => Problem::not_found(),
+        PeopleRejection::LastOwner => last_owner(),
+        PeopleRejection::Yourself => {
+            Problem::conflict("yourself", "nobody suspends, removes or erases themselves; leave instead")
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::http::client::Peer;
 use crate::http::input::{Nothing, RawBody};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
+use crate::ids::{OrganizationId, UserId};
 use crate::platform::accounts::command::{AccountsCommand, DeleteAccount, EndMembership};
 use crate::platform::accounts::http::Secret;
 use crate::platform::accounts::own::OwnChange;
@@ -38,12 +39,17 @@ pub async fn leave(State(app): State<App>, call: Call, _: NoParameters) -> Resul
     let ActorId::Person(person) = call.caller.actor.id else { return Err(Problem::unauthenticated()) };
     let organization = call.organization.id;
     let done = call.submit(PeopleCommand::Leave(person), StatusCode::NO_CONTENT).await?;
-    // The organization has decided; until the platform knows, it holds a hint that leads nowhere.
+    end_membership(&app, organization, person).await;
+    Ok(call.no_content(&done))
+}
+
+/// Tells the platform that somebody is no member any more. The organization has decided; until the platform knows, it
+/// holds a hint that leads nowhere.
+pub async fn end_membership(app: &App, organization: OrganizationId, person: UserId) {
     let end = AccountsCommand::EndMembership(EndMembership { organization, person });
     if let Err(error) = app.store.execute(app.store.platform(), Submission::new(end, Actor::SYSTEM)).await {
         tracing::warn!(error = with_causes(&error), "who left an organization is still paired with it");
     }
-    Ok(call.no_content(&done))
 }
 
 /// Deletes the caller's account, with its key: what was sealed under it is gone. It must have left every organization.

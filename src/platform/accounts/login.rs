@@ -41,7 +41,8 @@ pub struct Opened {
     pub view: Arc<View>,
 }
 
-/// The organizations in which an account is a member: the platform's pairs are a hint, the streams decide.
+/// The organizations in which an account is a member and not suspended: the platform's pairs are a hint, the streams
+/// decide.
 ///
 /// # Errors
 /// When one cannot be loaded.
@@ -52,7 +53,7 @@ pub async fn memberships(
     let mut memberships = Vec::new();
     for (organization, person) in &account.persons {
         if let Some(handle) = app.store.organization(*organization).await?
-            && handle.view().organization().people.get(*person).is_some()
+            && handle.view().organization().people.active(*person).is_some()
         {
             memberships.push((*organization, handle, *person));
         }
@@ -121,7 +122,7 @@ fn holders_key(
     let key = match holder {
         ActorId::Person(person) => {
             let view = handle.view();
-            let person = view.organization().people.get(person).ok_or_else(Problem::unauthenticated)?;
+            let person = view.organization().people.active(person).ok_or_else(Problem::unauthenticated)?;
             ring.data_key(handle.stream(), person.key, person.commitment)
         }
         _ => ring.data_key(StreamId::Platform, account.key, account.commitment),

@@ -1,4 +1,4 @@
-//! Joining an organization, and a person's own changes.
+//! Joining an organization, and a person's own changes. What others decide about somebody is in `standing.rs` beside this.
 
 use crate::actor::ActorId;
 use crate::command::{Context, Need, NewEvent, Rejection};
@@ -10,6 +10,7 @@ use crate::settings::people::event::{
     PeopleEvent, PersonEmailChanged, PersonJoined, PersonRemoved, PersonUpdated,
 };
 use crate::settings::people::projection::Person;
+use crate::settings::people::standing;
 use crate::settings::roles::permission::Permission;
 
 /// A command to the people of an organization.
@@ -23,6 +24,14 @@ pub enum PeopleCommand {
     ChangeEmail(PersonEmailChanged),
     /// Leaves the organization.
     Leave(UserId),
+    /// Keeps a member out until they are let in again.
+    Suspend(UserId),
+    /// Lets a suspended member in again.
+    Reactivate(UserId),
+    /// Makes a member one no more.
+    Remove(UserId),
+    /// Forgets somebody who is a member or was one.
+    Erase(UserId),
 }
 
 /// Changes one's own name.
@@ -43,6 +52,9 @@ pub enum PeopleRejection {
     /// The organization would be without an owner.
     #[error("the organization needs an owner")]
     LastOwner,
+    /// Somebody reaches for themselves.
+    #[error("nobody suspends, removes or erases themselves")]
+    Yourself,
 }
 
 impl PeopleCommand {
@@ -52,16 +64,19 @@ impl PeopleCommand {
             Self::Join(_) => Need::Organization(Permission::PersonInvite),
             Self::Update(_) | Self::Leave(_) => Need::Own,
             Self::ChangeEmail(_) => Need::System,
+            Self::Suspend(_) | Self::Reactivate(_) | Self::Remove(_) | Self::Erase(_) => {
+                Need::Organization(Permission::PersonManage)
+            }
         }
     }
 
     /// Decides.
     ///
     /// # Errors
-    /// [`PeopleRejection`], or a failed precondition.
+    /// [`PeopleRejection`], a failed precondition, or [`Rejection::AboveYourRights`].
     pub fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         match self {
-            Self::Join(joined) if state.people.get(joined.person).is_some() => Ok(Vec::new()),
+            Self::Join(joined) if state.people.ever(joined.person).is_some() => Ok(Vec::new()),
             Self::Join(joined) => {
                 let event = PeopleEvent::PersonJoined(joined.clone());
                 Ok(vec![about(joined.person, event).using(joined.key)])
@@ -80,22 +95,25 @@ impl PeopleCommand {
             }
             Self::Leave(person) => {
                 own(state, context, *person)?;
-                if !state.roles.owner_remains_without_person(*person) {
-                    return Err(PeopleRejection::LastOwner.into());
-                }
+                standing::owner_remains_without(state, *person)?;
                 Ok(vec![about(*person, PeopleEvent::PersonRemoved(PersonRemoved { person: *person }))])
             }
+            Self::Suspend(person) => standing::suspend(*person, state, context),
+            Self::Reactivate(person) => standing::reactivate(*person, state, context),
+            Self::Remove(person) => standing::remove(*person, state, context),
+            Self::Erase(person) => standing::erase(*person, state, context),
         }
     }
 }
 
-fn about(person: UserId, event: PeopleEvent) -> NewEvent {
+/// An event about a person.
+pub(super) fn about(person: UserId, event: PeopleEvent) -> NewEvent {
     NewEvent::new(Resource::new(ResourceType::Person, person), event)
 }
 
 /// The person is a member, the actor, and at the version that was seen.
 fn own(state: &Organization, context: &Context, id: UserId) -> Result<(), Rejection> {
-    let person = state.people.get(id).ok_or(PeopleRejection::NotFound)?;
+    let person = state.people.active(id).ok_or(PeopleRejection::NotFound)?;
     if context.actor.id != ActorId::Person(id) {
         return Err(PeopleRejection::NotFound.into());
     }

@@ -16,8 +16,29 @@ events! {
         "person.update", 1 => PersonUpdated(PersonUpdated);
         /// A person's account has another address.
         "person.change_email", 1 => PersonEmailChanged(PersonEmailChanged);
+        /// A person is kept out until they are let in again.
+        "person.suspend", 1 => PersonSuspended(PersonNamed);
+        /// A suspended person is let in again.
+        "person.reactivate", 1 => PersonReactivated(PersonNamed);
         /// A person is no member any more.
         "person.remove", 1 => PersonRemoved(PersonRemoved);
+        /// A person is forgotten.
+        "person.erase", 1 => PersonErased(PersonErased) destroys destroyed_keys;
+    }
+}
+
+impl PeopleEvent {
+    /// Who is no member from here on: their roles, teams and sessions end with it.
+    pub fn departed(&self) -> Option<UserId> {
+        match self {
+            Self::PersonRemoved(removed) => Some(removed.person),
+            Self::PersonErased(erased) => Some(erased.person),
+            Self::PersonJoined(_)
+            | Self::PersonUpdated(_)
+            | Self::PersonEmailChanged(_)
+            | Self::PersonSuspended(_)
+            | Self::PersonReactivated(_) => None,
+        }
     }
 }
 
@@ -64,4 +85,24 @@ pub struct PersonEmailChanged {
 pub struct PersonRemoved {
     /// The person.
     pub person: UserId,
+}
+
+/// A person, and nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PersonNamed {
+    /// The person.
+    pub person: UserId,
+}
+
+/// A person is forgotten: what was sealed under their key is gone with the key. Who was a member until then is none any
+/// more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PersonErased {
+    /// The person.
+    pub person: UserId,
+    /// The keys that were destroyed.
+    #[schema(value_type = Vec<String>)]
+    pub destroyed_keys: Vec<DataKeyId>,
 }

@@ -18,8 +18,23 @@ use crate::settings::roles::permission::Permission;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct People {
     members: RedBlackTreeMapSync<UserId, Person>,
-    /// Those who were members: their names are still shown where they acted.
+    /// Those who were members: their names are still shown where they acted, unless they were erased.
     former: RedBlackTreeMapSync<UserId, Person>,
+}
+
+/// What a person is to the organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PersonStatus)]
+pub enum Status {
+    /// A member.
+    Active,
+    /// A member who is kept out: they have no rights, and no sessions.
+    Suspended,
+    /// A member no more.
+    Removed,
+    /// A member no more, and forgotten: what they were called opens for nobody.
+    Erased,
 }
 
 /// A person, name and address sealed.
@@ -37,6 +52,8 @@ pub struct Person {
     pub email: Sealed,
     /// The account's credential generation that the address came with; 0 where it is the one that they joined with.
     pub email_generation: u64,
+    /// What they are to the organization.
+    pub status: Status,
     /// When they joined.
     pub created_at: Timestamp,
     /// When they last changed.
@@ -46,9 +63,14 @@ pub struct Person {
 }
 
 impl People {
-    /// A member by id.
+    /// A member by id, suspended or not.
     pub fn get(&self, id: UserId) -> Option<&Person> {
         self.members.get(&id)
+    }
+
+    /// A member by id who is not suspended.
+    pub fn active(&self, id: UserId) -> Option<&Person> {
+        self.get(id).filter(|person| person.status == Status::Active)
     }
 
     /// Somebody who is a member or was one.
@@ -60,11 +82,40 @@ impl People {
     pub fn iter(&self) -> impl Iterator<Item = &Person> {
         self.members.values()
     }
+
+    /// All who were members, by id.
+    pub fn former(&self) -> impl Iterator<Item = &Person> {
+        self.former.values()
+    }
+
+    /// A member, to be changed by an event.
+    fn change(&mut self, id: UserId, recorded: &Recorded, change: impl FnOnce(&mut Person)) {
+        if let Some(person) = self.members.get_mut(&id) {
+            person.touch(recorded);
+            change(person);
+        }
+    }
+
+    /// A member who is one no more, or somebody who was one.
+    fn depart(&mut self, id: UserId, recorded: &Recorded, status: Status) {
+        let Some(mut person) = self.ever(id).cloned() else { return };
+        person.touch(recorded);
+        person.status = status;
+        self.members.remove_mut(&id);
+        self.former.insert_mut(id, person);
+    }
+}
+
+impl Person {
+    fn touch(&mut self, recorded: &Recorded) {
+        self.updated_at = recorded.at;
+        self.version = recorded.version;
+    }
 }
 
 impl Fold for People {
     const NAME: &'static str = "people";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::People(event) = &recorded.event else { return };
@@ -77,6 +128,7 @@ impl Fold for People {
                     name: joined.name.clone(),
                     email: joined.email.clone(),
                     email_generation: 0,
+                    status: Status::Active,
                     created_at: recorded.at,
                     updated_at: recorded.at,
                     version: recorded.version,
@@ -84,28 +136,20 @@ impl Fold for People {
                 self.members.insert_mut(joined.person, person);
             }
             PeopleEvent::PersonUpdated(updated) => {
-                if let Some(person) = self.members.get_mut(&updated.person) {
-                    person.name = updated.name.clone();
-                    person.updated_at = recorded.at;
-                    person.version = recorded.version;
-                }
+                self.change(updated.person, recorded, |person| person.name = updated.name.clone());
             }
-            PeopleEvent::PersonEmailChanged(changed) => {
-                if let Some(person) = self.members.get_mut(&changed.person) {
-                    person.email = changed.email.clone();
-                    person.email_generation = changed.generation;
-                    person.updated_at = recorded.at;
-                    person.version = recorded.version;
-                }
+            PeopleEvent::PersonEmailChanged(changed) => self.change(changed.person, recorded, |person| {
+                person.email = changed.email.clone();
+                person.email_generation = changed.generation;
+            }),
+            PeopleEvent::PersonSuspended(named) => {
+                self.change(named.person, recorded, |person| person.status = Status::Suspended);
             }
-            PeopleEvent::PersonRemoved(removed) => {
-                if let Some(mut person) = self.members.get(&removed.person).cloned() {
-                    person.updated_at = recorded.at;
-                    person.version = recorded.version;
-                    self.members.remove_mut(&removed.person);
-                    self.former.insert_mut(removed.person, person);
-                }
+            PeopleEvent::PersonReactivated(named) => {
+                self.change(named.person, recorded, |person| person.status = Status::Active);
             }
+            PeopleEvent::PersonRemoved(removed) => self.depart(removed.person, recorded, Status::Removed),
+            PeopleEvent::PersonErased(erased) => self.depart(erased.person, recorded, Status::Erased),
         }
     }
 
@@ -117,8 +161,15 @@ impl Fold for People {
 }
 
 impl Area for People {
-    const READS: &'static [&'static str] =
-        &["person.join", "person.update", "person.change_email", "person.remove"];
+    const READS: &'static [&'static str] = &[
+        "person.join",
+        "person.update",
+        "person.change_email",
+        "person.suspend",
+        "person.reactivate",
+        "person.remove",
+        "person.erase",
+    ];
     const CASCADES: &'static [&'static str] = &[];
     const RESTORABLE: bool = false;
     const KINDS: &'static [Reads] =
@@ -134,12 +185,16 @@ impl Area for People {
 
     fn describe(&self, focus: &Focus, into: &mut Description) {
         for person in focus.among(self.iter(), |id| self.get(id)) {
-            let told =
-                fields([("name", Some((&person.name).into())), ("email", Some((&person.email).into()))]);
+            let suspended = (person.status == Status::Suspended).into();
+            let told = fields([
+                ("name", Some((&person.name).into())),
+                ("email", Some((&person.email).into())),
+                ("suspended", Some(suspended)),
+            ]);
             into.insert(Subject::new(ResourceType::Person, person.id), told);
         }
     }
 
-    /// Who belongs to the organization, and what they are called, is never brought back.
+    /// Who belongs to the organization, who is kept out, and what they are called, is never brought back.
     fn restore(_differences: &[Difference], _outlook: &Outlook<'_>, _plan: &mut Plan) {}
 }

@@ -4,7 +4,7 @@ use crate::actor::ActorId;
 use crate::command::{Context, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
 use crate::organization::Organization;
-use crate::settings::roles::access::{ceiling, given, reach, reaches_team};
+use crate::settings::roles::access::{ceiling, given, owner_remains, reach, reaches_team};
 use crate::settings::roles::command::{ASSIGNMENTS_MAX, AssignRole, RolesRejection, UnassignRole};
 use crate::settings::roles::event::{RoleAssigned, RoleUnassigned, RolesEvent};
 use crate::settings::roles::projection::Assignment;
@@ -64,7 +64,7 @@ impl UnassignRole {
             return Err(Rejection::AboveYourRights);
         }
         context.check_version(held.version)?;
-        if held.is_ownership() && !state.roles.owner_remains_without(self.assignment) {
+        if held.is_ownership() && !owner_remains(state, |id, _| id == self.assignment) {
             return Err(RolesRejection::LastOwner.into());
         }
         let unassigned = RolesEvent::RoleUnassigned(RoleUnassigned { assignment: self.assignment });

@@ -9,10 +9,9 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, ResourceType, Version};
 use crate::history::description::{Description, Difference, Field, Focus, Subject, fields};
 use crate::history::restore::plan::{Outlook, Plan};
-use crate::ids::{EnvironmentId, RoleAssignmentId, RoleId, UserId};
+use crate::ids::{EnvironmentId, RoleAssignmentId, RoleId};
 use crate::organization::Organization;
 use crate::settings::environments::event::EnvironmentsEvent;
-use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::{RoleAssigned, RoleCreated, RoleUpdated, RolesEvent};
 use crate::settings::roles::permission::{Permission, PermissionSet};
 use crate::settings::roles::restore::restore;
@@ -28,6 +27,7 @@ pub(super) const ASSIGNMENT_ACTIONS: &[&str] = &[
     "environment.delete",
     "team.delete",
     "person.remove",
+    "person.erase",
 ];
 
 /// Custom roles, and who has which role.
@@ -122,11 +122,6 @@ impl Roles {
             .filter_map(|((_, id), ())| self.assignments.get(id).map(|held| (id, held)))
     }
 
-    /// Whether some owner remains when this assignment goes.
-    pub fn owner_remains_without(&self, gone: RoleAssignmentId) -> bool {
-        self.assignments.iter().any(|(id, assignment)| *id != gone && assignment.is_ownership())
-    }
-
     fn create(&mut self, created: &RoleCreated, recorded: &Recorded) {
         let role = CustomRole {
             id: created.role,
@@ -170,12 +165,6 @@ impl Roles {
         self.insert(assigned.assignment, assignment);
     }
 
-    /// Whether some owner remains when this person goes.
-    pub fn owner_remains_without_person(&self, gone: UserId) -> bool {
-        let mut ownerships = self.assignments.values().filter(|assignment| assignment.is_ownership());
-        ownerships.any(|assignment| assignment.grantee != Grantee::Person(gone))
-    }
-
     fn insert(&mut self, id: RoleAssignmentId, assignment: Assignment) {
         self.by_grantee.insert_mut((assignment.grantee, id), ());
         self.assignments.insert_mut(id, assignment);
@@ -213,7 +202,7 @@ impl Assignment {
 
 impl Fold for Roles {
     const NAME: &'static str = "roles";
-    const PROJECTION: u32 = 4;
+    const PROJECTION: u32 = 5;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
@@ -232,13 +221,14 @@ impl Fold for Roles {
                 self.unassign_all(|assignment| assignment.grantee == Grantee::Team(deleted.team));
             }
             // So does a grant with the membership of whoever has it.
-            Event::People(PeopleEvent::PersonRemoved(removed)) => {
-                self.unassign_all(|assignment| assignment.grantee == Grantee::Person(removed.person));
+            Event::People(event) => {
+                if let Some(person) = event.departed() {
+                    self.unassign_all(|assignment| assignment.grantee == Grantee::Person(person));
+                }
             }
             Event::General(_)
             | Event::Environments(_)
             | Event::Secrets(_)
-            | Event::People(_)
             | Event::Teams(_)
             | Event::ApiKeys(_)
             | Event::Sessions(_)
@@ -268,8 +258,10 @@ impl Area for Roles {
         "environment.delete",
         "team.delete",
         "person.remove",
+        "person.erase",
     ];
-    const CASCADES: &'static [&'static str] = &["environment.delete", "team.delete", "person.remove"];
+    const CASCADES: &'static [&'static str] =
+        &["environment.delete", "team.delete", "person.remove", "person.erase"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] = &[
         Reads { kind: ResourceType::Role, permission: Permission::RoleRead },

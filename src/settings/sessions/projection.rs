@@ -142,15 +142,25 @@ impl Sessions {
     }
 }
 
+/// Who holds no session from here on.
+fn locked_out(event: &PeopleEvent) -> Option<UserId> {
+    match event {
+        PeopleEvent::PersonSuspended(suspended) => Some(suspended.person),
+        other => other.departed(),
+    }
+}
+
 impl Fold for Sessions {
     const NAME: &'static str = "sessions";
-    const PROJECTION: u32 = 3;
+    const PROJECTION: u32 = 4;
 
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
             Event::Sessions(event) => event,
-            Event::People(PeopleEvent::PersonRemoved(removed)) => {
-                self.drop_holder(Holder::Person(removed.person));
+            Event::People(event) => {
+                if let Some(person) = locked_out(event) {
+                    self.drop_holder(Holder::Person(person));
+                }
                 return;
             }
             Event::Accounts(AccountsEvent::AccountDeleted(deleted)) => {
@@ -160,7 +170,6 @@ impl Fold for Sessions {
             Event::General(_)
             | Event::Environments(_)
             | Event::Secrets(_)
-            | Event::People(_)
             | Event::Teams(_)
             | Event::ApiKeys(_)
             | Event::Roles(_)

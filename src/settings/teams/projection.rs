@@ -10,7 +10,6 @@ use crate::history::description::{Description, Difference, Focus, Subject, field
 use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{TeamId, UserId};
 use crate::organization::Organization;
-use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::permission::Permission;
 use crate::settings::teams::event::{TeamUpdated, TeamsEvent};
 use crate::settings::teams::restore::restore;
@@ -112,14 +111,17 @@ impl Teams {
 
 impl Fold for Teams {
     const NAME: &'static str = "teams";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
             Event::Teams(event) => event,
             // Whoever leaves the organization leaves its teams.
-            Event::People(PeopleEvent::PersonRemoved(removed)) => {
-                return self.leave_all(removed.person, recorded);
+            Event::People(event) => {
+                if let Some(person) = event.departed() {
+                    self.leave_all(person, recorded);
+                }
+                return;
             }
             _ => return,
         };
@@ -165,8 +167,9 @@ impl Area for Teams {
         "team.add_member",
         "team.remove_member",
         "person.remove",
+        "person.erase",
     ];
-    const CASCADES: &'static [&'static str] = &["person.remove"];
+    const CASCADES: &'static [&'static str] = &["person.remove", "person.erase"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] = &[
         Reads { kind: ResourceType::Team, permission: Permission::PersonRead },
