@@ -419,7 +419,13 @@ impl Command {
                 matches!(command, RolesCommand::Unassign(_))
             }
             Self::Organization(OrganizationCommand::People(command)) => {
-                matches!(command, PeopleCommand::Leave(_))
+                matches!(
+                    command,
+                    PeopleCommand::Leave(_)
+                        | PeopleCommand::Suspend(_)
+                        | PeopleCommand::Remove(_)
+                        | PeopleCommand::Erase(_)
+                )
             }
             Self::Platform(PlatformCommand::Accounts(command)) => command.is_a_removal(),
             Self::Organization(OrganizationCommand::Teams(command)) => {

@@ -11,8 +11,8 @@ mod server;
 #[path = "../support/mailbox.rs"]
 mod mailbox;
 
-#[path = "../support/people.rs"]
-mod people;
+#[path = "../support/newcomers.rs"]
+mod newcomers;
 
 #[path = "../support/traced.rs"]
 mod process;
@@ -42,6 +42,7 @@ mod import;
 mod lists;
 mod matrix;
 mod me;
+mod people;
 mod permissions;
 mod promotion;
 mod restore;

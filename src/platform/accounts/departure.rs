@@ -67,13 +67,10 @@ pub async fn delete(
     let change = OwnChange::of(&app, &caller, peer, &headers)?;
     change.verify("/password", farewell.password).await?;
     let account = &change.account;
-    let memberships = login::memberships(&app, account).await?;
-    let left =
-        |pair: &&_| memberships.iter().all(|(organization, _, person)| *pair != &(*organization, *person));
     let command = AccountsCommand::Delete(DeleteAccount {
         account: account.id,
         verified_generation: account.generation,
-        left: account.persons.iter().filter(left).copied().collect(),
+        left: login::left(&app, account).await?,
     });
     let mut submission = change.submission(command);
     submission.releases =

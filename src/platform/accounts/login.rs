@@ -61,6 +61,22 @@ pub async fn memberships(
     Ok(memberships)
 }
 
+/// Whom an account was in organizations, and is no more: the platform's pairs are a hint, the streams decide. Somebody who
+/// is suspended has not left.
+///
+/// # Errors
+/// When one cannot be loaded.
+pub async fn left(app: &App, account: &Account) -> Result<Vec<(OrganizationId, UserId)>, LoadError> {
+    let mut left = Vec::new();
+    for (organization, person) in &account.persons {
+        let handle = app.store.organization(*organization).await?;
+        if handle.is_none_or(|handle| handle.view().organization().people.get(*person).is_none()) {
+            left.push((*organization, *person));
+        }
+    }
+    Ok(left)
+}
+
 /// Opens a session. `since` is when the login that it goes back to was made, if it is not made now.
 ///
 /// # Errors
