@@ -14,10 +14,12 @@ use crate::http::problem::Problem;
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
+use crate::platform::memberships::command::MembershipsRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
+use crate::settings::join_requests::command::JoinRequestsRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::secrets::command::SecretsRejection;
@@ -150,6 +152,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(PeopleRejection::NotFound) => Problem::not_found(),
         Rejection::People(PeopleRejection::LastOwner) => last_owner(),
+        Rejection::JoinRequests(rejection) => join_requests(*rejection),
         Rejection::Teams(rejection) => teams(*rejection),
         Rejection::Roles(rejection) => roles(rejection),
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
@@ -160,6 +163,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         }
         Rejection::Accounts(rejection) => accounts(*rejection),
         Rejection::Foundings(rejection) => foundings(*rejection),
+        Rejection::Memberships(rejection) => memberships(*rejection),
         Rejection::Denials(_) => Problem::internal(),
     }
 }
@@ -167,8 +171,31 @@ fn rejected(rejection: &Rejection) -> Problem {
 fn general(rejection: GeneralRejection) -> Problem {
     match rejection {
         GeneralRejection::NotFound | GeneralRejection::AnotherOrganization => Problem::not_found(),
+        GeneralRejection::AnotherDomain => {
+            Problem::conflict("stale", "the e-mail domain was changed while DNS was asked")
+        }
         GeneralRejection::UnknownRole => {
             Problem::invalid_field("/join_role", "unknown_role", "there is no such role")
+        }
+    }
+}
+
+fn join_requests(rejection: JoinRequestsRejection) -> Problem {
+    match rejection {
+        JoinRequestsRejection::NotFound => Problem::not_found(),
+        // Alike for an organization that is not there.
+        JoinRequestsRejection::NotJoinable => Problem::not_found(),
+        JoinRequestsRejection::Decided => {
+            Problem::conflict("join_request_decided", "the request to join was decided")
+        }
+        JoinRequestsRejection::TooMany => {
+            Problem::conflict("too_many_join_requests", "as many requests to join wait as can")
+        }
+        JoinRequestsRejection::UnknownRole => {
+            Problem::invalid_field("/role", "unknown_role", "there is no such role")
+        }
+        JoinRequestsRejection::TooManyRoles(_) => {
+            Problem::conflict("too_many_role_assignments", "as many roles are given as can be")
         }
     }
 }
@@ -325,6 +352,19 @@ fn foundings(rejection: FoundingsRejection) -> Problem {
         }
         FoundingsRejection::UnknownAccount => Problem::not_found(),
         FoundingsRejection::TooMany => {
+            Problem::conflict("too_many_organizations", "the account has as many organizations as it can")
+        }
+    }
+}
+
+fn memberships(rejection: MembershipsRejection) -> Problem {
+    match rejection {
+        MembershipsRejection::UnknownAccount => Problem::not_found(),
+        MembershipsRejection::PersonTaken => Problem::invalid_link(),
+        MembershipsRejection::AlreadyThere => {
+            Problem::conflict("already_a_member", "the account is somebody in the organization already")
+        }
+        MembershipsRejection::TooMany => {
             Problem::conflict("too_many_organizations", "the account has as many organizations as it can")
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod event;
+pub mod joining;
 pub mod projection;
 
 use crate::event::ResourceType;
