@@ -13,11 +13,13 @@ use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
+use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection};
 use crate::platform::operations::command::OperationsCommand;
 use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
+use crate::settings::join_requests::command::{JoinRequestsCommand, JoinRequestsRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
 use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
@@ -47,6 +49,8 @@ pub enum OrganizationCommand {
     General(GeneralCommand),
     /// To its people.
     People(PeopleCommand),
+    /// To those who ask to join.
+    JoinRequests(JoinRequestsCommand),
     /// To its teams.
     Teams(TeamsCommand),
     /// To its roles.
@@ -80,6 +84,8 @@ pub enum PlatformCommand {
     Accounts(AccountsCommand),
     /// To foundings.
     Foundings(FoundingsCommand),
+    /// To memberships to be.
+    Memberships(MembershipsCommand),
     /// To sessions without an organization.
     Sessions(SessionsCommand),
     /// An operator's.
@@ -255,6 +261,9 @@ pub enum Rejection {
     /// Of people.
     #[error(transparent)]
     People(#[from] PeopleRejection),
+    /// Of requests to join.
+    #[error(transparent)]
+    JoinRequests(#[from] JoinRequestsRejection),
     /// Of teams.
     #[error(transparent)]
     Teams(#[from] TeamsRejection),
@@ -279,6 +288,9 @@ pub enum Rejection {
     /// Of foundings.
     #[error(transparent)]
     Foundings(#[from] FoundingsRejection),
+    /// Of memberships to be.
+    #[error(transparent)]
+    Memberships(#[from] MembershipsRejection),
     /// Of what was denied or failed.
     #[error(transparent)]
     Denials(#[from] DenialsRejection),
@@ -290,6 +302,7 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.need(),
             Self::People(command) => command.need(),
+            Self::JoinRequests(command) => command.need(),
             Self::Teams(command) => command.need(),
             Self::Roles(command) => command.need(),
             Self::ApiKeys(command) => command.need(),
@@ -312,6 +325,7 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.decide(state, context),
             Self::People(command) => command.decide(state, context),
+            Self::JoinRequests(command) => command.decide(state, context),
             Self::Teams(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
             Self::ApiKeys(command) => command.decide(state, context),
@@ -342,6 +356,7 @@ impl PlatformCommand {
     pub fn need(&self) -> Need {
         match self {
             Self::Foundings(command) => command.need(),
+            Self::Memberships(command) => command.need(),
             Self::Operations(_) | Self::EncryptionKeys(_) | Self::Finish(_) => Need::System,
             Self::Accounts(command) => command.need(),
             Self::Sessions(_) | Self::Refuse(_) => Need::Own,
@@ -356,6 +371,7 @@ impl PlatformCommand {
         match self {
             Self::Accounts(command) => Ok(command.decide(state, context)?),
             Self::Foundings(command) => Ok(command.decide(state, context)?),
+            Self::Memberships(command) => Ok(command.decide(state, context)?),
             Self::Sessions(command) => {
                 let belongs =
                     |holder| matches!(holder, Holder::Account(id) if state.accounts.get(id).is_some());
@@ -384,6 +400,7 @@ macro_rules! command_from {
 command_from! {
     OrganizationCommand::General(GeneralCommand) in Organization;
     OrganizationCommand::People(PeopleCommand) in Organization;
+    OrganizationCommand::JoinRequests(JoinRequestsCommand) in Organization;
     OrganizationCommand::Teams(TeamsCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
     OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
@@ -392,6 +409,7 @@ command_from! {
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;
+    PlatformCommand::Memberships(MembershipsCommand) in Platform;
     PlatformCommand::Operations(OperationsCommand) in Platform;
 }
 
@@ -433,6 +451,9 @@ impl Command {
             }
             Self::Organization(OrganizationCommand::ApiKeys(command)) => {
                 matches!(command, ApiKeysCommand::Revoke(_))
+            }
+            Self::Organization(OrganizationCommand::JoinRequests(command)) => {
+                matches!(command, JoinRequestsCommand::Decline(_))
             }
             Self::Organization(OrganizationCommand::Finish(_))
             | Self::Platform(PlatformCommand::Finish(_)) => true,

@@ -18,11 +18,13 @@ use crate::event::declare::{ActionSpec, AreaEvent};
 use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
+use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
+use crate::settings::join_requests::event::JoinRequestsEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::secrets::event::SecretsEvent;
@@ -115,6 +117,8 @@ event_sum! {
     Secrets(SecretsEvent),
     /// The people of an organization.
     People(PeopleEvent),
+    /// Who asks to join.
+    JoinRequests(JoinRequestsEvent),
     /// Teams and who is in them.
     Teams(TeamsEvent),
     /// Roles and who has them.
@@ -125,6 +129,8 @@ event_sum! {
     Accounts(AccountsEvent),
     /// Organizations being founded, in the platform's stream.
     Foundings(FoundingsEvent),
+    /// Accounts about to be somebody in an organization, in the platform's stream.
+    Memberships(MembershipsEvent),
     /// What operators do, in the platform's stream.
     Operations(OperationsEvent),
     /// What was taken out.
@@ -204,6 +210,8 @@ pub enum ResourceType {
     Organization,
     /// A person.
     Person,
+    /// A request to join.
+    JoinRequest,
     /// A team.
     Team,
     /// One membership of a team; its id is the team's, its name the person's id.
@@ -238,6 +246,7 @@ impl ResourceType {
         vec![
             Self::Organization,
             Self::Person,
+            Self::JoinRequest,
             Self::Team,
             Self::Role,
             Self::RoleAssignment,
@@ -256,6 +265,7 @@ impl ResourceType {
         match self {
             Self::Organization => "organization",
             Self::Person => "person",
+            Self::JoinRequest => "join_request",
             Self::Team => "team",
             Self::TeamMember => "team_member",
             Self::Role => "role",

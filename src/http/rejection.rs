@@ -14,10 +14,12 @@ use crate::http::problem::Problem;
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
+use crate::platform::memberships::command::MembershipsRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
+use crate::settings::join_requests::command::JoinRequestsRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::secrets::command::SecretsRejection;
@@ -149,6 +151,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(rejection) => people(*rejection),
+        Rejection::JoinRequests(rejection) => join_requests(*rejection),
         Rejection::Teams(rejection) => teams(*rejection),
         Rejection::Roles(rejection) => roles(rejection),
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
@@ -159,6 +162,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         }
         Rejection::Accounts(rejection) => accounts(*rejection),
         Rejection::Foundings(rejection) => foundings(*rejection),
+        Rejection::Memberships(rejection) => memberships(*rejection),
         Rejection::Denials(_) => Problem::internal(),
     }
 }
@@ -166,6 +170,9 @@ fn rejected(rejection: &Rejection) -> Problem {
 fn general(rejection: GeneralRejection) -> Problem {
     match rejection {
         GeneralRejection::NotFound | GeneralRejection::AnotherOrganization => Problem::not_found(),
+        GeneralRejection::AnotherDomain => {
+            Problem::conflict("stale", "the e-mail domain was changed while DNS was asked")
+        }
         GeneralRejection::UnknownRole => {
             Problem::invalid_field("/join_role", "unknown_role", "there is no such role")
         }
@@ -178,6 +185,26 @@ fn people(rejection: PeopleRejection) -> Problem {
         PeopleRejection::LastOwner => last_owner(),
         PeopleRejection::Yourself => {
             Problem::conflict("yourself", "nobody suspends, removes or erases themselves; leave instead")
+        }
+    }
+}
+
+fn join_requests(rejection: JoinRequestsRejection) -> Problem {
+    match rejection {
+        JoinRequestsRejection::NotFound => Problem::not_found(),
+        // Alike for an organization that is not there.
+        JoinRequestsRejection::NotJoinable => Problem::not_found(),
+        JoinRequestsRejection::Decided => {
+            Problem::conflict("join_request_decided", "the request to join was decided")
+        }
+        JoinRequestsRejection::TooMany => {
+            Problem::conflict("too_many_join_requests", "as many requests to join wait as can")
+        }
+        JoinRequestsRejection::UnknownRole => {
+            Problem::invalid_field("/role", "unknown_role", "there is no such role")
+        }
+        JoinRequestsRejection::TooManyRoles(_) => {
+            Problem::conflict("too_many_role_assignments", "as many roles are given as can be")
         }
     }
 }
@@ -334,6 +361,19 @@ fn foundings(rejection: FoundingsRejection) -> Problem {
         }
         FoundingsRejection::UnknownAccount => Problem::not_found(),
         FoundingsRejection::TooMany => {
+            Problem::conflict("too_many_organizations", "the account has as many organizations as it can")
+        }
+    }
+}
+
+fn memberships(rejection: MembershipsRejection) -> Problem {
+    match rejection {
+        MembershipsRejection::UnknownAccount => Problem::not_found(),
+        MembershipsRejection::PersonTaken => Problem::invalid_link(),
+        MembershipsRejection::AlreadyThere => {
+            Problem::conflict("already_a_member", "the account is somebody in the organization already")
+        }
+        MembershipsRejection::TooMany => {
             Problem::conflict("too_many_organizations", "the account has as many organizations as it can")
         }
     }

@@ -73,6 +73,7 @@ pub mod shown;
 pub mod strangers;
 pub mod totals;
 pub mod trouble;
+pub mod vouching;
 mod writer;
 
 /// Tells whether there is enough free disk to write.

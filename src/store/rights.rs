@@ -47,6 +47,8 @@ fn can_change(event: &Event) -> bool {
         | Event::Sessions(_)
         | Event::Accounts(_)
         | Event::Foundings(_)
+        | Event::JoinRequests(_)
+        | Event::Memberships(_)
         | Event::Operations(_)
         | Event::Exports(_)
         | Event::EncryptionKeys(_)

@@ -2,15 +2,12 @@
 
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand};
-use settled::ids::{AccountId, Fresh, StreamId};
+use settled::ids::StreamId;
 use settled::log::held::HeldLog;
 use settled::log::memory::MemoryLog;
 use settled::platform::accounts;
-use settled::platform::accounts::command::AccountsCommand;
-use settled::platform::accounts::credentials::{ChangeEmail, RequestEmailChange};
-use settled::platform::accounts::event::MailedLink;
 use settled::platform::foundings::event::FoundingOpened;
-use settled::seal::{Commitment, Plain};
+use settled::seal::Plain;
 use settled::settings::people;
 use settled::settings::people::command::PeopleCommand;
 use settled::settings::people::event::PersonEmailChanged;
@@ -119,28 +116,6 @@ async fn two_set_ups_at_once_make_one_organization() {
     assert_set_up_once(&store, &one.opened).await;
 }
 
-/// An account's address has changed, and no organization knows: its confirmation is the last event.
-async fn changed_address(store: &TestStore, account: AccountId) -> u64 {
-    let held = store.store.platform().view();
-    let held = held.platform().accounts.get(account).unwrap().clone();
-    let key = store.store.ring().data_key(StreamId::Platform, held.key, held.commitment).unwrap();
-    let token = Commitment([7; 32]);
-    let request = RequestEmailChange {
-        account,
-        email: key.seal(&accounts::email_field(&account.to_string()), &Plain::from("new@example.com")),
-        link: MailedLink { token, ends_at: store.clock.now().plus_seconds(60) },
-        verified_generation: held.generation,
-        session: Fresh.id(),
-    };
-    let actor = Actor { id: ActorId::Account(account), session: None };
-    for command in
-        [AccountsCommand::RequestEmailChange(request), AccountsCommand::ChangeEmail(ChangeEmail { token })]
-    {
-        store.store.execute(store.store.platform(), Submission::new(command, actor)).await.unwrap();
-    }
-    held.generation + 1
-}
-
 /// The address that an organization knows of its Owner, with the generation that it came with.
 fn known_address(store: &TestStore, founded: &Founded) -> (String, u64) {
     let view = store.handle(founded.organization).view();
@@ -154,7 +129,7 @@ async fn a_changed_address_reaches_every_organization_however_often_it_is_cut_sh
     let store = TestStore::in_memory();
     let first = store.found("Acme").await;
     let second = store.found_further(first.account, "Second").await;
-    let generation = changed_address(&store, first.account).await;
+    let generation = store.change_address(first.account, &Plain::from("new@example.com")).await;
     // Cut short before the first organization knows, and between the two.
     let half = store.crashed();
     let email = {
@@ -189,7 +164,7 @@ async fn an_organization_that_is_being_founded_gets_the_new_address_too() {
     let first = store.found("Acme").await;
     let founding = store.further(first.account, "Second");
     store.store.execute(store.store.platform(), founding.submission).await.unwrap();
-    changed_address(&store, first.account).await;
+    store.change_address(first.account, &Plain::from("new@example.com")).await;
     store.store.finish_email_change(first.account).await.unwrap_err();
     store.store.finish_intents().await;
     let opened = founding.opened;

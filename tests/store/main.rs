@@ -17,6 +17,7 @@ mod key_asks;
 mod keys;
 mod ledger;
 mod lost_keys;
+mod memberships;
 mod past;
 mod pasts;
 mod properties;

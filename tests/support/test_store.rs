@@ -12,7 +12,9 @@ use settled::log::frame::Frame;
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog, Key, Position};
 use settled::metrics::Metrics;
-use settled::platform::accounts::event::SignedUp;
+use settled::platform::accounts::command::AccountsCommand;
+use settled::platform::accounts::credentials::{ChangeEmail, RequestEmailChange};
+use settled::platform::accounts::event::{MailedLink, SignedUp};
 use settled::platform::foundings::command::{FoundingsCommand, SetUp};
 use settled::platform::foundings::event::FoundingOpened;
 use settled::platform::{accounts, foundings};
@@ -232,6 +234,31 @@ impl TestStore {
             account: opened.account,
             owner: Actor { id: ActorId::Person(opened.person), session: None },
         }
+    }
+
+    /// An account's address has changed, and no organization knows: its confirmation is the last event. The account's
+    /// credential generation from now on.
+    pub async fn change_address(&self, account: AccountId, email: &Plain) -> u64 {
+        let view = self.store.platform().view();
+        let held = view.platform().accounts.get(account).expect("the account is there");
+        let key = self.store.ring().data_key(StreamId::Platform, held.key, held.commitment);
+        let token = Commitment([7; 32]);
+        let request = RequestEmailChange {
+            account,
+            email: key.expect("its key is there").seal(&accounts::email_field(&account.to_string()), email),
+            link: MailedLink { token, ends_at: self.clock.now().plus_seconds(60) },
+            verified_generation: held.generation,
+            session: Fresh.id(),
+        };
+        let actor = Actor { id: ActorId::Account(account), session: None };
+        for command in [
+            AccountsCommand::RequestEmailChange(request),
+            AccountsCommand::ChangeEmail(ChangeEmail { token }),
+        ] {
+            let submission = Submission::new(command, actor);
+            self.store.execute(self.store.platform(), submission).await.expect("the address is changed");
+        }
+        held.generation + 1
     }
 
     /// A person who is to join an organization, and their key.

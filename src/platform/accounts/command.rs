@@ -196,9 +196,10 @@ impl DeleteAccount {
         if account.generation != self.verified_generation {
             return Err(AccountsRejection::Stale);
         }
-        // The second half of a founding needs the founder's account.
+        // The second half of a founding, and of a membership to be, needs the account.
         let founds = state.foundings.open().any(|founding| founding.account == self.account);
-        if founds || !account.persons.iter().all(|person| self.left.contains(person)) {
+        let joins = state.memberships.of(self.account).next().is_some();
+        if founds || joins || !account.persons.iter().all(|person| self.left.contains(person)) {
             return Err(AccountsRejection::MembershipsLeft);
         }
         let deleted = AccountForgotten { account: self.account, destroyed_keys: vec![account.key] };

@@ -52,6 +52,12 @@ pub fn folded(address: &str) -> String {
     address.to_lowercase()
 }
 
+/// The domain of an address as the domain of an organization is written: in its ASCII form, lower case.
+pub fn domain_of(address: &str) -> Option<String> {
+    let (_, domain) = address.rsplit_once('@')?;
+    idna::domain_to_ascii_strict(domain).ok()
+}
+
 /// Shows nothing: an address is personal.
 impl fmt::Debug for EmailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,6 +74,14 @@ checked_text!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_domain_of_an_address_is_in_ascii_and_whole() {
+        assert_eq!(domain_of("Ada@Example.COM").as_deref(), Some("example.com"));
+        assert_eq!(domain_of("ada@mail.example.com").as_deref(), Some("mail.example.com"));
+        assert_eq!(domain_of("\"a@b\"@bücher.de").as_deref(), Some("xn--bcher-kva.de"));
+        assert_eq!(domain_of("ada"), None);
+    }
 
     #[test]
     fn addresses_pass_and_other_text_does_not() {

@@ -10,6 +10,7 @@ use crate::ids::{AccountId, DataKeyId, OrganizationId, SessionId, UserId};
 use crate::platform::accounts::event::{AccountsEvent, EmailChanged, MailedLink, SignedUp};
 use crate::platform::accounts::sign_ups::SignUps;
 use crate::platform::foundings::event::FoundingsEvent;
+use crate::platform::memberships::event::MembershipsEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::sessions::event::TokenHash;
 use crate::settings::sessions::projection::Session;
@@ -17,6 +18,9 @@ use crate::settings::sessions::projection::Session;
 /// The most mailed links of one account that are known at a time; the oldest gives way. Links to set a new password, which
 /// anybody can ask for, last an hour and are three an hour at most, so they push no other out.
 const LINKS_PER_ACCOUNT_MAX: usize = 8;
+
+/// The most organizations in which one account is somebody.
+pub const ORGANIZATIONS_PER_ACCOUNT_MAX: usize = 100;
 
 /// All accounts of the server, and the sign-ups that may become some.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -203,6 +207,22 @@ impl Accounts {
         }
     }
 
+    fn paired(&mut self, id: AccountId, pair: (OrganizationId, UserId)) {
+        if let Some(account) = self.accounts.get_mut(&id) {
+            account.persons.push(pair);
+            self.by_person.insert_mut(pair, id);
+        }
+    }
+
+    fn parted(&mut self, pair: (OrganizationId, UserId), recorded: &Recorded) {
+        let Some(id) = self.by_person.get(&pair).copied() else { return };
+        self.by_person.remove_mut(&pair);
+        if let Some(account) = self.accounts.get_mut(&id) {
+            account.persons.retain(|person| *person != pair);
+            account.version = recorded.version;
+        }
+    }
+
     fn deleted(&mut self, id: AccountId) {
         let Some(account) = self.accounts.get(&id).cloned() else { return };
         for token in &account.links {
@@ -218,15 +238,20 @@ impl Accounts {
 
 impl Fold for Accounts {
     const NAME: &'static str = "accounts";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Accounts(event) => self.apply_own(event, recorded),
             Event::Foundings(FoundingsEvent::FoundingOpened(opened)) => {
-                if let Some(account) = self.accounts.get_mut(&opened.account) {
-                    account.persons.push((opened.organization, opened.person));
-                    self.by_person.insert_mut((opened.organization, opened.person), opened.account);
+                self.paired(opened.account, (opened.organization, opened.person));
+            }
+            Event::Memberships(MembershipsEvent::MembershipOpened(opened)) => {
+                self.paired(opened.account, (opened.organization, opened.person));
+            }
+            Event::Memberships(MembershipsEvent::MembershipClosed(closed)) => {
+                if closed.refused {
+                    self.parted((closed.organization, closed.person), recorded);
                 }
             }
             Event::Foundings(FoundingsEvent::FoundingClosed(_))
@@ -238,6 +263,7 @@ impl Fold for Accounts {
             | Event::People(_)
             | Event::Roles(_)
             | Event::Sessions(_)
+            | Event::JoinRequests(_)
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
@@ -257,7 +283,9 @@ impl Accounts {
         match event {
             AccountsEvent::SignedUp(signed_up) => self.sign_up_began(signed_up, recorded),
             AccountsEvent::EmailVerified(verified) => {
-                if let Some(mut account) = self.sign_up_ended(verified.account) {
+                // One to be, or one that was made just now by whoever has proven it.
+                let account = self.sign_up_ended(verified.account);
+                if let Some(mut account) = account.or_else(|| self.get(verified.account).cloned()) {
                     account.is_verified = true;
                     account.version = recorded.version;
                     self.accounts.insert_mut(account.id, account);
@@ -295,14 +323,7 @@ impl Accounts {
                 }
             }
             AccountsEvent::MembershipEnded(ended) => {
-                let pair = (ended.organization, ended.person);
-                if let Some(id) = self.by_person.get(&pair).copied() {
-                    self.by_person.remove_mut(&pair);
-                    if let Some(account) = self.accounts.get_mut(&id) {
-                        account.persons.retain(|person| *person != pair);
-                        account.version = recorded.version;
-                    }
-                }
+                self.parted((ended.organization, ended.person), recorded);
             }
             AccountsEvent::AccountDeleted(deleted) => self.deleted(deleted.account),
         }

@@ -19,7 +19,7 @@ use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::OrganizationId;
 use crate::seal::token::PlainToken;
 use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
-use crate::settings::general::projection::General;
+use crate::settings::general::projection::{EmailDomainState, General};
 use crate::settings::general::value::{EmailDomain, Timezone};
 use crate::settings::roles::access::grantees;
 use crate::settings::roles::http::{RoleName, roles_given, roles_of};
@@ -141,7 +141,7 @@ fn render(general: &General, your_roles: Vec<RoleName>) -> Result<(GeneralBody, 
         name: general.name.clone(),
         timezone: general.timezone.clone(),
         email_domain: general.email_domain.as_ref().map(|domain| domain.domain.clone()),
-        email_domain_verified: false,
+        email_domain_verified: general.email_domain.as_ref().is_some_and(EmailDomainState::is_verified),
         email_domain_challenge: general.email_domain.as_ref().map(|domain| domain.challenge.clone()),
         auto_approve_domain_users: general.auto_approve_domain_users,
         join_role: general.join_role,

@@ -4,6 +4,7 @@
 pub mod command;
 pub mod event;
 pub mod http;
+pub mod joining;
 pub mod projection;
 mod standing;
 

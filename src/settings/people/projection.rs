@@ -11,6 +11,7 @@ use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{DataKeyId, UserId};
 use crate::organization::Organization;
 use crate::seal::{Commitment, Sealed};
+use crate::settings::join_requests::event::JoinRequestsEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::permission::Permission;
 
@@ -20,6 +21,8 @@ pub struct People {
     members: RedBlackTreeMapSync<UserId, Person>,
     /// Those who were members: their names are still shown where they acted, unless they were erased.
     former: RedBlackTreeMapSync<UserId, Person>,
+    /// What the keys of people to be are held against: those who asked to join.
+    expected: RedBlackTreeMapSync<DataKeyId, Commitment>,
 }
 
 /// What a person is to the organization.
@@ -118,13 +121,32 @@ impl Fold for People {
     const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::People(event) = &recorded.event else { return };
+        let event = match &recorded.event {
+            Event::People(event) => event,
+            Event::JoinRequests(JoinRequestsEvent::JoinRequestCreated(created)) => {
+                if let Some(commitment) = recorded.keys.get(&created.key) {
+                    self.expected.insert_mut(created.key, *commitment);
+                }
+                return;
+            }
+            Event::JoinRequests(JoinRequestsEvent::JoinRequestDeclined(declined)) => {
+                for key in &declined.destroyed_keys {
+                    self.expected.remove_mut(key);
+                }
+                return;
+            }
+            _ => return,
+        };
         match event {
             PeopleEvent::PersonJoined(joined) => {
+                // A key that was minted for whoever asked to join is no new one.
+                let commitment =
+                    recorded.keys.get(&joined.key).or_else(|| self.expected.get(&joined.key)).copied();
+                self.expected.remove_mut(&joined.key);
                 let person = Person {
                     id: joined.person,
                     key: joined.key,
-                    commitment: recorded.keys.get(&joined.key).copied(),
+                    commitment,
                     name: joined.name.clone(),
                     email: joined.email.clone(),
                     email_generation: 0,
@@ -156,7 +178,7 @@ impl Fold for People {
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 
     fn items(&self) -> usize {
-        self.members.size() + self.former.size()
+        self.members.size() + self.former.size() + self.expected.size()
     }
 }
 
@@ -169,6 +191,8 @@ impl Area for People {
         "person.reactivate",
         "person.remove",
         "person.erase",
+        "join_request.create",
+        "join_request.decline",
     ];
     const CASCADES: &'static [&'static str] = &[];
     const RESTORABLE: bool = false;

@@ -18,6 +18,9 @@ use crate::settings::roles::restore::restore;
 use crate::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use crate::settings::teams::event::TeamsEvent;
 
+/// The most assignments of an organization.
+pub const ASSIGNMENTS_MAX: usize = 100_000;
+
 /// The actions that tell all about custom roles.
 pub(super) const ROLE_ACTIONS: &[&str] = &["role.create", "role.update", "role.delete"];
 /// The actions that tell all about assignments.
@@ -109,9 +112,9 @@ impl Roles {
         self.assignments.iter()
     }
 
-    /// How many assignments there are.
-    pub fn assignment_count(&self) -> usize {
-        self.assignments.size()
+    /// Whether one more role can be given.
+    pub fn has_room(&self) -> bool {
+        self.assignments.size() < ASSIGNMENTS_MAX
     }
 
     /// The assignments of a person or a team, by id.
@@ -234,6 +237,8 @@ impl Fold for Roles {
             | Event::Sessions(_)
             | Event::Accounts(_)
             | Event::Foundings(_)
+            | Event::JoinRequests(_)
+            | Event::Memberships(_)
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)

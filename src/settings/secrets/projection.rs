@@ -336,6 +336,8 @@ impl Fold for Secrets {
             | Event::Sessions(_)
             | Event::Accounts(_)
             | Event::Foundings(_)
+            | Event::JoinRequests(_)
+            | Event::Memberships(_)
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)

@@ -175,6 +175,8 @@ impl Fold for Sessions {
             | Event::Roles(_)
             | Event::Accounts(_)
             | Event::Foundings(_)
+            | Event::JoinRequests(_)
+            | Event::Memberships(_)
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)

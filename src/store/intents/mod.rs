@@ -16,6 +16,7 @@ use crate::platform::accounts::projection::Account;
 use crate::platform::foundings;
 use crate::platform::foundings::command::FoundingsCommand;
 use crate::platform::foundings::event::FoundingOpened;
+use crate::platform::memberships::event::MembershipOpened;
 use crate::seal::keyring::{KeyError, NewDataKey};
 use crate::settings::general::command::{FoundOrganization, GeneralCommand};
 use crate::settings::general::value::Timezone;
@@ -26,6 +27,8 @@ use crate::store::load::LoadError;
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 use crate::text::Name;
+
+mod memberships;
 
 /// An intent that could not be finished now; it stays open, and is finished at the next start.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +62,21 @@ impl Store {
                 tracing::error!(%organization, error, "a founding stays open; it is tried again each minute");
             }
         }
-        // After the foundings: whoever is about to join somewhere may have joined with the address of before.
+        let memberships: Vec<MembershipOpened> = platform().platform().memberships.open().cloned().collect();
+        for membership in &memberships {
+            let MembershipOpened { organization, person, .. } = membership;
+            match self.finish_membership(membership).await {
+                Ok(_) => {}
+                Err(IntentError::Refused(Refusal::Rejected(rejection))) => {
+                    tracing::info!(%organization, %person, %rejection, "an organization refused a membership");
+                }
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::error!(%organization, %person, error, "a membership stays open; it is tried again each minute");
+                }
+            }
+        }
+        // After those: whoever is about to join somewhere may have joined with the address of before.
         let changed: Vec<AccountId> = platform().platform().accounts.email_changes().collect();
         for account in changed {
             if let Err(error) = self.finish_email_change(account).await {
@@ -96,12 +113,14 @@ impl Store {
     /// When it cannot be finished now; the intent stays open.
     pub async fn finish_email_change(&self, account: AccountId) -> Result<(), IntentError> {
         let platform = self.platform().view();
-        let (accounts, foundings) = (&platform.platform().accounts, &platform.platform().foundings);
+        let platform = platform.platform();
+        let accounts = &platform.accounts;
         let open = accounts.get(account).zip(accounts.email_change(account));
         let Some((account, generation)) = open else { return Ok(()) };
         // Its second half may have taken the address of before, and not be there yet.
-        if foundings.open().any(|founding| founding.account == account.id) {
-            return Err(IntentError::Invalid("a founding of the account is open".to_owned()));
+        let founds = platform.foundings.open().any(|founding| founding.account == account.id);
+        if founds || platform.memberships.of(account.id).next().is_some() {
+            return Err(IntentError::Invalid("a founding or a membership of the account is open".to_owned()));
         }
         for (organization, person) in &account.persons {
             self.tell_email(account, generation, *organization, *person).await?;
