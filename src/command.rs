@@ -19,6 +19,7 @@ use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
+use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
 use crate::settings::join_requests::command::{JoinRequestsCommand, JoinRequestsRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
 use crate::settings::roles::access::grants;
@@ -49,6 +50,8 @@ pub enum OrganizationCommand {
     General(GeneralCommand),
     /// To its people.
     People(PeopleCommand),
+    /// To invitations.
+    Invitations(InvitationsCommand),
     /// To those who ask to join.
     JoinRequests(JoinRequestsCommand),
     /// To its teams.
@@ -261,6 +264,9 @@ pub enum Rejection {
     /// Of people.
     #[error(transparent)]
     People(#[from] PeopleRejection),
+    /// Of invitations.
+    #[error(transparent)]
+    Invitations(#[from] InvitationsRejection),
     /// Of requests to join.
     #[error(transparent)]
     JoinRequests(#[from] JoinRequestsRejection),
@@ -302,6 +308,7 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.need(),
             Self::People(command) => command.need(),
+            Self::Invitations(command) => command.need(),
             Self::JoinRequests(command) => command.need(),
             Self::Teams(command) => command.need(),
             Self::Roles(command) => command.need(),
@@ -325,6 +332,7 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.decide(state, context),
             Self::People(command) => command.decide(state, context),
+            Self::Invitations(command) => command.decide(state, context),
             Self::JoinRequests(command) => command.decide(state, context),
             Self::Teams(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
@@ -400,6 +408,7 @@ macro_rules! command_from {
 command_from! {
     OrganizationCommand::General(GeneralCommand) in Organization;
     OrganizationCommand::People(PeopleCommand) in Organization;
+    OrganizationCommand::Invitations(InvitationsCommand) in Organization;
     OrganizationCommand::JoinRequests(JoinRequestsCommand) in Organization;
     OrganizationCommand::Teams(TeamsCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
@@ -451,6 +460,9 @@ impl Command {
             }
             Self::Organization(OrganizationCommand::ApiKeys(command)) => {
                 matches!(command, ApiKeysCommand::Revoke(_))
+            }
+            Self::Organization(OrganizationCommand::Invitations(command)) => {
+                matches!(command, InvitationsCommand::Revoke(_) | InvitationsCommand::Decline(_))
             }
             Self::Organization(OrganizationCommand::JoinRequests(command)) => {
                 matches!(command, JoinRequestsCommand::Decline(_))

@@ -117,6 +117,8 @@ ids! {
     SessionId, SessionKind = "ses";
     /// A custom role. (A system role's id is its name.)
     RoleId, RoleKind = "role";
+    /// An invitation to join an organization.
+    InvitationId, InvitationKind = "inv";
     /// A request of somebody to join an organization.
     JoinRequestId, JoinRequestKind = "jr";
     /// One grant of a role to a subject.

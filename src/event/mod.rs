@@ -24,6 +24,7 @@ use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
+use crate::settings::invitations::event::InvitationsEvent;
 use crate::settings::join_requests::event::JoinRequestsEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
@@ -117,6 +118,8 @@ event_sum! {
     Secrets(SecretsEvent),
     /// The people of an organization.
     People(PeopleEvent),
+    /// Who is invited to join.
+    Invitations(InvitationsEvent),
     /// Who asks to join.
     JoinRequests(JoinRequestsEvent),
     /// Teams and who is in them.
@@ -210,6 +213,8 @@ pub enum ResourceType {
     Organization,
     /// A person.
     Person,
+    /// An invitation to join; without a name, as a person is.
+    Invitation,
     /// A request to join.
     JoinRequest,
     /// A team.
@@ -246,6 +251,7 @@ impl ResourceType {
         vec![
             Self::Organization,
             Self::Person,
+            Self::Invitation,
             Self::JoinRequest,
             Self::Team,
             Self::Role,
@@ -265,6 +271,7 @@ impl ResourceType {
         match self {
             Self::Organization => "organization",
             Self::Person => "person",
+            Self::Invitation => "invitation",
             Self::JoinRequest => "join_request",
             Self::Team => "team",
             Self::TeamMember => "team_member",

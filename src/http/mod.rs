@@ -21,7 +21,9 @@ use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings};
 use crate::promotion;
 use crate::settings::roles::permission::Permission;
-use crate::settings::{api_keys, environments, general, people, roles, secrets, sessions, teams};
+use crate::settings::{
+    api_keys, environments, general, invitations, people, roles, secrets, sessions, teams,
+};
 
 pub mod access;
 pub mod app;
@@ -89,6 +91,7 @@ pub fn routes() -> Vec<Route> {
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
     let person = "/v1/people/{usr}";
+    let invitation = "/v1/invitations/{inv}";
     let team = "/v1/teams/{team}";
     let members = "/v1/teams/{team}/members";
     let member = "/v1/teams/{team}/members/{usr}";
@@ -111,6 +114,8 @@ pub fn routes() -> Vec<Route> {
         route(row("POST", "/v1/auth/password/forgot", Public, ""), post(accounts::recovery::forgot)),
         route(row("POST", "/v1/auth/password/reset", Public, ""), post(accounts::recovery::reset)),
         route(row("POST", "/v1/auth/login", Public, ""), post(accounts::http::log_in)),
+        route(row("POST", "/v1/auth/invitations/accept", Public, ""), post(invitations::accepting::accept)),
+        route(row("POST", "/v1/auth/invitations/decline", Public, ""), post(invitations::accepting::decline)),
         route(row("POST", "/v1/auth/logout", OwnAccount, ""), post(accounts::http::log_out)),
         route(row("POST", "/v1/auth/switch", OwnAccount, ""), post(accounts::http::switch)),
         route(row("POST", "/v1/organizations", Founder, "organization.create"), post(foundings::http::found)),
@@ -151,6 +156,26 @@ pub fn routes() -> Vec<Route> {
         route(
             row("POST", "/v1/people/{usr}/erase", Organization(P::PersonManage), "person.erase"),
             post(people::http::erase),
+        ),
+        route(
+            row("GET", "/v1/invitations", Organization(P::PersonRead), "invitation.read"),
+            get(invitations::http::list),
+        ),
+        route(
+            row("POST", "/v1/invitations", Organization(P::PersonInvite), "invitation.create"),
+            post(invitations::http::create),
+        ),
+        route(
+            row("GET", invitation, Organization(P::PersonRead), "invitation.read"),
+            get(invitations::http::show),
+        ),
+        route(
+            row("DELETE", invitation, Organization(P::PersonInvite), "invitation.revoke"),
+            delete(invitations::http::delete),
+        ),
+        route(
+            row("POST", "/v1/invitations/{inv}/resend", Organization(P::PersonInvite), "invitation.resend"),
+            post(invitations::http::resend),
         ),
         route(row("GET", "/v1/teams", Organization(P::PersonRead), "team.read"), get(teams::http::list)),
         route(

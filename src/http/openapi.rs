@@ -19,7 +19,9 @@ use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::platform::{accounts, foundings};
 use crate::promotion;
-use crate::settings::{api_keys, environments, general, people, roles, secrets, sessions, teams};
+use crate::settings::{
+    api_keys, environments, general, invitations, people, roles, secrets, sessions, teams,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,6 +40,8 @@ use crate::settings::{api_keys, environments, general, people, roles, secrets, s
         accounts::recovery::forgot,
         accounts::recovery::reset,
         accounts::http::log_in,
+        invitations::accepting::accept,
+        invitations::accepting::decline,
         accounts::http::log_out,
         accounts::http::switch,
         foundings::http::found,
@@ -57,6 +61,11 @@ use crate::settings::{api_keys, environments, general, people, roles, secrets, s
         people::http::suspend,
         people::http::reactivate,
         people::http::erase,
+        invitations::http::list,
+        invitations::http::create,
+        invitations::http::show,
+        invitations::http::delete,
+        invitations::http::resend,
         teams::http::list,
         teams::http::create,
         teams::http::show,

@@ -19,6 +19,7 @@ use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
+use crate::settings::invitations::command::InvitationsRejection;
 use crate::settings::join_requests::command::JoinRequestsRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
@@ -151,6 +152,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(rejection) => people(*rejection),
+        Rejection::Invitations(rejection) => invitations(*rejection),
         Rejection::JoinRequests(rejection) => join_requests(*rejection),
         Rejection::Teams(rejection) => teams(*rejection),
         Rejection::Roles(rejection) => roles(rejection),
@@ -186,6 +188,30 @@ fn people(rejection: PeopleRejection) -> Problem {
         PeopleRejection::Yourself => {
             Problem::conflict("yourself", "nobody suspends, removes or erases themselves; leave instead")
         }
+    }
+}
+
+fn invitations(rejection: InvitationsRejection) -> Problem {
+    match rejection {
+        InvitationsRejection::NotFound => Problem::not_found(),
+        InvitationsRejection::UnknownRole => {
+            Problem::invalid_field("/role", "unknown_role", "there is no such role")
+        }
+        InvitationsRejection::UnknownTeam => {
+            Problem::invalid_field("/teams", "unknown", "there is no such team")
+        }
+        InvitationsRejection::TooMany => {
+            Problem::conflict("too_many_invitations", "as many invitations wait as can")
+        }
+        InvitationsRejection::InvalidLink => Problem::invalid_link(),
+        InvitationsRejection::Void => Problem::conflict(
+            "invitation_void",
+            "the invitation gives what whoever sent it cannot give any more; ask for another one",
+        ),
+        InvitationsRejection::NoRoom => Problem::conflict(
+            "too_many_role_assignments",
+            "as many roles are given, or teams joined, as can be",
+        ),
     }
 }
 
@@ -316,6 +342,12 @@ fn accounts(rejection: AccountsRejection) -> Problem {
         AccountsRejection::MembershipsLeft => {
             Problem::conflict("memberships_left", "leave every organization first")
         }
+    }
+}
+
+impl From<InvitationsRejection> for Problem {
+    fn from(rejection: InvitationsRejection) -> Self {
+        rejected(&rejection.into())
     }
 }
 

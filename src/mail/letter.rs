@@ -58,6 +58,20 @@ impl Letter {
         }
     }
 
+    /// To whoever is invited: with the link they accept or decline. Which organization it is, the letter does not say: its
+    /// name is what somebody typed.
+    pub fn invitation(link: String) -> Self {
+        Self {
+            subject: "You are invited to an organization",
+            opening: "Somebody invited you to join their organization on this server. With the link you accept or decline; if \
+                you have no account here yet, you make one as you accept.",
+            link: Some(("Accept or decline", link)),
+            closing: "The link works once, within 7 days. If you do not know what this is about, do nothing: nobody joins \
+                anything without the link.",
+            useful: DAY,
+        }
+    }
+
     /// To the address that an account is to have: the link makes it so.
     pub fn confirm_address(link: String) -> Self {
         Self {

@@ -47,6 +47,8 @@ pub enum Page {
     VerifyEmail,
     /// Where a new password is set.
     ResetPassword,
+    /// Where an invitation is accepted or declined.
+    AcceptInvitation,
 }
 
 impl Page {
@@ -54,6 +56,7 @@ impl Page {
         match self {
             Self::VerifyEmail => "/verify-email",
             Self::ResetPassword => "/reset-password",
+            Self::AcceptInvitation => "/accept-invitation",
         }
     }
 }

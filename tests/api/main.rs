@@ -39,6 +39,7 @@ mod health;
 mod history;
 mod idempotency;
 mod import;
+mod invitations;
 mod lists;
 mod matrix;
 mod me;

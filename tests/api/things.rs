@@ -23,6 +23,8 @@ impl Things {
         server.put(&path, owner, &json!({})).await.is(204);
         let secret = server.secret(owner, mark, "TOKEN").await;
         let (api_key, _) = server.api_key(owner, &json!({"name": mark, "mode": "test"})).await;
+        let invited = json!({"email": format!("{mark}@example.net"), "role": "viewer"});
+        let invited = server.post("/v1/invitations", Some(owner), &invited).await.is(201).json();
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
@@ -35,6 +37,7 @@ impl Things {
             ("team", team),
             ("usr", member.to_string()),
             ("role", role),
+            ("inv", text(&invited["id"])),
             ("ra", text(&given.json()["id"])),
             ("ses", text(&sessions["data"][0]["id"])),
             ("id", owner.organization.to_string()),
@@ -45,7 +48,9 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "role", "ra", "ses", "sec"].map(|prefix| (prefix, of(prefix))).into();
+            ["env", "team", "usr", "inv", "role", "ra", "ses", "sec"]
+                .map(|prefix| (prefix, of(prefix)))
+                .into();
         things.extend([
             ("key", "A".to_owned()),
             ("other", of("env")),
@@ -102,6 +107,9 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
         ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
         ("POST", "/v1/api-keys") => json!({"name": "K", "mode": "test"}),
+        ("POST", "/v1/invitations") => {
+            json!({"email": format!("new-{}@example.net", things.of("env")), "role": "viewer"})
+        }
         ("POST", "/v1/teams") => json!({"name": name}),
         ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),
         ("POST", "/v1/role-assignments") => json!({"subject": things.of("team"), "role": things.of("role")}),

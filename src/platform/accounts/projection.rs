@@ -263,6 +263,7 @@ impl Fold for Accounts {
             | Event::People(_)
             | Event::Roles(_)
             | Event::Sessions(_)
+            | Event::Invitations(_)
             | Event::JoinRequests(_)
             | Event::Operations(_)
             | Event::Exports(_)

@@ -101,7 +101,8 @@ async fn record(
     Ok(())
 }
 
-/// Whether somebody may sign up. Nobody can be invited yet, and no organization has proven a domain.
+/// Whether somebody may sign up. Whoever is invited gets their account by accepting, without signing up; whether an
+/// address is of an organization's domain is not asked yet.
 fn may_sign_up(app: &App) -> bool {
     match app.policy.signup {
         SignupPolicy::Open => true,

@@ -163,6 +163,7 @@ mod tests {
             organization: id(organization),
             person: id(person),
             join_request: Some(id(person)),
+            invitation: None,
         }
     }
 

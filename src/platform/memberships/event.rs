@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::events;
-use crate::ids::{AccountId, JoinRequestId, OrganizationId, UserId};
+use crate::ids::{AccountId, InvitationId, JoinRequestId, OrganizationId, UserId};
 
 events! {
     /// Accounts that are about to be somebody in an organization.
@@ -30,6 +30,9 @@ pub struct MembershipOpened {
     /// The request to join that it makes there, or would make if it were not let in at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_request: Option<JoinRequestId>,
+    /// The invitation that it accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<InvitationId>,
 }
 
 /// On what ground an account becomes somebody in an organization.
@@ -37,12 +40,14 @@ pub struct MembershipOpened {
 pub enum Ground {
     /// Its address is in the organization's domain.
     Domain(JoinRequestId),
+    /// It was invited.
+    Invitation(InvitationId),
 }
 
 impl MembershipOpened {
     /// Its ground. None is never recorded.
     pub fn ground(&self) -> Option<Ground> {
-        self.join_request.map(Ground::Domain)
+        self.join_request.map(Ground::Domain).or(self.invitation.map(Ground::Invitation))
     }
 }
 

@@ -11,7 +11,6 @@ use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{DataKeyId, UserId};
 use crate::organization::Organization;
 use crate::seal::{Commitment, Sealed};
-use crate::settings::join_requests::event::JoinRequestsEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::permission::Permission;
 
@@ -21,7 +20,7 @@ pub struct People {
     members: RedBlackTreeMapSync<UserId, Person>,
     /// Those who were members: their names are still shown where they acted, unless they were erased.
     former: RedBlackTreeMapSync<UserId, Person>,
-    /// What the keys of people to be are held against: those who asked to join.
+    /// What the keys of people to be are held against: those who were invited, or asked to join.
     expected: RedBlackTreeMapSync<DataKeyId, Commitment>,
 }
 
@@ -91,6 +90,16 @@ impl People {
         self.former.values()
     }
 
+    /// What an event of somebody who is not there yet says of the key that would be theirs.
+    fn expect(&mut self, recorded: &Recorded) {
+        for (key, commitment) in &recorded.keys {
+            self.expected.insert_mut(*key, *commitment);
+        }
+        for key in recorded.event.destroyed_keys() {
+            self.expected.remove_mut(key);
+        }
+    }
+
     /// A member, to be changed by an event.
     fn change(&mut self, id: UserId, recorded: &Recorded, change: impl FnOnce(&mut Person)) {
         if let Some(person) = self.members.get_mut(&id) {
@@ -123,23 +132,12 @@ impl Fold for People {
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
             Event::People(event) => event,
-            Event::JoinRequests(JoinRequestsEvent::JoinRequestCreated(created)) => {
-                if let Some(commitment) = recorded.keys.get(&created.key) {
-                    self.expected.insert_mut(created.key, *commitment);
-                }
-                return;
-            }
-            Event::JoinRequests(JoinRequestsEvent::JoinRequestDeclined(declined)) => {
-                for key in &declined.destroyed_keys {
-                    self.expected.remove_mut(key);
-                }
-                return;
-            }
+            Event::JoinRequests(_) | Event::Invitations(_) => return self.expect(recorded),
             _ => return,
         };
         match event {
             PeopleEvent::PersonJoined(joined) => {
-                // A key that was minted for whoever asked to join is no new one.
+                // A key that was minted for whoever was invited, or asked to join, is no new one.
                 let commitment =
                     recorded.keys.get(&joined.key).or_else(|| self.expected.get(&joined.key)).copied();
                 self.expected.remove_mut(&joined.key);
@@ -191,6 +189,10 @@ impl Area for People {
         "person.reactivate",
         "person.remove",
         "person.erase",
+        "invitation.create",
+        "invitation.revoke",
+        "invitation.decline",
+        "invitation.expire",
         "join_request.create",
         "join_request.decline",
     ];

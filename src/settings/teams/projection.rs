@@ -14,6 +14,9 @@ use crate::settings::roles::permission::Permission;
 use crate::settings::teams::event::{TeamUpdated, TeamsEvent};
 use crate::settings::teams::restore::restore;
 
+/// The most memberships of an organization, over all teams.
+pub const MEMBERSHIPS_MAX: usize = 100_000;
+
 /// The teams of an organization.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Teams {
@@ -62,9 +65,9 @@ impl Teams {
         self.get(team).into_iter().flat_map(|team| team.members.keys().copied())
     }
 
-    /// How many memberships there are, of all teams.
-    pub fn membership_count(&self) -> usize {
-        self.by_person.size()
+    /// Whether so many more memberships can be.
+    pub fn has_room_for(&self, memberships: usize) -> bool {
+        self.by_person.size() + memberships <= MEMBERSHIPS_MAX
     }
 
     /// A team, to be changed by an event.
@@ -155,7 +158,7 @@ impl Fold for Teams {
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 
     fn items(&self) -> usize {
-        self.teams.size() + self.membership_count()
+        self.teams.size() + self.by_person.size()
     }
 }
 

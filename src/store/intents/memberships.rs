@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use crate::actor::{Actor, ActorId};
 use crate::command::{Command, Rejection};
-use crate::ids::{Fresh, JoinRequestId, StreamId};
+use crate::ids::{Fresh, InvitationId, JoinRequestId, StreamId};
 use crate::platform::accounts;
 use crate::platform::accounts::projection::Account;
 use crate::platform::memberships::command::{CloseMembership, MembershipsCommand};
 use crate::platform::memberships::event::{Ground, MembershipOpened};
 use crate::seal::keyring::{KeyError, NewDataKey};
 use crate::seal::{DataKey, Plain};
+use crate::settings::invitations::acceptance::AcceptInvitation;
+use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
 use crate::settings::join_requests::command::{AskToJoin, JoinRequestsCommand, JoinRequestsRejection};
 use crate::settings::people;
 use crate::settings::people::event::PersonJoined;
@@ -60,8 +62,13 @@ impl Store {
         let Some(handle) = self.organization(membership.organization).await? else {
             return Err(rejected(JoinRequestsRejection::NotJoinable));
         };
+        let view = handle.view();
+        // What made them a member is there no more, so it cannot be prepared anew.
+        if view.organization().people.ever(membership.person).is_some() {
+            return Ok(handle);
+        }
         let prepared = {
-            let (store, membership, view) = (self.clone(), membership.clone(), handle.view());
+            let (store, membership) = (self.clone(), membership.clone());
             tokio::task::spawn_blocking(move || store.prepare_membership(&membership, &view)).await??
         };
         let actor = Actor { id: ActorId::Person(membership.person), session: None };
@@ -85,8 +92,27 @@ impl Store {
             .ok_or_else(|| IntentError::Invalid("its account is not there".to_owned()))?;
         match membership.ground() {
             Some(Ground::Domain(request)) => self.prepare_to_ask(membership, request, account, view),
+            Some(Ground::Invitation(invitation)) => {
+                self.prepare_to_accept(membership, invitation, account, view)
+            }
             None => Err(IntentError::Invalid("it has no ground".to_owned())),
         }
+    }
+
+    /// That somebody accepts an invitation, whose key becomes theirs.
+    fn prepare_to_accept(
+        &self,
+        membership: &MembershipOpened,
+        invitation: InvitationId,
+        account: &Account,
+        view: &View,
+    ) -> Result<Prepared, IntentError> {
+        let found = view.organization().invitations.get(invitation);
+        let found = found.ok_or_else(|| rejected(InvitationsRejection::InvalidLink))?;
+        let key = self.ring().data_key(view.stream, found.key, found.commitment)?;
+        let person = self.joining(membership, view.stream, account, &key)?;
+        let accept = AcceptInvitation { invitation, person, assignment: Fresh.id() };
+        Ok(Prepared { command: InvitationsCommand::Accept(accept).into(), keys: Vec::new() })
     }
 
     /// That a domain user asks to join.
