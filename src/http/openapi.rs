@@ -17,9 +17,11 @@ use crate::http::health;
 use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
-use crate::platform::{accounts, foundings};
+use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
-use crate::settings::{api_keys, environments, general, people, roles, secrets, sessions, teams};
+use crate::settings::{
+    api_keys, environments, general, join_requests, people, roles, secrets, sessions, teams,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -47,6 +49,8 @@ use crate::settings::{api_keys, environments, general, people, roles, secrets, s
         accounts::departure::leave,
         accounts::me::change_password,
         accounts::address::request,
+        memberships::http::joinable,
+        memberships::http::ask,
         sessions::http::list,
         sessions::http::delete,
         general::http::show,
@@ -57,6 +61,10 @@ use crate::settings::{api_keys, environments, general, people, roles, secrets, s
         people::http::suspend,
         people::http::reactivate,
         people::http::erase,
+        general::domain::verify,
+        join_requests::http::list,
+        join_requests::http::approve,
+        join_requests::http::decline,
         teams::http::list,
         teams::http::create,
         teams::http::show,
