@@ -8,8 +8,10 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
+use crate::config::value::DnsServer;
 use crate::config::{Config, Founding, Signup};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::dns::Dns;
 use crate::http;
 use crate::http::app::{App, OrganizationsPolicy, Policy, SignupPolicy};
 use crate::http::limits::Limits;
@@ -175,7 +177,7 @@ impl Server {
         let Self { app, opened, room, limits, tls, public, operator, .. } = self;
         let metrics = app.store.metrics().clone();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
-        let timers = tokio::spawn(scheduler::run(app.store.clone(), until(stopped.clone())));
+        let timers = tokio::spawn(scheduler::run(app.store.clone(), app.dns.clone(), until(stopped.clone())));
         let certificate = tls.map(|tls| tls.watch(app.store.clock().clone(), until(stopped.clone())));
         let certificate = certificate.map(tokio::spawn);
         let operator_router = http::operator::router(&app, Arc::clone(&limits));
@@ -323,7 +325,8 @@ fn app(config: &Config, store: Store, mailer: Option<Mailer>, dir: &OpenDir) -> 
     let streams = Streams::new(config.streams_per_credential as usize);
     let (throttle, mail_throttle) = (Arc::new(Throttle::new()), Arc::new(Throttle::new()));
     let (rate_limits, policy) = (Arc::new(RateLimits::default()), Arc::new(policy));
-    Ok(App { store, passwords, throttle, mail_throttle, mailer, rate_limits, cursors, streams, policy })
+    let dns = Dns::new(config.dns_resolver.map(DnsServer::address));
+    Ok(App { store, passwords, throttle, mail_throttle, mailer, dns, rate_limits, cursors, streams, policy })
 }
 
 /// Before anything is opened: what is wrong with the way for mail shows at once.

@@ -14,7 +14,7 @@ use clap::{ArgMatches, Args, FromArgMatches as _, ValueEnum};
 use ipnet::IpNet;
 
 use self::file::ConfigError;
-use self::value::{PublicUrl, Size, SmtpUrl, Span};
+use self::value::{DnsServer, PublicUrl, Size, SmtpUrl, Span};
 use crate::data_dir::SNAPSHOTS;
 use crate::platform::accounts::email::EmailAddress;
 
@@ -89,6 +89,11 @@ pub struct Config {
     /// The address that mail is from [default: settled@ and the host of the public URL]
     #[arg(long, env = "SETTLED_MAIL_FROM", value_name = "ADDRESS", help_heading = "Mail")]
     pub mail_from: Option<EmailAddress>,
+
+    /// Ask this DNS server whether an e-mail domain is an organization's, by its address and perhaps a port
+    /// [default: the system's]
+    #[arg(long, env = "SETTLED_DNS_RESOLVER", value_name = "ADDRESS", help_heading = "People")]
+    pub dns_resolver: Option<DnsServer>,
 
     /// Who may sign up: whoever was invited or has an address of an organization's domain, everybody, or nobody. It
     /// needs mail

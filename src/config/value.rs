@@ -1,7 +1,8 @@
-//! The kinds of values that options take: a size, a length of time, a URL, a mail server.
+//! The kinds of values that options take: a size, a length of time, a URL, a mail server, a DNS server.
 
 use std::convert::Infallible;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -112,6 +113,26 @@ impl SmtpUrl {
         };
         let port = authority.port_u16().unwrap_or(port);
         Ok(SmtpServer { tls, host: host.to_owned(), port, credentials })
+    }
+}
+
+/// A DNS server: an IP address, and perhaps a port, `192.0.2.53` or `[2001:db8::53]:5353`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsServer(SocketAddr);
+
+impl DnsServer {
+    /// Where it is.
+    pub fn address(self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl FromStr for DnsServer {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let alone = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        text.parse().or_else(|_| alone()).map(Self).map_err(|_| "expected an IP address, and perhaps a port")
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::dns::Dns;
 use crate::http::page::Cursors;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimits;
@@ -25,6 +26,8 @@ pub struct App {
     pub mail_throttle: Arc<Throttle>,
     /// Sends mail, where there is a way for it.
     pub mailer: Option<Mailer>,
+    /// Asks DNS.
+    pub dns: Dns,
     /// How often API keys may be used.
     pub rate_limits: Arc<RateLimits>,
     /// Makes and reads cursors.

@@ -18,11 +18,11 @@ use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
 use crate::http::problem::Problem;
-use crate::platform::{accounts, foundings};
+use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, environments, general, invitations, people, roles, secrets, sessions, teams,
+    api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
 };
 
 pub mod access;
@@ -129,6 +129,8 @@ pub fn routes() -> Vec<Route> {
         route(row("POST", "/v1/me/leave", Member, "person.remove"), post(accounts::departure::leave)),
         route(row("POST", "/v1/me/password", OwnAccount, ""), post(accounts::me::change_password)),
         route(row("POST", "/v1/me/email", OwnAccount, ""), post(accounts::address::request)),
+        route(row("GET", "/v1/me/joinable-organizations", OwnAccount, ""), get(memberships::http::joinable)),
+        route(row("POST", "/v1/me/join-requests", OwnAccount, ""), post(memberships::http::ask)),
         route(row("GET", "/v1/me/sessions", OwnAccount, ""), get(sessions::http::list)),
         route(row("DELETE", "/v1/me/sessions/{ses}", OwnAccount, ""), delete(sessions::http::delete)),
         route(
@@ -176,6 +178,37 @@ pub fn routes() -> Vec<Route> {
         route(
             row("POST", "/v1/invitations/{inv}/resend", Organization(P::PersonInvite), "invitation.resend"),
             post(invitations::http::resend),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/general/email-domain/verify",
+                Organization(P::OrganizationUpdate),
+                "organization.verify_domain",
+            ),
+            post(general::domain::verify),
+        ),
+        route(
+            row("GET", "/v1/join-requests", Organization(P::PersonRead), "join_request.read"),
+            get(join_requests::http::list),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/join-requests/{jr}/approve",
+                Organization(P::PersonInvite),
+                "join_request.approve",
+            ),
+            post(join_requests::http::approve),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/join-requests/{jr}/decline",
+                Organization(P::PersonInvite),
+                "join_request.decline",
+            ),
+            post(join_requests::http::decline),
         ),
         route(row("GET", "/v1/teams", Organization(P::PersonRead), "team.read"), get(teams::http::list)),
         route(

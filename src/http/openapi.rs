@@ -17,10 +17,10 @@ use crate::http::health;
 use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
-use crate::platform::{accounts, foundings};
+use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
 use crate::settings::{
-    api_keys, environments, general, invitations, people, roles, secrets, sessions, teams,
+    api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
 };
 
 #[derive(OpenApi)]
@@ -51,6 +51,8 @@ use crate::settings::{
         accounts::departure::leave,
         accounts::me::change_password,
         accounts::address::request,
+        memberships::http::joinable,
+        memberships::http::ask,
         sessions::http::list,
         sessions::http::delete,
         general::http::show,
@@ -66,6 +68,10 @@ use crate::settings::{
         invitations::http::show,
         invitations::http::delete,
         invitations::http::resend,
+        general::domain::verify,
+        join_requests::http::list,
+        join_requests::http::approve,
+        join_requests::http::decline,
         teams::http::list,
         teams::http::create,
         teams::http::show,

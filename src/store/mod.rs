@@ -57,6 +57,7 @@ pub mod ledger;
 pub mod load;
 pub mod lookup;
 mod rehearsal;
+pub mod rechecks;
 pub mod replay;
 pub mod requests;
 pub mod resident;

@@ -1,11 +1,13 @@
 //! What happens by time alone: ended sessions leave the directory, what streams said is due is done, what was left open is
-//! finished, sign-ups that nobody verified are forgotten, and counts whose window is over are recorded.
+//! finished, sign-ups that nobody verified are forgotten, DNS is asked again about domains, and counts whose window is over
+//! are recorded.
 
 use std::time::Duration;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::{MINUTE_SECONDS, Timestamp};
+use crate::dns::Dns;
 use crate::platform::accounts::command::AccountsCommand;
 use crate::store::{Store, Submission};
 
@@ -13,7 +15,7 @@ use crate::store::{Store, Submission};
 const TICK_SECONDS: i64 = MINUTE_SECONDS;
 
 /// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
-pub async fn run(store: Store, stop: impl Future<Output = ()>) {
+pub async fn run(store: Store, dns: Dns, stop: impl Future<Output = ()>) {
     tokio::spawn({
         let store = store.clone();
         async move {
@@ -28,10 +30,15 @@ pub async fn run(store: Store, stop: impl Future<Output = ()>) {
             () = store.clock().sleep(until_next(&store)) => {}
         }
         tick(&store).await;
-        // Beside all else: it may take long, and can be cut off anywhere.
+        // Beside all else: both may take long, and can be cut off anywhere.
         tokio::spawn({
             let store = store.clone();
             async move { store.finish_rotations().await }
+        });
+        tokio::spawn({
+            let (store, dns) = (store.clone(), dns.clone());
+            let now = store.clock().credible_now();
+            async move { store.recheck_domains(&dns, now).await }
         });
     }
 }

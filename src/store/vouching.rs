@@ -6,6 +6,7 @@ use crate::platform::accounts;
 use crate::platform::accounts::email::domain_of;
 use crate::platform::accounts::projection::Account;
 use crate::seal::keyring::KeyError;
+use crate::settings::people::projection::Status;
 use crate::store::Store;
 use crate::store::resident::View;
 
@@ -30,7 +31,8 @@ impl Store {
         let StreamId::Organization(organization) = view.stream else { return Ok(false) };
         let platform = self.platform().view();
         let accounts = &platform.platform().accounts;
-        for person in view.organization().people.iter() {
+        let people = view.organization().people.iter().filter(|person| person.status == Status::Active);
+        for person in people {
             if let Some(account) = accounts.by_person(organization, person.id)
                 && self.verified_domain(account)?.as_deref() == Some(domain)
             {

@@ -49,7 +49,7 @@ async fn let_in_at_once(store: &TestStore, founded: &Founded) {
 
 fn membership(account: AccountId, organization: OrganizationId) -> MembershipOpened {
     let (person, join_request) = (Fresh.id(), Some(Fresh.id()));
-    MembershipOpened { account, organization, person, join_request }
+    MembershipOpened { account, organization, person, join_request, invitation: None }
 }
 
 /// Opens a membership of somebody whose account is made with it, and whose address is so proven.

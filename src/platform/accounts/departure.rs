@@ -67,6 +67,12 @@ pub async fn delete(
     let change = OwnChange::of(&app, &caller, peer, &headers)?;
     change.verify("/password", farewell.password).await?;
     let account = &change.account;
+    // First, so that nobody can let in whom there is no account behind.
+    for (organization, person) in &account.persons {
+        if let Some(handle) = app.store.organization(*organization).await? {
+            app.store.withdraw_request(&handle, *person).await?;
+        }
+    }
     let command = AccountsCommand::Delete(DeleteAccount {
         account: account.id,
         verified_generation: account.generation,

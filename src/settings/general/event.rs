@@ -96,6 +96,11 @@ pub struct DomainLapsed {
 }
 
 impl OrganizationUpdated {
+    /// Whether the organization has no e-mail domain any more.
+    pub fn clears_domain(&self) -> bool {
+        self.cleared.iter().any(|field| field == "email_domain")
+    }
+
     /// Whether it lets people join with a role who could not, or with another one: giving that role to them, so to speak.
     pub fn opens(&self) -> bool {
         self.email_domain.is_some()

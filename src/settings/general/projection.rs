@@ -141,7 +141,21 @@ impl Fold for General {
         }
     }
 
-    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+    fn directory(recorded: &Recorded, entries: &mut Vec<DirectoryEntry>) {
+        let Event::General(event) = &recorded.event else { return };
+        entries.extend(match event {
+            GeneralEvent::OrganizationUpdated(updated) => match &updated.email_domain {
+                Some(domain) => Some(DirectoryEntry::DomainSet { domain: domain.clone() }),
+                None if updated.clears_domain() => Some(DirectoryEntry::DomainCleared),
+                None => None,
+            },
+            GeneralEvent::DomainVerified(_) => Some(DirectoryEntry::DomainVerified { at: recorded.at }),
+            GeneralEvent::DomainLapsed(_) => Some(DirectoryEntry::DomainLapsed),
+            GeneralEvent::OrganizationCreated(_)
+            | GeneralEvent::DomainUnproven(_)
+            | GeneralEvent::OrganizationRestored(_) => None,
+        });
+    }
 
     fn items(&self) -> usize {
         usize::from(self.founded.is_some())
@@ -196,6 +210,12 @@ impl Area for General {
 }
 
 impl Founded {
+    /// Whether a domain user who asks to join is let in at once.
+    pub fn lets_in_at_once(&self) -> bool {
+        self.auto_approve_domain_users
+            && self.email_domain.as_ref().is_some_and(EmailDomainState::is_verified)
+    }
+
     fn update(&mut self, updated: &OrganizationUpdated) {
         if let Some(name) = &updated.name {
             self.name.clone_from(name);
@@ -217,7 +237,7 @@ impl Founded {
         if let Some(role) = updated.join_role {
             self.join_role = role;
         }
-        if updated.cleared.iter().any(|field| field == "email_domain") {
+        if updated.clears_domain() {
             self.email_domain = None;
         }
     }

@@ -128,7 +128,7 @@ impl AskToJoin {
         let founded = state.general.founded().ok_or(JoinRequestsRejection::NotJoinable)?;
         let domain = founded.email_domain.as_ref().filter(|domain| domain.domain == self.domain);
         let domain = domain.ok_or(JoinRequestsRejection::NotJoinable)?;
-        if domain.is_verified() && founded.auto_approve_domain_users {
+        if founded.lets_in_at_once() {
             let (joins, assigned) = joins_with(state, &self.person, founded.join_role, self.assignment)
                 .map_err(JoinRequestsRejection::from)?;
             return Ok(vec![joins.using(*key), assigned]);

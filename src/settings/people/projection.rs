@@ -80,6 +80,11 @@ impl People {
         self.members.get(&id).or_else(|| self.former.get(&id))
     }
 
+    /// Whether somebody was a member and is forgotten.
+    pub fn is_erased(&self, id: UserId) -> bool {
+        self.former.get(&id).is_some_and(|person| person.status == Status::Erased)
+    }
+
     /// All members, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Person> {
         self.members.values()

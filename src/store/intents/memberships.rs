@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::actor::{Actor, ActorId};
 use crate::command::{Command, Rejection};
-use crate::ids::{Fresh, InvitationId, JoinRequestId, StreamId};
+use crate::ids::{Fresh, InvitationId, JoinRequestId, StreamId, UserId};
 use crate::platform::accounts;
+use crate::platform::accounts::command::{AccountsCommand, EndMembership};
 use crate::platform::accounts::projection::Account;
 use crate::platform::memberships::command::{CloseMembership, MembershipsCommand};
 use crate::platform::memberships::event::{Ground, MembershipOpened};
@@ -14,7 +15,9 @@ use crate::seal::keyring::{KeyError, NewDataKey};
 use crate::seal::{DataKey, Plain};
 use crate::settings::invitations::acceptance::AcceptInvitation;
 use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
-use crate::settings::join_requests::command::{AskToJoin, JoinRequestsCommand, JoinRequestsRejection};
+use crate::settings::join_requests::command::{
+    AskToJoin, DeclineJoinRequest, JoinRequestsCommand, JoinRequestsRejection,
+};
 use crate::settings::people;
 use crate::settings::people::event::PersonJoined;
 use crate::store::intents::IntentError;
@@ -56,6 +59,39 @@ impl Store {
         let close = MembershipsCommand::Close(CloseMembership { organization, person, refused });
         self.execute(self.platform(), Submission::new(close, Actor::SYSTEM)).await?;
         decided
+    }
+
+    /// Declines the request of somebody who waits to be let in and whose address is another one now: they may ask again by
+    /// that one.
+    pub(super) async fn withdraw_by_other_address(
+        &self,
+        handle: &Arc<Handle>,
+        person: UserId,
+        email: &Plain,
+    ) -> Result<(), IntentError> {
+        let (view, stream) = (handle.view(), handle.stream());
+        let Some(request) = view.organization().join_requests.pending_of(person) else { return Ok(()) };
+        let key = self.ring().data_key(stream, request.key, request.commitment)?;
+        let asked_by = key.open(&people::email_field(stream, &person.to_string()), &request.email);
+        if asked_by.map_err(KeyError::from)?.as_bytes() != email.as_bytes() {
+            self.withdraw_request(handle, person).await?;
+        }
+        Ok(())
+    }
+
+    /// Declines, as the system, the request of somebody who waits to be let in, if they do.
+    ///
+    /// # Errors
+    /// [`Refusal`]; of somebody who was let in meanwhile, too.
+    pub async fn withdraw_request(&self, handle: &Arc<Handle>, person: UserId) -> Result<(), Refusal> {
+        let view = handle.view();
+        let Some(request) = view.organization().join_requests.pending_of(person) else { return Ok(()) };
+        let decline = JoinRequestsCommand::Decline(DeclineJoinRequest { join_request: request.id });
+        self.execute(handle, Submission::new(decline, Actor::SYSTEM)).await?;
+        let StreamId::Organization(organization) = handle.stream() else { return Ok(()) };
+        let end = AccountsCommand::EndMembership(EndMembership { organization, person });
+        self.execute(self.platform(), Submission::new(end, Actor::SYSTEM)).await?;
+        Ok(())
     }
 
     async fn decide_membership(&self, membership: &MembershipOpened) -> Result<Arc<Handle>, IntentError> {

@@ -140,10 +140,12 @@ impl Store {
     ) -> Result<(), IntentError> {
         let Some(handle) = self.organization(organization).await? else { return Ok(()) };
         let view = handle.view();
-        // Who has left needs no address.
-        let Some(held) = view.organization().people.get(person) else { return Ok(()) };
         let stream = handle.stream();
         let email = accounts::open_email(account, self.ring())?;
+        // Who has left needs no address, and who waits to be let in does so by the address of before.
+        let Some(held) = view.organization().people.get(person) else {
+            return self.withdraw_by_other_address(&handle, person, &email).await;
+        };
         let key = self.ring().data_key(stream, held.key, held.commitment)?;
         let email = key.seal(&people::email_field(stream, &person.to_string()), &email);
         let command = PeopleCommand::ChangeEmail(PersonEmailChanged { person, email, generation });
