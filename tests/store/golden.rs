@@ -13,7 +13,7 @@ use settled::actor::{Actor, ActorId};
 use settled::area::Fold;
 use settled::clock::DAY_SECONDS;
 use settled::command::{Command, OrganizationCommand};
-use settled::event::{Event, Outcome};
+use settled::event::Event;
 use settled::history::description::Focus;
 use settled::history::restore::sealing::seal_anew;
 use settled::history::restore::{Planned, Wanted, prepare};
@@ -38,18 +38,12 @@ use settled::settings::api_keys::value::{Limits, RateLimit};
 use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::ConfigKey;
 use settled::settings::general::event::RestoredScope;
-use settled::settings::people::command::{PeopleCommand, UpdatePerson};
-use settled::settings::people::event::PersonEmailChanged;
-use settled::settings::people::name_field;
-use settled::settings::roles::command::{
-    AssignRole, CreateRole, DeleteRole, RolesCommand, UnassignRole, UpdateRole,
-};
+use settled::settings::roles::command::{AssignRole, CreateRole, DeleteRole, RolesCommand, UpdateRole};
 use settled::settings::roles::permission::{Permission, PermissionSet};
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use settled::settings::roles::value::CustomPermissions;
 use settled::settings::secrets::command::{At, AtValue, SecretsCommand, UpdateSecret};
 use settled::settings::secrets::value::Scope;
-use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::teams::command::{
     AddMember, CreateTeam, DeleteTeam, RemoveMember, TeamsCommand, UpdateTeam,
 };
@@ -60,10 +54,11 @@ use settled::store::load::fold;
 use settled::store::resident::State;
 use settled::text::Name;
 
-use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
+use crate::commands::{accept_clock, create, delete, rename, with_key, write};
+use crate::golden_people::{record_departure, record_invitations, record_people, record_standing};
 use crate::key_asks::{closed, token_of};
 use crate::secrets::{Values, change};
-use crate::test_store::{Founded, TestStore, frames, person_of, session_of, start};
+use crate::test_store::{Founded, TestStore, frames, person_of, start};
 
 fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
@@ -79,7 +74,9 @@ async fn record() -> TestStore {
     record_access(&store, &founded, grace).await;
     record_keys(&store, &founded).await;
     record_departure(&store, &founded, grace).await;
+    record_standing(&store, &founded).await;
     record_platform(&store, &founded).await;
+    record_invitations(&store, &founded).await;
     record_rotations(&store, &founded).await;
     store
 }
@@ -167,43 +164,6 @@ fn update(actor: Actor, environment: settled::ids::EnvironmentId) -> Submission 
     let name = Some(settled::text::Name::try_from("Production").unwrap());
     let update = UpdateEnvironment { environment, name, slug: None, description: None };
     Submission::new(EnvironmentsCommand::Update(update), actor)
-}
-
-async fn record_people(store: &TestStore, founded: &Founded) -> UserId {
-    let stream = StreamId::Organization(founded.organization);
-    let (joined, key) = store.newcomer(founded.organization, "Grace");
-    let person = joined.person;
-    let grace = Actor { id: ActorId::Person(person), session: None };
-    let name = key.key().seal(&name_field(stream, &person.to_string()), &Plain::from("Grace H."));
-    let (kept, gone) = (Fresh.id(), Fresh.id());
-    let assign = |assignment, role| {
-        let grantee = Grantee::Person(person);
-        let assign = AssignRole { assignment, grantee, role, environment: None };
-        Submission::new(RolesCommand::Assign(assign), founded.owner)
-    };
-    let mut join = Submission::new(PeopleCommand::Join(joined), founded.owner);
-    join.keys = vec![key];
-    let opened: Vec<_> = (0..4).map(|_| session_of(person)).collect();
-    let mut submissions = vec![
-        join,
-        Submission::new(PeopleCommand::Update(UpdatePerson { person, name: Some(name) }), grace),
-        assign(kept, RoleRef::System(SystemRole::Developer)),
-        assign(gone, RoleRef::System(SystemRole::Auditor)),
-        Submission::new(RolesCommand::Unassign(UnassignRole { assignment: gone }), founded.owner),
-    ];
-    submissions.extend(opened.iter().map(|opened| sessions(grace, SessionsCommand::Open(opened.clone()))));
-    for (opened, how) in opened.iter().zip([Closing::Logout, Closing::Switch, Closing::Revoke]) {
-        let close = CloseSession { session: opened.session, how };
-        submissions.push(sessions(grace, SessionsCommand::Close(close)));
-    }
-    for submission in submissions {
-        store.hands.advance(Duration::from_secs(7));
-        store.execute(founded, submission).await.unwrap();
-    }
-    let denied = refusal(Outcome::Denied, &founded.organization.to_string());
-    store.store.record_denial(&store.handle(founded.organization), grace, denied, None).await;
-    assert_eq!(person_of(grace), person);
-    person
 }
 
 async fn record_access(store: &TestStore, founded: &Founded, person: UserId) {
@@ -316,18 +276,6 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
     }
 }
 
-/// Another address, and then the person leaves.
-async fn record_departure(store: &TestStore, founded: &Founded, person: UserId) {
-    let grace = Actor { id: ActorId::Person(person), session: None };
-    let changed = PeopleCommand::ChangeEmail(PersonEmailChanged {
-        person,
-        email: store.newcomer(founded.organization, "Grace").0.email,
-        generation: 2,
-    });
-    store.execute(founded, Submission::new(changed, Actor::SYSTEM)).await.unwrap();
-    store.execute(founded, Submission::new(PeopleCommand::Leave(person), grace)).await.unwrap();
-}
-
 async fn record_platform(store: &TestStore, founded: &Founded) {
     record_credentials(store, founded.account).await;
     record_sign_ups(store).await;
@@ -413,6 +361,7 @@ fn digests(log: &MemoryLog) -> String {
                 let stream = "organization";
                 line(&mut lines, stream, &state.general);
                 line(&mut lines, stream, &state.people);
+                line(&mut lines, stream, &state.invitations);
                 line(&mut lines, stream, &state.teams);
                 line(&mut lines, stream, &state.roles);
                 line(&mut lines, stream, &state.api_keys);

@@ -206,7 +206,7 @@ impl Held {
         let (signed_up, key) = signup::prepare(app, email, &name, &hash).await?;
         let account = signed_up.account;
         let membership = self.membership(account);
-        let open = OpenMembership { membership, account: Some(signed_up), left: Vec::new() };
+        let open = OpenMembership { membership, account: Some(Box::new(signed_up)), left: Vec::new() };
         let target = self.join(app, open, Actor::SYSTEM, vec![(key, email)]).await?;
         answer(app, account, &target, origin).await
     }

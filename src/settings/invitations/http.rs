@@ -1,6 +1,7 @@
 //! `/v1/invitations`: who is invited, over HTTP. What those who are invited do is in `accepting.rs` beside this.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -261,9 +262,8 @@ impl Opened {
         let newest = view.organization().invitations.newest();
         let opening = tokio::task::spawn_blocking(move || {
             for invitation in view.organization().invitations.iter() {
-                if !known.contains_key(&invitation.id) {
-                    let email = address(&store, &handle, invitation)?;
-                    known.insert(invitation.id, folded(email.as_str()));
+                if let Entry::Vacant(unknown) = known.entry(invitation.id) {
+                    unknown.insert(folded(address(&store, &handle, invitation)?.as_str()));
                 }
             }
             known.retain(|id, _| view.organization().invitations.get(*id).is_some());
