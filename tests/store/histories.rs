@@ -124,6 +124,11 @@ pub enum Ask {
     },
     Join,
     Leave,
+    /// Somebody is suspended, let in again, removed or erased.
+    Standing {
+        person: Index,
+        what: u8,
+    },
     ChangeEmail {
         person: Index,
         generation: u8,
@@ -196,6 +201,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
             }),
         1 => Just(Ask::Join),
         1 => Just(Ask::Leave),
+        4 => (index(), 0..4u8).prop_map(|(person, what)| Ask::Standing { person, what }),
         1 => (index(), 2..5u8).prop_map(|(person, generation)| Ask::ChangeEmail { person, generation }),
         14 => access_ask().prop_map(Ask::Access),
         2 => Just(Ask::Open),
@@ -370,6 +376,16 @@ impl Made {
                 submission
             }
             Ask::Leave => Submission::new(PeopleCommand::Leave(person_of(actor)), actor),
+            Ask::Standing { person, what } => {
+                let person = *person.get(&self.people);
+                let command = match what {
+                    0 => PeopleCommand::Suspend(person),
+                    1 => PeopleCommand::Reactivate(person),
+                    2 => PeopleCommand::Remove(person),
+                    _ => PeopleCommand::Erase(person),
+                };
+                Submission::new(command, actor)
+            }
             Ask::ChangeEmail { person, generation } => {
                 let (person, generation) = (*person.get(&self.people), u64::from(generation));
                 let email = with.newcomer(organization, mark).0.email;

@@ -155,6 +155,7 @@ fn allowed(path: &str) -> &'static [&'static str] {
         "/v1/me" | "/v1/me/password" => &["name", "new name", "email"],
         "/v1/me/sessions" => &["user agent", "ip"],
         "/v1/audit" => &["name", "new name", "reason", "ip"],
+        "/v1/people" => &["name", "new name", "email"],
         "/v1/environments/{env}/config" | "/v1/environments/{env}/config/{key}" => &["value"],
         "/v1/history/{id}" => &["name", "new name", "reason", "value"],
         "/v1/diff" => &["value"],

@@ -63,6 +63,10 @@ impl Company {
             Kind::Join => self.join(actor, store)?,
             Kind::RenamePerson => self.rename(person, actor),
             Kind::Leave => self.leave(person, actor),
+            Kind::SuspendPerson => self.suspend(actor),
+            Kind::ReactivatePerson => self.reactivate(actor),
+            Kind::RemovePerson => self.remove(actor),
+            Kind::ErasePerson => self.erase(actor),
             Kind::CreateTeam => self.create_team(actor)?,
             Kind::AddMember => self.add_member(actor),
             Kind::RemoveMember => self.remove_member(actor),
@@ -284,10 +288,8 @@ impl Company {
         self.submit(PeopleCommand::Update(UpdatePerson { person: *id, name }), actor)
     }
 
-    /// Their roles and memberships of teams end with it.
     fn leave(&mut self, person: usize, actor: Actor) -> Submission {
-        let Person { id, .. } = self.people.remove(person);
-        self.forget_access_of(person);
+        let id = self.goes(person);
         self.submit(PeopleCommand::Leave(id), actor)
     }
 
