@@ -6,6 +6,7 @@
     reason = "how long another process takes is measured by the system's clock"
 )]
 
+mod accepting;
 mod attacks;
 mod client;
 mod commands;
