@@ -23,6 +23,7 @@ impl Things {
         server.put(&path, owner, &json!({})).await.is(204);
         let secret = server.secret(owner, mark, "TOKEN").await;
         let (api_key, _) = server.api_key(owner, &json!({"name": mark, "mode": "test"})).await;
+        let request = server.join_request(owner, mark).await;
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
@@ -34,6 +35,7 @@ impl Things {
             ("api_key", api_key),
             ("team", team),
             ("usr", member.to_string()),
+            ("jr", request),
             ("role", role),
             ("ra", text(&given.json()["id"])),
             ("ses", text(&sessions["data"][0]["id"])),
@@ -45,7 +47,9 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "role", "ra", "ses", "sec"].map(|prefix| (prefix, of(prefix))).into();
+            ["env", "team", "usr", "jr", "role", "ra", "ses", "sec"]
+                .map(|prefix| (prefix, of(prefix)))
+                .into();
         things.extend([
             ("key", "A".to_owned()),
             ("other", of("env")),
