@@ -8,6 +8,12 @@ mod loaded;
 #[path = "../support/server.rs"]
 mod server;
 
+#[path = "../support/dns.rs"]
+mod dns;
+
+#[path = "../support/domain_users.rs"]
+mod domain_users;
+
 #[path = "../support/mailbox.rs"]
 mod mailbox;
 
@@ -30,6 +36,7 @@ mod bad_input;
 mod canaries;
 mod conventions;
 mod ctx;
+mod domains;
 mod environments;
 mod escalation;
 mod explain;
@@ -40,6 +47,7 @@ mod history;
 mod idempotency;
 mod import;
 mod invitations;
+mod join_requests;
 mod lists;
 mod matrix;
 mod me;

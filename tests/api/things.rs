@@ -25,6 +25,7 @@ impl Things {
         let (api_key, _) = server.api_key(owner, &json!({"name": mark, "mode": "test"})).await;
         let invited = json!({"email": format!("{mark}@example.net"), "role": "viewer"});
         let invited = server.post("/v1/invitations", Some(owner), &invited).await.is(201).json();
+        let request = server.join_request(owner, mark).await;
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
@@ -36,6 +37,7 @@ impl Things {
             ("api_key", api_key),
             ("team", team),
             ("usr", member.to_string()),
+            ("jr", request),
             ("role", role),
             ("inv", text(&invited["id"])),
             ("ra", text(&given.json()["id"])),
@@ -48,7 +50,7 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "inv", "role", "ra", "ses", "sec"]
+            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec"]
                 .map(|prefix| (prefix, of(prefix)))
                 .into();
         things.extend([

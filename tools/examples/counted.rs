@@ -13,6 +13,7 @@ use axum::http::Request;
 use bytes::Bytes;
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
+use settled::dns::Dns;
 use settled::event::Recorded;
 use settled::http::app::{App, OrganizationsPolicy, Policy, SignupPolicy};
 use settled::http::client::Peer;
@@ -173,6 +174,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         throttle: Arc::new(Throttle::new()),
         mail_throttle: Arc::new(Throttle::new()),
         mailer: None,
+        dns: Dns::new(None),
         rate_limits: Arc::new(RateLimits::default()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
         streams: Streams::new(1),
