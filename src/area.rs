@@ -154,6 +154,20 @@ pub enum DirectoryEntry {
         /// When.
         at: Timestamp,
     },
+    /// The organization has this e-mail domain, which is not verified.
+    DomainSet {
+        /// The domain.
+        domain: String,
+    },
+    /// It has none any more.
+    DomainCleared,
+    /// DNS proves the domain.
+    DomainVerified {
+        /// When it did.
+        at: Timestamp,
+    },
+    /// It did not for too long.
+    DomainLapsed,
     /// A credential opens this session of the stream, at the latest until then.
     CredentialOpened {
         /// SHA-256 of the token.

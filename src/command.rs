@@ -13,11 +13,14 @@ use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
+use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection};
 use crate::platform::operations::command::OperationsCommand;
 use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
+use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
+use crate::settings::join_requests::command::{JoinRequestsCommand, JoinRequestsRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
 use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
@@ -47,6 +50,10 @@ pub enum OrganizationCommand {
     General(GeneralCommand),
     /// To its people.
     People(PeopleCommand),
+    /// To invitations.
+    Invitations(InvitationsCommand),
+    /// To those who ask to join.
+    JoinRequests(JoinRequestsCommand),
     /// To its teams.
     Teams(TeamsCommand),
     /// To its roles.
@@ -80,6 +87,8 @@ pub enum PlatformCommand {
     Accounts(AccountsCommand),
     /// To foundings.
     Foundings(FoundingsCommand),
+    /// To memberships to be.
+    Memberships(MembershipsCommand),
     /// To sessions without an organization.
     Sessions(SessionsCommand),
     /// An operator's.
@@ -255,6 +264,12 @@ pub enum Rejection {
     /// Of people.
     #[error(transparent)]
     People(#[from] PeopleRejection),
+    /// Of invitations.
+    #[error(transparent)]
+    Invitations(#[from] InvitationsRejection),
+    /// Of requests to join.
+    #[error(transparent)]
+    JoinRequests(#[from] JoinRequestsRejection),
     /// Of teams.
     #[error(transparent)]
     Teams(#[from] TeamsRejection),
@@ -279,6 +294,9 @@ pub enum Rejection {
     /// Of foundings.
     #[error(transparent)]
     Foundings(#[from] FoundingsRejection),
+    /// Of memberships to be.
+    #[error(transparent)]
+    Memberships(#[from] MembershipsRejection),
     /// Of what was denied or failed.
     #[error(transparent)]
     Denials(#[from] DenialsRejection),
@@ -290,6 +308,8 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.need(),
             Self::People(command) => command.need(),
+            Self::Invitations(command) => command.need(),
+            Self::JoinRequests(command) => command.need(),
             Self::Teams(command) => command.need(),
             Self::Roles(command) => command.need(),
             Self::ApiKeys(command) => command.need(),
@@ -312,13 +332,16 @@ impl OrganizationCommand {
         match self {
             Self::General(command) => command.decide(state, context),
             Self::People(command) => command.decide(state, context),
+            Self::Invitations(command) => command.decide(state, context),
+            Self::JoinRequests(command) => command.decide(state, context),
             Self::Teams(command) => command.decide(state, context),
             Self::Roles(command) => command.decide(state, context),
             Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
             Self::Sessions(command) => {
-                let belongs = |holder| matches!(holder, Holder::Person(id) if state.people.get(id).is_some());
+                let belongs =
+                    |holder| matches!(holder, Holder::Person(id) if state.people.active(id).is_some());
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
@@ -341,6 +364,7 @@ impl PlatformCommand {
     pub fn need(&self) -> Need {
         match self {
             Self::Foundings(command) => command.need(),
+            Self::Memberships(command) => command.need(),
             Self::Operations(_) | Self::EncryptionKeys(_) | Self::Finish(_) => Need::System,
             Self::Accounts(command) => command.need(),
             Self::Sessions(_) | Self::Refuse(_) => Need::Own,
@@ -355,6 +379,7 @@ impl PlatformCommand {
         match self {
             Self::Accounts(command) => Ok(command.decide(state, context)?),
             Self::Foundings(command) => Ok(command.decide(state, context)?),
+            Self::Memberships(command) => Ok(command.decide(state, context)?),
             Self::Sessions(command) => {
                 let belongs =
                     |holder| matches!(holder, Holder::Account(id) if state.accounts.get(id).is_some());
@@ -383,6 +408,8 @@ macro_rules! command_from {
 command_from! {
     OrganizationCommand::General(GeneralCommand) in Organization;
     OrganizationCommand::People(PeopleCommand) in Organization;
+    OrganizationCommand::Invitations(InvitationsCommand) in Organization;
+    OrganizationCommand::JoinRequests(JoinRequestsCommand) in Organization;
     OrganizationCommand::Teams(TeamsCommand) in Organization;
     OrganizationCommand::Roles(RolesCommand) in Organization;
     OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
@@ -391,6 +418,7 @@ command_from! {
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;
+    PlatformCommand::Memberships(MembershipsCommand) in Platform;
     PlatformCommand::Operations(OperationsCommand) in Platform;
 }
 
@@ -417,11 +445,27 @@ impl Command {
             Self::Organization(OrganizationCommand::Roles(command)) => {
                 matches!(command, RolesCommand::Unassign(_))
             }
+            Self::Organization(OrganizationCommand::People(command)) => {
+                matches!(
+                    command,
+                    PeopleCommand::Leave(_)
+                        | PeopleCommand::Suspend(_)
+                        | PeopleCommand::Remove(_)
+                        | PeopleCommand::Erase(_)
+                )
+            }
+            Self::Platform(PlatformCommand::Accounts(command)) => command.is_a_removal(),
             Self::Organization(OrganizationCommand::Teams(command)) => {
                 matches!(command, TeamsCommand::RemoveMember(_) | TeamsCommand::Delete(_))
             }
             Self::Organization(OrganizationCommand::ApiKeys(command)) => {
                 matches!(command, ApiKeysCommand::Revoke(_))
+            }
+            Self::Organization(OrganizationCommand::Invitations(command)) => {
+                matches!(command, InvitationsCommand::Revoke(_) | InvitationsCommand::Decline(_))
+            }
+            Self::Organization(OrganizationCommand::JoinRequests(command)) => {
+                matches!(command, JoinRequestsCommand::Decline(_))
             }
             Self::Organization(OrganizationCommand::Finish(_))
             | Self::Platform(PlatformCommand::Finish(_)) => true,

@@ -117,6 +117,10 @@ ids! {
     SessionId, SessionKind = "ses";
     /// A custom role. (A system role's id is its name.)
     RoleId, RoleKind = "role";
+    /// An invitation to join an organization.
+    InvitationId, InvitationKind = "inv";
+    /// A request of somebody to join an organization.
+    JoinRequestId, JoinRequestKind = "jr";
     /// One grant of a role to a subject.
     RoleAssignmentId, RoleAssignmentKind = "ra";
     /// A team of people.
@@ -135,6 +139,8 @@ ids! {
     DataKeyId, DataKeyKind = "dk";
     /// A request over HTTP whose client gave it no id of its own.
     HttpRequestId, HttpRequestKind = "req";
+    /// A mail on its way.
+    MailId, MailKind = "mail";
     /// A store: one log with its keys, in a folder of its own. A restore makes a new one.
     StoreId, StoreKind = "store";
 }

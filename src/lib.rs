@@ -46,6 +46,8 @@ pub mod http;
 pub mod canonical;
 mod varint;
 pub mod password;
+pub mod dns;
+pub mod mail;
 pub mod server;
 pub mod config;
 pub mod client;

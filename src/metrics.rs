@@ -56,6 +56,10 @@ struct Inner {
     denials_unrecorded: Counter,
     key_uses_unrecorded: Counter,
     logins_throttled: Counter,
+    mails_waiting: Gauge,
+    mails_sent: Counter,
+    mails_failed: Counter,
+    mails_withheld: Counter,
     secrets_expired: Counter,
 }
 
@@ -175,6 +179,25 @@ impl Metrics {
                 "Attempts to log in that came too soon",
                 Counter::default(),
             ),
+            mails_waiting: register(
+                &mut registry,
+                "mails_waiting",
+                "Mails waiting to be sent",
+                Gauge::default(),
+            ),
+            mails_sent: register(&mut registry, "mails_sent", "Mails that were sent", Counter::default()),
+            mails_failed: register(
+                &mut registry,
+                "mails_failed",
+                "Mails that were given up",
+                Counter::default(),
+            ),
+            mails_withheld: register(
+                &mut registry,
+                "mails_withheld",
+                "Mails that were not written, since their address had its share of the hour",
+                Counter::default(),
+            ),
             secrets_expired: register(
                 &mut registry,
                 "secrets_expired",
@@ -287,6 +310,26 @@ impl Metrics {
     /// An attempt to log in came too soon.
     pub fn login_throttled(&self) {
         self.0.logins_throttled.inc();
+    }
+
+    /// So many mails wait.
+    pub fn mails_waiting(&self, mails: usize) {
+        self.0.mails_waiting.set(as_i64(mails));
+    }
+
+    /// A mail arrived where it was to go.
+    pub fn mail_sent(&self) {
+        self.0.mails_sent.inc();
+    }
+
+    /// A mail was given up.
+    pub fn mail_failed(&self) {
+        self.0.mails_failed.inc();
+    }
+
+    /// A mail was not written, since its address had its share of the hour.
+    pub fn mail_withheld(&self) {
+        self.0.mails_withheld.inc();
     }
 
     /// The time came at which a secret was said to expire.
@@ -428,6 +471,10 @@ mod tests {
         metrics.passwords(3, 9);
         metrics.long_answers("export", 2);
         metrics.connection_timed_out();
+        metrics.mails_waiting(4);
+        metrics.mail_sent();
+        metrics.mail_failed();
+        metrics.mail_withheld();
         let open = metrics.connection();
         let text = metrics.encode();
         for line in [
@@ -446,6 +493,10 @@ mod tests {
             r#"settled_long_answers{kind="export"} 2"#,
             "settled_connections_timed_out_total 1",
             "settled_connections 1",
+            "settled_mails_waiting 4",
+            "settled_mails_sent_total 1",
+            "settled_mails_failed_total 1",
+            "settled_mails_withheld_total 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

@@ -5,6 +5,8 @@
 use crate::settings::api_keys::projection::ApiKeys;
 use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
+use crate::settings::invitations::projection::Invitations;
+use crate::settings::join_requests::projection::JoinRequests;
 use crate::settings::people::projection::People;
 use crate::settings::roles::projection::Roles;
 use crate::settings::secrets::projection::Secrets;
@@ -26,6 +28,10 @@ stream_state! {
             general: General,
             /// Who belongs to it.
             people: People,
+            /// Who is invited to join.
+            invitations: Invitations,
+            /// Who asks to join.
+            join_requests: JoinRequests,
             /// Teams and who is in them.
             teams: Teams,
             /// Who may do what.

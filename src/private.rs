@@ -61,6 +61,18 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
+/// Whether nobody else may look into a folder, or change it.
+///
+/// # Errors
+/// Those of the system, and `NotADirectory` of what is none.
+pub fn is_ours_alone(path: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(metadata.mode() & 0o077 == 0)
+}
+
 /// Syncs a folder, so that the names in it are durable.
 ///
 /// # Errors

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
-use crate::config::{Config, Founding};
+use crate::config::value::DnsServer;
+use crate::config::{Config, Founding, Signup};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::dns::Dns;
 use crate::http;
-use crate::http::app::{App, OrganizationsPolicy, Policy};
+use crate::http::app::{App, OrganizationsPolicy, Policy, SignupPolicy};
 use crate::http::limits::Limits;
 use crate::http::page::Cursors;
 use crate::http::rate_limit::RateLimits;
@@ -20,6 +22,8 @@ use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
 use crate::http::tls::{Files, Tls, TlsError};
 use crate::log::EventLog;
+use crate::mail::transport::{Transport, TransportError};
+use crate::mail::{InvalidSender, Mailer};
 use crate::metrics::Metrics;
 use crate::open::{DirError, LogOptions, OpenDir, open_store, root_key};
 use crate::password::{HashCost, PasswordError, Passwords};
@@ -46,6 +50,12 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Mail cannot go the way that it is to go.
+    #[error(transparent)]
+    Mail(#[from] TransportError),
+    /// Mail cannot be from the address that it is to be from.
+    #[error(transparent)]
+    Sender(#[from] InvalidSender),
     /// A listener could not be bound.
     #[error("could not listen on {place}")]
     Listen {
@@ -120,6 +130,7 @@ impl Server {
         let mut started = Started::default();
         let metrics = Metrics::new();
         let tls = tls(config, &metrics)?;
+        let way_for_mail = way_for_mail(config)?;
         let (opened, store) = {
             let (config, clock, metrics) = (config.clone(), clock.clone(), metrics.clone());
             tokio::task::spawn_blocking(move || open(&config, clock, metrics, fatal)).await??
@@ -143,7 +154,8 @@ impl Server {
         };
         let Bound { public, operator, address, setup_token } = bound;
         started.setup_token = setup_token;
-        let app = app(config, store, &dir)?;
+        let mailer = way_for_mail.map(|way| mailer(config, way, address, &store)).transpose()?;
+        let app = app(config, store, mailer, &dir)?;
         Ok(Self { app, started, opened: dir, room, limits, tls, public, operator, address })
     }
 
@@ -165,7 +177,7 @@ impl Server {
         let Self { app, opened, room, limits, tls, public, operator, .. } = self;
         let metrics = app.store.metrics().clone();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
-        let timers = tokio::spawn(scheduler::run(app.store.clone(), until(stopped.clone())));
+        let timers = tokio::spawn(scheduler::run(app.store.clone(), app.dns.clone(), until(stopped.clone())));
         let certificate = tls.map(|tls| tls.watch(app.store.clock().clone(), until(stopped.clone())));
         let certificate = certificate.map(tokio::spawn);
         let operator_router = http::operator::router(&app, Arc::clone(&limits));
@@ -191,6 +203,9 @@ impl Server {
         let (_timers, _operators) = tokio::join!(timers, operators);
         if let Some(certificate) = certificate {
             let _ended = certificate.await;
+        }
+        if let Some(mailer) = &app.mailer {
+            mailer.end().await;
         }
         app.store.flush_counts(true).await;
         tokio::task::spawn_blocking(move || {
@@ -284,7 +299,7 @@ fn ledger(config: &Config, dir: &OpenDir) -> Result<Ledger, StartError> {
     opened.map_err(|source| StartError::Ledger { snapshots, source })
 }
 
-fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> {
+fn app(config: &Config, store: Store, mailer: Option<Mailer>, dir: &OpenDir) -> Result<App, StartError> {
     let cost = HashCost {
         memory_kib: u32::try_from(config.password_memory.bytes() / 1024).unwrap_or(u32::MAX),
         passes: config.password_passes,
@@ -294,6 +309,11 @@ fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> 
     let root = dir.dir.root().to_owned();
     let policy = Policy {
         setup_token: dir.dir.setup_token(),
+        signup: match config.signup {
+            Signup::InvitedOrDomain => SignupPolicy::InvitedOrDomain,
+            Signup::Open => SignupPolicy::Open,
+            Signup::Off => SignupPolicy::Off,
+        },
         organizations: match config.organizations {
             Founding::Operator => OrganizationsPolicy::Operator,
             Founding::Open => OrganizationsPolicy::Open,
@@ -303,9 +323,32 @@ fn app(config: &Config, store: Store, dir: &OpenDir) -> Result<App, StartError> 
     };
     let cursors = Cursors::new(store.ring().derive("cursors"), store.epoch());
     let streams = Streams::new(config.streams_per_credential as usize);
-    let throttle = Arc::new(Throttle::new());
-    let rate_limits = Arc::new(RateLimits::default());
-    Ok(App { store, passwords, throttle, rate_limits, cursors, streams, policy: Arc::new(policy) })
+    let (throttle, mail_throttle) = (Arc::new(Throttle::new()), Arc::new(Throttle::new()));
+    let (rate_limits, policy) = (Arc::new(RateLimits::default()), Arc::new(policy));
+    let dns = Dns::new(config.dns_resolver.map(DnsServer::address));
+    Ok(App { store, passwords, throttle, mail_throttle, mailer, dns, rate_limits, cursors, streams, policy })
+}
+
+/// Before anything is opened: what is wrong with the way for mail shows at once.
+fn way_for_mail(config: &Config) -> Result<Option<Transport>, TransportError> {
+    match (&config.smtp_url, &config.mail_dir) {
+        (Some(url), _) => {
+            let server = url.server().map_err(TransportError::Url)?;
+            Transport::smtp(&server, &config.mail_host()).map(Some)
+        }
+        (None, Some(folder)) => Transport::folder(folder).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn mailer(
+    config: &Config,
+    way: Transport,
+    address: SocketAddr,
+    store: &Store,
+) -> Result<Mailer, InvalidSender> {
+    let (clock, metrics) = (store.clock().clone(), store.metrics().clone());
+    Mailer::new(way, &config.mail_from(), &config.public_url(address), clock, metrics)
 }
 
 /// Before anything is opened: what is wrong with a certificate shows at once.

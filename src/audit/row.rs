@@ -16,6 +16,7 @@ use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::general::reason_field;
 use crate::settings::people;
+use crate::settings::people::projection::Status;
 use crate::settings::sessions;
 use crate::settings::sessions::event::SessionsEvent;
 use crate::settings::sessions::projection::Holder;
@@ -163,9 +164,13 @@ impl Rows {
         if let Some(name) = self.names.get(&person) {
             return name.clone();
         }
-        let opened = self.view.organization().people.get(person);
-        let name = opened
-            .and_then(|person| shown(&people::open_name(self.view.stream, person, self.store.ring()).ok()?));
+        let known = self.view.organization().people.ever(person);
+        let name = known.and_then(|person| match person.status {
+            Status::Erased => Some(people::ERASED.to_owned()),
+            Status::Active | Status::Suspended | Status::Removed => {
+                shown(&people::open_name(self.view.stream, person, self.store.ring()).ok()?)
+            }
+        });
         remember(&mut self.names, person, name)
     }
 
@@ -199,7 +204,7 @@ impl Rows {
     fn key_of(&self, person: Option<UserId>) -> Option<Arc<DataKey>> {
         let settings = self.view.organization();
         let (key, commitment) = match person {
-            Some(person) => settings.people.get(person).map(|person| (person.key, person.commitment))?,
+            Some(person) => settings.people.ever(person).map(|person| (person.key, person.commitment))?,
             None => settings.general.founded().map(|founded| (founded.key, founded.commitment))?,
         };
         self.store.ring().data_key(self.view.stream, key, commitment).ok()

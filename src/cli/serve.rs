@@ -37,7 +37,8 @@ pub fn run(config: &Config) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             output::error(&error);
-            if matches!(error, StartError::Tls(_)) { Exit::Usage } else { Exit::Store }
+            let is_usage = matches!(error, StartError::Tls(_) | StartError::Mail(_) | StartError::Sender(_));
+            if is_usage { Exit::Usage } else { Exit::Store }
         }
     }
 }
@@ -120,10 +121,12 @@ fn greet(config: &Config, server: &Server) {
     }
     let address = server.address();
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    let url = match &config.public_url {
-        Some(url) => url.to_string(),
-        None => config.url_of(address),
-    };
+    if server.app.mailer.is_none() {
+        tracing::info!(
+            "no mail is sent, so nobody can sign up or set a forgotten password: give smtp-url or mail-dir"
+        );
+    }
+    let url = config.public_url(address);
     output::line(format_args!("Settled {} serves {url}", env!("CARGO_PKG_VERSION")));
     if let Some(token) = setup_token {
         let file = config.data_dir.join("setup-token");

@@ -28,7 +28,7 @@ const SECOND_MICROS: i64 = 1_000_000;
 pub const MINUTE_SECONDS: i64 = 60;
 /// An hour in seconds.
 pub const HOUR_SECONDS: i64 = 3_600;
-/// A day in seconds.
+/// A day of 24 hours in seconds.
 pub const DAY_SECONDS: i64 = 24 * HOUR_SECONDS;
 
 /// The last microsecond of the year 9999: later times have no RFC 3339 form.

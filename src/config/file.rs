@@ -208,6 +208,12 @@ pub enum ConfigError {
     /// One source names two places for the root key.
     #[error("give one of root-key-file, root-key-env and root-key-command, not several")]
     SeveralRootKeys,
+    /// The mail server's URL is none. It is not quoted: it may hold a password.
+    #[error("smtp-url is refused: {0}")]
+    SmtpUrl(&'static str),
+    /// Mail is to go two ways.
+    #[error("give one of smtp-url and mail-dir, not both")]
+    SeveralMails,
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {

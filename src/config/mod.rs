@@ -6,7 +6,7 @@
 //! file, default follows by itself. An option without an effect has no place here; neither have the limits
 //! that are part of the HTTP contract (body size, page size, …), which stand beside what they limit.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
@@ -14,8 +14,9 @@ use clap::{ArgMatches, Args, FromArgMatches as _, ValueEnum};
 use ipnet::IpNet;
 
 use self::file::ConfigError;
-use self::value::{PublicUrl, Size, Span};
+use self::value::{DnsServer, PublicUrl, Size, SmtpUrl, Span};
 use crate::data_dir::SNAPSHOTS;
+use crate::platform::accounts::email::EmailAddress;
 
 pub mod file;
 pub mod value;
@@ -75,6 +76,30 @@ pub struct Config {
     /// Read the root key from the output of this command, run without a shell at start [default: not used]
     #[arg(long, env = "SETTLED_ROOT_KEY_COMMAND", value_name = "COMMAND", help_heading = "Root key")]
     pub root_key_command: Option<String>,
+
+    /// Send mail through this server: smtps://NAME:PASSWORD@HOST, or smtp:// for STARTTLS. With a password it is best
+    /// given as the variable or in the file, since arguments can be seen by everybody on the machine [default: no mail]
+    #[arg(long, env = "SETTLED_SMTP_URL", value_name = "URL", hide_env_values = true, help_heading = "Mail")]
+    pub smtp_url: Option<SmtpUrl>,
+
+    /// Put mail into this folder, a file each, instead of sending it [default: no mail]
+    #[arg(long, env = "SETTLED_MAIL_DIR", value_name = "DIR", help_heading = "Mail")]
+    pub mail_dir: Option<PathBuf>,
+
+    /// The address that mail is from [default: settled@ and the host of the public URL]
+    #[arg(long, env = "SETTLED_MAIL_FROM", value_name = "ADDRESS", help_heading = "Mail")]
+    pub mail_from: Option<EmailAddress>,
+
+    /// Ask this DNS server whether an e-mail domain is an organization's, by its address and perhaps a port
+    /// [default: the system's]
+    #[arg(long, env = "SETTLED_DNS_RESOLVER", value_name = "ADDRESS", help_heading = "People")]
+    pub dns_resolver: Option<DnsServer>,
+
+    /// Who may sign up: whoever was invited or has an address of an organization's domain, everybody, or nobody. It
+    /// needs mail
+    #[arg(long, env = "SETTLED_SIGNUP", value_name = "WHO", default_value = "invited_or_domain")]
+    #[arg(help_heading = "People")]
+    pub signup: Signup,
 
     /// Who may found organizations after the first: the operator alone, or everybody who has an account
     #[arg(long, env = "SETTLED_ORGANIZATIONS", value_name = "WHO", default_value = "operator")]
@@ -197,25 +222,37 @@ impl Config {
         self.snapshots_dir.clone().unwrap_or_else(|| self.data_dir.join(SNAPSHOTS))
     }
 
-    /// The URL under which users reach the server, without a slash at the end.
-    pub fn public_url(&self) -> String {
+    /// The URL under which users reach the server, without a slash at the end; `address` is what it listens on.
+    pub fn public_url(&self, address: SocketAddr) -> String {
         match &self.public_url {
             Some(url) => url.to_string(),
-            None => self.url_of(self.listen),
+            None => {
+                let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
+                format!("{scheme}://{address}")
+            }
         }
     }
 
-    /// The URL of an address that is listened on, without a slash at the end.
-    pub fn url_of(&self, address: SocketAddr) -> String {
-        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
-        format!("{scheme}://{address}")
+    /// The address that mail is from. A host that is an IP address is none to write to.
+    pub fn mail_from(&self) -> String {
+        let host = self.mail_host();
+        match &self.mail_from {
+            Some(address) => address.as_str().to_owned(),
+            None if host.parse::<IpAddr>().is_ok() => "settled@localhost".to_owned(),
+            None => format!("settled@{host}"),
+        }
+    }
+
+    /// The name that this server introduces itself with to a mail server: the host of its public URL.
+    pub fn mail_host(&self) -> String {
+        self.public_url.as_ref().map_or_else(|| "localhost".to_owned(), PublicUrl::host)
     }
 
     /// Reads the options of a command of which they are the arguments, and whose file, if any, was put under
     /// them by [`file::File::under`].
     ///
     /// # Errors
-    /// When one source names two places for the root key, or what clap refuses.
+    /// When one source names two places for the root key, mail has two ways or one that is no URL, or what clap refuses.
     pub fn from_matches(matches: &ArgMatches) -> Result<Self, ConfigError> {
         let mut config = Self::from_arg_matches(matches)?;
         match root_key_option(matches)? {
@@ -223,6 +260,12 @@ impl Config {
             Some("root_key_env") => (config.root_key_file, config.root_key_command) = (None, None),
             Some(_) => (config.root_key_file, config.root_key_env) = (None, None),
             None => {}
+        }
+        if let Some(url) = &config.smtp_url {
+            url.server().map_err(ConfigError::SmtpUrl)?;
+            if config.mail_dir.is_some() {
+                return Err(ConfigError::SeveralMails);
+            }
         }
         Ok(config)
     }
@@ -254,6 +297,18 @@ pub enum RootKeySource {
     Environment(String),
     /// The output of this command, run without a shell.
     Command(String),
+}
+
+/// Who may sign up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Signup {
+    /// Whoever was invited, or has an address of an organization's domain.
+    InvitedOrDomain,
+    /// Everybody.
+    Open,
+    /// Nobody.
+    Off,
 }
 
 /// Who may found organizations after the first.

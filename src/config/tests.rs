@@ -41,6 +41,10 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("root-key-file", "/keys/root", "'/keys/root'"),
     ("root-key-env", "ROOT", "'ROOT'"),
     ("root-key-command", "pass show root", "'pass show root'"),
+    ("smtp-url", "smtps://a:b@mail.example.org", "'smtps://a:b@mail.example.org'"),
+    ("mail-dir", "/srv/mail", "'/srv/mail'"),
+    ("mail-from", "settled@example.org", "'settled@example.org'"),
+    ("signup", "open", "'open'"),
     ("organizations", "open", "'open'"),
     ("password-memory", "64MiB", "'64MiB'"),
     ("password-passes", "3", "3"),
@@ -121,8 +125,10 @@ fn help_names_each_option_with_its_variable_and_its_default() {
         let name = arg.get_long().unwrap_or_default();
         let (_, rest) = help.split_once(&format!("--{name} ")).expect(name);
         let own = rest.split("\n      --").next().unwrap_or_default();
-        let variable = format!("[env: SETTLED_{}=", name.to_uppercase().replace('-', "_"));
-        assert!(own.contains(&variable), "{name}: {own}");
+        let variable = format!("[env: SETTLED_{}", name.to_uppercase().replace('-', "_"));
+        // What the environment says is shown, but for what may hold a password.
+        let end = if name == "smtp-url" { ']' } else { '=' };
+        assert!(own.contains(&format!("{variable}{end}")), "{name}: {own}");
         assert!(own.contains("[default: "), "{name}: {own}");
     }
 }
@@ -195,8 +201,31 @@ fn the_root_key_comes_from_one_place() {
 
 #[test]
 fn links_fall_back_to_the_address_that_is_listened_on() {
-    assert_eq!(from_flags(&[]).unwrap().public_url(), "http://127.0.0.1:7373");
-    assert_eq!(from_flags(&["--tls-cert=a"]).unwrap().public_url(), "https://127.0.0.1:7373");
-    let public = from_flags(&["--public-url=https://settings.example.org/"]).unwrap();
-    assert_eq!(public.public_url(), "https://settings.example.org");
+    let address = "127.0.0.1:7373".parse().unwrap();
+    let url = |flags: &[&str]| from_flags(flags).unwrap().public_url(address);
+    assert_eq!(url(&[]), "http://127.0.0.1:7373");
+    assert_eq!(url(&["--tls-cert=a"]), "https://127.0.0.1:7373");
+    assert_eq!(url(&["--public-url=https://settings.example.org/"]), "https://settings.example.org");
+}
+
+#[test]
+fn mail_is_from_the_public_host_unless_another_address_is_given() {
+    let from = |flags: &[&str]| from_flags(flags).unwrap().mail_from();
+    assert_eq!(from(&[]), "settled@localhost");
+    assert_eq!(from(&["--public-url=http://192.0.2.1:7373"]), "settled@localhost");
+    assert_eq!(from(&["--public-url=https://settings.example.org"]), "settled@settings.example.org");
+    assert_eq!(from(&["--mail-from=post@example.org"]), "post@example.org");
+}
+
+#[test]
+fn mail_goes_one_way_and_a_wrong_servers_password_is_not_quoted() {
+    let both = from_flags(&["--mail-dir=mail", "--smtp-url=smtp://localhost"]).unwrap_err();
+    assert!(matches!(both, ConfigError::SeveralMails));
+    for refused in [
+        from_flags(&["--smtp-url=smtp://ada:hunter2@"]).unwrap_err(),
+        from_file("smtp-url = 'http://ada:hunter2@localhost'", &[]).unwrap_err(),
+    ] {
+        assert!(matches!(refused, ConfigError::SmtpUrl(_)));
+        assert!(!refused.to_string().contains("hunter2"), "{refused}");
+    }
 }

@@ -1,8 +1,13 @@
-//! The kinds of values that options take: a size, a length of time, a URL.
+//! The kinds of values that options take: a size, a length of time, a URL, a mail server, a DNS server.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
+
+use crate::http::percent;
+use crate::seal::Plain;
 
 /// The URL under which users reach the server: `http` or `https`, a host, perhaps a port; no path, for the API
 /// stands at the root.
@@ -27,6 +32,107 @@ impl FromStr for PublicUrl {
 impl fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl PublicUrl {
+    /// Its host, without the brackets of an IPv6 address.
+    pub fn host(&self) -> String {
+        let uri: hyper::Uri = self.0.parse().unwrap_or_default();
+        uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned()
+    }
+}
+
+/// A mail server's URL, `smtp://` or `smtps://`, as it was given.
+///
+/// Reading it never fails, for what fails is quoted by the parser of the command line, and it may hold a password. What
+/// is wrong with it tells [`SmtpUrl::server`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmtpUrl(Plain);
+
+/// A mail server, and how to talk to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmtpServer {
+    /// How TLS comes about.
+    pub tls: SmtpTls,
+    /// Its name or address; certificates must be for it.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// A name and a password.
+    pub credentials: Option<(String, Plain)>,
+}
+
+/// How TLS comes about with a mail server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// From the first byte.
+    FromTheFirstByte,
+    /// By STARTTLS; without it no mail is sent.
+    Starttls,
+    /// Not at all.
+    None,
+}
+
+impl FromStr for SmtpUrl {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(Plain::from(text)))
+    }
+}
+
+impl SmtpUrl {
+    /// The server: `smtps` speaks TLS from the first byte, `smtp` by STARTTLS. To this machine `smtp` speaks without TLS,
+    /// and `?tls=never` or `?tls=required` says otherwise.
+    ///
+    /// # Errors
+    /// What is expected, without anything of the URL.
+    pub fn server(&self) -> Result<SmtpServer, &'static str> {
+        const EXPECTED: &str = "expected smtp:// or smtps://, perhaps a name and a password, a host, perhaps a port, \
+            and perhaps ?tls=required or ?tls=never";
+        let uri: hyper::Uri = self.0.as_str().map_err(|_| EXPECTED)?.parse().map_err(|_| EXPECTED)?;
+        let (authority, host) = (uri.authority().ok_or(EXPECTED)?, uri.host().ok_or(EXPECTED)?);
+        let host = host.trim_matches(['[', ']']);
+        let is_here = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+        let (tls, port) = match (uri.scheme_str(), uri.query()) {
+            (Some("smtps"), None) => (SmtpTls::FromTheFirstByte, 465),
+            (Some("smtp"), None) if is_here => (SmtpTls::None, 25),
+            (Some("smtp"), Some("tls=never")) => (SmtpTls::None, 25),
+            (Some("smtp"), None | Some("tls=required")) => (SmtpTls::Starttls, 587),
+            _ => return Err(EXPECTED),
+        };
+        if host.is_empty() || !matches!(uri.path(), "" | "/") {
+            return Err(EXPECTED);
+        }
+        let decoded = |text| percent::decode(text).map(|text| text.into_owned()).map_err(|_| EXPECTED);
+        let credentials = match authority.as_str().rsplit_once('@').map(|(user, _)| user.split_once(':')) {
+            None => None,
+            Some(Some((name, password))) => Some((decoded(name)?, Plain::from(decoded(password)?))),
+            Some(None) => return Err(EXPECTED),
+        };
+        let port = authority.port_u16().unwrap_or(port);
+        Ok(SmtpServer { tls, host: host.to_owned(), port, credentials })
+    }
+}
+
+/// A DNS server: an IP address, and perhaps a port, `192.0.2.53` or `[2001:db8::53]:5353`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsServer(SocketAddr);
+
+impl DnsServer {
+    /// Where it is.
+    pub fn address(self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl FromStr for DnsServer {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let alone = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        text.parse().or_else(|_| alone()).map(Self).map_err(|_| "expected an IP address, and perhaps a port")
     }
 }
 
@@ -133,10 +239,62 @@ mod tests {
         }
     }
 
+    fn smtp(text: &str) -> Result<SmtpServer, &'static str> {
+        text.parse::<SmtpUrl>().unwrap().server()
+    }
+
+    #[test]
+    fn a_mail_server_is_spoken_to_with_tls_unless_it_is_here() {
+        use SmtpTls::{FromTheFirstByte, None as Never, Starttls};
+        for (text, tls, host, port) in [
+            ("smtps://mail.example.org", FromTheFirstByte, "mail.example.org", 465),
+            ("smtps://mail.example.org:4650", FromTheFirstByte, "mail.example.org", 4650),
+            ("smtp://mail.example.org", Starttls, "mail.example.org", 587),
+            ("smtp://mail.example.org:25/", Starttls, "mail.example.org", 25),
+            ("smtp://relay:25?tls=never", Never, "relay", 25),
+            ("smtp://localhost", Never, "localhost", 25),
+            ("smtp://127.0.0.1:2525", Never, "127.0.0.1", 2525),
+            ("smtp://[::1]:2525", Never, "::1", 2525),
+            ("smtp://localhost:587?tls=required", Starttls, "localhost", 587),
+        ] {
+            let server = SmtpServer { tls, host: host.to_owned(), port, credentials: None };
+            assert_eq!(smtp(text), Ok(server), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mail_servers_password_may_hold_anything_and_is_shown_by_nothing() {
+        let url: SmtpUrl = "smtps://settled%40example.org:a%3Ab%2Fc%40d@mail.example.org".parse().unwrap();
+        let (name, password) = url.server().unwrap().credentials.unwrap();
+        assert_eq!((name.as_str(), password.as_str()), ("settled@example.org", Ok("a:b/c@d")));
+        assert_eq!(format!("{url:?}"), "SmtpUrl(Plain)");
+    }
+
+    #[test]
+    fn what_is_no_mail_servers_url_is_refused_without_being_quoted() {
+        for text in [
+            "",
+            "mail.example.org",
+            "http://mail.example.org",
+            "smtp://",
+            "smtp://hunter2@mail.example.org",
+            "smtp://a:%zz@mail.example.org",
+            "smtp://mail.example.org/inbox",
+            "smtps://mail.example.org?tls=never",
+            "smtp://mail.example.org?tls=maybe",
+        ] {
+            let why = smtp(text).unwrap_err();
+            assert!(why.starts_with("expected smtp://") && !why.contains("hunter2"), "{text}: {why}");
+        }
+    }
+
     #[test]
     fn a_public_url_is_a_scheme_and_an_authority() {
         for text in ["http://localhost:7373", "https://settings.example.org", "https://[::1]:7373"] {
             assert_eq!(text.parse::<PublicUrl>().unwrap().to_string(), text);
+        }
+        for (text, host) in [("http://localhost:7373", "localhost"), ("https://[::1]:7373", "::1")] {
+            assert_eq!(text.parse::<PublicUrl>().unwrap().host(), host);
         }
         assert_eq!("https://a.example/".parse::<PublicUrl>().unwrap().to_string(), "https://a.example");
         for text in [

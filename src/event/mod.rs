@@ -18,11 +18,14 @@ use crate::event::declare::{ActionSpec, AreaEvent};
 use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
+use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
+use crate::settings::invitations::event::InvitationsEvent;
+use crate::settings::join_requests::event::JoinRequestsEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::secrets::event::SecretsEvent;
@@ -115,6 +118,10 @@ event_sum! {
     Secrets(SecretsEvent),
     /// The people of an organization.
     People(PeopleEvent),
+    /// Who is invited to join.
+    Invitations(InvitationsEvent),
+    /// Who asks to join.
+    JoinRequests(JoinRequestsEvent),
     /// Teams and who is in them.
     Teams(TeamsEvent),
     /// Roles and who has them.
@@ -125,6 +132,8 @@ event_sum! {
     Accounts(AccountsEvent),
     /// Organizations being founded, in the platform's stream.
     Foundings(FoundingsEvent),
+    /// Accounts about to be somebody in an organization, in the platform's stream.
+    Memberships(MembershipsEvent),
     /// What operators do, in the platform's stream.
     Operations(OperationsEvent),
     /// What was taken out.
@@ -204,6 +213,10 @@ pub enum ResourceType {
     Organization,
     /// A person.
     Person,
+    /// An invitation to join; without a name, as a person is.
+    Invitation,
+    /// A request to join.
+    JoinRequest,
     /// A team.
     Team,
     /// One membership of a team; its id is the team's, its name the person's id.
@@ -238,6 +251,8 @@ impl ResourceType {
         vec![
             Self::Organization,
             Self::Person,
+            Self::Invitation,
+            Self::JoinRequest,
             Self::Team,
             Self::Role,
             Self::RoleAssignment,
@@ -256,6 +271,8 @@ impl ResourceType {
         match self {
             Self::Organization => "organization",
             Self::Person => "person",
+            Self::Invitation => "invitation",
+            Self::JoinRequest => "join_request",
             Self::Team => "team",
             Self::TeamMember => "team_member",
             Self::Role => "role",

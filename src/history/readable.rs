@@ -4,7 +4,8 @@ use crate::area::{AnyArea, Reads};
 use crate::event::ResourceType;
 use crate::history::description::{Focus, Subject};
 use crate::ids::{
-    ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SecretId, TeamId, UserId,
+    ApiKeyId, EnvironmentId, InvitationId, JoinRequestId, OrganizationId, RoleAssignmentId, RoleId, SecretId,
+    TeamId, UserId,
 };
 use crate::organization::Organization;
 use crate::settings::environments::value::ConfigKey;
@@ -96,6 +97,10 @@ pub fn kind_of(id: &str) -> Option<ResourceType> {
         Some(ResourceType::ApiKey)
     } else if id.parse::<UserId>().is_ok() {
         Some(ResourceType::Person)
+    } else if id.parse::<InvitationId>().is_ok() {
+        Some(ResourceType::Invitation)
+    } else if id.parse::<JoinRequestId>().is_ok() {
+        Some(ResourceType::JoinRequest)
     } else if id.parse::<TeamId>().is_ok() {
         Some(ResourceType::Team)
     } else if id.parse::<RoleId>().is_ok() {
@@ -136,11 +141,35 @@ mod tests {
             organization: [Permission::OrganizationRead, Permission::EnvironmentRead].into_iter().collect(),
             ..Grants::default()
         };
-        assert_eq!(omitted(&some), ["people", "teams", "roles", "api_keys", "environments", "secrets"]);
+        assert_eq!(
+            omitted(&some),
+            [
+                "people",
+                "invitations",
+                "join_requests",
+                "teams",
+                "roles",
+                "api_keys",
+                "environments",
+                "secrets"
+            ]
+        );
         let environment: EnvironmentId = id(1);
         let config = [Permission::ConfigRead].into_iter().collect();
         some.environments.insert_mut(environment, config);
-        assert_eq!(omitted(&some), ["people", "teams", "roles", "api_keys", "environments", "secrets"]);
+        assert_eq!(
+            omitted(&some),
+            [
+                "people",
+                "invitations",
+                "join_requests",
+                "teams",
+                "roles",
+                "api_keys",
+                "environments",
+                "secrets"
+            ]
+        );
         assert!(check(&some, ResourceType::Config, Some(environment)).is_ok());
         let other: EnvironmentId = id(2);
         let missing = Unreadable { missing: Some(Permission::ConfigRead) };

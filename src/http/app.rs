@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::dns::Dns;
 use crate::http::page::Cursors;
+use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimits;
 use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
+use crate::mail::Mailer;
 use crate::password::Passwords;
 use crate::store::Store;
 
@@ -19,6 +22,12 @@ pub struct App {
     pub passwords: Passwords,
     /// Slows down whoever guesses passwords.
     pub throttle: Arc<Throttle>,
+    /// Slows down whoever has mails sent without being known.
+    pub mail_throttle: Arc<Throttle>,
+    /// Sends mail, where there is a way for it.
+    pub mailer: Option<Mailer>,
+    /// Asks DNS.
+    pub dns: Dns,
     /// How often API keys may be used.
     pub rate_limits: Arc<RateLimits>,
     /// Makes and reads cursors.
@@ -29,6 +38,19 @@ pub struct App {
     pub policy: Arc<Policy>,
 }
 
+impl App {
+    /// What sends mail.
+    ///
+    /// # Errors
+    /// 503 `mail_unavailable` where mail has no way: the operator has to give it one.
+    pub fn mailer(&self) -> Result<&Mailer, Problem> {
+        self.mailer.as_ref().ok_or_else(|| Problem::unavailable("mail_unavailable", MAIL_AGAIN_SECONDS))
+    }
+}
+
+/// When to ask again for what needs mail, in seconds: that takes an operator, and a start.
+const MAIL_AGAIN_SECONDS: u64 = 3_600;
+
 /// Asks for the bytes that may still be written to the store's disk.
 pub type FreeBytes = Arc<dyn Fn() -> std::io::Result<u64> + Send + Sync>;
 
@@ -37,12 +59,26 @@ pub type FreeBytes = Arc<dyn Fn() -> std::io::Result<u64> + Send + Sync>;
 pub struct Policy {
     /// Where the one-time token for the set-up lies until it is used.
     pub setup_token: PathBuf,
+    /// Who may sign up.
+    pub signup: SignupPolicy,
     /// Who may found organizations after the first.
     pub organizations: OrganizationsPolicy,
     /// The bytes that may still be written to the store's disk.
     pub free_bytes: FreeBytes,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+/// Who may sign up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignupPolicy {
+    /// Whoever was invited, or has an address of an organization's domain.
+    #[default]
+    InvitedOrDomain,
+    /// Everybody.
+    Open,
+    /// Nobody.
+    Off,
 }
 
 /// Who may found organizations after the first.

@@ -137,7 +137,7 @@ fn in_organization(
 ) -> Option<(UserId, AccountId, Session)> {
     let session = view.organization().sessions.get(session)?.clone();
     let Holder::Person(person) = session.holder else { return None };
-    view.organization().people.get(person)?;
+    view.organization().people.active(person)?;
     let platform = app.store.platform().view();
     let account = platform.platform().accounts.by_person(id, person)?;
     account.accepts(&session).then_some((person, account.id, session))

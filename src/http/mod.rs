@@ -18,10 +18,12 @@ use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
 use crate::http::problem::Problem;
-use crate::platform::{accounts, foundings};
+use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
 use crate::settings::roles::permission::Permission;
-use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
+use crate::settings::{
+    api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
+};
 
 pub mod access;
 pub mod app;
@@ -78,7 +80,8 @@ fn recorded_get<H: Handler<T, App>, T: 'static>(handler: H) -> MethodRouter<App>
 }
 
 const fn row(method: &'static str, path: &'static str, access: Access, attempt: &'static str) -> Row {
-    Row { method, path, access, attempt }
+    let takes_a_body = !matches!(method.as_bytes(), b"GET" | b"DELETE");
+    Row { method, path, access, attempt, takes_a_body }
 }
 
 /// Every route of the public listener.
@@ -87,6 +90,8 @@ pub fn routes() -> Vec<Route> {
     use Permission as P;
 
     let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
+    let person = "/v1/people/{usr}";
+    let invitation = "/v1/invitations/{inv}";
     let team = "/v1/teams/{team}";
     let members = "/v1/teams/{team}/members";
     let member = "/v1/teams/{team}/members/{usr}";
@@ -104,13 +109,28 @@ pub fn routes() -> Vec<Route> {
         route(row("GET", "/v1/version", Public, ""), get(health::version)),
         route(row("GET", "/v1/openapi.json", Public, ""), get(openapi::show)),
         route(row("POST", "/v1/setup", Public, ""), post(foundings::http::set_up)),
+        route(row("POST", "/v1/auth/signup", Public, ""), post(accounts::signup::sign_up)),
+        route(row("POST", "/v1/auth/verify-email", Public, ""), post(accounts::address::verify_email)),
+        route(row("POST", "/v1/auth/password/forgot", Public, ""), post(accounts::recovery::forgot)),
+        route(row("POST", "/v1/auth/password/reset", Public, ""), post(accounts::recovery::reset)),
         route(row("POST", "/v1/auth/login", Public, ""), post(accounts::http::log_in)),
+        route(row("POST", "/v1/auth/invitations/accept", Public, ""), post(invitations::accepting::accept)),
+        route(row("POST", "/v1/auth/invitations/decline", Public, ""), post(invitations::accepting::decline)),
         route(row("POST", "/v1/auth/logout", OwnAccount, ""), post(accounts::http::log_out)),
         route(row("POST", "/v1/auth/switch", OwnAccount, ""), post(accounts::http::switch)),
         route(row("POST", "/v1/organizations", Founder, "organization.create"), post(foundings::http::found)),
         route(row("GET", "/v1/me", OwnAccount, ""), get(accounts::me::show)),
         route(row("PATCH", "/v1/me", Member, "person.update"), patch(accounts::me::update)),
+        // Its password stands in the body: the contract gives this one a meaning.
+        route(
+            Row { takes_a_body: true, ..row("DELETE", "/v1/me", OwnAccount, "") },
+            delete(accounts::departure::delete),
+        ),
+        route(row("POST", "/v1/me/leave", Member, "person.remove"), post(accounts::departure::leave)),
         route(row("POST", "/v1/me/password", OwnAccount, ""), post(accounts::me::change_password)),
+        route(row("POST", "/v1/me/email", OwnAccount, ""), post(accounts::address::request)),
+        route(row("GET", "/v1/me/joinable-organizations", OwnAccount, ""), get(memberships::http::joinable)),
+        route(row("POST", "/v1/me/join-requests", OwnAccount, ""), post(memberships::http::ask)),
         route(row("GET", "/v1/me/sessions", OwnAccount, ""), get(sessions::http::list)),
         route(row("DELETE", "/v1/me/sessions/{ses}", OwnAccount, ""), delete(sessions::http::delete)),
         route(
@@ -120,6 +140,75 @@ pub fn routes() -> Vec<Route> {
         route(
             row("PATCH", "/v1/general", Organization(P::OrganizationUpdate), "organization.update"),
             patch(general::http::update),
+        ),
+        route(row("GET", "/v1/people", Organization(P::PersonRead), "person.read"), get(people::http::list)),
+        route(row("GET", person, Organization(P::PersonRead), "person.read"), get(people::http::show)),
+        route(
+            row("DELETE", person, Organization(P::PersonManage), "person.remove"),
+            delete(people::http::delete),
+        ),
+        route(
+            row("POST", "/v1/people/{usr}/suspend", Organization(P::PersonManage), "person.suspend"),
+            post(people::http::suspend),
+        ),
+        route(
+            row("POST", "/v1/people/{usr}/reactivate", Organization(P::PersonManage), "person.reactivate"),
+            post(people::http::reactivate),
+        ),
+        route(
+            row("POST", "/v1/people/{usr}/erase", Organization(P::PersonManage), "person.erase"),
+            post(people::http::erase),
+        ),
+        route(
+            row("GET", "/v1/invitations", Organization(P::PersonRead), "invitation.read"),
+            get(invitations::http::list),
+        ),
+        route(
+            row("POST", "/v1/invitations", Organization(P::PersonInvite), "invitation.create"),
+            post(invitations::http::create),
+        ),
+        route(
+            row("GET", invitation, Organization(P::PersonRead), "invitation.read"),
+            get(invitations::http::show),
+        ),
+        route(
+            row("DELETE", invitation, Organization(P::PersonInvite), "invitation.revoke"),
+            delete(invitations::http::delete),
+        ),
+        route(
+            row("POST", "/v1/invitations/{inv}/resend", Organization(P::PersonInvite), "invitation.resend"),
+            post(invitations::http::resend),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/general/email-domain/verify",
+                Organization(P::OrganizationUpdate),
+                "organization.verify_domain",
+            ),
+            post(general::domain::verify),
+        ),
+        route(
+            row("GET", "/v1/join-requests", Organization(P::PersonRead), "join_request.read"),
+            get(join_requests::http::list),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/join-requests/{jr}/approve",
+                Organization(P::PersonInvite),
+                "join_request.approve",
+            ),
+            post(join_requests::http::approve),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/join-requests/{jr}/decline",
+                Organization(P::PersonInvite),
+                "join_request.decline",
+            ),
+            post(join_requests::http::decline),
         ),
         route(row("GET", "/v1/teams", Organization(P::PersonRead), "team.read"), get(teams::http::list)),
         route(

@@ -17,9 +17,11 @@ use crate::http::health;
 use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
-use crate::platform::{accounts, foundings};
+use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
-use crate::settings::{api_keys, environments, general, roles, secrets, sessions, teams};
+use crate::settings::{
+    api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,17 +35,43 @@ use crate::settings::{api_keys, environments, general, roles, secrets, sessions,
         health::version,
         show,
         foundings::http::set_up,
+        accounts::signup::sign_up,
+        accounts::address::verify_email,
+        accounts::recovery::forgot,
+        accounts::recovery::reset,
         accounts::http::log_in,
+        invitations::accepting::accept,
+        invitations::accepting::decline,
         accounts::http::log_out,
         accounts::http::switch,
         foundings::http::found,
         accounts::me::show,
         accounts::me::update,
+        accounts::departure::delete,
+        accounts::departure::leave,
         accounts::me::change_password,
+        accounts::address::request,
+        memberships::http::joinable,
+        memberships::http::ask,
         sessions::http::list,
         sessions::http::delete,
         general::http::show,
         general::http::update,
+        people::http::list,
+        people::http::show,
+        people::http::delete,
+        people::http::suspend,
+        people::http::reactivate,
+        people::http::erase,
+        invitations::http::list,
+        invitations::http::create,
+        invitations::http::show,
+        invitations::http::delete,
+        invitations::http::resend,
+        general::domain::verify,
+        join_requests::http::list,
+        join_requests::http::approve,
+        join_requests::http::decline,
         teams::http::list,
         teams::http::create,
         teams::http::show,

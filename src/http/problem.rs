@@ -245,6 +245,11 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
     }
 
+    /// 422 `invalid_token`: a mailed link that was used, is void, has ended, or never was, alike.
+    pub fn invalid_link() -> Self {
+        Self::invalid_field("/token", "invalid_token", "this link is good for nothing; ask for a new one")
+    }
+
     /// 428 `precondition_required`: this needs `If-Match`.
     pub fn precondition_required() -> Self {
         Self::new(

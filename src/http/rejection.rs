@@ -14,10 +14,13 @@ use crate::http::problem::Problem;
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
+use crate::platform::memberships::command::MembershipsRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
+use crate::settings::invitations::command::InvitationsRejection;
+use crate::settings::join_requests::command::JoinRequestsRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::secrets::command::SecretsRejection;
@@ -148,7 +151,9 @@ fn rejected(rejection: &Rejection) -> Problem {
         }
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
         Rejection::General(rejection) => general(*rejection),
-        Rejection::People(PeopleRejection::NotFound) => Problem::not_found(),
+        Rejection::People(rejection) => people(*rejection),
+        Rejection::Invitations(rejection) => invitations(*rejection),
+        Rejection::JoinRequests(rejection) => join_requests(*rejection),
         Rejection::Teams(rejection) => teams(*rejection),
         Rejection::Roles(rejection) => roles(rejection),
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
@@ -157,11 +162,9 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
         }
-        Rejection::Accounts(AccountsRejection::NotFound) => Problem::not_found(),
-        Rejection::Accounts(AccountsRejection::Stale) => {
-            Problem::conflict("stale", "the password was changed in the meantime")
-        }
+        Rejection::Accounts(rejection) => accounts(*rejection),
         Rejection::Foundings(rejection) => foundings(*rejection),
+        Rejection::Memberships(rejection) => memberships(*rejection),
         Rejection::Denials(_) => Problem::internal(),
     }
 }
@@ -169,8 +172,65 @@ fn rejected(rejection: &Rejection) -> Problem {
 fn general(rejection: GeneralRejection) -> Problem {
     match rejection {
         GeneralRejection::NotFound | GeneralRejection::AnotherOrganization => Problem::not_found(),
+        GeneralRejection::AnotherDomain => {
+            Problem::conflict("stale", "the e-mail domain was changed while DNS was asked")
+        }
         GeneralRejection::UnknownRole => {
             Problem::invalid_field("/join_role", "unknown_role", "there is no such role")
+        }
+    }
+}
+
+fn people(rejection: PeopleRejection) -> Problem {
+    match rejection {
+        PeopleRejection::NotFound => Problem::not_found(),
+        PeopleRejection::LastOwner => last_owner(),
+        PeopleRejection::Yourself => {
+            Problem::conflict("yourself", "nobody suspends, removes or erases themselves; leave instead")
+        }
+    }
+}
+
+fn invitations(rejection: InvitationsRejection) -> Problem {
+    match rejection {
+        InvitationsRejection::NotFound => Problem::not_found(),
+        InvitationsRejection::UnknownRole => {
+            Problem::invalid_field("/role", "unknown_role", "there is no such role")
+        }
+        InvitationsRejection::UnknownTeam => {
+            Problem::invalid_field("/teams", "unknown", "there is no such team")
+        }
+        InvitationsRejection::TooMany => {
+            Problem::conflict("too_many_invitations", "as many invitations wait as can")
+        }
+        InvitationsRejection::InvalidLink => Problem::invalid_link(),
+        InvitationsRejection::Void => Problem::conflict(
+            "invitation_void",
+            "the invitation gives what whoever sent it cannot give any more; ask for another one",
+        ),
+        InvitationsRejection::NoRoom => Problem::conflict(
+            "too_many_role_assignments",
+            "as many roles are given, or teams joined, as can be",
+        ),
+    }
+}
+
+fn join_requests(rejection: JoinRequestsRejection) -> Problem {
+    match rejection {
+        JoinRequestsRejection::NotFound => Problem::not_found(),
+        // Alike for an organization that is not there.
+        JoinRequestsRejection::NotJoinable => Problem::not_found(),
+        JoinRequestsRejection::Decided => {
+            Problem::conflict("join_request_decided", "the request to join was decided")
+        }
+        JoinRequestsRejection::TooMany => {
+            Problem::conflict("too_many_join_requests", "as many requests to join wait as can")
+        }
+        JoinRequestsRejection::UnknownRole => {
+            Problem::invalid_field("/role", "unknown_role", "there is no such role")
+        }
+        JoinRequestsRejection::TooManyRoles(_) => {
+            Problem::conflict("too_many_role_assignments", "as many roles are given as can be")
         }
     }
 }
@@ -215,7 +275,7 @@ fn roles(rejection: &RolesRejection) -> Problem {
             Problem::conflict("role_in_use", "the role is given to somebody, or to whoever joins")
                 .with("in_use_by", uses)
         }
-        RolesRejection::LastOwner => Problem::conflict("last_owner", "the organization needs an owner"),
+        RolesRejection::LastOwner => last_owner(),
     }
 }
 
@@ -252,6 +312,10 @@ fn api_keys(rejection: ApiKeysRejection) -> Problem {
     }
 }
 
+fn last_owner() -> Problem {
+    Problem::conflict("last_owner", "the organization needs an owner")
+}
+
 fn environments(rejection: EnvironmentsRejection) -> Problem {
     match rejection {
         EnvironmentsRejection::NotFound | EnvironmentsRejection::ValueNotFound => Problem::not_found(),
@@ -267,6 +331,27 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
         EnvironmentsRejection::TooManyValues => {
             Problem::conflict("too_many_values", "the environment has as many configuration values as it can")
         }
+    }
+}
+
+fn accounts(rejection: AccountsRejection) -> Problem {
+    match rejection {
+        AccountsRejection::NotFound => Problem::not_found(),
+        AccountsRejection::Stale => {
+            Problem::conflict("stale", "the password or the address was changed in the meantime")
+        }
+        AccountsRejection::InvalidLink => Problem::invalid_link(),
+        AccountsRejection::NotSetUp => Problem::conflict("not_set_up", "the server is not set up yet"),
+        AccountsRejection::TooManySignUps => Problem::unavailable("overloaded", 60),
+        AccountsRejection::MembershipsLeft => {
+            Problem::conflict("memberships_left", "leave every organization first")
+        }
+    }
+}
+
+impl From<InvitationsRejection> for Problem {
+    fn from(rejection: InvitationsRejection) -> Self {
+        rejected(&rejection.into())
     }
 }
 
@@ -312,6 +397,19 @@ fn foundings(rejection: FoundingsRejection) -> Problem {
         }
         FoundingsRejection::UnknownAccount => Problem::not_found(),
         FoundingsRejection::TooMany => {
+            Problem::conflict("too_many_organizations", "the account has as many organizations as it can")
+        }
+    }
+}
+
+fn memberships(rejection: MembershipsRejection) -> Problem {
+    match rejection {
+        MembershipsRejection::UnknownAccount => Problem::not_found(),
+        MembershipsRejection::PersonTaken => Problem::invalid_link(),
+        MembershipsRejection::AlreadyThere => {
+            Problem::conflict("already_a_member", "the account is somebody in the organization already")
+        }
+        MembershipsRejection::TooMany => {
             Problem::conflict("too_many_organizations", "the account has as many organizations as it can")
         }
     }

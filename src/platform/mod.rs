@@ -4,6 +4,7 @@
 
 use crate::platform::accounts::projection::Accounts;
 use crate::platform::foundings::projection::Foundings;
+use crate::platform::memberships::projection::Memberships;
 use crate::platform::operations::projection::Operations;
 use crate::settings::sessions::projection::Sessions;
 use crate::store::denials::Denials;
@@ -13,6 +14,7 @@ use crate::stream_state;
 
 pub mod accounts;
 pub mod foundings;
+pub mod memberships;
 pub mod operations;
 
 stream_state! {
@@ -24,6 +26,8 @@ stream_state! {
             accounts: Accounts,
             /// Organizations being founded.
             foundings: Foundings,
+            /// Accounts about to be somebody in an organization.
+            memberships: Memberships,
             /// Sessions of accounts without an organization.
             sessions: Sessions,
             /// What operators did.

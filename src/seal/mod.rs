@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for SealedBytes {
 }
 
 /// SHA-256(label ‖ data key): SIV does not commit to its key, so the event that first uses one does.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Commitment(pub [u8; 32]);
 
 impl fmt::Debug for Commitment {

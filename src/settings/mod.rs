@@ -2,6 +2,8 @@
 pub mod api_keys;
 pub mod environments;
 pub mod general;
+pub mod invitations;
+pub mod join_requests;
 pub mod people;
 pub mod roles;
 pub mod secrets;

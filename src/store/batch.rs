@@ -299,6 +299,9 @@ impl Working {
             self.events.push(Indexed { recorded, leaf });
         }
         if count > 0 {
+            for release in &submission.releases {
+                self.view.lookup.release(release);
+            }
             for claim in &submission.claims {
                 self.view.lookup.grant(claim.clone());
             }

@@ -5,7 +5,8 @@ use rpds::RedBlackTreeMapSync;
 use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
-use crate::ids::{SecretId, StreamId};
+use crate::ids::{InvitationId, SecretId, StreamId};
+use crate::settings::invitations::command::InvitationsCommand;
 use crate::settings::secrets::command::SecretsCommand;
 use crate::store::load::LoadError;
 use crate::store::{Refusal, Store, Submission};
@@ -128,8 +129,12 @@ impl Store {
 
     /// Decides what a thing's time means, in its stream.
     async fn look_at(&self, thing: &DueThing) -> Result<(), DueError> {
-        let Ok(secret) = thing.resource.parse::<SecretId>() else { return Ok(()) };
         let handle = self.stream(thing.stream).await?;
+        if let Ok(invitation) = thing.resource.parse::<InvitationId>() {
+            let expire = Submission::new(InvitationsCommand::Expire(invitation), Actor::SYSTEM);
+            self.execute(&handle, expire).await?;
+        }
+        let Ok(secret) = thing.resource.parse::<SecretId>() else { return Ok(()) };
         let expire = Submission::new(SecretsCommand::Expire(secret), Actor::SYSTEM);
         if self.execute(&handle, expire).await?.events > 0 {
             self.metrics().secret_expired();

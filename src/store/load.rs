@@ -11,13 +11,14 @@ use crate::log::frame::{Frame, FrameError};
 use crate::log::segment::frames::FramePlace;
 use crate::log::segment::{Segment, segment_of};
 use crate::log::{EventLog, Position, ReadError};
+use crate::platform::accounts;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::store::batch::head_after;
 use crate::store::derived::{DerivedFiles, FileName, Kind};
 use crate::store::directory::Directory;
 use crate::store::history::{HistoryError, frames_after};
 use crate::store::index::StreamIndex;
-use crate::store::lookup::{Claim, Hasher, Lookup};
+use crate::store::lookup::{Hasher, Lookup};
 use crate::store::resident::{View, directory_entries};
 use crate::store::savepoint::Savepoints;
 use crate::store::segments::decode;
@@ -212,12 +213,9 @@ pub fn fold(
 pub(super) fn account_lookup(platform: &View, ring: &KeyRing, hasher: &Hasher) -> Result<Lookup, LoadError> {
     let mut lookup = Lookup::default();
     for account in platform.platform().accounts.iter() {
-        let email = crate::platform::accounts::open_email(account, ring)
+        let email = accounts::open_email(account, ring)
             .map_err(|error| LoadError::Lookup { account: account.id.to_string(), error })?;
-        lookup.grant(Claim {
-            key: hasher.email(email.as_str().unwrap_or_default()),
-            owner: account.id.to_string(),
-        });
+        lookup.grant(accounts::claim(hasher, &email, account.id));
     }
     Ok(lookup)
 }

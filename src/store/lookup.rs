@@ -44,7 +44,7 @@ impl Default for Hasher {
     }
 }
 
-/// That a value is to belong to a resource from now on.
+/// That a value is to belong to a resource from now on; or, of a release, that it did.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The value.
@@ -73,5 +73,30 @@ impl Lookup {
     /// Grants a claim.
     pub fn grant(&mut self, claim: Claim) {
         self.owners.insert_mut(claim.key, claim.owner);
+    }
+
+    /// Takes a value from its owner; another's stays.
+    pub fn release(&mut self, claim: &Claim) {
+        if self.owner(claim.key) == Some(&claim.owner) {
+            self.owners.remove_mut(&claim.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_its_owners_until_it_is_released() {
+        let hasher = Hasher::new();
+        let of = |owner: &str| Claim { key: hasher.email("Ada@example.com"), owner: owner.to_owned() };
+        let mut lookup = Lookup::default();
+        lookup.grant(of("one"));
+        assert!(lookup.admits(&of("one")) && !lookup.admits(&of("other")));
+        lookup.release(&of("other"));
+        assert_eq!(lookup.owner(hasher.email("ada@EXAMPLE.com")), Some("one"));
+        lookup.release(&of("one"));
+        assert!(lookup.admits(&of("other")));
     }
 }

@@ -12,9 +12,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::command::{Command, Precondition, Rejection};
 use crate::ctx::memory::Memory;
 use crate::event::Version;
-use crate::ids::{OrganizationId, StreamId};
+use crate::ids::StreamId;
 use crate::log::EventLog;
-use crate::log::reading::as_one;
 use crate::metrics::Metrics;
 use crate::seal::Sealed;
 use crate::seal::keyring::{KeyRing, NewDataKey};
@@ -58,6 +57,7 @@ pub mod ledger;
 pub mod load;
 pub mod lookup;
 mod rehearsal;
+pub mod rechecks;
 pub mod replay;
 pub mod requests;
 pub mod resident;
@@ -74,6 +74,7 @@ pub mod shown;
 pub mod strangers;
 pub mod totals;
 pub mod trouble;
+pub mod vouching;
 mod writer;
 
 /// Tells whether there is enough free disk to write.
@@ -100,6 +101,8 @@ pub struct Submission {
     pub keys: Vec<NewDataKey>,
     /// Values that must be unique.
     pub claims: Vec<Claim>,
+    /// Values that are the owner's no more, once the command has appended something; before the claims are granted.
+    pub releases: Vec<Claim>,
 }
 
 impl Submission {
@@ -114,6 +117,7 @@ impl Submission {
             idempotency: None,
             keys: Vec::new(),
             claims: Vec::new(),
+            releases: Vec::new(),
         }
     }
 }
@@ -368,67 +372,6 @@ impl Store {
     /// The platform's stream.
     pub fn platform(&self) -> &Arc<Handle> {
         &self.inner.platform
-    }
-
-    /// An organization's stream, if it was founded; loaded if it is not in memory.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn organization(&self, id: OrganizationId) -> Result<Option<Arc<Handle>>, load::LoadError> {
-        let stream = StreamId::Organization(id);
-        if let Some(handle) = self.inner.residents.get(stream) {
-            return Ok(Some(handle).filter(|handle| handle.view().version() > 0));
-        }
-        if self.inner.directory.head(stream).is_none() {
-            return Ok(None);
-        }
-        self.stream(stream).await.map(Some)
-    }
-
-    /// A stream, which may have no event yet; loaded if it is not in memory.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn stream(&self, stream: StreamId) -> Result<Arc<Handle>, load::LoadError> {
-        if let Some(handle) = self.inner.residents.get(stream) {
-            return Ok(handle);
-        }
-        let load = async || {
-            let store = self.clone();
-            tokio::task::spawn_blocking(move || as_one(|| store.load(stream)))
-                .await
-                .map_err(load::LoadError::Died)?
-        };
-        let (handle, let_go) = self.inner.residents.get_or_load(stream, load).await?;
-        self.inner.saver.let_go(&let_go);
-        self.inner.metrics.streams_in_memory(self.inner.residents.len());
-        Ok(handle)
-    }
-
-    fn load(&self, stream: StreamId) -> Result<Handle, load::LoadError> {
-        let loaded = load::load_stream(&*self.inner.log, self.inner.savepoints.as_deref(), stream)?;
-        Ok(Handle::new(loaded.view, loaded.index, loaded.saved))
-    }
-
-    /// A stream, if it is in memory.
-    pub fn resident(&self, stream: StreamId) -> Option<Arc<Handle>> {
-        self.inner.residents.get(stream)
-    }
-
-    /// Writes what of a stream no derived file has, now. Blocks.
-    pub fn save(&self, handle: &Handle) {
-        self.inner.saver.stream_now(handle);
-    }
-
-    /// The ids of all organizations that were founded, in order.
-    pub fn organizations(&self) -> Vec<OrganizationId> {
-        let organization = |stream| if let StreamId::Organization(id) = stream { Some(id) } else { None };
-        self.inner.directory.streams().into_iter().filter_map(organization).collect()
-    }
-
-    /// How many streams are in memory.
-    pub fn resident_streams(&self) -> usize {
-        self.inner.residents.len()
     }
 
     /// The projection over the whole log.

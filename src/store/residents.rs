@@ -7,7 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::OnceCell;
 
-use crate::ids::StreamId;
+use crate::ids::{OrganizationId, StreamId};
+use crate::log::reading::as_one;
+use crate::store::Store;
+use crate::store::load::{LoadError, load_stream};
 use crate::store::resident::Handle;
 
 /// When there are too many, so many more than need be are let go, as a part of the limit: looking for them costs as
@@ -115,5 +118,68 @@ impl Residents {
             .take(spare)
             .filter_map(|(_, stream)| slots.remove(&stream)?.cell.get().cloned())
             .collect()
+    }
+}
+
+impl Store {
+    /// An organization's stream, if it was founded; loaded if it is not in memory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn organization(&self, id: OrganizationId) -> Result<Option<Arc<Handle>>, LoadError> {
+        let stream = StreamId::Organization(id);
+        if let Some(handle) = self.inner.residents.get(stream) {
+            return Ok(Some(handle).filter(|handle| handle.view().version() > 0));
+        }
+        if self.inner.directory.head(stream).is_none() {
+            return Ok(None);
+        }
+        self.stream(stream).await.map(Some)
+    }
+
+    /// A stream, which may have no event yet; loaded if it is not in memory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn stream(&self, stream: StreamId) -> Result<Arc<Handle>, LoadError> {
+        if let Some(handle) = self.inner.residents.get(stream) {
+            return Ok(handle);
+        }
+        let load = async || {
+            let store = self.clone();
+            tokio::task::spawn_blocking(move || as_one(|| store.load(stream)))
+                .await
+                .map_err(LoadError::Died)?
+        };
+        let (handle, let_go) = self.inner.residents.get_or_load(stream, load).await?;
+        self.inner.saver.let_go(&let_go);
+        self.inner.metrics.streams_in_memory(self.inner.residents.len());
+        Ok(handle)
+    }
+
+    pub(super) fn load(&self, stream: StreamId) -> Result<Handle, LoadError> {
+        let loaded = load_stream(&*self.inner.log, self.inner.savepoints.as_deref(), stream)?;
+        Ok(Handle::new(loaded.view, loaded.index, loaded.saved))
+    }
+
+    /// A stream, if it is in memory.
+    pub fn resident(&self, stream: StreamId) -> Option<Arc<Handle>> {
+        self.inner.residents.get(stream)
+    }
+
+    /// Writes what of a stream no derived file has, now. Blocks.
+    pub fn save(&self, handle: &Handle) {
+        self.inner.saver.stream_now(handle);
+    }
+
+    /// The ids of all organizations that were founded, in order.
+    pub fn organizations(&self) -> Vec<OrganizationId> {
+        let organization = |stream| if let StreamId::Organization(id) = stream { Some(id) } else { None };
+        self.inner.directory.streams().into_iter().filter_map(organization).collect()
+    }
+
+    /// How many streams are in memory.
+    pub fn resident_streams(&self) -> usize {
+        self.inner.residents.len()
     }
 }

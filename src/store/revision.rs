@@ -22,13 +22,15 @@ impl Revision {
 
 impl Fold for Revision {
     const NAME: &'static str = "revision";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let action = recorded.event.action();
+        // A plan that takes ownership away rests on who is left that can act as an owner.
+        let suspends = matches!(action, "person.suspend" | "person.reactivate");
         let mut restorable = Organization::AREAS.iter().filter(|area| area.restorable);
         let changes = |area: &AnyArea| area.reads.contains(&action) && !area.notes.contains(&action);
-        if recorded.outcome == Outcome::Success && restorable.any(changes) {
+        if recorded.outcome == Outcome::Success && (suspends || restorable.any(changes)) {
             self.version = recorded.version;
         }
     }

@@ -1,16 +1,21 @@
 //! What happens by time alone: ended sessions leave the directory, what streams said is due is done, what was left open is
-//! finished, and counts whose window is over are recorded.
+//! finished, sign-ups that nobody verified are forgotten, DNS is asked again about domains, and counts whose window is over
+//! are recorded.
 
 use std::time::Duration;
 
-use crate::clock::MINUTE_SECONDS;
-use crate::store::Store;
+use crate::actor::Actor;
+use crate::causes::with_causes;
+use crate::clock::{MINUTE_SECONDS, Timestamp};
+use crate::dns::Dns;
+use crate::platform::accounts::command::AccountsCommand;
+use crate::store::{Store, Submission};
 
 /// How often the scheduler looks, at the latest: at each full minute, when the counts of a minute are due.
 const TICK_SECONDS: i64 = MINUTE_SECONDS;
 
 /// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
-pub async fn run(store: Store, stop: impl Future<Output = ()>) {
+pub async fn run(store: Store, dns: Dns, stop: impl Future<Output = ()>) {
     tokio::spawn({
         let store = store.clone();
         async move {
@@ -25,10 +30,15 @@ pub async fn run(store: Store, stop: impl Future<Output = ()>) {
             () = store.clock().sleep(until_next(&store)) => {}
         }
         tick(&store).await;
-        // Beside all else: it may take long, and can be cut off anywhere.
+        // Beside all else: both may take long, and can be cut off anywhere.
         tokio::spawn({
             let store = store.clone();
             async move { store.finish_rotations().await }
+        });
+        tokio::spawn({
+            let (store, dns) = (store.clone(), dns.clone());
+            let now = store.clock().credible_now();
+            async move { store.recheck_domains(&dns, now).await }
         });
     }
 }
@@ -43,8 +53,25 @@ pub async fn tick(store: &Store) {
     }
     store.do_what_is_due(now).await;
     store.finish_intents().await;
+    forget_sign_ups(store, now).await;
     store.finish_ledger().await;
     store.flush_counts(false).await;
+}
+
+/// How many sign-ups are forgotten at a time; what is left waits for the next look.
+const FORGOTTEN_AT_ONCE: usize = 256;
+
+/// Their keys go with them. What the store refuses now is tried again at the next look.
+async fn forget_sign_ups(store: &Store, now: Timestamp) {
+    let view = store.platform().view();
+    let due = view.platform().accounts.sign_ups.due(now).take(FORGOTTEN_AT_ONCE);
+    for account in due.collect::<Vec<_>>() {
+        let expire = AccountsCommand::ExpireSignUp(account);
+        if let Err(error) = store.execute(store.platform(), Submission::new(expire, Actor::SYSTEM)).await {
+            tracing::warn!(error = with_causes(&error), "a sign-up could not be forgotten yet");
+            return;
+        }
+    }
 }
 
 fn until_next(store: &Store) -> Duration {

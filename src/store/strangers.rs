@@ -15,6 +15,8 @@ pub enum Stranger {
     EndedSession,
     /// A key that no program has.
     UnknownKey,
+    /// A mailed link that is good for nothing.
+    InvalidLink,
     /// A key that is disabled, revoked, or whose time is over.
     EndedKey,
     /// An address or a password that nobody has, or an account without an organization.
@@ -25,9 +27,11 @@ impl Stranger {
     /// What was attempted, as recorded.
     fn action(self) -> &'static str {
         match self {
-            Self::UnknownToken | Self::EndedSession | Self::UnknownKey | Self::EndedKey => {
-                "auth.authenticate"
-            }
+            Self::UnknownToken
+            | Self::EndedSession
+            | Self::UnknownKey
+            | Self::EndedKey
+            | Self::InvalidLink => "auth.authenticate",
             Self::UnknownLogin => "auth.login",
         }
     }
@@ -38,6 +42,7 @@ impl Stranger {
             Self::UnknownToken => "unknown_token",
             Self::EndedSession => "ended_session",
             Self::UnknownKey => "unknown_key",
+            Self::InvalidLink => "invalid_link",
             Self::EndedKey => "ended_key",
             Self::UnknownLogin => "unknown_login",
         }

@@ -44,6 +44,8 @@ impl Canaries {
         let mut canaries = BTreeMap::from([
             ("email", mail("Owner")),
             ("unknown email", mail("Stranger")),
+            ("newcomer email", mail("Newcomer")),
+            ("another email", mail("Another")),
             ("ip", "203.0.113.177".to_owned()),
         ]);
         for kind in [
@@ -52,6 +54,10 @@ impl Canaries {
             "password",
             "new password",
             "wrong password",
+            "newcomer name",
+            "newcomer password",
+            "third password",
+            "wrong mailed token",
             "wrong setup token",
             "reason",
             "user agent",

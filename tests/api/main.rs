@@ -8,8 +8,17 @@ mod loaded;
 #[path = "../support/server.rs"]
 mod server;
 
-#[path = "../support/people.rs"]
-mod people;
+#[path = "../support/dns.rs"]
+mod dns;
+
+#[path = "../support/domain_users.rs"]
+mod domain_users;
+
+#[path = "../support/mailbox.rs"]
+mod mailbox;
+
+#[path = "../support/newcomers.rs"]
+mod newcomers;
 
 #[path = "../support/traced.rs"]
 mod process;
@@ -17,6 +26,7 @@ mod process;
 #[path = "../support/sse.rs"]
 mod sse;
 
+mod accounts;
 mod api_key_use;
 mod api_keys;
 mod attacks;
@@ -27,6 +37,7 @@ mod canaries;
 mod canary;
 mod conventions;
 mod ctx;
+mod domains;
 mod environments;
 mod escalation;
 mod explain;
@@ -37,9 +48,12 @@ mod history;
 mod idempotency;
 mod import;
 mod large;
+mod invitations;
+mod join_requests;
 mod lists;
 mod matrix;
 mod me;
+mod people;
 mod permissions;
 mod promotion;
 mod races;

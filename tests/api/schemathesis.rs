@@ -33,7 +33,9 @@ async fn post(base: &str, path: &str, token: Option<&str>, body: &Value) -> Valu
 async fn what_schemathesis_makes_up_is_answered_as_documented() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let process = Process::start(&data, &["--organizations", "open"]);
+    let mails = folder.path().join("mails");
+    let mail = ["--signup", "open", "--mail-dir", mails.to_str().unwrap()];
+    let process = Process::start(&data, &[&["--organizations", "open"], &mail[..]].concat());
     let setup_token = std::fs::read_to_string(data.join("setup-token")).unwrap();
     let body = json!({
         "setup_token": setup_token.trim(),

@@ -24,6 +24,9 @@ impl Things {
         let secret = server.secret(owner, mark, "TOKEN").await;
         let key = json!({"name": mark, "mode": "test", "environments": [mark]});
         let (api_key, _) = server.api_key(owner, &key).await;
+        let invited = json!({"email": format!("{mark}@example.net"), "role": "viewer"});
+        let invited = server.post("/v1/invitations", Some(owner), &invited).await.is(201).json();
+        let request = server.join_request(owner, mark).await;
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
@@ -35,7 +38,9 @@ impl Things {
             ("api_key", api_key),
             ("team", team),
             ("usr", member.to_string()),
+            ("jr", request),
             ("role", role),
+            ("inv", text(&invited["id"])),
             ("ra", text(&given.json()["id"])),
             ("ses", text(&sessions["data"][0]["id"])),
             ("id", owner.organization.to_string()),
@@ -46,7 +51,9 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "role", "ra", "ses", "sec"].map(|prefix| (prefix, of(prefix))).into();
+            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec"]
+                .map(|prefix| (prefix, of(prefix)))
+                .into();
         things.extend([
             ("key", "A".to_owned()),
             ("other", of("env")),
@@ -104,6 +111,9 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
         ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
         ("POST", "/v1/api-keys") => {
             json!({"name": "K", "mode": "test", "environments": [things.of("env")]})
+        }
+        ("POST", "/v1/invitations") => {
+            json!({"email": format!("new-{}@example.net", things.of("env")), "role": "viewer"})
         }
         ("POST", "/v1/teams") => json!({"name": name}),
         ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),

@@ -88,7 +88,22 @@ impl Acme {
         let me = admin.person.to_string();
         let own = json!({"name": "x", "permissions": ["organization:own"]});
         let everything = |as_of: u64, access: bool| json!({"as_of": as_of, "scope": {"organization": true}, "include_access": access, "dry_run": true});
+        let invite =
+            |role: &str, teams: &[&str]| json!({"email": "x@example.com", "role": role, "teams": teams});
+        let person = |what: &str| format!("/v1/people/{}{what}", owner.person);
         by.post(403, "forbidden", "gives themselves all", GRANTS, to(&me, "owner"))
+            .post(403, "forbidden", "invites an Owner", "/v1/invitations", invite("owner", &[]))
+            .post(
+                403,
+                "forbidden",
+                "invites into a team that owns",
+                "/v1/invitations",
+                invite("viewer", &[owners]),
+            )
+            .post(403, "above_your_rights", "suspends the Owner", person("/suspend"), json!({}))
+            .post(403, "above_your_rights", "lets the Owner in", person("/reactivate"), json!({}))
+            .post(403, "above_your_rights", "erases the Owner", person("/erase"), json!({}))
+            .delete(403, "above_your_rights", "removes the Owner", person(""))
             .post(
                 403,
                 "forbidden",

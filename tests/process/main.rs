@@ -6,6 +6,7 @@
     reason = "how long another process takes is measured by the system's clock"
 )]
 
+mod accepting;
 mod attacks;
 mod client;
 mod commands;
@@ -20,6 +21,7 @@ mod full;
 mod journal;
 mod keys;
 mod kill;
+mod mail;
 mod many;
 mod operator;
 mod population;
@@ -33,6 +35,8 @@ mod root_key;
 mod run;
 mod secrets;
 mod slow;
+#[path = "../support/smtp.rs"]
+mod smtp;
 #[path = "../support/sse.rs"]
 mod sse;
 mod stop;

@@ -16,7 +16,8 @@ use settled::metrics::Metrics;
 use settled::open::{LogOptions, open_store, root_key};
 use settled::platform::accounts::command::AccountsCommand;
 use settled::platform::accounts::event::SignedUp;
-use settled::platform::foundings::command::{FoundingsCommand, ORGANIZATIONS_PER_ACCOUNT_MAX};
+use settled::platform::accounts::projection::ORGANIZATIONS_PER_ACCOUNT_MAX;
+use settled::platform::foundings::command::FoundingsCommand;
 use settled::platform::foundings::event::FoundingOpened;
 use settled::platform::{accounts, foundings};
 use settled::seal::token::PlainToken;
@@ -132,6 +133,7 @@ async fn sign_up(store: &Store, number: usize) -> Owner {
         name: key.seal(&accounts::name_field(&id), &Plain::from("Ada")),
         // Nobody logs in: who founded has a session.
         password: key.seal(&accounts::password_field(&id), &Plain::from("a hash")),
+        link: None,
     };
     let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
     submission.keys = vec![new];

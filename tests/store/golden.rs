@@ -11,20 +11,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use settled::actor::{Actor, ActorId};
 use settled::area::Fold;
-use settled::command::{Command, OrganizationCommand, PlatformCommand};
-use settled::event::{Event, Outcome};
+use settled::clock::DAY_SECONDS;
+use settled::command::{Command, OrganizationCommand};
+use settled::event::Event;
 use settled::history::description::Focus;
 use settled::history::restore::sealing::seal_anew;
 use settled::history::restore::{Planned, Wanted, prepare};
-use settled::ids::{ApiKeyId, EnvironmentId, Fresh, SecretId, StreamId, UserId};
+use settled::ids::{AccountId, ApiKeyId, EnvironmentId, Fresh, SecretId, StreamId, UserId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
-use settled::platform::accounts::command::{AccountsCommand, ChangePassword};
-use settled::platform::accounts::password_field;
+use settled::platform::accounts::command::{AccountsCommand, DeleteAccount, EndMembership, VerifyEmail};
+use settled::platform::accounts::credentials::{
+    ChangeEmail, ChangePassword, RequestEmailChange, RequestReset, ResetPassword,
+};
+use settled::platform::accounts::event::{MailedLink, SignedUp};
+use settled::platform::accounts::{email_field, password_field};
 use settled::promotion;
 use settled::promotion::command::PromoteEnvironment;
-use settled::seal::Plain;
 use settled::seal::root::RootKey;
+use settled::seal::{Commitment, Plain};
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
 };
@@ -33,17 +38,12 @@ use settled::settings::api_keys::value::{Limits, RateLimit};
 use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::ConfigKey;
 use settled::settings::general::event::RestoredScope;
-use settled::settings::people::command::{PeopleCommand, UpdatePerson};
-use settled::settings::people::name_field;
-use settled::settings::roles::command::{
-    AssignRole, CreateRole, DeleteRole, RolesCommand, UnassignRole, UpdateRole,
-};
+use settled::settings::roles::command::{AssignRole, CreateRole, DeleteRole, RolesCommand, UpdateRole};
 use settled::settings::roles::permission::{Permission, PermissionSet};
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use settled::settings::roles::value::CustomPermissions;
 use settled::settings::secrets::command::{At, AtValue, SecretsCommand, UpdateSecret};
 use settled::settings::secrets::value::Scope;
-use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::teams::command::{
     AddMember, CreateTeam, DeleteTeam, RemoveMember, TeamsCommand, UpdateTeam,
 };
@@ -54,10 +54,11 @@ use settled::store::load::fold;
 use settled::store::resident::State;
 use settled::text::Name;
 
-use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
+use crate::commands::{accept_clock, create, delete, rename, with_key, write};
+use crate::golden_people::{record_departure, record_invitations, record_people, record_standing};
 use crate::key_asks::{closed, token_of};
 use crate::secrets::{Values, change};
-use crate::test_store::{Founded, TestStore, frames, person_of, session_of, start};
+use crate::test_store::{Founded, TestStore, frames, person_of, start};
 
 fn file(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
@@ -72,7 +73,10 @@ async fn record() -> TestStore {
     let grace = record_people(&store, &founded).await;
     record_access(&store, &founded, grace).await;
     record_keys(&store, &founded).await;
+    record_departure(&store, &founded, grace).await;
+    record_standing(&store, &founded).await;
     record_platform(&store, &founded).await;
+    record_invitations(&store, &founded).await;
     record_rotations(&store, &founded).await;
     store
 }
@@ -160,43 +164,6 @@ fn update(actor: Actor, environment: settled::ids::EnvironmentId) -> Submission 
     let name = Some(settled::text::Name::try_from("Production").unwrap());
     let update = UpdateEnvironment { environment, name, slug: None, description: None };
     Submission::new(EnvironmentsCommand::Update(update), actor)
-}
-
-async fn record_people(store: &TestStore, founded: &Founded) -> UserId {
-    let stream = StreamId::Organization(founded.organization);
-    let (joined, key) = store.newcomer(founded.organization, "Grace");
-    let person = joined.person;
-    let grace = Actor { id: ActorId::Person(person), session: None };
-    let name = key.key().seal(&name_field(stream, &person.to_string()), &Plain::from("Grace H."));
-    let (kept, gone) = (Fresh.id(), Fresh.id());
-    let assign = |assignment, role| {
-        let grantee = Grantee::Person(person);
-        let assign = AssignRole { assignment, grantee, role, environment: None };
-        Submission::new(RolesCommand::Assign(assign), founded.owner)
-    };
-    let mut join = Submission::new(PeopleCommand::Join(joined), founded.owner);
-    join.keys = vec![key];
-    let opened: Vec<_> = (0..4).map(|_| session_of(person)).collect();
-    let mut submissions = vec![
-        join,
-        Submission::new(PeopleCommand::Update(UpdatePerson { person, name: Some(name) }), grace),
-        assign(kept, RoleRef::System(SystemRole::Developer)),
-        assign(gone, RoleRef::System(SystemRole::Auditor)),
-        Submission::new(RolesCommand::Unassign(UnassignRole { assignment: gone }), founded.owner),
-    ];
-    submissions.extend(opened.iter().map(|opened| sessions(grace, SessionsCommand::Open(opened.clone()))));
-    for (opened, how) in opened.iter().zip([Closing::Logout, Closing::Switch, Closing::Revoke]) {
-        let close = CloseSession { session: opened.session, how };
-        submissions.push(sessions(grace, SessionsCommand::Close(close)));
-    }
-    for submission in submissions {
-        store.hands.advance(Duration::from_secs(7));
-        store.execute(founded, submission).await.unwrap();
-    }
-    let denied = refusal(Outcome::Denied, &founded.organization.to_string());
-    store.store.record_denial(&store.handle(founded.organization), grace, denied, None).await;
-    assert_eq!(person_of(grace), person);
-    person
 }
 
 async fn record_access(store: &TestStore, founded: &Founded, person: UserId) {
@@ -314,15 +281,71 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
 }
 
 async fn record_platform(store: &TestStore, founded: &Founded) {
-    let view = store.store.platform().view();
-    let account = view.platform().accounts.get(founded.account).unwrap();
-    let key = store.store.ring().data_key(StreamId::Platform, account.key, account.commitment).unwrap();
-    let password = key.seal(&password_field(&founded.account.to_string()), &Plain::from("another hash"));
-    let change = ChangePassword { account: founded.account, password, verified_generation: 1, spares: None };
-    let command = Command::Platform(PlatformCommand::Accounts(AccountsCommand::ChangePassword(change)));
-    let actor = Actor { id: ActorId::Account(founded.account), session: None };
-    store.store.execute(store.store.platform(), Submission::new(command, actor)).await.unwrap();
+    record_credentials(store, founded.account).await;
+    record_sign_ups(store).await;
     accept_clock(store).await;
+}
+
+async fn account(store: &TestStore, command: AccountsCommand, actor: Actor) {
+    store.hands.advance(Duration::from_secs(7));
+    store.store.execute(store.store.platform(), Submission::new(command, actor)).await.unwrap();
+}
+
+fn link(store: &TestStore, number: u8) -> MailedLink {
+    MailedLink { token: Commitment([number; 32]), ends_at: store.clock.now().plus_seconds(DAY_SECONDS) }
+}
+
+/// New passwords and addresses of an account.
+async fn record_credentials(store: &TestStore, id: AccountId) {
+    let view = store.store.platform().view();
+    let held = view.platform().accounts.get(id).unwrap();
+    let key = store.store.ring().data_key(StreamId::Platform, held.key, held.commitment).unwrap();
+    let password = || key.seal(&password_field(&id.to_string()), &Plain::from("another hash"));
+    let email = key.seal(&email_field(&id.to_string()), &Plain::from("ada@example.org"));
+    let actor = Actor { id: ActorId::Account(id), session: None };
+    let change = ChangePassword { account: id, password: password(), verified_generation: 1, spares: None };
+    account(store, AccountsCommand::ChangePassword(change), actor).await;
+    let reset = RequestReset { account: id, link: link(store, 1) };
+    account(store, AccountsCommand::RequestReset(reset), Actor::SYSTEM).await;
+    let reset = ResetPassword { token: Commitment([1; 32]), password: password() };
+    account(store, AccountsCommand::ResetPassword(reset), actor).await;
+    let change = RequestEmailChange {
+        account: id,
+        email,
+        link: link(store, 2),
+        verified_generation: 3,
+        session: Fresh.id(),
+    };
+    account(store, AccountsCommand::RequestEmailChange(change), actor).await;
+    let change = ChangeEmail { token: Commitment([2; 32]) };
+    account(store, AccountsCommand::ChangeEmail(change), actor).await;
+    store.store.finish_email_change(id).await.unwrap();
+}
+
+/// Two sign-ups: one becomes an account that goes again, the other is forgotten.
+async fn record_sign_ups(store: &TestStore) {
+    let signed_up = |number| {
+        let (signed_up, new) = store.stranger(&format!("stranger{number}"));
+        let signed_up = SignedUp { link: Some(link(store, number)), ..signed_up };
+        let id = signed_up.account;
+        let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
+        submission.keys = vec![new];
+        (id, submission)
+    };
+    let ((known, first), (forgotten, second)) = (signed_up(3), signed_up(4));
+    for submission in [first, second] {
+        store.store.execute(store.store.platform(), submission).await.unwrap();
+    }
+    let actor = Actor { id: ActorId::Account(known), session: None };
+    let verify = VerifyEmail { token: Commitment([3; 32]) };
+    account(store, AccountsCommand::VerifyEmail(verify), actor).await;
+    let there = store.found_further(known, "Second").await;
+    let end = EndMembership { organization: there.organization, person: person_of(there.owner) };
+    account(store, AccountsCommand::EndMembership(end), Actor::SYSTEM).await;
+    let delete = DeleteAccount { account: known, verified_generation: 1, left: Vec::new() };
+    account(store, AccountsCommand::Delete(delete), actor).await;
+    store.hands.advance(Duration::from_hours(32 * 24));
+    account(store, AccountsCommand::ExpireSignUp(forgotten), Actor::SYSTEM).await;
 }
 
 async fn record_rotations(store: &TestStore, founded: &Founded) {
@@ -342,6 +365,7 @@ fn digests(log: &MemoryLog) -> String {
                 let stream = "organization";
                 line(&mut lines, stream, &state.general);
                 line(&mut lines, stream, &state.people);
+                line(&mut lines, stream, &state.invitations);
                 line(&mut lines, stream, &state.teams);
                 line(&mut lines, stream, &state.roles);
                 line(&mut lines, stream, &state.api_keys);

@@ -19,6 +19,7 @@ use settled::settings::environments::value::{ConfigKey, Slug};
 use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
 use settled::settings::general::value::Timezone;
 use settled::settings::people::command::PeopleCommand;
+use settled::settings::people::event::PersonEmailChanged;
 use settled::settings::roles::command::{AssignRole, RolesCommand};
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use settled::settings::secrets::command::{At, AtValue, RollBackSecret, SecretsCommand, UpdateSecret};
@@ -124,6 +125,16 @@ pub enum Ask {
         must_exist: bool,
     },
     Join,
+    Leave,
+    /// Somebody is suspended, let in again, removed or erased.
+    Standing {
+        person: Index,
+        what: u8,
+    },
+    ChangeEmail {
+        person: Index,
+        generation: u8,
+    },
     Access(AccessAsk),
     Open,
     Close {
@@ -191,6 +202,9 @@ pub fn ask() -> impl Strategy<Value = Ask> {
                 which, values, whole, create_only, must_exist,
             }),
         1 => Just(Ask::Join),
+        1 => Just(Ask::Leave),
+        4 => (index(), 0..4u8).prop_map(|(person, what)| Ask::Standing { person, what }),
+        1 => (index(), 2..5u8).prop_map(|(person, generation)| Ask::ChangeEmail { person, generation }),
         14 => access_ask().prop_map(Ask::Access),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
@@ -362,6 +376,23 @@ impl Made {
                 let mut submission = Submission::new(PeopleCommand::Join(joined), actor);
                 submission.keys = vec![key];
                 submission
+            }
+            Ask::Leave => Submission::new(PeopleCommand::Leave(person_of(actor)), actor),
+            Ask::Standing { person, what } => {
+                let person = *person.get(&self.people);
+                let command = match what {
+                    0 => PeopleCommand::Suspend(person),
+                    1 => PeopleCommand::Reactivate(person),
+                    2 => PeopleCommand::Remove(person),
+                    _ => PeopleCommand::Erase(person),
+                };
+                Submission::new(command, actor)
+            }
+            Ask::ChangeEmail { person, generation } => {
+                let (person, generation) = (*person.get(&self.people), u64::from(generation));
+                let email = with.newcomer(organization, mark).0.email;
+                let changed = PersonEmailChanged { person, email, generation };
+                Submission::new(PeopleCommand::ChangeEmail(changed), Actor::SYSTEM)
             }
             Ask::Access(ask) => {
                 let command = ask.command(&mut self.access, &self.people, named, environment);

@@ -2,16 +2,22 @@
 
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand};
+use settled::ids::StreamId;
 use settled::log::held::HeldLog;
 use settled::log::memory::MemoryLog;
+use settled::platform::accounts;
 use settled::platform::foundings::event::FoundingOpened;
+use settled::seal::Plain;
+use settled::settings::people;
+use settled::settings::people::command::PeopleCommand;
+use settled::settings::people::event::PersonEmailChanged;
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use settled::settings::sessions::command::SessionsCommand;
 use settled::store::Submission;
 
 use std::sync::Arc;
 
-use crate::test_store::{TestStore, session_of};
+use crate::test_store::{Founded, TestStore, person_of, session_of};
 
 /// Holds what a finished set-up means: one organization with one Owner, who can log in.
 async fn assert_set_up_once(store: &TestStore, opened: &FoundingOpened) {
@@ -108,4 +114,66 @@ async fn two_set_ups_at_once_make_one_organization() {
     second.unwrap_err();
     store.store.finish_intents().await;
     assert_set_up_once(&store, &one.opened).await;
+}
+
+/// The address that an organization knows of its Owner, with the generation that it came with.
+fn known_address(store: &TestStore, founded: &Founded) -> (String, u64) {
+    let view = store.handle(founded.organization).view();
+    let person = view.organization().people.get(person_of(founded.owner)).unwrap();
+    let email = people::open_email(view.stream, person, store.store.ring()).unwrap();
+    (email.as_str().unwrap().to_owned(), person.email_generation)
+}
+
+#[tokio::test]
+async fn a_changed_address_reaches_every_organization_however_often_it_is_cut_short() {
+    let store = TestStore::in_memory();
+    let first = store.found("Acme").await;
+    let second = store.found_further(first.account, "Second").await;
+    let generation = store.change_address(first.account, &Plain::from("new@example.com")).await;
+    // Cut short before the first organization knows, and between the two.
+    let half = store.crashed();
+    let email = {
+        let platform = half.store.platform().view();
+        let account = platform.platform().accounts.get(first.account).unwrap().clone();
+        accounts::open_email(&account, half.store.ring()).unwrap()
+    };
+    let (person, stream) = (person_of(first.owner), StreamId::Organization(first.organization));
+    let view = half.handle(first.organization).view();
+    let held = view.organization().people.get(person).unwrap();
+    let key = half.store.ring().data_key(stream, held.key, held.commitment).unwrap();
+    let email = key.seal(&people::email_field(stream, &person.to_string()), &email);
+    let change = PeopleCommand::ChangeEmail(PersonEmailChanged { person, email, generation });
+    half.execute(&first, Submission::new(change, Actor::SYSTEM)).await.unwrap();
+    for crashed in [store.crashed(), half.crashed()] {
+        crashed.store.finish_intents().await;
+        let end = crashed.log.end();
+        for founded in [&first, &second] {
+            assert_eq!(known_address(&crashed, founded), ("new@example.com".to_owned(), generation));
+        }
+        assert_eq!(crashed.store.platform().view().platform().accounts.email_changes().count(), 0);
+        crashed.store.finish_intents().await;
+        crashed.store.finish_email_change(first.account).await.unwrap();
+        assert_eq!(crashed.log.end(), end, "finishing again appended something");
+        crashed.digests();
+    }
+}
+
+#[tokio::test]
+async fn an_organization_that_is_being_founded_gets_the_new_address_too() {
+    let store = TestStore::in_memory();
+    let first = store.found("Acme").await;
+    let founding = store.further(first.account, "Second");
+    store.store.execute(store.store.platform(), founding.submission).await.unwrap();
+    store.change_address(first.account, &Plain::from("new@example.com")).await;
+    store.store.finish_email_change(first.account).await.unwrap_err();
+    store.store.finish_intents().await;
+    let opened = founding.opened;
+    let second = Founded {
+        organization: opened.organization,
+        account: opened.account,
+        owner: Actor { id: ActorId::Person(opened.person), session: None },
+    };
+    for founded in [&first, &second] {
+        assert_eq!(known_address(&store, founded).0, "new@example.com");
+    }
 }

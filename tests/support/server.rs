@@ -20,6 +20,7 @@ use settled::store::resident::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::dns::DnsServer;
 use crate::loaded::loaded;
 
 /// The Owner's address.
@@ -44,6 +45,8 @@ pub struct TestServer {
     /// Moves the clock, where it is a manual one.
     pub hands: Option<Hands>,
     http: reqwest::Client,
+    /// What it asks about domains.
+    pub dns: DnsServer,
     running: Option<Running>,
     dir: tempfile::TempDir,
 }
@@ -90,18 +93,30 @@ impl TestServer {
         let data = dir.path().join("data");
         let data = data.to_str().expect("a temporary folder has a plain name");
         let mut words = vec!["serve", "--data-dir", data, "--listen", "127.0.0.1:0"];
-        words.extend(["--password-memory", "8KiB", "--password-passes", "1"]);
+        if !options.contains(&"--password-memory") {
+            words.extend(["--password-memory", "8KiB", "--password-passes", "1"]);
+        }
         words.extend(["--ballast", "4KiB", "--min-free-disk", "1MiB"]);
+        let mail = dir.path().join("mail");
+        if !options.contains(&"--smtp-url") {
+            words.extend(["--mail-dir", mail.to_str().expect("a temporary folder has a plain name")]);
+        }
+        if !options.contains(&"--signup") {
+            words.extend(["--signup", "open"]);
+        }
         if !options.contains(&"--organizations") {
             words.extend(["--organizations", "open"]);
         }
+        let dns = DnsServer::start().await;
+        let resolver = dns.address().to_string();
+        words.extend(["--dns-resolver", &resolver]);
         words.extend(options);
         let config = Options::parse_from(words).config;
         let http = settled::client::http::plain()
             .timeout(Duration::from_secs(60))
             .build()
             .expect("a client without TLS can be made");
-        let mut server = Self { config, clock, hands, http, running: None, dir };
+        let mut server = Self { config, clock, hands, http, dns, running: None, dir };
         server.run().await;
         server
     }

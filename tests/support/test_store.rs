@@ -12,7 +12,9 @@ use settled::log::frame::Frame;
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog, Key, Position};
 use settled::metrics::Metrics;
-use settled::platform::accounts::event::SignedUp;
+use settled::platform::accounts::command::AccountsCommand;
+use settled::platform::accounts::credentials::{ChangeEmail, RequestEmailChange};
+use settled::platform::accounts::event::{MailedLink, SignedUp};
 use settled::platform::foundings::command::{FoundingsCommand, SetUp};
 use settled::platform::foundings::event::FoundingOpened;
 use settled::platform::{accounts, foundings};
@@ -25,7 +27,6 @@ use settled::settings::sessions::event::SessionOpened;
 use settled::store::derived::{DerivedFiles, holds};
 use settled::store::ledger::Ledger;
 use settled::store::load::saved_directory;
-use settled::store::lookup::Claim;
 use settled::store::resident::Handle;
 use settled::store::{DiskGauge, Done, Parts, Refusal, Store, Submission};
 
@@ -171,25 +172,32 @@ impl TestStore {
         ledger_in(self.place.path())
     }
 
-    /// The account, organization and intent of a server's set-up.
-    pub fn set_up(&self, name: &str) -> Founding {
+    /// Somebody who signs up with an address at `example.com`, and their key.
+    pub fn stranger(&self, name: &str) -> (SignedUp, NewDataKey) {
         let account: AccountId = Fresh.id();
         let key = self.store.ring().mint(StreamId::Platform).expect("the platform has a key");
         let id = account.to_string();
-        let email = format!("{}@example.com", name.to_lowercase().replace(' ', "-"));
         let signed_up = SignedUp {
             account,
             key: key.id(),
-            email: key.key().seal(&accounts::email_field(&id), &Plain::from(email.as_str())),
+            email: key.key().seal(&accounts::email_field(&id), &Plain::from(address(name))),
             name: key.key().seal(&accounts::name_field(&id), &Plain::from("Ada")),
             password: key.key().seal(&accounts::password_field(&id), &Plain::from("a hash")),
+            link: None,
         };
+        (signed_up, key)
+    }
+
+    /// The account, organization and intent of a server's set-up.
+    pub fn set_up(&self, name: &str) -> Founding {
+        let (signed_up, key) = self.stranger(name);
+        let account = signed_up.account;
         let opened = founding(account, key.key(), name);
         let command = SetUp { account: signed_up, founding: opened.clone() };
         let mut submission = Submission::new(FoundingsCommand::SetUp(command), Actor::SYSTEM);
         submission.keys = vec![key];
-        submission.claims =
-            vec![Claim { key: self.store.hasher().email(&email), owner: account.to_string() }];
+        let email = Plain::from(address(name));
+        submission.claims = vec![accounts::claim(self.store.hasher(), &email, account)];
         Founding { submission, opened }
     }
 
@@ -226,6 +234,31 @@ impl TestStore {
             account: opened.account,
             owner: Actor { id: ActorId::Person(opened.person), session: None },
         }
+    }
+
+    /// An account's address has changed, and no organization knows: its confirmation is the last event. The account's
+    /// credential generation from now on.
+    pub async fn change_address(&self, account: AccountId, email: &Plain) -> u64 {
+        let view = self.store.platform().view();
+        let held = view.platform().accounts.get(account).expect("the account is there");
+        let key = self.store.ring().data_key(StreamId::Platform, held.key, held.commitment);
+        let token = Commitment([7; 32]);
+        let request = RequestEmailChange {
+            account,
+            email: key.expect("its key is there").seal(&accounts::email_field(&account.to_string()), email),
+            link: MailedLink { token, ends_at: self.clock.now().plus_seconds(60) },
+            verified_generation: held.generation,
+            session: Fresh.id(),
+        };
+        let actor = Actor { id: ActorId::Account(account), session: None };
+        for command in [
+            AccountsCommand::RequestEmailChange(request),
+            AccountsCommand::ChangeEmail(ChangeEmail { token }),
+        ] {
+            let submission = Submission::new(command, actor);
+            self.store.execute(self.store.platform(), submission).await.expect("the address is changed");
+        }
+        held.generation + 1
     }
 
     /// A person who is to join an organization, and their key.
@@ -290,6 +323,10 @@ impl Drop for TestStore {
     fn drop(&mut self) {
         self.store.stop();
     }
+}
+
+fn address(name: &str) -> String {
+    format!("{}@example.com", name.to_lowercase().replace(' ', "-"))
 }
 
 fn ledger_in(place: &Path) -> Ledger {

@@ -13,8 +13,9 @@ use axum::http::Request;
 use bytes::Bytes;
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
+use settled::dns::Dns;
 use settled::event::Recorded;
-use settled::http::app::{App, OrganizationsPolicy, Policy};
+use settled::http::app::{App, OrganizationsPolicy, Policy, SignupPolicy};
 use settled::http::client::Peer;
 use settled::http::limits::Limits;
 use settled::http::page::Cursors;
@@ -162,6 +163,7 @@ fn request(open: &OpenStore, filled: &Filled, path: &str, times: usize) -> Resul
 fn routes(open: &OpenStore) -> Result<Router> {
     let policy = Policy {
         setup_token: PathBuf::new(),
+        signup: SignupPolicy::Off,
         organizations: OrganizationsPolicy::Operator,
         free_bytes: Arc::new(|| Ok(u64::MAX)),
         trusted_proxies: Vec::new(),
@@ -170,6 +172,9 @@ fn routes(open: &OpenStore) -> Result<Router> {
         store: open.store.clone(),
         passwords: Passwords::start(HashCost::CHEAPEST, 1)?,
         throttle: Arc::new(Throttle::new()),
+        mail_throttle: Arc::new(Throttle::new()),
+        mailer: None,
+        dns: Dns::new(None),
         rate_limits: Arc::new(RateLimits::default()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
         streams: Streams::new(1),

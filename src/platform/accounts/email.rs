@@ -1,6 +1,7 @@
 //! E-mail addresses, checked by their form.
 
 use std::fmt;
+use std::str::FromStr;
 
 use utoipa::openapi::{KnownFormat, SchemaFormat};
 
@@ -36,10 +37,25 @@ impl TryFrom<&str> for EmailAddress {
     }
 }
 
+/// For the command line.
+impl FromStr for EmailAddress {
+    type Err = InvalidEmail;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
+        Self::try_from(text)
+    }
+}
+
 /// The form in which two spellings of an address are the same: for whoever looks one up, and for whoever counts attempts
 /// at one.
 pub fn folded(address: &str) -> String {
     address.to_lowercase()
+}
+
+/// The domain of an address as the domain of an organization is written: in its ASCII form, lower case.
+pub fn domain_of(address: &str) -> Option<String> {
+    let (_, domain) = address.rsplit_once('@')?;
+    idna::domain_to_ascii_strict(domain).ok()
 }
 
 /// Shows nothing: an address is personal.
@@ -58,6 +74,14 @@ checked_text!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_domain_of_an_address_is_in_ascii_and_whole() {
+        assert_eq!(domain_of("Ada@Example.COM").as_deref(), Some("example.com"));
+        assert_eq!(domain_of("ada@mail.example.com").as_deref(), Some("mail.example.com"));
+        assert_eq!(domain_of("\"a@b\"@bücher.de").as_deref(), Some("xn--bcher-kva.de"));
+        assert_eq!(domain_of("ada"), None);
+    }
 
     #[test]
     fn addresses_pass_and_other_text_does_not() {

@@ -1,5 +1,6 @@
 //! `/v1/auth/*`: sessions opened and closed over HTTP.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -152,6 +153,25 @@ fn login_failed() -> Problem {
     Problem::unauthenticated_because("login_failed", "address, password or organization are wrong")
 }
 
+/// The account of an address whose password was typed; slowed down as a login is.
+///
+/// # Errors
+/// 401, the same for every cause; 429.
+pub async fn verified(
+    app: &App,
+    email: &EmailAddress,
+    password: Secret,
+    ip: Option<IpAddr>,
+) -> Result<Account, Problem> {
+    let typed = folded(email.as_str());
+    let attempt = app.throttle.attempt(&typed, ip, app.store.clock().now());
+    attempt.map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
+    let verified = verify(app, email, password).await;
+    let account = verified.inspect_err(|_| app.throttle.withdrawn(&typed, ip))?.ok_or_else(login_failed)?;
+    app.throttle.succeeded(&typed, ip, app.store.clock().now());
+    Ok(account)
+}
+
 /// The account of an address, if the password is its own. Takes the same time for every cause of failure.
 async fn verify(app: &App, email: &EmailAddress, password: Secret) -> Result<Option<Account>, Problem> {
     let Some(account) = find(app, email) else {
@@ -163,7 +183,8 @@ async fn verify(app: &App, email: &EmailAddress, password: Secret) -> Result<Opt
     Ok(right.then_some(account))
 }
 
-fn find(app: &App, email: &EmailAddress) -> Option<Account> {
+/// The account with an address.
+pub fn find(app: &App, email: &EmailAddress) -> Option<Account> {
     let view = app.store.platform().view();
     let owner = view.lookup.owner(app.store.hasher().email(email.as_str()))?;
     view.platform().accounts.get(owner.parse().ok()?).cloned()
@@ -208,7 +229,16 @@ async fn choose(
     }
 }
 
-fn login_body(app: &App, account: &Account, target: &Target, opened: &Opened) -> Result<LoginBody, Problem> {
+/// What is answered to whoever was logged in.
+///
+/// # Errors
+/// When something of it is not to be had.
+pub fn login_body(
+    app: &App,
+    account: &Account,
+    target: &Target,
+    opened: &Opened,
+) -> Result<LoginBody, Problem> {
     let (person, organization) = match target {
         Target::Organization(_, person) => (
             person_body(app, &opened.view, *person)?,

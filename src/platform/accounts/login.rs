@@ -41,7 +41,8 @@ pub struct Opened {
     pub view: Arc<View>,
 }
 
-/// The organizations in which an account is a member: the platform's pairs are a hint, the streams decide.
+/// The organizations in which an account is a member and not suspended: the platform's pairs are a hint, the streams
+/// decide.
 ///
 /// # Errors
 /// When one cannot be loaded.
@@ -52,12 +53,28 @@ pub async fn memberships(
     let mut memberships = Vec::new();
     for (organization, person) in &account.persons {
         if let Some(handle) = app.store.organization(*organization).await?
-            && handle.view().organization().people.get(*person).is_some()
+            && handle.view().organization().people.active(*person).is_some()
         {
             memberships.push((*organization, handle, *person));
         }
     }
     Ok(memberships)
+}
+
+/// Whom an account was in organizations, and is no more: the platform's pairs are a hint, the streams decide. Somebody who
+/// is suspended has not left.
+///
+/// # Errors
+/// When one cannot be loaded.
+pub async fn left(app: &App, account: &Account) -> Result<Vec<(OrganizationId, UserId)>, LoadError> {
+    let mut left = Vec::new();
+    for (organization, person) in &account.persons {
+        let handle = app.store.organization(*organization).await?;
+        if handle.is_none_or(|handle| handle.view().organization().people.get(*person).is_none()) {
+            left.push((*organization, *person));
+        }
+    }
+    Ok(left)
 }
 
 /// Opens a session. `since` is when the login that it goes back to was made, if it is not made now.
@@ -121,7 +138,7 @@ fn holders_key(
     let key = match holder {
         ActorId::Person(person) => {
             let view = handle.view();
-            let person = view.organization().people.get(person).ok_or_else(Problem::unauthenticated)?;
+            let person = view.organization().people.active(person).ok_or_else(Problem::unauthenticated)?;
             ring.data_key(handle.stream(), person.key, person.commitment)
         }
         _ => ring.data_key(StreamId::Platform, account.key, account.commitment),

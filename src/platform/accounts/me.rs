@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::Method;
+use axum::extract::{Extension, State};
 use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -15,20 +14,21 @@ use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
-use crate::http::call::{Call, Fingerprinted};
+use crate::http::call::Call;
 use crate::http::caller::{Scope, SessionCaller};
-use crate::http::client::{Peer, client_address};
+use crate::http::client::Peer;
 use crate::http::conditional::etag;
 use crate::http::headers::{SETTLED_VERSION, mark_replayed, version_value};
 use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
-use crate::http::request_id::RequestId;
-use crate::ids::{StreamId, UserId};
+use crate::ids::UserId;
 use crate::platform::accounts;
-use crate::platform::accounts::command::{AccountsCommand, ChangePassword};
+use crate::platform::accounts::command::AccountsCommand;
+use crate::platform::accounts::credentials::ChangePassword;
 use crate::platform::accounts::http::{Secret, check_password};
+use crate::platform::accounts::own::OwnChange;
 use crate::platform::accounts::projection::Account;
 use crate::platform::foundings::http::OrganizationName;
 use crate::seal::Plain;
@@ -37,8 +37,8 @@ use crate::settings::people::command::{PeopleCommand, UpdatePerson};
 use crate::settings::roles::access::grants;
 use crate::settings::roles::http::{RoleName, roles_of};
 use crate::settings::roles::permission::Permission;
+use crate::store::Replay;
 use crate::store::resident::View;
-use crate::store::{Replay, Submission};
 use crate::text::Name;
 
 /// A person as shown to themselves.
@@ -231,48 +231,28 @@ pub async fn update(State(app): State<App>, call: Call, _: NoParameters) -> Resu
     (status = 200, body = MeBody), (status = "4XX", body = ProblemBody)))]
 pub async fn change_password(
     State(app): State<App>,
-    axum::extract::Extension(peer): axum::extract::Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     caller: SessionCaller,
     _: NoParameters,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let change: PasswordChange = body.parse()?;
-    check_password("/new", &change.new.0)?;
-    let platform = app.store.platform().view();
-    let account =
-        platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?.clone();
-    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
-    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
-    let path = "/v1/me/password";
-    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
-    let idempotency = request.idempotency(&headers, &key, StatusCode::OK)?;
-    // Guessing at the present password is slowed down as guessing at a login is; so is guessing at a replay.
-    let (throttled, ip) =
-        (account.id.to_string(), client_address(peer, &headers, &app.policy.trusted_proxies));
-    let now = app.store.clock().now();
-    app.throttle
-        .attempt(&throttled, ip, now)
-        .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
-    // Before the password is verified: what a repeated request says of it was true only the first time.
-    let earlier = idempotency.as_ref().map(|idempotency| platform.replay(idempotency, now)).transpose()?;
-    if let Some(replay) = earlier.flatten() {
-        app.throttle.withdrawn(&throttled, ip);
+    let request: PasswordChange = body.parse()?;
+    check_password("/new", &request.new.0)?;
+    let change = OwnChange::of(&app, &caller, peer, &headers)?;
+    let change = change.posted(&headers, "/v1/me/password", &body, StatusCode::OK)?;
+    if let Some(replay) = change.verify("/current", request.current).await? {
         return password_changed(&app, &caller, Some(replay));
     }
-    verify_own(&app, &account, change.current).await?;
-    app.throttle.succeeded(&throttled, ip, now);
-    let hash = app.passwords.hash(change.new.0).await?;
-    let command = ChangePassword {
+    let hash = app.passwords.hash(request.new.0).await?;
+    let account = &change.account;
+    let command = AccountsCommand::ChangePassword(ChangePassword {
         account: account.id,
-        password: key.seal(&accounts::password_field(&account.id.to_string()), &hash),
+        password: change.key.seal(&accounts::password_field(&account.id.to_string()), &hash),
         verified_generation: account.generation,
         spares: Some(caller.session.id),
-    };
-    let mut submission = Submission::new(AccountsCommand::ChangePassword(command), actor);
-    submission.request_id = RequestId::to_record();
-    submission.idempotency = idempotency;
-    let done = app.store.execute(app.store.platform(), submission).await?;
+    });
+    let done = change.submit(change.submission(command)).await?;
     password_changed(&app, &caller, done.replay)
 }
 
@@ -286,14 +266,5 @@ fn password_changed(app: &App, caller: &SessionCaller, replay: Option<Replay>) -
 fn mark_replay(response: &mut Response, replay: Option<Replay>) {
     if replay.is_some() {
         mark_replayed(response.headers_mut());
-    }
-}
-
-async fn verify_own(app: &App, account: &Account, current: Secret) -> Result<(), Problem> {
-    let phc = accounts::open_password(account, app.store.ring())?;
-    if app.passwords.verify(current.0, phc).await? {
-        Ok(())
-    } else {
-        Err(Problem::invalid_field("/current", "wrong_password", "this is not the present password"))
     }
 }

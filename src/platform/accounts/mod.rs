@@ -1,19 +1,28 @@
 //! Accounts: an e-mail address and a password for a human, who is a person of any number of organizations. Only
 //! here is an account mapped to those persons; the organizations decide, this is a hint where to look.
 
+pub mod address;
 pub mod command;
+pub mod credentials;
+pub mod departure;
 pub mod email;
 pub mod event;
 pub mod http;
 pub mod login;
+pub mod mailed;
 pub mod me;
+pub mod own;
 pub mod projection;
+pub mod recovery;
+pub mod sign_ups;
+pub mod signup;
 
 use crate::event::ResourceType;
-use crate::ids::StreamId;
+use crate::ids::{AccountId, StreamId};
 use crate::platform::accounts::projection::Account;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::{Plain, SealedField};
+use crate::store::lookup::{Claim, Hasher};
 
 /// Where an account's address is sealed.
 pub fn email_field(account: &str) -> SealedField<'_> {
@@ -37,6 +46,12 @@ fn field<'a>(account: &'a str, field: &'a str) -> SealedField<'a> {
         resource_id: account,
         field,
     }
+}
+
+/// That an address is an account's.
+pub fn claim(hasher: &Hasher, email: &Plain, account: AccountId) -> Claim {
+    // What is sealed as an address was text.
+    Claim { key: hasher.email(email.as_str().unwrap_or_default()), owner: account.to_string() }
 }
 
 /// An account's address.

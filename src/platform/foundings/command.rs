@@ -6,10 +6,8 @@ use crate::event::{Resource, ResourceType};
 use crate::ids::OrganizationId;
 use crate::platform::Platform;
 use crate::platform::accounts::event::{AccountsEvent, SignedUp};
+use crate::platform::accounts::projection::ORGANIZATIONS_PER_ACCOUNT_MAX;
 use crate::platform::foundings::event::{FoundingClosed, FoundingOpened, FoundingsEvent};
-
-/// The most organizations of one account.
-pub const ORGANIZATIONS_PER_ACCOUNT_MAX: usize = 100;
 
 /// A command to foundings.
 #[derive(Clone, Debug)]
@@ -111,7 +109,14 @@ mod tests {
     use crate::given::{by, events, id, platform, sealed};
 
     fn account() -> SignedUp {
-        SignedUp { account: id(1), key: id(1), email: sealed(1), name: sealed(1), password: sealed(1) }
+        SignedUp {
+            account: id(1),
+            key: id(1),
+            email: sealed(1),
+            name: sealed(1),
+            password: sealed(1),
+            link: None,
+        }
     }
 
     fn founding(number: u128) -> FoundingOpened {

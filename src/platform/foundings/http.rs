@@ -26,19 +26,16 @@ use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, Fresh, OrganizationId, StreamId};
 use crate::organization::Organization;
 use crate::platform::accounts;
-use crate::platform::accounts::email::EmailAddress;
-use crate::platform::accounts::event::SignedUp;
 use crate::platform::accounts::http::{Secret, account_of, check_password};
 use crate::platform::accounts::login::{self, Target};
 use crate::platform::accounts::me::{PersonBody, person_body};
+use crate::platform::accounts::signup::{self, NewPerson};
 use crate::platform::foundings;
 use crate::platform::foundings::command::{FoundingsCommand, SetUp};
 use crate::platform::foundings::event::FoundingOpened;
-use crate::seal::keyring::NewDataKey;
 use crate::seal::{DataKey, Plain};
 use crate::settings::general::value::Timezone;
 use crate::store::Submission;
-use crate::store::lookup::Claim;
 use crate::store::resident::Handle;
 use crate::text::Name;
 
@@ -52,15 +49,6 @@ pub struct SetUpRequest {
     organization: NewOrganization,
     /// Its Owner.
     person: NewPerson,
-}
-
-/// A person with an account to be.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewPerson {
-    email: EmailAddress,
-    name: Name,
-    password: Secret,
 }
 
 /// An organization to found.
@@ -132,26 +120,18 @@ pub async fn set_up(
         return Err(Problem::conflict("already_set_up", "the server is already set up"));
     }
     check_setup_token(&app, &request.setup_token)?;
-    check_password("/person/password", &request.person.password.0)?;
-    let hash = app.passwords.hash(request.person.password.0).await?;
+    let NewPerson { email, name, password } = request.person;
+    check_password("/person/password", &password.0)?;
+    let hash = app.passwords.hash(password.0).await?;
 
-    let account: AccountId = Fresh.id();
-    let founding_for = prepare_set_up(
-        &app,
-        account,
-        &request.person.email,
-        &request.person.name,
-        &hash,
-        &request.organization,
-    );
-    let (command, key, founding) = founding_for.await?;
+    let (signed_up, key) = signup::prepare(&app, &email, &name, &hash).await?;
+    let account = signed_up.account;
+    let founding = founding(account, key.key(), &request.organization);
+    let command = SetUp { account: signed_up, founding: founding.clone() };
     let mut submission = Submission::new(FoundingsCommand::SetUp(command), Actor::SYSTEM);
     submission.request_id = RequestId::to_record();
     submission.keys = vec![key];
-    submission.claims = vec![Claim {
-        key: app.store.hasher().email(request.person.email.as_str()),
-        owner: account.to_string(),
-    }];
+    submission.claims = vec![accounts::claim(app.store.hasher(), &Plain::from(email.as_str()), account)];
     app.store.execute(app.store.platform(), submission).await?;
     // From here on a crash leaves an open founding, which the next start finishes.
     let handle = app.store.finish_founding_detached(founding.clone()).await?;
@@ -167,28 +147,6 @@ pub async fn set_up(
         session: SessionTokenBody { token: opened.token.expose().to_owned(), expires_at: opened.expires_at },
     };
     Ok((StatusCode::CREATED, Json(body)).into_response())
-}
-
-async fn prepare_set_up(
-    app: &App,
-    account: AccountId,
-    email: &EmailAddress,
-    name: &Name,
-    hash: &Plain,
-    organization: &NewOrganization,
-) -> Result<(SetUp, NewDataKey, FoundingOpened), Problem> {
-    let store = app.store.clone();
-    let key = tokio::task::spawn_blocking(move || store.ring().mint(StreamId::Platform)).await??;
-    let id = account.to_string();
-    let signed_up = SignedUp {
-        account,
-        key: key.id(),
-        email: key.key().seal(&accounts::email_field(&id), &Plain::from(email.as_str())),
-        name: key.key().seal(&accounts::name_field(&id), &Plain::from(name.as_str())),
-        password: key.key().seal(&accounts::password_field(&id), hash),
-    };
-    let founding = founding(account, key.key(), organization);
-    Ok((SetUp { account: signed_up, founding: founding.clone() }, key, founding))
 }
 
 fn check_setup_token(app: &App, presented: &Secret) -> Result<(), Problem> {

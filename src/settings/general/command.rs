@@ -1,10 +1,14 @@
 //! Founding an organization and changing its own settings.
 
+use crate::clock::DAY_SECONDS;
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
 use crate::ids::{DataKeyId, OrganizationId, RoleAssignmentId};
 use crate::organization::Organization;
-use crate::settings::general::event::{GeneralEvent, OrganizationCreated, OrganizationUpdated};
+use crate::settings::general::event::{
+    DomainLapsed, DomainUnproven, DomainVerified, GeneralEvent, OrganizationCreated, OrganizationUpdated,
+};
+use crate::settings::general::projection::{EmailDomainState, Founded};
 use crate::settings::general::value::{EmailDomain, Timezone};
 use crate::settings::people::event::{PeopleEvent, PersonJoined};
 use crate::settings::roles::access::{ceiling, given};
@@ -20,6 +24,22 @@ pub enum GeneralCommand {
     Found(FoundOrganization),
     /// Changes some settings.
     Update(UpdateOrganization),
+    /// DNS proves that the e-mail domain is the organization's. Repeating it appends nothing.
+    VerifyDomain(DomainChallenge),
+    /// DNS does not prove it, which it did. Repeating it appends nothing until the domain lapses.
+    DoubtDomain(DomainChallenge),
+}
+
+/// For how long DNS may fail to prove a verified domain before it lapses.
+pub const DOMAIN_LAPSES_AFTER_SECONDS: i64 = 7 * DAY_SECONDS;
+
+/// What DNS was asked about: another domain or another challenge since then makes the answer worth nothing.
+#[derive(Clone, Debug)]
+pub struct DomainChallenge {
+    /// The domain.
+    pub domain: String,
+    /// What a TXT record had to say.
+    pub challenge: String,
 }
 
 /// Founds the organization with its Owner.
@@ -66,6 +86,9 @@ pub enum GeneralRejection {
     /// The role to join with does not exist.
     #[error("there is no such role")]
     UnknownRole,
+    /// The domain or its challenge was changed while DNS was asked.
+    #[error("the e-mail domain was changed in the meantime")]
+    AnotherDomain,
 }
 
 impl GeneralCommand {
@@ -73,18 +96,22 @@ impl GeneralCommand {
     pub fn need(&self) -> Need {
         match self {
             Self::Found(_) => Need::System,
-            Self::Update(_) => Need::Organization(Permission::OrganizationUpdate),
+            Self::Update(_) | Self::VerifyDomain(_) => Need::Organization(Permission::OrganizationUpdate),
+            Self::DoubtDomain(_) => Need::System,
         }
     }
 
     /// Decides.
     ///
     /// # Errors
-    /// [`GeneralRejection`], a failed precondition, or a permission that the new `join_role` has and the actor lacks.
+    /// [`GeneralRejection`], a failed precondition, or a permission that `join_role` has and that the actor, who lets
+    /// people join with it, lacks.
     pub fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         match self {
             Self::Found(command) => Ok(command.decide(state)?),
             Self::Update(command) => command.decide(state, context),
+            Self::VerifyDomain(asked) => asked.verify(state, context),
+            Self::DoubtDomain(asked) => Ok(asked.doubt(state, context)),
         }
     }
 }
@@ -153,7 +180,8 @@ impl UpdateOrganization {
             Some(None) if current.email_domain.is_some() => updated.cleared.push("email_domain".to_owned()),
             _ => {}
         }
-        if let Some(role) = updated.join_role {
+        if updated.opens() {
+            let role = updated.join_role.unwrap_or(current.join_role);
             let permissions = state.roles.permissions(role).ok_or(GeneralRejection::UnknownRole)?;
             let gives = [given(permissions, None)];
             ceiling(state, context.actor.id, &gives).map_err(Rejection::Forbidden)?;
@@ -169,13 +197,52 @@ impl UpdateOrganization {
     }
 }
 
+impl DomainChallenge {
+    /// The domain as it is, if it is still the one that DNS was asked about.
+    fn of<'a>(&self, founded: &'a Founded) -> Option<&'a EmailDomainState> {
+        let same = |held: &&EmailDomainState| held.domain == self.domain && held.challenge == self.challenge;
+        founded.email_domain.as_ref().filter(same)
+    }
+
+    fn verify(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let founded = state.general.founded().ok_or(GeneralRejection::NotFound)?;
+        let held = self.of(founded).ok_or(GeneralRejection::AnotherDomain)?;
+        context.check_version(founded.version)?;
+        if held.is_verified() && held.lapses_at.is_none() {
+            return Ok(Vec::new());
+        }
+        let verified = DomainVerified { domain: self.domain.clone() };
+        Ok(vec![about(founded, GeneralEvent::DomainVerified(verified))])
+    }
+
+    fn doubt(&self, state: &Organization, context: &Context) -> Vec<NewEvent> {
+        let Some(founded) = state.general.founded() else { return Vec::new() };
+        let Some(held) = self.of(founded).filter(|held| held.is_verified()) else { return Vec::new() };
+        let domain = self.domain.clone();
+        match held.lapses_at {
+            None => {
+                let lapses_at = context.now.plus_seconds(DOMAIN_LAPSES_AFTER_SECONDS);
+                vec![about(founded, GeneralEvent::DomainUnproven(DomainUnproven { domain, lapses_at }))]
+            }
+            Some(lapses_at) if lapses_at <= context.now => {
+                vec![about(founded, GeneralEvent::DomainLapsed(DomainLapsed { domain }))]
+            }
+            Some(_) => Vec::new(),
+        }
+    }
+}
+
+fn about(founded: &Founded, event: GeneralEvent) -> NewEvent {
+    NewEvent::new(Resource::named(ResourceType::Organization, founded.organization, &founded.name), event)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::actor::Actor;
     use crate::command::PreconditionFailed;
     use crate::event::Event;
-    use crate::given::{by, by_having_seen, events, founded, id, joined, member, organization, person};
+    use crate::given::{by, by_having_seen, events, founded, id, joined, member, now, organization, person};
 
     fn found(number: u128) -> GeneralCommand {
         GeneralCommand::Found(FoundOrganization {
@@ -292,6 +359,98 @@ mod tests {
         let unknown = UpdateOrganization { join_role: Some(RoleRef::Custom(id(9))), ..Default::default() };
         let decided = update(unknown).decide(&state, &by(person(id(1))));
         assert_eq!(decided, Err(GeneralRejection::UnknownRole.into()));
+    }
+
+    #[test]
+    fn who_opens_the_way_in_needs_what_it_leads_to() {
+        let owners = OrganizationUpdated {
+            join_role: Some(RoleRef::System(SystemRole::Owner)),
+            ..OrganizationUpdated::default()
+        };
+        let given = founded().into_iter().chain(member(2, Some(SystemRole::Admin))).chain(updated(owners));
+        let state = organization(given);
+        let toggle =
+            |auto| update(UpdateOrganization { auto_approve_domain_users: Some(auto), ..Default::default() });
+        let above = Err(Rejection::Forbidden(Permission::OrganizationOwn));
+        for opens in [toggle(true), update(domain("example.com"))] {
+            assert_eq!(opens.decide(&state, &by(person(id(2)))), above);
+            assert!(opens.decide(&state, &by(person(id(1)))).is_ok());
+        }
+        for closes in [toggle(false), update(UpdateOrganization { email_domain: Some(None), ..named("New") })]
+        {
+            assert!(closes.decide(&state, &by(person(id(2)))).is_ok());
+        }
+    }
+
+    fn asked(challenge: &str) -> DomainChallenge {
+        DomainChallenge { domain: "example.com".to_owned(), challenge: challenge.to_owned() }
+    }
+
+    /// Acme with a domain, and what DNS said of it since.
+    fn with_domain(more: impl IntoIterator<Item = GeneralEvent>) -> Organization {
+        let set = OrganizationUpdated {
+            email_domain: Some("example.com".to_owned()),
+            email_domain_challenge: Some("challenge".to_owned()),
+            ..OrganizationUpdated::default()
+        };
+        organization(founded().into_iter().chain(updated(set)).chain(more.into_iter().map(Event::General)))
+    }
+
+    fn verified() -> GeneralEvent {
+        GeneralEvent::DomainVerified(DomainVerified { domain: "example.com".to_owned() })
+    }
+
+    fn unproven() -> GeneralEvent {
+        let lapses_at = now().plus_seconds(DOMAIN_LAPSES_AFTER_SECONDS);
+        GeneralEvent::DomainUnproven(DomainUnproven { domain: "example.com".to_owned(), lapses_at })
+    }
+
+    fn lapsed() -> GeneralEvent {
+        GeneralEvent::DomainLapsed(DomainLapsed { domain: "example.com".to_owned() })
+    }
+
+    #[test]
+    fn a_domain_is_verified_once_and_again_after_doubts() {
+        let decide = |state: &Organization| {
+            events(GeneralCommand::VerifyDomain(asked("challenge")).decide(state, &by(person(id(1)))))
+        };
+        let again = Ok(vec![Event::General(verified())]);
+        assert_eq!(decide(&with_domain([])), again);
+        assert_eq!(decide(&with_domain([verified()])), Ok(Vec::new()));
+        assert_eq!(decide(&with_domain([verified(), unproven()])), again);
+        assert_eq!(decide(&with_domain([verified(), unproven(), verified()])), Ok(Vec::new()));
+        assert_eq!(decide(&with_domain([verified(), unproven(), lapsed()])), again);
+    }
+
+    #[test]
+    fn what_dns_says_of_another_domain_or_challenge_is_worth_nothing() {
+        let another = Err(GeneralRejection::AnotherDomain.into());
+        let by_owner = by(person(id(1)));
+        assert_eq!(asked("another").verify(&with_domain([]), &by_owner), another);
+        assert_eq!(asked("challenge").verify(&organization(founded()), &by_owner), another);
+        assert_eq!(asked("another").doubt(&with_domain([verified()]), &by(Actor::SYSTEM)), []);
+        let renewed = OrganizationUpdated {
+            email_domain: Some("example.org".to_owned()),
+            email_domain_challenge: Some("challenge".to_owned()),
+            ..OrganizationUpdated::default()
+        };
+        let state = with_domain([verified(), GeneralEvent::OrganizationUpdated(renewed)]);
+        assert!(!state.general.founded().unwrap().email_domain.as_ref().unwrap().is_verified());
+    }
+
+    #[test]
+    fn a_domain_lapses_after_seven_days_of_doubt() {
+        let decide = |state: &Organization, seconds| {
+            let context = Context { now: now().plus_seconds(seconds), ..by(Actor::SYSTEM) };
+            events(GeneralCommand::DoubtDomain(asked("challenge")).decide(state, &context)).unwrap()
+        };
+        assert_eq!(decide(&with_domain([]), 0), [], "what is not verified cannot lapse");
+        assert_eq!(decide(&with_domain([verified()]), 0), [Event::General(unproven())]);
+        let doubted = with_domain([verified(), unproven()]);
+        assert!(doubted.general.founded().unwrap().email_domain.as_ref().unwrap().is_verified());
+        assert_eq!(decide(&doubted, DOMAIN_LAPSES_AFTER_SECONDS - 1), []);
+        assert_eq!(decide(&doubted, DOMAIN_LAPSES_AFTER_SECONDS), [Event::General(lapsed())]);
+        assert_eq!(decide(&with_domain([verified(), unproven(), lapsed()]), DOMAIN_LAPSES_AFTER_SECONDS), []);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::clock::Timestamp;
 use crate::events;
 use crate::ids::{DataKeyId, OrganizationId};
 use crate::settings::roles::role::RoleRef;
@@ -14,6 +15,12 @@ events! {
         "organization.create", 1 => OrganizationCreated(OrganizationCreated);
         /// Some of its settings changed.
         "organization.update", 1 => OrganizationUpdated(OrganizationUpdated);
+        /// DNS proves that the e-mail domain is the organization's.
+        "organization.verify_domain", 1 => DomainVerified(DomainVerified);
+        /// DNS does not prove it any more: it will lapse unless DNS does again.
+        "organization.check_domain", 1 => DomainUnproven(DomainUnproven);
+        /// DNS did not prove it for so long that it is taken for nobody's.
+        "organization.lapse_domain", 1 => DomainLapsed(DomainLapsed);
         /// Settings were brought back, by the events before this one.
         "organization.restore", 1 => OrganizationRestored(OrganizationRestored);
     }
@@ -60,6 +67,46 @@ pub struct OrganizationUpdated {
     /// Names of fields that were cleared: `email_domain`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cleared: Vec<String>,
+}
+
+/// DNS proves that the e-mail domain is the organization's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DomainVerified {
+    /// The domain.
+    pub domain: String,
+}
+
+/// DNS does not prove it any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DomainUnproven {
+    /// The domain.
+    pub domain: String,
+    /// When it lapses unless DNS proves it again.
+    pub lapses_at: Timestamp,
+}
+
+/// The domain is not verified any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DomainLapsed {
+    /// The domain.
+    pub domain: String,
+}
+
+impl OrganizationUpdated {
+    /// Whether the organization has no e-mail domain any more.
+    pub fn clears_domain(&self) -> bool {
+        self.cleared.iter().any(|field| field == "email_domain")
+    }
+
+    /// Whether it lets people join with a role who could not, or with another one: giving that role to them, so to speak.
+    pub fn opens(&self) -> bool {
+        self.email_domain.is_some()
+            || self.auto_approve_domain_users == Some(true)
+            || self.join_role.is_some()
+    }
 }
 
 /// What of an organization's settings was brought back.

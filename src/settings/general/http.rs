@@ -18,14 +18,16 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::OrganizationId;
 use crate::seal::token::PlainToken;
+use crate::settings::general::challenge_name;
 use crate::settings::general::command::{GeneralCommand, UpdateOrganization};
-use crate::settings::general::projection::General;
+use crate::settings::general::projection::{EmailDomainState, General};
 use crate::settings::general::value::{EmailDomain, Timezone};
 use crate::settings::roles::access::grantees;
 use crate::settings::roles::http::{RoleName, roles_given, roles_of};
 use crate::settings::roles::projection::Roles;
 use crate::settings::roles::role::RoleRef;
 use crate::settings::teams::projection::Teams;
+use crate::store::Done;
 use crate::text::Name;
 
 /// The organization's own settings.
@@ -42,8 +44,10 @@ pub struct GeneralBody {
     pub email_domain: Option<String>,
     /// Whether DNS proves that the domain is the organization's.
     pub email_domain_verified: bool,
-    /// The DNS TXT record that would prove it.
-    pub email_domain_challenge: Option<String>,
+    /// The DNS TXT record that proves it, or would.
+    pub email_domain_challenge: Option<DomainRecord>,
+    /// When the domain lapses unless DNS proves it again: set while it does not.
+    pub email_domain_lapses_at: Option<Timestamp>,
     /// Whether domain users are added without a request.
     pub auto_approve_domain_users: bool,
     /// The role that a domain user gets.
@@ -59,6 +63,21 @@ pub struct GeneralBody {
     pub updated_at: Timestamp,
     /// The stream version of their last change.
     pub version: Version,
+}
+
+/// A DNS TXT record.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DomainRecord {
+    /// Its name.
+    pub name: String,
+    /// Its text.
+    pub value: String,
+}
+
+impl From<&EmailDomainState> for DomainRecord {
+    fn from(domain: &EmailDomainState) -> Self {
+        Self { name: challenge_name(&domain.domain), value: domain.challenge.clone() }
+    }
 }
 
 /// What changes; a field that is absent stays.
@@ -123,10 +142,15 @@ pub async fn update(State(_): State<App>, call: Call, _: NoParameters) -> Result
         join_role: patch.join_role,
     };
     let done = call.submit(GeneralCommand::Update(command), StatusCode::OK).await?;
+    changed(&call, &done)
+}
+
+/// The answer to a command that has changed the settings.
+pub(super) fn changed(call: &Call, done: &Done) -> Result<Response, Problem> {
     let organization = done.view.organization();
     let your_roles = roles_of(organization, call.caller.actor.id);
     let (body, version) = render(&organization.general, your_roles)?;
-    Ok(call.done(&done, StatusCode::OK, version, None, &body))
+    Ok(call.done(done, StatusCode::OK, version, None, &body))
 }
 
 /// What a DNS TXT record has to say: random, so that nobody can publish it in advance.
@@ -136,13 +160,15 @@ fn challenge() -> String {
 
 fn render(general: &General, your_roles: Vec<RoleName>) -> Result<(GeneralBody, Version), Problem> {
     let general = general.founded().ok_or_else(Problem::not_found)?;
+    let domain = general.email_domain.as_ref();
     let body = GeneralBody {
         id: general.organization,
         name: general.name.clone(),
         timezone: general.timezone.clone(),
-        email_domain: general.email_domain.as_ref().map(|domain| domain.domain.clone()),
-        email_domain_verified: false,
-        email_domain_challenge: general.email_domain.as_ref().map(|domain| domain.challenge.clone()),
+        email_domain: domain.map(|domain| domain.domain.clone()),
+        email_domain_verified: domain.is_some_and(EmailDomainState::is_verified),
+        email_domain_challenge: domain.map(DomainRecord::from),
+        email_domain_lapses_at: domain.and_then(|domain| domain.lapses_at),
         auto_approve_domain_users: general.auto_approve_domain_users,
         join_role: general.join_role,
         your_role: your_roles.first().cloned(),

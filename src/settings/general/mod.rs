@@ -2,6 +2,7 @@
 //! whose address is in that domain.
 
 pub mod command;
+pub mod domain;
 pub mod event;
 pub mod http;
 pub mod projection;
@@ -15,6 +16,11 @@ use crate::ids::{DataKeyId, StreamId};
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::{DataKey, SealedField};
 use crate::settings::general::projection::General;
+
+/// The name of the DNS TXT record that proves an e-mail domain: one of its own, so that it is in nobody's way.
+pub fn challenge_name(domain: &str) -> String {
+    format!("_settled-verification.{domain}")
+}
 
 /// The key of an organization itself, which seals what belongs to no person and no secret of it.
 ///

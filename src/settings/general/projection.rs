@@ -48,13 +48,24 @@ pub struct Founded {
     pub version: Version,
 }
 
-/// An e-mail domain and what DNS must say to verify it.
+/// An e-mail domain, what DNS must say to verify it, and whether it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmailDomainState {
     /// The domain.
     pub domain: String,
     /// The TXT record that would verify it.
     pub challenge: String,
+    /// Since when DNS proves it; [`None`] where it never did, or has not for too long.
+    pub verified_at: Option<Timestamp>,
+    /// When it lapses unless DNS proves it again: set while DNS does not.
+    pub lapses_at: Option<Timestamp>,
+}
+
+impl EmailDomainState {
+    /// Whether DNS proves that the domain is the organization's.
+    pub fn is_verified(&self) -> bool {
+        self.verified_at.is_some()
+    }
 }
 
 impl General {
@@ -62,11 +73,26 @@ impl General {
     pub fn founded(&self) -> Option<&Founded> {
         self.founded.as_ref()
     }
+
+    fn domain_changed(
+        &mut self,
+        name: &str,
+        recorded: &Recorded,
+        change: impl FnOnce(&mut EmailDomainState),
+    ) {
+        let Some(founded) = &mut self.founded else { return };
+        let Some(domain) = founded.email_domain.as_mut().filter(|domain| domain.domain == name) else {
+            return;
+        };
+        change(domain);
+        founded.updated_at = recorded.at;
+        founded.version = recorded.version;
+    }
 }
 
 impl Fold for General {
     const NAME: &'static str = "general";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::General(event) = &recorded.event else { return };
@@ -93,12 +119,43 @@ impl Fold for General {
                     founded.version = recorded.version;
                 }
             }
+            GeneralEvent::DomainVerified(verified) => {
+                self.domain_changed(&verified.domain, recorded, |domain| {
+                    domain.verified_at = domain.verified_at.or(Some(recorded.at));
+                    domain.lapses_at = None;
+                });
+            }
+            GeneralEvent::DomainUnproven(unproven) => {
+                self.domain_changed(&unproven.domain, recorded, |domain| {
+                    domain.lapses_at = Some(unproven.lapses_at);
+                });
+            }
+            GeneralEvent::DomainLapsed(lapsed) => {
+                self.domain_changed(&lapsed.domain, recorded, |domain| {
+                    domain.verified_at = None;
+                    domain.lapses_at = None;
+                });
+            }
             // The events before it say what changed.
             GeneralEvent::OrganizationRestored(_) => {}
         }
     }
 
-    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+    fn directory(recorded: &Recorded, entries: &mut Vec<DirectoryEntry>) {
+        let Event::General(event) = &recorded.event else { return };
+        entries.extend(match event {
+            GeneralEvent::OrganizationUpdated(updated) => match &updated.email_domain {
+                Some(domain) => Some(DirectoryEntry::DomainSet { domain: domain.clone() }),
+                None if updated.clears_domain() => Some(DirectoryEntry::DomainCleared),
+                None => None,
+            },
+            GeneralEvent::DomainVerified(_) => Some(DirectoryEntry::DomainVerified { at: recorded.at }),
+            GeneralEvent::DomainLapsed(_) => Some(DirectoryEntry::DomainLapsed),
+            GeneralEvent::OrganizationCreated(_)
+            | GeneralEvent::DomainUnproven(_)
+            | GeneralEvent::OrganizationRestored(_) => None,
+        });
+    }
 
     fn items(&self) -> usize {
         usize::from(self.founded.is_some())
@@ -106,8 +163,16 @@ impl Fold for General {
 }
 
 impl Area for General {
-    const READS: &'static [&'static str] = &["organization.create", "organization.update"];
+    const READS: &'static [&'static str] = &[
+        "organization.create",
+        "organization.update",
+        "organization.verify_domain",
+        "organization.check_domain",
+        "organization.lapse_domain",
+    ];
     const CASCADES: &'static [&'static str] = &[];
+    const NOTES: &'static [&'static str] =
+        &["organization.verify_domain", "organization.check_domain", "organization.lapse_domain"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] =
         &[Reads { kind: ResourceType::Organization, permission: Permission::OrganizationRead }];
@@ -131,6 +196,7 @@ impl Area for General {
             ("name", Some(founded.name.as_str().into())),
             ("timezone", Some(founded.timezone.as_str().into())),
             ("email_domain", domain.map(|domain| domain.domain.as_str().into())),
+            ("email_domain_verified", domain.map(|domain| domain.is_verified().into())),
             ("email_domain_challenge", domain.map(|domain| domain.challenge.as_str().into())),
             ("auto_approve_domain_users", Some(founded.auto_approve_domain_users.into())),
             ("join_role", Some(founded.join_role.to_string().as_str().into())),
@@ -144,6 +210,12 @@ impl Area for General {
 }
 
 impl Founded {
+    /// Whether a domain user who asks to join is let in at once.
+    pub fn lets_in_at_once(&self) -> bool {
+        self.auto_approve_domain_users
+            && self.email_domain.as_ref().is_some_and(EmailDomainState::is_verified)
+    }
+
     fn update(&mut self, updated: &OrganizationUpdated) {
         if let Some(name) = &updated.name {
             self.name.clone_from(name);
@@ -152,8 +224,12 @@ impl Founded {
             self.timezone.clone_from(timezone);
         }
         if let (Some(domain), Some(challenge)) = (&updated.email_domain, &updated.email_domain_challenge) {
-            self.email_domain =
-                Some(EmailDomainState { domain: domain.clone(), challenge: challenge.clone() });
+            self.email_domain = Some(EmailDomainState {
+                domain: domain.clone(),
+                challenge: challenge.clone(),
+                verified_at: None,
+                lapses_at: None,
+            });
         }
         if let Some(auto_approve) = updated.auto_approve_domain_users {
             self.auto_approve_domain_users = auto_approve;
@@ -161,7 +237,7 @@ impl Founded {
         if let Some(role) = updated.join_role {
             self.join_role = role;
         }
-        if updated.cleared.iter().any(|field| field == "email_domain") {
+        if updated.clears_domain() {
             self.email_domain = None;
         }
     }

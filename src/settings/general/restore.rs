@@ -5,6 +5,7 @@ use crate::event::{Resource, ResourceType};
 use crate::history::description::Difference;
 use crate::history::restore::plan::{Outlook, Phase, Plan, Step};
 use crate::settings::general::event::{GeneralEvent, OrganizationUpdated};
+use crate::settings::general::projection::{EmailDomainState, Founded};
 use crate::settings::roles::access::given;
 use crate::settings::roles::permission::Permission;
 
@@ -37,22 +38,31 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
                 None => updated.cleared.push("email_domain".to_owned()),
             }
         }
-        let mut kept: &[&str] = &[];
+        let mut kept = Vec::new();
+        let is_verified =
+            |founded: &Founded| founded.email_domain.as_ref().is_some_and(EmailDomainState::is_verified);
+        let stays_verified = is_verified(present) && !DOMAIN.into_iter().any(differs);
+        if is_verified(past) != stays_verified {
+            plan.cannot(difference, "proven_by_dns");
+            kept.push("email_domain_verified");
+        }
         if updated.join_role.is_some_and(|role| outlook.role(role).is_none()) {
             plan.cannot(difference, "role_gone");
             updated.join_role = None;
-            kept = &["join_role"];
+            kept.push("join_role");
         }
         if updated == OrganizationUpdated::default() {
             continue;
         }
         let name = updated.name.as_ref().unwrap_or(&present.name).clone();
-        let gives = updated.join_role.and_then(|role| Some(given(outlook.role(role)?, None)));
+        let role = updated.join_role.unwrap_or(present.join_role);
+        let gives =
+            outlook.role(role).filter(|_| updated.opens()).map(|permissions| given(permissions, None));
         let event = NewEvent::new(
             Resource::named(ResourceType::Organization, present.organization, name),
             GeneralEvent::OrganizationUpdated(updated),
         );
         let step = Step::new(difference, event, Need::Organization(Permission::OrganizationUpdate));
-        plan.step(Phase::Updates, step.without(kept).giving(gives));
+        plan.step(Phase::Updates, step.without(&kept).giving(gives));
     }
 }

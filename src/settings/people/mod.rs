@@ -3,13 +3,19 @@
 
 pub mod command;
 pub mod event;
+pub mod http;
+pub mod joining;
 pub mod projection;
+mod standing;
 
 use crate::event::ResourceType;
 use crate::ids::StreamId;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::{Plain, SealedField};
 use crate::settings::people::projection::Person;
+
+/// What somebody who was erased is called.
+pub const ERASED: &str = "erased person";
 
 /// Where a person's name is sealed.
 pub fn name_field(stream: StreamId, person: &str) -> SealedField<'_> {

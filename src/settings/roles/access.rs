@@ -7,6 +7,7 @@ use crate::actor::ActorId;
 use crate::ids::{ApiKeyId, EnvironmentId, RoleAssignmentId, TeamId, UserId};
 use crate::organization::Organization;
 use crate::settings::environments::event::Mode;
+use crate::settings::people::projection::People;
 use crate::settings::roles::permission::{Permission, PermissionSet};
 use crate::settings::roles::projection::Assignment;
 use crate::settings::roles::role::{Grantee, RoleRef};
@@ -56,16 +57,23 @@ pub fn sources(organization: &Organization, actor: ActorId) -> Vec<(Source, Held
         ActorId::System | ActorId::Operator => {
             vec![(Source::System, (Extent::Organization, PermissionSet::ALL))]
         }
-        ActorId::Person(person) => grantees(&organization.teams, person)
-            .flat_map(|grantee| organization.roles.assignments_of(grantee))
-            .map(|(id, assignment)| {
-                let source = Source::Assignment(*id, assignment.grantee, assignment.role);
-                (source, gives(organization, assignment))
-            })
-            .collect(),
+        ActorId::Person(person) if organization.people.active(person).is_some() => {
+            assigned(organization, person)
+        }
         ActorId::ApiKey(key) => by_key(organization, key),
-        ActorId::Account(_) => Vec::new(),
+        ActorId::Person(_) | ActorId::Account(_) => Vec::new(),
     }
+}
+
+/// What a person was given, grant by grant; somebody who is suspended holds nothing of it until they are let in again.
+fn assigned(organization: &Organization, person: UserId) -> Vec<(Source, Held)> {
+    grantees(&organization.teams, person)
+        .flat_map(|grantee| organization.roles.assignments_of(grantee))
+        .map(|(id, assignment)| {
+            let source = Source::Assignment(*id, assignment.grantee, assignment.role);
+            (source, gives(organization, assignment))
+        })
+        .collect()
 }
 
 /// Everything that an actor was given, grant by grant.
@@ -124,12 +132,39 @@ pub fn ceiling(organization: &Organization, actor: ActorId, given: &[Held]) -> R
     }
 }
 
-/// Reach: whoever acts on a subject holds all that the subject does.
+/// Reach: whoever acts on a subject holds all that the subject does, or will when it is a person who is suspended.
 ///
 /// # Errors
 /// The first permission that the subject holds and the actor lacks.
 pub fn reach(organization: &Organization, actor: ActorId, subject: ActorId) -> Result<(), Permission> {
-    ceiling(organization, actor, &held(organization, subject))
+    let given = match subject {
+        ActorId::Person(person) => given_to(organization, person),
+        other => held(organization, other),
+    };
+    ceiling(organization, actor, &given)
+}
+
+/// What a person was given, as far as it holds; also while they are suspended.
+fn given_to(organization: &Organization, person: UserId) -> Vec<Held> {
+    assigned(organization, person).into_iter().map(|(_, held)| held).collect()
+}
+
+/// Whether the organization has an owner once some grants are gone. Somebody who is suspended is none meanwhile.
+pub fn owner_remains(
+    organization: &Organization,
+    gone: impl Fn(RoleAssignmentId, &Assignment) -> bool,
+) -> bool {
+    let mut grants = organization.roles.assignments();
+    grants.any(|(id, held)| !gone(*id, held) && makes_owner(&organization.people, held))
+}
+
+/// Whether a grant makes somebody an owner who can act as one.
+pub fn makes_owner(people: &People, held: &Assignment) -> bool {
+    let can_act = match held.grantee {
+        Grantee::Person(person) => people.active(person).is_some(),
+        Grantee::Team(_) => false,
+    };
+    held.is_ownership() && can_act
 }
 
 /// Reach beyond what is acted on: whether nobody loses anything by a change who holds a permission that the actor
@@ -152,7 +187,7 @@ pub fn spares_those_above(
     };
     let grants = grants(organization, actor);
     people.into_iter().all(|person| {
-        let before = held(organization, ActorId::Person(person));
+        let before = given_to(organization, person);
         grants.lacking(&before).is_none() || afterwards(person).lacking(&before).is_none()
     })
 }

@@ -6,14 +6,13 @@ use crate::event::Resource;
 use crate::ids::{EnvironmentId, RoleAssignmentId, RoleId};
 use crate::organization::Organization;
 use crate::settings::roles::permission::Permission;
+use crate::settings::roles::projection::ASSIGNMENTS_MAX;
 use crate::settings::roles::role::{Grantee, RoleRef};
 use crate::settings::roles::value::CustomPermissions;
 use crate::text::{Description, Name};
 
 /// The most custom roles of an organization: the matrix shows all of them at once.
 pub const ROLES_MAX: usize = 1_000;
-/// The most assignments of an organization.
-pub const ASSIGNMENTS_MAX: usize = 100_000;
 
 /// A command to roles.
 #[derive(Clone, Debug)]

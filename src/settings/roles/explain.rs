@@ -299,7 +299,7 @@ fn subject_of(text: &str) -> Result<ActorId, Problem> {
 /// Whether somebody is let in at all.
 fn is_accepted(then: &Organization, subject: ActorId, now: Timestamp) -> bool {
     match subject {
-        ActorId::Person(person) => then.people.get(person).is_some(),
+        ActorId::Person(person) => then.people.active(person).is_some(),
         ActorId::ApiKey(key) => then.api_keys.get(key).is_some_and(|key| key.status(now) == Status::Active),
         ActorId::Account(_) | ActorId::System | ActorId::Operator => false,
     }

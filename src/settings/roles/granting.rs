@@ -4,8 +4,8 @@ use crate::actor::ActorId;
 use crate::command::{Context, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
 use crate::organization::Organization;
-use crate::settings::roles::access::{ceiling, given, reach, reaches_team};
-use crate::settings::roles::command::{ASSIGNMENTS_MAX, AssignRole, RolesRejection, UnassignRole};
+use crate::settings::roles::access::{ceiling, given, owner_remains, reach, reaches_team};
+use crate::settings::roles::command::{AssignRole, RolesRejection, UnassignRole};
 use crate::settings::roles::event::{RoleAssigned, RoleUnassigned, RolesEvent};
 use crate::settings::roles::projection::Assignment;
 use crate::settings::roles::role::{Grantee, RoleRef};
@@ -19,7 +19,7 @@ pub(super) fn is_there(state: &Organization, grantee: Grantee) -> bool {
 }
 
 /// An event about a grant, its beginning or its end: it concerns whoever has the role, which one, and where.
-pub(super) fn about_grant(grant: &RoleAssigned, event: RolesEvent) -> NewEvent {
+pub(in crate::settings) fn about_grant(grant: &RoleAssigned, event: RolesEvent) -> NewEvent {
     let custom = match grant.role {
         RoleRef::Custom(role) => Some(role.to_string()),
         RoleRef::System(_) => None,
@@ -45,7 +45,7 @@ impl AssignRole {
         if state.roles.assignments_of(self.grantee).any(|(_, held)| same(held)) {
             return Ok(Vec::new());
         }
-        if state.roles.assignment_count() >= ASSIGNMENTS_MAX {
+        if !state.roles.has_room() {
             return Err(RolesRejection::TooManyAssignments.into());
         }
         let assigned = RoleAssigned::new(self.assignment, self.grantee, self.role, self.environment);
@@ -64,7 +64,7 @@ impl UnassignRole {
             return Err(Rejection::AboveYourRights);
         }
         context.check_version(held.version)?;
-        if held.is_ownership() && !state.roles.owner_remains_without(self.assignment) {
+        if held.is_ownership() && !owner_remains(state, |id, _| id == self.assignment) {
             return Err(RolesRejection::LastOwner.into());
         }
         let unassigned = RolesEvent::RoleUnassigned(RoleUnassigned { assignment: self.assignment });

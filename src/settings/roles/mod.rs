@@ -8,7 +8,7 @@ pub mod command;
 mod custom;
 pub mod event;
 pub mod explain;
-mod granting;
+pub(in crate::settings) mod granting;
 pub mod http;
 pub mod permission;
 pub mod projection;

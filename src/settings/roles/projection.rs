@@ -18,11 +18,20 @@ use crate::settings::roles::restore::restore;
 use crate::settings::roles::role::{Grantee, RoleRef, SystemRole};
 use crate::settings::teams::event::TeamsEvent;
 
+/// The most assignments of an organization.
+pub const ASSIGNMENTS_MAX: usize = 100_000;
+
 /// The actions that tell all about custom roles.
 pub(super) const ROLE_ACTIONS: &[&str] = &["role.create", "role.update", "role.delete"];
 /// The actions that tell all about assignments.
-pub(super) const ASSIGNMENT_ACTIONS: &[&str] =
-    &["role_assignment.create", "role_assignment.delete", "environment.delete", "team.delete"];
+pub(super) const ASSIGNMENT_ACTIONS: &[&str] = &[
+    "role_assignment.create",
+    "role_assignment.delete",
+    "environment.delete",
+    "team.delete",
+    "person.remove",
+    "person.erase",
+];
 
 /// Custom roles, and who has which role.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -103,9 +112,9 @@ impl Roles {
         self.assignments.iter()
     }
 
-    /// How many assignments there are.
-    pub fn assignment_count(&self) -> usize {
-        self.assignments.size()
+    /// Whether one more role can be given.
+    pub fn has_room(&self) -> bool {
+        self.assignments.size() < ASSIGNMENTS_MAX
     }
 
     /// The assignments of a person or a team, by id.
@@ -114,11 +123,6 @@ impl Roles {
         self.by_grantee
             .range(whole)
             .filter_map(|((_, id), ())| self.assignments.get(id).map(|held| (id, held)))
-    }
-
-    /// Whether some owner remains when this assignment goes.
-    pub fn owner_remains_without(&self, gone: RoleAssignmentId) -> bool {
-        self.assignments.iter().any(|(id, assignment)| *id != gone && assignment.is_ownership())
     }
 
     fn create(&mut self, created: &RoleCreated, recorded: &Recorded) {
@@ -201,7 +205,7 @@ impl Assignment {
 
 impl Fold for Roles {
     const NAME: &'static str = "roles";
-    const PROJECTION: u32 = 3;
+    const PROJECTION: u32 = 5;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
@@ -219,15 +223,23 @@ impl Fold for Roles {
             Event::Teams(TeamsEvent::TeamDeleted(deleted)) => {
                 self.unassign_all(|assignment| assignment.grantee == Grantee::Team(deleted.team));
             }
+            // So does a grant with the membership of whoever has it.
+            Event::People(event) => {
+                if let Some(person) = event.departed() {
+                    self.unassign_all(|assignment| assignment.grantee == Grantee::Person(person));
+                }
+            }
             Event::General(_)
             | Event::Environments(_)
             | Event::Secrets(_)
-            | Event::People(_)
             | Event::Teams(_)
             | Event::ApiKeys(_)
             | Event::Sessions(_)
             | Event::Accounts(_)
             | Event::Foundings(_)
+            | Event::Invitations(_)
+            | Event::JoinRequests(_)
+            | Event::Memberships(_)
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
@@ -251,8 +263,11 @@ impl Area for Roles {
         "role_assignment.delete",
         "environment.delete",
         "team.delete",
+        "person.remove",
+        "person.erase",
     ];
-    const CASCADES: &'static [&'static str] = &["environment.delete", "team.delete"];
+    const CASCADES: &'static [&'static str] =
+        &["environment.delete", "team.delete", "person.remove", "person.erase"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] = &[
         Reads { kind: ResourceType::Role, permission: Permission::RoleRead },

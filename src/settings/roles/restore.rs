@@ -5,13 +5,13 @@ use crate::event::{Resource, ResourceType};
 use crate::history::description::{Change, Difference};
 use crate::history::restore::plan::{Outlook, Phase, Plan, Step};
 use crate::ids::{RoleAssignmentId, RoleId};
-use crate::settings::roles::access::given;
+use crate::settings::roles::access::{self, given, makes_owner};
 use crate::settings::roles::command::ROLES_MAX;
 use crate::settings::roles::custom::{keys, namesake, uses};
 use crate::settings::roles::event::{RoleCreated, RoleDeleted, RoleUnassigned, RoleUpdated, RolesEvent};
 use crate::settings::roles::granting::about_grant;
 use crate::settings::roles::permission::Permission;
-use crate::settings::roles::projection::{Assignment, CustomRole, Roles};
+use crate::settings::roles::projection::{Assignment, CustomRole};
 use crate::settings::roles::role::{Grantee, RoleRef};
 
 /// What a step about a role stands for.
@@ -213,14 +213,9 @@ fn unassign(
 /// Whether the organization has an owner once all grants are as they were.
 fn owner_remains(gone: RoleAssignmentId, outlook: &Outlook<'_>) -> bool {
     if !outlook.whole {
-        return outlook.present.roles.owner_remains_without(gone);
+        return access::owner_remains(outlook.present, |id, _| id == gone);
     }
-    let has_member = |held: &Assignment| match held.grantee {
-        Grantee::Person(person) => outlook.present.people.get(person).is_some(),
-        Grantee::Team(_) => false,
-    };
-    let owns = |roles: &Roles| roles.assignments().any(|(_, held)| held.is_ownership() && has_member(held));
-    owns(&outlook.past.roles)
+    outlook.past.roles.assignments().any(|(_, held)| makes_owner(&outlook.present.people, held))
 }
 
 #[cfg(test)]

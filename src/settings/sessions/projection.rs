@@ -8,7 +8,9 @@ use crate::area::{DirectoryEntry, Fold};
 use crate::clock::{DAY_SECONDS, HOUR_SECONDS, Timestamp};
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{AccountId, SessionId, UserId};
+use crate::platform::accounts::event::AccountsEvent;
 use crate::seal::Sealed;
+use crate::settings::people::event::PeopleEvent;
 use crate::settings::sessions::event::SessionsEvent;
 
 /// The longest life of a session in seconds, used or not: 30 days.
@@ -92,6 +94,20 @@ impl Sessions {
         self.closed.contains_key(&(holder, id))
     }
 
+    /// Whoever it was holds no session any more, and there is nobody who could close one of theirs again.
+    fn drop_holder(&mut self, holder: Holder) {
+        let whole = || (holder, SessionId::min())..=(holder, SessionId::max());
+        let open: Vec<_> = self.by_holder.range(whole()).map(|((_, id), ())| *id).collect();
+        for id in open {
+            self.remove(id);
+        }
+        let closed: Vec<_> = self.closed.range(whole()).map(|((_, id), since)| (*id, *since)).collect();
+        for (id, since) in closed {
+            self.closed.remove_mut(&(holder, id));
+            self.by_age.remove_mut(&(since, id));
+        }
+    }
+
     fn close(&mut self, id: SessionId) {
         let Some(Session { holder, since, .. }) = self.remove(id) else { return };
         self.closed.insert_mut((holder, id), since);
@@ -126,12 +142,47 @@ impl Sessions {
     }
 }
 
+/// Who holds no session from here on.
+fn locked_out(event: &PeopleEvent) -> Option<UserId> {
+    match event {
+        PeopleEvent::PersonSuspended(suspended) => Some(suspended.person),
+        other => other.departed(),
+    }
+}
+
 impl Fold for Sessions {
     const NAME: &'static str = "sessions";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 4;
 
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Sessions(event) = &recorded.event else { return };
+        let event = match &recorded.event {
+            Event::Sessions(event) => event,
+            Event::People(event) => {
+                if let Some(person) = locked_out(event) {
+                    self.drop_holder(Holder::Person(person));
+                }
+                return;
+            }
+            Event::Accounts(AccountsEvent::AccountDeleted(deleted)) => {
+                self.drop_holder(Holder::Account(deleted.account));
+                return;
+            }
+            Event::General(_)
+            | Event::Environments(_)
+            | Event::Secrets(_)
+            | Event::Teams(_)
+            | Event::ApiKeys(_)
+            | Event::Roles(_)
+            | Event::Accounts(_)
+            | Event::Foundings(_)
+            | Event::Invitations(_)
+            | Event::JoinRequests(_)
+            | Event::Memberships(_)
+            | Event::Operations(_)
+            | Event::Exports(_)
+            | Event::EncryptionKeys(_)
+            | Event::Refused(_) => return,
+        };
         match event {
             SessionsEvent::SessionOpened(opened) => {
                 self.drop_ended(recorded.at);

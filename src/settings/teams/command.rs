@@ -11,13 +11,11 @@ use crate::settings::roles::role::Grantee;
 use crate::settings::teams::event::{
     MemberAdded, MemberRemoved, TeamCreated, TeamDeleted, TeamUpdated, TeamsEvent,
 };
-use crate::settings::teams::projection::{Team, Teams};
+use crate::settings::teams::projection::{MEMBERSHIPS_MAX, Team, Teams};
 use crate::text::{Description, Name};
 
 /// The most teams of an organization.
 pub const TEAMS_MAX: usize = 1_000;
-/// The most memberships of an organization, over all teams.
-pub const MEMBERSHIPS_MAX: usize = 100_000;
 
 /// A command to teams.
 #[derive(Clone, Debug)]
@@ -219,7 +217,7 @@ impl AddMember {
         if team.members.contains_key(&self.person) {
             return Ok(Vec::new());
         }
-        if state.teams.membership_count() >= MEMBERSHIPS_MAX {
+        if !state.teams.has_room_for(1) {
             return Err(TeamsRejection::TooManyMemberships.into());
         }
         let added = TeamsEvent::MemberAdded(MemberAdded { team: self.team, person: self.person });

@@ -4,6 +4,7 @@
 pub mod command;
 pub mod event;
 pub mod http;
+pub mod joining;
 pub mod members;
 pub mod projection;
 mod restore;

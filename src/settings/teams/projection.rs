@@ -14,6 +14,9 @@ use crate::settings::roles::permission::Permission;
 use crate::settings::teams::event::{TeamUpdated, TeamsEvent};
 use crate::settings::teams::restore::restore;
 
+/// The most memberships of an organization, over all teams.
+pub const MEMBERSHIPS_MAX: usize = 100_000;
+
 /// The teams of an organization.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Teams {
@@ -62,9 +65,9 @@ impl Teams {
         self.get(team).into_iter().flat_map(|team| team.members.keys().copied())
     }
 
-    /// How many memberships there are, of all teams.
-    pub fn membership_count(&self) -> usize {
-        self.by_person.size()
+    /// Whether so many more memberships can be.
+    pub fn has_room_for(&self, memberships: usize) -> bool {
+        self.by_person.size() + memberships <= MEMBERSHIPS_MAX
     }
 
     /// A team, to be changed by an event.
@@ -88,6 +91,19 @@ impl Teams {
         }
     }
 
+    fn remove_member(&mut self, id: TeamId, person: UserId, recorded: &Recorded) {
+        if let Some(team) = self.changed(id, recorded) {
+            team.members.remove_mut(&person);
+            self.by_person.remove_mut(&(person, id));
+        }
+    }
+
+    fn leave_all(&mut self, person: UserId, recorded: &Recorded) {
+        for id in self.of(person).collect::<Vec<_>>() {
+            self.remove_member(id, person, recorded);
+        }
+    }
+
     fn delete(&mut self, id: TeamId) {
         for person in self.members(id).collect::<Vec<_>>() {
             self.by_person.remove_mut(&(person, id));
@@ -98,10 +114,20 @@ impl Teams {
 
 impl Fold for Teams {
     const NAME: &'static str = "teams";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Teams(event) = &recorded.event else { return };
+        let event = match &recorded.event {
+            Event::Teams(event) => event,
+            // Whoever leaves the organization leaves its teams.
+            Event::People(event) => {
+                if let Some(person) = event.departed() {
+                    self.leave_all(person, recorded);
+                }
+                return;
+            }
+            _ => return,
+        };
         match event {
             TeamsEvent::TeamCreated(created) => {
                 let team = Team {
@@ -124,10 +150,7 @@ impl Fold for Teams {
                 }
             }
             TeamsEvent::MemberRemoved(removed) => {
-                if let Some(team) = self.changed(removed.team, recorded) {
-                    team.members.remove_mut(&removed.person);
-                    self.by_person.remove_mut(&(removed.person, removed.team));
-                }
+                self.remove_member(removed.team, removed.person, recorded);
             }
         }
     }
@@ -135,14 +158,21 @@ impl Fold for Teams {
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 
     fn items(&self) -> usize {
-        self.teams.size() + self.membership_count()
+        self.teams.size() + self.by_person.size()
     }
 }
 
 impl Area for Teams {
-    const READS: &'static [&'static str] =
-        &["team.create", "team.update", "team.delete", "team.add_member", "team.remove_member"];
-    const CASCADES: &'static [&'static str] = &[];
+    const READS: &'static [&'static str] = &[
+        "team.create",
+        "team.update",
+        "team.delete",
+        "team.add_member",
+        "team.remove_member",
+        "person.remove",
+        "person.erase",
+    ];
+    const CASCADES: &'static [&'static str] = &["person.remove", "person.erase"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] = &[
         Reads { kind: ResourceType::Team, permission: Permission::PersonRead },

@@ -15,11 +15,13 @@ use crate::seal::Commitment;
 use crate::settings::sessions::projection::{SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS};
 use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
 use crate::store::destroyed::Destroyed;
+use crate::store::directory::domains::Domains;
 use crate::store::directory::keys::{Keys, KnownKey};
 use crate::store::due::{Due, DueThing};
 use crate::varint::{self, Malformed, Reader};
 use uuid::Uuid;
 
+mod domains;
 pub mod keys;
 
 /// Raised when what the directory makes of an event, or the shape of its file, changes.
@@ -93,6 +95,7 @@ struct Known {
     ends: BTreeSet<(Timestamp, SessionId)>,
     due: Due,
     destroyed: Destroyed,
+    domains: Domains,
 }
 
 impl Directory {
@@ -172,6 +175,10 @@ impl Directory {
                 DirectoryEntry::KeysDestroyed { version, at } => {
                     known.destroyed.destroyed(stream, *version, *at);
                 }
+                DirectoryEntry::DomainSet { domain } => known.domains.set(stream, domain),
+                DirectoryEntry::DomainCleared => known.domains.clear(stream),
+                DirectoryEntry::DomainVerified { at } => known.domains.verified(stream, *at),
+                DirectoryEntry::DomainLapsed => known.domains.lapsed(stream),
                 DirectoryEntry::KeyRotated { through, at } => known.destroyed.rotated(stream, *through, *at),
                 DirectoryEntry::CredentialOpened { token, session, opened_at } => {
                     let last_seen = AtomicI64::new(now.micros().max(opened_at.micros()));
@@ -224,7 +231,8 @@ impl Directory {
         let known = self.known();
         let (credentials, keys) = (self.credentials(), self.keys());
         let (heads, due, destroyed) = (known.heads.clone(), known.due.clone(), known.destroyed.clone());
-        Moment { end: known.end, events: known.events, heads, credentials, keys, due, destroyed }
+        let domains = known.domains.clone();
+        Moment { end: known.end, events: known.events, heads, credentials, keys, due, destroyed, domains }
     }
 
     /// Reads a file back. No credential of it was used since it was opened.
@@ -248,6 +256,7 @@ impl Directory {
             known.heads = heads;
             known.due = Due::decode(&due).map_err(malformed)?;
             known.destroyed = Destroyed::decode(&destroyed).map_err(malformed)?;
+            known.domains = Domains::decode(&section("domains")?).map_err(malformed)?;
             decode_credentials(&credentials, |stream, opened| {
                 directory.take(&mut known, stream, &[opened], Timestamp::EPOCH);
             })
@@ -264,6 +273,9 @@ impl Directory {
         }
         if self.destroyed() != others.destroyed() {
             return Some("what was destroyed in it is not what the log says");
+        }
+        if !self.known().domains.agrees_with(&others.domains()) {
+            return Some("it has other e-mail domains than the log has");
         }
         let due_agrees = self.known().due.agrees_with(&others.known().due.clone(), now);
         let (saved, folded) = (self.credentials(), others.credentials());
@@ -307,12 +319,28 @@ impl Directory {
     /// When something is next due.
     pub fn next_due(&self) -> Option<Timestamp> {
         let known = self.known();
-        known.ends.first().map(|(at, _)| *at).into_iter().chain(known.due.first()).min()
+        let ends = known.ends.first().map(|(at, _)| *at);
+        [ends, known.due.first(), known.domains.first()].into_iter().flatten().min()
     }
 
     /// The first things of streams that are due by a time, soonest first.
     pub fn due(&self, now: Timestamp) -> Vec<DueThing> {
         self.known().due.by(now)
+    }
+
+    /// The organizations with an e-mail domain, by id: at most so many.
+    pub fn streams_of_domain(&self, domain: &str, limit: usize) -> Vec<StreamId> {
+        self.known().domains.of(domain, limit)
+    }
+
+    /// Whether an organization has an e-mail domain.
+    pub fn has_domain(&self, stream: StreamId, domain: &str) -> bool {
+        self.known().domains.has(stream, domain)
+    }
+
+    /// The first verified domains to be asked about by now, by whose they are; each is then due a day later.
+    pub fn take_domains_due(&self, now: Timestamp, limit: usize) -> Vec<StreamId> {
+        self.known().domains.take_due(now, limit)
     }
 
     /// Streams whose key is to be rotated by a time, since data keys of theirs were destroyed before.
@@ -376,6 +404,10 @@ impl Directory {
         self.known().destroyed.clone()
     }
 
+    fn domains(&self) -> Domains {
+        self.known().domains.clone()
+    }
+
     fn credentials(&self) -> Credentials {
         self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -398,11 +430,12 @@ struct Moment {
     keys: Keys,
     due: Due,
     destroyed: Destroyed,
+    domains: Domains,
 }
 
 impl Moment {
     /// What a file holds of it.
-    fn sections(&self) -> [Section; 5] {
+    fn sections(&self) -> [Section; 6] {
         let section = |name, bytes| Section { name, projection: PROJECTION, bytes };
         [
             section("heads", encode_heads(&self.heads)),
@@ -410,6 +443,7 @@ impl Moment {
             section("keys", self.keys.encode()),
             section("due", self.due.encode()),
             section("destroyed", self.destroyed.encode()),
+            section("domains", self.domains.encode()),
         ]
     }
 }

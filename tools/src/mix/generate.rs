@@ -15,8 +15,9 @@ use settled::password::{HashCost, Passwords};
 use settled::platform::accounts;
 use settled::platform::accounts::command::AccountsCommand;
 use settled::platform::accounts::event::SignedUp;
+use settled::platform::accounts::projection::ORGANIZATIONS_PER_ACCOUNT_MAX;
 use settled::platform::foundings;
-use settled::platform::foundings::command::{FoundingsCommand, ORGANIZATIONS_PER_ACCOUNT_MAX};
+use settled::platform::foundings::command::FoundingsCommand;
 use settled::platform::foundings::event::FoundingOpened;
 use settled::seal::token::PlainToken;
 use settled::seal::{DataKey, Plain};
@@ -176,6 +177,7 @@ async fn sign_up(open: &OpenStore, number: usize, password: &Plain) -> Result<(A
         email: key.seal(&accounts::email_field(&id), &Plain::from(email.as_str())),
         name: key.seal(&accounts::name_field(&id), &Plain::from("Olive Byrne")),
         password: key.seal(&accounts::password_field(&id), password),
+        link: None,
     };
     let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
     submission.keys = vec![new];

@@ -50,6 +50,16 @@ pub enum Kind {
     Join,
     /// Somebody changes their own name.
     RenamePerson,
+    /// Somebody leaves.
+    Leave,
+    /// Somebody is suspended, and soon let in again.
+    SuspendPerson,
+    /// Whoever was suspended is let in again.
+    ReactivatePerson,
+    /// Somebody is removed.
+    RemovePerson,
+    /// Somebody who has gone is erased.
+    ErasePerson,
     /// A team is made.
     CreateTeam,
     /// Somebody becomes a member of a team.
@@ -108,7 +118,7 @@ pub const MIX: &[Share] = &[
     share("api_keys", Kind::RotateKey, 3),
     share("api_keys", Kind::RevokeKey, 4),
     share("api_keys", Kind::UseKey, 60),
-    share("environments", Kind::SetValue, 451),
+    share("environments", Kind::SetValue, 444),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
@@ -122,6 +132,10 @@ pub const MIX: &[Share] = &[
     share("general", Kind::UpdateOrganization, 7),
     share("people", Kind::Join, 10),
     share("people", Kind::RenamePerson, 5),
+    share("people", Kind::Leave, 3),
+    share("people", Kind::SuspendPerson, 2),
+    share("people", Kind::RemovePerson, 1),
+    share("people", Kind::ErasePerson, 1),
     share("teams", Kind::CreateTeam, 2),
     share("teams", Kind::AddMember, 6),
     share("teams", Kind::RemoveMember, 3),

@@ -1,10 +1,11 @@
-//! What the mix does about teams, roles and who has them.
+//! What the mix does about teams, roles and who has them, and about who is a member.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 use settled::actor::Actor;
-use settled::ids::{Fresh, RoleAssignmentId, RoleId, TeamId};
+use settled::ids::{Fresh, RoleAssignmentId, RoleId, TeamId, UserId};
+use settled::settings::people::command::PeopleCommand;
 use settled::settings::roles::command::{AssignRole, CreateRole, RolesCommand, UnassignRole, UpdateRole};
 use settled::settings::roles::permission::{Permission, PermissionSet};
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
@@ -13,9 +14,9 @@ use settled::settings::teams::command::{AddMember, CreateTeam, RemoveMember, Tea
 use settled::store::Submission;
 use settled::text::{Description, Name};
 
-use super::{Assignment, Company, Team};
+use super::{Assignment, Company, PEOPLE_KEPT, Person, Team};
 use crate::mix::dice::Dice;
-use crate::mix::words;
+use crate::mix::{Kind, words};
 
 /// What custom roles are made of: each has some of these.
 const ALLOWED: &[Permission] = &[
@@ -119,6 +120,59 @@ impl Company {
         let at = self.dice.below(self.assignments.len());
         let assignment = self.assignments.remove(at).id;
         self.submit_change(RolesCommand::Unassign(UnassignRole { assignment }), actor)
+    }
+
+    /// Their sessions end with it. It is a mistake mostly: the next thing is that they are let in again.
+    pub(super) fn suspend(&mut self, actor: Actor) -> Submission {
+        let at = self.somebody_who_may_go();
+        let person = &mut self.people[at];
+        person.sessions.clear();
+        let id = person.id;
+        self.suspended = Some(id);
+        self.ahead.push_front(Kind::ReactivatePerson);
+        self.submit_change(PeopleCommand::Suspend(id), actor)
+    }
+
+    pub(super) fn reactivate(&mut self, actor: Actor) -> Submission {
+        let id = self.suspended.take().unwrap_or(self.people[0].id);
+        self.submit_change(PeopleCommand::Reactivate(id), actor)
+    }
+
+    pub(super) fn remove(&mut self, actor: Actor) -> Submission {
+        let at = self.somebody_who_may_go();
+        let id = self.goes(at);
+        self.submit_change(PeopleCommand::Remove(id), actor)
+    }
+
+    pub(super) fn erase(&mut self, actor: Actor) -> Submission {
+        let at = self.dice.below(self.gone.len());
+        let id = self.gone.remove(at);
+        self.submit_change(PeopleCommand::Erase(id), actor)
+    }
+
+    fn somebody_who_may_go(&mut self) -> usize {
+        PEOPLE_KEPT + self.dice.below(self.people.len() - PEOPLE_KEPT)
+    }
+
+    /// Their roles and memberships of teams end with it.
+    pub(super) fn goes(&mut self, person: usize) -> UserId {
+        let Person { id, .. } = self.people.remove(person);
+        self.forget_access_of(person);
+        self.gone.push(id);
+        id
+    }
+
+    /// Whoever comes after somebody that went has their number, less one.
+    fn forget_access_of(&mut self, gone: usize) {
+        let number = |person: usize| if person > gone { person - 1 } else { person };
+        self.assignments.retain(|held| held.person != gone);
+        for held in &mut self.assignments {
+            held.person = number(held.person);
+        }
+        for team in &mut self.teams {
+            team.members =
+                team.members.iter().filter(|person| **person != gone).map(|person| number(*person)).collect();
+        }
     }
 }
 

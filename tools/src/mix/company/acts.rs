@@ -62,6 +62,11 @@ impl Company {
             Kind::UpdateOrganization => self.update_organization(actor)?,
             Kind::Join => self.join(actor, store)?,
             Kind::RenamePerson => self.rename(person, actor),
+            Kind::Leave => self.leave(person, actor),
+            Kind::SuspendPerson => self.suspend(actor),
+            Kind::ReactivatePerson => self.reactivate(actor),
+            Kind::RemovePerson => self.remove(actor),
+            Kind::ErasePerson => self.erase(actor),
             Kind::CreateTeam => self.create_team(actor)?,
             Kind::AddMember => self.add_member(actor),
             Kind::RemoveMember => self.remove_member(actor),
@@ -281,6 +286,11 @@ impl Company {
         let name = Plain::from(words::person(&mut self.dice));
         let name = Some(key.seal(&name_field(self.handle.stream(), &field), &name));
         self.submit(PeopleCommand::Update(UpdatePerson { person: *id, name }), actor)
+    }
+
+    fn leave(&mut self, person: usize, actor: Actor) -> Submission {
+        let id = self.goes(person);
+        self.submit(PeopleCommand::Leave(id), actor)
     }
 
     fn create_key(&mut self, actor: Actor) -> Result<Submission> {

@@ -29,6 +29,8 @@ mod secrets;
 
 /// The most people, open sessions of one of them, environments and API keys: organizations do not grow for ever.
 const PEOPLE_MAX: usize = 200;
+/// The people that stay: those who were there at the beginning, by their number.
+const PEOPLE_KEPT: usize = 5;
 const SESSIONS_MAX: usize = 3;
 const ENVIRONMENTS_MAX: usize = 12;
 /// The most teams and custom roles.
@@ -70,6 +72,8 @@ pub struct Company {
     dice: Dice,
     ahead: VecDeque<Kind>,
     people: Vec<Person>,
+    suspended: Option<UserId>,
+    gone: Vec<UserId>,
     environments: Vec<Environment>,
     made: usize,
     assignments: Vec<Assignment>,
@@ -155,6 +159,8 @@ impl Company {
             dice,
             ahead: BEGINNING.iter().copied().collect(),
             people: vec![owner],
+            suspended: None,
+            gone: Vec::new(),
             environments: Vec::new(),
             made: 0,
             assignments: Vec::new(),
@@ -227,6 +233,8 @@ impl Company {
             Kind::DestroyValue => self.secrets.iter().any(Secret::has_earlier),
             Kind::Join => self.people.len() < PEOPLE_MAX,
             Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
+            Kind::Leave | Kind::SuspendPerson | Kind::RemovePerson => self.people.len() > PEOPLE_KEPT,
+            Kind::ErasePerson => !self.gone.is_empty(),
             Kind::UnassignRole => self.assignments.len() > 4,
             Kind::CreateTeam => self.teams.len() < TEAMS_MAX,
             Kind::AddMember => !self.teams.is_empty() && self.people.len() > 1,
@@ -275,7 +283,7 @@ impl Company {
                 .map(|held| held.person)
                 .chain([0])
                 .collect(),
-            Kind::BeDenied => (1..self.people.len()).collect(),
+            Kind::BeDenied | Kind::Leave => (1..self.people.len()).collect(),
             Kind::LogIn | Kind::LogOut | Kind::RevokeSession | Kind::RenamePerson | Kind::FailLogIn => {
                 (0..self.people.len()).collect()
             }

@@ -63,6 +63,7 @@ impl TestServer {
             email: key.key().seal(&accounts::email_field(&id), &Plain::from(email)),
             name: key.key().seal(&accounts::name_field(&id), &Plain::from(name)),
             password: key.key().seal(&accounts::password_field(&id), &hash),
+            link: None,
         };
         let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
         submission.keys = vec![key];

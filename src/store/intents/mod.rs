@@ -8,21 +8,27 @@ use std::sync::Arc;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
-use crate::ids::{Fresh, StreamId};
+use crate::ids::{AccountId, Fresh, OrganizationId, StreamId, UserId};
 use crate::platform::accounts;
+use crate::platform::accounts::command::AccountsCommand;
+use crate::platform::accounts::credentials::CloseEmailChange;
 use crate::platform::accounts::projection::Account;
 use crate::platform::foundings;
 use crate::platform::foundings::command::FoundingsCommand;
 use crate::platform::foundings::event::FoundingOpened;
+use crate::platform::memberships::event::MembershipOpened;
 use crate::seal::keyring::{KeyError, NewDataKey};
 use crate::settings::general::command::{FoundOrganization, GeneralCommand};
 use crate::settings::general::value::Timezone;
 use crate::settings::people;
-use crate::settings::people::event::PersonJoined;
+use crate::settings::people::command::PeopleCommand;
+use crate::settings::people::event::{PersonEmailChanged, PersonJoined};
 use crate::store::load::LoadError;
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 use crate::text::Name;
+
+mod memberships;
 
 /// An intent that could not be finished now; it stays open, and is finished at the next start.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +42,8 @@ pub enum IntentError {
     /// The store refused a command.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// What the intent holds is not what was put there.
-    #[error("the intent holds a value that no longer passes: {0}")]
+    /// What the intent holds is not what was put there, or another one comes before it.
+    #[error("the intent cannot be finished as things are: {0}")]
     Invalid(String),
     /// The thread that works on keys died.
     #[error("the thread that works on keys died")]
@@ -48,11 +54,34 @@ impl Store {
     /// Finishes every open intent, at start and then each time the scheduler looks. One that cannot be finished now
     /// (the disk is full, the clock jumped) stays open, is logged, and keeps nothing else from going on.
     pub async fn finish_intents(&self) {
-        let open: Vec<FoundingOpened> = self.platform().view().platform().foundings.open().cloned().collect();
-        for founding in &open {
+        let platform = || self.platform().view();
+        let foundings: Vec<FoundingOpened> = platform().platform().foundings.open().cloned().collect();
+        for founding in &foundings {
             if let Err(error) = self.finish_founding(founding).await {
                 let (organization, error) = (founding.organization, with_causes(&error));
                 tracing::error!(%organization, error, "a founding stays open; it is tried again each minute");
+            }
+        }
+        let memberships: Vec<MembershipOpened> = platform().platform().memberships.open().cloned().collect();
+        for membership in &memberships {
+            let MembershipOpened { organization, person, .. } = membership;
+            match self.finish_membership(membership).await {
+                Ok(_) => {}
+                Err(IntentError::Refused(Refusal::Rejected(rejection))) => {
+                    tracing::info!(%organization, %person, %rejection, "an organization refused a membership");
+                }
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::error!(%organization, %person, error, "a membership stays open; it is tried again each minute");
+                }
+            }
+        }
+        // After those: whoever is about to join somewhere may have joined with the address of before.
+        let changed: Vec<AccountId> = platform().platform().accounts.email_changes().collect();
+        for account in changed {
+            if let Err(error) = self.finish_email_change(account).await {
+                let error = with_causes(&error);
+                tracing::error!(%account, error, "a changed address stays open; it is tried again each minute");
             }
         }
     }
@@ -67,6 +96,61 @@ impl Store {
     ) -> Result<Arc<Handle>, IntentError> {
         let store = self.clone();
         tokio::spawn(async move { store.finish_founding(&founding).await }).await?
+    }
+
+    /// As [`Store::finish_email_change`], in a task of its own.
+    ///
+    /// # Errors
+    /// When it cannot be finished now; the intent stays open.
+    pub async fn finish_email_change_detached(&self, account: AccountId) -> Result<(), IntentError> {
+        let store = self.clone();
+        tokio::spawn(async move { store.finish_email_change(account).await }).await?
+    }
+
+    /// Tells every organization that an account is somebody in its new address, and closes the intent. Safe to repeat.
+    ///
+    /// # Errors
+    /// When it cannot be finished now; the intent stays open.
+    pub async fn finish_email_change(&self, account: AccountId) -> Result<(), IntentError> {
+        let platform = self.platform().view();
+        let platform = platform.platform();
+        let accounts = &platform.accounts;
+        let open = accounts.get(account).zip(accounts.email_change(account));
+        let Some((account, generation)) = open else { return Ok(()) };
+        // Its second half may have taken the address of before, and not be there yet.
+        let founds = platform.foundings.open().any(|founding| founding.account == account.id);
+        if founds || platform.memberships.of(account.id).next().is_some() {
+            return Err(IntentError::Invalid("a founding or a membership of the account is open".to_owned()));
+        }
+        for (organization, person) in &account.persons {
+            self.tell_email(account, generation, *organization, *person).await?;
+        }
+        let close = AccountsCommand::CloseEmailChange(CloseEmailChange { account: account.id, generation });
+        self.execute(self.platform(), Submission::new(close, Actor::SYSTEM)).await?;
+        Ok(())
+    }
+
+    /// Opens the address that is sealed for the platform's stream, and seals it anew for one organization's.
+    async fn tell_email(
+        &self,
+        account: &Account,
+        generation: u64,
+        organization: OrganizationId,
+        person: UserId,
+    ) -> Result<(), IntentError> {
+        let Some(handle) = self.organization(organization).await? else { return Ok(()) };
+        let view = handle.view();
+        let stream = handle.stream();
+        let email = accounts::open_email(account, self.ring())?;
+        // Who has left needs no address, and who waits to be let in does so by the address of before.
+        let Some(held) = view.organization().people.get(person) else {
+            return self.withdraw_by_other_address(&handle, person, &email).await;
+        };
+        let key = self.ring().data_key(stream, held.key, held.commitment)?;
+        let email = key.seal(&people::email_field(stream, &person.to_string()), &email);
+        let command = PeopleCommand::ChangeEmail(PersonEmailChanged { person, email, generation });
+        self.execute(&handle, Submission::new(command, Actor::SYSTEM)).await?;
+        Ok(())
     }
 
     /// The second half of a founding, and its end. Safe to repeat.

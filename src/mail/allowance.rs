@@ -1,0 +1,118 @@
+//! How many mails one address may get. Whoever asks for mails to somebody else's address fills no mailbox.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::clock::{HOUR_SECONDS, Timestamp};
+use crate::platform::accounts::email::folded;
+
+/// The most mails to one address within an hour.
+pub const MAILS_PER_HOUR_MAX: usize = 3;
+/// The most addresses that are remembered, some 60 bytes each.
+const ADDRESSES_MAX: usize = 100_000;
+
+/// Counts mails by address. A restart of the server forgets it.
+pub struct Allowance {
+    /// A key of this process: the counts say nothing about addresses.
+    key: [u8; 32],
+    sent: Mutex<HashMap<[u8; 16], Sent>>,
+}
+
+/// When the last mails to one address were sent, oldest first.
+type Sent = [Timestamp; MAILS_PER_HOUR_MAX];
+
+impl Default for Allowance {
+    /// Nothing was sent yet.
+    fn default() -> Self {
+        Self { key: rand::random(), sent: Mutex::default() }
+    }
+}
+
+impl Allowance {
+    /// Takes one mail to an address off its allowance, if there is one left.
+    ///
+    /// With as many addresses as are remembered, and a mail to each within this hour, a further one gets none: whoever
+    /// floods us must not make us forget.
+    pub fn take(&self, address: &str, now: Timestamp) -> bool {
+        let an_hour_ago = now.plus_seconds(-HOUR_SECONDS);
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = self.digest(address);
+        if sent.len() >= ADDRESSES_MAX && !sent.contains_key(&key) {
+            sent.retain(|_, times| times[MAILS_PER_HOUR_MAX - 1] > an_hour_ago);
+            if sent.len() >= ADDRESSES_MAX {
+                return false;
+            }
+        }
+        let times = sent.entry(key).or_insert([Timestamp::EPOCH; MAILS_PER_HOUR_MAX]);
+        // A clock that was set back must not keep mails back for longer than an hour.
+        times.iter_mut().for_each(|time| *time = (*time).min(now));
+        if times[0] > an_hour_ago {
+            return false;
+        }
+        times.rotate_left(1);
+        times[MAILS_PER_HOUR_MAX - 1] = now;
+        true
+    }
+
+    fn digest(&self, address: &str) -> [u8; 16] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        mac.update(folded(address).as_bytes());
+        let full: [u8; 32] = mac.finalize().into_bytes().into();
+        std::array::from_fn(|at| full[at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(1_700_000_000_000_000).plus_seconds(seconds)
+    }
+
+    #[test]
+    fn an_address_gets_three_mails_within_any_hour() {
+        let allowance = Allowance::default();
+        let took = |seconds: &[i64]| -> Vec<bool> {
+            seconds.iter().map(|seconds| allowance.take("ada@example.com", at(*seconds))).collect()
+        };
+        assert_eq!(took(&[0, 10, 20, 30, 3_599]), [true, true, true, false, false]);
+        assert_eq!(took(&[3_600, 3_601, 3_610, 3_611]), [true, false, true, false]);
+        assert!(allowance.take("bob@example.com", at(30)), "another address has its own");
+    }
+
+    #[test]
+    fn another_spelling_is_the_same_address() {
+        let allowance = Allowance::default();
+        for address in ["ada@example.com", "Ada@Example.com", "ADA@EXAMPLE.COM"] {
+            assert!(allowance.take(address, at(0)));
+        }
+        assert!(!allowance.take("aDa@example.com", at(0)));
+    }
+
+    #[test]
+    fn a_clock_set_back_keeps_nothing_back_for_longer_than_an_hour() {
+        let allowance = Allowance::default();
+        for _ in 0..3 {
+            assert!(allowance.take("ada@example.com", at(0)));
+        }
+        let back = -10 * HOUR_SECONDS;
+        assert!(!allowance.take("ada@example.com", at(back)));
+        assert!(allowance.take("ada@example.com", at(back + HOUR_SECONDS)));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_makes_it_forget_none_of_this_hour() {
+        let allowance = Allowance::default();
+        for _ in 0..3 {
+            assert!(allowance.take("ada@example.com", at(0)));
+        }
+        let admitted = (0..ADDRESSES_MAX).filter(|n| allowance.take(&format!("{n}@example.com"), at(1)));
+        assert_eq!(admitted.count(), ADDRESSES_MAX - 1);
+        assert!(!allowance.take("ada@example.com", at(1)));
+        assert!(allowance.take("new@example.com", at(3_602)), "an hour later there is room again");
+    }
+}

@@ -1,0 +1,232 @@
+//! `/v1/me/joinable-organizations` and `/v1/me/join-requests`: where an account may join by its verified address, and asking
+//! to. Letting in is the organization's: `settings/join_requests/http.rs`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::actor::{Actor, ActorId};
+use crate::http::app::App;
+use crate::http::call::Fingerprinted;
+use crate::http::caller::SessionCaller;
+use crate::http::headers::{mark_replayed, reason};
+use crate::http::input::RawBody;
+use crate::http::page::Page;
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::query::NoParameters;
+use crate::http::request_id::RequestId;
+use crate::ids::{Fresh, JoinRequestId, OrganizationId, StreamId, UserId};
+use crate::platform::accounts::http::account_of;
+use crate::platform::accounts::projection::Account;
+use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection, OpenMembership};
+use crate::platform::memberships::event::MembershipOpened;
+use crate::store::resident::View;
+use crate::store::{Refusal, Submission};
+
+/// The most organizations with one domain that are shown: each proves it by a record of its own.
+const SHOWN_MAX: usize = 100;
+
+/// An organization that the caller may join, or ask to.
+#[derive(Serialize, ToSchema)]
+pub struct JoinableOrganization {
+    /// Its id.
+    id: OrganizationId,
+    /// Its name.
+    name: String,
+    /// Whether whoever asks is let in at once.
+    joins_at_once: bool,
+    /// The request that the caller has made and that nobody has decided yet.
+    join_request: Option<JoinRequestId>,
+}
+
+/// Where somebody wants to join.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequestBy {
+    /// One of the organizations that they may join.
+    organization: OrganizationId,
+}
+
+/// What asking to join came to.
+#[derive(Serialize, ToSchema)]
+pub struct OwnJoinRequest {
+    /// The request; null for whoever was let in at once.
+    id: Option<JoinRequestId>,
+    /// Where.
+    organization: OrganizationId,
+    /// Whether the caller is a member now, or waits.
+    status: OwnStatus,
+}
+
+/// Whether somebody who asked to join is a member, or waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnStatus {
+    /// Somebody has to let them in.
+    Pending,
+    /// They are.
+    Joined,
+}
+
+/// The organizations that the caller may join, or ask to: those whose domain their verified address is in, once DNS or a
+/// member's address proves that. Those that they are in are not among them.
+#[utoipa::path(get, path = "/v1/me/joinable-organizations", tag = "account", responses(
+    (status = 200, body = Page<JoinableOrganization>), (status = "4XX", body = ProblemBody)))]
+pub async fn joinable(
+    State(app): State<App>,
+    caller: SessionCaller,
+    _: NoParameters,
+) -> Result<Response, Problem> {
+    let account = account_of(&app, caller.account)?;
+    let mut data = Vec::new();
+    if let Some(domain) = app.store.verified_domain(&account)? {
+        for stream in app.store.directory().streams_of_domain(&domain, SHOWN_MAX) {
+            if let StreamId::Organization(id) = stream
+                && let Some(view) = may_join(&app, id, &domain).await?
+                && let Some(shown) = show(&account, id, &view)
+            {
+                data.push(shown);
+            }
+        }
+    }
+    Ok(Json(Page { data, next_cursor: None }).into_response())
+}
+
+/// An organization, unless the account is a member of it.
+fn show(account: &Account, id: OrganizationId, view: &View) -> Option<JoinableOrganization> {
+    let organization = view.organization();
+    let founded = organization.general.founded()?;
+    let own = || persons(account, id);
+    if own().any(|person| organization.people.get(person).is_some()) {
+        return None;
+    }
+    let pending = own().find_map(|person| organization.join_requests.pending_of(person));
+    Some(JoinableOrganization {
+        id,
+        name: founded.name.clone(),
+        joins_at_once: founded.lets_in_at_once(),
+        join_request: pending.map(|request| request.id),
+    })
+}
+
+/// Whom an account is in an organization, or was, or asked to be.
+fn persons(account: &Account, id: OrganizationId) -> impl Iterator<Item = UserId> + '_ {
+    account.persons.iter().filter(move |(there, _)| *there == id).map(|(_, person)| *person)
+}
+
+/// The organization, if somebody with a verified address in this domain may join it, or ask to. One that is not there and
+/// one with another domain are told apart by nothing: neither is looked at.
+async fn may_join(
+    app: &App,
+    id: OrganizationId,
+    domain: &str,
+) -> Result<Option<std::sync::Arc<View>>, Problem> {
+    if !app.store.directory().has_domain(StreamId::Organization(id), domain) {
+        return Ok(None);
+    }
+    let Some(handle) = app.store.organization(id).await? else { return Ok(None) };
+    let (store, view, domain) = (app.store.clone(), handle.view(), domain.to_owned());
+    let opens = tokio::task::spawn_blocking(move || {
+        let held = view.organization().general.founded().and_then(|founded| founded.email_domain.as_ref());
+        let held = held.filter(|held| held.domain == domain);
+        let opens = match held {
+            Some(held) => held.is_verified() || store.is_vouched(&view, &domain)?,
+            None => false,
+        };
+        Ok::<_, Problem>(opens.then_some(view))
+    });
+    opens.await?
+}
+
+/// Asks to join an organization; whoever it lets in at once is a member with the answer. Asking again while one waits gives
+/// the same request.
+#[utoipa::path(post, path = "/v1/me/join-requests", tag = "account", request_body = JoinRequestBy, responses(
+    (status = 201, body = OwnJoinRequest), (status = "4XX", body = ProblemBody)))]
+pub async fn ask(
+    State(app): State<App>,
+    headers: HeaderMap,
+    caller: SessionCaller,
+    _: NoParameters,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let request: JoinRequestBy = body.parse()?;
+    // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
+    reason(&headers)?;
+    let account = account_of(&app, caller.account)?;
+    let domain = app.store.verified_domain(&account)?.ok_or_else(Problem::not_found)?;
+    let view = may_join(&app, request.organization, &domain).await?.ok_or_else(Problem::not_found)?;
+    let organization = view.organization();
+    let is_over = |person: &UserId| {
+        organization.people.get(*person).is_none() && organization.join_requests.pending_of(*person).is_none()
+    };
+    let left = persons(&account, request.organization).filter(is_over);
+    let left = left.map(|person| (request.organization, person)).collect();
+    let membership = MembershipOpened {
+        account: account.id,
+        organization: request.organization,
+        person: Fresh.id(),
+        join_request: Some(Fresh.id()),
+        invitation: None,
+    };
+    let command = OpenMembership { membership: membership.clone(), account: None, left };
+    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
+    let mut submission = Submission::new(MembershipsCommand::Open(command), actor);
+    submission.request_id = RequestId::to_record();
+    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
+    let path = "/v1/me/join-requests";
+    let fingerprinted = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
+    submission.idempotency = fingerprinted.idempotency(&headers, &key, StatusCode::CREATED)?;
+    match app.store.execute(app.store.platform(), submission).await {
+        Ok(done) if done.replay.is_none() => {
+            app.store.finish_membership_detached(membership).await?;
+            answer(&app, &account, request.organization, StatusCode::CREATED).await
+        }
+        // The first request may be between its halves, or have been cut there.
+        Ok(_) => {
+            app.store.finish_intents().await;
+            let mut response = answer(&app, &account, request.organization, StatusCode::CREATED).await?;
+            mark_replayed(response.headers_mut());
+            Ok(response)
+        }
+        Err(Refusal::Rejected(crate::command::Rejection::Memberships(
+            MembershipsRejection::AlreadyThere,
+        ))) => {
+            app.store.finish_intents().await;
+            answer(&app, &account, request.organization, StatusCode::OK).await
+        }
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// What the account is in the organization now.
+async fn answer(
+    app: &App,
+    account: &Account,
+    id: OrganizationId,
+    status: StatusCode,
+) -> Result<Response, Problem> {
+    let handle = app.store.organization(id).await?.ok_or_else(Problem::not_found)?;
+    let account = account_of(app, account.id)?;
+    let view = handle.view();
+    let organization = view.organization();
+    let pending = persons(&account, id).find_map(|person| organization.join_requests.pending_of(person));
+    let is_member = persons(&account, id).any(|person| organization.people.get(person).is_some());
+    let body = match pending {
+        Some(request) => {
+            OwnJoinRequest { id: Some(request.id), organization: id, status: OwnStatus::Pending }
+        }
+        None if is_member => OwnJoinRequest { id: None, organization: id, status: OwnStatus::Joined },
+        // It was refused, or declined, between the two.
+        None => return Err(Problem::not_found()),
+    };
+    let mut response = (status, Json(body)).into_response();
+    if status == StatusCode::CREATED {
+        let location = axum::http::HeaderValue::from_static("/v1/me/joinable-organizations");
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}

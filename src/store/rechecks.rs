@@ -1,0 +1,61 @@
+//! Asking again, once a day, whether DNS still proves the e-mail domains that it proved. A domain that DNS does not prove any
+//! more lapses after a week: a name server may be away for a while.
+
+use tokio::task::JoinSet;
+
+use crate::actor::Actor;
+use crate::causes::with_causes;
+use crate::clock::Timestamp;
+use crate::dns::Dns;
+use crate::ids::StreamId;
+use crate::settings::general::challenge_name;
+use crate::settings::general::command::{DomainChallenge, GeneralCommand};
+use crate::store::load::LoadError;
+use crate::store::{Refusal, Store, Submission};
+
+/// The most domains that are asked about before the scheduler looks at the rest of its work.
+const AT_ONCE: usize = 256;
+
+/// A domain that could not be looked at.
+#[derive(Debug, thiserror::Error)]
+enum RecheckError {
+    /// Its organization could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The store refused what DNS said.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl Store {
+    /// Asks about the domains whose day is over. What cannot be recorded now is asked again tomorrow.
+    pub async fn recheck_domains(&self, dns: &Dns, now: Timestamp) {
+        let mut asking = JoinSet::new();
+        for stream in self.directory().take_domains_due(now, AT_ONCE) {
+            let (store, dns) = (self.clone(), dns.clone());
+            asking.spawn(async move {
+                if let Err(error) = store.recheck_domain(stream, &dns).await {
+                    tracing::warn!(%stream, error = with_causes(&error), "a domain is looked at again tomorrow");
+                }
+            });
+        }
+        // One that panicked has a log line of its own.
+        while asking.join_next().await.is_some() {}
+    }
+
+    async fn recheck_domain(&self, stream: StreamId, dns: &Dns) -> Result<(), RecheckError> {
+        let handle = self.stream(stream).await?;
+        let view = handle.view();
+        let founded = view.organization().general.founded();
+        let held = founded.and_then(|founded| founded.email_domain.as_ref());
+        let Some(held) = held.filter(|held| held.is_verified()) else { return Ok(()) };
+        let proven = dns.has_text_in_turn(&challenge_name(&held.domain), &held.challenge).await;
+        let asked = DomainChallenge { domain: held.domain.clone(), challenge: held.challenge.clone() };
+        let command = match proven {
+            true => GeneralCommand::VerifyDomain(asked),
+            false => GeneralCommand::DoubtDomain(asked),
+        };
+        self.execute(&handle, Submission::new(command, Actor::SYSTEM)).await?;
+        Ok(())
+    }
+}
