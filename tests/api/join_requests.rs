@@ -351,7 +351,13 @@ async fn a_request_that_was_cut_short_is_made_at_the_next_start() {
     let platform = store.platform().view();
     let account = platform.platform().accounts.iter().map(|account| account.id).max().unwrap();
     let (person, join_request) = (Fresh.id(), Some(Fresh.id()));
-    let membership = MembershipOpened { account, organization: owner.organization, person, join_request };
+    let membership = MembershipOpened {
+        account,
+        organization: owner.organization,
+        person,
+        join_request,
+        invitation: None,
+    };
     let open = OpenMembership { membership, account: None, left: Vec::new() };
     let actor = Actor { id: ActorId::Account(account), session: None };
     store.execute(store.platform(), Submission::new(MembershipsCommand::Open(open), actor)).await.unwrap();

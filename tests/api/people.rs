@@ -19,7 +19,7 @@ fn path(who: &Somebody) -> String {
 
 impl TestServer {
     /// Suspends somebody, lets them in again, or erases them.
-    async fn decide(&self, by: &Somebody, about: &Somebody, what: &str) -> Answer {
+    async fn standing(&self, by: &Somebody, about: &Somebody, what: &str) -> Answer {
         self.post(&format!("{}/{what}", path(about)), Some(by), &json!({})).await
     }
 
@@ -81,7 +81,7 @@ async fn people_are_listed_by_status_team_and_what_they_are_called() {
     server.add_member(&owner, &team, &noor).await;
     let with_noor = server.version(owner.organization);
     assert_eq!(server.listed(&owner, &format!("team={team}")).await, [id(&noor)]);
-    server.decide(&owner, &sam, "suspend").await.is(200);
+    server.standing(&owner, &sam, "suspend").await.is(200);
     server.delete(&path(&noor), &owner).await.is(204);
     for (query, found) in [
         ("status=suspended".to_owned(), vec![id(&sam)]),
@@ -117,11 +117,11 @@ async fn who_is_suspended_is_out_at_once_and_comes_back_as_they_were() {
     let mut stream = Reader::open(server.base(), "/v1/audit/stream", &admin.token, None)
         .await
         .expect("the server answers");
-    let suspended = server.decide(&owner, &admin, "suspend").await.is(200);
+    let suspended = server.standing(&owner, &admin, "suspend").await.is(200);
     assert_eq!(suspended.json()["status"], "suspended");
     let ended = tokio::time::timeout(SOON, async { while stream.next().await.is_some() {} });
     ended.await.expect("an open stream ends");
-    assert_eq!(server.decide(&owner, &admin, "suspend").await.is(200).version(), suspended.version());
+    assert_eq!(server.standing(&owner, &admin, "suspend").await.is(200).version(), suspended.version());
     server.get("/v1/me", &admin).await.is_problem(401, "unauthenticated");
     let named = json!({"email": admin.email, "password": PASSWORD, "organization": admin.organization});
     server.log_in(&named).await.is_problem(401, "login_failed");
@@ -133,9 +133,9 @@ async fn who_is_suspended_is_out_at_once_and_comes_back_as_they_were() {
     let then = format!("{explain}&as_of={}", suspended.version() - 1);
     assert_eq!(server.get(&then, &owner).await.is(200).json()["allowed"], true);
 
-    let back = server.decide(&owner, &admin, "reactivate").await.is(200);
+    let back = server.standing(&owner, &admin, "reactivate").await.is(200);
     assert_eq!(back.json()["status"], "active");
-    assert_eq!(server.decide(&owner, &admin, "reactivate").await.is(200).version(), back.version());
+    assert_eq!(server.standing(&owner, &admin, "reactivate").await.is(200).version(), back.version());
     server.get("/v1/me", &admin).await.is_problem(401, "unauthenticated");
     let again = server.another_session(&admin).await;
     server.get("/v1/audit", &again).await.is(200);
@@ -159,7 +159,7 @@ async fn who_is_removed_is_nobody_here_any_more_and_free_to_go() {
     stale.is_problem(412, "precondition_failed");
     server.delete(&path(&sam), &owner).await.is(204);
     server.delete(&path(&sam), &owner).await.is_problem(404, "not_found");
-    server.decide(&owner, &sam, "suspend").await.is_problem(404, "not_found");
+    server.standing(&owner, &sam, "suspend").await.is_problem(404, "not_found");
     server.get("/v1/me", &sam).await.is_problem(401, "unauthenticated");
     assert_eq!(server.recorded("membership.end"), 1);
     let nowhere = server.nowhere(&sam).await;
@@ -193,13 +193,17 @@ async fn who_is_erased_reads_as_an_erased_person_wherever_they_were() {
     );
     let total = server.get("/v1/audit", &owner).await.is(200).json()["total"].clone();
     for person in [&member, &former] {
-        let erased = server.decide(&owner, person, "erase").await.is(200);
+        let erased = server.standing(&owner, person, "erase").await.is(200);
         let body = erased.json();
         assert_eq!(
             (&body["name"], &body["email"], &body["status"]),
             (&json!("erased person"), &Value::Null, &json!("erased"))
         );
-        assert_eq!(server.decide(&owner, person, "erase").await.is(200).version(), erased.version(), "once");
+        assert_eq!(
+            server.standing(&owner, person, "erase").await.is(200).version(),
+            erased.version(),
+            "once"
+        );
         server.get("/v1/me", person).await.is_problem(401, "unauthenticated");
     }
     for restarted in [false, true] {
@@ -227,7 +231,7 @@ async fn the_last_owner_stays_and_nobody_decides_about_themselves() {
     let reach = async |by: &Somebody, about: &Somebody, status: u16, code: &str| {
         server.delete(&path(about), by).await.is_problem(status, code);
         for what in ["suspend", "erase"] {
-            server.decide(by, about, what).await.is_problem(status, code);
+            server.standing(by, about, what).await.is_problem(status, code);
         }
     };
     reach(&owner, &owner, 409, "last_owner").await;
@@ -235,12 +239,12 @@ async fn the_last_owner_stays_and_nobody_decides_about_themselves() {
     reach(&admin, &owner, 403, "above_your_rights").await;
     reach(&admin, &admin, 409, "yourself").await;
     let second = server.add_with_role(owner.organization, SystemRole::Owner).await;
-    server.decide(&owner, &second, "suspend").await.is(200);
+    server.standing(&owner, &second, "suspend").await.is(200);
     reach(&owner, &owner, 409, "last_owner").await;
     server.post("/v1/me/leave", Some(&owner), &json!({})).await.is_problem(409, "last_owner");
     reach(&admin, &second, 403, "above_your_rights").await;
-    server.decide(&admin, &second, "reactivate").await.is_problem(403, "above_your_rights");
-    server.decide(&owner, &second, "reactivate").await.is(200);
+    server.standing(&admin, &second, "reactivate").await.is_problem(403, "above_your_rights");
+    server.standing(&owner, &second, "reactivate").await.is(200);
     reach(&owner, &owner, 409, "yourself").await;
     assert_eq!(server.audit(&owner, "&outcome=denied&action=person.*").await.len(), 7);
 }
@@ -252,7 +256,7 @@ async fn of_two_owners_who_remove_each_other_one_stays() {
         let other = server.add_with_role(owner.organization, SystemRole::Owner).await;
         let act = async |by: &Somebody, about: &Somebody| match what {
             "remove" => server.delete(&path(about), by).await,
-            _ => server.decide(by, about, what).await,
+            _ => server.standing(by, about, what).await,
         };
         let (one, two) = tokio::join!(act(&owner, &other), act(&other, &owner));
         let went = [&one, &two].iter().filter(|answer| answer.status < 300).count();

@@ -5,7 +5,7 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Client, files_under};
+use super::Client;
 use crate::server::text;
 
 /// An account comes, forgets its password, changes its address and goes. The tokens that do it are in the mails alone.
