@@ -1,7 +1,6 @@
 //! The e-mail domain of an organization: proven by DNS, asked about again, and lapsing.
 
 use serde_json::{Value, json};
-use settled::config::Config;
 use settled::settings::roles::role::SystemRole;
 
 use crate::dns::Mood;
@@ -221,22 +220,4 @@ async fn a_restore_brings_a_domain_back_and_no_proof_of_it() {
     let history = server.get(&format!("/v1/history/{}", owner.organization), &owner).await.is(200).json();
     let actions: Vec<_> = history["data"].as_array().unwrap().iter().map(|row| &row["action"]).collect();
     assert!(actions.contains(&&json!("organization.verify_domain")), "{actions:?}");
-}
-
-#[test]
-fn a_dns_server_is_an_address_and_perhaps_a_port() {
-    use clap::Parser as _;
-
-    #[derive(clap::Parser)]
-    struct Options {
-        #[command(flatten)]
-        config: Config,
-    }
-    let parse = |text: &str| {
-        Options::try_parse_from(["serve", "--data-dir", "d", "--dns-resolver", text])
-            .map(|options| options.config.dns_resolver.unwrap().address().to_string())
-    };
-    assert_eq!(parse("192.0.2.53").unwrap(), "192.0.2.53:53");
-    assert_eq!(parse("[2001:db8::53]:5353").unwrap(), "[2001:db8::53]:5353");
-    assert!(parse("dns.example.com").is_err());
 }
