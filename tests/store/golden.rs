@@ -54,7 +54,6 @@ use settled::settings::teams::command::{
 };
 use settled::store::Submission;
 use settled::store::exports::{Form, NoteExport};
-use settled::store::load::fold;
 use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, refusal, rename, sessions, with_key, write};
