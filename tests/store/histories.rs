@@ -202,9 +202,9 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         14 => access_ask().prop_map(Ask::Access),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
-        14 => secret_ask(),
+        18 => secret_ask(),
         9 => key_ask().prop_map(Ask::Key),
-        6 => join_ask().prop_map(Ask::Joining),
+        4 => join_ask().prop_map(Ask::Joining),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
     ]
