@@ -166,7 +166,7 @@ fn decompressed(bytes: &[u8]) -> Vec<u8> {
     all
 }
 
-fn files_under(folder: &Path) -> Vec<PathBuf> {
+pub fn files_under(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();

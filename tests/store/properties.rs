@@ -445,6 +445,8 @@ fn random_histories_come_to_everything_that_can_be() {
         "there is no such API key",
         "the API key was revoked",
         "the environment is of the other mode",
+        "the organization cannot be joined with this address",
+        "there is no such request to join",
     ] {
         assert!(seen.contains_key(kind), "no command came to: {kind}; {seen:?}");
     }

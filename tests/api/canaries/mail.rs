@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::Client;
+use crate::canary::files_under;
 use crate::server::text;
 
 /// An account comes, forgets its password, changes its address and goes. The tokens that do it are in the mails alone.
