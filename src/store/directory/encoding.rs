@@ -67,6 +67,6 @@ pub(super) fn decode_credentials(
     Ok(())
 }
 
-fn timestamp(reader: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
+pub(super) fn timestamp(reader: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
     Ok(Timestamp::from_micros(i64::try_from(reader.varint()?).map_err(|_| Malformed)?))
 }

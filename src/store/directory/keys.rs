@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, OrganizationId, StreamId};
 use crate::seal::Commitment;
+use crate::store::directory::encoding::timestamp;
 use crate::varint::{self, Malformed, Reader};
 
 /// How many values of before a rotation are kept in their grace, of all keys: some 40 MiB. Beyond it, those go first that
@@ -192,8 +193,20 @@ impl Keys {
             let key = ApiKeyId::from_uuid(Uuid::from_bytes(reader.array()?));
             keys.insert(token, KnownKey { organization, key });
         }
+<<<<<<< HEAD
         keys.ending = Going::decode(&mut reader)?;
         keys.revoked = Going::decode(&mut reader)?;
+||||||| 0b31246
+        while !reader.0.is_empty() {
+            let at = super::timestamp(&mut reader)?;
+            keys.ending.insert_mut((at, reader.array()?), ());
+        }
+=======
+        while !reader.0.is_empty() {
+            let at = timestamp(&mut reader)?;
+            keys.ending.insert_mut((at, reader.array()?), ());
+        }
+>>>>>>> wip-domains
         Ok(keys)
     }
 }
