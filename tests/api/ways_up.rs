@@ -101,7 +101,7 @@ impl Acme {
                 invite("viewer", &[owners]),
             )
             .post(403, "above_your_rights", "suspends the Owner", &person("/suspend"), json!({}))
-            .post(403, "above_your_rights", "lets the Owner in", person("/reactivate"), json!({}))
+            .post(403, "above_your_rights", "lets the Owner in", &person("/reactivate"), json!({}))
             .post(403, "above_your_rights", "erases the Owner", &person("/erase"), json!({}))
             .delete(403, "above_your_rights", "removes the Owner", person(""))
             .post(

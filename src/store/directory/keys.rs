@@ -80,7 +80,7 @@ impl Going {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let mut going = Self::default();
         for _ in 0..reader.varint()? {
-            let at = super::timestamp(reader)?;
+            let at = timestamp(reader)?;
             going.0.insert_mut((at, reader.array()?), ());
         }
         Ok(going)
@@ -193,20 +193,8 @@ impl Keys {
             let key = ApiKeyId::from_uuid(Uuid::from_bytes(reader.array()?));
             keys.insert(token, KnownKey { organization, key });
         }
-<<<<<<< HEAD
         keys.ending = Going::decode(&mut reader)?;
         keys.revoked = Going::decode(&mut reader)?;
-||||||| 0b31246
-        while !reader.0.is_empty() {
-            let at = super::timestamp(&mut reader)?;
-            keys.ending.insert_mut((at, reader.array()?), ());
-        }
-=======
-        while !reader.0.is_empty() {
-            let at = timestamp(&mut reader)?;
-            keys.ending.insert_mut((at, reader.array()?), ());
-        }
->>>>>>> wip-domains
         Ok(keys)
     }
 }

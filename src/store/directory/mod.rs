@@ -26,7 +26,7 @@ mod encoding;
 pub mod keys;
 
 /// Raised when what the directory makes of an event, or the shape of its file, changes.
-pub const PROJECTION: u32 = 5;
+pub const PROJECTION: u32 = 6;
 
 /// The file is due when the log has grown by so many events …
 pub const SAVE_EVENTS: u64 = 65_536;
