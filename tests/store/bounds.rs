@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use settled::actor::Actor;
 use settled::command::{Command, OrganizationCommand};
+use settled::dns::Dns;
 use settled::event::Outcome;
 use settled::ids::{EnvironmentId, Fresh, StreamId};
 use settled::log::frame::MAX_FRAME_BYTES;
@@ -204,7 +205,7 @@ async fn ended_sessions_leave_the_directory_by_the_scheduler() {
     let token = opened.token;
     let command = Command::Organization(OrganizationCommand::Sessions(SessionsCommand::Open(opened)));
     store.execute(&founded, Submission::new(command, founded.owner)).await.unwrap();
-    let timers = tokio::spawn(scheduler::run(store.store.clone(), std::future::pending()));
+    let timers = tokio::spawn(scheduler::run(store.store.clone(), Dns::new(None), std::future::pending()));
     for day in 1..=30 {
         store.hands.sleeping(1).await;
         assert!(store.store.directory().credential(token).is_some(), "it left on day {day}");
