@@ -1,5 +1,7 @@
 //! The e-mail domain of an organization: proven by DNS, asked about again, and lapsing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use settled::settings::roles::role::SystemRole;
 
@@ -85,9 +87,9 @@ async fn what_dns_says_otherwise_is_a_no_and_told_to_nobody() {
     server.prove(&challenge);
     for mood in [Mood::Fails, Mood::Babbles, Mood::Silent] {
         server.dns.is(mood);
-        let began = std::time::Instant::now();
-        let problem = server.verify_domain(&owner).await.is_problem(409, "email_domain_unproven");
-        assert!(began.elapsed().as_secs() < 15, "{mood:?} took {:?}", began.elapsed());
+        let answer = tokio::time::timeout(Duration::from_secs(15), server.verify_domain(&owner)).await;
+        let answer = answer.unwrap_or_else(|_| panic!("{mood:?} keeps the caller waiting"));
+        let problem = answer.is_problem(409, "email_domain_unproven");
         assert_eq!(problem["detail"], "DNS does not have the record, or not yet");
     }
     server.dns.is(Mood::Answers);

@@ -90,7 +90,11 @@ fn membership(account: AccountId, organization: OrganizationId) -> MembershipOpe
 async fn open_new(store: &TestStore, name: &str, organization: OrganizationId) -> MembershipOpened {
     let (signed_up, key) = store.stranger(name);
     let membership = membership(signed_up.account, organization);
-    let open = OpenMembership { membership: membership.clone(), account: Some(signed_up), left: Vec::new() };
+    let open = OpenMembership {
+        membership: membership.clone(),
+        account: Some(Box::new(signed_up)),
+        left: Vec::new(),
+    };
     let mut submission = Submission::new(MembershipsCommand::Open(open), Actor::SYSTEM);
     submission.keys = vec![key];
     store.store.execute(store.store.platform(), submission).await.unwrap();

@@ -24,7 +24,7 @@ pub struct OpenMembership {
     /// Who, where, and on what ground.
     pub membership: MembershipOpened,
     /// The account, where it is made with this: whoever makes it has proven that the address is theirs.
-    pub account: Option<SignedUp>,
+    pub account: Option<Box<SignedUp>>,
     /// Whom the account was in organizations, and is no more: the organizations' own streams say so.
     pub left: Vec<(OrganizationId, UserId)>,
 }
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_account_can_be_made_with_it_and_its_address_is_proven() {
-        let command = OpenMembership { account: Some(signed_up(3)), ..open(3, 1, 7) };
+        let command = OpenMembership { account: Some(Box::new(signed_up(3))), ..open(3, 1, 7) };
         assert_eq!(MembershipsCommand::Open(command.clone()).need(), Need::System);
         let decided = events(command.decide(&accounts([]), &by(Actor::SYSTEM))).unwrap();
         let expected: Vec<Event> = made_with(3).into_iter().chain([opened(3, 1, 7)]).collect();
