@@ -1,7 +1,8 @@
 //! The e-mail domain of an organization: proven by DNS, asked about again, and lapsing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use settled::clock::Clock;
 use settled::settings::roles::role::SystemRole;
 
 use crate::dns::Mood;
@@ -84,13 +85,11 @@ async fn what_dns_says_otherwise_is_a_no_and_told_to_nobody() {
     let (server, owner) = TestServer::set_up().await;
     let challenge = server.set_domain(&owner, DOMAIN).await;
     server.prove(&challenge);
-    let clock = Clock::system();
     for mood in [Mood::Fails, Mood::Babbles, Mood::Silent] {
         server.dns.is(mood);
-        let began = clock.boot_elapsed();
-        let problem = server.verify_domain(&owner).await.is_problem(409, "email_domain_unproven");
-        let took = clock.boot_elapsed() - began;
-        assert!(took.as_secs() < 15, "{mood:?} took {took:?}");
+        let answer = tokio::time::timeout(Duration::from_secs(15), server.verify_domain(&owner)).await;
+        let answer = answer.unwrap_or_else(|_| panic!("{mood:?} keeps the caller waiting"));
+        let problem = answer.is_problem(409, "email_domain_unproven");
         assert_eq!(problem["detail"], "DNS does not have the record, or not yet");
     }
     server.dns.is(Mood::Answers);
