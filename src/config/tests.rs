@@ -44,6 +44,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("smtp-url", "smtps://a:b@mail.example.org", "'smtps://a:b@mail.example.org'"),
     ("mail-dir", "/srv/mail", "'/srv/mail'"),
     ("mail-from", "settled@example.org", "'settled@example.org'"),
+    ("dns-resolver", "192.0.2.53:5353", "'192.0.2.53:5353'"),
     ("signup", "open", "'open'"),
     ("organizations", "open", "'open'"),
     ("password-memory", "64MiB", "'64MiB'"),

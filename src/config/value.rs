@@ -204,6 +204,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_dns_server_is_an_address_and_perhaps_a_port() {
+        let read = |text: &str| DnsServer::from_str(text).map(|server| server.address().to_string());
+        assert_eq!(read("192.0.2.53").as_deref(), Ok("192.0.2.53:53"));
+        assert_eq!(read("[2001:db8::53]:5353").as_deref(), Ok("[2001:db8::53]:5353"));
+        assert_eq!(read("2001:db8::53").as_deref(), Ok("[2001:db8::53]:53"));
+        for text in ["", "dns.example.com", "192.0.2.53:", "192.0.2.53:65536"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_size_is_read_and_written_in_binary_units() {
         for (text, bytes, shown) in [
             ("0", 0, "0B"),

@@ -93,6 +93,8 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
         (("PATCH", "/v1/environments/{env}"), json!({"name": "dev", "slug": "dev", "description": "d"})),
         (("PATCH", "/v1/environments/{env}/config"), json!({"A": 1})),
         (("PUT", "/v1/environments/{env}/config/{key}"), json!({"value": 1})),
+        (("POST", "/v1/me/join-requests"), json!({"organization": owner.organization})),
+        (("POST", "/v1/join-requests/{jr}/approve"), json!({"role": "viewer"})),
         (("POST", "/v1/teams"), json!({"name": "New", "description": "d"})),
         (("PATCH", "/v1/teams/{team}"), json!({"name": "dev team", "description": "d"})),
         (("POST", "/v1/roles"), json!({"name": "New", "description": "d", "permissions": ["config:read"]})),

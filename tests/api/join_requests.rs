@@ -65,7 +65,8 @@ async fn who_asks_is_let_in_by_somebody() {
         (&json!("Nora New"), &json!(NEWCOMER), &json!("pending"), &Value::Null)
     );
     let request = text(&asked["id"]);
-    let approved = server.decide(&owner, &request, "approve", &json!({"role": "developer"})).await.is(200);
+    let approved =
+        server.answer_request(&owner, &request, "approve", &json!({"role": "developer"})).await.is(200);
     assert_eq!(
         (&approved.json()["status"], &approved.json()["role"]),
         (&json!("approved"), &json!("developer"))
@@ -77,8 +78,14 @@ async fn who_asks_is_let_in_by_somebody() {
     assert_eq!((&me["person"]["name"], &me["roles"][0]["id"]), (&json!("Nora New"), &json!("developer")));
     assert_eq!(server.join_requests(&owner).await, [Value::Null; 0]);
     assert_eq!(server.joinable(&nora).await, [Value::Null; 0]);
-    server.decide(&owner, &request, "approve", &json!({})).await.is_problem(409, "join_request_decided");
-    server.decide(&owner, &request, "decline", &json!({})).await.is_problem(409, "join_request_decided");
+    server
+        .answer_request(&owner, &request, "approve", &json!({}))
+        .await
+        .is_problem(409, "join_request_decided");
+    server
+        .answer_request(&owner, &request, "decline", &json!({}))
+        .await
+        .is_problem(409, "join_request_decided");
 
     let rows = server.audit(&owner, &format!("&resource={request}")).await;
     let told: Vec<_> = rows.iter().map(|row| (&row["action"], &row["user"]["id"])).collect();
@@ -118,15 +125,21 @@ async fn who_is_declined_is_forgotten_and_may_ask_again() {
     let stream = StreamId::Organization(owner.organization);
     let keys = || server.app().store.log().data_keys(stream).unwrap().len();
     let kept = keys();
-    let declined = server.decide(&owner, &request, "decline", &json!({})).await.is(200).json();
+    let declined = server.answer_request(&owner, &request, "decline", &json!({})).await.is(200).json();
     assert_eq!(
         (&declined["status"], &declined["name"], &declined["email"]),
         (&json!("declined"), &Value::Null, &Value::Null)
     );
     assert_eq!(keys(), kept - 1, "their key is destroyed");
     let version = server.version(owner.organization);
-    assert_eq!(server.decide(&owner, &request, "decline", &json!({})).await.is(200).version(), version);
-    server.decide(&owner, &request, "approve", &json!({})).await.is_problem(409, "join_request_decided");
+    assert_eq!(
+        server.answer_request(&owner, &request, "decline", &json!({})).await.is(200).version(),
+        version
+    );
+    server
+        .answer_request(&owner, &request, "approve", &json!({}))
+        .await
+        .is_problem(409, "join_request_decided");
     // Neither by going back in time.
     let past = server.get(&format!("/v1/join-requests?as_of={then}"), &owner).await.is(200).json();
     assert_eq!((&past["data"][0]["id"], &past["data"][0]["email"]), (&asked["id"], &Value::Null));
@@ -296,22 +309,23 @@ async fn letting_in_is_under_the_ceiling() {
     let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
     let nora = server.domain_user(NEWCOMER).await;
     let request = text(&server.ask_to_join(&nora, owner.organization).await.is(201).json()["id"]);
-    let above = server.decide(&admin, &request, "approve", &json!({"role": "owner"})).await;
+    let above = server.answer_request(&admin, &request, "approve", &json!({"role": "owner"})).await;
     assert_eq!(above.is_problem(403, "forbidden")["permission"], "organization:own");
     server.patch("/v1/general", &owner, &json!({"join_role": "owner"})).await.is(200);
-    server.decide(&admin, &request, "approve", &json!({})).await.is_problem(403, "forbidden");
+    server.answer_request(&admin, &request, "approve", &json!({})).await.is_problem(403, "forbidden");
     for verb in ["approve", "decline"] {
-        let problem = server.decide(&viewer, &request, verb, &json!({})).await.is_problem(403, "forbidden");
+        let problem =
+            server.answer_request(&viewer, &request, verb, &json!({})).await.is_problem(403, "forbidden");
         assert_eq!(problem["permission"], "person:invite");
     }
-    let invalid = server.decide(&owner, &request, "approve", &json!({"role": "emperor"})).await;
+    let invalid = server.answer_request(&owner, &request, "approve", &json!({"role": "emperor"})).await;
     invalid.is_problem(422, "invalid_request");
     server
-        .decide(&owner, "jr_01kqxk5rd0e5xrpzzv0jjq4zgn", "approve", &json!({}))
+        .answer_request(&owner, "jr_01kqxk5rd0e5xrpzzv0jjq4zgn", "approve", &json!({}))
         .await
         .is_problem(404, "not_found");
     assert_eq!(server.join_requests(&viewer).await.len(), 1);
-    server.decide(&admin, &request, "approve", &json!({"role": "admin"})).await.is(200);
+    server.answer_request(&admin, &request, "approve", &json!({"role": "admin"})).await.is(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use settled::actor::{Actor, ActorId};
-use settled::area::Fold;
 use settled::clock::DAY_SECONDS;
 use settled::command::{Command, OrganizationCommand};
 use settled::event::Event;
@@ -48,13 +47,11 @@ use settled::settings::teams::command::{
     AddMember, CreateTeam, DeleteTeam, RemoveMember, TeamsCommand, UpdateTeam,
 };
 use settled::store::Submission;
-use settled::store::encoding::digest;
 use settled::store::exports::{Form, NoteExport};
-use settled::store::load::fold;
-use settled::store::resident::State;
 use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, rename, with_key, write};
+use crate::folded::digests;
 use crate::golden_people::{record_departure, record_invitations, record_people, record_standing};
 use crate::key_asks::{closed, token_of};
 use crate::secrets::{Values, change};
@@ -77,6 +74,7 @@ async fn record() -> TestStore {
     record_standing(&store, &founded).await;
     record_platform(&store, &founded).await;
     record_invitations(&store, &founded).await;
+    crate::memberships::record(&store, &founded).await;
     record_rotations(&store, &founded).await;
     store
 }
@@ -348,50 +346,6 @@ async fn record_rotations(store: &TestStore, founded: &Founded) {
     let stream = StreamId::Organization(founded.organization);
     store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
     store.store.rotate_root_key(RootKey::random()).await.unwrap();
-}
-
-/// One line an area: name, PROJECTION, digest.
-fn digests(log: &MemoryLog) -> String {
-    let mut lines = String::new();
-    let mut views: Vec<_> = fold(log, |_| {}).unwrap().into_values().collect();
-    views.sort_by_key(|view| view.stream.to_string());
-    for view in &views {
-        match &view.state {
-            State::Organization(state) => {
-                let stream = "organization";
-                line(&mut lines, stream, &state.general);
-                line(&mut lines, stream, &state.people);
-                line(&mut lines, stream, &state.invitations);
-                line(&mut lines, stream, &state.teams);
-                line(&mut lines, stream, &state.roles);
-                line(&mut lines, stream, &state.api_keys);
-                line(&mut lines, stream, &state.environments);
-                line(&mut lines, stream, &state.secrets);
-                line(&mut lines, stream, &state.sessions);
-                line(&mut lines, stream, &state.requests);
-                line(&mut lines, stream, &state.denials);
-                line(&mut lines, stream, &state.exports);
-                line(&mut lines, stream, &state.encryption_keys);
-                line(&mut lines, stream, &state.revision);
-                line(&mut lines, stream, &state.rights);
-            }
-            State::Platform(state) => {
-                let stream = "platform";
-                line(&mut lines, stream, &state.accounts);
-                line(&mut lines, stream, &state.foundings);
-                line(&mut lines, stream, &state.sessions);
-                line(&mut lines, stream, &state.operations);
-                line(&mut lines, stream, &state.encryption_keys);
-                line(&mut lines, stream, &state.requests);
-                line(&mut lines, stream, &state.denials);
-            }
-        }
-    }
-    lines
-}
-
-fn line<F: Fold>(lines: &mut String, stream: &str, state: &F) {
-    writeln!(lines, "{stream}.{} {} {}", F::NAME, F::PROJECTION, digest(state)).unwrap();
 }
 
 fn read(text: &str) -> MemoryLog {

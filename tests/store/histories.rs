@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
-use settled::ids::{ApiKeyId, EnvironmentId, Fresh, OrganizationId, SessionId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, JoinRequestId, OrganizationId, SessionId};
 use settled::log::memory::MemoryLog;
 use settled::seal::keyring::NewDataKey;
 use settled::settings::api_keys::command::ApiKeysCommand;
@@ -31,6 +31,7 @@ use settled::text::{Description, Name};
 
 use crate::access_asks::{AccessAsk, MadeAccess, access_ask};
 use crate::commands::{create, refusal};
+use crate::join_asks::{JoinAsk, join_ask};
 use crate::key_asks::{KeyAsk, key_ask};
 use crate::secrets::{Values, change, create as create_secret, sealed};
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
@@ -167,6 +168,7 @@ pub enum Ask {
         version: Option<u64>,
     },
     Key(KeyAsk),
+    Joining(JoinAsk),
     Deny,
     Export,
 }
@@ -206,8 +208,9 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         14 => access_ask().prop_map(Ask::Access),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
-        14 => secret_ask(),
+        18 => secret_ask(),
         9 => key_ask().prop_map(Ask::Key),
+        4 => join_ask().prop_map(Ask::Joining),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
     ]
@@ -258,6 +261,7 @@ pub struct Made {
     keys: Vec<ApiKeyId>,
     people: Vec<settled::ids::UserId>,
     secrets: Vec<At>,
+    join_requests: Vec<JoinRequestId>,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -459,6 +463,7 @@ impl Made {
                 };
                 Submission::new(command, actor)
             }
+            Ask::Joining(ask) => ask.submission(&mut self.join_requests, actor, organization, with),
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
                 let denied = refusal(Outcome::Denied, &organization.to_string());

@@ -1,6 +1,7 @@
 //! Memberships to be, cut off after each of their steps, refused, and asked for at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use settled::actor::{Actor, ActorId};
 use settled::command::Rejection;
@@ -14,7 +15,7 @@ use settled::seal::Plain;
 use settled::settings::general::command::{DomainChallenge, GeneralCommand, UpdateOrganization};
 use settled::settings::general::value::EmailDomain;
 use settled::settings::join_requests::command::{
-    ApproveJoinRequest, JoinRequestsCommand, JoinRequestsRejection,
+    ApproveJoinRequest, DeclineJoinRequest, JoinRequestsCommand, JoinRequestsRejection,
 };
 use settled::settings::people;
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
@@ -27,17 +28,50 @@ use crate::test_store::{Founded, TestStore};
 /// Acme, whose domain is `example.com`, proven by DNS.
 async fn acme(store: &TestStore) -> Founded {
     let founded = store.found("Acme").await;
-    let domain = EmailDomain::try_from("example.com").unwrap();
-    let challenge = "settled-verification=1".to_owned();
+    prove_domain(store, &founded).await;
+    founded
+}
+
+async fn prove_domain(store: &TestStore, founded: &Founded) {
+    let domain = EmailDomain::try_from(challenge().domain.as_str()).unwrap();
     let update = UpdateOrganization {
-        email_domain: Some(Some((domain, challenge.clone()))),
+        email_domain: Some(Some((domain, challenge().challenge))),
         ..UpdateOrganization::default()
     };
-    let proven = DomainChallenge { domain: "example.com".to_owned(), challenge };
-    for command in [GeneralCommand::Update(update), GeneralCommand::VerifyDomain(proven)] {
-        store.execute(&founded, Submission::new(command, founded.owner)).await.unwrap();
+    for command in [GeneralCommand::Update(update), GeneralCommand::VerifyDomain(challenge())] {
+        store.execute(founded, Submission::new(command, founded.owner)).await.unwrap();
     }
-    founded
+}
+
+/// One of everything that happens to a domain and to those who come by it, for the recorded history.
+pub async fn record(store: &TestStore, founded: &Founded) {
+    prove_domain(store, founded).await;
+    let (approved, declined) = (
+        open_new(store, "Nora", founded.organization).await,
+        open_new(store, "Otto", founded.organization).await,
+    );
+    for membership in [&approved, &declined] {
+        store.store.finish_membership(membership).await.unwrap();
+    }
+    let approve = ApproveJoinRequest {
+        join_request: approved.join_request.unwrap(),
+        role: None,
+        assignment: Fresh.id(),
+    };
+    let decline = DeclineJoinRequest { join_request: declined.join_request.unwrap() };
+    for command in [JoinRequestsCommand::Approve(approve), JoinRequestsCommand::Decline(decline)] {
+        store.execute(founded, Submission::new(command, founded.owner)).await.unwrap();
+    }
+    for _ in 0..2 {
+        let doubt = GeneralCommand::DoubtDomain(challenge());
+        store.execute(founded, Submission::new(doubt, Actor::SYSTEM)).await.unwrap();
+        store.hands.advance(Duration::from_secs(8 * 24 * 3600));
+    }
+}
+
+fn challenge() -> DomainChallenge {
+    let (domain, challenge) = ("example.com".to_owned(), "settled-verification=1".to_owned());
+    DomainChallenge { domain, challenge }
 }
 
 async fn let_in_at_once(store: &TestStore, founded: &Founded) {

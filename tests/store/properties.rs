@@ -409,7 +409,7 @@ fn random_histories_come_to_everything_that_can_be() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeMap::new();
     let (mut commands, mut appended) = (0, 0);
-    for _ in 0..120 {
+    for _ in 0..200 {
         let history = history().new_tree(&mut runner).unwrap().current();
         let results = runtime().block_on(async {
             let store = in_memory();
@@ -445,6 +445,8 @@ fn random_histories_come_to_everything_that_can_be() {
         "there is no such API key",
         "the API key was revoked",
         "the environment is of the other mode",
+        "the organization cannot be joined with this address",
+        "there is no such request to join",
     ] {
         assert!(seen.contains_key(kind), "no command came to: {kind}; {seen:?}");
     }

@@ -76,7 +76,7 @@ impl TestServer {
         text(&self.ask_to_join(&asking, owner.organization).await.is(201).json()["id"])
     }
 
-    pub async fn decide(&self, owner: &Somebody, request: &str, verb: &str, body: &Value) -> Answer {
+    pub async fn answer_request(&self, owner: &Somebody, request: &str, verb: &str, body: &Value) -> Answer {
         self.post(&format!("/v1/join-requests/{request}/{verb}"), Some(owner), body).await
     }
 }

@@ -75,6 +75,7 @@ const MORE_HANDLERS: &[&str] = &[
     "src/platform/accounts/own.rs",
     "src/platform/accounts/recovery.rs",
     "src/platform/accounts/signup.rs",
+    "src/settings/general/domain.rs",
     "src/settings/roles/assignments.rs",
     "src/settings/roles/explain.rs",
     "src/settings/teams/members.rs",

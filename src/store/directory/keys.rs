@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, OrganizationId, StreamId};
 use crate::seal::Commitment;
+use crate::store::directory::encoding::timestamp;
 use crate::varint::{self, Malformed, Reader};
 
 /// How many values are kept that end at some time: of revoked keys, and of before a rotation. Beyond it, those go first
@@ -149,7 +150,7 @@ impl Keys {
             keys.insert(token, KnownKey { organization, key });
         }
         while !reader.0.is_empty() {
-            let at = super::timestamp(&mut reader)?;
+            let at = timestamp(&mut reader)?;
             keys.ending.insert_mut((at, reader.array()?), ());
         }
         Ok(keys)
