@@ -12,9 +12,11 @@ use crate::event::{Event, Outcome, Recorded, Resource, ResourceType, Version};
 use crate::ids::{EnvironmentId, FreshId, StreamId, TeamId, UserId};
 use crate::organization::Organization;
 use crate::platform::Platform;
-use crate::seal::{Sealed, SealedBytes};
+use crate::platform::accounts::event::MailedLink;
+use crate::seal::{Commitment, Sealed, SealedBytes};
 use crate::settings::environments::event::{EnvironmentCreated, EnvironmentsEvent, Mode};
 use crate::settings::general::event::{GeneralEvent, OrganizationCreated};
+use crate::settings::invitations::event::InvitationCreated;
 use crate::settings::people::event::{PeopleEvent, PersonJoined};
 use crate::settings::roles::event::{RoleAssigned, RoleCreated, RolesEvent};
 use crate::settings::roles::permission::Permission;
@@ -154,6 +156,23 @@ pub(crate) fn team(number: u128, members: &[u128]) -> Vec<Event> {
     let added =
         members.iter().map(|member| TeamsEvent::MemberAdded(MemberAdded { team, person: id(*member) }));
     std::iter::once(TeamsEvent::TeamCreated(created)).chain(added).map(Event::Teams).collect()
+}
+
+/// How long an invitation is good here.
+pub(crate) const INVITATION_SECONDS: i64 = 100;
+
+/// An invitation with this number, which is also all bytes of its token's hash; of person and key 50 more.
+pub(crate) fn invitation(number: u128, role: SystemRole, teams: &[u128]) -> InvitationCreated {
+    let token = Commitment([u8::try_from(number % 256).unwrap_or_default(); 32]);
+    InvitationCreated {
+        invitation: id(number),
+        person: id(50 + number),
+        key: id(50 + number),
+        email: sealed(50 + number),
+        role: RoleRef::System(role),
+        teams: teams.iter().map(|team| id(*team)).collect(),
+        link: MailedLink { token, ends_at: now().plus_seconds(INVITATION_SECONDS) },
+    }
 }
 
 /// An actor asks now, whatever it saw.

@@ -95,6 +95,12 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
         (("PUT", "/v1/environments/{env}/config/{key}"), json!({"value": 1})),
         (("POST", "/v1/me/join-requests"), json!({"organization": owner.organization})),
         (("POST", "/v1/join-requests/{jr}/approve"), json!({"role": "viewer"})),
+        (("POST", "/v1/invitations"), json!({"email": "new@example.com", "role": "viewer"})),
+        (
+            ("POST", "/v1/auth/invitations/accept"),
+            json!({"token": "nothing", "name": "Nora", "password": "a stroll along the quay"}),
+        ),
+        (("POST", "/v1/auth/invitations/decline"), json!({"token": "nothing"})),
         (("POST", "/v1/teams"), json!({"name": "New", "description": "d"})),
         (("PATCH", "/v1/teams/{team}"), json!({"name": "dev team", "description": "d"})),
         (("POST", "/v1/roles"), json!({"name": "New", "description": "d", "permissions": ["config:read"]})),
@@ -141,7 +147,7 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "name" => Some("lower"),
         "type" | "outcome" | "format" | "mode" | "permission" | "status" | "in_sync" | "environment"
         | "customer" => Some("nothing"),
-        "user" | "resource" | "action" | "subject" | "role" | "q" => Some(""),
+        "user" | "resource" | "action" | "subject" | "role" | "q" | "team" => Some(""),
         _ => None,
     }
 }

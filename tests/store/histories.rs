@@ -127,7 +127,7 @@ pub enum Ask {
     },
     Join,
     Leave,
-    /// Somebody is suspended, let in again, removed or erased.
+    /// Somebody is suspended, let in again, or now and then removed or erased.
     Standing {
         person: Index,
         what: u8,
@@ -205,7 +205,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
             }),
         1 => Just(Ask::Join),
         1 => Just(Ask::Leave),
-        4 => (index(), 0..4u8).prop_map(|(person, what)| Ask::Standing { person, what }),
+        2 => (index(), 0..8u8).prop_map(|(person, what)| Ask::Standing { person, what }),
         1 => (index(), 2..5u8).prop_map(|(person, generation)| Ask::ChangeEmail { person, generation }),
         14 => access_ask().prop_map(Ask::Access),
         2 => Just(Ask::Open),
@@ -385,9 +385,9 @@ impl Made {
             Ask::Standing { person, what } => {
                 let person = *person.get(&self.people);
                 let command = match what {
-                    0 => PeopleCommand::Suspend(person),
-                    1 => PeopleCommand::Reactivate(person),
-                    2 => PeopleCommand::Remove(person),
+                    0..=2 => PeopleCommand::Suspend(person),
+                    3..=5 => PeopleCommand::Reactivate(person),
+                    6 => PeopleCommand::Remove(person),
                     _ => PeopleCommand::Erase(person),
                 };
                 Submission::new(command, actor)

@@ -40,7 +40,7 @@ async fn a_crash_after_the_intent_is_finished_at_start_with_the_key_that_was_inv
     assert!(organization.invitations.is_empty());
     let person = organization.people.get(membership.person).unwrap();
     assert!(person.commitment.is_some(), "the key is held against nothing");
-    assert_eq!(open_name(view.stream, person, crashed.store.ring()).unwrap().as_str(), Ok("Nora"));
+    assert_eq!(open_name(view.stream, person, crashed.store.ring()).unwrap().as_str(), Ok("Ada"));
     assert!(open_email(view.stream, person, crashed.store.ring()).is_ok());
     let mut roles = organization.roles.assignments_of(Grantee::Person(person.id)).map(|(_, held)| held.role);
     assert_eq!(roles.next(), Some(RoleRef::System(SystemRole::Viewer)));

@@ -93,11 +93,13 @@ impl DeclineInvitation {
 mod tests {
     use super::*;
     use crate::event::Event;
-    use crate::given::{assigned, by, events, granted, id, joined, member, now, person, recorded, team};
+    use crate::given::{
+        assigned, by, events, founded, granted, id, invitation, joined, member, now, organization, person,
+        recorded, team,
+    };
     use crate::ids::StreamId;
     use crate::seal::Commitment;
     use crate::settings::invitations::command::InvitationsCommand;
-    use crate::settings::invitations::command::tests::{acme, created, invitation};
     use crate::settings::invitations::event::InvitationForgotten;
     use crate::settings::people::event::{PeopleEvent, PersonNamed, PersonRemoved};
     use crate::settings::roles::event::{RoleUnassigned, RolesEvent};
@@ -116,6 +118,11 @@ mod tests {
         let accepted = InvitationAccepted { invitation: id(1), person: id(51) };
         let accepted = Event::Invitations(InvitationsEvent::InvitationAccepted(accepted));
         std::iter::once(accepted).chain(member(51, Some(role))).collect()
+    }
+
+    /// Acme, its Owner 1, its Admin 2.
+    fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
+        organization(founded().into_iter().chain(member(2, Some(SystemRole::Admin))).chain(more))
     }
 
     fn decline() -> InvitationsCommand {
@@ -193,7 +200,8 @@ mod tests {
         assert_eq!(void(vec![owns], SystemRole::Viewer), refused(), "the team gives more than it did");
         let promoted = vec![demoted, assigned(7, 2, SystemRole::Owner)];
         assert!(void(promoted, SystemRole::Viewer).is_ok());
-        let nobodys = acme([created(1, SystemRole::Owner)]);
+        let sent = InvitationsEvent::InvitationCreated(invitation(1, SystemRole::Owner, &[]));
+        let nobodys = acme([Event::Invitations(sent)]);
         assert!(decide(&accept(), &nobodys, 51).is_ok(), "the system sent it");
     }
 }

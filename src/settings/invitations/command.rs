@@ -170,49 +170,29 @@ fn expire(id: InvitationId, state: &Organization, context: &Context) -> Vec<NewE
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::actor::Actor;
     use crate::command::PreconditionFailed;
     use crate::event::Event;
     use crate::given::{
-        by, by_having_seen, custom, events, founded, granted, id, member, now, organization, person, sealed,
-        team,
+        INVITATION_SECONDS, by, by_having_seen, custom, events, founded, granted, id, invitation, member,
+        now, organization, person, team,
     };
     use crate::platform::accounts::event::MailedLink;
     use crate::seal::Commitment;
     use crate::settings::invitations::projection::KEPT_SECONDS;
     use crate::settings::roles::role::SystemRole;
 
-    /// How long an invitation is good here.
-    const GOOD: i64 = 100;
-
     fn link(number: u8) -> MailedLink {
-        MailedLink { token: Commitment([number; 32]), ends_at: now().plus_seconds(GOOD) }
-    }
-
-    /// An invitation with this number, as person and key 50 more.
-    pub(in crate::settings::invitations) fn invitation(
-        number: u128,
-        role: SystemRole,
-        teams: &[u128],
-    ) -> InvitationCreated {
-        InvitationCreated {
-            invitation: id(number),
-            person: id(50 + number),
-            key: id(50 + number),
-            email: sealed(50 + number),
-            role: RoleRef::System(role),
-            teams: teams.iter().map(|team| id(*team)).collect(),
-            link: link(number as u8),
-        }
+        MailedLink { token: Commitment([number; 32]), ends_at: now().plus_seconds(INVITATION_SECONDS) }
     }
 
     fn create(invitation: InvitationCreated, newest: Version) -> InvitationsCommand {
         InvitationsCommand::Create(CreateInvitation { invitation, newest })
     }
 
-    pub(in crate::settings::invitations) fn created(number: u128, role: SystemRole) -> Event {
+    fn created(number: u128, role: SystemRole) -> Event {
         Event::Invitations(InvitationsEvent::InvitationCreated(invitation(number, role, &[])))
     }
 
@@ -226,7 +206,7 @@ pub(super) mod tests {
     }
 
     /// Acme, its Owner 1, Admin 2, and a team 1 that owns.
-    pub(in crate::settings::invitations) fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
+    fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
         let owns = granted(9, Grantee::Team(id(1)), RoleRef::System(SystemRole::Owner), None);
         let people = member(2, Some(SystemRole::Admin));
         organization(founded().into_iter().chain(people).chain(team(1, &[])).chain([owns]).chain(more))
@@ -326,8 +306,11 @@ pub(super) mod tests {
                 InvitationsCommand::Expire(id(1)).decide(&acme([created(1, SystemRole::Viewer)]), &context),
             )
         };
-        assert_eq!(decide(GOOD + KEPT_SECONDS - 1), Ok(vec![]));
-        assert_eq!(decide(GOOD + KEPT_SECONDS), Ok(vec![over(InvitationsEvent::InvitationExpired)]));
+        assert_eq!(decide(INVITATION_SECONDS + KEPT_SECONDS - 1), Ok(vec![]));
+        assert_eq!(
+            decide(INVITATION_SECONDS + KEPT_SECONDS),
+            Ok(vec![over(InvitationsEvent::InvitationExpired)])
+        );
         let gone = InvitationsCommand::Expire(id(1)).decide(&acme([]), &by(Actor::SYSTEM));
         assert_eq!(gone, Ok(Vec::new()));
     }
