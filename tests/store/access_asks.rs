@@ -52,7 +52,7 @@ pub fn access_ask() -> impl Strategy<Value = AccessAsk> {
         3 => (0..4u8).prop_map(AccessAsk::Team),
         2 => (index(), 0..4u8).prop_map(|(which, name)| AccessAsk::RenameTeam { which, name }),
         2 => index().prop_map(AccessAsk::DeleteTeam),
-        4 => (index(), index(), prop::bool::weighted(0.3))
+        7 => (index(), index(), prop::bool::weighted(0.4))
             .prop_map(|(team, person, leaves)| AccessAsk::Member { team, person, leaves }),
         5 => (index(), index(), prop::bool::weighted(0.3), prop::option::of(index()))
             .prop_map(|(to, role, team, environment)| AccessAsk::Assign { to, role, team, environment }),
