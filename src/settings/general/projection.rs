@@ -171,8 +171,6 @@ impl Area for General {
         "organization.lapse_domain",
     ];
     const CASCADES: &'static [&'static str] = &[];
-    const NOTES: &'static [&'static str] =
-        &["organization.verify_domain", "organization.check_domain", "organization.lapse_domain"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] =
         &[Reads { kind: ResourceType::Organization, permission: Permission::OrganizationRead }];
