@@ -40,7 +40,11 @@ async fn server(start: &Start, url: &str) -> Server {
 
 async fn sign_up(server: &Server, email: &str) {
     let body = json!({"email": email, "name": "Nora New", "password": PASSWORD});
-    let request = reqwest::Client::new().post(format!("{}/v1/auth/signup", server.url)).json(&body);
+    let request = settled::client::http::plain()
+        .build()
+        .unwrap()
+        .post(format!("{}/v1/auth/signup", server.url))
+        .json(&body);
     assert_eq!(request.send().await.unwrap().status(), 202);
 }
 
@@ -67,7 +71,8 @@ async fn verify(server: &Server, mail: &Value) -> String {
     let link = content.lines().find(|line| line.contains("/verify-email#token=")).expect("it has a link");
     assert!(link.starts_with(&server.url), "{link}");
     let token = link.trim().split_once("#token=").unwrap().1;
-    let request = reqwest::Client::new().post(format!("{}/v1/auth/verify-email", server.url));
+    let request =
+        settled::client::http::plain().build().unwrap().post(format!("{}/v1/auth/verify-email", server.url));
     assert_eq!(request.json(&json!({"token": token})).send().await.unwrap().status(), 204);
     token.to_owned()
 }

@@ -62,13 +62,17 @@ pub async fn memberships(
 }
 
 /// Whom an account was in organizations, and is no more: the platform's pairs are a hint, the streams decide. Somebody who
-/// is suspended has not left.
+/// is suspended has not left, nor has who is about to join.
 ///
 /// # Errors
 /// When one cannot be loaded.
 pub async fn left(app: &App, account: &Account) -> Result<Vec<(OrganizationId, UserId)>, LoadError> {
+    // After the account and before the organizations: their states then know of all that is not open here.
+    let platform = app.store.platform().view();
+    let is_open =
+        |pair: &&(OrganizationId, UserId)| platform.platform().memberships.get(pair.0, pair.1).is_some();
     let mut left = Vec::new();
-    for (organization, person) in &account.persons {
+    for (organization, person) in account.persons.iter().filter(|pair| !is_open(pair)) {
         let handle = app.store.organization(*organization).await?;
         if handle.is_none_or(|handle| handle.view().organization().people.get(*person).is_none()) {
             left.push((*organization, *person));

@@ -157,11 +157,15 @@ pub async fn ask(
     // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
     reason(&headers)?;
     let account = account_of(&app, caller.account)?;
+    // After the account and before the organization: its state then knows of all that is not open here.
+    let platform = app.store.platform().view();
     let domain = app.store.verified_domain(&account)?.ok_or_else(Problem::not_found)?;
     let view = may_join(&app, request.organization, &domain).await?.ok_or_else(Problem::not_found)?;
     let organization = view.organization();
     let is_over = |person: &UserId| {
-        organization.people.get(*person).is_none() && organization.join_requests.pending_of(*person).is_none()
+        platform.platform().memberships.get(request.organization, *person).is_none()
+            && organization.people.get(*person).is_none()
+            && organization.join_requests.pending_of(*person).is_none()
     };
     let left = persons(&account, request.organization).filter(is_over);
     let left = left.map(|person| (request.organization, person)).collect();
