@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::run::{self, program, root};
-use crate::{install, schemas, test};
+use crate::{counts, install, schemas, test};
 
 /// Runs all checks.
 ///
@@ -16,6 +16,7 @@ pub fn run() -> Result<()> {
     run::run(program("cargo clippy --workspace --all-targets --locked -- -D warnings"))?;
     run::run(licences()?)?;
     schemas::check()?;
+    counts::check()?;
     test::run(&test::Options::ALL)
 }
 

@@ -64,6 +64,14 @@ impl FromStr for Path {
 
 type Counts = BTreeMap<String, u64>;
 
+/// Counts, and compares with what is committed.
+///
+/// # Errors
+/// When something cannot be counted, or is too far from what is committed.
+pub fn check() -> Result<()> {
+    run(&Options { bless: false })
+}
+
 /// Counts, and compares with what is committed or writes it.
 ///
 /// # Errors
