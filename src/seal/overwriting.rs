@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::private;
 
-/// What a new file is called until it is whole.
+/// What a new file is called until it is whole, and one that goes from when it does not count any more.
 const UNFINISHED: &str = "unfinished";
 /// The second name of a file that gives way to a new one.
 const REPLACED: &str = "replaced";
@@ -58,11 +58,24 @@ pub(super) fn sweep(path: &Path) -> io::Result<()> {
     if identity(&unfinished)?.is_some() { wipe(&unfinished) } else { Ok(()) }
 }
 
-/// Writes zeros over a file where it lies, and removes it; durable before this returns.
+/// Takes a file away, and overwrites it: after a crash it is there as it was, or not at all, and never half overwritten.
+///
+/// # Errors
+/// Those of the file system; repeating this is safe.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    sweep(path)?;
+    let going = path.with_added_extension(UNFINISHED);
+    fs::rename(path, &going)?;
+    // Durable before its bytes go, or a crash after it could give them their name back.
+    sync_folder_of(path)?;
+    wipe(&going)
+}
+
+/// Writes zeros over a file where it lies, and removes it; durable before this returns. Nothing reads a file of its name.
 ///
 /// # Errors
 /// Those of the file system; the file is still there then.
-pub(super) fn wipe(path: &Path) -> io::Result<()> {
+fn wipe(path: &Path) -> io::Result<()> {
     let mut file = private::options().write(true).open(path)?;
     let length = file.metadata()?.len();
     io::copy(&mut io::Read::take(io::repeat(0), length), &mut file)?;
@@ -136,12 +149,21 @@ mod tests {
     }
 
     #[test]
-    fn a_wiped_file_is_overwritten_and_gone() {
+    fn a_removed_file_is_overwritten_and_gone() {
         let (folder, path, old) = given(&[7; 10_000]);
-        wipe(&path).expect("wiped");
+        remove(&path).expect("removed");
         assert_eq!(bytes_of(&old), [0; 10_000]);
         assert!(names(folder.path()).is_empty());
-        assert_eq!(wipe(&path).expect_err("it is not there").kind(), io::ErrorKind::NotFound);
+        assert_eq!(remove(&path).expect_err("it is not there").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_that_a_crash_left_while_it_was_removed_goes_with_the_next_sweep() {
+        let (folder, path, old) = given(b"the key");
+        fs::rename(&path, path.with_added_extension(UNFINISHED)).expect("renamed");
+        sweep(&path).expect("swept");
+        assert_eq!(bytes_of(&old), [0; 7]);
+        assert!(names(folder.path()).is_empty());
     }
 
     #[test]

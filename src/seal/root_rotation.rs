@@ -88,7 +88,7 @@ pub(super) fn begin(directory: &Path, old: &RootKey, new: &RootKey) -> io::Resul
 /// # Errors
 /// Those of the file system; the rotation goes on being one then.
 pub(super) fn end(directory: &Path) -> io::Result<()> {
-    overwriting::wipe(&path_in(directory))
+    overwriting::remove(&path_in(directory))
 }
 
 /// Where the file is.

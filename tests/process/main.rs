@@ -46,5 +46,6 @@ mod tail;
 mod thief;
 mod tls;
 mod unmoved;
+mod watchers;
 #[path = "../support/workflow.rs"]
 mod workflow;
