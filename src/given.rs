@@ -128,13 +128,13 @@ pub(crate) fn granted(
     Event::Roles(RolesEvent::RoleAssigned(assigned))
 }
 
-/// A test environment, its name and slug made of its number.
-pub(crate) fn environment(number: u128) -> Event {
+/// An environment, its name and slug made of its number.
+pub(crate) fn environment(number: u128, mode: Mode) -> Event {
     Event::Environments(EnvironmentsEvent::EnvironmentCreated(EnvironmentCreated {
         environment: id(number),
         name: format!("env {number}"),
         slug: format!("env-{number}"),
-        mode: Mode::Test,
+        mode,
         description: None,
     }))
 }

@@ -73,10 +73,12 @@ mod tests {
     use super::*;
     use crate::command::PreconditionFailed;
     use crate::event::Event;
-    use crate::given::{assigned, by, by_having_seen, events, founded, id, organization, person, sealed};
+    use crate::given::{
+        assigned, by, by_having_seen, environment, events, founded, id, organization, person, sealed,
+    };
     use crate::ids::SecretId;
     use crate::promotion::{Unpromotable, Wanted, plan};
-    use crate::settings::environments::event::{ConfigSet, EnvironmentCreated, EnvironmentDeleted, Mode};
+    use crate::settings::environments::event::{ConfigSet, EnvironmentDeleted, Mode};
     use crate::settings::environments::value::ConfigKey;
     use crate::settings::people::event::PeopleEvent;
     use crate::settings::roles::role::SystemRole;
@@ -89,16 +91,6 @@ mod tests {
     fn wanted(config: &[&str], secrets: &[&str]) -> Wanted {
         let keys = |names: &[&str]| names.iter().map(|name| ConfigKey::try_from(*name).unwrap()).collect();
         Wanted { from: id(1), to: id(2), config: keys(config), secrets: keys(secrets) }
-    }
-
-    fn environment(number: u128) -> Event {
-        Event::Environments(EnvironmentsEvent::EnvironmentCreated(EnvironmentCreated {
-            environment: id(number),
-            name: number.to_string(),
-            slug: format!("e-{number}"),
-            mode: Mode::Test,
-            description: None,
-        }))
     }
 
     fn set(environment: u128, key: &str, value: &str) -> Event {
@@ -146,7 +138,9 @@ mod tests {
 
     /// Acme with two environments, and what follows.
     fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
-        organization(founded().into_iter().chain([environment(1), environment(2)]).chain(more))
+        organization(
+            founded().into_iter().chain([environment(1, Mode::Test), environment(2, Mode::Test)]).chain(more),
+        )
     }
 
     fn prepared(state: &Organization, wanted: &Wanted) -> Result<PromoteEnvironment, Unpromotable> {
@@ -210,7 +204,7 @@ mod tests {
         for change in [set(1, "B", "1"), set(2, "B", "1"), written(1, 2, 5, None), secret(5, 2, "T", None)] {
             assert_eq!(after(change), Err(Rejection::Stale));
         }
-        assert_eq!(after(environment(3)), Ok(()), "what it does not rest on may change");
+        assert_eq!(after(environment(3, Mode::Test)), Ok(()), "what it does not rest on may change");
         let gone = EnvironmentDeleted { environment: id(2) };
         let gone = Event::Environments(EnvironmentsEvent::EnvironmentDeleted(gone));
         assert_eq!(after(gone), Err(EnvironmentsRejection::NotFound.into()));

@@ -104,20 +104,10 @@ impl KnownRights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::given::{assigned, founded, id, member, organization, person};
-    use crate::settings::environments::event::{ConfigSet, EnvironmentCreated, Mode};
+    use crate::given::{assigned, environment, founded, id, member, organization, person};
+    use crate::settings::environments::event::{ConfigSet, Mode};
     use crate::settings::roles::permission::Permission;
     use crate::settings::roles::role::SystemRole;
-
-    fn environment() -> Event {
-        Event::Environments(EnvironmentsEvent::EnvironmentCreated(EnvironmentCreated {
-            environment: id(1),
-            name: "Dev".to_owned(),
-            slug: "dev".to_owned(),
-            mode: Mode::Test,
-            description: None,
-        }))
-    }
 
     fn set() -> Event {
         let (key, value) = ("A".to_owned(), "1".to_owned());
@@ -128,7 +118,7 @@ mod tests {
     fn rights_are_computed_anew_after_what_can_change_them_and_only_then() {
         let known = KnownRights::default();
         let actor = person(id(2)).id;
-        let begun = || founded().into_iter().chain(member(2, None)).chain([environment()]);
+        let begun = || founded().into_iter().chain(member(2, None)).chain([environment(1, Mode::Test)]);
         let first = known.of(&organization(begun()), actor);
         assert!(!first.allows(Permission::ConfigWrite));
         let later = organization(begun().chain([set()]));

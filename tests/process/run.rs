@@ -112,9 +112,10 @@ async fn signals_reach_the_command_and_what_it_started() {
     for (signal, name) in
         [(Signal::TERM, "TERM"), (Signal::INT, "INT"), (Signal::HUP, "HUP"), (Signal::USR1, "USR1")]
     {
-        let script =
-            format!("trap 'echo got {name}; exit 3' {name}; echo ready; while :; do sleep 0.05; done");
-        let mut started = Started::new(workflow.script(&[], &script));
+        let program = format!(
+            r#"$SIG{{{name}}} = sub {{ print "got {name}\n"; exit 3 }}; print "ready\n"; sleep 1 while 1"#
+        );
+        let mut started = Started::new(workflow.program(&[], &program));
         started.until(|out| out.contains("ready"));
         started.signal(signal);
         assert_eq!(started.code(), Some(3), "{name}: {}", started.err());
@@ -132,13 +133,11 @@ async fn signals_reach_the_command_and_what_it_started() {
 async fn on_a_terminal_a_key_reaches_the_command_once() {
     let dir = tempfile::tempdir().unwrap();
     let workflow = workflow(&dir).await;
-    let file = dir.path().join("counts.sh");
-    let counts =
-        "n=0; trap 'n=$((n+1))' INT; echo ready; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; done; exit $n";
+    let counts = r#"$| = 1; $SIG{INT} = sub { $n++ }; print "ready\n"; select undef, undef, undef, 0.1 for 1 .. 10; exit $n"#;
+    let file = dir.path().join("counts.pl");
     std::fs::write(&file, counts).unwrap();
     // `script` puts a terminal around a command, and ends as it does.
-    // Not `sh`: dash loses a signal that comes while it forks.
-    let line = format!("{SETTLED} run --environment prod -- bash {}", file.display());
+    let line = format!("{SETTLED} run --environment prod -- perl {}", file.display());
     let mut terminal = std::process::Command::new("script");
     terminal.args(["-qefc", &line, "/dev/null"]);
     terminal.env("SETTLED_URL", &workflow.server.url).env("SETTLED_API_KEY", &workflow.key);
@@ -158,8 +157,8 @@ async fn a_watched_command_is_restarted_with_what_changed_over_a_restart_of_the_
     let mut workflow = Workflow::start(&start, "workflow").await;
     let address = workflow.server.url.strip_prefix("http://").unwrap().to_owned();
     let secret = workflow.secret("VALUE", "one").await;
-    let script = "echo has $VALUE; trap 'exit 0' TERM; while :; do sleep 0.05; done";
-    let mut started = Started::new(workflow.script(&["--watch", "restart"], script));
+    let program = r#"$SIG{TERM} = sub { exit 0 }; print "has $ENV{VALUE}\n"; sleep 1 while 1"#;
+    let mut started = Started::new(workflow.program(&["--watch", "restart"], program));
     started.until(|out| out == "has one\n");
     workflow.change(&secret, "two").await;
     started.until(|out| out == "has one\nhas two\n");
@@ -201,8 +200,8 @@ async fn a_watched_command_is_told_by_a_signal_and_outlives_its_key() {
     let dir = tempfile::tempdir().unwrap();
     let workflow = workflow(&dir).await;
     workflow.configure("VALUE", json!(1)).await;
-    let script = "trap 'echo told' HUP; echo ready; while :; do sleep 0.05; done";
-    let mut started = Started::new(workflow.script(&["--watch", "signal=HUP"], script));
+    let program = r#"$SIG{HUP} = sub { print "told\n" }; print "ready\n"; sleep 1 while 1"#;
+    let mut started = Started::new(workflow.program(&["--watch", "signal=HUP"], program));
     started.until(|out| out == "ready\n");
     workflow.configure("VALUE", json!(2)).await;
     started.until(|out| out == "ready\ntold\n");

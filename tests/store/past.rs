@@ -20,6 +20,8 @@ use settled::settings::api_keys::projection::ApiKeys;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::general::projection::General;
+use settled::settings::invitations::projection::Invitations;
+use settled::settings::join_requests::projection::JoinRequests;
 use settled::settings::people::projection::People;
 use settled::settings::roles::projection::Roles;
 use settled::settings::secrets::projection::Secrets;
@@ -57,6 +59,26 @@ fn describe(view: &View, focus: &Focus) -> Description {
     Description::of(view.organization(), focus)
 }
 
+/// Calls a function for each area of settings.
+macro_rules! of_each_area {
+    ($function:ident $arguments:tt) => {
+        of_each_area!($function $arguments General People Invitations JoinRequests Teams Roles ApiKeys Environments Secrets)
+    };
+    ($function:ident $arguments:tt $($area:ident)*) => {
+        $($function::<$area>$arguments;)*
+    };
+}
+
+#[test]
+fn the_areas_asked_are_all_there_are() {
+    fn name<A: Area>(into: &mut Vec<&'static str>) {
+        into.push(A::NAME);
+    }
+    let mut names = Vec::new();
+    of_each_area!(name(&mut names));
+    assert_eq!(names, Organization::AREAS.iter().map(|area| area.name).collect::<Vec<_>>());
+}
+
 fn assert_area_is<A: Area>(store: &TestStore, newest: &Handle, then: &View) {
     let past: A = store.store.area_as_of(newest, &newest.view(), then.version(), &Focus::All).unwrap();
     assert_eq!(digest(&past), digest(A::of(then.organization())), "{} as of {}", A::NAME, then.version());
@@ -71,23 +93,7 @@ fn assert_each_thing_is(store: &TestStore, newest: &Handle, then: &View) {
             None => Focus::Resource(subject.id.clone()),
         };
         let mut alone = Description::default();
-        match subject.kind {
-            ResourceType::Organization => tell::<General>(store, newest, then, &focus, &mut alone),
-            ResourceType::Person => tell::<People>(store, newest, then, &focus, &mut alone),
-            ResourceType::Role | ResourceType::RoleAssignment => {
-                tell::<Roles>(store, newest, then, &focus, &mut alone);
-            }
-            ResourceType::Team | ResourceType::TeamMember => {
-                tell::<Teams>(store, newest, then, &focus, &mut alone);
-            }
-            ResourceType::ApiKey => tell::<ApiKeys>(store, newest, then, &focus, &mut alone),
-            ResourceType::Secret => tell::<Secrets>(store, newest, then, &focus, &mut alone),
-            _ => {
-                tell::<Environments>(store, newest, then, &focus, &mut alone);
-                // What lies in an environment is meant with it.
-                tell::<Secrets>(store, newest, then, &focus, &mut alone);
-            }
-        }
+        of_each_area!(tell(store, newest, then, &focus, &mut alone));
         assert_eq!(alone.get(subject), Some(fields), "{subject:?} as of {}", then.version());
         assert_eq!(alone, describe(then, &focus));
     }
@@ -267,13 +273,7 @@ proptest! {
             let newest = store.handle(id(0));
             let mut before: Option<&View> = None;
             for then in live.values() {
-                assert_area_is::<General>(&store, &newest, then);
-                assert_area_is::<People>(&store, &newest, then);
-                assert_area_is::<Teams>(&store, &newest, then);
-                assert_area_is::<Roles>(&store, &newest, then);
-                assert_area_is::<ApiKeys>(&store, &newest, then);
-                assert_area_is::<Environments>(&store, &newest, then);
-                assert_area_is::<Secrets>(&store, &newest, then);
+                of_each_area!(assert_area_is(&store, &newest, then));
                 assert_eq!(store.store.version_at(&newest, &newest.view(), then.head.at).unwrap(), last_at(&live, then));
                 let pair = before.map_or_else(Description::default, |view| describe(view, &Focus::All));
                 let told = describe(then, &Focus::All);

@@ -57,6 +57,13 @@ impl Workflow {
         self.client(&[&["run", "--environment", "prod"], options, &["--", "sh", "-c", script]].concat())
     }
 
+    /// `settled run` with further options, of a Perl program that handles signals: one process, where a shell that
+    /// forks may lose the signal that comes meanwhile.
+    pub fn program(&self, options: &[&str], program: &str) -> Command {
+        let program = format!("$| = 1; {program}");
+        self.client(&[&["run", "--environment", "prod"], options, &["--", "perl", "-e", &program]].concat())
+    }
+
     /// Runs a script to its end.
     pub fn ran(&self, script: &str) -> Ended {
         run(self.script(&[], script))

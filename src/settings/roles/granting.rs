@@ -83,7 +83,7 @@ mod tests {
         organization, person, team,
     };
     use crate::ids::{EnvironmentId, TeamId};
-    use crate::settings::environments::event::{EnvironmentDeleted, EnvironmentsEvent};
+    use crate::settings::environments::event::{EnvironmentDeleted, EnvironmentsEvent, Mode};
     use crate::settings::roles::access::{Grants, grants};
     use crate::settings::roles::command::RolesCommand;
     use crate::settings::roles::permission::Permission;
@@ -110,7 +110,7 @@ mod tests {
     /// Acme, its Owner 1, Admin 2, somebody 3, and an environment.
     fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
         let members = member(2, Some(SystemRole::Admin)).into_iter().chain(member(3, None));
-        organization(founded().into_iter().chain(members).chain([environment(1)]).chain(more))
+        organization(founded().into_iter().chain(members).chain([environment(1, Mode::Test)]).chain(more))
     }
 
     /// What a person may do.

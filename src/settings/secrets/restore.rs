@@ -177,6 +177,7 @@ mod tests {
     use crate::history::description::Focus;
     use crate::history::restore::plan::plan;
     use crate::organization::Organization;
+    use crate::settings::environments::event::Mode;
     use crate::settings::secrets::event::SecretCreated;
 
     fn created(number: u128, name: &str) -> Event {
@@ -205,7 +206,7 @@ mod tests {
 
     /// Acme with secrets `A` and `B` in an environment, and what followed.
     fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
-        let given = [environment(1), created(1, "A"), created(2, "B")];
+        let given = [environment(1, Mode::Test), created(1, "A"), created(2, "B")];
         organization(founded().into_iter().chain(given).chain(more))
     }
 
