@@ -26,7 +26,7 @@ use crate::platform::accounts::http::{Secret, account_of, find};
 use crate::platform::accounts::mailed::{
     behind_the_answer, by_link, draw_link, execute, followed, presented,
 };
-use crate::platform::accounts::own::OwnChange;
+use crate::platform::accounts::own::OwnRequest;
 use crate::platform::accounts::projection::{Account, Link, Purpose};
 use crate::platform::accounts::{claim, email_field, open_email, signup};
 use crate::seal::token::PlainToken;
@@ -69,25 +69,25 @@ pub async fn request(
 ) -> Result<Response, Problem> {
     let request: EmailChange = body.parse()?;
     let mailer = app.mailer()?.clone();
-    let change = OwnChange::of(&app, &caller, peer, &headers)?;
-    let change = change.posted(&headers, "/v1/me/email", &body, StatusCode::ACCEPTED)?;
-    if let Some(replay) = change.verify("/password", request.password).await? {
+    let own = OwnRequest::of(&app, &caller)?;
+    let own = own.posted(&headers, "/v1/me/email", &body, StatusCode::ACCEPTED)?;
+    if let Some(replay) = own.verify((peer, &headers), "/password", request.password).await? {
         return Ok(accepted(Some(replay)));
     }
     // Recorded also where somebody else has the address: else a repeated request would tell.
     let (token, link) = draw_link(&app, CHANGE_SECONDS);
-    let account = &change.account;
+    let account = &own.account;
     let email = &Plain::from(request.email.as_str());
     let command = AccountsCommand::RequestEmailChange(RequestEmailChange {
         account: account.id,
-        email: change.key.seal(&email_field(&account.id.to_string()), email),
+        email: own.key.seal(&email_field(&account.id.to_string()), email),
         link,
         verified_generation: account.generation,
         session: caller.session.id,
     });
-    let done = change.submit(change.submission(command)).await?;
+    let done = own.submit(own.submission(command)).await?;
     if done.replay.is_none() {
-        let account = change.account.clone();
+        let account = own.account.clone();
         let app = app.clone();
         behind_the_answer(async move { mail_both(&app, &mailer, &account, &request.email, &token) });
     }

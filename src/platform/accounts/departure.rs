@@ -18,7 +18,7 @@ use crate::http::query::NoParameters;
 use crate::ids::{OrganizationId, UserId};
 use crate::platform::accounts::command::{AccountsCommand, DeleteAccount, EndMembership};
 use crate::platform::accounts::http::Secret;
-use crate::platform::accounts::own::OwnChange;
+use crate::platform::accounts::own::OwnRequest;
 use crate::platform::accounts::{claim, login, open_email};
 use crate::settings::people::command::PeopleCommand;
 use crate::store::Submission;
@@ -64,9 +64,9 @@ pub async fn delete(
     body: RawBody,
 ) -> Result<Response, Problem> {
     let farewell: Farewell = body.parse()?;
-    let change = OwnChange::of(&app, &caller, peer, &headers)?;
-    change.verify("/password", farewell.password).await?;
-    let account = &change.account;
+    let own = OwnRequest::of(&app, &caller)?;
+    own.verify((peer, &headers), "/password", farewell.password).await?;
+    let account = &own.account;
     // First, so that nobody can let in whom there is no account behind.
     for (organization, person) in &account.persons {
         if let Some(handle) = app.store.organization(*organization).await? {
@@ -78,9 +78,9 @@ pub async fn delete(
         verified_generation: account.generation,
         left: login::left(&app, account).await?,
     });
-    let mut submission = change.submission(command);
+    let mut submission = own.submission(command);
     submission.releases =
         vec![claim(app.store.hasher(), &open_email(account, app.store.ring())?, account.id)];
-    change.submit(submission).await?;
+    own.submit(submission).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

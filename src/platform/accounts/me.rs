@@ -28,7 +28,7 @@ use crate::platform::accounts;
 use crate::platform::accounts::command::AccountsCommand;
 use crate::platform::accounts::credentials::ChangePassword;
 use crate::platform::accounts::http::{Secret, check_password};
-use crate::platform::accounts::own::OwnChange;
+use crate::platform::accounts::own::OwnRequest;
 use crate::platform::accounts::projection::Account;
 use crate::platform::foundings::http::OrganizationName;
 use crate::seal::Plain;
@@ -239,20 +239,20 @@ pub async fn change_password(
 ) -> Result<Response, Problem> {
     let request: PasswordChange = body.parse()?;
     check_password("/new", &request.new.0)?;
-    let change = OwnChange::of(&app, &caller, peer, &headers)?;
-    let change = change.posted(&headers, "/v1/me/password", &body, StatusCode::OK)?;
-    if let Some(replay) = change.verify("/current", request.current).await? {
+    let own = OwnRequest::of(&app, &caller)?;
+    let own = own.posted(&headers, "/v1/me/password", &body, StatusCode::OK)?;
+    if let Some(replay) = own.verify((peer, &headers), "/current", request.current).await? {
         return password_changed(&app, &caller, Some(replay));
     }
     let hash = app.passwords.hash(request.new.0).await?;
-    let account = &change.account;
+    let account = &own.account;
     let command = AccountsCommand::ChangePassword(ChangePassword {
         account: account.id,
-        password: change.key.seal(&accounts::password_field(&account.id.to_string()), &hash),
+        password: own.key.seal(&accounts::password_field(&account.id.to_string()), &hash),
         verified_generation: account.generation,
         spares: Some(caller.session.id),
     });
-    let done = change.submit(change.submission(command)).await?;
+    let done = own.submit(own.submission(command)).await?;
     password_changed(&app, &caller, done.replay)
 }
 

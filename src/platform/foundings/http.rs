@@ -5,30 +5,30 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
-use crate::actor::{Actor, ActorId};
+use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::app::App;
-use crate::http::call::Fingerprinted;
 use crate::http::caller::SessionCaller;
 use crate::http::client::{Origin, Peer, client_address};
-use crate::http::headers::{mark_replayed, reason};
+use crate::http::headers::mark_replayed;
 use crate::http::input::RawBody;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
 use crate::http::request_id::RequestId;
-use crate::ids::{AccountId, Fresh, OrganizationId, StreamId};
+use crate::ids::{AccountId, Fresh, OrganizationId};
 use crate::organization::Organization;
 use crate::platform::accounts;
 use crate::platform::accounts::http::{Secret, account_of, check_password};
 use crate::platform::accounts::login::{self, Target};
 use crate::platform::accounts::me::{PersonBody, person_body};
+use crate::platform::accounts::own::OwnRequest;
 use crate::platform::accounts::signup::{self, NewPerson};
 use crate::platform::foundings;
 use crate::platform::foundings::command::{FoundingsCommand, SetUp};
@@ -175,25 +175,16 @@ pub async fn found(
     body: RawBody,
 ) -> Result<Response, Problem> {
     let new: NewOrganization = body.parse()?;
-    // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
-    reason(&headers)?;
-    let platform = app.store.platform().view();
-    let account = platform.platform().accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
-    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
-    let founding = founding(account.id, &key, &new);
-    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
-    let mut submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
-    submission.request_id = RequestId::to_record();
-    let path = "/v1/organizations";
-    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
-    submission.idempotency = request.idempotency(&headers, &key, StatusCode::CREATED)?;
-    let done = app.store.execute(app.store.platform(), submission).await?;
+    let own = OwnRequest::of(&app, &caller)?;
+    let own = own.posted(&headers, "/v1/organizations", &body, StatusCode::CREATED)?;
+    let founding = founding(own.account.id, &own.key, &new);
+    let done = own.submit(own.submission(FoundingsCommand::Open(founding.clone()))).await?;
     let handle = match done.replay {
         None => app.store.finish_founding_detached(founding).await?,
         Some(replay) => {
             // The first request may be between its halves, or have been cut there.
             app.store.finish_intents().await;
-            founded_at(&app, account.id, replay.version).await?
+            founded_at(&app, own.account.id, replay.version).await?
         }
     };
     let body = OrganizationName::of(handle.view().organization())?;

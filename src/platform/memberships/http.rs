@@ -4,28 +4,26 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::actor::{Actor, ActorId};
 use crate::http::app::App;
-use crate::http::call::Fingerprinted;
 use crate::http::caller::SessionCaller;
-use crate::http::headers::{mark_replayed, reason};
+use crate::http::headers::mark_replayed;
 use crate::http::input::RawBody;
 use crate::http::page::Page;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
-use crate::http::request_id::RequestId;
 use crate::ids::{Fresh, JoinRequestId, OrganizationId, StreamId, UserId};
 use crate::platform::accounts::http::account_of;
+use crate::platform::accounts::own::OwnRequest;
 use crate::platform::accounts::projection::Account;
 use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection, OpenMembership};
 use crate::platform::memberships::event::MembershipOpened;
+use crate::store::Refusal;
 use crate::store::resident::View;
-use crate::store::{Refusal, Submission};
 
 /// The most organizations with one domain that are shown: each proves it by a record of its own.
 const SHOWN_MAX: usize = 100;
@@ -154,12 +152,12 @@ pub async fn ask(
     body: RawBody,
 ) -> Result<Response, Problem> {
     let request: JoinRequestBy = body.parse()?;
-    // The platform's stream keeps no reasons, but a malformed one is refused here as everywhere.
-    reason(&headers)?;
-    let account = account_of(&app, caller.account)?;
+    let own = OwnRequest::of(&app, &caller)?;
+    let own = own.posted(&headers, "/v1/me/join-requests", &body, StatusCode::CREATED)?;
+    let account = &own.account;
     // After the account and before the organization: its state then knows of all that is not open here.
     let platform = app.store.platform().view();
-    let domain = app.store.verified_domain(&account)?.ok_or_else(Problem::not_found)?;
+    let domain = app.store.verified_domain(account)?.ok_or_else(Problem::not_found)?;
     let view = may_join(&app, request.organization, &domain).await?.ok_or_else(Problem::not_found)?;
     let organization = view.organization();
     let is_over = |person: &UserId| {
@@ -167,7 +165,7 @@ pub async fn ask(
             && organization.people.get(*person).is_none()
             && organization.join_requests.pending_of(*person).is_none()
     };
-    let left = persons(&account, request.organization).filter(is_over);
+    let left = persons(account, request.organization).filter(is_over);
     let left = left.map(|person| (request.organization, person)).collect();
     let membership = MembershipOpened {
         account: account.id,
@@ -177,22 +175,15 @@ pub async fn ask(
         invitation: None,
     };
     let command = OpenMembership { membership: membership.clone(), account: None, left };
-    let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
-    let mut submission = Submission::new(MembershipsCommand::Open(command), actor);
-    submission.request_id = RequestId::to_record();
-    let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
-    let path = "/v1/me/join-requests";
-    let fingerprinted = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
-    submission.idempotency = fingerprinted.idempotency(&headers, &key, StatusCode::CREATED)?;
-    match app.store.execute(app.store.platform(), submission).await {
+    match own.submit(own.submission(MembershipsCommand::Open(command))).await {
         Ok(done) if done.replay.is_none() => {
             app.store.finish_membership_detached(membership).await?;
-            answer(&app, &account, request.organization, StatusCode::CREATED).await
+            answer(&app, account, request.organization, StatusCode::CREATED).await
         }
         // The first request may be between its halves, or have been cut there.
         Ok(_) => {
             app.store.finish_intents().await;
-            let mut response = answer(&app, &account, request.organization, StatusCode::CREATED).await?;
+            let mut response = answer(&app, account, request.organization, StatusCode::CREATED).await?;
             mark_replayed(response.headers_mut());
             Ok(response)
         }
@@ -200,7 +191,7 @@ pub async fn ask(
             MembershipsRejection::AlreadyThere,
         ))) => {
             app.store.finish_intents().await;
-            answer(&app, &account, request.organization, StatusCode::OK).await
+            answer(&app, account, request.organization, StatusCode::OK).await
         }
         Err(refusal) => Err(refusal.into()),
     }
