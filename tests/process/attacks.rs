@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use crate::journal::Journal;
 use crate::operator::figure;
 use crate::preload::SlowDisk;
-use crate::process::{Login, Start, scale};
+use crate::process::{Login, Start, scale, text};
 use crate::sse::ask_and_stall;
-use crate::unmoved::{Pairs, p99, problems, resident_mib, until};
+use crate::unmoved::{Pairs, general, p99, p99_of, problems, resident_mib, until};
 
 /// How much more memory an attack may cost.
 const MIB_MAX: f64 = 32.0;
@@ -106,6 +106,40 @@ async fn a_full_queue_is_told_to_writers_and_unknown_to_readers() {
             .call(&login, "PUT", "/v1/environments/prod/config/AFTER", Some(json!({ "value": 1 })))
             .await;
         assert!(matches!(status, 200 | 201), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_beyond_its_limit_slows_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Start::on(dir.path().join("data")).serve();
+    let login = server.set_up().await;
+    let limit = json!({"requests": 10, "window_seconds": 3600});
+    let limited = json!({"name": "limited", "mode": "live", "role": "viewer", "rate_limit": limit});
+    let (status, limited) = server.call(&login, "POST", "/v1/api-keys", Some(limited)).await;
+    assert_eq!(status, 201, "{limited}");
+    let of = |key: &str| general(&server).header("x-fastn-api-key", key);
+    let limited = of(&text(&limited["key"]));
+    let free = of(&server.key(&login, "viewer").await);
+    let mut pairs = Pairs::of("a key beyond its limit");
+    while pairs.go_on() {
+        let without = p99_of(free.try_clone().unwrap()).await;
+        let flood = Arc::new(Answers::default());
+        let mut crowd = JoinSet::new();
+        for number in 0..16 {
+            let (request, answers) = (limited.try_clone().unwrap(), Arc::clone(&flood));
+            crowd.spawn(async move {
+                loop {
+                    answers.add(&request.try_clone().unwrap().send().await.expect("the server answers"));
+                    breathe(number).await;
+                }
+            });
+        }
+        until("the limit is reached", || flood.count().1 > 100).await;
+        pairs.add(without, p99_of(free.try_clone().unwrap()).await);
+        assert!(flood.count().0 <= 10, "{:?}", flood.count());
+        println!("the limited key was answered {:?} (done, refused)", flood.count());
+        crowd.shutdown().await;
     }
 }
 

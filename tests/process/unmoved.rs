@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::RequestBuilder;
 use tokio::task::JoinSet;
 
 use crate::operator::figure;
@@ -47,15 +48,25 @@ impl Pairs {
 const REQUESTS: usize = 400;
 const EVERY: Duration = Duration::from_millis(4);
 
-/// The time within which 99 % of a good client's reads were answered. They are sent evenly, whether or not those before
-/// have been answered, so that a pause of the server is seen by all that it meets.
+/// [`p99_of`] a person's reads.
 pub async fn p99(server: &Server, login: &Login) -> Duration {
+    p99_of(general(server).bearer_auth(&login.token)).await
+}
+
+/// A read of the organization's settings, without who reads.
+pub fn general(server: &Server) -> RequestBuilder {
     let client = settled::client::http::plain().build().unwrap();
+    client.get(format!("{}/v1/general", server.url))
+}
+
+/// The time within which 99 % of a good client's requests were answered. They are sent evenly, whether or not those before
+/// have been answered, so that a pause of the server is seen by all that it meets.
+pub async fn p99_of(read: RequestBuilder) -> Duration {
     let mut reads = JoinSet::new();
     let mut due = tokio::time::interval(EVERY);
     for _ in 0..REQUESTS {
         due.tick().await;
-        let request = client.get(format!("{}/v1/general", server.url)).bearer_auth(&login.token);
+        let request = read.try_clone().expect("it has no body");
         reads.spawn(async move {
             let began = Instant::now();
             let answer = request.send().await.expect("the server answers");
