@@ -131,14 +131,22 @@ impl Context {
     /// # Errors
     /// [`Rejection::PreconditionFailed`].
     pub fn check_version(&self, current: Version) -> Result<(), PreconditionFailed> {
-        let met = |precondition: &Precondition| match precondition {
-            Precondition::Exists => current != 0,
-            Precondition::Absent => current == 0,
-            Precondition::OneOf(versions) => versions.contains(&current),
-            Precondition::NoneOf(versions) => !versions.contains(&current),
-        };
-        if self.preconditions.iter().all(met) { Ok(()) } else { Err(PreconditionFailed) }
+        check_version(&self.preconditions, current)
     }
+}
+
+/// Refuses unless all of this holds of something at a version, which is 0 where it is not there.
+///
+/// # Errors
+/// [`PreconditionFailed`].
+pub fn check_version(preconditions: &[Precondition], current: Version) -> Result<(), PreconditionFailed> {
+    let met = |precondition: &Precondition| match precondition {
+        Precondition::Exists => current != 0,
+        Precondition::Absent => current == 0,
+        Precondition::OneOf(versions) => versions.contains(&current),
+        Precondition::NoneOf(versions) => !versions.contains(&current),
+    };
+    if preconditions.iter().all(met) { Ok(()) } else { Err(PreconditionFailed) }
 }
 
 /// The caller saw another version of what it wants to change.

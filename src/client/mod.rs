@@ -89,7 +89,7 @@ impl Ctx {
     /// zero.
     #[must_use]
     pub fn last_known_for(self, span: Duration) -> Self {
-        Self { last_known_max: span, ..self }
+        Self { last_known_max: span, known: Arc::default(), ..self }
     }
 
     /// The values as they are now; or, while the server is away, as it last told them, which

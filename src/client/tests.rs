@@ -170,6 +170,19 @@ async fn while_the_server_is_away_its_last_word_counts_for_a_bounded_time() {
 }
 
 #[tokio::test]
+async fn what_one_forgets_another_that_may_use_it_longer_keeps() {
+    let (stub, url) = Stub::start().await;
+    let (ctx, _) = manual(&url);
+    let strict = ctx.clone().last_known_for(Duration::ZERO);
+    for ctx in [&ctx, &strict] {
+        ctx.fetch().await.unwrap();
+    }
+    stub.says(Says::Status(503, ""));
+    assert!(strict.fetch().await.unwrap_err().is_passing());
+    assert_eq!(ctx.fetch().await.unwrap().version(), "v1");
+}
+
+#[tokio::test]
 async fn what_the_server_refuses_is_not_used_any_longer() {
     const REVOKED: &str = r#"{"type": "urn:settled:api_key_revoked", "title": "Unauthorized", "status": 401,
         "detail": "the key was revoked", "code": "api_key_revoked"}"#;

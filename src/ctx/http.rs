@@ -172,7 +172,7 @@ impl InCtx {
     /// 500 for whoever is no program: the rows of such routes ask for one.
     fn program(&self) -> Result<(ApiKeyId, Actor), Problem> {
         match &self.call.caller.showed {
-            Showed::Key(of) => Ok((of.key, self.call.caller.actor)),
+            Showed::Key(of) => Ok((of.shown.key, self.call.caller.actor)),
             Showed::Session(_) => Err(Problem::internal()),
         }
     }

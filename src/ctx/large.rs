@@ -9,6 +9,8 @@ use crate::ctx::http::InCtx;
 use crate::ctx::memory::json;
 use crate::ctx::seen;
 use crate::http::app::App;
+use crate::http::auth::still_may_in;
+use crate::http::caller::Proof;
 use crate::http::ndjson::BrokenOff;
 use crate::http::problem::Problem;
 use crate::http::streams::{Kind, Slot};
@@ -16,9 +18,10 @@ use crate::ids::{EnvironmentId, SecretId};
 use crate::organization::Organization;
 use crate::seal::keyring::KeyError;
 use crate::settings::environments::projection::Environment;
+use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::value_field;
 use crate::store::Store;
-use crate::store::resident::View;
+use crate::store::resident::{Handle, View};
 
 /// A piece ends behind so many bytes.
 const PIECE_BYTES: usize = 64 << 10;
@@ -26,6 +29,8 @@ const PIECE_BYTES: usize = 64 << 10;
 /// What is still to be told of an environment.
 pub struct Large {
     app: App,
+    handle: Arc<Handle>,
+    proof: Proof,
     view: Arc<View>,
     environment: EnvironmentId,
     version: Arc<str>,
@@ -46,7 +51,8 @@ impl Large {
     /// # Errors
     /// 429 where the key has as many long answers open as it may; when the read cannot be recorded.
     pub async fn begin(app: &App, at: &InCtx) -> Result<Self, Problem> {
-        let slot = app.streams.open(Kind::Export, at.call.caller.proof())?;
+        let proof = at.call.caller.proof();
+        let slot = app.streams.open(Kind::Export, proof)?;
         let version = at.version(app).await?;
         let view = Arc::clone(&at.call.organization.view);
         let secrets = seen::secrets(view.organization(), &at.environment);
@@ -63,7 +69,9 @@ impl Large {
         left.extend(separated(secrets));
         left.push(text("},\"connections\":{}}"));
         left.reverse();
-        Ok(Self { app: app.clone(), view, environment: at.environment.id, version, left, _slot: slot })
+        let handle = Arc::clone(&at.call.organization.handle);
+        let environment = at.environment.id;
+        Ok(Self { app: app.clone(), handle, proof, view, environment, version, left, _slot: slot })
     }
 
     /// The version of what is told.
@@ -74,8 +82,11 @@ impl Large {
     /// The next piece; `None` at the end.
     ///
     /// # Errors
-    /// When a value does not open: it was destroyed since.
+    /// When the caller may not read them any more; when a value does not open: it was destroyed since.
     pub async fn next(mut self) -> Result<Option<(Zeroizing<Vec<u8>>, Self)>, BrokenOff> {
+        if !still_may_in(&self.app, &self.handle, self.proof, Permission::CtxRead, self.environment) {
+            return Err(BrokenOff);
+        }
         let streams = self.app.streams.clone();
         streams
             .read(Kind::Export, move || {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::actor::{Actor, ActorId};
 use crate::http::app::App;
-use crate::http::caller::{Caller, OrganizationScope, Own, Proof, Scope, Showed};
+use crate::http::caller::{Caller, OrganizationScope, Own, Proof, Scope, Showed, ShownKey};
 use crate::http::credentials::Token;
 use crate::http::key::accepted;
 use crate::http::problem::Problem;
@@ -56,13 +56,15 @@ fn still(app: &App, handle: &Handle, proof: Proof) -> Option<Arc<Grants>> {
     let view = handle.view();
     let actor = match proof {
         Proof::Session(session) => still_in_session(app, &view, session),
-        Proof::Key(key, token) => {
-            let known = view.organization().api_keys.get(key);
-            let now = app.store.clock().credible_now();
-            known.is_some_and(|known| accepted(known, token, now).is_ok()).then_some(ActorId::ApiKey(key))
-        }
+        Proof::Key(shown) => still_shown(app, &view, shown),
     };
     actor.map(|actor| handle.grants(&view, actor))
+}
+
+fn still_shown(app: &App, view: &View, shown: ShownKey) -> Option<ActorId> {
+    let key = view.organization().api_keys.get(shown.key)?;
+    let is_accepted = accepted(key, shown.token, app.store.clock().credible_now()).is_ok();
+    (is_accepted && key.limits().allow_address(shown.from)).then_some(ActorId::ApiKey(shown.key))
 }
 
 fn still_in_session(app: &App, view: &View, session: SessionId) -> Option<ActorId> {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::actor::ActorId;
-use crate::command::Command;
+use crate::command::{Command, check_version};
 use crate::event::{Resource, ResourceType, Version};
 use crate::http::access::{Denial, Row, deny};
 use crate::http::app::App;
@@ -289,6 +289,16 @@ impl Call {
     /// Whether the request says what its caller saw of what it changes (`If-Match`).
     pub fn has_if_match(&self) -> bool {
         self.headers.contains_key(IF_MATCH)
+    }
+
+    /// Refuses unless what is changed, at this version, is as the caller saw it: before a refusal of the edge's own that
+    /// comes behind this one.
+    ///
+    /// # Errors
+    /// 412; 422 for a malformed header.
+    pub fn check_seen(&self, current: Version) -> Result<(), Problem> {
+        let asked = preconditions(&self.headers, self.app.store.epoch())?;
+        check_version(&asked, current).map_err(|failed| Refusal::Rejected(failed.into()).into())
     }
 
     fn idempotency(&self, status: StatusCode) -> Result<Option<Idempotency>, Problem> {

@@ -1,6 +1,7 @@
 //! [`Caller`]: who makes a request, as found by its credential. Either a program with an API key, or a person or an
 //! account in a session, [`SessionCaller`].
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -52,12 +53,21 @@ pub struct Own {
 }
 
 /// An API key that somebody showed.
-#[derive(Clone, Copy, Debug)]
-pub struct OfKey {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShownKey {
     /// The key.
     pub key: ApiKeyId,
     /// SHA-256 of the value that was shown.
     pub token: Commitment,
+    /// The address that it was shown from, where that is known.
+    pub from: Option<IpAddr>,
+}
+
+/// What is a program's own.
+#[derive(Clone, Copy, Debug)]
+pub struct OfKey {
+    /// The key that it showed.
+    pub shown: ShownKey,
     /// Whether it reaches test environments or live ones.
     pub mode: Mode,
 }
@@ -67,8 +77,8 @@ pub struct OfKey {
 pub enum Proof {
     /// A session.
     Session(SessionId),
-    /// An API key, and SHA-256 of the value that was shown.
-    Key(ApiKeyId, Commitment),
+    /// An API key.
+    Key(ShownKey),
 }
 
 impl Proof {
@@ -76,7 +86,7 @@ impl Proof {
     pub fn id(self) -> Uuid {
         match self {
             Self::Session(session) => session.uuid(),
-            Self::Key(key, _) => key.uuid(),
+            Self::Key(shown) => shown.key.uuid(),
         }
     }
 }
@@ -86,7 +96,7 @@ impl Caller {
     pub fn proof(&self) -> Proof {
         match &self.showed {
             Showed::Session(own) => Proof::Session(own.session.id),
-            Showed::Key(of) => Proof::Key(of.key, of.token),
+            Showed::Key(of) => Proof::Key(of.shown),
         }
     }
 

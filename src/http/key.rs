@@ -6,7 +6,7 @@ use crate::actor::{Actor, ActorId};
 use crate::clock::Timestamp;
 use crate::http::app::App;
 use crate::http::auth::refuse;
-use crate::http::caller::{Caller, OfKey, OrganizationScope, Scope, Showed};
+use crate::http::caller::{Caller, OfKey, OrganizationScope, Scope, Showed, ShownKey};
 use crate::http::client::Origin;
 use crate::http::credentials::Token;
 use crate::http::problem::Problem;
@@ -87,7 +87,10 @@ impl Presented {
         let grants = handle.grants(&view, actor.id);
         Caller {
             actor,
-            showed: Showed::Key(OfKey { key, token, mode: self.key.mode }),
+            showed: Showed::Key(OfKey {
+                shown: ShownKey { key, token, from: origin.ip },
+                mode: self.key.mode,
+            }),
             scope: Scope::Organization(OrganizationScope { id, handle, view, grants }),
         }
     }

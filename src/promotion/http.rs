@@ -241,6 +241,10 @@ pub async fn promote(path: PathText, call: Call, _: NoParameters) -> Result<Resp
                 handle.beyond(seen).await;
                 continue;
             }
+            Err(Unplanned::Refused(problem)) if problem.status() == StatusCode::CONFLICT && !new.dry_run => {
+                call.check_seen(handle.view().organization().revision.version())?;
+                return Err(problem);
+            }
             planned => planned?,
         };
         let Planned { view, command, keys } = planned;

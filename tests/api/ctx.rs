@@ -281,6 +281,31 @@ async fn an_environment_of_many_mib_is_answered_whole() {
     answer.is(304);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_answer_ends_with_the_right_to_it() {
+    let server = TestServer::start().await;
+    let (program, key) = acme(&server).await;
+    let owner = owner(&program);
+    let long = "x".repeat(60_000);
+    // More than the buffers on the way to the client hold.
+    for number in 0..400 {
+        set(&server, &owner, &format!("C_{number}"), json!(long)).await;
+    }
+    let request = server.request(Method::GET, CTX, Some(&program.token));
+    let mut answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let mut read = answer.chunk().await.unwrap().expect("it begins").len();
+    server.delete(&format!("/v1/api-keys/{key}"), &owner).await.is(204);
+    let is_whole = loop {
+        match answer.chunk().await {
+            Ok(Some(piece)) => read += piece.len(),
+            Ok(None) => break true,
+            Err(_) => break false,
+        }
+    };
+    assert!(!is_whole && read < 400 * long.len(), "{read}");
+}
+
 /// The next change that a watcher is told of, or that the stream ended.
 async fn change(stream: &mut Reader) -> Option<(String, String)> {
     let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("it is told");

@@ -181,6 +181,9 @@ async fn what_cannot_be_carried_over_is_named() {
     server.post(&format!("{dev}/versions/1/destroy"), Some(&owner), &json!({})).await.is(200);
     let body = json!({"to": "prod", "secrets": ["API_KEY"]});
     promote(&server, &owner, &body).await.is_problem(409, "version_destroyed");
+    let (url, stale) = ("/v1/environments/dev/promote", [("if-match", "\"0-1\"")]);
+    let refused = server.send(Method::POST, url, &owner, &stale, &body).await;
+    refused.is_problem(412, "precondition_failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

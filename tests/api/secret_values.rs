@@ -146,6 +146,11 @@ async fn an_earlier_value_comes_back_under_a_key_of_its_own() {
     destroyed.is(200);
     assert_eq!(value(&server, &owner, &path).await, "first");
     rollback(1).await.is_problem(409, "version_destroyed");
+    for (action, body) in [("rollback", json!({"to_version": 1})), ("reveal", json!({"version": 1}))] {
+        let url = format!("{path}/{action}");
+        let stale = server.send(Method::POST, &url, &owner, &[("if-match", "\"0-1\"")], &body).await;
+        stale.is_problem(412, "precondition_failed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

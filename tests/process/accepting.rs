@@ -2,17 +2,18 @@
 //! invited as before.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::process::{Login, Server, Start, scale};
+use crate::unmoved::until;
 
 const PASSWORD: &str = "a long walk by the sea";
 
 /// The token of the one mail that is in a folder for an address, once it is there.
 async fn token(mails: &Path, address: &str) -> String {
-    for _ in 0..400 {
+    for _ in 0..2_400 {
         for entry in std::fs::read_dir(mails).unwrap() {
             let mail = std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
             if mail.contains(&format!("To: {address}"))
@@ -54,7 +55,9 @@ async fn a_server_killed_while_somebody_accepts_has_a_member_or_an_invitation_an
     assert_eq!(status, 201, "{team}");
     let team = team["id"].as_str().unwrap().to_owned();
     let (mut finished, mut untouched) = (0, 0);
-    for round in 0..u64::from(16 * scale()) {
+    let rounds = 16 * scale();
+    let mut whole = Duration::ZERO;
+    for round in 0..=rounds {
         let address = format!("nora{round}@example.com");
         let invited = json!({"email": address, "role": "viewer", "teams": [team]});
         let (status, body) = server.call(&login, "POST", "/v1/invitations", Some(invited)).await;
@@ -62,8 +65,14 @@ async fn a_server_killed_while_somebody_accepts_has_a_member_or_an_invitation_an
         let token = token(&mails, &address).await;
         let request = settled::client::http::plain().build().unwrap();
         let request = request.post(format!("{}/v1/auth/invitations/accept", server.url));
-        let accepts = tokio::spawn(request.json(&acceptance(&token)).send());
-        tokio::time::sleep(Duration::from_micros(round * 2_500 % 30_000)).await;
+        let (began, accepts) = (Instant::now(), tokio::spawn(request.json(&acceptance(&token)).send()));
+        if round == 0 {
+            // How long a whole one takes: the kills are spread over that.
+            until("an acceptance ends", || accepts.is_finished()).await;
+            whole = began.elapsed();
+        } else {
+            tokio::time::sleep(whole * (round - 1) / rounds).await;
+        }
         server.process.kill();
         let acknowledged = matches!(accepts.await.unwrap(), Ok(answer) if answer.status() == 200);
 
@@ -80,5 +89,6 @@ async fn a_server_killed_while_somebody_accepts_has_a_member_or_an_invitation_an
         let (_, open) = server.call(&login, "GET", "/v1/invitations?limit=200", None).await;
         assert_eq!(open["data"].as_array().unwrap().len(), untouched, "{open}");
     }
+    assert!(finished > 0 && untouched > 0, "{finished} finished, {untouched} as before");
     println!("kill -9: {finished} acceptances finished, {untouched} as before");
 }

@@ -9,6 +9,7 @@ use settled::clock::{Clock, Timestamp};
 use tokio::task::JoinSet;
 
 use crate::process::{Login, Server, Start, scale, text};
+use crate::unmoved::until;
 
 const READERS: usize = 8;
 
@@ -40,6 +41,10 @@ async fn no_value_leaves_a_server_that_is_killed_unless_the_audit_log_says_so() 
         let body = json!({"value": format!("value {}", life + 2)});
         let (status, _) = server.call(&login, "PATCH", &format!("/v1/secrets/{secret}"), Some(body)).await;
         assert_eq!(status, 200);
+        if life % 2 == 1 {
+            let before = left.lock().unwrap().len();
+            until("a value leaves", || left.lock().unwrap().len() > before).await;
+        }
         tokio::time::sleep(Duration::from_millis(7 * (life % 5))).await;
         server.process.kill();
         readers.join_all().await;

@@ -12,7 +12,7 @@ const PATH: &str = "/v1/ctx/watch?environment=prod";
 /// How long a change may take to half of the watchers, and here to be told at all: the goal is 100 ms with the machine to
 /// itself, and this is a development build beside whatever else runs.
 const MEDIAN_MAX: Duration = Duration::from_secs(2);
-const TOLD_MAX: Duration = Duration::from_secs(20);
+const TOLD_MAX: Duration = Duration::from_secs(60);
 
 /// Waits for a change; since when, and the id to go on from.
 async fn told(mut stream: Reader) -> (Instant, Option<String>) {
@@ -37,13 +37,14 @@ async fn a_crowd_of_watchers_is_told_soon_and_a_restart_loses_none() {
     let mut times = Vec::new();
     let mut last = vec![None; crowd];
     for value in 0..5 {
-        let mut waiting = Vec::new();
+        let mut streams = Vec::new();
         for last in &last {
             let url = &workflow.server.url;
             let stream = Reader::open(url, PATH, &workflow.key, last.as_deref()).await.unwrap();
             assert_eq!(stream.status, 200);
-            waiting.push(tokio::spawn(told(stream)));
+            streams.push(stream);
         }
+        let waiting: Vec<_> = streams.into_iter().map(|stream| tokio::spawn(told(stream))).collect();
         let began = Instant::now();
         workflow.configure("VALUE", json!(value)).await;
         for (last, waiting) in last.iter_mut().zip(waiting) {

@@ -16,8 +16,8 @@ use settled::settings::api_keys::value::Limits;
 use settled::settings::environments::event::Mode;
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::store::directory::Directory;
-use settled::store::key_uses::Use;
 use settled::store::key_uses::reads::Read;
+use settled::store::key_uses::{KEYS_IN_USE_MAX, Use};
 use settled::store::{Refusal, Submission, scheduler};
 
 use crate::key_asks::{closed, token_of};
@@ -169,6 +169,30 @@ async fn a_key_that_reads_very_much_by_name_is_recorded_before_the_minute_ends()
     }
     let told = reads();
     assert_eq!((told.len(), told[1_000]), (1_001, 1_000), "as many first ones, and all again at once");
+}
+
+#[tokio::test]
+async fn what_a_key_reads_is_recorded_where_so_many_others_are_in_use() {
+    let store = TestStore::in_memory();
+    let founded = store.found("Acme").await;
+    let key = key(&store, &founded).await;
+    let handle = store.handle(founded.organization);
+    // What the store refuses of them is kept, so that each takes its room.
+    for _ in 0..KEYS_IN_USE_MAX {
+        let used = Use { key: Fresh.id(), from: None, request_id: None };
+        store.store.use_key(&handle, used, |_| None).await;
+    }
+    let actor = Actor { id: ActorId::ApiKey(key), session: None };
+    for _ in 0..3 {
+        let read = Read::Secret(SecretId::min(), 1);
+        store.store.note_read(&handle, (key, actor), read, &[]).await.unwrap();
+    }
+    let events = store.events(StreamId::Organization(founded.organization)).into_iter();
+    let counts = events.filter_map(|event| match event.event {
+        Event::ApiKeys(ApiKeysEvent::SecretsRead(read)) => Some(read.secrets[0].count),
+        _ => None,
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [1, 1, 1], "none waits for a minute's end that does not come");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Keys rotated while the store is written to: everything that is sealed opens afterwards, and history says what was done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use settled::actor::Actor;
@@ -67,7 +67,7 @@ async fn a_streams_key_is_rotated_under_load_and_everything_sealed_opens() {
     for generation in 2..8 {
         let rotated = store.store.rotate_stream_key(stream, Actor::SYSTEM).await.expect("rotated");
         assert_eq!((rotated.stream, rotated.generation), (stream, generation));
-        assert!(rotated.through > last, "the stream goes on meanwhile");
+        assert!(rotated.through > last);
         last = rotated.through;
     }
     stop.store(true, Ordering::Relaxed);
@@ -324,17 +324,25 @@ async fn keys_that_are_destroyed_while_they_are_wrapped_anew_never_come_back() {
     let stream = StreamId::Organization(founded.organization);
     let before = store.log.data_keys(stream).unwrap().len();
     let store = Arc::new(store);
+    let (rotated, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
     let rotate = tokio::spawn({
-        let store = store.store.clone();
+        let (store, rotated, stop) = (store.store.clone(), Arc::clone(&rotated), Arc::clone(&stop));
         async move {
-            for _ in 0..20 {
+            while !stop.load(Ordering::Relaxed) {
                 store.rotate_stream_key(stream, Actor::OPERATOR).await.expect("rotated");
+                rotated.fetch_add(1, Ordering::Relaxed);
             }
         }
     });
+    // One rotation after another: each key is destroyed within one, or between two.
     for at in &secrets[..50] {
+        let before = rotated.load(Ordering::Relaxed);
         destroy(&store, &founded, *at).await;
+        while rotated.load(Ordering::Relaxed) == before {
+            tokio::task::yield_now().await;
+        }
     }
+    stop.store(true, Ordering::Relaxed);
     rotate.await.unwrap();
     assert_eq!(store.log.data_keys(stream).unwrap().len(), before - 50);
     let report = check_keys(&*store.log, Some(store.store.ring()), || {});

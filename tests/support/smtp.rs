@@ -1,9 +1,12 @@
 //! A real mail server, `smtp.py` over aiosmtpd, and the mails that it got.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -58,6 +61,49 @@ impl MailServer {
     /// Whether no mail is here yet.
     pub fn is_empty(&self) -> bool {
         self.lines.try_recv().is_err()
+    }
+}
+
+/// A port at which a mail server is down: whoever comes is let in, and then not spoken to until the visit is cut; those
+/// who come later are cut at once. Nobody else gets the port meanwhile.
+pub struct Down {
+    pub port: u16,
+    is_over: Arc<AtomicBool>,
+    visit: mpsc::Receiver<TcpStream>,
+    accepting: JoinHandle<()>,
+}
+
+impl Down {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let (is_over, (sender, visit)) = (Arc::<AtomicBool>::default(), mpsc::sync_channel(1));
+        let over = Arc::clone(&is_over);
+        let accepting = std::thread::spawn(move || {
+            let mut is_first = true;
+            for stream in listener.incoming().map_while(Result::ok) {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+                if std::mem::take(&mut is_first) {
+                    let _nobody_looks = sender.send(stream);
+                }
+            }
+        });
+        Self { port, is_over, visit, accepting }
+    }
+
+    /// The first visit; cut when dropped.
+    pub fn visit(&self) -> TcpStream {
+        self.visit.recv_timeout(Duration::from_secs(60)).expect("somebody comes")
+    }
+
+    /// A mail server at the same port.
+    pub fn comes_up(self, options: &[&str]) -> MailServer {
+        self.is_over.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(("127.0.0.1", self.port)).expect("it still listens"));
+        self.accepting.join().expect("it does not panic");
+        MailServer::start(&[options, &["--port", &self.port.to_string()]].concat())
     }
 }
 

@@ -103,6 +103,8 @@ struct Running<'a> {
     has: Option<Variables>,
     watch: Option<Watch>,
     clock: Clock,
+    /// Whether it was asked to end, from without: then it is not started again.
+    is_to_end: bool,
     /// What it is restarted with once it has ended.
     next: Option<Variables>,
     /// Ends when it has not ended in time.
@@ -117,7 +119,8 @@ impl<'a> Running<'a> {
             Some(_) => (Some(ctx.watch(values)), Some(variables)),
             None => (None, None),
         };
-        Ok(Self { run, child, has, watch, clock: Clock::system(), next: None, overdue: None })
+        let clock = Clock::system();
+        Ok(Self { run, child, has, watch, clock, is_to_end: false, next: None, overdue: None })
     }
 
     /// Waits for its end, and for what happens to it until then.
@@ -134,7 +137,7 @@ impl<'a> Running<'a> {
                 signal = signals.next() => {
                     if asks_to_end(signal) {
                         // Whoever asks decides how long it may take.
-                        (self.next, self.overdue) = (None, None);
+                        (self.is_to_end, self.next, self.overdue) = (true, None, None);
                     }
                     self.child.pass_on(signal);
                 }
@@ -157,6 +160,7 @@ impl<'a> Running<'a> {
         let (Some(on_change), Some(has)) = (self.run.watch, &mut self.has) else { return };
         match on_change {
             OnChange::Restart if self.next.is_some() => self.next = Some(variables),
+            OnChange::Restart if self.is_to_end => {}
             _ if *has == variables => {}
             OnChange::Restart => {
                 output::note("settled: the settings changed, the command is restarted");

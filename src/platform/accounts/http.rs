@@ -25,6 +25,7 @@ use crate::http::query::NoParameters;
 use crate::ids::{AccountId, OrganizationId, UserId};
 use crate::password;
 use crate::platform::accounts;
+use crate::platform::accounts::attempt::Attempt;
 use crate::platform::accounts::email::{EmailAddress, folded};
 use crate::platform::accounts::login::{self, Opened, Target};
 use crate::platform::accounts::me::{PersonBody, person_body};
@@ -118,13 +119,9 @@ pub async fn log_in(
     let request: LoginRequest = body.parse()?;
     let ip = client_address(peer, &headers, &app.policy.trusted_proxies);
     let typed = folded(request.email.as_str());
-    app.throttle.attempt(&typed, ip, app.store.clock().now()).map_err(|throttled| {
-        app.store.metrics().login_throttled();
-        Problem::too_many_requests(throttled.retry_after_seconds)
-    })?;
+    let attempt = Attempt::begin(&app, typed, ip)?;
     let organization = request.organization.into_option();
-    let verified = verify(&app, &request.email, request.password).await;
-    let account = verified.inspect_err(|_| app.throttle.withdrawn(&typed, ip))?;
+    let account = attempt.looked_at(verify(&app, &request.email, request.password)).await?;
     let chosen = match &account {
         Some(account) => Some(choose(&app, account, organization).await),
         None => None,
@@ -134,7 +131,7 @@ pub async fn log_in(
         Some(Err(problem)) if problem.status().is_server_error() => return Err(problem),
         // The password was right, so the address may begin anew: only the organization is still open.
         Some(Err(problem)) if problem.status() == StatusCode::CONFLICT => {
-            app.throttle.succeeded(&typed, ip, app.store.clock().now());
+            attempt.succeeded();
             return Err(problem);
         }
         Some(Err(_)) | None => {
@@ -142,7 +139,7 @@ pub async fn log_in(
             return Err(login_failed());
         }
     };
-    app.throttle.succeeded(&typed, ip, app.store.clock().now());
+    attempt.succeeded();
     let account = account.ok_or_else(login_failed)?;
     let opened = login::open(&app, &account, &target, &Origin::of(&headers, ip), None).await?;
     Ok(Json(login_body(&app, &account, &target, &opened)?).into_response())
@@ -163,12 +160,9 @@ pub async fn verified(
     password: Secret,
     ip: Option<IpAddr>,
 ) -> Result<Account, Problem> {
-    let typed = folded(email.as_str());
-    let attempt = app.throttle.attempt(&typed, ip, app.store.clock().now());
-    attempt.map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
-    let verified = verify(app, email, password).await;
-    let account = verified.inspect_err(|_| app.throttle.withdrawn(&typed, ip))?.ok_or_else(login_failed)?;
-    app.throttle.succeeded(&typed, ip, app.store.clock().now());
+    let attempt = Attempt::begin(app, folded(email.as_str()), ip)?;
+    let account = attempt.looked_at(verify(app, email, password)).await?.ok_or_else(login_failed)?;
+    attempt.succeeded();
     Ok(account)
 }
 

@@ -2,6 +2,7 @@
 //! here is an account mapped to those persons; the organizations decide, this is a hint where to look.
 
 pub mod address;
+pub mod attempt;
 pub mod command;
 pub mod credentials;
 pub mod departure;

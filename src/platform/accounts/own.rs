@@ -17,6 +17,7 @@ use crate::http::problem::Problem;
 use crate::http::request_id::RequestId;
 use crate::ids::StreamId;
 use crate::platform::accounts;
+use crate::platform::accounts::attempt::Attempt;
 use crate::platform::accounts::http::{Secret, account_of};
 use crate::platform::accounts::projection::Account;
 use crate::seal::DataKey;
@@ -76,23 +77,23 @@ impl<'a> OwnRequest<'a> {
     ) -> Result<Option<Replay>, Problem> {
         let (app, now) = (self.app, self.app.store.clock().now());
         let ip = client_address(peer, headers, &app.policy.trusted_proxies);
-        let throttled = self.account.id.to_string();
         // Guessing at a replay is slowed down, too.
-        app.throttle
-            .attempt(&throttled, ip, now)
-            .map_err(|throttled| Problem::too_many_requests(throttled.retry_after_seconds))?;
+        let attempt = Attempt::begin(app, self.account.id.to_string(), ip)?;
         let platform = app.store.platform().view();
         let earlier = self.idempotency.as_ref().map(|key| platform.replay(key, now)).transpose()?;
         if let Some(replay) = earlier.flatten() {
-            app.throttle.withdrawn(&throttled, ip);
+            attempt.withdrawn();
             return Ok(Some(replay));
         }
-        let phc = accounts::open_password(&self.account, app.store.ring())?;
-        if !app.passwords.verify(password.0, phc).await? {
+        let looks = async {
+            let phc = accounts::open_password(&self.account, app.store.ring())?;
+            Ok(app.passwords.verify(password.0, phc).await?)
+        };
+        if !attempt.looked_at(looks).await? {
             let wrong = "this is not the present password";
             return Err(Problem::invalid_field(pointer, "wrong_password", wrong));
         }
-        app.throttle.succeeded(&throttled, ip, now);
+        attempt.succeeded();
         Ok(None)
     }
 

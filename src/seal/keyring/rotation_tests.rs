@@ -203,13 +203,16 @@ fn a_data_key_that_was_minted_before_a_rotation_keeps_the_old_generation_until_i
     let (ring, stream) = (store.ring(), held[0].stream);
     let minted = ring.mint(stream).expect("minted");
     let (ended, copy) = (AtomicBool::new(false), minted.clone());
+    let begun = std::sync::Barrier::new(2);
     ring.add_generation(stream).expect("added");
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| {
+            begun.wait();
             ring.wait_for_minted(stream, 1).expect("it ends");
             assert!(ended.load(Ordering::SeqCst), "it did not wait");
         });
         drop(minted);
+        begun.wait();
         std::thread::sleep(std::time::Duration::from_millis(50));
         ended.store(true, Ordering::SeqCst);
         drop(copy);

@@ -224,8 +224,8 @@ async fn within(
 pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
     let new: NewSecret = call.body().parse()?;
     let scope = new.scope(&call)?;
-    let modes = new.modes(scope)?;
     require(&call, Permission::SecretWrite, scope).await?;
+    let modes = new.modes(scope)?;
     check_to_come(&call, new.expires_at)?;
     let at = At { secret: Fresh.id(), scope };
     let (value, key) = sealed(&call, at.secret, &new.value)?;

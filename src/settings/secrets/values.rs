@@ -238,6 +238,7 @@ async fn sealed_at(
         return Err(Problem::invalid_field(pointer, "unknown", "the secret has no such version"));
     };
     if version.destroyed {
+        call.check_seen(secret.version)?;
         return Err(SecretsRejection::VersionDestroyed.into());
     }
     if let Some(value) = secret.value.as_ref().filter(|_| number == secret.value_version) {

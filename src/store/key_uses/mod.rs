@@ -96,9 +96,6 @@ impl KeyUses {
             return (Arc::clone(known), true);
         }
         let new = Arc::new(InUse::default());
-        if keys.len() >= KEYS_IN_USE_MAX {
-            keys.retain(|_, in_use| !in_use.open().count.is_empty() || Arc::strong_count(in_use) > 1);
-        }
         let has_room = keys.len() < KEYS_IN_USE_MAX;
         if has_room {
             keys.insert(key, Arc::clone(&new));
@@ -106,30 +103,37 @@ impl KeyUses {
         (new, has_room)
     }
 
-    /// Takes out the counts whose minute has ended, or all, and forgets keys that were not used for an hour.
+    /// Takes out the counts whose minute has ended, or all, and forgets keys that were not used for an hour; where there
+    /// is little room left, all that have nothing to be recorded: of a key used again that is asked of the stream anew.
     fn take(&self, now: Timestamp, all: bool) -> Vec<(ApiKeyId, Count)> {
         let mut taken = Vec::new();
-        self.keys().retain(|key, in_use| {
+        let mut keys = self.keys();
+        let kept_seconds = if keys.len() < KEYS_IN_USE_MAX / 4 * 3 { HOUR_SECONDS } else { 0 };
+        keys.retain(|key, in_use| {
             let mut open = in_use.open();
             if !open.count.is_empty() && (all || open.count.ends_at <= now) {
                 taken.push((*key, std::mem::take(&mut open.count)));
             }
             Arc::strong_count(in_use) > 1
                 || !open.count.is_empty()
-                || now.seconds_since(open.last) < HOUR_SECONDS
+                || now.seconds_since(open.last) < kept_seconds
         });
         taken
     }
 
-    /// Puts back a count that could not be recorded.
-    fn keep(&self, key: ApiKeyId, count: Count) {
-        let (in_use, _) = self.of(key);
+    /// Puts back a count that could not be recorded; whether there is room for it.
+    fn keep(&self, key: ApiKeyId, count: Count) -> bool {
+        let (in_use, is_remembered) = self.of(key);
+        if !is_remembered {
+            return false;
+        }
         let mut open = in_use.open();
         let newer = std::mem::replace(&mut open.count, count);
         open.count.add(newer.uses, newer.session);
         for (read, count) in newer.reads {
             *open.count.reads.entry(read).or_default() += count;
         }
+        true
     }
 
     fn keys(&self) -> MutexGuard<'_, HashMap<ApiKeyId, Arc<InUse>>> {
@@ -244,20 +248,26 @@ impl Store {
             Ok(done) => {
                 let mut open = in_use.open();
                 open.recorded(new, is_full, now);
-                // Another process of before has recorded one of this hour.
+                // One of this hour was recorded before the key was remembered.
                 if done.events == 0 {
                     open.add(handle, session, now);
+                    self.unless_remembered(is_remembered);
                 }
                 session
             }
             Err(refusal) => {
                 tracing::debug!(%refusal, "a use of a key is only counted");
                 in_use.open().add(handle, None, now);
-                if !is_remembered {
-                    self.inner.metrics.key_use_unrecorded();
-                }
+                self.unless_remembered(is_remembered);
                 None
             }
+        }
+    }
+
+    /// A use of a key for which there is no room is a number in the metrics.
+    fn unless_remembered(&self, is_remembered: bool) {
+        if !is_remembered {
+            self.inner.metrics.key_use_unrecorded();
         }
     }
 
@@ -285,7 +295,7 @@ impl Store {
             Err(Refusal::Rejected(rejection)) => {
                 tracing::debug!(%rejection, "uses of a key are not recorded")
             }
-            Err(_) => self.inner.key_uses.keep(key, count),
+            Err(_) => self.unless_remembered(self.inner.key_uses.keep(key, count)),
         }
     }
 }

@@ -71,12 +71,13 @@ impl Store {
         actor: Actor,
         now: Timestamp,
     ) {
-        let (in_use, _) = self.inner.key_uses.of(key);
+        let (in_use, is_remembered) = self.inner.key_uses.of(key);
         let full = {
             let mut open = in_use.open();
             open.begin(handle, actor.session, now);
             *open.count.reads.entry(read).or_default() += 1;
-            let is_full = open.count.reads.len() >= READS_OF_A_MINUTE_MAX;
+            // What is not remembered cannot wait for its minute's end.
+            let is_full = !is_remembered || open.count.reads.len() >= READS_OF_A_MINUTE_MAX;
             is_full.then(|| std::mem::take(&mut open.count))
         };
         if let Some(count) = full {
