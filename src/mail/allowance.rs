@@ -32,29 +32,45 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Takes one mail to an address off its allowance, if there is one left.
+    /// Takes one mail to an address off its allowance, if there is one left: what it is counted as, by which it can be
+    /// given back.
     ///
     /// With as many addresses as are remembered, and a mail to each within this hour, a further one gets none: whoever
     /// floods us must not make us forget.
-    pub fn take(&self, address: &str, now: Timestamp) -> bool {
+    pub fn take(&self, address: &str, now: Timestamp) -> Option<Timestamp> {
         let an_hour_ago = now.plus_seconds(-HOUR_SECONDS);
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let key = self.digest(address);
         if sent.len() >= ADDRESSES_MAX && !sent.contains_key(&key) {
             sent.retain(|_, times| times[MAILS_PER_HOUR_MAX - 1] > an_hour_ago);
             if sent.len() >= ADDRESSES_MAX {
-                return false;
+                return None;
             }
         }
         let times = sent.entry(key).or_insert([Timestamp::EPOCH; MAILS_PER_HOUR_MAX]);
         // A clock that was set back must not keep mails back for longer than an hour.
         times.iter_mut().for_each(|time| *time = (*time).min(now));
         if times[0] > an_hour_ago {
-            return false;
+            return None;
         }
         times.rotate_left(1);
         times[MAILS_PER_HOUR_MAX - 1] = now;
-        true
+        Some(now)
+    }
+
+    /// Gives back what was taken for a mail that is not sent. After a clock that was set back it may not be known any more,
+    /// and stays counted.
+    pub fn give_back(&self, address: &str, taken: Timestamp) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = self.digest(address);
+        let Some(times) = sent.get_mut(&key) else { return };
+        let Some(at) = times.iter().rposition(|time| *time == taken) else { return };
+        times[..=at].rotate_right(1);
+        times[0] = Timestamp::EPOCH;
+        // Whoever is refused again and again must not fill the memory.
+        if *times == [Timestamp::EPOCH; MAILS_PER_HOUR_MAX] {
+            sent.remove(&key);
+        }
     }
 
     fn digest(&self, address: &str) -> [u8; 16] {
@@ -77,42 +93,59 @@ mod tests {
     fn an_address_gets_three_mails_within_any_hour() {
         let allowance = Allowance::default();
         let took = |seconds: &[i64]| -> Vec<bool> {
-            seconds.iter().map(|seconds| allowance.take("ada@example.com", at(*seconds))).collect()
+            seconds.iter().map(|seconds| allowance.take("ada@example.com", at(*seconds)).is_some()).collect()
         };
         assert_eq!(took(&[0, 10, 20, 30, 3_599]), [true, true, true, false, false]);
         assert_eq!(took(&[3_600, 3_601, 3_610, 3_611]), [true, false, true, false]);
-        assert!(allowance.take("bob@example.com", at(30)), "another address has its own");
+        assert!(allowance.take("bob@example.com", at(30)).is_some(), "another address has its own");
+    }
+
+    #[test]
+    fn what_was_not_sent_is_given_back_and_nothing_else() {
+        let allowance = Allowance::default();
+        let take = |seconds| allowance.take("ada@example.com", at(seconds));
+        for second in 0..10 {
+            allowance.give_back("ADA@example.com", take(second).unwrap());
+        }
+        assert!(allowance.sent.lock().unwrap().is_empty(), "it is as if there had been nothing");
+        let taken = [20, 21, 22].map(|second| take(second).unwrap());
+        allowance.give_back("ada@example.com", taken[1]);
+        allowance.give_back("ada@example.com", taken[1]);
+        allowance.give_back("bob@example.com", taken[0]);
+        assert!(take(23).is_some() && take(24).is_none());
+        assert!(take(3_620).is_some() && take(3_621).is_none(), "the others keep their times");
     }
 
     #[test]
     fn another_spelling_is_the_same_address() {
         let allowance = Allowance::default();
         for address in ["ada@example.com", "Ada@Example.com", "ADA@EXAMPLE.COM"] {
-            assert!(allowance.take(address, at(0)));
+            assert!(allowance.take(address, at(0)).is_some());
         }
-        assert!(!allowance.take("aDa@example.com", at(0)));
+        assert!(allowance.take("aDa@example.com", at(0)).is_none());
     }
 
     #[test]
     fn a_clock_set_back_keeps_nothing_back_for_longer_than_an_hour() {
         let allowance = Allowance::default();
         for _ in 0..3 {
-            assert!(allowance.take("ada@example.com", at(0)));
+            assert!(allowance.take("ada@example.com", at(0)).is_some());
         }
         let back = -10 * HOUR_SECONDS;
-        assert!(!allowance.take("ada@example.com", at(back)));
-        assert!(allowance.take("ada@example.com", at(back + HOUR_SECONDS)));
+        assert!(allowance.take("ada@example.com", at(back)).is_none());
+        assert!(allowance.take("ada@example.com", at(back + HOUR_SECONDS)).is_some());
     }
 
     #[test]
     fn a_flood_of_addresses_makes_it_forget_none_of_this_hour() {
         let allowance = Allowance::default();
         for _ in 0..3 {
-            assert!(allowance.take("ada@example.com", at(0)));
+            assert!(allowance.take("ada@example.com", at(0)).is_some());
         }
-        let admitted = (0..ADDRESSES_MAX).filter(|n| allowance.take(&format!("{n}@example.com"), at(1)));
+        let admitted =
+            (0..ADDRESSES_MAX).filter(|n| allowance.take(&format!("{n}@example.com"), at(1)).is_some());
         assert_eq!(admitted.count(), ADDRESSES_MAX - 1);
-        assert!(!allowance.take("ada@example.com", at(1)));
-        assert!(allowance.take("new@example.com", at(3_602)), "an hour later there is room again");
+        assert!(allowance.take("ada@example.com", at(1)).is_none());
+        assert!(allowance.take("new@example.com", at(3_602)).is_some(), "an hour later there is room again");
     }
 }

@@ -83,9 +83,23 @@ struct Inner {
     stopping: watch::Sender<bool>,
 }
 
-/// The right to send one mail to one address.
+/// The right to send one mail to one address. One that is dropped unused goes back to the address's allowance: what was
+/// refused in the end costs nobody a mail.
 #[must_use]
-pub struct Postage(EmailAddress);
+pub struct Postage {
+    to: EmailAddress,
+    taken: Timestamp,
+    /// Where it goes back to; nowhere once it is used.
+    from: Option<Mailer>,
+}
+
+impl Drop for Postage {
+    fn drop(&mut self) {
+        if let Some(mailer) = self.from.take() {
+            mailer.0.allowance.give_back(self.to.as_str(), self.taken);
+        }
+    }
+}
 
 /// A mail on its way.
 struct Mail {
@@ -131,23 +145,22 @@ impl Mailer {
 
     /// Takes the right to one mail off an address's allowance; none where it has had its share of this hour.
     pub fn postage(&self, to: &EmailAddress) -> Option<Postage> {
-        if self.0.allowance.take(to.as_str(), self.0.clock.credible_now()) {
-            return Some(Postage(to.clone()));
-        }
-        self.0.metrics.mail_withheld();
-        None
+        let Some(taken) = self.0.allowance.take(to.as_str(), self.0.clock.credible_now()) else {
+            self.0.metrics.mail_withheld();
+            return None;
+        };
+        Some(Postage { to: to.clone(), taken, from: Some(self.clone()) })
     }
 
     /// Queues a letter. Where too many wait, or it cannot be addressed, it is given up at once, which is counted.
-    pub fn send(&self, postage: Postage, letter: &Letter) {
-        let Postage(to) = postage;
+    pub fn send(&self, mut postage: Postage, letter: &Letter) {
         let id: MailId = Fresh.id();
         let Ok(place) = Arc::clone(&self.0.waiting).try_acquire_owned() else {
             self.0.metrics.mail_failed();
             tracing::warn!(%id, "a mail is given up: as many wait as may");
             return;
         };
-        let Some(message) = self.0.message(&to, letter, self.0.clock.credible_now(), id) else {
+        let Some(message) = self.0.message(&postage.to, letter, self.0.clock.credible_now(), id) else {
             self.0.metrics.mail_failed();
             tracing::warn!(%id, "a mail is given up: it cannot be addressed");
             return;
@@ -159,6 +172,7 @@ impl Mailer {
             useful_until: self.0.clock.boot_elapsed().saturating_add(letter.useful),
             _place: place,
         };
+        postage.from = None;
         let inner = Arc::clone(&self.0);
         inner.tell_waiting();
         tokio::spawn(async move {

@@ -279,3 +279,33 @@ async fn an_address_with_an_account_is_invited_as_any_other() {
     let without_token = |mail: &crate::mailbox::Mail| mail.text.replace(&text(&mail.token()), "TOKEN");
     assert_eq!(without_token(&known), without_token(&stranger));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_costs_the_address_no_mail() {
+    let (server, owner) = TestServer::set_up().await;
+    let admin = server.add_with_role(owner.organization, SystemRole::Admin).await;
+    let team = server.team(&owner, "Core").await;
+    for _ in 0..4 {
+        server.invite(&admin, NORA, "owner", &[]).await.is_problem(403, "forbidden");
+        server.invite(&admin, NORA, "role_01kqxk5rd0e5xrpzzv0jjq4zgn", &[]).await.is(422);
+        server.invite(&admin, NORA, "viewer", &["team_01kqxk5rd0e5xrpzzv0jjq4zgn"]).await.is(422);
+    }
+    let made = server.invite(&admin, NORA, "viewer", &[&team]).await.is(201).json();
+    let resend = format!("/v1/invitations/{}/resend", text(&made["id"]));
+    let stale = [("if-match", "\"0-1\"")];
+    let owns = server.give(&owner, &team, "owner").await.is(201).json();
+    for _ in 0..4 {
+        server.invite(&admin, NORA, "viewer", &[]).await.is_problem(409, "already_invited");
+        server.post(&resend, Some(&admin), &json!({})).await.is_problem(403, "forbidden");
+        let old = server.send(Method::POST, &resend, &owner, &stale, &json!({})).await;
+        old.is_problem(412, "precondition_failed");
+    }
+    server.delete(&format!("/v1/role-assignments/{}", text(&owns["id"])), &owner).await.is(204);
+    let repeated = [("idempotency-key", "again")];
+    for _ in 0..4 {
+        server.send(Method::POST, &resend, &admin, &repeated, &json!({})).await.is(200);
+    }
+    server.post(&resend, Some(&admin), &json!({})).await.is(200);
+    server.post(&resend, Some(&admin), &json!({})).await.is_problem(429, "too_many_requests");
+    server.mail_to(NORA, 3).await;
+}

@@ -53,6 +53,7 @@ mod join_requests;
 mod lists;
 mod matrix;
 mod me;
+mod outsiders;
 mod people;
 mod permissions;
 mod promotion;

@@ -207,24 +207,76 @@ async fn a_grant_in_one_environment_holds_there_and_nowhere_else() {
 async fn keys_meet_what_their_mode_lets_them() {
     let mut acme = Acme::new().await;
     for (row, permission) in rows() {
-        let (test, live) = (acme.test.clone(), acme.live.clone());
-        let (_, answer) = acme.try_it(&test, row).await;
+        let Row { method, path, access, .. } = row;
+        let (_, answer) = acme.try_it(&acme.test.clone(), row).await;
         let cell = Cell { row, permission, what: "a test key" };
-        if permission.per_environment() {
-            // Where all environments are concerned, a key needs it in each, those to come included.
-            if row.path.contains("{env}") {
-                cell.passes(&answer);
-            }
-        } else {
-            cell.is_in_the_wrong_mode(&answer);
+        match access {
+            _ if !permission.per_environment() => cell.is_in_the_wrong_mode(&answer),
+            // It is about all environments, those of the other mode and those to come included.
+            Access::Organization(_) => cell.is_denied(&answer),
+            _ => cell.passes(&answer),
         }
-        let (_, answer) = acme.try_it(&live, row).await;
+        let (_, answer) = acme.try_it(&acme.live.clone(), row).await;
         let cell = Cell { row, permission, what: "a live key" };
-        if row.path.contains("{env}") {
-            cell.is_in_the_wrong_mode(&answer);
-        } else if !permission.per_environment() {
-            cell.passes(&answer);
+        match access {
+            _ if !permission.per_environment() => cell.passes(&answer),
+            Access::Organization(_) => cell.is_denied(&answer),
+            _ if path.contains("{env}") => cell.is_in_the_wrong_mode(&answer),
+            _ if path.contains('{') => cell.finds_nothing(&answer),
+            // To what a body names, an environment of the other mode is not there.
+            _ if MAKES.contains(&(method, path)) => assert_eq!(answer.status, 422, "{}", cell.label(&answer)),
+            _ => cell.passes(&answer),
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_a_persons_own_asks_for_a_session() {
+    let mut acme = Acme::new().await;
+    for row in routes().into_iter().map(|route| route.row) {
+        if let Access::OwnAccount | Access::Founder | Access::Member = row.access {
+            for who in [acme.test.clone(), acme.live.clone()] {
+                acme.try_it(&who, row).await.1.is_problem(403, "session_required");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_programs_read_asks_for_a_key_with_exactly_that_permission() {
+    let mut acme = Acme::new().await;
+    let programs = routes().into_iter().filter_map(|route| match route.row.access {
+        Access::Program(permission) => Some((route.row, permission)),
+        _ => None,
+    });
+    let programs: Vec<_> = programs.collect();
+    assert!(programs.len() >= 3);
+    let elsewhere = acme.stranger.clone();
+    acme.server.environment(&elsewhere, "Theirs", "test").await;
+    for (row, permission) in programs {
+        let things = acme.things().await;
+        acme.allow(&acme.exactly, [permission].into_iter()).await;
+        let all = Permission::ALL.iter().copied();
+        acme.allow(
+            &acme.others,
+            all.filter(|other| *other != permission && *other != Permission::OrganizationOwn),
+        )
+        .await;
+        let key = async |who: &Somebody, mode: &str, role: &str| {
+            acme.server.api_key(who, &json!({"name": "P", "mode": mode, "role": role})).await.1
+        };
+        let exactly = key(&acme.owner, "test", &acme.exactly.role).await;
+        let others = key(&acme.owner, "test", &acme.others.role).await;
+        let live = key(&acme.owner, "live", &acme.exactly.role).await;
+        let theirs = key(&elsewhere, "test", "workflow").await;
+        let path = format!("{}?environment={}", things.path(row.path), things.of("env"));
+        let cell = |what| Cell { row, permission, what };
+        let read = async |who: &Somebody| acme.server.get(&path, who).await;
+        cell("the permission alone").passes(&read(&exactly).await.is(200));
+        cell("all but the permission").is_denied(&read(&others).await);
+        cell("a live key").is_in_the_wrong_mode(&read(&live).await);
+        cell("another organization's key").finds_nothing(&read(&theirs).await);
+        read(&acme.owner).await.is_problem(403, "api_key_required");
     }
 }
 

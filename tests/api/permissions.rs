@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use settled::event::{Event, Outcome, Resource, ResourceType};
 use settled::http::access::Access;
 use settled::http::routes;
@@ -179,48 +179,6 @@ async fn every_role_meets_every_route_as_the_table_says() {
             let denied = server.audit(&owner, &format!("&outcome=denied&user={}", who.person)).await;
             assert_eq!(denied[0]["action"], row.attempt, "{label}");
         }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_without_an_organization_reaches_its_own_account_alone() {
-    let (server, owner) = TestServer::set_up().await;
-    server.add_account("nowhere@example.com", "Nowhere").await;
-    let body = json!({"email": "nowhere@example.com", "password": crate::server::PASSWORD});
-    let login = server.log_in(&body).await.is(200).json();
-    assert_eq!(login["organization"], Value::Null);
-    let nowhere = Somebody { token: crate::server::text(&login["token"]), ..owner.clone() };
-    for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) =
-            request(row.method, row.path, &Things::unknown(owner.organization), &owner);
-        match row.access {
-            Access::Public => {}
-            Access::OwnAccount if row.path == "/v1/auth/logout" => {}
-            Access::OwnAccount | Access::Founder => {
-                let answer = server.send(method, &path, &nowhere, &[], &body).await;
-                assert!(![401, 403].contains(&answer.status), "{row:?} {}", answer.text);
-            }
-            Access::Program(_) => {
-                let answer = server.send(method, &path, &nowhere, &[], &body).await;
-                answer.is_problem(403, "api_key_required");
-            }
-            Access::Member | Access::Organization(_) | Access::Environment(_) => {
-                let answer = server.send(method, &path, &nowhere, &[], &body).await;
-                answer.is_problem(403, "organization_required");
-            }
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_credential_only_public_routes_answer() {
-    let (server, owner) = TestServer::set_up().await;
-    let nobody = Somebody { token: "nobody".to_owned(), ..owner.clone() };
-    for row in routes().iter().map(|route| route.row) {
-        let (method, path, body) =
-            request(row.method, row.path, &Things::unknown(owner.organization), &owner);
-        let answer = server.send(method, &path, &nobody, &[], &body).await;
-        assert_eq!(answer.status == 401, row.access != Access::Public, "{row:?} {}", answer.text);
     }
 }
 

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Somebody, TestServer, text};
+use crate::server::{Answer, PASSWORD, Somebody, TestServer, text};
 
 const CONNECTIONS: usize = 64;
 
@@ -16,6 +16,23 @@ async fn at_once(server: &TestServer, who: &Somebody, asked: Vec<(Method, String
 
 fn how_many(answers: &[Answer], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
+}
+
+impl TestServer {
+    /// How many memberships are to be.
+    fn to_join(&self) -> usize {
+        self.app().store.platform().view().platform().memberships.open().count()
+    }
+
+    /// Waits for that, a while.
+    async fn until_somebody_is_to_join(&self) {
+        for _ in 0..100_000 {
+            if self.to_join() > 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// One of them has it; all others are told that it is taken.
@@ -93,5 +110,46 @@ async fn a_role_is_given_or_goes_and_never_both() {
         assert!(went != stayed, "{outcome:?}");
         let status = server.get(&format!("/v1/roles/{role}"), &owner).await.status;
         assert_eq!(status, if went { 404 } else { 200 });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_is_accepted_or_taken_back_and_never_both() {
+    let (server, owner) = TestServer::set_up().await;
+    for round in 0..12 {
+        // An account of its own: a session accepts without a password, so that all that meet are the two streams.
+        let email = format!("p{round}@example.com");
+        server.add_account(&email, "Nora").await;
+        let login = server.log_in(&json!({"email": email, "password": PASSWORD})).await.is(200).json();
+        let nora = Somebody { token: text(&login["token"]), ..owner.clone() };
+        let invited = json!({"email": email, "role": "viewer"});
+        let invited = server.post("/v1/invitations", Some(&owner), &invited).await.is(201).json();
+        let path = format!("/v1/invitations/{}", text(&invited["id"]));
+        let token = json!({"token": server.mail_to(&email, 1).await.token()});
+
+        let somebody_else = json!({"email": format!("q{round}@example.com"), "role": "viewer"});
+        let revoke = async {
+            // As they come, or in the midst of an acceptance.
+            if round % 2 == 0 {
+                server.until_somebody_is_to_join().await;
+            }
+            server.delete(&path, &owner).await
+        };
+        let accept = || server.post("/v1/auth/invitations/accept", Some(&nora), &token);
+        let (revoked, acceptances, other) = tokio::join!(
+            revoke,
+            join_all((0..CONNECTIONS).map(|_| accept())),
+            server.post("/v1/invitations", Some(&owner), &somebody_else),
+        );
+        other.is(201);
+        assert!([204, 404].contains(&revoked.status), "{}", revoked.text);
+        for answer in acceptances.iter().filter(|answer| answer.status != 200) {
+            assert!([409, 422].contains(&answer.status), "{}", answer.text);
+        }
+        let joined = how_many(&acceptances, 200);
+        assert_eq!(joined + usize::from(revoked.status == 204), 1, "{joined} accepted it");
+        let people = server.get("/v1/people?limit=200", &owner).await.is(200).text;
+        assert_eq!(people.contains(&format!("\"{email}\"")), joined == 1, "who was let in is there");
+        assert_eq!(server.to_join(), 0, "nothing is left to be finished");
     }
 }

@@ -92,6 +92,11 @@ impl MadeAccess {
         }
         Self { roles: vec![role], teams: vec![team], assignments: vec![assignment] }
     }
+
+    /// A team that somebody tried to make.
+    pub fn team(&self, which: Index) -> TeamId {
+        chosen(&self.teams, which, Fresh.id())
+    }
 }
 
 impl AccessAsk {
@@ -104,7 +109,6 @@ impl AccessAsk {
         environment: impl Fn(Index) -> EnvironmentId,
     ) -> Command {
         let role = |which| RoleRef::Custom(chosen(&made.roles, which, Fresh.id()));
-        let team = |which| chosen(&made.teams, which, Fresh.id());
         match self {
             Self::Role { name, allows } => {
                 let role = Fresh.id();
@@ -126,12 +130,13 @@ impl AccessAsk {
                 TeamsCommand::Create(CreateTeam { team, name: named(name), description: None }).into()
             }
             Self::RenameTeam { which, name } => {
-                let update = UpdateTeam { team: team(which), name: Some(named(name)), description: None };
+                let update =
+                    UpdateTeam { team: made.team(which), name: Some(named(name)), description: None };
                 TeamsCommand::Update(update).into()
             }
-            Self::DeleteTeam(which) => TeamsCommand::Delete(DeleteTeam { team: team(which) }).into(),
+            Self::DeleteTeam(which) => TeamsCommand::Delete(DeleteTeam { team: made.team(which) }).into(),
             Self::Member { team: which, person, leaves } => {
-                let (team, person) = (team(which), *person.get(people));
+                let (team, person) = (made.team(which), *person.get(people));
                 if leaves {
                     TeamsCommand::RemoveMember(RemoveMember { team, person }).into()
                 } else {
@@ -142,7 +147,7 @@ impl AccessAsk {
                 let custom = made.roles.iter().copied().map(RoleRef::Custom);
                 let roles: Vec<_> = SystemRole::ALL.into_iter().map(RoleRef::System).chain(custom).collect();
                 let grantee =
-                    if of_team { Grantee::Team(team(to)) } else { Grantee::Person(*to.get(people)) };
+                    if of_team { Grantee::Team(made.team(to)) } else { Grantee::Person(*to.get(people)) };
                 let (assignment, environment) = (Fresh.id(), limited.map(environment));
                 made.assignments.push(assignment);
                 let assign = AssignRole { assignment, grantee, role: *role.get(&roles), environment };

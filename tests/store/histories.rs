@@ -9,7 +9,6 @@ use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
 use settled::ids::{ApiKeyId, EnvironmentId, Fresh, JoinRequestId, OrganizationId, SessionId};
 use settled::log::memory::MemoryLog;
-use settled::seal::keyring::NewDataKey;
 use settled::settings::api_keys::command::ApiKeysCommand;
 use settled::settings::environments::command::{
     Compares, CreateEnvironment, DeleteEnvironment, EnvironmentsCommand, UpdateEnvironment, WriteConfig,
@@ -22,18 +21,21 @@ use settled::settings::people::command::PeopleCommand;
 use settled::settings::people::event::PersonEmailChanged;
 use settled::settings::roles::command::{AssignRole, RolesCommand};
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
-use settled::settings::secrets::command::{At, AtValue, RollBackSecret, SecretsCommand, UpdateSecret};
+use settled::settings::secrets::command::At;
 use settled::settings::secrets::value::Scope;
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::store::exports::{Form, NoteExport};
+use settled::store::resident::View;
 use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
 use crate::access_asks::{AccessAsk, MadeAccess, access_ask};
 use crate::commands::{create, refusal};
+use crate::invitation_asks::{InvitationAsk, Tried, having_seen, invitation_ask};
 use crate::join_asks::{JoinAsk, join_ask};
 use crate::key_asks::{KeyAsk, key_ask};
-use crate::secrets::{Values, change, create as create_secret, sealed};
+use crate::secret_asks::{SecretAsk, secret_ask};
+use crate::secrets::Values;
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
 
 /// Each organization's things carry its mark.
@@ -102,8 +104,7 @@ pub async fn join(store: &TestStore, founded: &Founded, mark: &str, role: Option
     Actor { id: ActorId::Person(person), session: None }
 }
 
-/// What is asked for, before it is known of whom. A secret's values are all one text, so that what is rolled back before it
-/// is known to what is a copy nevertheless. Indices choose among what earlier steps tried to make.
+/// What is asked for, before it is known of whom. Indices choose among what earlier steps tried to make.
 #[derive(Clone, Debug)]
 pub enum Ask {
     Rename(u8),
@@ -142,35 +143,10 @@ pub enum Ask {
         which: Index,
         revoke: bool,
     },
-    /// A secret, in an environment or for the whole organization.
-    Secret {
-        name: u8,
-        environment: Option<Index>,
-    },
-    Value {
-        which: Index,
-        name: Option<u8>,
-        writes: bool,
-        clear: bool,
-    },
-    Keep {
-        which: Index,
-        deletes: bool,
-    },
-    RollBack {
-        which: Index,
-        to: u64,
-    },
-    Reveal {
-        which: Index,
-        version: u64,
-    },
-    Destroy {
-        which: Index,
-        version: Option<u64>,
-    },
+    Secret(SecretAsk),
     Key(KeyAsk),
     Joining(JoinAsk),
+    Invitation(InvitationAsk),
     Deny,
     Export,
 }
@@ -210,26 +186,12 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         18 => access_ask().prop_map(Ask::Access),
         2 => Just(Ask::Open),
         2 => (index(), any::<bool>()).prop_map(|(which, revoke)| Ask::Close { which, revoke }),
-        18 => secret_ask(),
-        12 => key_ask().prop_map(Ask::Key),
+        18 => secret_ask().prop_map(Ask::Secret),
+        14 => key_ask().prop_map(Ask::Key),
         4 => join_ask().prop_map(Ask::Joining),
+        6 => invitation_ask().prop_map(Ask::Invitation),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
-    ]
-}
-
-fn secret_ask() -> impl Strategy<Value = Ask> {
-    let index = any::<Index>;
-    prop_oneof![
-        4 => (0..4u8, prop::option::weighted(0.7, index()))
-            .prop_map(|(name, environment)| Ask::Secret { name, environment }),
-        4 => (index(), prop::option::weighted(0.3, 0..4u8), prop::bool::weighted(0.7), any::<bool>())
-            .prop_map(|(which, name, writes, clear)| Ask::Value { which, name, writes, clear }),
-        3 => (index(), any::<bool>()).prop_map(|(which, deletes)| Ask::Keep { which, deletes }),
-        3 => (index(), 1..3u64).prop_map(|(which, to)| Ask::RollBack { which, to }),
-        3 => (index(), 1..3u64).prop_map(|(which, version)| Ask::Reveal { which, version }),
-        4 => (index(), prop::option::weighted(0.9, 1..3u64))
-            .prop_map(|(which, version)| Ask::Destroy { which, version }),
     ]
 }
 
@@ -264,6 +226,7 @@ pub struct Made {
     people: Vec<settled::ids::UserId>,
     secrets: Vec<At>,
     join_requests: Vec<JoinRequestId>,
+    invitations: Vec<Tried>,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -271,6 +234,13 @@ pub struct Made {
 pub struct Prepared {
     pub organization: usize,
     pub submission: Submission,
+}
+
+impl Prepared {
+    /// What the edge submits that has seen a state.
+    pub fn having_seen(&self, view: &View) -> Submission {
+        having_seen(self.submission.clone(), view)
+    }
 }
 
 /// Prepares a history with a store's keys; the store's state plays no part.
@@ -302,10 +272,6 @@ pub fn chosen<T: Copy>(from: &[T], index: Index, or: T) -> T {
 }
 
 impl Made {
-    fn secret(&self, which: Index) -> At {
-        chosen(&self.secrets, which, At { secret: Fresh.id(), scope: Scope::Organization })
-    }
-
     fn of(member: &Member) -> Self {
         let people = member.actors.iter().map(|actor| person_of(*actor)).collect();
         let (environments, secrets) = (vec![member.environment], member.secrets.clone());
@@ -413,48 +379,8 @@ impl Made {
                 let close = SessionsCommand::Close(CloseSession { session, how });
                 organizations(OrganizationCommand::Sessions(close), actor)
             }
-            Ask::Secret { name, environment: limited } => {
-                let scope =
-                    limited.map_or(Scope::Organization, |which| Scope::Environment(environment(which)));
-                let at = At { secret: Fresh.id(), scope };
-                self.secrets.push(at);
-                let (value, key) = sealed(with, organization, at, &at.secret.to_string());
-                let create = create_secret(at, &format!("SECRET_{name}"), value);
-                with_keys(Submission::new(SecretsCommand::Create(create), actor), vec![key])
-            }
-            Ask::Value { which, name, writes, clear } => {
-                let at = self.secret(which);
-                let written = writes.then(|| sealed(with, organization, at, &at.secret.to_string()));
-                let (value, key) = written.unzip();
-                let name = name.map(|name| ConfigKey::try_from(format!("SECRET_{name}").as_str()).unwrap());
-                let description = if clear { None } else { Some(Description::try_from(mark).unwrap()) };
-                let update = UpdateSecret { name, value, description: Some(description), ..change(at) };
-                let submission = Submission::new(SecretsCommand::Update(update), actor);
-                with_keys(submission, key.into_iter().collect())
-            }
-            Ask::Keep { which, deletes } => {
-                let at = self.secret(which);
-                let command = if deletes { SecretsCommand::Delete(at) } else { SecretsCommand::Undelete(at) };
-                Submission::new(command, actor)
-            }
-            Ask::RollBack { which, to } => {
-                let at = self.secret(which);
-                let (value, key) = sealed(with, organization, at, &at.secret.to_string());
-                let to = AtValue { at, value_version: to };
-                let command = SecretsCommand::RollBack(RollBackSecret { to, value });
-                with_keys(Submission::new(command, actor), vec![key])
-            }
-            Ask::Reveal { which, version } => {
-                let value = AtValue { at: self.secret(which), value_version: version };
-                Submission::new(SecretsCommand::Reveal(value), actor)
-            }
-            Ask::Destroy { which, version } => {
-                let at = self.secret(which);
-                let command = match version {
-                    Some(value_version) => SecretsCommand::DestroyVersion(AtValue { at, value_version }),
-                    None => SecretsCommand::Destroy(at),
-                };
-                Submission::new(command, actor)
+            Ask::Secret(ask) => {
+                ask.submission(&mut self.secrets, mark, environment, actor, organization, with)
             }
             Ask::Key(ask) => {
                 let command = ask.command(&mut self.keys, named, environment);
@@ -466,6 +392,10 @@ impl Made {
                 Submission::new(command, actor)
             }
             Ask::Joining(ask) => ask.submission(&mut self.join_requests, actor, organization, with),
+            Ask::Invitation(ask) => {
+                let team = |which| self.access.team(which);
+                ask.submission(&mut self.invitations, team, actor, organization, with)
+            }
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
                 let denied = refusal(Outcome::Denied, &organization.to_string());
@@ -476,11 +406,6 @@ impl Made {
             }
         }
     }
-}
-
-fn with_keys(mut submission: Submission, keys: Vec<NewDataKey>) -> Submission {
-    submission.keys = keys;
-    submission
 }
 
 pub fn organizations(command: OrganizationCommand, actor: Actor) -> Submission {

@@ -15,6 +15,7 @@ mod golden;
 mod golden_people;
 mod histories;
 mod intents;
+mod invitation_asks;
 mod invitations;
 mod join_asks;
 mod key_asks;
@@ -28,6 +29,7 @@ mod promoting;
 mod properties;
 mod restoring;
 mod rotation;
+mod secret_asks;
 mod secrets;
 mod segments;
 #[path = "../support/counted.rs"]

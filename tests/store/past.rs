@@ -174,8 +174,12 @@ impl Ask {
 const ACCESS: [ResourceType; 4] =
     [ResourceType::Team, ResourceType::TeamMember, ResourceType::Role, ResourceType::RoleAssignment];
 
-/// What a restore promises: all that is meant as it was, but people, API keys, grants without access, and
-/// what it says cannot be.
+/// What no restore touches.
+const KEPT: [ResourceType; 4] =
+    [ResourceType::Person, ResourceType::Invitation, ResourceType::JoinRequest, ResourceType::ApiKey];
+
+/// What a restore promises: all that is meant as it was, but what none touches, grants without access, and what it says
+/// cannot be.
 fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: &[Cannot]) {
     let (then, now) = (Description::of(past, &wanted.focus), describe(now, &wanted.focus));
     for difference in now.differences(&then) {
@@ -184,7 +188,7 @@ fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: 
             cannot.subject == difference.subject || cannot.subject.id == difference.subject.id
         });
         let access = ACCESS.contains(&difference.subject.kind) && !wanted.include_access;
-        let kept = [ResourceType::Person, ResourceType::ApiKey].contains(&difference.subject.kind);
+        let kept = KEPT.contains(&difference.subject.kind);
         let untouched = kept || access;
         assert!(named || untouched, "not as it was: {difference:?}");
     }

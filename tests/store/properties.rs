@@ -20,15 +20,18 @@ use settled::platform::Platform;
 use settled::settings::api_keys::projection::ApiKeys;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::projection::General;
+use settled::settings::invitations::projection::Invitations;
+use settled::settings::join_requests::projection::JoinRequests;
 use settled::settings::people::projection::People;
 use settled::settings::roles::access::grants;
 use settled::settings::roles::projection::Roles;
 use settled::settings::secrets::projection::Secrets;
+use settled::settings::teams::projection::Teams;
 use settled::store::derived::DerivedFiles;
 use settled::store::encoding::digest;
 use settled::store::resident::Handle;
 use settled::store::search::{Facets, Matched};
-use settled::store::{Done, Refusal};
+use settled::store::{Done, Refusal, Submission};
 
 use crate::histories::{BASE, MARKS, Prepared, history, prepare};
 use crate::scale;
@@ -57,10 +60,14 @@ fn told(result: std::result::Result<Done, Refusal>) -> Result {
 
 /// Submits one burst: its commands meet in as few batches as the writer makes of them, in this order.
 pub async fn submit(store: &TestStore, burst: &[Prepared]) -> Vec<Result> {
-    let mut waiting = Vec::new();
-    for prepared in burst {
+    let seen = burst.iter().map(|prepared| {
         let handle = store.handle(BASE.members[prepared.organization].founded.organization);
-        let (of, submission) = (store.store.clone(), prepared.submission.clone());
+        let submission = prepared.having_seen(&handle.view());
+        (handle, submission)
+    });
+    let mut waiting = Vec::new();
+    for (handle, submission) in seen.collect::<Vec<_>>() {
+        let of = store.store.clone();
         // On one thread, tasks are first polled, and so queued, in the order of their making.
         waiting.push(tokio::spawn(async move { told(of.execute(&handle, submission).await) }));
     }
@@ -75,14 +82,11 @@ pub async fn submit(store: &TestStore, burst: &[Prepared]) -> Vec<Result> {
 fn assert_deciding_is_pure(store: &TestStore, burst: &[Prepared]) {
     for prepared in burst {
         let view = store.handle(BASE.members[prepared.organization].founded.organization).view();
-        let context = Context {
-            actor: prepared.submission.actor,
-            now: store.clock.now(),
-            preconditions: prepared.submission.preconditions.clone(),
-        };
+        let Submission { command, actor, preconditions, .. } = prepared.having_seen(&view);
+        let context = Context { actor, now: store.clock.now(), preconditions };
         let before = view.state.digest();
-        let first = view.state.decide(&prepared.submission.command, &context);
-        assert_eq!(view.state.decide(&prepared.submission.command, &context), first);
+        let first = view.state.decide(&command, &context);
+        assert_eq!(view.state.decide(&command, &context), first);
         assert_eq!(view.state.digest(), before);
     }
 }
@@ -118,7 +122,8 @@ pub fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
             "environment.create",
             "organization.*",
             "auth.login",
-            "person.join",
+            "person.*",
+            "invitation.*",
             "*",
         ],
         0..3,
@@ -130,6 +135,8 @@ pub fn filter() -> impl Strategy<Value = (Filter, Option<u64>, usize)> {
             ResourceType::Secret,
             ResourceType::Organization,
             ResourceType::Session,
+            ResourceType::Person,
+            ResourceType::Invitation,
         ],
         0..3,
     );
@@ -274,6 +281,9 @@ fn assert_areas_read_what_they_say(state: &Organization, events: &[Recorded]) {
     }
     check::<General>(state, events);
     check::<People>(state, events);
+    check::<Invitations>(state, events);
+    check::<JoinRequests>(state, events);
+    check::<Teams>(state, events);
     check::<Roles>(state, events);
     check::<ApiKeys>(state, events);
     check::<Environments>(state, events);
@@ -447,6 +457,9 @@ fn random_histories_come_to_everything_that_can_be() {
         "the environment is of the other mode",
         "the organization cannot be joined with this address",
         "there is no such request to join",
+        "there is no such invitation",
+        "the link is no invitation's, or was used, or has ended",
+        "the organization needs an owner",
     ] {
         assert!(seen.contains_key(kind), "no command came to: {kind}; {seen:?}");
     }

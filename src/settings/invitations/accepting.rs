@@ -38,7 +38,7 @@ use crate::seal::keyring::NewDataKey;
 use crate::seal::token::PlainToken;
 use crate::settings::invitations::acceptance::{self, DeclineInvitation};
 use crate::settings::invitations::command::InvitationsCommand;
-use crate::settings::invitations::http::address;
+use crate::settings::invitations::http::Addresses;
 use crate::settings::invitations::projection::Invitation;
 use crate::store::resident::Handle;
 use crate::store::strangers::Stranger;
@@ -91,7 +91,8 @@ pub async fn accept(
     let Acceptance { token, name, password } = body.parse()?;
     let held = Held::by(&app, &token).await?;
     held.check(&app)?;
-    let email = address(&app.store, &held.handle, &held.invitation)?;
+    let email = Addresses::new(&app.store, &held.handle).find(&held.invitation).await?;
+    let email = email.ok_or_else(Problem::invalid_link)?;
     let origin = Origin::of(&headers, client_address(peer, &headers, &app.policy.trusted_proxies));
     let account = match (in_session(&app, &headers, &email).await?, find(&app, &email)) {
         (Some(account), _) => account,

@@ -1,7 +1,6 @@
 //! `/v1/invitations`: who is invited, over HTTP. What those who are invited do is in `accepting.rs` beside this.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -127,8 +126,10 @@ pub async fn list(call: Call, query: RawQuery) -> Result<Response, Problem> {
     let invitations = call.seen::<Invitations>(&asked, Focus::All).await?;
     let after = request.after.as_ref().and_then(|after| after.last.parse::<InvitationId>().ok());
     let found = invitations.iter().filter(|invitation| after.is_none_or(|after| invitation.id > after));
-    let bodies = found.map(|invitation| body(&call, invitation, now)).take(request.limit + 1);
-    let bodies = bodies.collect::<Result<Vec<_>, _>>()?;
+    let mut bodies = Vec::new();
+    for invitation in found.take(request.limit + 1) {
+        bodies.push(body(&call, invitation, now).await?);
+    }
     let page = cursors.page(&scope, "invitations", &request, bodies, |last| After {
         last: last.id.to_string(),
         version: asked.at,
@@ -148,7 +149,7 @@ pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Respons
     let NoParameters {} = asked.query.parse()?;
     let now = call.time_of(&asked).await?;
     let invitation = invitations.get(id).ok_or_else(Problem::not_found)?;
-    Ok(call.seen_resource(&invitations, invitation.version, &body(&call, invitation, now)?))
+    Ok(call.seen_resource(&invitations, invitation.version, &body(&call, invitation, now).await?))
 }
 
 /// Invites somebody by mail. The answer is the same whether or not the address has an account.
@@ -191,7 +192,7 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
         send(&mailer, stamp, &token);
     }
     let location = format!("/v1/invitations/{}", created.id);
-    let shown = body(&call, created, call.app.store.clock().credible_now())?;
+    let shown = body(&call, created, call.app.store.clock().credible_now()).await?;
     Ok(call.done(&done, StatusCode::CREATED, created.version, Some(location), &shown))
 }
 
@@ -217,7 +218,7 @@ pub async fn resend(
 ) -> Result<Response, Problem> {
     let Nothing {} = call.body().parse()?;
     let mailer = call.app.mailer()?.clone();
-    let email = address(&call.app.store, &call.organization.handle, &invitation)?;
+    let email = Addresses::of(&call).find(&invitation).await?.ok_or_else(Problem::not_found)?;
     let postage = postage(&call, &mailer, &email)?;
     let (token, link) = draw_link(&call);
     let command = InvitationsCommand::Resend(InvitationResent { invitation: invitation.id, link });
@@ -226,7 +227,7 @@ pub async fn resend(
     if done.replay.is_none() {
         send(&mailer, postage, &token);
     }
-    let shown = body(&call, resent, call.app.store.clock().credible_now())?;
+    let shown = body(&call, resent, call.app.store.clock().credible_now()).await?;
     Ok(call.done(&done, StatusCode::OK, resent.version, None, &shown))
 }
 
@@ -253,23 +254,24 @@ impl Opened {
     /// # Errors
     /// 409 where it is a member's, or was invited already.
     async fn check_free(&mut self, call: &Call, email: &EmailAddress) -> Result<Version, Problem> {
-        let handle = Arc::clone(&call.organization.handle);
-        let view = handle.view();
+        let view = call.organization.handle.view();
         if is_member(call, email, &view) {
             return Err(Problem::conflict("already_a_member", "somebody with this address is a member"));
         }
-        let (store, mut known) = (call.app.store.clone(), std::mem::take(&mut self.0));
-        let newest = view.organization().invitations.newest();
+        let invitations = &view.organization().invitations;
+        self.0.retain(|id, _| invitations.get(*id).is_some());
+        let unknown = invitations.iter().filter(|invitation| !self.0.contains_key(&invitation.id)).cloned();
+        let (unknown, call_to): (Vec<_>, _) = (unknown.collect(), Addresses::of(call));
         let opening = tokio::task::spawn_blocking(move || {
-            for invitation in view.organization().invitations.iter() {
-                if let Entry::Vacant(unknown) = known.entry(invitation.id) {
-                    unknown.insert(folded(address(&store, &handle, invitation)?.as_str()));
-                }
-            }
-            known.retain(|id, _| view.organization().invitations.get(*id).is_some());
-            Ok::<_, Problem>(known)
+            unknown.into_iter().map(|invitation| (call_to.open(&invitation), invitation)).collect::<Vec<_>>()
         });
-        self.0 = opening.await??;
+        for (opened, invitation) in opening.await? {
+            let address = match opened {
+                Ok(address) => Some(address),
+                Err(error) => Addresses::of(call).unless_gone(&invitation, error).await?,
+            };
+            self.0.extend(address.map(|address| (invitation.id, folded(address.as_str()))));
+        }
         let typed = folded(email.as_str());
         if !call.is_repeated() && self.0.values().any(|known| *known == typed) {
             return Err(Problem::conflict(
@@ -277,7 +279,7 @@ impl Opened {
                 "the address is invited already; send that again",
             ));
         }
-        Ok(newest)
+        Ok(invitations.newest())
     }
 }
 
@@ -289,15 +291,49 @@ fn is_member(call: &Call, email: &EmailAddress, view: &View) -> bool {
     !call.is_repeated() && persons.any(|person| view.organization().people.get(person).is_some())
 }
 
-/// The address that an invitation was sent to.
-pub(super) fn address(
-    store: &Store,
-    handle: &Handle,
-    invitation: &Invitation,
-) -> Result<EmailAddress, Problem> {
-    let plain = open_email(handle.stream(), invitation, store.ring())?;
-    let address = plain.as_str().ok().and_then(|text| EmailAddress::try_from(text).ok());
-    address.ok_or_else(Problem::internal)
+/// Opens the addresses that invitations were sent to.
+pub(super) struct Addresses {
+    store: Store,
+    handle: Arc<Handle>,
+}
+
+impl Addresses {
+    pub(super) fn new(store: &Store, handle: &Arc<Handle>) -> Self {
+        Self { store: store.clone(), handle: Arc::clone(handle) }
+    }
+
+    fn of(call: &Call) -> Self {
+        Self::new(&call.app.store, &call.organization.handle)
+    }
+
+    /// The address that an invitation was sent to; `None` where it is over, whoever ended it and however lately, and its
+    /// key with it.
+    pub(super) async fn find(&self, invitation: &Invitation) -> Result<Option<EmailAddress>, Problem> {
+        match self.open(invitation) {
+            Ok(address) => Ok(Some(address)),
+            Err(error) => self.unless_gone(invitation, error).await,
+        }
+    }
+
+    fn open(&self, invitation: &Invitation) -> Result<EmailAddress, Problem> {
+        let plain = open_email(self.handle.stream(), invitation, self.store.ring())?;
+        let address = plain.as_str().ok().and_then(|text| EmailAddress::try_from(text).ok());
+        address.ok_or_else(Problem::internal)
+    }
+
+    /// Nothing, where an invitation that does not open is over.
+    async fn unless_gone(
+        &self,
+        invitation: &Invitation,
+        error: Problem,
+    ) -> Result<Option<EmailAddress>, Problem> {
+        let is_there = |view: &View| view.organization().invitations.get(invitation.id).is_some();
+        let seen = self.handle.view();
+        if is_there(&seen) {
+            self.handle.beyond(seen.version()).await;
+        }
+        if is_there(&self.handle.view()) { Err(error) } else { Ok(None) }
+    }
 }
 
 fn draw_link(call: &Call) -> (PlainToken, MailedLink) {
@@ -327,17 +363,9 @@ fn named(path: &PathText) -> Result<InvitationId, Problem> {
 }
 
 /// An invitation as shown; one of the past may have been forgotten, or whoever accepted it erased.
-fn body(call: &Call, invitation: &Invitation, now: Timestamp) -> Result<InvitationBody, Problem> {
-    let email = match address(&call.app.store, &call.organization.handle, invitation) {
-        Ok(email) => Some(email.as_str().to_owned()),
-        Err(problem) => {
-            let present = call.organization.handle.view();
-            if present.organization().invitations.get(invitation.id).is_some() {
-                return Err(problem);
-            }
-            None
-        }
-    };
+async fn body(call: &Call, invitation: &Invitation, now: Timestamp) -> Result<InvitationBody, Problem> {
+    let email = Addresses::of(call).find(invitation).await?;
+    let email = email.map(|email| email.as_str().to_owned());
     Ok(InvitationBody {
         id: invitation.id,
         email,

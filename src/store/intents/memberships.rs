@@ -71,7 +71,14 @@ impl Store {
     ) -> Result<(), IntentError> {
         let (view, stream) = (handle.view(), handle.stream());
         let Some(request) = view.organization().join_requests.pending_of(person) else { return Ok(()) };
-        let key = self.ring().data_key(stream, request.key, request.commitment)?;
+        let key = match self.ring().data_key(stream, request.key, request.commitment) {
+            Ok(key) => key,
+            Err(error) => {
+                handle.beyond(view.version()).await;
+                let waits = handle.view().organization().join_requests.pending_of(person).is_some();
+                return if waits { Err(error.into()) } else { Ok(()) };
+            }
+        };
         let asked_by = key.open(&people::email_field(stream, &person.to_string()), &request.email);
         if asked_by.map_err(KeyError::from)?.as_bytes() != email.as_bytes() {
             self.withdraw_request(handle, person).await?;
@@ -103,15 +110,28 @@ impl Store {
         if view.organization().people.ever(membership.person).is_some() {
             return Ok(handle);
         }
-        let prepared = {
-            let (store, membership) = (self.clone(), membership.clone());
-            tokio::task::spawn_blocking(move || store.prepare_membership(&membership, &view)).await??
+        let prepared = match self.prepared(membership, &view).await {
+            // What it rests on may be over just now, its key with it: an invitation that was taken back is not there then.
+            Err(IntentError::Key(_)) => {
+                handle.beyond(view.version()).await;
+                self.prepared(membership, &handle.view()).await?
+            }
+            prepared => prepared?,
         };
         let actor = Actor { id: ActorId::Person(membership.person), session: None };
         let mut submission = Submission::new(prepared.command, actor);
         submission.keys = prepared.keys;
         self.execute(&handle, submission).await?;
         Ok(handle)
+    }
+
+    async fn prepared(
+        &self,
+        membership: &MembershipOpened,
+        view: &Arc<View>,
+    ) -> Result<Prepared, IntentError> {
+        let (store, membership, view) = (self.clone(), membership.clone(), Arc::clone(view));
+        tokio::task::spawn_blocking(move || store.prepare_membership(&membership, &view)).await?
     }
 
     /// What the organization is asked, by the ground of the membership.

@@ -146,7 +146,15 @@ impl Store {
         let Some(held) = view.organization().people.get(person) else {
             return self.withdraw_by_other_address(&handle, person, &email).await;
         };
-        let key = self.ring().data_key(stream, held.key, held.commitment)?;
+        let key = match self.ring().data_key(stream, held.key, held.commitment) {
+            Ok(key) => key,
+            Err(error) => {
+                handle.beyond(view.version()).await;
+                let is_there = handle.view().organization().people.get(person).is_some();
+                // Who was erased just now needs no address either.
+                return if is_there { Err(error.into()) } else { Ok(()) };
+            }
+        };
         let email = key.seal(&people::email_field(stream, &person.to_string()), &email);
         let command = PeopleCommand::ChangeEmail(PersonEmailChanged { person, email, generation });
         self.execute(&handle, Submission::new(command, Actor::SYSTEM)).await?;
