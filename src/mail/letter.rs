@@ -175,11 +175,12 @@ mod tests {
     const SERVER: &str = "https://settings.example.org";
     const LINK: &str = "https://settings.example.org/verify-email#token=abc";
 
-    fn all() -> [Letter; 5] {
+    fn all() -> [Letter; 6] {
         [
             Letter::verify_address(LINK.to_owned()),
             Letter::already_known(),
             Letter::reset_password(LINK.to_owned()),
+            Letter::invitation(LINK.to_owned()),
             Letter::confirm_address(LINK.to_owned()),
             Letter::address_will_change(),
         ]

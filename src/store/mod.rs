@@ -21,6 +21,7 @@ use crate::store::aggregate::Aggregator;
 use crate::store::as_of::Pasts;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
+use crate::store::intents::turns::Turns;
 use crate::store::key_uses::KeyUses;
 use crate::store::ledger::Ledger;
 use crate::store::lookup::{Claim, Hasher};
@@ -233,6 +234,8 @@ struct Inner {
     ring: Arc<KeyRing>,
     /// Held by whoever rotates keys.
     rotating: tokio::sync::Mutex<()>,
+    /// Held by whoever decides a membership to be.
+    deciding: Turns,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -315,6 +318,7 @@ impl Store {
                 log: parts.log,
                 ring: parts.ring,
                 rotating: tokio::sync::Mutex::default(),
+                deciding: Turns::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,

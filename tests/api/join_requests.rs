@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use settled::actor::{Actor, ActorId};
-use settled::ids::{Fresh, OrganizationId, StreamId};
+use settled::ids::{Fresh, OrganizationId, StreamId, UserId};
 use settled::platform::memberships::command::{MembershipsCommand, OpenMembership};
 use settled::platform::memberships::event::MembershipOpened;
 use settled::settings::roles::role::SystemRole;
@@ -355,31 +355,48 @@ async fn who_deletes_their_account_waits_nowhere() {
     assert_eq!(server.join_requests(&owner).await, [Value::Null; 0]);
 }
 
+impl TestServer {
+    /// The newest account asks to join, and only the platform's half is made, as a crash right after it would leave things.
+    async fn ask_cut_short(&self, organization: OrganizationId) -> UserId {
+        let store = &self.app().store;
+        let platform = store.platform().view();
+        let account = platform.platform().accounts.iter().map(|account| account.id).max().unwrap();
+        let (person, join_request) = (Fresh.id(), Some(Fresh.id()));
+        let membership = MembershipOpened { account, organization, person, join_request, invitation: None };
+        let open = OpenMembership { membership, account: None, left: Vec::new() };
+        let actor = Actor { id: ActorId::Account(account), session: None };
+        let open = Submission::new(MembershipsCommand::Open(open), actor);
+        store.execute(store.platform(), open).await.unwrap();
+        person
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_cut_short_is_made_at_the_next_start() {
     let (mut server, owner) = TestServer::set_up().await;
     server.prove_domain(&owner).await;
     let nora = server.domain_user(NEWCOMER).await;
-    // The platform's half alone, as a crash right after it would leave things.
-    let store = server.app().store.clone();
-    let platform = store.platform().view();
-    let account = platform.platform().accounts.iter().map(|account| account.id).max().unwrap();
-    let (person, join_request) = (Fresh.id(), Some(Fresh.id()));
-    let membership = MembershipOpened {
-        account,
-        organization: owner.organization,
-        person,
-        join_request,
-        invitation: None,
-    };
-    let open = OpenMembership { membership, account: None, left: Vec::new() };
-    let actor = Actor { id: ActorId::Account(account), session: None };
-    store.execute(store.platform(), Submission::new(MembershipsCommand::Open(open), actor)).await.unwrap();
-    drop((platform, store));
+    let person = server.ask_cut_short(owner.organization).await;
     assert_eq!(server.join_requests(&owner).await, [Value::Null; 0]);
     server.restart().await;
     let pending = server.join_requests(&owner).await;
     assert_eq!((&pending[0]["email"], &pending[0]["person"]), (&json!(NEWCOMER), &json!(person)));
     let asked = server.ask_to_join(&nora, owner.organization).await.is(200).json();
     assert_eq!(asked["id"], pending[0]["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_again_has_their_own_request_finished_and_nobody_elses() {
+    // Its scheduler, which finishes everybody's, waits for the clock.
+    let (server, owner) = TestServer::set_up_manual().await;
+    server.prove_domain(&owner).await;
+    let nora = server.domain_user(NEWCOMER).await;
+    server.ask_cut_short(owner.organization).await;
+    let otto = server.domain_user("otto@example.com").await;
+    let own = server.ask_to_join(&otto, owner.organization).await.is(201).json();
+    assert_eq!(server.ask_to_join(&otto, owner.organization).await.is(200).json(), own);
+    let pending = async || server.join_requests(&owner).await.len();
+    assert_eq!(pending().await, 1, "Otto's alone");
+    server.ask_to_join(&nora, owner.organization).await.is(200);
+    assert_eq!(pending().await, 2);
 }

@@ -48,7 +48,7 @@ async fn a_crash_after_the_intent_is_finished_at_start_with_the_key_that_was_inv
     crashed.digests();
 }
 
-async fn remove(store: &TestStore, founded: &Founded, command: PeopleCommand) {
+async fn submit(store: &TestStore, founded: &Founded, command: PeopleCommand) {
     store.execute(founded, Submission::new(command, founded.owner)).await.unwrap();
 }
 
@@ -60,7 +60,7 @@ async fn what_is_void_by_then_is_refused_and_nothing_is_left_of_it() {
     let by_admin = Founded { owner: admin, ..founded.clone() };
     let invited = invite(&store, &by_admin, 1).await;
     let membership = accepting(&store, &founded, invited).await;
-    remove(&store, &founded, PeopleCommand::Suspend(crate::test_store::person_of(admin))).await;
+    submit(&store, &founded, PeopleCommand::Suspend(crate::test_store::person_of(admin))).await;
     let refused = store.store.finish_membership(&membership).await.map(|_| ());
     let void = Rejection::from(InvitationsRejection::Void);
     assert!(matches!(refused, Err(IntentError::Refused(Refusal::Rejected(why))) if why == void));
@@ -71,4 +71,23 @@ async fn what_is_void_by_then_is_refused_and_nothing_is_left_of_it() {
     let view = store.handle(founded.organization).view();
     assert!(view.organization().people.ever(membership.person).is_none());
     assert_eq!(view.organization().invitations.len(), 1, "it can be sent again");
+}
+
+#[tokio::test]
+async fn what_one_was_refused_nobody_who_finishes_it_later_is_given() {
+    let store = TestStore::in_memory();
+    let founded = store.found("Acme").await;
+    let admin = join(&store, &founded, "Acme", Some(SystemRole::Admin)).await;
+    let by_admin = Founded { owner: admin, ..founded.clone() };
+    let invited = invite(&store, &by_admin, 1).await;
+    let membership = accepting(&store, &founded, invited).await;
+    let admin = crate::test_store::person_of(admin);
+    submit(&store, &founded, PeopleCommand::Suspend(admin)).await;
+    store.store.finish_membership(&membership).await.err().unwrap();
+    // Somebody else found it open before, and comes to it when the organization would take them.
+    submit(&store, &founded, PeopleCommand::Reactivate(admin)).await;
+    let end = store.log.end();
+    let refused = store.store.finish_membership(&membership).await.map(|_| ());
+    assert!(matches!(refused, Err(IntentError::Refused(Refusal::Rejected(Rejection::Stale)))));
+    assert_eq!(store.log.end(), end, "a person came to be whom no account is");
 }

@@ -183,7 +183,7 @@ pub async fn found(
         None => app.store.finish_founding_detached(founding).await?,
         Some(replay) => {
             // The first request may be between its halves, or have been cut there.
-            app.store.finish_intents().await;
+            app.store.finish_intents_of(own.account.id).await;
             founded_at(&app, own.account.id, replay.version).await?
         }
     };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::area::{DirectoryEntry, Fold};
 use crate::event::{Event, Recorded};
-use crate::ids::OrganizationId;
+use crate::ids::{AccountId, OrganizationId};
 use crate::platform::foundings::event::{FoundingOpened, FoundingsEvent};
 
 /// Organizations being founded, and how many ever were.
@@ -19,6 +19,11 @@ impl Foundings {
     /// Intents whose second half may be missing.
     pub fn open(&self) -> impl Iterator<Item = &FoundingOpened> {
         self.open.values()
+    }
+
+    /// Those of one account.
+    pub fn of(&self, account: AccountId) -> impl Iterator<Item = &FoundingOpened> {
+        self.open().filter(move |open| open.account == account)
     }
 
     /// Whether an organization was ever founded, or is about to be.

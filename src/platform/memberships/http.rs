@@ -182,7 +182,7 @@ pub async fn ask(
         }
         // The first request may be between its halves, or have been cut there.
         Ok(_) => {
-            app.store.finish_intents().await;
+            app.store.finish_intents_of(account.id).await;
             let mut response = answer(&app, account, request.organization, StatusCode::CREATED).await?;
             mark_replayed(response.headers_mut());
             Ok(response)
@@ -190,7 +190,7 @@ pub async fn ask(
         Err(Refusal::Rejected(crate::command::Rejection::Memberships(
             MembershipsRejection::AlreadyThere,
         ))) => {
-            app.store.finish_intents().await;
+            app.store.finish_intents_of(account.id).await;
             answer(&app, account, request.organization, StatusCode::OK).await
         }
         Err(refusal) => Err(refusal.into()),

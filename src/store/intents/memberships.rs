@@ -47,15 +47,21 @@ impl Store {
     ///
     /// # Errors
     /// [`Refusal::Rejected`] where the organization refuses: then the intent is closed, and the account and the person are
-    /// no pair any more. Any other error leaves it open.
+    /// no pair any more; [`Rejection::Stale`] where it was finished meanwhile, and the organization had refused. Any other
+    /// error leaves it open.
     pub async fn finish_membership(&self, membership: &MembershipOpened) -> Result<Arc<Handle>, IntentError> {
+        let MembershipOpened { organization, person, .. } = *membership;
+        // What is refused must not be accepted afterwards: account and person are no pair then.
+        let _turn = self.inner.deciding.of(person).await;
+        if self.platform().view().platform().memberships.get(organization, person) != Some(membership) {
+            return self.decided_already(membership).await;
+        }
         let decided = self.decide_membership(membership).await;
         let refused = match &decided {
             Ok(_) => false,
             Err(IntentError::Refused(Refusal::Rejected(_))) => true,
             Err(_) => return decided,
         };
-        let MembershipOpened { organization, person, .. } = *membership;
         let close = MembershipsCommand::Close(CloseMembership { organization, person, refused });
         self.execute(self.platform(), Submission::new(close, Actor::SYSTEM)).await?;
         decided
@@ -99,6 +105,17 @@ impl Store {
         let end = AccountsCommand::EndMembership(EndMembership { organization, person });
         self.execute(self.platform(), Submission::new(end, Actor::SYSTEM)).await?;
         Ok(())
+    }
+
+    /// What somebody else has finished: the organization tells whether it took them. Why it refused, its next answer says.
+    async fn decided_already(&self, membership: &MembershipOpened) -> Result<Arc<Handle>, IntentError> {
+        let refused = || rejected(Rejection::Stale);
+        let handle = self.organization(membership.organization).await?.ok_or_else(refused)?;
+        let view = handle.view();
+        let organization = view.organization();
+        let requested = membership.join_request.and_then(|id| organization.join_requests.get(id));
+        let is_taken = organization.people.ever(membership.person).is_some() || requested.is_some();
+        if is_taken { Ok(handle) } else { Err(refused()) }
     }
 
     async fn decide_membership(&self, membership: &MembershipOpened) -> Result<Arc<Handle>, IntentError> {

@@ -29,6 +29,7 @@ use crate::store::{Refusal, Store, Submission};
 use crate::text::Name;
 
 mod memberships;
+pub(super) mod turns;
 
 /// An intent that could not be finished now; it stays open, and is finished at the next start.
 #[derive(Debug, thiserror::Error)]
@@ -55,15 +56,41 @@ impl Store {
     /// (the disk is full, the clock jumped) stays open, is logged, and keeps nothing else from going on.
     pub async fn finish_intents(&self) {
         let platform = || self.platform().view();
-        let foundings: Vec<FoundingOpened> = platform().platform().foundings.open().cloned().collect();
-        for founding in &foundings {
+        let foundings: Vec<_> = platform().platform().foundings.open().cloned().collect();
+        self.finish_foundings(&foundings).await;
+        let memberships: Vec<_> = platform().platform().memberships.open().cloned().collect();
+        self.finish_memberships(&memberships).await;
+        // After those: whoever is about to join somewhere may have joined with the address of before.
+        let changed: Vec<AccountId> = platform().platform().accounts.email_changes().collect();
+        for account in changed {
+            if let Err(error) = self.finish_email_change(account).await {
+                let error = with_causes(&error);
+                tracing::error!(%account, error, "a changed address stays open; it is tried again each minute");
+            }
+        }
+    }
+
+    /// As [`Store::finish_intents`], but only the foundings and memberships to be of one account: a request that repeats
+    /// an earlier one may meet it between its halves, or cut there, and has nobody else's work to do.
+    pub async fn finish_intents_of(&self, account: AccountId) {
+        let platform = || self.platform().view();
+        let foundings: Vec<_> = platform().platform().foundings.of(account).cloned().collect();
+        self.finish_foundings(&foundings).await;
+        let memberships: Vec<_> = platform().platform().memberships.of(account).cloned().collect();
+        self.finish_memberships(&memberships).await;
+    }
+
+    async fn finish_foundings(&self, foundings: &[FoundingOpened]) {
+        for founding in foundings {
             if let Err(error) = self.finish_founding(founding).await {
                 let (organization, error) = (founding.organization, with_causes(&error));
                 tracing::error!(%organization, error, "a founding stays open; it is tried again each minute");
             }
         }
-        let memberships: Vec<MembershipOpened> = platform().platform().memberships.open().cloned().collect();
-        for membership in &memberships {
+    }
+
+    async fn finish_memberships(&self, memberships: &[MembershipOpened]) {
+        for membership in memberships {
             let MembershipOpened { organization, person, .. } = membership;
             match self.finish_membership(membership).await {
                 Ok(_) => {}
@@ -74,14 +101,6 @@ impl Store {
                     let error = with_causes(&error);
                     tracing::error!(%organization, %person, error, "a membership stays open; it is tried again each minute");
                 }
-            }
-        }
-        // After those: whoever is about to join somewhere may have joined with the address of before.
-        let changed: Vec<AccountId> = platform().platform().accounts.email_changes().collect();
-        for account in changed {
-            if let Err(error) = self.finish_email_change(account).await {
-                let error = with_causes(&error);
-                tracing::error!(%account, error, "a changed address stays open; it is tried again each minute");
             }
         }
     }
@@ -118,7 +137,7 @@ impl Store {
         let open = accounts.get(account).zip(accounts.email_change(account));
         let Some((account, generation)) = open else { return Ok(()) };
         // Its second half may have taken the address of before, and not be there yet.
-        let founds = platform.foundings.open().any(|founding| founding.account == account.id);
+        let founds = platform.foundings.of(account.id).next().is_some();
         if founds || platform.memberships.of(account.id).next().is_some() {
             return Err(IntentError::Invalid("a founding or a membership of the account is open".to_owned()));
         }
