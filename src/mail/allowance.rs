@@ -14,6 +14,18 @@ pub const MAILS_PER_HOUR_MAX: usize = 3;
 /// The most addresses that are remembered, some 60 bytes each.
 const ADDRESSES_MAX: usize = 100_000;
 
+/// Why a mail is sent. Each has an allowance of its own, so that who may have mails sent by an address alone withholds none
+/// of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Somebody asked for a link to an address, whoever they are.
+    Asked,
+    /// An organization invites.
+    Invited,
+    /// An account is told what happens to it.
+    Told,
+}
+
 /// Counts mails by address. A restart of the server forgets it.
 pub struct Allowance {
     /// A key of this process: the counts say nothing about addresses.
@@ -37,10 +49,10 @@ impl Allowance {
     ///
     /// With as many addresses as are remembered, and a mail to each within this hour, a further one gets none: whoever
     /// floods us must not make us forget.
-    pub fn take(&self, address: &str, now: Timestamp) -> Option<Timestamp> {
+    pub fn take(&self, occasion: Occasion, address: &str, now: Timestamp) -> Option<Timestamp> {
         let an_hour_ago = now.plus_seconds(-HOUR_SECONDS);
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = self.digest(address);
+        let key = self.digest(occasion, address);
         if sent.len() >= ADDRESSES_MAX && !sent.contains_key(&key) {
             sent.retain(|_, times| times[MAILS_PER_HOUR_MAX - 1] > an_hour_ago);
             if sent.len() >= ADDRESSES_MAX {
@@ -60,9 +72,9 @@ impl Allowance {
 
     /// Gives back what was taken for a mail that is not sent. After a clock that was set back it may not be known any more,
     /// and stays counted.
-    pub fn give_back(&self, address: &str, taken: Timestamp) {
+    pub fn give_back(&self, occasion: Occasion, address: &str, taken: Timestamp) {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = self.digest(address);
+        let key = self.digest(occasion, address);
         let Some(times) = sent.get_mut(&key) else { return };
         let Some(at) = times.iter().rposition(|time| *time == taken) else { return };
         times[..=at].rotate_right(1);
@@ -73,8 +85,9 @@ impl Allowance {
         }
     }
 
-    fn digest(&self, address: &str) -> [u8; 16] {
+    fn digest(&self, occasion: Occasion, address: &str) -> [u8; 16] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        mac.update(&[occasion as u8]);
         mac.update(folded(address).as_bytes());
         let full: [u8; 32] = mac.finalize().into_bytes().into();
         std::array::from_fn(|at| full[at])
@@ -83,6 +96,7 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
+    use super::Occasion::{Asked, Invited, Told};
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -93,25 +107,34 @@ mod tests {
     fn an_address_gets_three_mails_within_any_hour() {
         let allowance = Allowance::default();
         let took = |seconds: &[i64]| -> Vec<bool> {
-            seconds.iter().map(|seconds| allowance.take("ada@example.com", at(*seconds)).is_some()).collect()
+            seconds
+                .iter()
+                .map(|seconds| allowance.take(Asked, "ada@example.com", at(*seconds)).is_some())
+                .collect()
         };
         assert_eq!(took(&[0, 10, 20, 30, 3_599]), [true, true, true, false, false]);
         assert_eq!(took(&[3_600, 3_601, 3_610, 3_611]), [true, false, true, false]);
-        assert!(allowance.take("bob@example.com", at(30)).is_some(), "another address has its own");
+        assert!(allowance.take(Asked, "bob@example.com", at(30)).is_some(), "another address has its own");
+        for occasion in [Invited, Told] {
+            assert!(
+                allowance.take(occasion, "ada@example.com", at(30)).is_some(),
+                "and so has another occasion"
+            );
+        }
     }
 
     #[test]
     fn what_was_not_sent_is_given_back_and_nothing_else() {
         let allowance = Allowance::default();
-        let take = |seconds| allowance.take("ada@example.com", at(seconds));
+        let take = |seconds| allowance.take(Asked, "ada@example.com", at(seconds));
         for second in 0..10 {
-            allowance.give_back("ADA@example.com", take(second).unwrap());
+            allowance.give_back(Asked, "ADA@example.com", take(second).unwrap());
         }
         assert!(allowance.sent.lock().unwrap().is_empty(), "it is as if there had been nothing");
         let taken = [20, 21, 22].map(|second| take(second).unwrap());
-        allowance.give_back("ada@example.com", taken[1]);
-        allowance.give_back("ada@example.com", taken[1]);
-        allowance.give_back("bob@example.com", taken[0]);
+        allowance.give_back(Asked, "ada@example.com", taken[1]);
+        allowance.give_back(Asked, "ada@example.com", taken[1]);
+        allowance.give_back(Asked, "bob@example.com", taken[0]);
         assert!(take(23).is_some() && take(24).is_none());
         assert!(take(3_620).is_some() && take(3_621).is_none(), "the others keep their times");
     }
@@ -120,32 +143,35 @@ mod tests {
     fn another_spelling_is_the_same_address() {
         let allowance = Allowance::default();
         for address in ["ada@example.com", "Ada@Example.com", "ADA@EXAMPLE.COM"] {
-            assert!(allowance.take(address, at(0)).is_some());
+            assert!(allowance.take(Asked, address, at(0)).is_some());
         }
-        assert!(allowance.take("aDa@example.com", at(0)).is_none());
+        assert!(allowance.take(Asked, "aDa@example.com", at(0)).is_none());
     }
 
     #[test]
     fn a_clock_set_back_keeps_nothing_back_for_longer_than_an_hour() {
         let allowance = Allowance::default();
         for _ in 0..3 {
-            assert!(allowance.take("ada@example.com", at(0)).is_some());
+            assert!(allowance.take(Asked, "ada@example.com", at(0)).is_some());
         }
         let back = -10 * HOUR_SECONDS;
-        assert!(allowance.take("ada@example.com", at(back)).is_none());
-        assert!(allowance.take("ada@example.com", at(back + HOUR_SECONDS)).is_some());
+        assert!(allowance.take(Asked, "ada@example.com", at(back)).is_none());
+        assert!(allowance.take(Asked, "ada@example.com", at(back + HOUR_SECONDS)).is_some());
     }
 
     #[test]
     fn a_flood_of_addresses_makes_it_forget_none_of_this_hour() {
         let allowance = Allowance::default();
         for _ in 0..3 {
-            assert!(allowance.take("ada@example.com", at(0)).is_some());
+            assert!(allowance.take(Asked, "ada@example.com", at(0)).is_some());
         }
-        let admitted =
-            (0..ADDRESSES_MAX).filter(|n| allowance.take(&format!("{n}@example.com"), at(1)).is_some());
+        let admitted = (0..ADDRESSES_MAX)
+            .filter(|n| allowance.take(Asked, &format!("{n}@example.com"), at(1)).is_some());
         assert_eq!(admitted.count(), ADDRESSES_MAX - 1);
-        assert!(allowance.take("ada@example.com", at(1)).is_none());
-        assert!(allowance.take("new@example.com", at(3_602)).is_some(), "an hour later there is room again");
+        assert!(allowance.take(Asked, "ada@example.com", at(1)).is_none());
+        assert!(
+            allowance.take(Asked, "new@example.com", at(3_602)).is_some(),
+            "an hour later there is room again"
+        );
     }
 }

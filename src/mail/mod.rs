@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::causes::with_causes;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{Fresh, MailId};
-use crate::mail::allowance::Allowance;
+use crate::mail::allowance::{Allowance, Occasion};
 use crate::mail::letter::Letter;
 use crate::mail::transport::{Transport, Undelivered};
 use crate::metrics::Metrics;
@@ -87,6 +87,7 @@ struct Inner {
 /// refused in the end costs nobody a mail.
 #[must_use]
 pub struct Postage {
+    occasion: Occasion,
     to: EmailAddress,
     taken: Timestamp,
     /// Where it goes back to; nowhere once it is used.
@@ -96,7 +97,7 @@ pub struct Postage {
 impl Drop for Postage {
     fn drop(&mut self) {
         if let Some(mailer) = self.from.take() {
-            mailer.0.allowance.give_back(self.to.as_str(), self.taken);
+            mailer.0.allowance.give_back(self.occasion, self.to.as_str(), self.taken);
         }
     }
 }
@@ -143,13 +144,14 @@ impl Mailer {
         format!("{}{}#token={}", self.0.server, page.path(), token.expose())
     }
 
-    /// Takes the right to one mail off an address's allowance; none where it has had its share of this hour.
-    pub fn postage(&self, to: &EmailAddress) -> Option<Postage> {
-        let Some(taken) = self.0.allowance.take(to.as_str(), self.0.clock.credible_now()) else {
+    /// Takes the right to one mail off an address's allowance for an occasion; none where it has had its share of this hour.
+    pub fn postage(&self, occasion: Occasion, to: &EmailAddress) -> Option<Postage> {
+        let now = self.0.clock.credible_now();
+        let Some(taken) = self.0.allowance.take(occasion, to.as_str(), now) else {
             self.0.metrics.mail_withheld();
             return None;
         };
-        Some(Postage { to: to.clone(), taken, from: Some(self.clone()) })
+        Some(Postage { occasion, to: to.clone(), taken, from: Some(self.clone()) })
     }
 
     /// Queues a letter. Where too many wait, or it cannot be addressed, it is given up at once, which is counted.

@@ -45,7 +45,7 @@ async fn failing(folder: &Path) -> (Mailer, Hands, Metrics) {
     let (mailer, hands, metrics) = mailer(folder);
     std::fs::remove_dir(folder).unwrap();
     let letter = Letter::reset_password("https://settings.example.org/reset-password#token=a".to_owned());
-    mailer.send(mailer.postage(&ada()).unwrap(), &letter);
+    mailer.send(mailer.postage(Occasion::Asked, &ada()).unwrap(), &letter);
     hands.sleeping(1).await;
     assert_eq!(figure(&metrics, "mails_waiting"), 1);
     (mailer, hands, metrics)
@@ -56,7 +56,7 @@ async fn a_mail_arrives_in_a_folder_that_nobody_else_looks_into() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("mail");
     let (mailer, _hands, metrics) = mailer(&folder);
-    mailer.send(mailer.postage(&ada()).unwrap(), &Letter::already_known());
+    mailer.send(mailer.postage(Occasion::Asked, &ada()).unwrap(), &Letter::already_known());
     until(|| figure(&metrics, "mails_sent_total") == 1).await;
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let files = files(&folder);
@@ -117,7 +117,7 @@ async fn so_many_mails_wait_and_no_more() {
     let (mailer, _hands, metrics) = failing(&parent.path().join("mail")).await;
     let send = |number: u32| {
         let to = EmailAddress::try_from(format!("{number}@example.com").as_str()).unwrap();
-        mailer.send(mailer.postage(&to).unwrap(), &Letter::already_known());
+        mailer.send(mailer.postage(Occasion::Asked, &to).unwrap(), &Letter::already_known());
     };
     (1..WAITING_MAX).for_each(send);
     assert_eq!(figure(&metrics, "mails_waiting"), u64::from(WAITING_MAX));
@@ -145,7 +145,7 @@ async fn an_end_tries_what_waits_once_more_and_waits_for_no_pause() {
 async fn an_address_has_its_share_and_what_is_beyond_is_counted() {
     let parent = tempfile::tempdir().unwrap();
     let (mailer, _hands, metrics) = mailer(&parent.path().join("mail"));
-    let take = || (0..4).filter_map(|_| mailer.postage(&ada())).collect::<Vec<_>>();
+    let take = || (0..4).filter_map(|_| mailer.postage(Occasion::Asked, &ada())).collect::<Vec<_>>();
     let taken = take();
     assert_eq!((taken.len(), figure(&metrics, "mails_withheld_total")), (3, 1));
     // What was not sent goes back; what was sent does not.

@@ -17,6 +17,7 @@ use crate::http::input::RawBody;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
 use crate::ids::StreamId;
+use crate::mail::allowance::Occasion;
 use crate::mail::letter::Letter;
 use crate::mail::{Mailer, Page};
 use crate::platform::accounts::command::AccountsCommand;
@@ -24,7 +25,7 @@ use crate::platform::accounts::credentials::{ChangeEmail, RequestEmailChange};
 use crate::platform::accounts::email::{EmailAddress, folded};
 use crate::platform::accounts::http::{Secret, account_of, find};
 use crate::platform::accounts::mailed::{
-    behind_the_answer, by_link, draw_link, execute, followed, presented,
+    address_of, behind_the_answer, by_link, draw_link, execute, followed, presented,
 };
 use crate::platform::accounts::own::OwnRequest;
 use crate::platform::accounts::projection::{Account, Link, Purpose};
@@ -111,16 +112,16 @@ fn mail_both(
     email: &EmailAddress,
     token: &PlainToken,
 ) -> Result<(), Problem> {
-    let is_anothers = find(app, email).is_some_and(|holder| holder.id != account.id);
-    if let Some(postage) = mailer.postage(email) {
-        let link = mailer.link(Page::VerifyEmail, token);
-        let letter = if is_anothers { Letter::already_known() } else { Letter::confirm_address(link) };
+    let (to, letter) = match find(app, email).filter(|holder| holder.id != account.id) {
+        Some(holder) => (address_of(app, &holder)?, Letter::already_known()),
+        None => (Some(email.clone()), Letter::confirm_address(mailer.link(Page::VerifyEmail, token))),
+    };
+    if let Some(postage) = to.and_then(|to| mailer.postage(Occasion::Asked, &to)) {
         mailer.send(postage, &letter);
     }
-    let present = open_email(account, app.store.ring())?;
-    let present = present.as_str().ok().and_then(|text| EmailAddress::try_from(text).ok());
-    let other = present.filter(|present| folded(present.as_str()) != folded(email.as_str()));
-    if let Some(postage) = other.and_then(|present| mailer.postage(&present)) {
+    let other =
+        address_of(app, account)?.filter(|present| folded(present.as_str()) != folded(email.as_str()));
+    if let Some(postage) = other.and_then(|present| mailer.postage(Occasion::Told, &present)) {
         mailer.send(postage, &Letter::address_will_change());
     }
     Ok(())

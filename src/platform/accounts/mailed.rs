@@ -13,7 +13,8 @@ use crate::platform::accounts::command::AccountsCommand;
 use crate::platform::accounts::email::{EmailAddress, folded};
 use crate::platform::accounts::event::MailedLink;
 use crate::platform::accounts::http::Secret;
-use crate::platform::accounts::projection::Link;
+use crate::platform::accounts::open_email;
+use crate::platform::accounts::projection::{Account, Link};
 use crate::seal::token::PlainToken;
 use crate::settings::sessions::event::TokenHash;
 use crate::store::strangers::Stranger;
@@ -41,6 +42,16 @@ pub fn behind_the_answer(work: impl Future<Output = Result<(), Problem>> + Send 
         Some(id) => drop(tokio::spawn(id.scope(work))),
         None => drop(tokio::spawn(work)),
     }
+}
+
+/// The address that an account has proven: where mails to it go, whatever spelling of it somebody typed. None where it is
+/// none that mail can be sent to.
+///
+/// # Errors
+/// When its key is not to be had.
+pub fn address_of(app: &App, account: &Account) -> Result<Option<EmailAddress>, Problem> {
+    let email = open_email(account, app.store.ring())?;
+    Ok(email.as_str().ok().and_then(|text| EmailAddress::try_from(text).ok()))
 }
 
 /// A token to be mailed, and what is recorded of it.

@@ -15,6 +15,7 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
 use crate::http::request_id::RequestId;
 use crate::ids::StreamId;
+use crate::mail::allowance::Occasion;
 use crate::mail::letter::Letter;
 use crate::mail::{Mailer, Page};
 use crate::platform::accounts;
@@ -23,7 +24,7 @@ use crate::platform::accounts::credentials::{RequestReset, ResetPassword};
 use crate::platform::accounts::email::EmailAddress;
 use crate::platform::accounts::http::{Secret, account_of, check_password, find};
 use crate::platform::accounts::mailed::{
-    behind_the_answer, by_link, draw_link, execute, followed, presented, slow_down,
+    address_of, behind_the_answer, by_link, draw_link, execute, followed, presented, slow_down,
 };
 use crate::platform::accounts::projection::Purpose;
 use crate::store::Submission;
@@ -67,7 +68,9 @@ pub async fn forgot(
 
 async fn mail_link(app: &App, mailer: &Mailer, email: &EmailAddress) -> Result<(), Problem> {
     let Some(account) = find(app, email) else { return Ok(()) };
-    let Some(postage) = mailer.postage(email) else { return Ok(()) };
+    // To the address that was proven, however it was typed.
+    let Some(proven) = address_of(app, &account)? else { return Ok(()) };
+    let Some(postage) = mailer.postage(Occasion::Asked, &proven) else { return Ok(()) };
     let (token, link) = draw_link(app, RESET_SECONDS);
     let command = AccountsCommand::RequestReset(RequestReset { account: account.id, link });
     let mut submission = Submission::new(command, Actor::SYSTEM);

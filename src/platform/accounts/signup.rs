@@ -18,6 +18,7 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
 use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, Fresh, StreamId};
+use crate::mail::allowance::Occasion;
 use crate::mail::letter::Letter;
 use crate::mail::{Mailer, Page};
 use crate::platform::accounts;
@@ -25,7 +26,9 @@ use crate::platform::accounts::command::{AccountsCommand, VerifyEmail};
 use crate::platform::accounts::email::EmailAddress;
 use crate::platform::accounts::event::SignedUp;
 use crate::platform::accounts::http::{Secret, check_password, find};
-use crate::platform::accounts::mailed::{behind_the_answer, by_link, draw_link, execute, slow_down};
+use crate::platform::accounts::mailed::{
+    address_of, behind_the_answer, by_link, draw_link, execute, slow_down,
+};
 use crate::platform::accounts::projection::Link;
 use crate::seal::Plain;
 use crate::seal::keyring::NewDataKey;
@@ -85,11 +88,14 @@ async fn record(
     if !may_sign_up(app) {
         return Ok(());
     }
-    let Some(postage) = mailer.postage(email) else { return Ok(()) };
-    if find(app, email).is_some() {
-        mailer.send(postage, &Letter::already_known());
+    if let Some(account) = find(app, email) {
+        let proven = address_of(app, &account)?;
+        if let Some(postage) = proven.and_then(|proven| mailer.postage(Occasion::Asked, &proven)) {
+            mailer.send(postage, &Letter::already_known());
+        }
         return Ok(());
     }
+    let Some(postage) = mailer.postage(Occasion::Asked, email) else { return Ok(()) };
     let (token, link) = draw_link(app, VERIFY_SECONDS);
     let (signed_up, key) = prepare(app, email, name, hash).await?;
     let command = AccountsCommand::SignUp(SignedUp { link: Some(link), ..signed_up });

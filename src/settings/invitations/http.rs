@@ -23,6 +23,7 @@ use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{Fresh, InvitationId, TeamId, UserId};
+use crate::mail::allowance::Occasion;
 use crate::mail::letter::Letter;
 use crate::mail::{Mailer, Page as MailedPage, Postage};
 use crate::platform::accounts::email::{EmailAddress, folded};
@@ -348,7 +349,7 @@ fn postage(call: &Call, mailer: &Mailer, email: &EmailAddress) -> Result<Option<
     if call.is_repeated() {
         return Ok(None);
     }
-    let postage = mailer.postage(email);
+    let postage = mailer.postage(Occasion::Invited, email);
     postage.map(Some).ok_or_else(|| Problem::too_many_requests(HOUR_SECONDS.unsigned_abs()))
 }
 

@@ -42,6 +42,18 @@ async fn an_address_changes_once_the_new_one_is_confirmed_and_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_mails_to_an_address_withholds_no_notice() {
+    let (server, owner) = TestServer::set_up().await;
+    for _ in 0..3 {
+        server.forgot(OWNER_EMAIL).await.is(202);
+    }
+    server.mails_to(OWNER_EMAIL, 3).await;
+    server.change_email(&owner, NEWCOMER).await.is(202);
+    let notice = server.mail_to(OWNER_EMAIL, 4).await;
+    assert_eq!(notice.subject, "Your account is about to get another address");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_somebody_elses_is_asked_for_in_vain() {
     let (server, owner) = TestServer::set_up().await;
     let vera = server.add(owner.organization, "vera@example.com", "Vera").await;
