@@ -46,6 +46,11 @@ impl Canaries {
             ("unknown email", mail("Stranger")),
             ("newcomer email", mail("Newcomer")),
             ("another email", mail("Another")),
+            ("invited email", mail("Invited")),
+            ("declining email", mail("Declining")),
+            ("revoked email", mail("Revoked")),
+            ("requester email", mail("Requester")),
+            ("turned away email", mail("TurnedAway")),
             ("ip", "203.0.113.177".to_owned()),
         ]);
         for kind in [
@@ -57,6 +62,10 @@ impl Canaries {
             "newcomer name",
             "newcomer password",
             "third password",
+            "invited name",
+            "requester name",
+            "turned away name",
+            "member's password",
             "wrong mailed token",
             "wrong setup token",
             "reason",

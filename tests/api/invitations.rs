@@ -87,8 +87,19 @@ async fn who_is_invited_makes_an_account_and_is_a_member_with_role_and_teams() {
         let rows = server.audit(&owner, &format!("&action={query}")).await;
         assert_eq!((&rows[0]["action"], &rows[0]["user"]["id"]), (&json!(action), &who));
     }
+    // Whoever accepts is the actor of what they get; by the invitation it is found, and who sent that.
+    let rows = server.audit(&owner, &format!("&resource={}", text(&body["id"]))).await;
+    let told: Vec<_> =
+        rows.iter().rev().map(|row| (text(&row["action"]), row["user"]["id"].clone())).collect();
+    let by = |action: &str, who: Value| (action.to_owned(), who);
+    let nora = &login["person"]["id"];
+    let chain = ["invitation.accept", "person.join", "role_assignment.create", "team.add_member"];
+    let chain = chain.map(|action| by(action, nora.clone()));
+    assert_eq!(told, [&[by("invitation.create", json!(owner.person))], &chain[..]].concat());
+
     let history = server.get(&format!("/v1/history/{}", text(&body["id"])), &owner).await.is(200).json();
-    assert_eq!(history["data"][0]["action"], "invitation.accept");
+    let history: Vec<_> = history["data"].as_array().unwrap().iter().map(|row| &row["action"]).collect();
+    assert_eq!(history, rows.iter().map(|row| &row["action"]).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

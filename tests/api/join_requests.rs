@@ -91,8 +91,10 @@ async fn who_asks_is_let_in_by_somebody() {
     let told: Vec<_> = rows.iter().map(|row| (&row["action"], &row["user"]["id"])).collect();
     let by = |action: &str, who: &Somebody| (json!(action), json!(who.person));
     let (approve, create) = (by("join_request.approve", &owner), by("join_request.create", &member));
-    assert_eq!(told, [(&approve.0, &approve.1), (&create.0, &create.1)]);
-    assert_eq!(rows[1]["user"]["name"], "Nora New");
+    let (gave, joined) = (by("role_assignment.create", &owner), by("person.join", &owner));
+    let expected = [gave, joined, approve, create];
+    assert_eq!(told, expected.each_ref().map(|(action, who)| (action, who)));
+    assert_eq!(rows[3]["user"]["name"], "Nora New");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::process::{Login, Server, Start, scale};
 use crate::unmoved::until;
 
-const PASSWORD: &str = "a long walk by the sea";
+pub const PASSWORD: &str = "a long walk by the sea";
 
 /// The token of the one mail that is in a folder for an address, once it is there.
-async fn token(mails: &Path, address: &str) -> String {
+pub async fn token(mails: &Path, address: &str) -> String {
     for _ in 0..2_400 {
         for entry in std::fs::read_dir(mails).unwrap() {
             let mail = std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();

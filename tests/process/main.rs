@@ -19,6 +19,7 @@ mod failing;
 mod full;
 #[path = "../support/journal.rs"]
 mod journal;
+mod halves;
 mod keys;
 mod kill;
 mod mail;

@@ -70,11 +70,12 @@ impl AcceptInvitation {
         let accepted = InvitationAccepted { invitation: invitation.id, person };
         let (joins, assigned) = joins_with(state, &self.person, invitation.role, self.assignment)
             .map_err(|_| InvitationsRejection::NoRoom)?;
-        let mut events =
-            vec![about(invitation, InvitationsEvent::InvitationAccepted(accepted)), joins, assigned];
         let joined = joins_teams(state, person, &invitation.teams);
-        events.extend(joined.map_err(|_| InvitationsRejection::NoRoom)?);
-        Ok(events)
+        let joined = joined.map_err(|_| InvitationsRejection::NoRoom)?;
+        // The actor is who accepts. What they get they have by the invitation, whose own events say from whom.
+        let given = [joins, assigned].into_iter().chain(joined).map(|event| event.relating(invitation.id));
+        let accepted = about(invitation, InvitationsEvent::InvitationAccepted(accepted));
+        Ok(std::iter::once(accepted).chain(given).collect())
     }
 }
 
@@ -159,6 +160,15 @@ mod tests {
         let state = invited(SystemRole::Developer, &[2, 3], expected);
         assert_eq!(decide(&accept(), &state, 51), Ok(vec![]), "once");
         assert!(state.invitations.is_empty());
+    }
+
+    #[test]
+    fn what_is_given_names_the_invitation() {
+        let state = invited(SystemRole::Developer, &[2], []);
+        let decided = accept().decide(&state, &by(person(id(51)))).unwrap();
+        let named = id::<InvitationId>(1).to_string();
+        assert_eq!(decided[0].resource.id, named);
+        assert_eq!(decided[1..].iter().filter(|event| event.related.contains(&named)).count(), 3);
     }
 
     #[test]

@@ -173,7 +173,10 @@ impl ApproveJoinRequest {
             joins_with(state, &joined, role, self.assignment).map_err(JoinRequestsRejection::from)?;
         let approved = JoinRequestApproved { join_request: self.join_request, role };
         let approved = JoinRequestsEvent::JoinRequestApproved(approved);
-        Ok(vec![about(self.join_request, request.person, approved), joins, assigned])
+        // The actor is who lets them in; the events say what was asked.
+        let given = [joins, assigned].map(|event| event.relating(self.join_request));
+        let approved = about(self.join_request, request.person, approved);
+        Ok(std::iter::once(approved).chain(given).collect())
     }
 }
 

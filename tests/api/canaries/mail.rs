@@ -52,7 +52,7 @@ pub(super) async fn accounts_by_mail(client: &mut Client<'_>, mails: &Path) {
 }
 
 /// The token of the mail with the so-many-th link in the folder.
-async fn mailed(folder: &Path, number: usize) -> String {
+pub(super) async fn mailed(folder: &Path, number: usize) -> String {
     for _ in 0..400 {
         let mut files = files_under(folder);
         files.sort();

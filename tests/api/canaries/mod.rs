@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use self::joining::people_come_and_are_erased;
 use self::mail::accounts_by_mail;
 use crate::canary::{CONTROL, Canaries, IMPORTED, nothing_on_disk};
 use crate::process::Process;
 use crate::server::{Answer, send, text};
 use crate::things::Things;
 
+mod joining;
 mod mail;
+
 /// A client of the process.
 struct Client<'a> {
     process: &'a Process,
@@ -113,6 +116,7 @@ async fn what_must_not_get_out_does_not() {
     let token = set_up(&mut client).await;
     everyday_use(&mut client, &token).await;
     accounts_by_mail(&mut client, &mails).await;
+    people_come_and_are_erased(&mut client, &mails, &token).await;
     let secret = secrets(&client, &token).await;
     a_program(&mut client, &token).await;
     what_is_refused(&mut client, &token, &secret).await;
@@ -131,7 +135,7 @@ async fn what_must_not_get_out_does_not() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert_eq!(canaries.found(answer.as_bytes()), Vec::<&str>::new(), "{path}");
     }
-    assert!(canaries.0.len() >= 58, "{} canaries", canaries.0.len());
+    assert!(canaries.0.len() >= 72, "{} canaries", canaries.0.len());
 
     let printed = process.stop();
     // The set-up link and its curl line are printed for the operator before anything is set up.
