@@ -417,6 +417,9 @@ fn memberships(rejection: MembershipsRejection) -> Problem {
     match rejection {
         MembershipsRejection::UnknownAccount => Problem::not_found(),
         MembershipsRejection::PersonTaken => Problem::invalid_link(),
+        MembershipsRejection::AskedTooOften { retry_after_seconds } => {
+            Problem::too_many_requests(retry_after_seconds)
+        }
         MembershipsRejection::AlreadyThere => already_a_member(),
         MembershipsRejection::TooMany => {
             Problem::conflict("too_many_organizations", "the account has as many organizations as it can")

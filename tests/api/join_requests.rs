@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use settled::ids::{Fresh, OrganizationId, StreamId};
+use settled::platform::memberships::asks::ASKS_PER_DAY_MAX;
 use settled::settings::roles::role::SystemRole;
 
 use crate::domain_users::DOMAIN;
@@ -143,6 +144,27 @@ async fn who_is_declined_is_forgotten_and_may_ask_again() {
     assert_ne!(again["id"], asked["id"]);
     assert_eq!(server.join_requests(&owner).await.len(), 1);
     assert_eq!(server.pairs(), 2, "the Owner's and the one that waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_declined_again_and_again_asks_ten_times_a_day() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    server.prove_domain(&owner).await;
+    let nora = server.domain_user(NEWCOMER).await;
+    for _ in 0..ASKS_PER_DAY_MAX {
+        let asked = server.ask_to_join(&nora, owner.organization).await.is(201).json();
+        server.answer_request(&owner, &text(&asked["id"]), "decline", &json!({})).await.is(200);
+    }
+    let version = (server.platform_version(), server.version(owner.organization));
+    let refused = server.ask_to_join(&nora, owner.organization).await;
+    assert_eq!(refused.header("retry-after").as_deref(), Some("86400"));
+    refused.is_problem(429, "too_many_requests");
+    assert_eq!((server.platform_version(), server.version(owner.organization)), version);
+    let otto = server.domain_user("otto@example.com").await;
+    server.ask_to_join(&otto, owner.organization).await.is(201);
+    server.advance(24 * 3_600);
+    let nora = server.nowhere_of(&nora).await;
+    server.ask_to_join(&nora, owner.organization).await.is(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
