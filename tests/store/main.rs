@@ -26,6 +26,7 @@ mod past;
 mod pasts;
 mod promoting;
 mod properties;
+mod rechecks;
 mod restoring;
 mod rotation;
 mod secrets;

@@ -41,7 +41,8 @@ async fn an_address_gets_three_mails_an_hour_and_only_those_are_recorded() {
         server.advance(30);
     }
     // All five are done behind their answers: none is left that would take its mail off the next hour's.
-    let withheld = async || server.app().store.metrics().encode().contains("settled_mails_withheld_total 2\n");
+    let withheld =
+        async || server.app().store.metrics().encode().contains("settled_mails_withheld_total 2\n");
     server.eventually(withheld).await;
     server.eventually(async || server.mails().len() == 3).await;
     assert_eq!(server.recorded("password_reset.request"), 3);
