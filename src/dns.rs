@@ -11,24 +11,29 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long one try at a server may take.
-const TRY: Duration = Duration::from_secs(3);
-/// How often each server is tried.
+use crate::clock::Clock;
+
+/// How long an answer may take in all, whatever the servers do: what resolvers wait by themselves (resolv.conf(5)).
+const LONGEST: Duration = Duration::from_secs(5);
+/// How often a server that says it has failed is asked.
 const TRIES: usize = 2;
-/// How long it may take in all, whatever the servers do.
-const LONGEST: Duration = Duration::from_secs(10);
-/// The most questions that are open at once.
-const AT_ONCE: usize = 16;
+/// The most questions of people that are open at once.
+const ASKED_MAX: usize = 8;
+/// The most questions that are open at once of those that are asked again by themselves: they keep nobody from asking.
+const AGAIN_MAX: usize = 8;
+/// All servers of the system are asked at once: one that is silent keeps none of the others waiting.
+const SERVERS_AT_ONCE: usize = 16;
 
 /// Asks DNS. Cheap to clone.
 #[derive(Clone)]
 pub struct Dns {
     /// The one server that is asked; without, those of the system.
     server: Option<SocketAddr>,
-    turns: Arc<Semaphore>,
+    clock: Clock,
+    asked: Arc<Semaphore>,
+    again: Arc<Semaphore>,
 }
 
 /// As many questions are open as may be.
@@ -36,10 +41,16 @@ pub struct Dns {
 #[error("too many questions to DNS are open")]
 pub struct Busy;
 
+/// A turn at asking again.
+pub struct Turn {
+    _held: OwnedSemaphorePermit,
+}
+
 impl Dns {
     /// Asks one server, or those of the system.
-    pub fn new(server: Option<SocketAddr>) -> Self {
-        Self { server, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub fn new(server: Option<SocketAddr>, clock: Clock) -> Self {
+        let turns = |count| Arc::new(Semaphore::new(count));
+        Self { server, clock, asked: turns(ASKED_MAX), again: turns(AGAIN_MAX) }
     }
 
     /// Whether a name has a TXT record of exactly this text. No, too, where DNS does not answer.
@@ -47,14 +58,23 @@ impl Dns {
     /// # Errors
     /// [`Busy`].
     pub async fn has_text(&self, name: &str, text: &str) -> Result<bool, Busy> {
-        let _turn = self.turns.try_acquire().map_err(|_full| Busy)?;
-        Ok(timeout(LONGEST, self.look_up(name, text)).await.unwrap_or(false))
+        let _turn = self.asked.try_acquire().map_err(|_full| Busy)?;
+        Ok(self.ask(name, text).await)
     }
 
-    /// As [`Dns::has_text`], in its turn.
-    pub async fn has_text_in_turn(&self, name: &str, text: &str) -> bool {
-        let Ok(_turn) = self.turns.acquire().await else { return false };
-        timeout(LONGEST, self.look_up(name, text)).await.unwrap_or(false)
+    /// A turn at asking again, once one is free.
+    pub async fn turn(&self) -> Turn {
+        let held = Arc::clone(&self.again).acquire_owned().await;
+        Turn { _held: held.expect("nobody closes the semaphore") }
+    }
+
+    /// As [`Dns::has_text`], by a turn at asking again.
+    pub async fn has_text_still(&self, _turn: Turn, name: &str, text: &str) -> bool {
+        self.ask(name, text).await
+    }
+
+    async fn ask(&self, name: &str, text: &str) -> bool {
+        self.clock.timeout(LONGEST, self.look_up(name, text)).await.unwrap_or(false)
     }
 
     async fn look_up(&self, name: &str, text: &str) -> bool {
@@ -89,8 +109,36 @@ impl Dns {
 }
 
 fn bounds(options: &mut ResolverOpts) {
-    options.timeout = TRY;
+    // The resolver's own time is not the clock's, so it ends nothing by itself.
+    options.timeout = Duration::from_hours(1);
     options.attempts = TRIES;
+    options.num_concurrent_reqs = SERVERS_AT_ONCE;
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_asks_waits_for_nothing_that_is_asked_again_and_is_told_when_too_many_ask() {
+        let (clock, _hands) = Clock::manual(crate::given::now());
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let dns = Dns::new(silent.local_addr().ok(), clock);
+        let mut turns = Vec::new();
+        while let Some(turn) = dns.turn().now_or_never() {
+            turns.push(turn);
+        }
+        assert_eq!(turns.len(), AGAIN_MAX);
+        let mut asking: Vec<_> = (0..ASKED_MAX).map(|_| Box::pin(dns.has_text("a.example", "b"))).collect();
+        for asked in &mut asking {
+            assert_eq!(asked.now_or_never(), None, "it waits for DNS");
+        }
+        assert_eq!(dns.has_text("a.example", "b").now_or_never(), Some(Err(Busy)));
+        drop(turns.pop());
+        assert!(dns.turn().now_or_never().is_some());
+    }
 }

@@ -17,6 +17,7 @@ use crate::seal::{Commitment, Sealed, SealedBytes};
 use crate::settings::environments::event::{EnvironmentCreated, EnvironmentsEvent, Mode};
 use crate::settings::general::event::{GeneralEvent, OrganizationCreated};
 use crate::settings::invitations::event::InvitationCreated;
+use crate::settings::join_requests::event::{JoinRequestCreated, JoinRequestDeclined, JoinRequestsEvent};
 use crate::settings::people::event::{PeopleEvent, PersonJoined};
 use crate::settings::roles::event::{RoleAssigned, RoleCreated, RolesEvent};
 use crate::settings::roles::permission::Permission;
@@ -173,6 +174,20 @@ pub(crate) fn invitation(number: u128, role: SystemRole, teams: &[u128]) -> Invi
         teams: teams.iter().map(|team| id(*team)).collect(),
         link: MailedLink { token, ends_at: now().plus_seconds(INVITATION_SECONDS) },
     }
+}
+
+/// Somebody asks to join by an address in `example.com`; request, person and key have this number.
+pub(crate) fn asks_to_join(number: u128) -> Event {
+    let PersonJoined { person, key, name, email } = joined(number);
+    let (join_request, domain) = (id(number), "example.com".to_owned());
+    let created = JoinRequestCreated { join_request, person, key, name, email, domain };
+    Event::JoinRequests(JoinRequestsEvent::JoinRequestCreated(created))
+}
+
+/// They are not let in.
+pub(crate) fn not_let_in(number: u128) -> Event {
+    let declined = JoinRequestDeclined { join_request: id(number), destroyed_keys: vec![id(number)] };
+    Event::JoinRequests(JoinRequestsEvent::JoinRequestDeclined(declined))
 }
 
 /// An actor asks now, whatever it saw.

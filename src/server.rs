@@ -325,7 +325,7 @@ fn app(config: &Config, store: Store, mailer: Option<Mailer>, dir: &OpenDir) -> 
     let streams = Streams::new(config.streams_per_credential as usize);
     let (throttle, mail_throttle) = (Arc::new(Throttle::new()), Arc::new(Throttle::new()));
     let (rate_limits, policy) = (Arc::new(RateLimits::default()), Arc::new(policy));
-    let dns = Dns::new(config.dns_resolver.map(DnsServer::address));
+    let dns = Dns::new(config.dns_resolver.map(DnsServer::address), store.clock().clone());
     Ok(App { store, passwords, throttle, mail_throttle, mailer, dns, rate_limits, cursors, streams, policy })
 }
 

@@ -95,8 +95,9 @@ pub struct Config {
     #[arg(long, env = "SETTLED_DNS_RESOLVER", value_name = "ADDRESS", help_heading = "People")]
     pub dns_resolver: Option<DnsServer>,
 
-    /// Who may sign up: whoever was invited or has an address of an organization's domain, everybody, or nobody. It
-    /// needs mail
+    /// Who may sign up: whoever has an address in the e-mail domain of an organization, which DNS or a member's address
+    /// has proven; everybody; or nobody. Whoever is invited makes an account by accepting, without signing up, unless
+    /// nobody may. It needs mail
     #[arg(long, env = "SETTLED_SIGNUP", value_name = "WHO", default_value = "invited_or_domain")]
     #[arg(help_heading = "People")]
     pub signup: Signup,
@@ -303,7 +304,7 @@ pub enum RootKeySource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Signup {
-    /// Whoever was invited, or has an address of an organization's domain.
+    /// Whoever has an address of an organization's domain; whoever is invited need not.
     InvitedOrDomain,
     /// Everybody.
     Open,

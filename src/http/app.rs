@@ -72,7 +72,7 @@ pub struct Policy {
 /// Who may sign up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SignupPolicy {
-    /// Whoever was invited, or has an address of an organization's domain.
+    /// Whoever has an address of an organization's domain; whoever is invited need not.
     #[default]
     InvitedOrDomain,
     /// Everybody.

@@ -22,6 +22,8 @@ use crate::http::problem::{InputError, Problem};
 
 /// How much of a body that is too large is read to be thrown away, in bytes.
 const DISCARDED_MAX: usize = 8 * 1024 * 1024;
+/// Who writes nothing of it for so long is answered.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A body that is strict JSON in UTF-8, or empty.
 #[derive(Clone, Default)]
@@ -216,11 +218,11 @@ fn no_room(_: NoRoom) -> Problem {
 }
 
 /// Reads on for a while: a connection that is closed while its client still writes is reset, and the client never
-/// sees the answer.
+/// sees the answer. Whoever does not write is answered.
 async fn discard(body: &mut Body, within: Duration) {
     let read = async {
         let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE, body.frame()).await {
             bytes += frame.data_ref().map_or(0, Bytes::len);
             if bytes > DISCARDED_MAX {
                 break;

@@ -212,7 +212,12 @@ fn invitations(rejection: InvitationsRejection) -> Problem {
             "too_many_role_assignments",
             "as many roles are given, or teams joined, as can be",
         ),
+        InvitationsRejection::AlreadyMember => already_a_member(),
     }
+}
+
+fn already_a_member() -> Problem {
+    Problem::conflict("already_a_member", "the account is somebody in the organization already")
 }
 
 fn join_requests(rejection: JoinRequestsRejection) -> Problem {
@@ -355,6 +360,12 @@ impl From<InvitationsRejection> for Problem {
     }
 }
 
+impl From<AccountsRejection> for Problem {
+    fn from(rejection: AccountsRejection) -> Self {
+        rejected(&rejection.into())
+    }
+}
+
 impl From<SecretsRejection> for Problem {
     fn from(rejection: SecretsRejection) -> Self {
         rejected(&rejection.into())
@@ -406,9 +417,10 @@ fn memberships(rejection: MembershipsRejection) -> Problem {
     match rejection {
         MembershipsRejection::UnknownAccount => Problem::not_found(),
         MembershipsRejection::PersonTaken => Problem::invalid_link(),
-        MembershipsRejection::AlreadyThere => {
-            Problem::conflict("already_a_member", "the account is somebody in the organization already")
+        MembershipsRejection::AskedTooOften { retry_after_seconds } => {
+            Problem::too_many_requests(retry_after_seconds)
         }
+        MembershipsRejection::AlreadyThere => already_a_member(),
         MembershipsRejection::TooMany => {
             Problem::conflict("too_many_organizations", "the account has as many organizations as it can")
         }

@@ -234,6 +234,8 @@ struct Inner {
     ring: Arc<KeyRing>,
     /// Held by whoever rotates keys.
     rotating: tokio::sync::Mutex<()>,
+    /// Held by whoever asks DNS again about domains.
+    rechecking: tokio::sync::Mutex<()>,
     /// Held by whoever decides a membership to be.
     deciding: Turns,
     clock: Clock,
@@ -318,6 +320,7 @@ impl Store {
                 log: parts.log,
                 ring: parts.ring,
                 rotating: tokio::sync::Mutex::default(),
+                rechecking: tokio::sync::Mutex::default(),
                 deciding: Turns::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,

@@ -6,15 +6,15 @@ use tokio::task::JoinSet;
 use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
-use crate::dns::Dns;
+use crate::dns::{Dns, Turn};
 use crate::ids::StreamId;
 use crate::settings::general::challenge_name;
 use crate::settings::general::command::{DomainChallenge, GeneralCommand};
 use crate::store::load::LoadError;
 use crate::store::{Refusal, Store, Submission};
 
-/// The most domains that are asked about before the scheduler looks at the rest of its work.
-const AT_ONCE: usize = 256;
+/// The most domains that a round asks about.
+const ROUND_MAX: usize = 256;
 
 /// A domain that could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +28,18 @@ enum RecheckError {
 }
 
 impl Store {
-    /// Asks about the domains whose day is over. What cannot be recorded now is asked again tomorrow.
+    /// Asks about the domains whose day is over, unless that is under way. What cannot be recorded now is asked again
+    /// tomorrow.
     pub async fn recheck_domains(&self, dns: &Dns, now: Timestamp) {
+        // While DNS is away a round takes longer than the scheduler's minute: the next one begins after it.
+        let Ok(_alone) = self.inner.rechecking.try_lock() else { return };
         let mut asking = JoinSet::new();
-        for stream in self.directory().take_domains_due(now, AT_ONCE) {
+        for stream in self.directory().take_domains_due(now, ROUND_MAX) {
+            // Before its organization is loaded: none is in memory only to wait.
+            let turn = dns.turn().await;
             let (store, dns) = (self.clone(), dns.clone());
             asking.spawn(async move {
-                if let Err(error) = store.recheck_domain(stream, &dns).await {
+                if let Err(error) = store.recheck_domain(stream, &dns, turn).await {
                     tracing::warn!(%stream, error = with_causes(&error), "a domain is looked at again tomorrow");
                 }
             });
@@ -43,13 +48,13 @@ impl Store {
         while asking.join_next().await.is_some() {}
     }
 
-    async fn recheck_domain(&self, stream: StreamId, dns: &Dns) -> Result<(), RecheckError> {
+    async fn recheck_domain(&self, stream: StreamId, dns: &Dns, turn: Turn) -> Result<(), RecheckError> {
         let handle = self.stream(stream).await?;
         let view = handle.view();
         let founded = view.organization().general.founded();
         let held = founded.and_then(|founded| founded.email_domain.as_ref());
         let Some(held) = held.filter(|held| held.is_verified()) else { return Ok(()) };
-        let proven = dns.has_text_in_turn(&challenge_name(&held.domain), &held.challenge).await;
+        let proven = dns.has_text_still(turn, &challenge_name(&held.domain), &held.challenge).await;
         let asked = DomainChallenge { domain: held.domain.clone(), challenge: held.challenge.clone() };
         let command = match proven {
             true => GeneralCommand::VerifyDomain(asked),

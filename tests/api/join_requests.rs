@@ -2,12 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use settled::actor::{Actor, ActorId};
-use settled::ids::{Fresh, OrganizationId, StreamId, UserId};
-use settled::platform::memberships::command::{MembershipsCommand, OpenMembership};
-use settled::platform::memberships::event::MembershipOpened;
+use settled::ids::{Fresh, OrganizationId, StreamId};
+use settled::platform::memberships::asks::ASKS_PER_DAY_MAX;
 use settled::settings::roles::role::SystemRole;
-use settled::store::Submission;
 
 use crate::domain_users::DOMAIN;
 use crate::server::{OWNER_EMAIL, PASSWORD, Somebody, TestServer, text};
@@ -148,9 +145,28 @@ async fn who_is_declined_is_forgotten_and_may_ask_again() {
     let again = server.ask_to_join(&nora, owner.organization).await.is(201).json();
     assert_ne!(again["id"], asked["id"]);
     assert_eq!(server.join_requests(&owner).await.len(), 1);
-    let platform = server.app().store.platform().view();
-    let pairs: usize = platform.platform().accounts.iter().map(|account| account.persons.len()).sum();
-    assert_eq!(pairs, 2, "the Owner's and the one that waits");
+    assert_eq!(server.pairs(), 2, "the Owner's and the one that waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_declined_again_and_again_asks_ten_times_a_day() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    server.prove_domain(&owner).await;
+    let nora = server.domain_user(NEWCOMER).await;
+    for _ in 0..ASKS_PER_DAY_MAX {
+        let asked = server.ask_to_join(&nora, owner.organization).await.is(201).json();
+        server.answer_request(&owner, &text(&asked["id"]), "decline", &json!({})).await.is(200);
+    }
+    let version = (server.platform_version(), server.version(owner.organization));
+    let refused = server.ask_to_join(&nora, owner.organization).await;
+    assert_eq!(refused.header("retry-after").as_deref(), Some("86400"));
+    refused.is_problem(429, "too_many_requests");
+    assert_eq!((server.platform_version(), server.version(owner.organization)), version);
+    let otto = server.domain_user("otto@example.com").await;
+    server.ask_to_join(&otto, owner.organization).await.is(201);
+    server.advance(24 * 3_600);
+    let nora = server.nowhere_of(&nora).await;
+    server.ask_to_join(&nora, owner.organization).await.is(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,77 +344,4 @@ async fn letting_in_is_under_the_ceiling() {
         .is_problem(404, "not_found");
     assert_eq!(server.join_requests(&viewer).await.len(), 1);
     server.answer_request(&admin, &request, "approve", &json!({"role": "admin"})).await.is(200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_changes_their_address_has_not_asked_by_the_new_one() {
-    let (server, owner) = TestServer::set_up().await;
-    server.prove_domain(&owner).await;
-    let nora = server.domain_user(NEWCOMER).await;
-    server.ask_to_join(&nora, owner.organization).await.is(201);
-    let body = json!({"email": "nora@example.org", "password": PASSWORD});
-    server.post("/v1/me/email", Some(&nora), &body).await.is(202);
-    let token = server.mail_to("nora@example.org", 1).await.token();
-    server.post("/v1/auth/verify-email", None, &json!({"token": token})).await.is(204);
-    assert_eq!(server.join_requests(&owner).await, [Value::Null; 0]);
-    let rows = server.audit(&owner, "&action=join_request.decline").await;
-    assert_eq!((rows.len(), &rows[0]["user"]["id"]), (1, &json!("system")));
-    server.ask_to_join(&nora, owner.organization).await.is_problem(404, "not_found");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_deletes_their_account_waits_nowhere() {
-    let (server, owner) = TestServer::set_up().await;
-    server.prove_domain(&owner).await;
-    let nora = server.domain_user(NEWCOMER).await;
-    server.ask_to_join(&nora, owner.organization).await.is(201);
-    let body = json!({"password": PASSWORD});
-    server.send(Method::DELETE, "/v1/me", &nora, &[], &body).await.is(204);
-    assert_eq!(server.join_requests(&owner).await, [Value::Null; 0]);
-}
-
-impl TestServer {
-    /// The newest account asks to join, and only the platform's half is made, as a crash right after it would leave things.
-    async fn ask_cut_short(&self, organization: OrganizationId) -> UserId {
-        let store = &self.app().store;
-        let platform = store.platform().view();
-        let account = platform.platform().accounts.iter().map(|account| account.id).max().unwrap();
-        let (person, join_request) = (Fresh.id(), Some(Fresh.id()));
-        let membership = MembershipOpened { account, organization, person, join_request, invitation: None };
-        let open = OpenMembership { membership, account: None, left: Vec::new() };
-        let actor = Actor { id: ActorId::Account(account), session: None };
-        let open = Submission::new(MembershipsCommand::Open(open), actor);
-        store.execute(store.platform(), open).await.unwrap();
-        person
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_was_cut_short_is_made_at_the_next_start() {
-    let (mut server, owner) = TestServer::set_up().await;
-    server.prove_domain(&owner).await;
-    let nora = server.domain_user(NEWCOMER).await;
-    let person = server.ask_cut_short(owner.organization).await;
-    assert_eq!(server.join_requests(&owner).await, [Value::Null; 0]);
-    server.restart().await;
-    let pending = server.join_requests(&owner).await;
-    assert_eq!((&pending[0]["email"], &pending[0]["person"]), (&json!(NEWCOMER), &json!(person)));
-    let asked = server.ask_to_join(&nora, owner.organization).await.is(200).json();
-    assert_eq!(asked["id"], pending[0]["id"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_asks_again_has_their_own_request_finished_and_nobody_elses() {
-    // Its scheduler, which finishes everybody's, waits for the clock.
-    let (server, owner) = TestServer::set_up_manual().await;
-    server.prove_domain(&owner).await;
-    let nora = server.domain_user(NEWCOMER).await;
-    server.ask_cut_short(owner.organization).await;
-    let otto = server.domain_user("otto@example.com").await;
-    let own = server.ask_to_join(&otto, owner.organization).await.is(201).json();
-    assert_eq!(server.ask_to_join(&otto, owner.organization).await.is(200).json(), own);
-    let pending = async || server.join_requests(&owner).await.len();
-    assert_eq!(pending().await, 1, "Otto's alone");
-    server.ask_to_join(&nora, owner.organization).await.is(200);
-    assert_eq!(pending().await, 2);
 }

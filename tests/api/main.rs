@@ -67,4 +67,5 @@ mod setup;
 mod streams;
 mod teams;
 mod things;
+mod waiting;
 mod ways_up;

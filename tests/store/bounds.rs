@@ -205,7 +205,8 @@ async fn ended_sessions_leave_the_directory_by_the_scheduler() {
     let token = opened.token;
     let command = Command::Organization(OrganizationCommand::Sessions(SessionsCommand::Open(opened)));
     store.execute(&founded, Submission::new(command, founded.owner)).await.unwrap();
-    let timers = tokio::spawn(scheduler::run(store.store.clone(), Dns::new(None), std::future::pending()));
+    let dns = Dns::new(None, store.clock.clone());
+    let timers = tokio::spawn(scheduler::run(store.store.clone(), dns, std::future::pending()));
     for day in 1..=30 {
         store.hands.sleeping(1).await;
         assert!(store.store.directory().credential(token).is_some(), "it left on day {day}");

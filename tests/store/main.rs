@@ -27,6 +27,7 @@ mod past;
 mod pasts;
 mod promoting;
 mod properties;
+mod rechecks;
 mod restoring;
 mod rotation;
 mod secret_asks;

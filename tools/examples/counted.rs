@@ -174,7 +174,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         throttle: Arc::new(Throttle::new()),
         mail_throttle: Arc::new(Throttle::new()),
         mailer: None,
-        dns: Dns::new(None),
+        dns: Dns::new(None, open.store.clock().clone()),
         rate_limits: Arc::new(RateLimits::default()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
         streams: Streams::new(1),

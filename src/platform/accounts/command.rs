@@ -188,6 +188,21 @@ impl EndMembership {
 }
 
 impl DeleteAccount {
+    /// Whether the account belongs nowhere any more, so that it can be deleted.
+    ///
+    /// # Errors
+    /// [`AccountsRejection::NotFound`], [`AccountsRejection::MembershipsLeft`].
+    pub fn check(&self, state: &Platform) -> Result<(), AccountsRejection> {
+        let account = state.accounts.get(self.account).ok_or(AccountsRejection::NotFound)?;
+        // The second half of a founding, and of a membership to be, needs the account.
+        let founds = state.foundings.of(self.account).next().is_some();
+        let joins = state.memberships.of(self.account).next().is_some();
+        if founds || joins || !account.persons.iter().all(|person| self.left.contains(person)) {
+            return Err(AccountsRejection::MembershipsLeft);
+        }
+        Ok(())
+    }
+
     fn decide(&self, state: &Platform, context: &Context) -> Result<Vec<NewEvent>, AccountsRejection> {
         let account = state.accounts.get(self.account).ok_or(AccountsRejection::NotFound)?;
         if context.actor.id != ActorId::Account(self.account) {
@@ -196,12 +211,7 @@ impl DeleteAccount {
         if account.generation != self.verified_generation {
             return Err(AccountsRejection::Stale);
         }
-        // The second half of a founding, and of a membership to be, needs the account.
-        let founds = state.foundings.open().any(|founding| founding.account == self.account);
-        let joins = state.memberships.of(self.account).next().is_some();
-        if founds || joins || !account.persons.iter().all(|person| self.left.contains(person)) {
-            return Err(AccountsRejection::MembershipsLeft);
-        }
+        self.check(state)?;
         let deleted = AccountForgotten { account: self.account, destroyed_keys: vec![account.key] };
         Ok(vec![about(self.account, AccountsEvent::AccountDeleted(deleted))])
     }

@@ -67,17 +67,21 @@ pub async fn delete(
     let own = OwnRequest::of(&app, &caller)?;
     own.verify((peer, &headers), "/password", farewell.password).await?;
     let account = &own.account;
-    // First, so that nobody can let in whom there is no account behind.
+    let command = async || {
+        let (verified_generation, left) = (account.generation, login::left(&app, account).await?);
+        Ok::<_, Problem>(DeleteAccount { account: account.id, verified_generation, left })
+    };
+    // Before anything is taken back: whoever stays goes on waiting where they wait.
+    command().await?.check(app.store.platform().view().platform())?;
+    // Before the account goes: nobody is to let in whom there is no account behind. Who is let in somewhere meanwhile
+    // stays, and has to ask again elsewhere.
     for (organization, person) in &account.persons {
         if let Some(handle) = app.store.organization(*organization).await? {
-            app.store.withdraw_request(&handle, *person).await?;
+            let actor = Actor { id: ActorId::Person(*person), session: None };
+            app.store.withdraw_request(&handle, *person, actor).await?;
         }
     }
-    let command = AccountsCommand::Delete(DeleteAccount {
-        account: account.id,
-        verified_generation: account.generation,
-        left: login::left(&app, account).await?,
-    });
+    let command = AccountsCommand::Delete(command().await?);
     let mut submission = own.submission(command);
     submission.releases =
         vec![claim(app.store.hasher(), &open_email(account, app.store.ring())?, account.id)];

@@ -23,13 +23,14 @@ use crate::mail::letter::Letter;
 use crate::mail::{Mailer, Page};
 use crate::platform::accounts;
 use crate::platform::accounts::command::{AccountsCommand, VerifyEmail};
-use crate::platform::accounts::email::EmailAddress;
+use crate::platform::accounts::email::{EmailAddress, domain_of};
 use crate::platform::accounts::event::SignedUp;
 use crate::platform::accounts::http::{Secret, check_password, find};
 use crate::platform::accounts::mailed::{
     address_of, behind_the_answer, by_link, draw_link, execute, slow_down,
 };
 use crate::platform::accounts::projection::Link;
+use crate::platform::memberships::http::leads_in;
 use crate::seal::Plain;
 use crate::seal::keyring::NewDataKey;
 use crate::settings::sessions::event::TokenHash;
@@ -85,7 +86,7 @@ async fn record(
     name: &Name,
     hash: &Plain,
 ) -> Result<(), Problem> {
-    if !may_sign_up(app) {
+    if !may_sign_up(app, email).await? {
         return Ok(());
     }
     if let Some(account) = find(app, email) {
@@ -107,12 +108,16 @@ async fn record(
     Ok(())
 }
 
-/// Whether somebody may sign up. Whoever is invited gets their account by accepting, without signing up; whether an
-/// address is of an organization's domain is not asked yet.
-fn may_sign_up(app: &App) -> bool {
+/// Whether somebody may sign up with an address. An invitation is no reason: whoever is invited gets their account by
+/// accepting.
+async fn may_sign_up(app: &App, email: &EmailAddress) -> Result<bool, Problem> {
     match app.policy.signup {
-        SignupPolicy::Open => true,
-        SignupPolicy::InvitedOrDomain | SignupPolicy::Off => false,
+        SignupPolicy::Open => Ok(true),
+        SignupPolicy::InvitedOrDomain => match domain_of(email.as_str()) {
+            Some(domain) => leads_in(app, &domain).await,
+            None => Ok(false),
+        },
+        SignupPolicy::Off => Ok(false),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::ids::{AccountId, OrganizationId, UserId};
 use crate::platform::Platform;
 use crate::platform::accounts::event::{AccountNamed, AccountsEvent, SignedUp};
 use crate::platform::accounts::projection::ORGANIZATIONS_PER_ACCOUNT_MAX;
+use crate::platform::memberships::asks::ASKS_PER_DAY_MAX;
 use crate::platform::memberships::event::{MembershipClosed, MembershipOpened, MembershipsEvent};
 
 /// A command to memberships.
@@ -55,6 +56,12 @@ pub enum MembershipsRejection {
     /// One account is somebody in as many organizations as it can.
     #[error("an account belongs to at most {ORGANIZATIONS_PER_ACCOUNT_MAX} organizations")]
     TooMany,
+    /// The account has asked the organization as often as it may within a day.
+    #[error("an account asks to join an organization at most {ASKS_PER_DAY_MAX} times a day")]
+    AskedTooOften {
+        /// When it may ask again.
+        retry_after_seconds: u64,
+    },
 }
 
 impl MembershipsCommand {
@@ -115,7 +122,11 @@ impl OpenMembership {
         if held.any(|(there, _)| *there == organization) {
             return Err(MembershipsRejection::AlreadyThere);
         }
-        Ok(())
+        let asks = self.membership.join_request.is_some();
+        match state.memberships.asks.wait_seconds(account, organization, context.now).filter(|_| asks) {
+            Some(retry_after_seconds) => Err(MembershipsRejection::AskedTooOften { retry_after_seconds }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -142,6 +153,7 @@ impl CloseMembership {
 mod tests {
     use super::*;
     use crate::actor::Actor;
+    use crate::clock::DAY_SECONDS;
     use crate::event::Event;
     use crate::given::{by, events, id, platform, sealed};
     use crate::platform::accounts::event::MembershipEnded;
@@ -261,6 +273,21 @@ mod tests {
         assert!(decide(open(1, 1, 7), &state, 1).is_ok());
         let state = accounts(many(ORGANIZATIONS_PER_ACCOUNT_MAX));
         assert_eq!(decide(open(1, 1, 7), &state, 1), Err(MembershipsRejection::TooMany));
+    }
+
+    #[test]
+    fn who_was_refused_so_often_waits_for_another_day_unless_invited() {
+        let asked = |number: u128| [opened(1, 1, number), closed(1, number, true)];
+        let state = |count: u32| accounts((10..10 + u128::from(count)).flat_map(asked));
+        assert!(decide(open(1, 1, 7), &state(ASKS_PER_DAY_MAX - 1), 1).is_ok());
+        let state = state(ASKS_PER_DAY_MAX);
+        let retry_after_seconds = DAY_SECONDS.unsigned_abs();
+        let refused = Err(MembershipsRejection::AskedTooOften { retry_after_seconds });
+        assert_eq!(decide(open(1, 1, 7), &state, 1), refused);
+        assert!(decide(open(1, 2, 7), &state, 1).is_ok(), "another organization");
+        let mut invited = open(1, 1, 7);
+        (invited.membership.join_request, invited.membership.invitation) = (None, Some(id(1)));
+        assert!(decide(invited, &state, 1).is_ok());
     }
 
     #[test]

@@ -140,8 +140,23 @@ async fn may_join(
     opens.await?
 }
 
+/// Whether a verified address in this domain leads into some organization.
+///
+/// # Errors
+/// When one cannot be loaded, or a key is not to be had.
+pub async fn leads_in(app: &App, domain: &str) -> Result<bool, Problem> {
+    for stream in app.store.directory().streams_of_domain(domain, SHOWN_MAX) {
+        if let StreamId::Organization(id) = stream
+            && may_join(app, id, domain).await?.is_some()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Asks to join an organization; whoever it lets in at once is a member with the answer. Asking again while one waits gives
-/// the same request.
+/// the same request. Whoever is declined may ask again, ten times a day in all: then 429.
 #[utoipa::path(post, path = "/v1/me/join-requests", tag = "account", request_body = JoinRequestBy, responses(
     (status = 201, body = OwnJoinRequest), (status = "4XX", body = ProblemBody)))]
 pub async fn ask(

@@ -2,6 +2,7 @@
 //! pair of account and person; its second half stands in the organization's stream, which may refuse it; then the intent is
 //! closed. Open ones are finished at start.
 
+pub mod asks;
 pub mod command;
 pub mod event;
 pub mod http;

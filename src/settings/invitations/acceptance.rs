@@ -4,11 +4,12 @@
 use crate::actor::ActorId;
 use crate::clock::Timestamp;
 use crate::command::{Context, NewEvent, Rejection};
-use crate::ids::{InvitationId, RoleAssignmentId};
+use crate::ids::{InvitationId, RoleAssignmentId, UserId};
 use crate::organization::Organization;
 use crate::settings::invitations::command::{InvitationsRejection, about, find, forgotten, gives};
 use crate::settings::invitations::event::{InvitationAccepted, InvitationsEvent};
 use crate::settings::invitations::projection::Invitation;
+use crate::settings::join_requests::withdrawing::withdraws;
 use crate::settings::people::event::PersonJoined;
 use crate::settings::people::joining::joins_with;
 use crate::settings::roles::access::grants;
@@ -25,6 +26,8 @@ pub struct AcceptInvitation {
     pub person: PersonJoined,
     /// The id of their role assignment.
     pub assignment: RoleAssignmentId,
+    /// Whom else their account was to be there: where it waits to be let in, it does so no more.
+    pub others: Vec<UserId>,
 }
 
 /// Declines an invitation.
@@ -67,6 +70,9 @@ impl AcceptInvitation {
         let found = find(state, self.invitation).ok().filter(|invitation| invitation.person == person);
         let invitation = found.ok_or(InvitationsRejection::InvalidLink)?;
         check(invitation, state, context.now)?;
+        if self.others.iter().any(|other| state.people.get(*other).is_some()) {
+            return Err(InvitationsRejection::AlreadyMember.into());
+        }
         let accepted = InvitationAccepted { invitation: invitation.id, person };
         let (joins, assigned) = joins_with(state, &self.person, invitation.role, self.assignment)
             .map_err(|_| InvitationsRejection::NoRoom)?;
@@ -75,7 +81,8 @@ impl AcceptInvitation {
         // The actor is who accepts. What they get they have by the invitation, whose own events say from whom.
         let given = [joins, assigned].into_iter().chain(joined).map(|event| event.relating(invitation.id));
         let accepted = about(invitation, InvitationsEvent::InvitationAccepted(accepted));
-        Ok(std::iter::once(accepted).chain(given).collect())
+        let withdrawn = self.others.iter().filter_map(|other| withdraws(state, *other));
+        Ok(std::iter::once(accepted).chain(given).chain(withdrawn).collect())
     }
 }
 
@@ -95,8 +102,8 @@ mod tests {
     use super::*;
     use crate::event::Event;
     use crate::given::{
-        assigned, by, events, founded, granted, id, invitation, joined, member, now, organization, person,
-        recorded, team,
+        asks_to_join, assigned, by, events, founded, granted, id, invitation, joined, member, not_let_in,
+        now, organization, person, recorded, team,
     };
     use crate::ids::StreamId;
     use crate::seal::Commitment;
@@ -108,11 +115,12 @@ mod tests {
     use crate::settings::teams::event::{MemberAdded, TeamsEvent};
 
     fn accept() -> InvitationsCommand {
-        InvitationsCommand::Accept(AcceptInvitation {
-            invitation: id(1),
-            person: joined(51),
-            assignment: id(51),
-        })
+        accept_instead_of(Vec::new())
+    }
+
+    fn accept_instead_of(others: Vec<UserId>) -> InvitationsCommand {
+        let (invitation, assignment) = (id(1), id(51));
+        InvitationsCommand::Accept(AcceptInvitation { invitation, person: joined(51), assignment, others })
     }
 
     fn accepted(role: SystemRole) -> Vec<Event> {
@@ -169,6 +177,21 @@ mod tests {
         let named = id::<InvitationId>(1).to_string();
         assert_eq!(decided[0].resource.id, named);
         assert_eq!(decided[1..].iter().filter(|event| event.related.contains(&named)).count(), 3);
+    }
+
+    #[test]
+    fn who_waits_to_be_let_in_and_accepts_waits_no_more() {
+        let state = invited(SystemRole::Viewer, &[], [asks_to_join(7), asks_to_join(8), not_let_in(8)]);
+        let decided = decide(&accept_instead_of(vec![id(7), id(8)]), &state, 51);
+        let expected: Vec<_> = accepted(SystemRole::Viewer).into_iter().chain([not_let_in(7)]).collect();
+        assert_eq!(decided, Ok(expected));
+    }
+
+    #[test]
+    fn who_was_let_in_meanwhile_accepts_nothing() {
+        let state = invited(SystemRole::Viewer, &[], member(7, Some(SystemRole::Viewer)));
+        let decided = decide(&accept_instead_of(vec![id(7)]), &state, 51);
+        assert_eq!(decided, Err(InvitationsRejection::AlreadyMember.into()));
     }
 
     #[test]

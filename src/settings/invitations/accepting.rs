@@ -102,10 +102,6 @@ pub async fn accept(
         }
         (None, None) => return held.accept_anew(&app, &email, name, password, &origin).await,
     };
-    // Whoever waits to be let in does so no more.
-    for (_, person) in account.persons.iter().filter(|(there, _)| *there == held.organization) {
-        app.store.withdraw_request(&held.handle, *person).await?;
-    }
     let left = login::left(&app, &account).await?;
     let open = OpenMembership { membership: held.membership(account.id), account: None, left };
     let actor = Actor { id: ActorId::Account(account.id), session: None };

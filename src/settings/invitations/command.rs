@@ -70,6 +70,9 @@ pub enum InvitationsRejection {
     /// Teams have as many members, or as many roles are given, as can be.
     #[error("the organization has no room for another member of its teams")]
     NoRoom,
+    /// Whoever accepts was let in meanwhile, as the person whom they asked to be.
+    #[error("whoever accepts belongs to the organization already")]
+    AlreadyMember,
 }
 
 impl InvitationsCommand {

@@ -9,6 +9,7 @@ use crate::settings::join_requests::event::{
     JoinRequestApproved, JoinRequestCreated, JoinRequestDeclined, JoinRequestsEvent,
 };
 use crate::settings::join_requests::projection::{Decision, JoinRequest};
+use crate::settings::join_requests::withdrawing::WithdrawJoinRequest;
 use crate::settings::people::event::PersonJoined;
 use crate::settings::people::joining::{NoRoom, joins_with};
 use crate::settings::roles::access::{ceiling, given};
@@ -27,6 +28,8 @@ pub enum JoinRequestsCommand {
     Approve(ApproveJoinRequest),
     /// Does not, and forgets them.
     Decline(DeclineJoinRequest),
+    /// Takes a request back. Repeating it appends nothing.
+    Withdraw(WithdrawJoinRequest),
 }
 
 /// Somebody asks to join.
@@ -89,7 +92,7 @@ impl JoinRequestsCommand {
     /// What it needs of its actor.
     pub fn need(&self) -> Need {
         match self {
-            Self::Ask(_) => Need::Own,
+            Self::Ask(_) | Self::Withdraw(_) => Need::Own,
             Self::Approve(_) | Self::Decline(_) => Need::Organization(Permission::PersonInvite),
         }
     }
@@ -103,6 +106,7 @@ impl JoinRequestsCommand {
             Self::Ask(command) => command.decide(state, context),
             Self::Approve(command) => command.decide(state, context),
             Self::Decline(command) => command.decide(state, context),
+            Self::Withdraw(command) => command.decide(state, context),
         }
     }
 }
@@ -110,6 +114,12 @@ impl JoinRequestsCommand {
 /// An event about a request, which concerns the person, too.
 fn about(request: JoinRequestId, person: impl std::fmt::Display, event: JoinRequestsEvent) -> NewEvent {
     NewEvent::new(Resource::new(ResourceType::JoinRequest, request), event).relating(person)
+}
+
+/// A request ends, and whoever made it is forgotten.
+pub(super) fn declined(request: &JoinRequest) -> NewEvent {
+    let declined = JoinRequestDeclined { join_request: request.id, destroyed_keys: vec![request.key] };
+    about(request.id, request.person, JoinRequestsEvent::JoinRequestDeclined(declined))
 }
 
 fn find(state: &Organization, id: JoinRequestId) -> Result<&JoinRequest, JoinRequestsRejection> {
@@ -187,14 +197,7 @@ impl DeclineJoinRequest {
         match request.decision {
             Decision::Declined => Ok(Vec::new()),
             Decision::Approved(_) => Err(JoinRequestsRejection::Decided.into()),
-            Decision::Pending => {
-                let declined = JoinRequestDeclined {
-                    join_request: self.join_request,
-                    destroyed_keys: vec![request.key],
-                };
-                let declined = JoinRequestsEvent::JoinRequestDeclined(declined);
-                Ok(vec![about(self.join_request, request.person, declined)])
-            }
+            Decision::Pending => Ok(vec![declined(request)]),
         }
     }
 }
@@ -204,7 +207,10 @@ mod tests {
     use super::*;
     use crate::command::PreconditionFailed;
     use crate::event::Event;
-    use crate::given::{by, by_having_seen, events, founded, id, joined, member, organization, person};
+    use crate::given::{
+        asks_to_join, by, by_having_seen, events, founded, id, joined, member, not_let_in, organization,
+        person,
+    };
     use crate::settings::general::event::{DomainVerified, GeneralEvent, OrganizationUpdated};
     use crate::settings::roles::role::SystemRole;
 
@@ -249,22 +255,10 @@ mod tests {
         }
     }
 
-    fn created(number: u128) -> Event {
-        let PersonJoined { person, key, name, email } = joined(number);
-        let (join_request, domain) = (id(number), "example.com".to_owned());
-        let created = JoinRequestCreated { join_request, person, key, name, email, domain };
-        Event::JoinRequests(JoinRequestsEvent::JoinRequestCreated(created))
-    }
-
     fn approved(number: u128, role: SystemRole) -> Vec<Event> {
         let approved = JoinRequestApproved { join_request: id(number), role: RoleRef::System(role) };
         let approved = Event::JoinRequests(JoinRequestsEvent::JoinRequestApproved(approved));
         std::iter::once(approved).chain(member(number, Some(role))).collect()
-    }
-
-    fn declined(number: u128) -> Event {
-        let declined = JoinRequestDeclined { join_request: id(number), destroyed_keys: vec![id(number)] };
-        Event::JoinRequests(JoinRequestsEvent::JoinRequestDeclined(declined))
     }
 
     fn decide_ask(command: &AskToJoin, state: &Organization) -> Result<Vec<Event>, Rejection> {
@@ -286,8 +280,8 @@ mod tests {
     fn who_is_vouched_for_asks_once() {
         let decided = ask(7).decide(&acme([]), &by(person(id(7)))).unwrap();
         assert_eq!(decided[0].uses, [id(7)]);
-        assert_eq!(events(Ok::<_, ()>(decided)), Ok(vec![created(7)]));
-        for since in [vec![created(7)], vec![created(7), declined(7)]] {
+        assert_eq!(events(Ok::<_, ()>(decided)), Ok(vec![asks_to_join(7)]));
+        for since in [vec![asks_to_join(7)], vec![asks_to_join(7), not_let_in(7)]] {
             assert_eq!(decide_ask(&ask(7), &acme(since)), Ok(Vec::new()));
         }
     }
@@ -303,7 +297,7 @@ mod tests {
         let alone = AskToJoin { is_vouched: false, ..ask(7) };
         let refused = Err(JoinRequestsRejection::NotJoinable.into());
         assert_eq!(decide_ask(&alone, &acme([])), refused);
-        assert_eq!(decide_ask(&alone, &acme([verified()])), Ok(vec![created(7)]));
+        assert_eq!(decide_ask(&alone, &acme([verified()])), Ok(vec![asks_to_join(7)]));
         let elsewhere = AskToJoin { domain: "mail.example.com".to_owned(), ..ask(7) };
         assert_eq!(decide_ask(&elsewhere, &acme([verified()])), refused);
         assert_eq!(decide_ask(&ask(7), &organization(founded())), refused);
@@ -313,7 +307,7 @@ mod tests {
     #[test]
     fn who_is_to_be_let_in_at_once_is_if_dns_proves_the_domain() {
         let toggle = at_once(SystemRole::Developer);
-        assert_eq!(decide_ask(&ask(7), &acme([toggle.clone()])), Ok(vec![created(7)]));
+        assert_eq!(decide_ask(&ask(7), &acme([toggle.clone()])), Ok(vec![asks_to_join(7)]));
         let given = [verified(), toggle];
         let let_in = decide_ask(&ask(7), &acme(given.clone()));
         assert_eq!(let_in, Ok(member(7, Some(SystemRole::Developer))));
@@ -323,7 +317,7 @@ mod tests {
 
     #[test]
     fn so_many_wait_and_no_more() {
-        let waiting = |count: usize| acme((10..).take(count).map(created));
+        let waiting = |count: usize| acme((10..).take(count).map(asks_to_join));
         assert!(decide_ask(&ask(7), &waiting(PENDING_MAX - 1)).is_ok());
         let refused = decide_ask(&ask(7), &waiting(PENDING_MAX));
         assert_eq!(refused, Err(JoinRequestsRejection::TooMany.into()));
@@ -331,29 +325,30 @@ mod tests {
 
     #[test]
     fn who_asked_is_let_in_with_the_role_of_the_settings_or_another() {
-        let decided = approve(7, None).decide(&acme([created(7)]), &by(person(id(1))));
+        let decided = approve(7, None).decide(&acme([asks_to_join(7)]), &by(person(id(1))));
         assert_eq!(events(decided), Ok(approved(7, SystemRole::Viewer)));
-        let decided = approve(7, Some(SystemRole::Admin)).decide(&acme([created(7)]), &by(person(id(1))));
+        let decided =
+            approve(7, Some(SystemRole::Admin)).decide(&acme([asks_to_join(7)]), &by(person(id(1))));
         assert_eq!(events(decided), Ok(approved(7, SystemRole::Admin)));
     }
 
     #[test]
     fn nobody_lets_in_above_themselves() {
-        let state = acme(member(2, Some(SystemRole::Admin)).into_iter().chain([created(7)]));
+        let state = acme(member(2, Some(SystemRole::Admin)).into_iter().chain([asks_to_join(7)]));
         let decide = |role| approve(7, role).decide(&state, &by(person(id(2))));
         let above = Err(Rejection::Forbidden(Permission::OrganizationOwn));
         assert_eq!(decide(Some(SystemRole::Owner)), above);
         assert!(decide(Some(SystemRole::Admin)).is_ok());
         let given = member(2, Some(SystemRole::Admin)).into_iter();
-        let state = acme(given.chain([created(7), at_once(SystemRole::Owner)]));
+        let state = acme(given.chain([asks_to_join(7), at_once(SystemRole::Owner)]));
         assert_eq!(approve(7, None).decide(&state, &by(person(id(2)))), above);
     }
 
     #[test]
     fn who_is_not_let_in_is_forgotten() {
-        let decided = decline(7).decide(&acme([created(7)]), &by(person(id(1))));
-        assert_eq!(events(decided), Ok(vec![declined(7)]));
-        let state = acme([created(7), declined(7)]);
+        let decided = decline(7).decide(&acme([asks_to_join(7)]), &by(person(id(1))));
+        assert_eq!(events(decided), Ok(vec![not_let_in(7)]));
+        let state = acme([asks_to_join(7), not_let_in(7)]);
         assert_eq!(state.join_requests.pending_count(), 0);
         assert!(state.join_requests.pending_of(id(7)).is_none());
     }
@@ -362,10 +357,10 @@ mod tests {
     fn a_request_is_decided_once() {
         let by_owner = by(person(id(1)));
         let closed = Err(JoinRequestsRejection::Decided.into());
-        let let_in = acme(std::iter::once(created(7)).chain(approved(7, SystemRole::Viewer)));
+        let let_in = acme(std::iter::once(asks_to_join(7)).chain(approved(7, SystemRole::Viewer)));
         assert_eq!(approve(7, None).decide(&let_in, &by_owner), closed);
         assert_eq!(decline(7).decide(&let_in, &by_owner), closed);
-        let forgotten = acme([created(7), declined(7)]);
+        let forgotten = acme([asks_to_join(7), not_let_in(7)]);
         assert_eq!(approve(7, None).decide(&forgotten, &by_owner), closed);
         assert_eq!(decline(7).decide(&forgotten, &by_owner), Ok(Vec::new()));
     }
@@ -377,13 +372,13 @@ mod tests {
         assert_eq!(decline(9).decide(&acme([]), &by(person(id(1)))), unknown);
         let role = Some(RoleRef::Custom(id(9)));
         let command = ApproveJoinRequest { join_request: id(7), role, assignment: id(7) };
-        let decided = command.decide(&acme([created(7)]), &by(person(id(1))));
+        let decided = command.decide(&acme([asks_to_join(7)]), &by(person(id(1))));
         assert_eq!(decided, Err(JoinRequestsRejection::UnknownRole.into()));
     }
 
     #[test]
     fn what_was_seen_must_still_be_so() {
-        let state = acme([created(7)]);
+        let state = acme([asks_to_join(7)]);
         for command in [approve(7, None), decline(7)] {
             assert!(command.decide(&state, &by_having_seen(person(id(1)), 5)).is_ok());
             let decided = command.decide(&state, &by_having_seen(person(id(1)), 4));
@@ -393,7 +388,7 @@ mod tests {
 
     #[test]
     fn turning_the_toggle_on_leaves_those_who_wait() {
-        let state = acme([created(7), verified(), at_once(SystemRole::Viewer)]);
+        let state = acme([asks_to_join(7), verified(), at_once(SystemRole::Viewer)]);
         assert_eq!(state.join_requests.pending_count(), 1);
         assert!(state.people.get(id(7)).is_none());
     }

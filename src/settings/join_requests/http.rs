@@ -107,11 +107,9 @@ pub async fn list(call: Call, query: RawQuery) -> Result<Response, Problem> {
     let NoParameters {} = asked.query.parse()?;
     let requests = call.seen::<JoinRequests>(&asked, Focus::All).await?;
     let after = request.after.as_ref().and_then(|after| after.last.parse::<JoinRequestId>().ok());
-    let is_meant = |request: &&JoinRequest| {
-        request.decision == Decision::Pending && after.is_none_or(|after| request.id > after)
-    };
+    let is_meant = |request: &&JoinRequest| after.is_none_or(|after| request.id > after);
     let mut filled = Filled::new(request.limit);
-    for pending in requests.iter().filter(is_meant) {
+    for pending in requests.pending().filter(is_meant) {
         let body = render(&call, pending)?;
         if !filled.push(json_bytes(&body), body) {
             break;
@@ -190,7 +188,7 @@ fn open(
     field: &SealedField<'_>,
     sealed: &Sealed,
 ) -> Result<Option<String>, Problem> {
-    let is_forgotten = || is_forgotten(call.organization.handle.view().organization(), request.id);
+    let is_forgotten = || is_forgotten(call.organization.handle.view().organization(), request.person);
     if is_forgotten() {
         return Ok(None);
     }
@@ -203,12 +201,37 @@ fn open(
     }
 }
 
-/// Whether the key of a request is destroyed: it was declined, or the person was erased since.
-fn is_forgotten(today: &Organization, request: JoinRequestId) -> bool {
-    let request = today.join_requests.get(request);
-    request.is_some_and(|request| match request.decision {
-        Decision::Pending => false,
-        Decision::Approved(_) => today.people.is_erased(request.person),
-        Decision::Declined => true,
-    })
+/// Whether the key of whoever asked is destroyed: they were declined, or let in and erased since. Of a request that was
+/// decided long ago no more is known than whether they became somebody.
+fn is_forgotten(today: &Organization, person: UserId) -> bool {
+    let is_somebody = today.people.ever(person).is_some() && !today.people.is_erased(person);
+    today.join_requests.pending_of(person).is_none() && !is_somebody
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::given::{asks_to_join, founded, id, member, not_let_in, organization};
+    use crate::settings::people::event::{PeopleEvent, PersonErased, PersonRemoved};
+
+    #[test]
+    fn whoever_waits_or_became_somebody_is_known_and_nobody_else_who_asked() {
+        let removed = Event::People(PeopleEvent::PersonRemoved(PersonRemoved { person: id(7) }));
+        let erased = PersonErased { person: id(7), destroyed_keys: vec![id(7)] };
+        let erased = Event::People(PeopleEvent::PersonErased(erased));
+        let became = |since: Vec<Event>| member(7, None).into_iter().chain(since).collect::<Vec<_>>();
+        for (given, forgotten) in [
+            (vec![asks_to_join(7)], false),
+            (vec![asks_to_join(7), not_let_in(7)], true),
+            (became(vec![]), false),
+            (became(vec![removed]), false),
+            (became(vec![erased]), true),
+            // Declined, and so many after it that it is not known any more.
+            (vec![], true),
+        ] {
+            let state = organization(founded().into_iter().chain(given.clone()));
+            assert_eq!(is_forgotten(&state, id(7)), forgotten, "{given:?}");
+        }
+    }
 }

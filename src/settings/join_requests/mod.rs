@@ -6,3 +6,4 @@ pub mod command;
 pub mod event;
 pub mod http;
 pub mod projection;
+pub mod withdrawing;

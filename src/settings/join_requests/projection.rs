@@ -15,11 +15,18 @@ use crate::settings::join_requests::event::{JoinRequestCreated, JoinRequestsEven
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::RoleRef;
 
-/// Requests to join, decided ones included.
+/// The most decided requests that are known, the newest: history has them all, and whoever is declined may ask again, so
+/// else they would grow for ever.
+pub const DECIDED_MAX: usize = 1_000;
+
+/// Requests to join: those that wait, and the newest decided ones.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct JoinRequests {
-    requests: RedBlackTreeMapSync<JoinRequestId, JoinRequest>,
-    pending: RedBlackTreeMapSync<UserId, JoinRequestId>,
+    pending: RedBlackTreeMapSync<JoinRequestId, JoinRequest>,
+    by_person: RedBlackTreeMapSync<UserId, JoinRequestId>,
+    decided: RedBlackTreeMapSync<JoinRequestId, JoinRequest>,
+    /// Those, by the version that decided them.
+    by_decision: RedBlackTreeMapSync<Version, JoinRequestId>,
 }
 
 /// A request to join, name and address sealed.
@@ -74,17 +81,17 @@ impl Decision {
 impl JoinRequests {
     /// A request by id.
     pub fn get(&self, id: JoinRequestId) -> Option<&JoinRequest> {
-        self.requests.get(&id)
+        self.pending.get(&id).or_else(|| self.decided.get(&id))
     }
 
-    /// All requests, by id.
-    pub fn iter(&self) -> impl Iterator<Item = &JoinRequest> {
-        self.requests.values()
+    /// Those that nobody has decided yet, by id.
+    pub fn pending(&self) -> impl Iterator<Item = &JoinRequest> {
+        self.pending.values()
     }
 
     /// The request of somebody that nobody has decided yet.
     pub fn pending_of(&self, person: UserId) -> Option<&JoinRequest> {
-        self.pending.get(&person).and_then(|id| self.get(*id))
+        self.by_person.get(&person).and_then(|id| self.pending.get(id))
     }
 
     /// How many requests nobody has decided yet.
@@ -106,23 +113,31 @@ impl JoinRequests {
             updated_at: recorded.at,
             version: recorded.version,
         };
-        self.pending.insert_mut(request.person, request.id);
-        self.requests.insert_mut(request.id, request);
+        self.by_person.insert_mut(request.person, request.id);
+        self.pending.insert_mut(request.id, request);
     }
 
     fn decide(&mut self, id: JoinRequestId, decision: Decision, recorded: &Recorded) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
+        let Some(mut request) = self.pending.get(&id).cloned() else { return };
+        self.pending.remove_mut(&id);
+        self.by_person.remove_mut(&request.person);
         request.decision = decision;
         request.updated_at = recorded.at;
         request.version = recorded.version;
-        let person = request.person;
-        self.pending.remove_mut(&person);
+        self.decided.insert_mut(id, request);
+        self.by_decision.insert_mut(recorded.version, id);
+        if self.by_decision.size() > DECIDED_MAX
+            && let Some((version, oldest)) = self.by_decision.first().map(|(version, id)| (*version, *id))
+        {
+            self.by_decision.remove_mut(&version);
+            self.decided.remove_mut(&oldest);
+        }
     }
 }
 
 impl Fold for JoinRequests {
     const NAME: &'static str = "join_requests";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::JoinRequests(event) = &recorded.event else { return };
@@ -140,7 +155,7 @@ impl Fold for JoinRequests {
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 
     fn items(&self) -> usize {
-        self.requests.size()
+        self.pending.size() + self.decided.size()
     }
 }
 
@@ -160,13 +175,17 @@ impl Area for JoinRequests {
         let Focus::Resource(id) = focus else { return self.clone() };
         let mut narrowed = Self::default();
         if let Some(request) = id.parse().ok().and_then(|id| self.get(id)) {
-            narrowed.requests.insert_mut(request.id, request.clone());
+            let kept = match request.decision {
+                Decision::Pending => &mut narrowed.pending,
+                Decision::Approved(_) | Decision::Declined => &mut narrowed.decided,
+            };
+            kept.insert_mut(request.id, request.clone());
         }
         narrowed
     }
 
     fn describe(&self, focus: &Focus, into: &mut Description) {
-        for request in focus.among(self.iter(), |id| self.get(id)) {
+        for request in focus.among(self.pending.values().chain(self.decided.values()), |id| self.get(id)) {
             let role = match request.decision {
                 Decision::Approved(role) => Some(role.to_string()),
                 Decision::Pending | Decision::Declined => None,
@@ -186,4 +205,26 @@ impl Area for JoinRequests {
 
     /// Who asked to join, and what they were answered, is never brought back.
     fn restore(_differences: &[Difference], _outlook: &Outlook<'_>, _plan: &mut Plan) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{asks_to_join, founded, id, not_let_in, organization};
+
+    #[test]
+    fn of_those_that_are_decided_the_newest_are_known() {
+        let asked = |number: u128| [asks_to_join(number), not_let_in(number)];
+        let numbers = 10..=10 + DECIDED_MAX as u128;
+        // The first one waits all the time, and is decided last but one.
+        let given = founded().into_iter().chain([asks_to_join(7)]).chain(numbers.flat_map(asked));
+        let state = organization(given.chain([not_let_in(7), asks_to_join(8)]));
+        let requests = &state.join_requests;
+        assert_eq!(requests.decided.size(), DECIDED_MAX);
+        assert!([10, 11].iter().all(|number| requests.get(id(*number)).is_none()));
+        assert_eq!(requests.get(id(12)).map(|request| request.decision), Some(Decision::Declined));
+        assert!(requests.get(id(7)).is_some() && requests.pending_of(id(7)).is_none());
+        assert_eq!(requests.pending().map(|request| request.id).collect::<Vec<_>>(), [id(8)]);
+        assert_eq!(requests.items(), DECIDED_MAX + 1);
+    }
 }

@@ -104,7 +104,8 @@ fn by_key(organization: &Organization, key: ApiKeyId) -> Vec<(Source, Held)> {
 }
 
 /// What a key of this role and mode holds: what is an environment's as far as it is meant for, what is not only if it is
-/// live, and the organization itself never. `None` if there is no such role.
+/// live, and the organization itself never. One that is limited to some environments takes no log out, which tells of all
+/// of them. `None` if there is no such role.
 pub fn key_holds(
     organization: &Organization,
     role: RoleRef,
@@ -112,7 +113,10 @@ pub fn key_holds(
     extents: &[Extent],
 ) -> Option<Vec<Held>> {
     let role = organization.roles.permissions(role)?;
-    let permissions = role.minus(PermissionSet::of_one(Permission::OrganizationOwn));
+    let mut permissions = role.minus(PermissionSet::of_one(Permission::OrganizationOwn));
+    if !extents.iter().any(|extent| matches!(extent, Extent::Mode(_))) {
+        permissions = permissions.minus(PermissionSet::of_one(Permission::AuditExport));
+    }
     let scoped = permissions.per_environment();
     let mut held: Vec<Held> = extents.iter().map(|extent| (*extent, scoped)).collect();
     if mode == Mode::Live {

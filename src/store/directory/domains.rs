@@ -82,11 +82,6 @@ impl Domains {
         self.known.get(&stream).is_some_and(|known| known.domain == domain)
     }
 
-    /// When the first is to be asked about again.
-    pub(super) fn first(&self) -> Option<Timestamp> {
-        self.next.first().map(|(at, _)| *at)
-    }
-
     /// The first ones to be asked about by now, which are then not to be before another day is over.
     pub(super) fn take_due(&mut self, now: Timestamp, limit: usize) -> Vec<StreamId> {
         let due = self.next.iter().take_while(|(at, _)| *at <= now).take(limit);
@@ -140,6 +135,13 @@ impl Domains {
 mod tests {
     use super::*;
     use crate::given::{id, now};
+
+    impl Domains {
+        /// When the first is to be asked about again.
+        fn first(&self) -> Option<Timestamp> {
+            self.next.first().map(|(at, _)| *at)
+        }
+    }
 
     fn stream(number: u128) -> StreamId {
         StreamId::Organization(id(number))

@@ -317,11 +317,11 @@ impl Directory {
         self.all_heads().iter().map(|(stream, head)| (*stream, *head)).collect()
     }
 
-    /// When something is next due.
+    /// When something is next due that cannot wait for the scheduler's minute.
     pub fn next_due(&self) -> Option<Timestamp> {
         let known = self.known();
         let ends = known.ends.first().map(|(at, _)| *at);
-        [ends, known.due.first(), known.domains.first()].into_iter().flatten().min()
+        [ends, known.due.first()].into_iter().flatten().min()
     }
 
     /// The first things of streams that are due by a time, soonest first.

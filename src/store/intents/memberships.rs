@@ -15,9 +15,8 @@ use crate::seal::keyring::{KeyError, NewDataKey};
 use crate::seal::{DataKey, Plain};
 use crate::settings::invitations::acceptance::AcceptInvitation;
 use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
-use crate::settings::join_requests::command::{
-    AskToJoin, DeclineJoinRequest, JoinRequestsCommand, JoinRequestsRejection,
-};
+use crate::settings::join_requests::command::{AskToJoin, JoinRequestsCommand, JoinRequestsRejection};
+use crate::settings::join_requests::withdrawing::WithdrawJoinRequest;
 use crate::settings::people;
 use crate::settings::people::event::PersonJoined;
 use crate::store::intents::IntentError;
@@ -62,6 +61,9 @@ impl Store {
             Err(IntentError::Refused(Refusal::Rejected(_))) => true,
             Err(_) => return decided,
         };
+        if let Ok(handle) = &decided {
+            self.part_from_others(membership, handle).await?;
+        }
         let close = MembershipsCommand::Close(CloseMembership { organization, person, refused });
         self.execute(self.platform(), Submission::new(close, Actor::SYSTEM)).await?;
         decided
@@ -87,23 +89,47 @@ impl Store {
         };
         let asked_by = key.open(&people::email_field(stream, &person.to_string()), &request.email);
         if asked_by.map_err(KeyError::from)?.as_bytes() != email.as_bytes() {
-            self.withdraw_request(handle, person).await?;
+            self.withdraw_request(handle, person, Actor::SYSTEM).await?;
         }
         Ok(())
     }
 
-    /// Declines, as the system, the request of somebody who waits to be let in, if they do.
+    /// Takes back the request of somebody who waits to be let in, if they do.
     ///
     /// # Errors
-    /// [`Refusal`]; of somebody who was let in meanwhile, too.
-    pub async fn withdraw_request(&self, handle: &Arc<Handle>, person: UserId) -> Result<(), Refusal> {
-        let view = handle.view();
-        let Some(request) = view.organization().join_requests.pending_of(person) else { return Ok(()) };
-        let decline = JoinRequestsCommand::Decline(DeclineJoinRequest { join_request: request.id });
-        self.execute(handle, Submission::new(decline, Actor::SYSTEM)).await?;
+    /// [`Refusal`].
+    pub async fn withdraw_request(
+        &self,
+        handle: &Arc<Handle>,
+        person: UserId,
+        actor: Actor,
+    ) -> Result<(), Refusal> {
+        let withdraw = JoinRequestsCommand::Withdraw(WithdrawJoinRequest { person });
+        if self.execute(handle, Submission::new(withdraw, actor)).await?.events == 0 {
+            return Ok(());
+        }
         let StreamId::Organization(organization) = handle.stream() else { return Ok(()) };
         let end = AccountsCommand::EndMembership(EndMembership { organization, person });
         self.execute(self.platform(), Submission::new(end, Actor::SYSTEM)).await?;
+        Ok(())
+    }
+
+    /// Parts the account from whom it was to be in the organization and is not: it came another way, or asked again.
+    async fn part_from_others(&self, membership: &MembershipOpened, handle: &Handle) -> Result<(), Refusal> {
+        // Before the organization: its state then knows of all that is not open here.
+        let platform = self.platform().view();
+        let platform = platform.platform();
+        let Some(account) = platform.accounts.get(membership.account) else { return Ok(()) };
+        let organization = membership.organization;
+        let view = handle.view();
+        let (people, requests) = (&view.organization().people, &view.organization().join_requests);
+        for person in others(account, membership) {
+            let is_open = platform.memberships.get(organization, person).is_some();
+            if !is_open && people.get(person).is_none() && requests.pending_of(person).is_none() {
+                let end = AccountsCommand::EndMembership(EndMembership { organization, person });
+                self.execute(self.platform(), Submission::new(end, Actor::SYSTEM)).await?;
+            }
+        }
         Ok(())
     }
 
@@ -184,7 +210,8 @@ impl Store {
         let found = found.ok_or_else(|| rejected(InvitationsRejection::InvalidLink))?;
         let key = self.ring().data_key(view.stream, found.key, found.commitment)?;
         let person = self.joining(membership, view.stream, account, &key)?;
-        let accept = AcceptInvitation { invitation, person, assignment: Fresh.id() };
+        let others = others(account, membership).collect();
+        let accept = AcceptInvitation { invitation, person, assignment: Fresh.id(), others };
         Ok(Prepared { command: InvitationsCommand::Accept(accept).into(), keys: Vec::new() })
     }
 
@@ -222,6 +249,12 @@ impl Store {
             email: seal(people::email_field(stream, &person), &accounts::open_email(account, self.ring())?),
         })
     }
+}
+
+/// Whom else an account is in the organization, or was, or asked to be.
+fn others(account: &Account, membership: &MembershipOpened) -> impl Iterator<Item = UserId> {
+    let (there, person) = (membership.organization, membership.person);
+    account.persons.iter().filter(move |pair| pair.0 == there && pair.1 != person).map(|(_, person)| *person)
 }
 
 fn rejected(rejection: impl Into<Rejection>) -> IntentError {

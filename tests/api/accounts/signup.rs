@@ -6,6 +6,7 @@ use settled::clock::Clock;
 use settled::store::scheduler;
 
 use super::{DAY, NEW_PASSWORD, NEWCOMER};
+use crate::domain_users::DOMAIN;
 use crate::server::{OWNER_EMAIL, PASSWORD, Somebody, TestServer, send, text};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,25 +103,46 @@ async fn a_sign_up_that_nobody_verifies_ends_and_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_sign_up_is_the_operators_to_say() {
-    for (who, refused) in [("off", true), ("invited_or_domain", false)] {
-        let clock = Clock::system();
-        let server = TestServer::start_with(clock, None, &["--signup", who]).await;
-        server.found().await;
-        for email in [NEWCOMER, OWNER_EMAIL] {
-            let answer = server.sign_up(email).await;
-            if refused {
-                answer.is_problem(403, "signup_closed");
-            } else {
-                answer.is(202);
-            }
-        }
-        server.forgot(OWNER_EMAIL).await.is(202);
-        server.mail_to(OWNER_EMAIL, 1).await;
-        assert_eq!(server.mails().len(), 1, "{who}: nobody was invited");
+async fn where_nobody_may_sign_up_nobody_does() {
+    let server = TestServer::start_with(Clock::system(), None, &["--signup", "off"]).await;
+    server.found().await;
+    for email in [NEWCOMER, OWNER_EMAIL] {
+        server.sign_up(email).await.is_problem(403, "signup_closed");
     }
     let server = TestServer::start().await;
     server.sign_up(NEWCOMER).await.is_problem(409, "not_set_up");
+}
+
+/// What is asked for unless an operator says otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_an_address_of_a_proven_domain_may_sign_up_and_nobody_learns_who() {
+    let server = TestServer::start_with(Clock::system(), None, &["--signup", "invited_or_domain"]).await;
+    let owner = server.found().await;
+    let strangers = ["a@example.org", "a@mail.example.com"];
+    let challenge = server.set_domain(&owner, DOMAIN).await;
+    for email in [NEWCOMER, OWNER_EMAIL].into_iter().chain(strangers) {
+        server.sign_up(email).await.is(202);
+    }
+    server.prove(&challenge);
+    server.verify_domain(&owner).await.is(200);
+    for email in [NEWCOMER, OWNER_EMAIL].into_iter().chain(strangers) {
+        server.sign_up(email).await.is(202);
+    }
+    let mail = server.mail_to(NEWCOMER, 1).await;
+    assert_eq!(mail.subject, "Verify your address");
+    assert_eq!(server.mail_to(OWNER_EMAIL, 1).await.subject, "You have an account already");
+    // Whoever is invited needs no sign-up.
+    let invite = json!({"email": strangers[0], "role": "viewer"});
+    server.post("/v1/invitations", Some(&owner), &invite).await.is(201);
+    let token = server.mail_to(strangers[0], 1).await.token();
+    let anew = json!({"token": token, "name": "Ada", "password": PASSWORD});
+    server.post("/v1/auth/invitations/accept", None, &anew).await.is(200);
+    assert_eq!(server.mails().len(), 3, "nothing else was mailed, and nothing before the domain was proven");
+
+    server.verify(&mail.token()).await.is(204);
+    let login = server.password_of(NEWCOMER, PASSWORD).await.is(200).json();
+    let nora = Somebody { token: text(&login["token"]), email: NEWCOMER.to_owned(), ..owner.clone() };
+    server.ask_to_join(&nora, owner.organization).await.is(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
