@@ -241,6 +241,8 @@ pub enum ResourceType {
     Account,
     /// The server itself, in the platform's stream.
     Server,
+    /// A snapshot, in the platform's stream.
+    Snapshot,
     /// A key that wraps others: `root`, or a stream's by the stream's id.
     EncryptionKey,
 }
@@ -263,6 +265,7 @@ impl ResourceType {
             Self::Audit,
             Self::Account,
             Self::Server,
+            Self::Snapshot,
         ]
     }
 
@@ -285,6 +288,7 @@ impl ResourceType {
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
+            Self::Snapshot => "snapshot",
             Self::EncryptionKey => "encryption_key",
         }
     }

@@ -185,7 +185,8 @@ pub async fn found(
     let mut submission = Submission::new(FoundingsCommand::Open(founding.clone()), actor);
     submission.request_id = RequestId::to_record();
     let path = "/v1/organizations";
-    let request = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
+    let (epoch, body) = (app.store.epoch(), body.as_bytes());
+    let request = Fingerprinted { epoch, actor: actor.id, method: &Method::POST, path, body };
     submission.idempotency = request.idempotency(&headers, &key, StatusCode::CREATED)?;
     let done = app.store.execute(app.store.platform(), submission).await?;
     let handle = match done.replay {

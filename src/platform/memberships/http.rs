@@ -182,7 +182,8 @@ pub async fn ask(
     submission.request_id = RequestId::to_record();
     let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
     let path = "/v1/me/join-requests";
-    let fingerprinted = Fingerprinted { actor: actor.id, method: &Method::POST, path, body: body.as_bytes() };
+    let (epoch, body) = (app.store.epoch(), body.as_bytes());
+    let fingerprinted = Fingerprinted { epoch, actor: actor.id, method: &Method::POST, path, body };
     submission.idempotency = fingerprinted.idempotency(&headers, &key, StatusCode::CREATED)?;
     match app.store.execute(app.store.platform(), submission).await {
         Ok(done) if done.replay.is_none() => {
