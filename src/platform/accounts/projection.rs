@@ -268,6 +268,7 @@ impl Fold for Accounts {
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::SigningKeys(_)
             | Event::Refused(_) => {}
         }
     }
