@@ -30,6 +30,7 @@ mod restoring;
 mod rotation;
 mod secrets;
 mod segments;
+mod signing;
 #[path = "../support/counted.rs"]
 mod counted;
 #[path = "../support/loaded.rs"]

@@ -288,6 +288,7 @@ impl Fold for Accounts {
             | Event::JoinRequests(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::SigningKeys(_)
             | Event::Refused(_) => {}
         }
     }
