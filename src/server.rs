@@ -31,6 +31,7 @@ use crate::private;
 use crate::room::Room;
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
+use crate::snapshot::operating::Snapshots;
 use crate::store::ledger::Ledger;
 use crate::store::load::LoadError;
 use crate::store::{Fatal, Parts, Store, scheduler};
@@ -325,8 +326,21 @@ fn app(config: &Config, store: Store, mailer: Option<Mailer>, dir: &OpenDir) -> 
     let streams = Streams::new(config.streams_per_credential as usize);
     let (throttle, mail_throttle) = (Arc::new(Throttle::new()), Arc::new(Throttle::new()));
     let (rate_limits, policy) = (Arc::new(RateLimits::default()), Arc::new(policy));
+    let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id);
     let dns = Dns::new(config.dns_resolver.map(DnsServer::address));
-    Ok(App { store, passwords, throttle, mail_throttle, mailer, dns, rate_limits, cursors, streams, policy })
+    Ok(App {
+        store,
+        passwords,
+        throttle,
+        mail_throttle,
+        mailer,
+        dns,
+        rate_limits,
+        cursors,
+        streams,
+        snapshots,
+        policy,
+    })
 }
 
 /// Before anything is opened: what is wrong with the way for mail shows at once.

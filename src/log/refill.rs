@@ -10,7 +10,10 @@ use crate::ids::{DataKeyId, StreamId};
 ///
 /// # Errors
 /// `Refused` if one does not continue its stream, `Fatal`.
-pub fn frames(log: &dyn EventLog, frames: impl IntoIterator<Item = (StreamId, Bytes)>) -> Result<(), AppendError> {
+pub fn frames(
+    log: &dyn EventLog,
+    frames: impl IntoIterator<Item = (StreamId, Bytes)>,
+) -> Result<(), AppendError> {
     let append = |(stream, frame)| Append {
         stream,
         expected: None,

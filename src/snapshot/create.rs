@@ -10,8 +10,9 @@ use crate::log::frame::Frame;
 use crate::log::heads::Heads;
 use crate::log::{EventLog, Position, ReadError};
 use crate::seal::keyring::KeyRing;
+use crate::seal::signing::Signer;
 use crate::snapshot::format::{Header, StreamHead};
-use crate::snapshot::history::{HistoryWriter, Signature};
+use crate::snapshot::history::HistoryWriter;
 use crate::snapshot::keys::{KeysHeader, KeysWriter};
 use crate::snapshot::{Progress, SnapshotError, keys_of};
 
@@ -29,8 +30,8 @@ pub struct Source<'a> {
     pub now: Timestamp,
     /// The root of a stream's tree at a version, where it is known without reading all of the stream.
     pub root: &'a dyn Fn(StreamId, Version) -> Option<[u8; 32]>,
-    /// Signs the manifest's SHA-256.
-    pub sign: &'a dyn Fn(&[u8; 32]) -> Option<Signature>,
+    /// Signs it. Its key is one that the log names already.
+    pub signer: &'a Signer,
 }
 
 /// A snapshot that was taken.
@@ -64,7 +65,7 @@ pub fn create<T>(
     hold_keys: impl FnOnce() -> T,
     progress: Progress<'_>,
 ) -> Result<Created, SnapshotError> {
-    let Source { log, ring, store, epoch, now, root, sign } = *source;
+    let Source { log, ring, store, epoch, now, root, signer } = *source;
     let position = log.end();
     let header = Header {
         snapshot,
@@ -82,7 +83,7 @@ pub fn create<T>(
         .collect();
     heads.sort_by_key(|head| head.stream);
     history.heads(&heads)?;
-    let history = history.finish(sign)?;
+    let history = history.finish(signer)?;
 
     let header = KeysHeader { snapshot, store, position, at: now };
     let mut keys = KeysWriter::create(path, &header, ring.snapshot_key(snapshot))?;

@@ -28,12 +28,27 @@ pub struct DrillReport {
     pub different: Vec<String>,
     /// Data keys of its history that are not among its keys.
     pub missing_keys: u64,
+    /// Why it did not come back at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 impl DrillReport {
     /// Whether everything came out as it is here.
     pub fn is_sound(&self) -> bool {
-        self.different.is_empty()
+        self.different.is_empty() && self.failure.is_none()
+    }
+
+    /// Of a snapshot that did not come back.
+    pub fn failed(snapshot: SnapshotId, position: u64, failure: String) -> Self {
+        Self {
+            snapshot,
+            position,
+            streams: 0,
+            different: Vec::new(),
+            missing_keys: 0,
+            failure: Some(failure),
+        }
     }
 }
 
@@ -83,6 +98,7 @@ fn drill_in(
         streams: came_out.streams.len() as u64,
         different: different(&came_out, &here),
         missing_keys: built.missing_keys(),
+        failure: None,
     };
     built.close()?;
     Ok(report)

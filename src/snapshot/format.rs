@@ -7,7 +7,7 @@
 //!             frames: (position less the one before, a varint ‖ length, a varint ‖ frame as stored)…
 //!             heads:  (stream (16) ‖ version (8) ‖ position (8) ‖ hash (16) ‖ time, µs (8) ‖ root is known (1) ‖ root (32))…
 //! manifest: JSON: SHA-256 of all before the chunks, and of each chunk as stored, its length and what it holds
-//! seal:     length (1) ‖ nothing, or signing key (16) ‖ Ed25519 signature of the manifest's SHA-256 (64)
+//! seal:     public key (32) ‖ its Ed25519 signature of "settled snapshot 1", a zero and the manifest's SHA-256 (64)
 //! end:      offset of the manifest (8) ‖ its length (4) ‖ SHA-256 of the manifest and the seal (32) ‖ magic "SETLDONE" (8)
 //! ```
 //! Integers are big-endian. The frames come in the order of the log and are the log's own bytes, so that nothing of what
@@ -21,6 +21,7 @@ use crate::clock::Timestamp;
 use crate::ids::{SnapshotId, StoreId, StreamId};
 use crate::log::frame::MAX_FRAME_BYTES;
 use crate::log::{FrameHash, Head, Position};
+use crate::seal::signing::{PUBLIC_KEY_BYTES, SIGNATURE_BYTES};
 use crate::varint::{self, Reader};
 
 /// The format that this build writes, and the newest that it reads.
@@ -32,8 +33,10 @@ pub(super) const END_MAGIC: [u8; 8] = *b"SETLDONE";
 pub(super) const END_BYTES: usize = 8 + 4 + 32 + 8;
 /// Kind and two lengths.
 pub(super) const CHUNK_HEADER_BYTES: usize = 9;
-/// A signing key's id and a signature.
-pub(super) const SEAL_BYTES: usize = 16 + 64;
+/// A public key and a signature.
+pub(super) const SEAL_BYTES: usize = PUBLIC_KEY_BYTES + SIGNATURE_BYTES;
+/// What is signed begins with this, so that it passes for nothing else that is signed by the same key.
+pub(super) const SEAL_LABEL: &[u8] = b"settled snapshot 1\0";
 
 /// A chunk is closed when it has so many plain bytes.
 pub const CHUNK_BYTES: usize = 1 << 20;

@@ -11,26 +11,17 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::format::{
-    self, CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkEntry, ChunkKind, END_BYTES, END_MAGIC, FORMAT, Header,
-    HEADER_BYTES_MAX, MAGIC, MANIFEST_BYTES_MAX, Manifest, PLAIN_BYTES_MAX, SEAL_BYTES, STORED_BYTES_MAX,
-    StreamHead,
+    self, CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkEntry, ChunkKind, END_BYTES, END_MAGIC, FORMAT,
+    HEADER_BYTES_MAX, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, PLAIN_BYTES_MAX, SEAL_BYTES, SEAL_LABEL,
+    STORED_BYTES_MAX, StreamHead,
 };
 use super::{SnapshotError, UNFINISHED};
-use crate::ids::DataKeyId;
 use crate::log::Position;
 use crate::private;
+use crate::seal::signing::{PublicKey, Signature, Signer};
 
 /// Level 1: the events are compressed already, what is left is what they share.
 const ZSTD_LEVEL: i32 = 1;
-
-/// Who vouches for a manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signature {
-    /// The signing key.
-    pub key: DataKeyId,
-    /// Its Ed25519 signature of the manifest's SHA-256.
-    pub bytes: [u8; 64],
-}
 
 /// A history being written. Until [`HistoryWriter::finish`] it has another name.
 pub struct HistoryWriter {
@@ -106,26 +97,16 @@ impl HistoryWriter {
         self.close(ChunkKind::Heads)
     }
 
-    /// Writes what vouches for all of it, signed by `sign`, which gets the manifest's SHA-256; durable, but under the other
-    /// name still. Gives the whole length.
+    /// Writes what vouches for all of it, signed; durable, but under the other name still.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn finish(
-        mut self,
-        sign: impl FnOnce(&[u8; 32]) -> Option<Signature>,
-    ) -> Result<Unfinished, SnapshotError> {
+    pub fn finish(mut self, signer: &Signer) -> Result<Unfinished, SnapshotError> {
         let offset = self.written;
         let manifest = serde_json::to_vec(&self.manifest).expect("plain data with text keys");
         let mut end = manifest.clone();
-        match sign(&Sha256::digest(&manifest).into()) {
-            None => end.push(0),
-            Some(Signature { key, bytes }) => {
-                end.push(u8::try_from(SEAL_BYTES).expect("80"));
-                end.extend_from_slice(key.uuid().as_bytes());
-                end.extend_from_slice(&bytes);
-            }
-        }
+        end.extend_from_slice(&signer.public_key().0);
+        end.extend_from_slice(&signer.sign(&signed(&manifest)).0);
         let digest = Sha256::digest(&end);
         end.extend_from_slice(&offset.to_be_bytes());
         end.extend_from_slice(&length_of(&manifest).to_be_bytes());
@@ -134,7 +115,11 @@ impl HistoryWriter {
         self.put(&end)?;
         let bytes = self.written;
         let failed = SnapshotError::io("write", &self.path);
-        self.file.into_inner().map_err(|error| error.into_error()).and_then(|file| file.sync_all()).map_err(failed)?;
+        self.file
+            .into_inner()
+            .map_err(|error| error.into_error())
+            .and_then(|file| file.sync_all())
+            .map_err(failed)?;
         Ok(Unfinished { path: self.path, bytes })
     }
 
@@ -208,10 +193,8 @@ pub struct History {
     pub header: Header,
     /// What it holds.
     pub manifest: Manifest,
-    /// SHA-256 of the manifest: it names all that the file holds.
-    pub manifest_sha256: [u8; 32],
-    /// Who vouches for that.
-    pub signature: Option<Signature>,
+    /// The key that signed the manifest.
+    pub signed_by: PublicKey,
     /// The bytes of the whole file.
     pub bytes: u64,
     /// Where the first chunk begins.
@@ -243,13 +226,17 @@ impl History {
         if beginning[MAGIC.len()] != FORMAT {
             return Err(SnapshotError::Newer { path: path.to_owned(), format: beginning[MAGIC.len()] });
         }
-        let End { manifest, manifest_sha256, signature, offset } = read_end(&mut file, path, bytes)?;
+        let End { manifest, signed_by, offset } = read_end(&mut file, path, bytes)?;
         let (header, chunks_from) = read_header(&mut file, path, &manifest)?;
         let chunks: u64 = manifest.chunks.iter().fold(0, |sum, chunk| sum.saturating_add(chunk.bytes));
         if chunks_from.checked_add(chunks) != Some(offset) {
-            return Err(SnapshotError::damaged(path, "its manifest", "its chunks are not as long as it says"));
+            return Err(SnapshotError::damaged(
+                path,
+                "its manifest",
+                "its chunks are not as long as it says",
+            ));
         }
-        Ok(Self { path: path.to_owned(), file, header, manifest, manifest_sha256, signature, bytes, chunks_from })
+        Ok(Self { path: path.to_owned(), file, header, manifest, signed_by, bytes, chunks_from })
     }
 
     /// Where it is.
@@ -307,8 +294,7 @@ impl Chunk {
 
 struct End {
     manifest: Manifest,
-    manifest_sha256: [u8; 32],
-    signature: Option<Signature>,
+    signed_by: PublicKey,
     offset: u64,
 }
 
@@ -326,7 +312,7 @@ fn read_end(file: &mut File, path: &Path, bytes: u64) -> Result<End, SnapshotErr
     }
     let (offset, length) = (u64::from_be_bytes(*offset), u32::from_be_bytes(*length) as usize);
     let whole = end_at.checked_sub(offset).and_then(|whole| usize::try_from(whole).ok());
-    let whole = whole.filter(|whole| *whole <= MANIFEST_BYTES_MAX + 1 + SEAL_BYTES && *whole > length);
+    let whole = whole.filter(|whole| length <= MANIFEST_BYTES_MAX && *whole == length + SEAL_BYTES);
     let mut vouched = vec![0; whole.ok_or_else(|| damaged("its manifest is not where it says"))?];
     read_at(file, path, offset, &mut vouched, "its manifest")?;
     if Sha256::digest(&vouched)[..] != digest[..] {
@@ -335,18 +321,20 @@ fn read_end(file: &mut File, path: &Path, bytes: u64) -> Result<End, SnapshotErr
     let (text, seal) = vouched.split_at(length);
     let manifest = serde_json::from_slice(text)
         .map_err(|error| SnapshotError::damaged(path, "its manifest", error.to_string()))?;
-    let signature = match seal {
-        [0] => None,
-        [80, seal @ ..] => Some(signature(seal).ok_or_else(|| damaged("its seal is none"))?),
-        _ => return Err(damaged("its seal is none")),
-    };
-    Ok(End { manifest, manifest_sha256: Sha256::digest(text).into(), signature, offset })
+    let signed_by = signed_by(seal, &signed(text))
+        .ok_or_else(|| SnapshotError::damaged(path, "its seal", "the signature does not fit"))?;
+    Ok(End { manifest, signed_by, offset })
 }
 
-fn signature(seal: &[u8]) -> Option<Signature> {
-    let (key, bytes) = seal.split_first_chunk::<16>()?;
-    let key = DataKeyId::from_uuid(uuid::Uuid::from_bytes(*key));
-    Some(Signature { key, bytes: bytes.try_into().ok()? })
+/// What is signed of a manifest.
+fn signed(manifest: &[u8]) -> Vec<u8> {
+    [SEAL_LABEL, &Sha256::digest(manifest)].concat()
+}
+
+fn signed_by(seal: &[u8], message: &[u8]) -> Option<PublicKey> {
+    let (key, signature) = seal.split_first_chunk()?;
+    let (key, signature) = (PublicKey(*key), Signature(signature.try_into().ok()?));
+    key.verifies(message, &signature).then_some(key)
 }
 
 fn read_header(file: &mut File, path: &Path, manifest: &Manifest) -> Result<(Header, u64), SnapshotError> {
@@ -354,7 +342,8 @@ fn read_header(file: &mut File, path: &Path, manifest: &Manifest) -> Result<(Hea
     let damaged = |what: &str| SnapshotError::damaged(path, "its header", what);
     let mut beginning = vec![0; FIXED];
     read_at(file, path, 0, &mut beginning, "its header")?;
-    let length = u32::from_be_bytes(*beginning.last_chunk().ok_or_else(|| damaged("it is cut short"))?) as usize;
+    let length =
+        u32::from_be_bytes(*beginning.last_chunk().ok_or_else(|| damaged("it is cut short"))?) as usize;
     if length > HEADER_BYTES_MAX {
         return Err(damaged("it is longer than a header can be"));
     }
@@ -377,7 +366,11 @@ fn unpack(entry: &ChunkEntry, stored: &[u8]) -> Result<Bytes, &'static str> {
         return Err("its own header is not what the manifest says");
     }
     let unpacked = zstd::bulk::decompress(packed, plain).map_err(|_| "it does not unpack")?;
-    if unpacked.len() == plain { Ok(unpacked.into()) } else { Err("it unpacks to another length than it says") }
+    if unpacked.len() == plain {
+        Ok(unpacked.into())
+    } else {
+        Err("it unpacks to another length than it says")
+    }
 }
 
 fn read_at(file: &mut File, path: &Path, at: u64, into: &mut [u8], place: &str) -> Result<(), SnapshotError> {

@@ -17,6 +17,7 @@ pub mod folder;
 pub mod format;
 pub mod history;
 pub mod keys;
+pub mod operating;
 pub mod restore;
 pub mod verify;
 

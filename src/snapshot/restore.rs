@@ -164,10 +164,10 @@ impl Built {
         let options = SledOptions::new(&store.path, store.id);
         open::create(&options, &epoch)?;
         let log = Arc::new(open::open(options, HeadPolicy::Require)?.log);
-        let missing = hold_keys(keys, &survey, |snapshot_key, carried| {
-            let opened = snapshot_key
-                .open(&carried)
-                .map_err(|what| SnapshotError::damaged(&keys_path, format!("the keys of {}", carried.stream), what))?;
+        let missing = hold_keys(keys, &history, &survey, |snapshot_key, carried| {
+            let opened = snapshot_key.open(&carried).map_err(|what| {
+                SnapshotError::damaged(&keys_path, format!("the keys of {}", carried.stream), what)
+            })?;
             opened.put(&store.keys(), wanted.root)?;
             for some in carried.data_keys.chunks(KEYS_AT_ONCE) {
                 let some = some.iter().map(|(id, wrapped)| (*id, wrapped.to_vec()));
@@ -367,7 +367,9 @@ fn read_ledgers(
         }
         let mut at = 0;
         loop {
-            let lines = ledger.read(at..u64::MAX).map_err(failed("the ledger of what was destroyed cannot be read"))?;
+            let lines = ledger
+                .read(at..u64::MAX)
+                .map_err(failed("the ledger of what was destroyed cannot be read"))?;
             if let Some(what) = lines.damaged.into_iter().next() {
                 let damaged = io::Error::new(io::ErrorKind::InvalidData, what);
                 return Err(failed("the ledger of what was destroyed is damaged")(damaged));

@@ -14,8 +14,10 @@ use crate::ids::{DataKeyId, StreamId};
 use crate::log::Position;
 use crate::log::frame::Frame;
 use crate::log::heads::Heads;
+use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::Commitment;
 use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
+use crate::seal::signing::PublicKey;
 use crate::snapshot::format::StreamHead;
 use crate::snapshot::history::{Chunk, History};
 use crate::snapshot::keys::KeysFile;
@@ -71,6 +73,8 @@ pub struct Survey {
     pub heads: Heads,
     /// The data keys that history made and did not destroy up to there.
     pub keys: KnownKeys,
+    /// The data keys that sign, by what their signatures are checked with, in the whole history.
+    pub signing_keys: BTreeMap<PublicKey, DataKeyId>,
     /// What was taken away for good after that.
     pub taken_away: Vec<Recorded>,
 }
@@ -86,7 +90,8 @@ pub fn survey(
 ) -> Result<Survey, SnapshotError> {
     let path = history.path().to_owned();
     let end = Position(history.header.position);
-    let mut pass = Pass { path: &path, until, survey: Survey::default(), all: Heads::default(), told: Vec::new() };
+    let mut pass =
+        Pass { path: &path, until, survey: Survey::default(), all: Heads::default(), told: Vec::new() };
     history.read(|chunk| {
         match chunk {
             Chunk::Frames(frames) => pass.frames(frames)?,
@@ -97,6 +102,9 @@ pub fn survey(
     })?;
     let manifest = &history.manifest;
     let damaged = |what: &str| SnapshotError::damaged(&path, "its manifest", what);
+    if !pass.survey.signing_keys.contains_key(&history.signed_by) {
+        return Err(SnapshotError::damaged(&path, "its seal", "its history has no such signing key"));
+    }
     if pass.all.end() != end {
         return Err(damaged("the frames do not end at the position of its header"));
     }
@@ -156,8 +164,7 @@ impl Pass<'_> {
     }
 
     fn hold_heads(&self) -> Result<(), SnapshotError> {
-        let damaged =
-            |what: String| SnapshotError::damaged(self.path, "the heads of its streams", what);
+        let damaged = |what: String| SnapshotError::damaged(self.path, "the heads of its streams", what);
         if !self.told.is_sorted_by(|a, b| a.stream < b.stream) {
             return Err(damaged("they are not in the order of the streams".to_owned()));
         }
@@ -185,6 +192,11 @@ fn wants(until: Option<Until>, position: Position, frame: &Frame) -> bool {
 impl Survey {
     fn take(&mut self, event: Recorded, is_wanted: bool) {
         self.events += 1;
+        if let Event::SigningKeys(SigningKeysEvent::Created(made) | SigningKeysEvent::Rotated(made)) =
+            &event.event
+        {
+            self.signing_keys.insert(made.public_key, made.key);
+        }
         if !is_wanted {
             if event.event.is_for_good() {
                 self.taken_away.push(event);
@@ -206,27 +218,33 @@ impl Survey {
     }
 }
 
-/// Verifies a file of keys from its first byte to its last, and holds it against a history; `take` gets each stream's keys
-/// with those data keys alone that the history has. Gives the data keys of the history that are not there.
+/// Verifies a file of keys from its first byte to its last, and holds it against a history, which must be signed by one of
+/// them: whoever lacks the root key signs with none. `take` gets each stream's keys with those data keys alone that the
+/// history has up to where it is wanted. Gives those that are not there.
 ///
 /// # Errors
 /// With the first place that is not what was written, or whose key is not the one that history committed to.
 pub fn hold_keys(
     file: KeysFile,
+    history: &History,
     survey: &Survey,
     mut take: impl FnMut(&SnapshotKey, CarriedKeys) -> Result<(), SnapshotError>,
 ) -> Result<Vec<(StreamId, DataKeyId)>, SnapshotError> {
     let path = file.path().to_owned();
     let mut missing: BTreeSet<_> = survey.keys.keys().copied().collect();
-    let mut platform = false;
+    let mut is_signed = false;
+    let signed_with = survey.signing_keys.get(&history.signed_by).copied();
     file.read(|snapshot_key, mut keys| {
         let stream = keys.stream;
         if survey.heads.last(stream).is_none() {
             return Ok(());
         }
-        platform |= stream == StreamId::Platform;
         let damaged = |what: String| SnapshotError::damaged(&path, format!("the keys of {stream}"), what);
         let opened = snapshot_key.open(&keys).map_err(damaged)?;
+        if stream == StreamId::Platform {
+            let stored = keys.data_keys.iter().find(|(id, _)| Some(*id) == signed_with);
+            is_signed = stored.is_some_and(|(id, stored)| opened.signs_as(*id, stored, history.signed_by));
+        }
         keys.data_keys.retain(|(id, _)| survey.keys.contains_key(&(stream, *id)));
         for (id, stored) in &keys.data_keys {
             let commitment = survey.keys[&(stream, *id)];
@@ -237,12 +255,14 @@ pub fn hold_keys(
         }
         take(snapshot_key, keys)
     })?;
-    if !platform && survey.heads.last(StreamId::Platform).is_some() {
-        return Err(SnapshotError::damaged(&path, "its streams", "the platform's key is not among them"));
-    }
     // Those of a store that came from this one may lack many, but never all.
     if !missing.is_empty() && missing.len() == survey.keys.len() {
         return Err(SnapshotError::damaged(&path, "its streams", "none of these keys is of this history"));
+    }
+    if !is_signed {
+        let what =
+            "it is signed with none of the keys: both are not of one store, or it was made by somebody else";
+        return Err(SnapshotError::damaged(history.path(), "its seal", what));
     }
     Ok(missing.into_iter().collect())
 }

@@ -192,10 +192,7 @@ fn frames_between(
 ///
 /// # Errors
 /// When a frame or an event cannot be read.
-pub fn fold(
-    log: &dyn EventLog,
-    folded: impl FnMut(Position),
-) -> Result<HashMap<StreamId, View>, LoadError> {
+pub fn fold(log: &dyn EventLog, folded: impl FnMut(Position)) -> Result<HashMap<StreamId, View>, LoadError> {
     fold_until(log, log.end(), folded)
 }
 

@@ -178,6 +178,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         rate_limits: Arc::new(RateLimits::default()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
         streams: Streams::new(1),
+        snapshots: settled::snapshot::operating::Snapshots::new(std::env::temp_dir(), Fresh.id()),
         policy: Arc::new(policy),
     };
     Ok(router(&app, Arc::new(Limits::default())))

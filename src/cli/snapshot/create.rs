@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::{SnapshotsDir, answered};
+use super::{SnapshotsDir, answered, with_store};
 use crate::actor::Actor;
 use crate::cli::exit::Exit;
 use crate::cli::root_key::RootKeyOptions;
 use crate::cli::target::{Holder, Target, close, failed};
 use crate::cli::{output, socket};
-use crate::clock::Clock;
 use crate::log::sled::open::HeadPolicy;
 use crate::open::OpenDir;
-use crate::snapshot::folder::{Folder, Listed};
+use crate::snapshot::folder::Listed;
 use crate::snapshot::keys_of;
 
 /// `settled snapshot create`.
@@ -44,9 +43,12 @@ impl Create {
                     Ok(output) => output,
                     Err(error) => return failed(&error),
                 };
-                let body = serde_json::json!({ "output": output }).to_string();
+                let body = match output {
+                    None => serde_json::json!({}),
+                    Some(output) => serde_json::json!({ "output": output }),
+                };
                 let spinner = output::waiting("the server takes a snapshot");
-                let answer = socket::post(&path, "/v1/operator/snapshots", Zeroizing::new(body));
+                let answer = socket::post(&path, "/v1/operator/snapshots", Zeroizing::new(body.to_string()));
                 spinner.finish_and_clear();
                 match answer.map(|body| serde_json::from_slice::<Listed>(&body)) {
                     Ok(Ok(taken)) => self.print(&taken),
@@ -65,22 +67,14 @@ impl Create {
     }
 
     fn take(&self, opened: &OpenDir) -> Result<Listed, Box<dyn Error>> {
-        let store = self.root_key.open_store(opened, Clock::system())?;
-        store.resume_clock();
-        let folder = Folder { path: self.snapshots_dir.of(opened.dir.root()), store: opened.store.id };
         let bar = output::progress("taking a snapshot");
-        let taken = folder.take(&store, self.output.clone(), &mut |at, end| {
-            bar.set_length(end.0);
-            bar.set_position(at.0);
+        let shown = bar.clone();
+        let taken = with_store(opened, &self.root_key, &self.snapshots_dir, async |store, snapshots| {
+            let progress = output::shown_by(shown);
+            snapshots.take(store, self.output.clone(), Actor::OPERATOR, progress).await
         });
         bar.finish_and_clear();
-        let noted = taken.map_err(Box::<dyn Error>::from).and_then(|taken| {
-            let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-            runtime.block_on(Folder::note_taken(&store, &taken, Actor::OPERATOR))?;
-            Ok(taken)
-        });
-        store.stop();
-        noted
+        taken
     }
 
     fn print(&self, taken: &Listed) -> Exit {

@@ -1,12 +1,19 @@
 //! `settled snapshot`: takes snapshots of a store, lists and verifies them, makes a store of one, and practises that.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use crate::cli::exit::Exit;
+use crate::cli::root_key::RootKeyOptions;
+use crate::cli::socket::SocketError;
 use crate::cli::target::failed;
+use crate::clock::Clock;
 use crate::data_dir::SNAPSHOTS;
+use crate::open::OpenDir;
+use crate::snapshot::operating::{OperatingError, Snapshots};
+use crate::store::Store;
 
 mod create;
 mod drill;
@@ -56,18 +63,29 @@ impl SnapshotsDir {
     pub fn of(&self, data_dir: &Path) -> PathBuf {
         self.snapshots_dir.clone().unwrap_or_else(|| data_dir.join(SNAPSHOTS))
     }
+}
 
-    /// The folder, where one was named.
-    pub fn named(&self) -> Option<&PathBuf> {
-        self.snapshots_dir.as_ref()
-    }
+/// Does something with the snapshots of a store that this process has open.
+fn with_store<T>(
+    opened: &OpenDir,
+    root_key: &RootKeyOptions,
+    snapshots_dir: &SnapshotsDir,
+    work: impl AsyncFnOnce(&Store, &Snapshots) -> Result<T, OperatingError>,
+) -> Result<T, Box<dyn Error>> {
+    let store = root_key.open_store(opened, Clock::system())?;
+    store.resume_clock();
+    let snapshots = Snapshots::new(snapshots_dir.of(opened.dir.root()), opened.store.id);
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let done = runtime.block_on(work(&store, &snapshots));
+    store.stop();
+    Ok(done?)
 }
 
 /// How a command ends that asked a running server: what it was refused for is no trouble of the store.
-fn answered(error: &crate::cli::socket::SocketError) -> Exit {
+fn answered(error: &SocketError) -> Exit {
     failed(error);
     match error {
-        crate::cli::socket::SocketError::Refused { .. } => Exit::DoesNotHold,
-        _ => Exit::Store,
+        SocketError::Refused { .. } => Exit::DoesNotHold,
+        SocketError::Io(_) | SocketError::Http(_) => Exit::Store,
     }
 }

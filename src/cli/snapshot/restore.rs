@@ -60,10 +60,8 @@ impl Restore {
         let wanted =
             Wanted { history: &self.history, keys: self.keys.as_deref(), until: self.until, root: &root };
         let bar = output::progress("restoring");
-        let restored = restore(&dir, &wanted, &self.ledgers(), &Clock::system(), &mut |at, end| {
-            bar.set_length(end.0);
-            bar.set_position(at.0);
-        });
+        let restored =
+            restore(&dir, &wanted, &self.ledgers(), &Clock::system(), &mut output::shown_by(bar.clone()));
         bar.finish_and_clear();
         Ok(restored?)
     }

@@ -8,8 +8,8 @@ use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::root_key::RootKeyOptions;
 use crate::cli::target::{Target, failed};
-use crate::snapshot::folder::{Verified, verify};
 use crate::snapshot::keys_of;
+use crate::snapshot::operating::{Verified, verify};
 
 /// `settled snapshot verify`.
 #[derive(Args, Debug)]
@@ -42,10 +42,8 @@ impl Verify {
             Err(error) => return failed(&error),
         };
         let bar = output::progress("verifying");
-        let verified = verify(&self.history, keys.as_deref().zip(root.as_ref()), &mut |at, end| {
-            bar.set_length(end.0);
-            bar.set_position(at.0);
-        });
+        let verified =
+            verify(&self.history, keys.as_deref().zip(root.as_ref()), &mut output::shown_by(bar.clone()));
         bar.finish_and_clear();
         match verified {
             Ok(verified) => self.print(&verified),

@@ -45,10 +45,9 @@ impl OperationsCommand {
             Self::NoteDrill(drilled) => {
                 (snapshot(&drilled.snapshot), OperationsEvent::SnapshotDrilled(drilled))
             }
-            Self::BeginEpoch(restored) => (
-                Resource::new(ResourceType::Server, "store"),
-                OperationsEvent::StoreRestored(restored),
-            ),
+            Self::BeginEpoch(restored) => {
+                (Resource::new(ResourceType::Server, "store"), OperationsEvent::StoreRestored(restored))
+            }
         };
         vec![NewEvent::new(resource, event)]
     }
@@ -78,7 +77,12 @@ mod tests {
     fn the_newest_snapshot_and_the_newest_drill_that_held_are_known() {
         let created = |number| {
             let snapshot = id(number);
-            OperationsCommand::NoteSnapshot(SnapshotCreated { snapshot, position: 7, events: 9, bytes: 1_000 })
+            OperationsCommand::NoteSnapshot(SnapshotCreated {
+                snapshot,
+                position: 7,
+                events: 9,
+                bytes: 1_000,
+            })
         };
         let drilled = |number, sound| {
             OperationsCommand::NoteDrill(SnapshotDrilled { snapshot: id(number), position: 7, sound })

@@ -9,6 +9,7 @@ use super::{KeyError, KeyRing};
 use crate::ids::{DataKeyId, SnapshotId, StreamId};
 use crate::seal::material::{KeyMaterial, TAG_BYTES, WRAPPED_BYTES};
 use crate::seal::root::{RootFingerprint, RootKey};
+use crate::seal::signing::PublicKey;
 use crate::seal::{Commitment, DataKey};
 
 const STREAM_LABEL: &[u8] = b"settled stream key in a snapshot 1";
@@ -59,11 +60,7 @@ impl SnapshotKey {
     }
 
     /// The inverse of [`SnapshotKey::wrapped_by`]; `None` if it was wrapped by another root key, or for another snapshot.
-    pub fn unwrap(
-        root: &RootKey,
-        snapshot: SnapshotId,
-        wrapped: &[u8; WRAPPED_KEY_BYTES],
-    ) -> Option<Self> {
+    pub fn unwrap(root: &RootKey, snapshot: SnapshotId, wrapped: &[u8; WRAPPED_KEY_BYTES]) -> Option<Self> {
         let material = root.unwrap_snapshot_key(snapshot, wrapped)?;
         Some(Self { snapshot, material })
     }
@@ -81,7 +78,8 @@ impl SnapshotKey {
     pub fn open(&self, carried: &CarriedKeys) -> Result<OpenedKeys, String> {
         let stream = carried.stream;
         let open = |(generation, wrapped): &(u32, [u8; WRAPPED_KEY_BYTES])| {
-            let key = self.with_headers(stream, *generation, |headers| self.material.unwrap(headers, wrapped));
+            let key =
+                self.with_headers(stream, *generation, |headers| self.material.unwrap(headers, wrapped));
             Some((*generation, key?))
         };
         let generations = carried.generations.iter().map(open).collect::<Option<_>>();
@@ -91,8 +89,8 @@ impl SnapshotKey {
 
     fn carry(&self, key: &StreamKey) -> Vec<(u32, [u8; WRAPPED_KEY_BYTES])> {
         let wrap = |(generation, material): &(u32, KeyMaterial)| {
-            let wrapped = self
-                .with_headers(key.stream(), *generation, |headers| self.material.wrap(headers, material));
+            let wrapped =
+                self.with_headers(key.stream(), *generation, |headers| self.material.wrap(headers, material));
             (*generation, wrapped.try_into().expect("SIV adds its tag and no more"))
         };
         key.generations().iter().map(wrap).collect()
@@ -111,7 +109,16 @@ impl OpenedKeys {
     /// What is wrong with it.
     pub fn data_key(&self, id: DataKeyId, stored: &[u8], commitment: Commitment) -> Result<DataKey, String> {
         let key = self.0.unwrap(id, stored)?;
-        if key.commitment() == commitment { Ok(key) } else { Err("it is not the key that history committed to".to_owned()) }
+        if key.commitment() == commitment {
+            Ok(key)
+        } else {
+            Err("it is not the key that history committed to".to_owned())
+        }
+    }
+
+    /// Whether a data key signs with this public key.
+    pub fn signs_as(&self, id: DataKeyId, stored: &[u8], public_key: PublicKey) -> bool {
+        self.0.unwrap(id, stored).is_ok_and(|key| key.signer().public_key() == public_key)
     }
 
     /// Puts the stream's key into a folder of key files, wrapped by a root key; durable before this returns.
