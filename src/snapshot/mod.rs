@@ -78,16 +78,6 @@ pub enum SnapshotError {
         /// The fingerprint of the one at hand.
         at_hand: String,
     },
-    /// The keys are another store's.
-    #[error("{} holds the keys of store {found}, the history is of {expected}", path.display())]
-    OtherStore {
-        /// The file of the keys.
-        path: PathBuf,
-        /// The history's store.
-        expected: String,
-        /// The store of the keys.
-        found: String,
-    },
     /// The log could not be read.
     #[error("the log could not be read")]
     Read(#[from] ReadError),

@@ -126,11 +126,15 @@ pub fn restore(
     dir.remove_unfinished()?;
     let id: StoreId = Fresh.id();
     let mut restored = None;
-    dir.create_store(id, |store| {
+    let made = dir.create_store(id, |store| {
         let built = Built::make(store, wanted, progress)?;
         restored = Some(built.begin_epoch(store, wanted.root, ledgers, clock)?);
         Ok::<_, RestoreError>(())
-    })?;
+    });
+    if let Err(error) = made {
+        dir.remove_unfinished()?;
+        return Err(error);
+    }
     Ok(restored.expect("made above"))
 }
 
@@ -146,8 +150,8 @@ pub struct Built {
 }
 
 impl Built {
-    /// Makes them in a folder that has `keys/` and else nothing. The history is read twice: all of it is verified before
-    /// anything is made of it.
+    /// Makes them in a folder that has `keys/` and else nothing. Both files are read twice: all of them is verified before
+    /// anything is made of them.
     ///
     /// # Errors
     /// With the first place that is not what was written, or the file that could not be made.
@@ -155,16 +159,16 @@ impl Built {
         let mut history = History::open(wanted.history)?;
         let end = history.header.position;
         let keys_path = wanted.keys.map_or_else(|| keys_of(wanted.history), Path::to_owned);
+        let survey = survey(&mut history, wanted.until, &mut |at, _| progress(at, Position(2 * end)))?;
         let keys = KeysFile::open(&keys_path, wanted.root)?;
         let header = keys.header;
-        check_belongs(&history, &header, &keys_path)?;
-        let survey = survey(&mut history, wanted.until, &mut |at, _| progress(at, Position(2 * end)))?;
+        let missing = hold_keys(keys, &history, &survey, |_, _| Ok(()))?;
 
         let epoch = Epoch::fresh();
         let options = SledOptions::new(&store.path, store.id);
         open::create(&options, &epoch)?;
         let log = Arc::new(open::open(options, HeadPolicy::Require)?.log);
-        let missing = hold_keys(keys, &history, &survey, |snapshot_key, carried| {
+        hold_keys(KeysFile::open(&keys_path, wanted.root)?, &history, &survey, |snapshot_key, carried| {
             let opened = snapshot_key.open(&carried).map_err(|what| {
                 SnapshotError::damaged(&keys_path, format!("the keys of {}", carried.stream), what)
             })?;
@@ -275,19 +279,6 @@ const KEYS_AT_ONCE: usize = 256;
 
 /// Frames come from a history in pieces of some 1 MiB, which are committed in pieces that sled writes at once.
 const COMMIT_BYTES: usize = 1 << 20;
-
-fn check_belongs(history: &History, keys: &KeysHeader, path: &Path) -> Result<(), SnapshotError> {
-    let expected = history.header.store;
-    // A store that was restored is another one, and its keys open what it came from.
-    if keys.snapshot == history.header.snapshot && keys.store != expected {
-        return Err(SnapshotError::OtherStore {
-            path: path.to_owned(),
-            expected: expected.to_string(),
-            found: keys.store.to_string(),
-        });
-    }
-    Ok(())
-}
 
 fn fill(
     history: &mut History,

@@ -35,6 +35,7 @@ mod root_key;
 mod run;
 mod secrets;
 mod slow;
+mod snapshots;
 #[path = "../support/smtp.rs"]
 mod smtp;
 #[path = "../support/sse.rs"]

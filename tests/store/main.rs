@@ -31,6 +31,8 @@ mod rotation;
 mod secrets;
 mod segments;
 mod signing;
+mod snapshot_damage;
+mod snapshots;
 #[path = "../support/counted.rs"]
 mod counted;
 #[path = "../support/loaded.rs"]

@@ -88,7 +88,7 @@ mod tests {
             OperationsCommand::NoteDrill(SnapshotDrilled { snapshot: id(number), position: 7, sound })
         };
         let all = [created(1), drilled(1, true), created(2), drilled(2, false)];
-        let operations = platform(all.into_iter().flat_map(decided).collect()).operations;
+        let operations = platform(all.into_iter().flat_map(decided)).operations;
         assert_eq!(operations.last_snapshot.unwrap().snapshot, id(2));
         assert_eq!(operations.last_verified_restore.unwrap().snapshot, id(1), "the second one did not hold");
     }
