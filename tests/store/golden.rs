@@ -350,6 +350,8 @@ async fn record_rotations(store: &TestStore, founded: &Founded) {
     let stream = StreamId::Organization(founded.organization);
     store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
     store.store.rotate_root_key(RootKey::random()).await.unwrap();
+    store.store.signer().await.unwrap();
+    store.store.rotate_signing_key(Actor::OPERATOR).await.unwrap();
 }
 
 fn read(text: &str) -> MemoryLog {
