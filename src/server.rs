@@ -32,6 +32,7 @@ use crate::room::Room;
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
 use crate::snapshot::operating::Snapshots;
+use crate::snapshot::schedule::{self, Schedule};
 use crate::store::ledger::Ledger;
 use crate::store::load::LoadError;
 use crate::store::{Fatal, Parts, Store, scheduler};
@@ -114,6 +115,7 @@ pub struct Server {
     pub started: Started,
     opened: OpenDir,
     room: Arc<Room>,
+    schedule: Option<Schedule>,
     limits: Arc<Limits>,
     tls: Option<Tls>,
     public: Listener,
@@ -157,7 +159,8 @@ impl Server {
         started.setup_token = setup_token;
         let mailer = way_for_mail.map(|way| mailer(config, way, address, &store)).transpose()?;
         let app = app(config, store, mailer, &dir)?;
-        Ok(Self { app, started, opened: dir, room, limits, tls, public, operator, address })
+        let schedule = config.snapshot_schedule();
+        Ok(Self { app, started, opened: dir, room, schedule, limits, tls, public, operator, address })
     }
 
     /// The address that it listens on.
@@ -175,10 +178,14 @@ impl Server {
     /// # Errors
     /// When the log cannot be closed; the next start then takes the stop for an unclean one.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { app, opened, room, limits, tls, public, operator, .. } = self;
+        let Self { app, opened, room, schedule, limits, tls, public, operator, .. } = self;
         let metrics = app.store.metrics().clone();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let timers = tokio::spawn(scheduler::run(app.store.clone(), app.dns.clone(), until(stopped.clone())));
+        let snapshots = schedule.map(|schedule| {
+            let (store, snapshots) = (app.store.clone(), app.snapshots.clone());
+            tokio::spawn(schedule::run(store, snapshots, schedule, until(stopped.clone())))
+        });
         let certificate = tls.map(|tls| tls.watch(app.store.clock().clone(), until(stopped.clone())));
         let certificate = certificate.map(tokio::spawn);
         let operator_router = http::operator::router(&app, Arc::clone(&limits));
@@ -202,8 +209,8 @@ impl Server {
             tracing::warn!(connections = cut, "connections were cut off at the stop");
         }
         let (_timers, _operators) = tokio::join!(timers, operators);
-        if let Some(certificate) = certificate {
-            let _ended = certificate.await;
+        for task in certificate.into_iter().chain(snapshots) {
+            let _ended = task.await;
         }
         if let Some(mailer) = &app.mailer {
             mailer.end().await;

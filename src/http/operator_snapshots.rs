@@ -148,7 +148,7 @@ impl From<OperatingError> for Problem {
             }
             OperatingError::Signing(error) => error.into(),
             OperatingError::Refused(refusal) => refusal.into(),
-            OperatingError::Snapshot(_) | OperatingError::Died(_) => {
+            OperatingError::Snapshot(_) | OperatingError::Unsound { .. } | OperatingError::Died(_) => {
                 tracing::error!(error = with_causes(&error), "the snapshot could not be taken or read");
                 Self::internal()
             }

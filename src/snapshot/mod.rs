@@ -19,6 +19,8 @@ pub mod history;
 pub mod keys;
 pub mod operating;
 pub mod restore;
+pub mod retention;
+pub mod schedule;
 pub mod verify;
 
 /// What the name of a history ends with.

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
+use crate::clock::Timestamp;
 use crate::ids::{Fresh, SnapshotId, StoreId};
 use crate::log::Position;
 use crate::platform::operations::command::OperationsCommand;
@@ -22,6 +23,7 @@ use crate::snapshot::drill::{DrillReport, drill};
 use crate::snapshot::folder::{Listed, list, listed};
 use crate::snapshot::history::History;
 use crate::snapshot::keys::KeysFile;
+use crate::snapshot::retention::Retention;
 use crate::snapshot::verify::{hold_keys, survey};
 use crate::snapshot::{HISTORY, Progress, SnapshotError, keys_of};
 use crate::store::signing::SigningError;
@@ -68,6 +70,14 @@ pub enum OperatingError {
     /// The snapshot.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// It came back as something else than is here.
+    #[error("{snapshot} did not come back as it is here: {why}")]
+    Unsound {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// What was found.
+        why: String,
+    },
     /// It cannot be signed.
     #[error(transparent)]
     Signing(#[from] SigningError),
@@ -179,6 +189,25 @@ impl Snapshots {
         });
         store.execute(store.platform(), Submission::new(note, actor)).await?;
         Ok(report)
+    }
+
+    /// Removes what is not to be kept any longer.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or a file not be removed.
+    pub async fn expire(&self, now: Timestamp, retention: Retention) -> Result<(), OperatingError> {
+        let _alone = self.working.lock().await;
+        let folder = self.folder.clone();
+        let removed = spawn_blocking(move || {
+            let expired = retention.expired(&list(&folder)?, now);
+            expired.remove()?;
+            Ok::<_, SnapshotError>(expired)
+        });
+        let expired = removed.await??;
+        for path in expired.histories.iter().chain(&expired.keys) {
+            tracing::info!(path = %path.display(), "removed what was kept long enough");
+        }
+        Ok(())
     }
 
     /// A snapshot of the folder.

@@ -2,12 +2,14 @@
 //! wraps, and the data keys as the stream's key wraps them. How they lie in a file is the snapshot's business.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 
 use super::stream_key::StreamKey;
 use super::{KeyError, KeyRing};
 use crate::ids::{DataKeyId, SnapshotId, StreamId};
 use crate::seal::material::{KeyMaterial, TAG_BYTES, WRAPPED_BYTES};
+use crate::seal::overwriting;
 use crate::seal::root::{RootFingerprint, RootKey};
 use crate::seal::signing::PublicKey;
 use crate::seal::{Commitment, DataKey};
@@ -133,6 +135,14 @@ impl OpenedKeys {
     pub fn carried_by(&self, key: &SnapshotKey) -> Vec<(u32, [u8; WRAPPED_KEY_BYTES])> {
         key.carry(&self.0)
     }
+}
+
+/// Removes a file of a snapshot's keys and overwrites it where it lies.
+///
+/// # Errors
+/// Those of the file system; repeating this is safe.
+pub fn remove_keys(path: &Path) -> io::Result<()> {
+    overwriting::remove(path)
 }
 
 impl KeyRing {
