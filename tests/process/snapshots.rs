@@ -88,7 +88,7 @@ async fn a_store_that_is_lost_comes_back_from_a_snapshot_that_was_taken_under_lo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_server_and_a_directory_are_drilled_alike() {
-    let Given { start, root, .. } = given();
+    let Given { folder: _folder, start, root } = given();
     let data = start.dir.clone();
     let on = |args: &[&str]| snapshot(&root, &[args, &["--data-dir", as_text(&data)]].concat());
     let server = start.serve();

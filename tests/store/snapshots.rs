@@ -61,7 +61,12 @@ impl Place {
         ledgers: &[PathBuf],
     ) -> Result<Restored, RestoreError> {
         let dir = DataDir::open(self.path(into), 0).unwrap();
-        restore(&dir, wanted, ledgers, &Clock::manual(start().plus_seconds(86_400)).0, &mut |_, _| {})
+        let clock = Clock::manual(start().plus_seconds(86_400)).0;
+        // On a thread of its own: a restore brings its own runtime.
+        std::thread::scope(|scope| {
+            let restored = scope.spawn(|| restore(&dir, wanted, ledgers, &clock, &mut |_, _| {}));
+            restored.join().expect("it does not panic")
+        })
     }
 
     pub fn open(&self, name: &str) -> OpenDir {
@@ -228,6 +233,7 @@ async fn a_restore_begins_an_epoch_in_which_no_session_and_no_link_counts() {
     };
     assert_eq!(generation(&*opened.log), generation(&*store.log) + 1);
     opened.log.close().unwrap();
+    drop(opened);
 
     // Again from the same snapshot: the first store stays, another one takes its place.
     let again = place.restore(&all(&taken, &root), "data", &[]).unwrap();
