@@ -15,6 +15,7 @@ use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection};
 use crate::platform::operations::command::OperationsCommand;
+use crate::platform::signing_keys::command::SigningKeysCommand;
 use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
@@ -93,6 +94,8 @@ pub enum PlatformCommand {
     Sessions(SessionsCommand),
     /// An operator's.
     Operations(OperationsCommand),
+    /// To signing keys.
+    SigningKeys(SigningKeysCommand),
     /// A key that wraps others was rotated.
     EncryptionKeys(NoteRotation),
     /// What the ledger says is recorded after a crash.
@@ -373,7 +376,9 @@ impl PlatformCommand {
         match self {
             Self::Foundings(command) => command.need(),
             Self::Memberships(command) => command.need(),
-            Self::Operations(_) | Self::EncryptionKeys(_) | Self::Finish(_) => Need::System,
+            Self::Operations(_) | Self::SigningKeys(_) | Self::EncryptionKeys(_) | Self::Finish(_) => {
+                Need::System
+            }
             Self::Accounts(command) => command.need(),
             Self::Sessions(_) | Self::Refuse(_) => Need::Own,
         }
@@ -394,6 +399,7 @@ impl PlatformCommand {
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Operations(command) => Ok(command.decide(context)),
+            Self::SigningKeys(command) => Ok(command.decide(&state.signing_keys)),
             Self::EncryptionKeys(note) => {
                 Ok(note.decide(&state.encryption_keys, &StreamId::Platform.to_string()))
             }

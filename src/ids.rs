@@ -143,6 +143,8 @@ ids! {
     MailId, MailKind = "mail";
     /// A store: one log with its keys, in a folder of its own. A restore makes a new one.
     StoreId, StoreKind = "store";
+    /// A snapshot: an operator's files of a store.
+    SnapshotId, SnapshotKind = "snp";
 }
 
 /// Ids that [`Fresh`] can mint.

@@ -38,6 +38,7 @@ pub mod private;
 pub mod room;
 pub mod open;
 pub mod fsck;
+pub mod snapshot;
 pub mod audit;
 pub mod history;
 pub mod promotion;

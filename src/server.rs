@@ -31,6 +31,8 @@ use crate::private;
 use crate::room::Room;
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
+use crate::snapshot::operating::Snapshots;
+use crate::snapshot::schedule::{self, Schedule};
 use crate::store::ledger::Ledger;
 use crate::store::load::LoadError;
 use crate::store::{Fatal, Parts, Store, scheduler};
@@ -113,6 +115,7 @@ pub struct Server {
     pub started: Started,
     opened: OpenDir,
     room: Arc<Room>,
+    schedule: Option<Schedule>,
     limits: Arc<Limits>,
     tls: Option<Tls>,
     public: Listener,
@@ -156,7 +159,8 @@ impl Server {
         started.setup_token = setup_token;
         let mailer = way_for_mail.map(|way| mailer(config, way, address, &store)).transpose()?;
         let app = app(config, store, mailer, &dir)?;
-        Ok(Self { app, started, opened: dir, room, limits, tls, public, operator, address })
+        let schedule = config.snapshot_schedule();
+        Ok(Self { app, started, opened: dir, room, schedule, limits, tls, public, operator, address })
     }
 
     /// The address that it listens on.
@@ -174,10 +178,14 @@ impl Server {
     /// # Errors
     /// When the log cannot be closed; the next start then takes the stop for an unclean one.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { app, opened, room, limits, tls, public, operator, .. } = self;
+        let Self { app, opened, room, schedule, limits, tls, public, operator, .. } = self;
         let metrics = app.store.metrics().clone();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let timers = tokio::spawn(scheduler::run(app.store.clone(), app.dns.clone(), until(stopped.clone())));
+        let snapshots = schedule.map(|schedule| {
+            let (store, snapshots) = (app.store.clone(), app.snapshots.clone());
+            tokio::spawn(schedule::run(store, snapshots, schedule, until(stopped.clone())))
+        });
         let certificate = tls.map(|tls| tls.watch(app.store.clock().clone(), until(stopped.clone())));
         let certificate = certificate.map(tokio::spawn);
         let operator_router = http::operator::router(&app, Arc::clone(&limits));
@@ -201,8 +209,8 @@ impl Server {
             tracing::warn!(connections = cut, "connections were cut off at the stop");
         }
         let (_timers, _operators) = tokio::join!(timers, operators);
-        if let Some(certificate) = certificate {
-            let _ended = certificate.await;
+        for task in certificate.into_iter().chain(snapshots) {
+            let _ended = task.await;
         }
         if let Some(mailer) = &app.mailer {
             mailer.end().await;
@@ -325,8 +333,21 @@ fn app(config: &Config, store: Store, mailer: Option<Mailer>, dir: &OpenDir) -> 
     let streams = Streams::new(config.streams_per_credential as usize);
     let (throttle, mail_throttle) = (Arc::new(Throttle::new()), Arc::new(Throttle::new()));
     let (rate_limits, policy) = (Arc::new(RateLimits::default()), Arc::new(policy));
+    let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id);
     let dns = Dns::new(config.dns_resolver.map(DnsServer::address), store.clock().clone());
-    Ok(App { store, passwords, throttle, mail_throttle, mailer, dns, rate_limits, cursors, streams, policy })
+    Ok(App {
+        store,
+        passwords,
+        throttle,
+        mail_throttle,
+        mailer,
+        dns,
+        rate_limits,
+        cursors,
+        streams,
+        snapshots,
+        policy,
+    })
 }
 
 /// Before anything is opened: what is wrong with the way for mail shows at once.

@@ -38,7 +38,7 @@ const COLUMNS: [&str; 13] = [
 pub fn media_type(form: Form) -> &'static str {
     match form {
         Form::Csv => "text/csv; charset=utf-8; header=present",
-        Form::Ndjson | Form::Events => ndjson::MEDIA_TYPE,
+        Form::Ndjson | Form::Ocsf | Form::Events | Form::Bundle => ndjson::MEDIA_TYPE,
     }
 }
 
@@ -90,7 +90,7 @@ impl Export {
         self.next = versions.last().filter(|_| versions.len() == PAGE_ROWS).copied().map(Page::Before);
         Ok(Some(match self.form {
             Form::Csv => csv_lines(&rows, before.is_none()),
-            Form::Ndjson | Form::Events => json_lines(&rows),
+            Form::Ndjson | Form::Ocsf | Form::Events | Form::Bundle => json_lines(&rows),
         }))
     }
 }

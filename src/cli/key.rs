@@ -19,6 +19,7 @@ use crate::log::sled::open::HeadPolicy;
 use crate::open::{OpenDir, read_root_key};
 use crate::seal::root::{RootKey, RootKeyError};
 use crate::store::rotation::{RootRotated, StreamRotated};
+use crate::store::signing::SigningKeyRotated;
 
 /// Longer than the body that a root key is sent in: growing would leave a piece of the key in freed memory.
 const BODY_BYTES_MAX: usize = 256;
@@ -28,7 +29,7 @@ const BODY_BYTES_MAX: usize = 256;
 pub enum Key {
     /// Make a new root key, in a new file that only its owner can read, or on standard output
     Generate(Generate),
-    /// Go over to another root key, or to a new key of one organization, while the server runs or on the directory itself
+    /// Go over to another root key, a new key of one organization, or a new signing key, while the server runs or on the directory itself
     ///
     /// With a new root key, every organization's key is wrapped by the new root key; what is sealed stays as it is. When the command is
     /// over, the old root key opens nothing any more, and the next start needs the new one: name it by --root-key-file,
@@ -44,6 +45,9 @@ pub enum Key {
     /// With --stream, the organization's own key is replaced, and all keys of its secrets and people are wrapped by the new
     /// one. Then nothing can open what lies about on the disk of those that were destroyed; the server does this by itself
     /// an hour after something was destroyed.
+    ///
+    /// With --signing-key, checkpoints are signed by a new key from now on. Those signed before stay good: auditors find
+    /// all keys under /v1/proof/keys, and are to be told of the new one.
     Rotate(Rotate),
 }
 
@@ -72,7 +76,7 @@ pub struct Rotate {
     json: bool,
 }
 
-/// What is rotated: the root key, to the one that is there, or a stream's key.
+/// What is rotated: the root key, to the one that is there, a stream's key, or the signing key.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 struct What {
@@ -88,6 +92,9 @@ struct What {
     /// Replace the key of this stream: an organization's id, or `platform`
     #[arg(long, visible_alias = "organization")]
     stream: Option<StreamId>,
+    /// Replace the key that checkpoints are signed with
+    #[arg(long)]
+    signing_key: bool,
 }
 
 /// A root key that was made, without the key.
@@ -173,10 +180,14 @@ impl Rotate {
                 Wanted::Stream(stream) => {
                     store.rotate_stream_key(stream, Actor::OPERATOR).await.map(Rotated::Stream)
                 }
+                Wanted::SigningKey => {
+                    return Ok(Rotated::SigningKey(store.rotate_signing_key(Actor::OPERATOR).await?));
+                }
             }
+            .map_err(Box::<dyn Error>::from)
         });
         store.stop();
-        Ok(rotated?)
+        rotated
     }
 
     fn print(&self, rotated: &Rotated) -> Exit {
@@ -203,6 +214,14 @@ impl Rotate {
                     "What was destroyed up to version {through} cannot be opened by anything on this disk any more."
                 ));
             }
+            Rotated::SigningKey(SigningKeyRotated { from, to }) => {
+                output::line(format_args!("The signing key is {to} from now on."));
+                if let Some(from) = from {
+                    output::line(format_args!(
+                        "What {from} signed stays good, and it signs nothing any more."
+                    ));
+                }
+            }
         }
         Exit::Fine
     }
@@ -212,6 +231,7 @@ impl What {
     fn read(&self) -> Result<Wanted, RootKeyError> {
         match self.stream {
             Some(stream) => Ok(Wanted::Stream(stream)),
+            None if self.signing_key => Ok(Wanted::SigningKey),
             None => read_root_key(&self.source()).map(Wanted::Root),
         }
     }
@@ -240,6 +260,7 @@ impl What {
 enum Wanted {
     Root(RootKey),
     Stream(StreamId),
+    SigningKey,
 }
 
 impl Wanted {
@@ -248,6 +269,7 @@ impl Wanted {
         let (name, value) = match self {
             Self::Root(new) => ("new_root_key", new.text()),
             Self::Stream(stream) => ("stream", Zeroizing::new(stream.to_string())),
+            Self::SigningKey => return Zeroizing::new("{\"signing_key\":true}".to_owned()),
         };
         let mut body = Zeroizing::new(String::with_capacity(BODY_BYTES_MAX));
         for part in ["{\"", name, "\":\"", value.trim_end(), "\"}"] {
@@ -263,4 +285,5 @@ impl Wanted {
 enum Rotated {
     Root(RootRotated),
     Stream(StreamRotated),
+    SigningKey(SigningKeyRotated),
 }

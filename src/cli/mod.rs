@@ -24,6 +24,7 @@ pub mod root_key;
 pub mod run;
 pub mod secrets;
 pub mod serve;
+pub mod snapshot;
 pub mod socket;
 pub mod target;
 pub mod unopened;
@@ -47,6 +48,9 @@ enum Command {
     Fsck(fsck::Fsck),
     /// Bring an organization's settings back to what they were, or show what that would come to
     Restore(restore::Restore),
+    /// Take, list, verify and restore snapshots of the whole store
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
     /// Run a command with an environment's configuration and secrets as its environment variables
     Run(run::Run),
     /// Take an environment's secrets in from a file, or out
@@ -119,6 +123,7 @@ impl Cli {
             Command::Replay(command) => command.run(),
             Command::Fsck(command) => command.run(),
             Command::Restore(command) => command.run(),
+            Command::Snapshot(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Secrets(command) => command.run(),
             Command::Log(command) => command.run(),

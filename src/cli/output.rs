@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::causes::with_causes;
 use crate::cli::exit::Exit;
+use crate::log::Position;
 
 /// How often the time shown by [`waiting`] moves on.
 const TICK: Duration = Duration::from_millis(200);
@@ -59,6 +60,14 @@ pub fn progress(verb: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} frames, {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(0), target(true)).with_style(style).with_prefix(verb)
+}
+
+/// What moves a progress bar on.
+pub fn shown_by(bar: ProgressBar) -> impl FnMut(Position, Position) + Send + 'static {
+    move |at, end| {
+        bar.set_length(end.0);
+        bar.set_position(at.0);
+    }
 }
 
 /// The same for a command whose output is long: no bar is drawn into it, where both go to one terminal.

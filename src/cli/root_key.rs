@@ -1,7 +1,7 @@
 //! Where the root key is, for a command that appends to a store which no server has open; and the store opened with it.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,8 +11,9 @@ use crate::clock::Clock;
 use crate::config::RootKeySource;
 use crate::log::EventLog;
 use crate::metrics::Metrics;
-use crate::open::{OpenDir, root_key};
+use crate::open::{OpenDir, read_root_key};
 use crate::seal::keyring::KeyRing;
+use crate::seal::root::{RootKey, RootKeyError};
 use crate::store::{Parts, Store};
 
 /// Where the root key is, which is needed where no server runs.
@@ -31,21 +32,33 @@ pub struct RootKeyOptions {
 }
 
 impl RootKeyOptions {
+    /// Whether anything says where it is.
+    pub fn is_given(&self) -> bool {
+        self.root_key_file.is_some() || self.root_key_env.is_some() || self.root_key_command.is_some()
+    }
+
+    /// Reads the root key of a data directory.
+    ///
+    /// # Errors
+    /// When it is not there, not readable, or open to others.
+    pub fn read(&self, dir: &Path) -> Result<RootKey, RootKeyError> {
+        let Self { root_key_file, root_key_env, root_key_command } = self;
+        read_root_key(&match (root_key_file, root_key_env, root_key_command) {
+            (Some(path), _, _) => RootKeySource::File(path.clone()),
+            (_, Some(name), _) => RootKeySource::Environment(name.clone()),
+            (_, _, Some(command)) => RootKeySource::Command(command.clone()),
+            (None, None, None) => RootKeySource::File(dir.join("root.key")),
+        })
+    }
+
     /// Opens the store over a log that this process holds.
     ///
     /// # Errors
     /// When the root key is not to be had or is another store's, or the log is damaged.
     pub fn open_store(&self, opened: &OpenDir, clock: Clock) -> Result<Store, Box<dyn Error>> {
-        let Self { root_key_file, root_key_env, root_key_command } = self;
-        let source = match (root_key_file, root_key_env, root_key_command) {
-            (Some(path), _, _) => RootKeySource::File(path.clone()),
-            (_, Some(name), _) => RootKeySource::Environment(name.clone()),
-            (_, _, Some(command)) => RootKeySource::Command(command.clone()),
-            (None, None, None) => RootKeySource::MadeAtFirstStart(opened.dir.root_key()),
-        };
-        let root = root_key(&opened.dir, &source)?;
+        let root = self.read(opened.dir.root())?;
         let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
-        let ring = Arc::new(KeyRing::open(opened.store.keys(), root.key, Arc::clone(&log))?);
+        let ring = Arc::new(KeyRing::open(opened.store.keys(), root, Arc::clone(&log))?);
         Ok(Store::open(Parts {
             log,
             ring,

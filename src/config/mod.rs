@@ -17,6 +17,8 @@ use self::file::ConfigError;
 use self::value::{DnsServer, PublicUrl, Size, SmtpUrl, Span};
 use crate::data_dir::SNAPSHOTS;
 use crate::platform::accounts::email::EmailAddress;
+use crate::snapshot::retention::Retention;
+use crate::snapshot::schedule::Schedule;
 
 pub mod file;
 pub mod value;
@@ -38,6 +40,21 @@ pub struct Config {
     /// [default: snapshots in the data folder]
     #[arg(long, env = "SETTLED_SNAPSHOTS_DIR", value_name = "DIR", help_heading = "Where")]
     pub snapshots_dir: Option<PathBuf>,
+
+    /// Take a snapshot of the whole store so long after the last one, restore it for practice, and compare
+    /// [default: none is taken]
+    #[arg(long, env = "SETTLED_SNAPSHOT_EVERY", value_name = "TIME", help_heading = "Snapshots")]
+    pub snapshot_every: Option<Span>,
+
+    /// How many of the scheduled snapshots are kept [default: all]
+    #[arg(long, env = "SETTLED_SNAPSHOT_KEEP", value_name = "N", help_heading = "Snapshots")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub snapshot_keep: Option<u32>,
+
+    /// How long the keys of scheduled snapshots are kept; the newest always are, and every history is restored with them
+    #[arg(long, env = "SETTLED_SNAPSHOT_KEEP_KEYS", value_name = "TIME", default_value = "30d")]
+    #[arg(help_heading = "Snapshots")]
+    pub snapshot_keep_keys: Span,
 
     /// The address and port to serve HTTP on
     #[arg(long, env = "SETTLED_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:7373")]
@@ -221,6 +238,16 @@ impl Config {
     /// Where the snapshots and the ledger are.
     pub fn snapshots_dir(&self) -> PathBuf {
         self.snapshots_dir.clone().unwrap_or_else(|| self.data_dir.join(SNAPSHOTS))
+    }
+
+    /// When snapshots are taken, and how long they are kept; nothing where none is.
+    pub fn snapshot_schedule(&self) -> Option<Schedule> {
+        let seconds = |span: Span| i64::try_from(span.duration().as_secs()).unwrap_or(i64::MAX);
+        let retention = Retention {
+            histories: self.snapshot_keep.map(|keep| keep as usize),
+            keys_seconds: seconds(self.snapshot_keep_keys),
+        };
+        self.snapshot_every.map(|every| Schedule { every_seconds: seconds(every).max(1), retention })
     }
 
     /// The URL under which users reach the server, without a slash at the end; `address` is what it listens on.

@@ -20,6 +20,7 @@ use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
+use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
@@ -136,6 +137,8 @@ event_sum! {
     Memberships(MembershipsEvent),
     /// What operators do, in the platform's stream.
     Operations(OperationsEvent),
+    /// What checkpoints and snapshots are signed with, in the platform's stream.
+    SigningKeys(SigningKeysEvent),
     /// What was taken out.
     Exports(ExportsEvent),
     /// Keys that wrap others.
@@ -241,8 +244,12 @@ pub enum ResourceType {
     Account,
     /// The server itself, in the platform's stream.
     Server,
+    /// A snapshot, in the platform's stream.
+    Snapshot,
     /// A key that wraps others: `root`, or a stream's by the stream's id.
     EncryptionKey,
+    /// A key that signs, in the platform's stream.
+    SigningKey,
 }
 
 impl ResourceType {
@@ -263,6 +270,7 @@ impl ResourceType {
             Self::Audit,
             Self::Account,
             Self::Server,
+            Self::Snapshot,
         ]
     }
 
@@ -285,7 +293,9 @@ impl ResourceType {
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
+            Self::Snapshot => "snapshot",
             Self::EncryptionKey => "encryption_key",
+            Self::SigningKey => "signing_key",
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
 use crate::mail::Mailer;
 use crate::password::Passwords;
+use crate::snapshot::operating::Snapshots;
 use crate::store::Store;
 
 /// What every handler shares. Cheap to clone.
@@ -34,6 +35,8 @@ pub struct App {
     pub cursors: Cursors,
     /// Long answers: how many may be open, and their end at a stop.
     pub streams: Streams,
+    /// The store's snapshots, for operators.
+    pub snapshots: Snapshots,
     /// What of the configuration handlers need.
     pub policy: Arc<Policy>,
 }

@@ -307,6 +307,7 @@ impl Call {
             return Ok(None);
         }
         let request = Fingerprinted {
+            epoch: self.app.store.epoch(),
             actor: self.caller.actor.id,
             method: &self.method,
             path: &self.path,
@@ -388,6 +389,8 @@ pub fn sealed_reason(
 
 /// What of a request its idempotency key belongs to.
 pub struct Fingerprinted<'a> {
+    /// The store's epoch: what was answered before a restore may not have happened.
+    pub epoch: &'a str,
     /// Who asks.
     pub actor: ActorId,
     /// The method.
@@ -412,7 +415,8 @@ impl Fingerprinted<'_> {
     ) -> Result<Option<Idempotency>, Problem> {
         let Some(key) = idempotency_key(headers)? else { return Ok(None) };
         let actor = self.actor.to_string();
-        let parts = [actor.as_bytes(), self.method.as_str().as_bytes(), self.path.as_bytes(), key.as_bytes()];
+        let (epoch, method) = (self.epoch.as_bytes(), self.method.as_str().as_bytes());
+        let parts = [epoch, actor.as_bytes(), method, self.path.as_bytes(), key.as_bytes()];
         Ok(Some(Idempotency {
             key: URL_SAFE_NO_PAD.encode(under.fingerprint("idempotency-key", &parts)),
             body: URL_SAFE_NO_PAD.encode(under.fingerprint("idempotency-body", &[self.body])),

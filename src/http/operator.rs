@@ -1,5 +1,5 @@
 //! The operator's routes, on the socket in the data directory: figures, status, checks, exports, the log's tail, and
-//! vouching for the clock; keys have a file of their own. Whoever may open that file is the operator.
+//! vouching for the clock; keys and snapshots have files of their own. Whoever may open that file is the operator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::http::layers;
 use crate::http::limits::Limits;
 use crate::http::ndjson::{self, BrokenOff};
 use crate::http::operator_keys;
+use crate::http::operator_snapshots;
 use crate::http::pieces;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
@@ -33,6 +34,7 @@ use crate::ids::{OrganizationId, StreamId};
 use crate::log::export::{Selection, export};
 use crate::log::{Position, tail};
 use crate::platform::operations::command::OperationsCommand;
+use crate::platform::operations::projection::NotedSnapshot;
 use crate::store::Submission;
 
 /// The server's state, for operators: positions show all organizations' traffic.
@@ -51,6 +53,10 @@ struct Status {
     newest_event_at: Option<Timestamp>,
     now: Timestamp,
     root_key: RootKeyStatus,
+    /// The newest snapshot that was taken.
+    last_snapshot: Option<NotedSnapshot>,
+    /// The newest snapshot that a drill brought back as it was here.
+    last_verified_restore: Option<NotedSnapshot>,
     /// Organizations in which something was destroyed of which copies on the disk open until their key is rotated.
     waiting_for_rotation: usize,
 }
@@ -89,6 +95,11 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/status", get(status))
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/keys/rotate", post(operator_keys::rotate))
+        .route("/v1/operator/snapshots", get(operator_snapshots::index).post(operator_snapshots::create))
+        .route("/v1/operator/snapshots/{snapshot}", get(operator_snapshots::download))
+        .route("/v1/operator/snapshots/{snapshot}/keys", get(operator_snapshots::download_keys))
+        .route("/v1/operator/snapshots/{snapshot}/verify", post(operator_snapshots::verify))
+        .route("/v1/operator/snapshots/{snapshot}/drill", post(operator_snapshots::drill))
         .route("/v1/operator/replay", post(replay))
         .route("/v1/operator/fsck", post(fsck))
         .route("/v1/operator/restore", post(restore))
@@ -132,6 +143,7 @@ fn problems(app: &App) -> Vec<String> {
 async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     let (length, capacity) = store.queue();
+    let operations = store.platform().view().platform().operations.clone();
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         epoch: store.epoch().to_owned(),
@@ -148,6 +160,8 @@ async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
             fingerprint: store.ring().root_key().to_string(),
             rotating_from: store.ring().root_rotation().map(|change| change.from.to_string()),
         },
+        last_snapshot: operations.last_snapshot,
+        last_verified_restore: operations.last_verified_restore,
         waiting_for_rotation: store.directory().waiting_for_rotation(),
     })
     .into_response())

@@ -14,7 +14,7 @@ use crate::ids::StreamId;
 use crate::seal::Plain;
 use crate::seal::root::RootKey;
 
-/// What is to be rotated: one of the two.
+/// What is to be rotated: one of the three.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rotation {
@@ -22,24 +22,31 @@ struct Rotation {
     new_root_key: Option<Plain>,
     /// The stream whose key gets a further generation.
     stream: Option<StreamId>,
+    /// `true`: what checkpoints and snapshots are signed with.
+    #[serde(default)]
+    signing_key: bool,
 }
 
-/// Goes over to another root key, or to a further generation of a stream's key, while the server runs; answers when
-/// nothing is wrapped by the old one any more.
+/// Goes over to another root key, to a further generation of a stream's key, or to another signing key, while the server
+/// runs; of keys that wrap others, answers when nothing is wrapped by the old one any more.
 pub async fn rotate(State(app): State<App>, _: NoParameters, body: RawBody) -> Result<Response, Problem> {
     match body.parse()? {
-        Rotation { new_root_key: Some(text), stream: None } => {
+        Rotation { new_root_key: Some(text), stream: None, signing_key: false } => {
             let new = RootKey::from_text(&text).ok_or_else(|| {
                 let message = "not a root key as `settled key generate` makes it";
                 Problem::invalid_field("/new_root_key", "malformed", message)
             })?;
             Ok(Json(app.store.rotate_root_key(new).await?).into_response())
         }
-        Rotation { new_root_key: None, stream: Some(stream) } => {
+        Rotation { new_root_key: None, stream: Some(stream), signing_key: false } => {
             Ok(Json(app.store.rotate_stream_key(stream, Actor::OPERATOR).await?).into_response())
         }
+        Rotation { new_root_key: None, stream: None, signing_key: true } => {
+            Ok(Json(app.store.rotate_signing_key(Actor::OPERATOR).await?).into_response())
+        }
         Rotation { .. } => {
-            Err(Problem::invalid_field("", "invalid", "one of `new_root_key` and `stream` is required"))
+            let message = "one of `new_root_key`, `stream` and `signing_key` is required";
+            Err(Problem::invalid_field("", "invalid", message))
         }
     }
 }

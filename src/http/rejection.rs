@@ -31,6 +31,7 @@ use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
 use crate::store::rotation::RotationError;
+use crate::store::signing::SigningError;
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
@@ -114,6 +115,15 @@ impl From<RotationError> for Problem {
             RotationError::Load(error) => error.into(),
             RotationError::Refused(refusal) => refusal.into(),
             RotationError::Thread(error) => error.into(),
+        }
+    }
+}
+
+impl From<SigningError> for Problem {
+    fn from(error: SigningError) -> Self {
+        match error {
+            SigningError::Refused(refusal) => refusal.into(),
+            other => internal(&other, "nothing can be signed"),
         }
     }
 }

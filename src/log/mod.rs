@@ -21,6 +21,7 @@ pub mod heads;
 pub mod held;
 pub mod memory;
 pub mod reading;
+pub mod refill;
 pub mod run;
 pub mod segment;
 pub mod sled;

@@ -6,6 +6,7 @@ use crate::platform::accounts::projection::Accounts;
 use crate::platform::foundings::projection::Foundings;
 use crate::platform::memberships::projection::Memberships;
 use crate::platform::operations::projection::Operations;
+use crate::platform::signing_keys::projection::SigningKeys;
 use crate::settings::sessions::projection::Sessions;
 use crate::store::denials::Denials;
 use crate::store::encryption_keys::EncryptionKeys;
@@ -16,6 +17,7 @@ pub mod accounts;
 pub mod foundings;
 pub mod memberships;
 pub mod operations;
+pub mod signing_keys;
 
 stream_state! {
     /// The platform's state at a version.
@@ -32,6 +34,8 @@ stream_state! {
             sessions: Sessions,
             /// What operators did.
             operations: Operations,
+            /// What checkpoints and snapshots are signed with.
+            signing_keys: SigningKeys,
             /// Keys that wrap others.
             encryption_keys: EncryptionKeys,
             /// Idempotency keys of the last day.

@@ -30,6 +30,7 @@ mod padding;
 mod recent;
 pub mod root;
 mod root_rotation;
+pub mod signing;
 pub mod token;
 
 /// A sealed value as recorded: `{"sealed": key id, "data": format ‖ nonce ‖ tag ‖ ciphertext}`.

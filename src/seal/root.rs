@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::ids::StreamId;
+use crate::ids::{SnapshotId, StreamId};
 use crate::seal::Plain;
 use crate::seal::material::{KeyMaterial, WRAPPED_BYTES};
 use crate::seal::overwriting::sync_folder_of;
@@ -25,6 +25,7 @@ const PREFIX: &str = "settled-root-key-1:";
 const TEXT_BYTES_MAX: usize = 1024;
 const FINGERPRINT_LABEL: &[u8] = b"settled root key fingerprint 1\0";
 const WRAP_LABEL: &[u8] = b"settled stream key 1";
+const SNAPSHOT_LABEL: &[u8] = b"settled snapshot key 1";
 const ROTATION_LABEL: &[u8] = b"settled root key in rotation 1";
 
 /// Where the root key comes from.
@@ -215,6 +216,16 @@ impl RootKey {
     /// The inverse of [`RootKey::wrap`]; `None` if it was wrapped by another key, or for another place.
     pub(super) fn unwrap(&self, stream: StreamId, generation: u32, wrapped: &[u8]) -> Option<KeyMaterial> {
         with_headers(stream, generation, |headers| self.0.unwrap(headers, wrapped))
+    }
+
+    /// A snapshot's key, wrapped for its file.
+    pub(super) fn wrap_snapshot_key(&self, of: SnapshotId, key: &KeyMaterial) -> [u8; WRAPPED_BYTES] {
+        fixed(self.0.wrap(&[SNAPSHOT_LABEL, of.uuid().as_bytes()], key))
+    }
+
+    /// The inverse of [`RootKey::wrap_snapshot_key`]; `None` if it was wrapped by another key, or for another snapshot.
+    pub(super) fn unwrap_snapshot_key(&self, of: SnapshotId, wrapped: &[u8]) -> Option<KeyMaterial> {
+        self.0.unwrap(&[SNAPSHOT_LABEL, of.uuid().as_bytes()], wrapped)
     }
 
     /// Another root key, wrapped for the time of a rotation between the two.

@@ -294,15 +294,20 @@ impl FinishEntry {
 
 /// What the ledger says could not be finished now.
 #[derive(Debug, thiserror::Error)]
-enum FinishError {
+pub enum FinishError {
+    /// The ledger itself.
     #[error("the ledger could not be read or its mark not be written")]
     Ledger(#[from] io::Error),
+    /// The log.
     #[error(transparent)]
     Log(#[from] ReadError),
+    /// A stream.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The store takes nothing now.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A thread died.
     #[error("the thread that reads the ledger died")]
     Thread(#[from] JoinError),
 }
@@ -348,11 +353,31 @@ impl Store {
 
     /// Records what a line says, unless the log has it.
     async fn finish_entry(&self, entry: Recorded) -> Result<(), FinishError> {
-        let Recorded { stream, resource, related, event, .. } = entry;
-        if self.directory().head(stream).is_none() || !self.is_undone(stream, &event).await? {
-            return Ok(());
+        let (stream, action) = (entry.stream, entry.event.action());
+        if self.directory().head(stream).is_some() && self.is_undone(stream, &entry.event).await? {
+            tracing::warn!(%stream, action, "a crash cut it off before it was recorded: it is finished");
+            self.record_entry(entry).await?;
         }
-        tracing::warn!(%stream, action = event.action(), "a crash cut it off before it was recorded: it is finished");
+        Ok(())
+    }
+
+    /// Records in a store that was made of an older snapshot what was taken away for good after that, also where the keys
+    /// that it destroyed did not come with the snapshot: the state is to say that they are gone. Gives whether it did.
+    ///
+    /// # Errors
+    /// When it cannot be recorded now.
+    pub async fn take_away_again(&self, entry: Recorded) -> Result<bool, FinishError> {
+        if self.directory().head(entry.stream).is_none()
+            || entry.event.destroyed_keys().is_empty() && !self.is_undone(entry.stream, &entry.event).await?
+        {
+            return Ok(false);
+        }
+        self.record_entry(entry).await?;
+        Ok(true)
+    }
+
+    async fn record_entry(&self, entry: Recorded) -> Result<(), FinishError> {
+        let Recorded { stream, resource, related, event, .. } = entry;
         let handle = self.stream(stream).await?;
         let finish = FinishEntry { resource, related, event };
         let command = match stream {

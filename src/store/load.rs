@@ -157,7 +157,7 @@ pub(super) fn catch_up_directory(
     now: Timestamp,
 ) -> Result<(), LoadError> {
     let mut entries = Vec::new();
-    all_frames_after(log, directory.position(), |position, frame| {
+    frames_between(log, directory.position(), Position(u64::MAX), |position, frame| {
         let stream = frame.header().stream;
         entries.clear();
         for (event, version) in frame.events().zip(frame.header().first_version..) {
@@ -169,33 +169,44 @@ pub(super) fn catch_up_directory(
     })
 }
 
-/// Hands out every frame of a log after a position, of whatever stream.
-fn all_frames_after(
+/// Hands out every frame of a log after a position and up to another, of whatever stream.
+fn frames_between(
     log: &dyn EventLog,
     mut after: Position,
+    until: Position,
     mut take: impl FnMut(Position, &Frame) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
-    loop {
+    while after < until {
         let frames = log.read(after)?;
         let Some((last, _)) = frames.last() else { return Ok(()) };
         after = *last;
-        for (position, bytes) in frames {
+        for (position, bytes) in frames.into_iter().take_while(|(position, _)| *position <= until) {
             let frame = Frame::parse(bytes);
             take(position, &frame.map_err(|error| LoadError::Frame { position: position.0, error })?)?;
         }
     }
+    Ok(())
 }
 
-/// Folds every stream from the log's first frame on. After each frame `folded` hears its position.
+/// Folds every stream from the log's first frame to its last. After each frame `folded` hears its position.
 ///
 /// # Errors
 /// When a frame or an event cannot be read.
-pub fn fold(
+pub fn fold(log: &dyn EventLog, folded: impl FnMut(Position)) -> Result<HashMap<StreamId, View>, LoadError> {
+    fold_until(log, log.end(), folded)
+}
+
+/// Folds every stream from the log's first frame to the one at a position.
+///
+/// # Errors
+/// When a frame or an event cannot be read.
+pub fn fold_until(
     log: &dyn EventLog,
+    until: Position,
     mut folded: impl FnMut(Position),
 ) -> Result<HashMap<StreamId, View>, LoadError> {
     let mut views: HashMap<StreamId, View> = HashMap::new();
-    all_frames_after(log, Position(0), |position, frame| {
+    frames_between(log, Position(0), until, |position, frame| {
         let stream = frame.header().stream;
         let view = views.entry(stream).or_insert_with(|| View::empty(stream));
         for (event, version) in frame.events().zip(frame.header().first_version..) {

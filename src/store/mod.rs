@@ -72,6 +72,7 @@ pub mod scheduler;
 pub mod search;
 pub mod segments;
 pub mod shown;
+pub mod signing;
 pub mod strangers;
 pub mod totals;
 pub mod trouble;

@@ -8,7 +8,7 @@ use crate::event::Version;
 use crate::log::{EventLog, Position};
 use crate::store::Store;
 use crate::store::derived::DerivedFiles;
-use crate::store::load::{LoadError, fold, load_stream};
+use crate::store::load::{LoadError, fold, fold_until, load_stream};
 use crate::store::resident::View;
 use crate::store::savepoint::Savepoints;
 
@@ -81,6 +81,19 @@ pub fn replay(
         streams.push(StreamReplay::of(&view).beside(&loaded.view));
     }
     Ok(ReplayReport::new(streams))
+}
+
+/// Folds a log from zero up to the frame at a position: what every stream comes to, with nothing that is served beside
+/// it. `folded` hears the position reached. Blocks.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn digests(
+    log: &dyn EventLog,
+    until: Position,
+    folded: impl FnMut(Position),
+) -> Result<ReplayReport, LoadError> {
+    Ok(ReplayReport::new(fold_until(log, until, folded)?.values().map(StreamReplay::of).collect()))
 }
 
 impl Store {

@@ -53,6 +53,7 @@ fn can_change(event: &Event) -> bool {
         | Event::Operations(_)
         | Event::Exports(_)
         | Event::EncryptionKeys(_)
+        | Event::SigningKeys(_)
         | Event::Refused(_) => false,
     }
 }

@@ -94,6 +94,12 @@ impl Store {
         tokio::spawn(rotate).await?
     }
 
+    /// Keeps everybody from rotating keys until it is dropped, so that the keys of a stream can be read with what wraps them.
+    /// Blocks.
+    pub fn hold_keys(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.inner.rotating.blocking_lock()
+    }
+
     /// Overwrites what a crash left of key files that were being replaced; once, at start.
     pub async fn sweep_keys(&self) {
         if let Err(error) = self.with_ring(KeyRing::sweep).await {

@@ -173,6 +173,7 @@ fn name(round: u64) -> String {
     format!("Founded {round}")
 }
 
+#[expect(clippy::print_stdout, reason = "what was measured is shown with a test's output")]
 fn told(what: &str, rounds: u64, finished: [u32; 3]) {
     let [founded, asked, gone] = finished;
     println!(

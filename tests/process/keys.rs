@@ -336,3 +336,27 @@ pub fn is_stopped(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_signing_key_is_rotated_by_a_server_and_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = Start::on(dir.path().join("data"));
+    let server = start.serve();
+    server.set_up().await;
+    let rotate = || {
+        let ended = settled_on(&start.dir, &["key", "rotate", "--signing-key", "--json"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.json()
+    };
+    let first = rotate();
+    assert_eq!(first["from"], Value::Null, "{first}");
+    let second = rotate();
+    assert_eq!(second["from"], first["to"]);
+    stop(server);
+    let third = rotate();
+    assert_eq!(third["from"], second["to"]);
+    let noted = settled_on(&start.dir, &["log", "export", "--stream", "platform"]);
+    let noted = |action: &str| noted.stdout.matches(&format!("\"{action}\"")).count();
+    assert_eq!((noted("signing_key.create"), noted("signing_key.rotate")), (1, 2));
+    assert_sound(&start.dir);
+}

@@ -36,6 +36,7 @@ mod root_key;
 mod run;
 mod secrets;
 mod slow;
+mod snapshots;
 #[path = "../support/smtp.rs"]
 mod smtp;
 #[path = "../support/sse.rs"]

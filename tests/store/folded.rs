@@ -41,6 +41,7 @@ pub fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.memberships);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.operations);
+                line(&mut lines, stream, &state.signing_keys);
                 line(&mut lines, stream, &state.encryption_keys);
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);

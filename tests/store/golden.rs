@@ -52,6 +52,7 @@ use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, rename, with_key, write};
 use crate::folded::digests;
+use crate::golden_operations::record_operations;
 use crate::golden_people::{record_departure, record_invitations, record_people, record_standing};
 use crate::key_asks::{closed, token_of};
 use crate::secrets::{Values, change};
@@ -62,7 +63,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 /// Every action that there is, at least once.
-async fn record() -> TestStore {
+pub async fn record() -> TestStore {
     let store = TestStore::in_memory();
     let founded = store.found("Acme").await;
     record_settings(&store, &founded).await;
@@ -76,6 +77,7 @@ async fn record() -> TestStore {
     record_invitations(&store, &founded).await;
     crate::memberships::record(&store, &founded).await;
     record_rotations(&store, &founded).await;
+    record_operations(&store).await;
     store
 }
 
@@ -350,6 +352,8 @@ async fn record_rotations(store: &TestStore, founded: &Founded) {
     let stream = StreamId::Organization(founded.organization);
     store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
     store.store.rotate_root_key(RootKey::random()).await.unwrap();
+    store.store.signer().await.unwrap();
+    store.store.rotate_signing_key(Actor::OPERATOR).await.unwrap();
 }
 
 fn read(text: &str) -> MemoryLog {

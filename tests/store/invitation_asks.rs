@@ -129,7 +129,7 @@ impl Tried {
             What::Revoke => Submission::new(InvitationsCommand::Revoke(invitation), actor),
             What::Accept => {
                 let (person, assignment) = (self.joined.clone(), Fresh.id());
-                let accept = AcceptInvitation { invitation, person, assignment };
+                let accept = AcceptInvitation { invitation, person, assignment, others: Vec::new() };
                 Submission::new(InvitationsCommand::Accept(accept), invited)
             }
             What::Decline => Submission::new(decline(self.link), invited),

@@ -12,7 +12,9 @@ mod durable;
 mod escalation;
 mod folded;
 mod golden;
+mod golden_operations;
 mod golden_people;
+mod golden_snapshot;
 mod histories;
 mod intents;
 mod invitation_asks;
@@ -33,6 +35,9 @@ mod rotation;
 mod secret_asks;
 mod secrets;
 mod segments;
+mod signing;
+mod snapshot_damage;
+mod snapshots;
 #[path = "../support/counted.rs"]
 mod counted;
 #[path = "../support/loaded.rs"]

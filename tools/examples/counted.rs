@@ -23,6 +23,7 @@ use settled::http::rate_limit::RateLimits;
 use settled::http::router;
 use settled::http::streams::Streams;
 use settled::http::throttle::Throttle;
+use settled::ids::Fresh;
 use settled::log::canonical::leaf_hash;
 use settled::log::codec::pack;
 use settled::log::frame::Frame;
@@ -30,6 +31,7 @@ use settled::organization::Organization;
 use settled::password::{HashCost, Passwords};
 use settled::settings::environments::command::{Compares, EnvironmentsCommand, WriteConfig};
 use settled::settings::environments::value::ConfigKey;
+use settled::snapshot::operating::Snapshots;
 use settled::store::Submission;
 use settled::store::resident::State;
 use tools::bench::history::{each_frame, frames};
@@ -178,6 +180,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         rate_limits: Arc::new(RateLimits::default()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
         streams: Streams::new(1),
+        snapshots: Snapshots::new(PathBuf::new(), Fresh.id()),
         policy: Arc::new(policy),
     };
     Ok(router(&app, Arc::new(Limits::default())))

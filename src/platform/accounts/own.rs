@@ -58,8 +58,8 @@ impl<'a> OwnRequest<'a> {
         status: StatusCode,
     ) -> Result<Self, Problem> {
         reason(headers)?;
-        let request =
-            Fingerprinted { actor: self.actor.id, method: &Method::POST, path, body: body.as_bytes() };
+        let (epoch, actor, body) = (self.app.store.epoch(), self.actor.id, body.as_bytes());
+        let request = Fingerprinted { epoch, actor, method: &Method::POST, path, body };
         self.idempotency = request.idempotency(headers, &self.key, status)?;
         Ok(self)
     }

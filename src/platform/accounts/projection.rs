@@ -11,6 +11,7 @@ use crate::platform::accounts::event::{AccountsEvent, EmailChanged, MailedLink, 
 use crate::platform::accounts::sign_ups::SignUps;
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::platform::memberships::event::MembershipsEvent;
+use crate::platform::operations::event::OperationsEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::sessions::event::TokenHash;
 use crate::settings::sessions::projection::Session;
@@ -207,6 +208,19 @@ impl Accounts {
         }
     }
 
+    /// The store was made of a snapshot: sessions and mailed links of before may have ended since, and nobody knows.
+    fn all_handed_out_is_void(&mut self) {
+        self.links = RedBlackTreeMapSync::default();
+        let ids: Vec<AccountId> = self.accounts.keys().copied().collect();
+        for id in ids {
+            if let Some(account) = self.accounts.get_mut(&id) {
+                account.links.clear();
+                account.generation += 1;
+                account.spared = None;
+            }
+        }
+    }
+
     fn paired(&mut self, id: AccountId, pair: (OrganizationId, UserId)) {
         if let Some(account) = self.accounts.get_mut(&id) {
             account.persons.push(pair);
@@ -238,7 +252,7 @@ impl Accounts {
 
 impl Fold for Accounts {
     const NAME: &'static str = "accounts";
-    const PROJECTION: u32 = 3;
+    const PROJECTION: u32 = 4;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
@@ -254,7 +268,14 @@ impl Fold for Accounts {
                     self.parted((closed.organization, closed.person), recorded);
                 }
             }
-            Event::Foundings(FoundingsEvent::FoundingClosed(_))
+            Event::Operations(OperationsEvent::StoreRestored(_)) => self.all_handed_out_is_void(),
+            Event::Operations(
+                OperationsEvent::ClockAccepted(_)
+                | OperationsEvent::SnapshotCreated(_)
+                | OperationsEvent::SnapshotVerified(_)
+                | OperationsEvent::SnapshotDrilled(_),
+            )
+            | Event::Foundings(FoundingsEvent::FoundingClosed(_))
             | Event::General(_)
             | Event::Teams(_)
             | Event::ApiKeys(_)
@@ -265,9 +286,9 @@ impl Fold for Accounts {
             | Event::Sessions(_)
             | Event::Invitations(_)
             | Event::JoinRequests(_)
-            | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::SigningKeys(_)
             | Event::Refused(_) => {}
         }
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::area::{DirectoryEntry, Fold};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded};
+use crate::ids::SnapshotId;
 use crate::platform::operations::event::OperationsEvent;
 
 /// What operators did last.
@@ -12,6 +13,12 @@ use crate::platform::operations::event::OperationsEvent;
 pub struct Operations {
     /// The last time that the wall clock was vouched for.
     pub clock_accepted: Option<AcceptedClock>,
+    /// The newest snapshot.
+    pub last_snapshot: Option<NotedSnapshot>,
+    /// The newest snapshot that was restored for practice and came to what is here.
+    pub last_verified_restore: Option<NotedSnapshot>,
+    /// When this store was made of a snapshot: what was handed out before is void.
+    pub restored_at: Option<Timestamp>,
 }
 
 /// A wall clock that an operator vouched for.
@@ -23,18 +30,48 @@ pub struct AcceptedClock {
     pub newest: Option<Timestamp>,
 }
 
+/// A snapshot, and when something was noted of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotedSnapshot {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The position of its last frame.
+    pub position: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
 impl Fold for Operations {
     const NAME: &'static str = "operations";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
-        let Event::Operations(OperationsEvent::ClockAccepted(accepted)) = &recorded.event else { return };
-        self.clock_accepted = Some(AcceptedClock { wall: accepted.wall, newest: accepted.newest });
+        let Event::Operations(event) = &recorded.event else { return };
+        let at = recorded.at;
+        match event {
+            OperationsEvent::ClockAccepted(accepted) => {
+                self.clock_accepted = Some(AcceptedClock { wall: accepted.wall, newest: accepted.newest });
+            }
+            OperationsEvent::SnapshotCreated(created) => {
+                let (snapshot, position) = (created.snapshot, created.position);
+                self.last_snapshot = Some(NotedSnapshot { snapshot, position, at });
+            }
+            OperationsEvent::SnapshotVerified(_) => {}
+            OperationsEvent::SnapshotDrilled(drilled) => {
+                let (snapshot, position) = (drilled.snapshot, drilled.position);
+                if drilled.sound {
+                    self.last_verified_restore = Some(NotedSnapshot { snapshot, position, at });
+                }
+            }
+            OperationsEvent::StoreRestored(_) => self.restored_at = Some(at),
+        }
     }
 
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 
     fn items(&self) -> usize {
         usize::from(self.clock_accepted.is_some())
+            + usize::from(self.last_snapshot.is_some())
+            + usize::from(self.last_verified_restore.is_some())
     }
 }

@@ -24,6 +24,7 @@ use crate::seal::{Commitment, DataKey, OpenError, Sealed, SealedField};
 pub mod files;
 mod lease;
 pub mod rotation;
+pub mod snapshot;
 mod stream_key;
 
 /// Opened data keys that are held at most, some 300 bytes each.

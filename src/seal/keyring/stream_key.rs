@@ -14,7 +14,7 @@ use crate::seal::root_rotation::Roots;
 const FIRST_GENERATION: u32 = 1;
 const WRAP_FORMAT: u8 = 1;
 const WRAP_LABEL: &[u8] = b"settled data key 1";
-const WRAP_HEADER_BYTES: usize = 1 + 4;
+pub(super) const WRAP_HEADER_BYTES: usize = 1 + 4;
 
 /// A stream's keys by generation, increasing; new data keys are wrapped by the last. There are two while the data keys
 /// move from the first to the second.
@@ -27,6 +27,21 @@ impl StreamKey {
     /// A new stream's.
     pub(super) fn first(stream: StreamId) -> Self {
         Self { stream, generations: vec![(FIRST_GENERATION, KeyMaterial::random())] }
+    }
+
+    /// Of generations that increase, one or two.
+    pub(super) fn from_parts(stream: StreamId, generations: Vec<(u32, KeyMaterial)>) -> Self {
+        Self { stream, generations }
+    }
+
+    /// Whose it is.
+    pub(super) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// The generations, increasing.
+    pub(super) fn generations(&self) -> &[(u32, KeyMaterial)] {
+        &self.generations
     }
 
     /// Reads the stream's file.

@@ -163,7 +163,11 @@ impl Held {
         let view = handle.view();
         let found = view.organization().invitations.by_token(token.hash());
         let now = app.store.clock().credible_now();
-        let invitation = found.filter(|found| !found.has_ended(now)).ok_or_else(invalid)?.clone();
+        // What was mailed before this store was made of a snapshot may have been accepted, or taken back, since.
+        let restored_at = app.store.platform().view().platform().operations.restored_at;
+        let is_of_this_epoch = |found: &Invitation| restored_at.is_none_or(|begun| begun < found.updated_at);
+        let found = found.filter(|found| !found.has_ended(now) && is_of_this_epoch(found));
+        let invitation = found.ok_or_else(invalid)?.clone();
         Ok(Self { organization, handle, invitation, token })
     }
 

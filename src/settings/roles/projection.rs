@@ -243,6 +243,7 @@ impl Fold for Roles {
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::SigningKeys(_)
             | Event::Refused(_) => {}
         }
     }

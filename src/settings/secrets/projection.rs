@@ -342,6 +342,7 @@ impl Fold for Secrets {
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::SigningKeys(_)
             | Event::Refused(_) => return,
         };
         match event {

@@ -181,6 +181,7 @@ impl Fold for Sessions {
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::SigningKeys(_)
             | Event::Refused(_) => return,
         };
         match event {

@@ -139,6 +139,7 @@ impl Asked<'_> {
     /// Whether known and unknown take the same time: a factor of two either way at most, in one of three rounds. What a
     /// loaded machine does to a median is there in one round and not in the next; what would tell is there in each. The
     /// median of the last round.
+    #[expect(clippy::print_stdout, reason = "what was measured is shown with a test's output")]
     async fn takes_the_same_time(
         &self,
         server: &TestServer,

@@ -107,6 +107,7 @@ impl Company {
         if self.dice.happens(60) {
             let key = format!("{:016x}", self.dice.number());
             let request = Fingerprinted {
+                epoch: "0",
                 actor: actor.id,
                 method: &Method::PUT,
                 path: "/v1/environments",

@@ -1,0 +1,103 @@
+//! `settled snapshot drill`.
+
+use std::error::Error;
+
+use clap::Args;
+use hyper::Method;
+
+use super::{SnapshotsDir, answered, with_store};
+use crate::actor::Actor;
+use crate::cli::exit::Exit;
+use crate::cli::root_key::RootKeyOptions;
+use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::{output, socket};
+use crate::ids::SnapshotId;
+use crate::log::sled::open::HeadPolicy;
+use crate::open::OpenDir;
+use crate::snapshot::drill::DrillReport;
+
+/// `settled snapshot drill`.
+#[derive(Args, Debug)]
+pub struct Drill {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    root_key: RootKeyOptions,
+    #[command(flatten)]
+    snapshots_dir: SnapshotsDir,
+    /// Which one of the folder [default: the newest]
+    #[arg(value_name = "SNAPSHOT")]
+    snapshot: Option<SnapshotId>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Drill {
+    pub(super) fn run(&self) -> Exit {
+        match self.target.find(HeadPolicy::Require) {
+            Err(error) => failed(&error),
+            Ok(Holder::Server(path)) => {
+                let which = self.snapshot.map_or("newest".to_owned(), |snapshot| snapshot.to_string());
+                let route = format!("/v1/operator/snapshots/{which}/drill");
+                let spinner = output::waiting("the server drills");
+                let answer = socket::call(&path, Method::POST, &route);
+                spinner.finish_and_clear();
+                match answer.map(|body| serde_json::from_slice::<DrillReport>(&body)) {
+                    Ok(Ok(report)) => self.print(&report),
+                    Ok(Err(error)) => failed(&error),
+                    Err(error) => answered(&error),
+                }
+            }
+            Ok(Holder::Us(opened)) => {
+                let exit = match self.drill(&opened) {
+                    Ok(report) => self.print(&report),
+                    Err(error) => failed(&*error),
+                };
+                close(&opened, exit)
+            }
+        }
+    }
+
+    fn drill(&self, opened: &OpenDir) -> Result<DrillReport, Box<dyn Error>> {
+        let bar = output::progress("drilling");
+        let shown = bar.clone();
+        let report = with_store(opened, &self.root_key, &self.snapshots_dir, async |store, snapshots| {
+            snapshots.drill(store, self.snapshot, Actor::OPERATOR, output::shown_by(shown)).await
+        });
+        bar.finish_and_clear();
+        report
+    }
+
+    fn print(&self, report: &DrillReport) -> Exit {
+        if self.json {
+            output::json(report);
+        } else {
+            self.tell(report);
+        }
+        if report.is_sound() { Exit::Fine } else { Exit::DoesNotHold }
+    }
+
+    fn tell(&self, report: &DrillReport) {
+        if let Some(failure) = &report.failure {
+            output::line(format_args!("{} did not come back: {failure}", report.snapshot));
+            return;
+        }
+        for stream in &report.different {
+            output::line(format_args!("{stream} came out otherwise than it is here"));
+        }
+        output::line(format_args!(
+            "{} restored up to position {}: {} streams, {}",
+            report.snapshot,
+            report.position,
+            report.streams,
+            if report.is_sound() { "each as it was here then" } else { "NOT as it was here then" }
+        ));
+        if report.missing_keys > 0 {
+            output::line(format_args!(
+                "{} data keys of its history are not among its keys: destroyed since, or lost",
+                report.missing_keys
+            ));
+        }
+    }
+}

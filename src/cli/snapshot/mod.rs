@@ -1,0 +1,91 @@
+//! `settled snapshot`: takes snapshots of a store, lists and verifies them, makes a store of one, and practises that.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::cli::exit::Exit;
+use crate::cli::root_key::RootKeyOptions;
+use crate::cli::socket::SocketError;
+use crate::cli::target::failed;
+use crate::clock::Clock;
+use crate::data_dir::SNAPSHOTS;
+use crate::open::OpenDir;
+use crate::snapshot::operating::{OperatingError, Snapshots};
+use crate::store::Store;
+
+mod create;
+mod drill;
+mod list;
+mod restore;
+mod verify;
+
+/// `settled snapshot`.
+#[derive(Debug, Subcommand)]
+pub enum Snapshot {
+    /// Take a snapshot: FILE is the history, FILE.keys its keys. Of a running server, while it serves
+    Create(create::Create),
+    /// List the snapshots of the folder
+    List(list::List),
+    /// Read a snapshot from its first byte to its last, and say what is wrong with it. Nothing of it is used
+    Verify(verify::Verify),
+    /// Make a store of a snapshot, verified whole, and put it in use in a data folder. The store that was in use stays
+    /// beside it. Every session ends, and what was destroyed since is destroyed again
+    Restore(restore::Restore),
+    /// Restore a snapshot for practice, and compare what comes out with the store
+    Drill(drill::Drill),
+}
+
+impl Snapshot {
+    /// Runs it.
+    pub fn run(&self) -> Exit {
+        match self {
+            Self::Create(command) => command.run(),
+            Self::List(command) => command.run(),
+            Self::Verify(command) => command.run(),
+            Self::Restore(command) => command.run(),
+            Self::Drill(command) => command.run(),
+        }
+    }
+}
+
+/// Where the snapshots are.
+#[derive(Args, Clone, Debug)]
+pub struct SnapshotsDir {
+    /// The folder of the snapshots and of the ledger of what was destroyed [default: snapshots in the data folder]
+    #[arg(long, env = "SETTLED_SNAPSHOTS_DIR", value_name = "DIR")]
+    snapshots_dir: Option<PathBuf>,
+}
+
+impl SnapshotsDir {
+    /// The folder, of a data directory.
+    pub fn of(&self, data_dir: &Path) -> PathBuf {
+        self.snapshots_dir.clone().unwrap_or_else(|| data_dir.join(SNAPSHOTS))
+    }
+}
+
+/// Does something with the snapshots of a store that this process has open.
+fn with_store<T>(
+    opened: &OpenDir,
+    root_key: &RootKeyOptions,
+    snapshots_dir: &SnapshotsDir,
+    work: impl AsyncFnOnce(&Store, &Snapshots) -> Result<T, OperatingError>,
+) -> Result<T, Box<dyn Error>> {
+    let store = root_key.open_store(opened, Clock::system())?;
+    store.resume_clock();
+    let snapshots = Snapshots::new(snapshots_dir.of(opened.dir.root()), opened.store.id);
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let done = runtime.block_on(work(&store, &snapshots));
+    store.stop();
+    Ok(done?)
+}
+
+/// How a command ends that asked a running server: what it was refused for is no trouble of the store.
+fn answered(error: &SocketError) -> Exit {
+    failed(error);
+    match error {
+        SocketError::Refused { .. } => Exit::DoesNotHold,
+        SocketError::Io(_) | SocketError::Http(_) => Exit::Store,
+    }
+}

@@ -1,0 +1,113 @@
+//! `settled snapshot restore`.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::SnapshotsDir;
+use crate::cli::exit::Exit;
+use crate::cli::output;
+use crate::cli::root_key::RootKeyOptions;
+use crate::clock::Clock;
+use crate::data_dir::{DEFAULT_BALLAST_BYTES, DataDir};
+use crate::snapshot::restore::{RestoreError, Restored, Wanted, restore};
+use crate::snapshot::verify::Until;
+
+/// `settled snapshot restore`.
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// The history
+    #[arg(value_name = "FILE")]
+    history: PathBuf,
+    /// The data folder that the store is made in: a new one, or the one that it was taken of
+    #[arg(long, env = "SETTLED_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+    #[command(flatten)]
+    root_key: RootKeyOptions,
+    #[command(flatten)]
+    snapshots_dir: SnapshotsDir,
+    /// Only what was recorded up to then
+    #[arg(long, value_name = "TIME|POSITION")]
+    until: Option<Until>,
+    /// The keys: the newest file of keys there is, so that nothing comes back that was destroyed since
+    /// [default: FILE.keys]
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Restore {
+    pub(super) fn run(&self) -> Exit {
+        match self.restore() {
+            Ok(restored) => self.print(&restored),
+            Err(error) => {
+                output::error(&*error);
+                match error.downcast_ref::<RestoreError>() {
+                    Some(RestoreError::Snapshot(_)) => Exit::DoesNotHold,
+                    _ => Exit::Store,
+                }
+            }
+        }
+    }
+
+    fn restore(&self) -> Result<Restored, Box<dyn Error>> {
+        let root = self.root_key.read(&self.data_dir)?;
+        let dir = DataDir::open(&self.data_dir, DEFAULT_BALLAST_BYTES)?;
+        output::note(format_args!("making a store in {}", self.data_dir.display()));
+        let wanted =
+            Wanted { history: &self.history, keys: self.keys.as_deref(), until: self.until, root: &root };
+        let bar = output::progress("restoring");
+        let restored =
+            restore(&dir, &wanted, &self.ledgers(), &Clock::system(), &mut output::shown_by(bar.clone()));
+        bar.finish_and_clear();
+        Ok(restored?)
+    }
+
+    /// Where the store goes on with its ledger, and where else one may lie: beside the history.
+    fn ledgers(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.snapshots_dir.of(&self.data_dir)];
+        let beside = self.history.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let beside = beside.unwrap_or(Path::new(".")).to_owned();
+        let is_other = |a: &Path, b: &Path| a.canonicalize().ok() != b.canonicalize().ok();
+        if is_other(&folders[0], &beside) {
+            folders.push(beside);
+        }
+        folders
+    }
+
+    fn print(&self, restored: &Restored) -> Exit {
+        if self.json {
+            output::json(restored);
+        } else {
+            output::line(format_args!(
+                "{} is in use in {}: {} events of {} streams, up to position {} of {}",
+                restored.store,
+                self.data_dir.display(),
+                restored.events,
+                restored.streams,
+                restored.position,
+                restored.snapshot
+            ));
+            output::line(format_args!(
+                "its epoch is {}: every session has ended, and so have mailed links and idempotency keys",
+                restored.epoch
+            ));
+            for ledger in &restored.ledgers {
+                output::line(format_args!("held against {}", ledger.display()));
+            }
+            if restored.taken_away > 0 {
+                output::line(format_args!(
+                    "{} things that were destroyed or revoked after it was taken were taken away again",
+                    restored.taken_away
+                ));
+            }
+        }
+        for what in &restored.unknown {
+            output::note(format_args!("WARNING: {what}"));
+        }
+        Exit::Fine
+    }
+}

@@ -1,0 +1,131 @@
+//! Taking a snapshot of a store, also while it is written to: the position is fixed, the frames up to it follow, then the
+//! keys as they are after that. Nothing waits for it, and memory does not grow with the log.
+
+use std::path::{Path, PathBuf};
+
+use crate::clock::Timestamp;
+use crate::event::Version;
+use crate::ids::{SnapshotId, StoreId, StreamId};
+use crate::log::frame::Frame;
+use crate::log::heads::Heads;
+use crate::log::{EventLog, Position, ReadError};
+use crate::seal::keyring::KeyRing;
+use crate::seal::signing::Signer;
+use crate::snapshot::format::{Header, StreamHead};
+use crate::snapshot::history::HistoryWriter;
+use crate::snapshot::keys::{KeysHeader, KeysWriter};
+use crate::snapshot::{Progress, SnapshotError, keys_of};
+
+/// What a snapshot is taken of.
+pub struct Source<'a> {
+    /// The log.
+    pub log: &'a dyn EventLog,
+    /// Its keys.
+    pub ring: &'a KeyRing,
+    /// The store.
+    pub store: StoreId,
+    /// The epoch that it is in.
+    pub epoch: &'a str,
+    /// The time.
+    pub now: Timestamp,
+    /// The root of a stream's tree at a version, where it is known without reading all of the stream.
+    pub root: &'a dyn Fn(StreamId, Version) -> Option<[u8; 32]>,
+    /// Signs it. Its key is one that the log names already.
+    pub signer: &'a Signer,
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The history.
+    pub history: PathBuf,
+    /// The keys.
+    pub keys: PathBuf,
+    /// The position of the last frame.
+    pub position: Position,
+    /// How many streams there are.
+    pub streams: u64,
+    /// How many events.
+    pub events: u64,
+    /// The bytes of both files.
+    pub bytes: u64,
+}
+
+/// Writes both files of a snapshot, the history to `path`. `hold_keys` gives what keeps everybody from rotating keys, and
+/// is held while they are read. Blocks.
+///
+/// # Errors
+/// When the log or a key cannot be read, or a file cannot be written; nothing has its name then but perhaps the keys.
+pub fn create<T>(
+    source: &Source<'_>,
+    snapshot: SnapshotId,
+    path: &Path,
+    hold_keys: impl FnOnce() -> T,
+    progress: Progress<'_>,
+) -> Result<Created, SnapshotError> {
+    let Source { log, ring, store, epoch, now, root, signer } = *source;
+    let position = log.end();
+    let header = Header {
+        snapshot,
+        store,
+        epoch: epoch.to_owned(),
+        position: position.0,
+        taken_at: now,
+        written_by: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let mut history = HistoryWriter::create(path, &header)?;
+    let (heads, events) = copy_frames(log, position, &mut history, progress)?;
+    let mut heads: Vec<StreamHead> = heads
+        .iter()
+        .map(|(stream, head)| StreamHead { stream, head, root: root(stream, head.version) })
+        .collect();
+    heads.sort_by_key(|head| head.stream);
+    history.heads(&heads)?;
+    let history = history.finish(signer)?;
+
+    let header = KeysHeader { snapshot, store, position, at: now };
+    let mut keys = KeysWriter::create(path, &header, ring.snapshot_key(snapshot))?;
+    let held = hold_keys();
+    for head in &heads {
+        let carried = ring.carry(head.stream, keys.key())?;
+        keys.stream(&carried)?;
+    }
+    drop(held);
+    // The keys first: a history without its keys would pass for a snapshot, keys without a history for nothing.
+    let keys = keys.finish()?.publish()?;
+    let bytes = keys + history.publish()?;
+    let (streams, history) = (heads.len() as u64, path.to_owned());
+    Ok(Created { snapshot, history, keys: keys_of(path), position, streams, events, bytes })
+}
+
+fn copy_frames(
+    log: &dyn EventLog,
+    until: Position,
+    history: &mut HistoryWriter,
+    progress: Progress<'_>,
+) -> Result<(Heads, u64), SnapshotError> {
+    let mut heads = Heads::default();
+    let mut events = 0;
+    let mut after = Position(0);
+    while after < until {
+        let read = log.read(after)?;
+        if read.is_empty() {
+            return Err(ReadError::missing(Position(after.0 + 1)).into());
+        }
+        for (position, bytes) in read {
+            if position > until {
+                break;
+            }
+            after = position;
+            let damaged = |what: String| ReadError::Damaged { position: position.0, what };
+            heads.follow(std::slice::from_ref(&bytes)).map_err(|(_, broken)| damaged(broken.to_string()))?;
+            let frame = Frame::parse(bytes).map_err(|error| damaged(error.to_string()))?;
+            events += frame.header().count;
+            history.frame(position, frame.bytes(), frame.header().count)?;
+        }
+        progress(after, until);
+    }
+    Ok((heads, events))
+}

@@ -1,0 +1,118 @@
+//! A drill: a snapshot restored for practice into a folder of its own, every state folded from what came out, and held
+//! against what this store comes to at the same position. A snapshot that was never restored is a hope.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data_dir::{DataDirError, StoreDir};
+use crate::ids::{Fresh, SnapshotId};
+use crate::log::{EventLog, Position};
+use crate::private;
+use crate::seal::root::RootKey;
+use crate::snapshot::Progress;
+use crate::snapshot::restore::{Built, RestoreError, Wanted};
+use crate::store::replay::{ReplayReport, digests};
+
+/// What a drill came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillReport {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The position of its last frame.
+    pub position: u64,
+    /// How many streams were compared.
+    pub streams: u64,
+    /// The streams that came out otherwise than they are here.
+    pub different: Vec<String>,
+    /// Data keys of its history that are not among its keys.
+    pub missing_keys: u64,
+    /// Why it did not come back at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+impl DrillReport {
+    /// Whether everything came out as it is here.
+    pub fn is_sound(&self) -> bool {
+        self.different.is_empty() && self.failure.is_none()
+    }
+
+    /// Of a snapshot that did not come back.
+    pub fn failed(snapshot: SnapshotId, position: u64, failure: String) -> Self {
+        Self {
+            snapshot,
+            position,
+            streams: 0,
+            different: Vec::new(),
+            missing_keys: 0,
+            failure: Some(failure),
+        }
+    }
+}
+
+/// Restores a snapshot into `place`, which is made and removed, and compares it with a log. Blocks.
+///
+/// # Errors
+/// When the snapshot does not come back, or the log cannot be read.
+pub fn drill(
+    log: &dyn EventLog,
+    root: &RootKey,
+    history: &Path,
+    place: &Path,
+    progress: Progress<'_>,
+) -> Result<DrillReport, RestoreError> {
+    let clear = || match fs::remove_dir_all(place) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(DataDirError::Io { action: "remove", path: place.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    };
+    clear()?;
+    let drilled = drill_in(log, root, history, place, progress);
+    clear()?;
+    drilled
+}
+
+fn drill_in(
+    log: &dyn EventLog,
+    root: &RootKey,
+    history: &Path,
+    place: &Path,
+    progress: Progress<'_>,
+) -> Result<DrillReport, RestoreError> {
+    let store = StoreDir { id: Fresh.id(), path: place.to_owned() };
+    for path in [place.to_owned(), store.keys()] {
+        let failed = |source| DataDirError::Io { action: "make", path: path.clone(), source };
+        private::make_dir_all(&path).map_err(failed)?;
+    }
+    let wanted = Wanted { history, keys: None, until: None, root };
+    let built = Built::make(&store, &wanted, progress)?;
+    let came_out = digests(&*built.log, Position(u64::MAX), |_| {})?;
+    let position = built.log.end();
+    let here = digests(log, position, |_| {})?;
+    let report = DrillReport {
+        snapshot: built.snapshot(),
+        position: position.0,
+        streams: came_out.streams.len() as u64,
+        different: different(&came_out, &here),
+        missing_keys: built.missing_keys(),
+        failure: None,
+    };
+    built.close()?;
+    Ok(report)
+}
+
+/// The streams that are not in both as the same.
+fn different(came_out: &ReplayReport, here: &ReplayReport) -> Vec<String> {
+    let lacks = |streams: &ReplayReport, of: &ReplayReport| {
+        let missing = of.streams.iter().filter(|stream| !streams.streams.contains(stream));
+        missing.map(|stream| stream.stream.clone()).collect::<Vec<_>>()
+    };
+    let mut names = lacks(here, came_out);
+    names.extend(lacks(came_out, here));
+    names.sort();
+    names.dedup();
+    names
+}

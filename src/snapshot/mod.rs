@@ -1,0 +1,112 @@
+//! Snapshots: a store in two files, from which it can be brought back. `NAME.settled` is the history, kept as long as one
+//! likes; `NAME.settled.keys` is the key ring of that time, of which only the newest is needed: with it an older history
+//! brings back nothing that was destroyed since.
+//!
+//! What is in the files is the business of `format` and `keys`; `create` writes them while the store is written to,
+//! `verify` reads them without believing anything, `restore` makes a store of them, `drill` does so for practice.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::log::{AppendError, Position, ReadError};
+use crate::seal::keyring::KeyError;
+
+pub mod create;
+pub mod drill;
+pub mod folder;
+pub mod format;
+pub mod history;
+pub mod keys;
+pub mod operating;
+pub mod restore;
+pub mod retention;
+pub mod schedule;
+pub mod verify;
+
+/// What the name of a history ends with.
+pub const HISTORY: &str = "settled";
+
+/// What is added to the name of a history for its keys.
+pub const KEYS: &str = "keys";
+
+/// What a file is called until it is whole.
+const UNFINISHED: &str = "unfinished";
+
+/// A snapshot that could not be written, or is not what was written.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A file could not be reached.
+    #[error("could not {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the name is there.
+    #[error("{} is there already: a snapshot is never written over", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not what was written.
+    #[error("{} is damaged, {place}: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        place: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Another build's.
+    #[error("{} is of format {format}, which this build does not read: it was written by a newer Settled", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u8,
+    },
+    /// The keys are wrapped by another root key.
+    #[error("wrong root key: {} was wrapped by root key {wrapped_by}, the one at hand is {at_hand}", path.display())]
+    WrongRootKey {
+        /// The file of the keys.
+        path: PathBuf,
+        /// The fingerprint of the root key that is needed.
+        wrapped_by: String,
+        /// The fingerprint of the one at hand.
+        at_hand: String,
+    },
+    /// The log could not be read.
+    #[error("the log could not be read")]
+    Read(#[from] ReadError),
+    /// The log could not be filled.
+    #[error("the new log could not be filled")]
+    Append(#[from] AppendError),
+    /// A key could not be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl SnapshotError {
+    /// For `map_err`: the error of an action on a path.
+    pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// What is wrong at a place of a file.
+    pub(crate) fn damaged(path: &Path, place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), place: place.into(), what: what.into() }
+    }
+}
+
+/// Where the keys of a history are, unless somebody says otherwise.
+pub fn keys_of(history: &Path) -> PathBuf {
+    history.with_added_extension(KEYS)
+}
+
+/// Hears how far a long work has come: a position of the log, and the last one.
+pub type Progress<'a> = &'a mut dyn FnMut(Position, Position);

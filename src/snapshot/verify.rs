@@ -1,0 +1,268 @@
+//! Reading a whole snapshot without believing anything of it: every hash, every frame, every event, every head, every key.
+//! What a restore rests on is found here, in one pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::event::{Event, Recorded};
+use crate::ids::{DataKeyId, StreamId};
+use crate::log::Position;
+use crate::log::frame::Frame;
+use crate::log::heads::Heads;
+use crate::platform::signing_keys::event::SigningKeysEvent;
+use crate::seal::Commitment;
+use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
+use crate::seal::signing::PublicKey;
+use crate::snapshot::format::StreamHead;
+use crate::snapshot::history::{Chunk, History};
+use crate::snapshot::keys::KeysFile;
+use crate::snapshot::{Progress, SnapshotError};
+
+/// Up to where a history is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// All that was recorded up to a time.
+    Time(Timestamp),
+    /// Up to the frame at a position.
+    Position(Position),
+}
+
+/// Neither a time nor a position.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an RFC 3339 time or a position of the log")]
+pub struct InvalidUntil;
+
+impl FromStr for Until {
+    type Err = InvalidUntil;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUntil> {
+        let position = text.parse().map(|position| Self::Position(Position(position)));
+        position.or_else(|_| text.parse().map(Self::Time).map_err(|_| InvalidUntil))
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(time) => time.fmt(f),
+            Self::Position(Position(position)) => position.fmt(f),
+        }
+    }
+}
+
+/// Data keys by stream and id, with what history committed to.
+pub type KnownKeys = BTreeMap<(StreamId, DataKeyId), Commitment>;
+
+/// What a history was found to hold, up to where it is wanted.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The last frame that is wanted.
+    pub end: Position,
+    /// How many frames the whole history has.
+    pub frames: u64,
+    /// How many events the whole history has.
+    pub events: u64,
+    /// How many of them are wanted.
+    pub wanted_events: u64,
+    /// Where the streams end there, of all that is wanted.
+    pub heads: Heads,
+    /// The data keys that history made and did not destroy up to there.
+    pub keys: KnownKeys,
+    /// The data keys that sign, by what their signatures are checked with, in the whole history.
+    pub signing_keys: BTreeMap<PublicKey, DataKeyId>,
+    /// What was taken away for good after that.
+    pub taken_away: Vec<Recorded>,
+}
+
+/// Verifies a history from its first byte to its last, and finds what of it is wanted.
+///
+/// # Errors
+/// With the first place that is not what was written.
+pub fn survey(
+    history: &mut History,
+    until: Option<Until>,
+    progress: Progress<'_>,
+) -> Result<Survey, SnapshotError> {
+    let path = history.path().to_owned();
+    let end = Position(history.header.position);
+    let mut pass =
+        Pass { path: &path, until, survey: Survey::default(), all: Heads::default(), told: Vec::new() };
+    history.read(|chunk| {
+        match chunk {
+            Chunk::Frames(frames) => pass.frames(frames)?,
+            Chunk::Heads(heads) => pass.told.extend(heads),
+        }
+        progress(pass.all.end(), end);
+        Ok::<_, SnapshotError>(())
+    })?;
+    let manifest = &history.manifest;
+    let damaged = |what: &str| SnapshotError::damaged(&path, "its manifest", what);
+    if !pass.survey.signing_keys.contains_key(&history.signed_by) {
+        return Err(SnapshotError::damaged(&path, "its seal", "its history has no such signing key"));
+    }
+    if pass.all.end() != end {
+        return Err(damaged("the frames do not end at the position of its header"));
+    }
+    if (pass.survey.frames, pass.survey.events) != (manifest.frames, manifest.events) {
+        return Err(damaged("it counts other frames or events than there are"));
+    }
+    pass.hold_heads()?;
+    if pass.told.len() as u64 != manifest.streams {
+        return Err(damaged("it counts other streams than there are"));
+    }
+    if let Some(Until::Position(wanted)) = until
+        && wanted > end
+    {
+        let what = format!("position {} is wanted, and it ends at {}", wanted.0, end.0);
+        return Err(SnapshotError::damaged(&path, "its end", what));
+    }
+    Ok(pass.survey)
+}
+
+struct Pass<'a> {
+    path: &'a Path,
+    until: Option<Until>,
+    survey: Survey,
+    /// Of all frames, also beyond what is wanted.
+    all: Heads,
+    told: Vec<StreamHead>,
+}
+
+impl Pass<'_> {
+    fn frames(&mut self, frames: Vec<(Position, Bytes)>) -> Result<(), SnapshotError> {
+        if !self.told.is_empty() {
+            return Err(SnapshotError::damaged(self.path, "its chunks", "frames follow the heads"));
+        }
+        for (position, bytes) in frames {
+            let damaged = |what: String| {
+                SnapshotError::damaged(self.path, format!("the frame at position {}", position.0), what)
+            };
+            if position.0 != self.all.end().0 + 1 {
+                return Err(damaged(format!("position {} was to follow", self.all.end().0 + 1)));
+            }
+            self.all
+                .follow(std::slice::from_ref(&bytes))
+                .map_err(|(_, broken)| damaged(broken.to_string()))?;
+            let frame = Frame::parse(bytes).map_err(|error| damaged(error.to_string()))?;
+            let is_wanted = self.survey.end.0 + 1 == position.0 && wants(self.until, position, &frame);
+            for (event, version) in frame.events().zip(frame.header().first_version..) {
+                let event = event.map_err(|error| damaged(format!("version {version}: {error}")))?;
+                self.survey.take(event, is_wanted);
+            }
+            self.survey.frames += 1;
+            if is_wanted {
+                self.survey.end = position;
+                self.survey.heads.follow(std::slice::from_ref(frame.bytes())).expect("as it just did");
+            }
+        }
+        Ok(())
+    }
+
+    fn hold_heads(&self) -> Result<(), SnapshotError> {
+        let damaged = |what: String| SnapshotError::damaged(self.path, "the heads of its streams", what);
+        if !self.told.is_sorted_by(|a, b| a.stream < b.stream) {
+            return Err(damaged("they are not in the order of the streams".to_owned()));
+        }
+        for told in &self.told {
+            if self.all.last(told.stream) != Some(told.head) {
+                return Err(damaged(format!("that of {} is not what its frames come to", told.stream)));
+            }
+        }
+        match self.all.iter().count() == self.told.len() {
+            true => Ok(()),
+            false => Err(damaged("there are more streams than heads".to_owned())),
+        }
+    }
+}
+
+/// Whether a frame is wanted, if the one before it is. Times may repeat, and streams of one batch share theirs.
+fn wants(until: Option<Until>, position: Position, frame: &Frame) -> bool {
+    match until {
+        None => true,
+        Some(Until::Position(last)) => position <= last,
+        Some(Until::Time(last)) => frame.header().at <= last,
+    }
+}
+
+impl Survey {
+    fn take(&mut self, event: Recorded, is_wanted: bool) {
+        self.events += 1;
+        if let Event::SigningKeys(SigningKeysEvent::Created(made) | SigningKeysEvent::Rotated(made)) =
+            &event.event
+        {
+            self.signing_keys.insert(made.public_key, made.key);
+        }
+        if !is_wanted {
+            if event.event.is_for_good() {
+                self.taken_away.push(event);
+            }
+            return;
+        }
+        self.wanted_events += 1;
+        for (id, commitment) in &event.keys {
+            self.keys.insert((event.stream, *id), *commitment);
+        }
+        for id in event.event.destroyed_keys() {
+            self.keys.remove(&(event.stream, *id));
+        }
+    }
+
+    /// Whether any of the keys that an event destroyed is one that this history has.
+    pub fn has_any_of(&self, stream: StreamId, event: &Event) -> bool {
+        event.destroyed_keys().iter().any(|id| self.keys.contains_key(&(stream, *id)))
+    }
+}
+
+/// Verifies a file of keys from its first byte to its last, and holds it against a history, which must be signed by one of
+/// them: whoever lacks the root key signs with none. `take` gets each stream's keys with those data keys alone that the
+/// history has up to where it is wanted. Gives those that are not there.
+///
+/// # Errors
+/// With the first place that is not what was written, or whose key is not the one that history committed to.
+pub fn hold_keys(
+    file: KeysFile,
+    history: &History,
+    survey: &Survey,
+    mut take: impl FnMut(&SnapshotKey, CarriedKeys) -> Result<(), SnapshotError>,
+) -> Result<Vec<(StreamId, DataKeyId)>, SnapshotError> {
+    let path = file.path().to_owned();
+    let mut missing: BTreeSet<_> = survey.keys.keys().copied().collect();
+    let mut is_signed = false;
+    let signed_with = survey.signing_keys.get(&history.signed_by).copied();
+    file.read(|snapshot_key, mut keys| {
+        let stream = keys.stream;
+        if survey.heads.last(stream).is_none() {
+            return Ok(());
+        }
+        let damaged = |what: String| SnapshotError::damaged(&path, format!("the keys of {stream}"), what);
+        let opened = snapshot_key.open(&keys).map_err(damaged)?;
+        if stream == StreamId::Platform {
+            let stored = keys.data_keys.iter().find(|(id, _)| Some(*id) == signed_with);
+            is_signed = stored.is_some_and(|(id, stored)| opened.signs_as(*id, stored, history.signed_by));
+        }
+        keys.data_keys.retain(|(id, _)| survey.keys.contains_key(&(stream, *id)));
+        for (id, stored) in &keys.data_keys {
+            let commitment = survey.keys[&(stream, *id)];
+            opened
+                .data_key(*id, stored, commitment)
+                .map_err(|what| damaged(format!("data key {id}: {what}")))?;
+            missing.remove(&(stream, *id));
+        }
+        take(snapshot_key, keys)
+    })?;
+    // Those of a store that came from this one may lack many, but never all.
+    if !missing.is_empty() && missing.len() == survey.keys.len() {
+        return Err(SnapshotError::damaged(&path, "its streams", "none of these keys is of this history"));
+    }
+    if !is_signed {
+        let what =
+            "it is signed with none of the keys: both are not of one store, or it was made by somebody else";
+        return Err(SnapshotError::damaged(history.path(), "its seal", what));
+    }
+    Ok(missing.into_iter().collect())
+}

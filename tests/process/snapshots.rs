@@ -1,0 +1,185 @@
+//! Snapshots as an operator takes and restores them: of a server under load, into a directory that is lost, and killed at any
+//! moment.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::journal::{Journal, assert_sound};
+use crate::process::{Ended, Start, command, run, scale, settled_on};
+
+/// Runs `settled snapshot` to its end, with the root key of a data directory.
+fn snapshot(root: &Path, args: &[&str]) -> Ended {
+    let mut command = command(&[&["snapshot"], args].concat());
+    command.env("SETTLED_ROOT_KEY_FILE", root);
+    run(command)
+}
+
+fn as_text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A data directory whose root key lies elsewhere.
+struct Given {
+    folder: tempfile::TempDir,
+    start: Start,
+    root: PathBuf,
+}
+
+fn given() -> Given {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root.key");
+    let made = crate::process::settled(&["key", "generate", "--output", as_text(&root)]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let start = Start::on(folder.path().join("data")).env("SETTLED_ROOT_KEY_FILE", as_text(&root));
+    Given { folder, start, root }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_lost_comes_back_from_a_snapshot_that_was_taken_under_load() {
+    let Given { folder, start, root } = given();
+    let server = start.serve();
+    let login = server.set_up().await;
+    let journal = Arc::new(Journal::default());
+    let writers = journal.write(&server, &login, 8);
+    let file = folder.path().join("taken.settled");
+    let data = start.dir.clone();
+    let args = ["create", "--data-dir", as_text(&data), "--output", as_text(&file), "--json"];
+    // Something was acknowledged before it is taken, and something after.
+    while journal.acknowledged() < 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let before = journal.acknowledged();
+    let taken = snapshot(&root, &args);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    assert!(taken.stderr.contains("asking the server"), "{taken:?}");
+    while journal.acknowledged() < before + 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(writers);
+    let verified = snapshot(&root, &["verify", as_text(&file), "--json"]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    assert_eq!(verified.json()["missing_keys"], 0);
+    assert!(verified.json()["events"].as_u64() >= Some(before as u64), "{verified:?}");
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+
+    std::fs::remove_dir_all(&start.dir).unwrap();
+    let restored = snapshot(&root, &["restore", as_text(&file), "--data-dir", as_text(&data), "--json"]);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    assert!(restored.stderr.contains("WARNING: no ledger"), "{restored:?}");
+    let server = start.serve();
+    assert_eq!(server.call(&login, "GET", "/v1/me", None).await.0, 401, "every session has ended");
+    let login = server.log_in().await;
+    let (status, values) = server.call(&login, "GET", "/v1/environments/prod/config", None).await;
+    assert_eq!(status, 200, "{values}");
+    assert!(!values["data"].as_array().unwrap().is_empty(), "{values}");
+    let (_, audit) = server.call(&login, "GET", "/v1/audit?action=config.*", None).await;
+    assert!(audit["total"].as_u64() >= Some(before as u64), "{audit}");
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    let checked = run({
+        let mut command = command(&["fsck", "--data-dir", as_text(&data)]);
+        command.env("SETTLED_ROOT_KEY_FILE", &root);
+        command
+    });
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_server_and_a_directory_are_drilled_alike() {
+    let Given { folder: _folder, start, root } = given();
+    let data = start.dir.clone();
+    let on = |args: &[&str]| snapshot(&root, &[args, &["--data-dir", as_text(&data)]].concat());
+    let server = start.serve();
+    let login = server.set_up().await;
+    assert_eq!(on(&["drill"]).code, Some(1), "there is none yet");
+    assert_eq!(on(&["create"]).code, Some(0));
+    let drilled = on(&["drill", "--json"]);
+    assert_eq!(drilled.code, Some(0), "{drilled:?}");
+    let id = drilled.json()["snapshot"].clone();
+    let status: Value = serde_json::from_str(&server.operator("/v1/operator/status")).unwrap();
+    assert_eq!(
+        (&status["last_snapshot"]["snapshot"], &status["last_verified_restore"]["snapshot"]),
+        (&id, &id)
+    );
+    let listed: Value = serde_json::from_str(&server.operator("/v1/operator/snapshots")).unwrap();
+    assert_eq!((&listed["data"][0]["id"], &listed["data"][0]["has_keys"]), (&id, &json!(true)));
+    let (status, _) = server.call(&login, "GET", "/v1/operator/snapshots", None).await;
+    assert_eq!(status, 404, "not on the public port");
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+
+    let listed = on(&["list", "--json"]);
+    assert_eq!((listed.code, &listed.json()["data"][0]["id"]), (Some(0), &id), "{listed:?}");
+    let drilled = on(&["drill"]);
+    assert_eq!(drilled.code, Some(0), "{drilled:?}");
+    assert!(drilled.stdout.contains("each as it was here then"), "{drilled:?}");
+    let file = PathBuf::from(listed.json()["data"][0]["path"].as_str().unwrap());
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let verified = on(&["verify", as_text(&file)]);
+    assert_eq!(verified.code, Some(1), "{verified:?}");
+    assert!(verified.stderr.contains("is damaged"), "{verified:?}");
+}
+
+#[test]
+fn a_create_and_a_restore_that_are_killed_leave_nothing_half_under_its_name() {
+    let Given { folder, start, root } = given();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let server = start.serve();
+        let login = server.set_up().await;
+        let journal = Arc::new(Journal::default());
+        let writers = journal.write(&server, &login, 8);
+        while journal.acknowledged() < 200 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(writers);
+        assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    });
+    let data = start.dir.clone();
+    let whole = folder.path().join("whole.settled");
+    let taken = snapshot(&root, &["create", "--data-dir", as_text(&data), "--output", as_text(&whole)]);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let target = folder.path().join("target");
+    let into = ["restore", as_text(&whole), "--data-dir", as_text(&target), "--json"];
+    let mut current = snapshot(&root, &into).json()["store"].clone();
+
+    for round in 0..10 * u64::from(scale()) {
+        let wait = Duration::from_millis(round * 37 % 400);
+        let file = folder.path().join(format!("killed-{round}.settled"));
+        kill_after(&root, &["create", "--data-dir", as_text(&data), "--output", as_text(&file)], wait);
+        if file.exists() {
+            let verified = snapshot(&root, &["verify", as_text(&file)]);
+            assert_eq!(verified.code, Some(0), "{verified:?}");
+        }
+        kill_after(&root, &into, wait);
+        let named = std::fs::read_to_string(target.join("current")).unwrap();
+        if json!(named.trim_end()) != current {
+            current = json!(named.trim_end());
+        }
+        let checked = settled_on(&target, &["fsck", "--root-key-file", as_text(&root)]);
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+    }
+    let again = snapshot(&root, &into);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    let left = std::fs::read_dir(target.join("stores")).unwrap();
+    for entry in left {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(!name.starts_with("unfinished-"), "{name}");
+    }
+    assert_sound(&data);
+}
+
+/// Starts `settled snapshot`, and kills it after a time if it has not ended by then.
+fn kill_after(root: &Path, args: &[&str], wait: Duration) {
+    let mut command = command(&[&["snapshot"], args].concat());
+    command.env("SETTLED_ROOT_KEY_FILE", root);
+    let mut child =
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    std::thread::sleep(wait);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

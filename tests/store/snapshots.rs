@@ -1,0 +1,336 @@
+//! Snapshots: what comes out of one is what went in, up to whatever point; what was destroyed does not come back; and neither
+//! file shows what is sealed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use settled::actor::Actor;
+use settled::clock::Clock;
+use settled::data_dir::DataDir;
+use settled::ids::{Fresh, StoreId, StreamId};
+use settled::log::{EventLog, Key, Position};
+use settled::open::{LogOptions, OpenDir, open_log};
+use settled::seal::keyring::KeyRing;
+use settled::seal::root::RootKey;
+use settled::settings::secrets::command::{At, SecretsCommand};
+use settled::settings::secrets::value::Scope;
+use settled::snapshot::folder::Listed;
+use settled::snapshot::history::{Chunk, History};
+use settled::snapshot::operating::Snapshots;
+use settled::snapshot::restore::{RestoreError, Restored, Wanted, restore};
+use settled::snapshot::verify::Until;
+use settled::snapshot::{SnapshotError, keys_of};
+use settled::store::Submission;
+use settled::store::check_keys;
+use settled::store::replay::digests;
+
+use crate::histories::{history, prepare};
+use crate::properties::{config, in_memory, runtime, submit};
+use crate::secrets::Values;
+use crate::test_store::{Founded, TestStore, frames, start};
+
+/// A folder of snapshots and data directories.
+pub struct Place {
+    folder: tempfile::TempDir,
+    id: StoreId,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), id: Fresh.id() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Takes a snapshot of a store.
+    pub async fn take(&self, store: &TestStore, name: &str) -> Listed {
+        let snapshots = Snapshots::new(self.path("snapshots"), self.id);
+        let output = Some(self.path(name).with_extension("settled"));
+        snapshots.take(&store.store, output, Actor::OPERATOR, |_, _| {}).await.unwrap()
+    }
+
+    /// Restores one into a data directory of its own, held against the ledgers in these folders.
+    pub fn restore(
+        &self,
+        wanted: &Wanted<'_>,
+        into: &str,
+        ledgers: &[PathBuf],
+    ) -> Result<Restored, RestoreError> {
+        let dir = DataDir::open(self.path(into), 0).unwrap();
+        let clock = Clock::manual(start().plus_seconds(86_400)).0;
+        // On a thread of its own: a restore brings its own runtime.
+        std::thread::scope(|scope| {
+            let restored = scope.spawn(|| restore(&dir, wanted, ledgers, &clock, &mut |_, _| {}));
+            restored.join().expect("it does not panic")
+        })
+    }
+
+    pub fn open(&self, name: &str) -> OpenDir {
+        open_log(DataDir::open(self.path(name), 0).unwrap(), LogOptions::default()).unwrap()
+    }
+}
+
+/// All of a snapshot, with the keys beside it.
+pub fn all<'a>(taken: &'a Listed, root: &'a RootKey) -> Wanted<'a> {
+    Wanted { history: &taken.path, keys: None, until: None, root }
+}
+
+/// The folder of a store's ledger.
+fn ledger_of(store: &TestStore) -> PathBuf {
+    store.ledger().path().parent().unwrap().to_owned()
+}
+
+fn leaves(log: &dyn EventLog, until: Position) -> Vec<[u8; 32]> {
+    let frames = frames(log).into_iter().filter(|(position, _)| *position <= until);
+    frames
+        .flat_map(|(_, frame)| (0..frame.len()).map(|at| frame.leaf(at).unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Every data key that history made and did not destroy is there, and no other.
+fn assert_keys_are_as_history_says(opened: &OpenDir, root: &RootKey) {
+    let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
+    let ring = KeyRing::open(opened.store.keys(), root.clone(), log).unwrap();
+    let report = check_keys::check(&*opened.log, Some(&ring), || {});
+    assert!(report.is_clean() && report.unused == 0, "{report:?}");
+}
+
+proptest! {
+    #![proptest_config(config(20))]
+
+    #[test]
+    fn what_is_restored_is_what_was_at_whatever_point(history in history(), at in any::<Index>()) {
+        runtime().block_on(async {
+            let store = in_memory();
+            for (_, burst) in prepare(&history, &store) {
+                submit(&store, &burst).await;
+            }
+            let place = Place::new();
+            let taken = place.take(&store, "taken").await;
+            let root = store.store.ring().root();
+            let end = Position(taken.position);
+            let until = Position(at.index(taken.position as usize) as u64 + 1);
+            for (into, until) in [("all", None), ("part", Some(Until::Position(until)))] {
+                let wanted = Wanted { until, ..all(&taken, &root) };
+                let restored = place.restore(&wanted, into, &[ledger_of(&store)]).unwrap();
+                prop_assert_eq!(&restored.lost, &Vec::<String>::new());
+                let upto = match until { Some(Until::Position(until)) => until, _ => end };
+                prop_assert_eq!(restored.position, upto.0);
+                let opened = place.open(into);
+                prop_assert_eq!(leaves(&*opened.log, upto), leaves(&*store.log, upto));
+                prop_assert_eq!(
+                    digests(&*opened.log, upto, |_| {}).unwrap(),
+                    digests(&*store.log, upto, |_| {}).unwrap()
+                );
+                assert_keys_are_as_history_says(&opened, &root);
+                opened.log.close().unwrap();
+            }
+            Ok(())
+        })?;
+    }
+}
+
+async fn given() -> (TestStore, Founded, At) {
+    let store = TestStore::in_memory();
+    let founded = store.found("Acme").await;
+    let at = At { secret: Fresh.id(), scope: Scope::Organization };
+    let values = Values { store: &store, founded: &founded };
+    store.execute(&founded, values.create(at, "TOKEN", "a canary of a value")).await.unwrap();
+    (store, founded, at)
+}
+
+async fn destroy(store: &TestStore, founded: &Founded, at: At) {
+    let destroy = Submission::new(SecretsCommand::Destroy(at), founded.owner);
+    store.execute(founded, destroy).await.unwrap();
+}
+
+fn secrets(place: &Place, name: &str, founded: &Founded) -> (usize, usize) {
+    let opened = place.open(name);
+    let stream = StreamId::Organization(founded.organization);
+    let keys = opened.log.data_keys(stream).unwrap();
+    let views = settled::store::load::fold(&*opened.log, |_| {}).unwrap();
+    let secrets = views[&stream].organization().secrets.iter().count();
+    opened.log.close().unwrap();
+    (secrets, keys.len())
+}
+
+#[tokio::test]
+async fn what_was_destroyed_since_does_not_come_back_by_the_ledger_or_by_the_newest_keys() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let before = place.take(&store, "before").await;
+    let stream = StreamId::Organization(founded.organization);
+    let keys = store.log.data_keys(stream).unwrap().len();
+    destroy(&store, &founded, at).await;
+    let after = place.take(&store, "after").await;
+    let root = store.store.ring().root();
+    let ledger = [ledger_of(&store)];
+    let newest = keys_of(&after.path);
+
+    let restored = place.restore(&all(&before, &root), "by-ledger", &ledger).unwrap();
+    assert_eq!((restored.taken_away, restored.unknown.len()), (1, 0), "{restored:?}");
+    assert_eq!(secrets(&place, "by-ledger", &founded), (0, keys - 1));
+
+    let wanted = Wanted { keys: Some(&newest), ..all(&before, &root) };
+    let restored = place.restore(&wanted, "by-both", &ledger).unwrap();
+    assert_eq!((restored.taken_away, restored.lost.len()), (1, 0), "{restored:?}");
+    assert_eq!(secrets(&place, "by-both", &founded), (0, keys - 1), "the state says that it is gone, too");
+
+    let restored = place.restore(&wanted, "by-keys", &[]).unwrap();
+    assert_eq!((restored.taken_away, restored.lost.len()), (0, 1), "{restored:?}");
+    assert_eq!(secrets(&place, "by-keys", &founded).1, keys - 1, "what sealed it is not there");
+    assert!(restored.unknown.iter().any(|what| what.contains("no ledger")), "{restored:?}");
+    assert!(restored.unknown.iter().any(|what| what.contains("1 data keys")), "{restored:?}");
+
+    // Nothing is at hand that knows: it comes back, and that is said.
+    let restored = place.restore(&all(&before, &root), "by-nothing", &[]).unwrap();
+    assert_eq!(secrets(&place, "by-nothing", &founded), (1, keys));
+    assert!(restored.unknown[0].contains("can be read again"), "{restored:?}");
+
+    // The history itself knows what was destroyed after the point that is wanted.
+    let until = Some(Until::Position(Position(before.position)));
+    let restored = place.restore(&Wanted { until, ..all(&after, &root) }, "by-history", &[]).unwrap();
+    assert_eq!((restored.taken_away, restored.lost.len()), (1, 0), "{restored:?}");
+    assert_eq!(secrets(&place, "by-history", &founded), (0, keys - 1));
+}
+
+#[tokio::test]
+async fn a_revoked_key_stays_revoked() {
+    let (store, founded, _) = given().await;
+    let key = crate::keys::key(&store, &founded).await;
+    let place = Place::new();
+    let before = place.take(&store, "before").await;
+    let revoke = settled::settings::api_keys::command::RevokeApiKey { key };
+    let revoke = settled::settings::api_keys::command::ApiKeysCommand::Revoke(revoke);
+    store.execute(&founded, Submission::new(revoke, founded.owner)).await.unwrap();
+    let root = store.store.ring().root();
+    let restored = place.restore(&all(&before, &root), "data", &[ledger_of(&store)]).unwrap();
+    assert_eq!(restored.taken_away, 1);
+    let opened = place.open("data");
+    let views = settled::store::load::fold(&*opened.log, |_| {}).unwrap();
+    let organization = views[&StreamId::Organization(founded.organization)].organization();
+    assert!(organization.api_keys.get(key).unwrap().is_revoked());
+    opened.log.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_restore_begins_an_epoch_in_which_no_session_and_no_link_counts() {
+    let (store, founded, _) = given().await;
+    let place = Place::new();
+    let taken = place.take(&store, "taken").await;
+    let root = store.store.ring().root();
+    let restored = place.restore(&all(&taken, &root), "data", &[]).unwrap();
+    let opened = place.open("data");
+    assert_eq!(opened.epoch.as_str(), restored.epoch);
+    assert_ne!(restored.epoch, store.store.epoch());
+    let generation = |log: &dyn EventLog| {
+        let views = settled::store::load::fold(log, |_| {}).unwrap();
+        views[&StreamId::Platform].platform().accounts.get(founded.account).unwrap().generation
+    };
+    assert_eq!(generation(&*opened.log), generation(&*store.log) + 1);
+    opened.log.close().unwrap();
+    drop(opened);
+
+    // Again from the same snapshot: the first store stays, another one takes its place.
+    let again = place.restore(&all(&taken, &root), "data", &[]).unwrap();
+    assert_ne!((again.store, &again.epoch), (restored.store, &restored.epoch));
+    let dir = DataDir::open(place.path("data"), 0).unwrap();
+    assert_eq!(dir.current().unwrap().unwrap().id, again.store);
+    assert_eq!(dir.store_dirs().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn neither_file_shows_what_is_sealed() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let taken = place.take(&store, "taken").await;
+    let mut seen = std::fs::read(&taken.path).unwrap();
+    seen.extend(std::fs::read(keys_of(&taken.path)).unwrap());
+    History::open(&taken.path)
+        .unwrap()
+        .read(|chunk| {
+            if let Chunk::Frames(frames) = chunk {
+                for (_, bytes) in frames {
+                    let frame = settled::log::frame::Frame::parse(bytes).unwrap();
+                    (0..frame.len()).for_each(|at| seen.extend(frame.text(at).unwrap().bytes()));
+                }
+            }
+            Ok::<_, SnapshotError>(())
+        })
+        .unwrap();
+    let text = String::from_utf8_lossy(&seen);
+    assert!(text.contains("TOKEN"), "the secret's name is no secret, and was looked at");
+    for canary in ["a canary of a value", "acme@example.com", "Ada"] {
+        assert!(!text.contains(canary), "{canary}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_never_written_over_and_is_whole_or_not_there() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let taken = place.take(&store, "taken").await;
+    let bytes = std::fs::read(&taken.path).unwrap();
+    let snapshots = Snapshots::new(place.path("snapshots"), Fresh.id());
+    let again = snapshots.take(&store.store, Some(taken.path.clone()), Actor::OPERATOR, |_, _| {}).await;
+    assert!(again.unwrap_err().to_string().contains("is there already"));
+    assert_eq!(std::fs::read(&taken.path).unwrap(), bytes);
+    let names: Vec<_> =
+        std::fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[tokio::test]
+async fn a_drill_says_whether_a_snapshot_comes_back_as_it_is_here() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let snapshots = Snapshots::new(place.path("snapshots"), Fresh.id());
+    let taken = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    destroy(&store, &founded, at).await;
+    let report = snapshots.drill(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!((report.snapshot, report.streams, report.position), (taken.id, 2, taken.position));
+    let operations = store.store.platform().view().platform().operations.clone();
+    assert_eq!(operations.last_verified_restore.unwrap().snapshot, taken.id);
+    assert!(!snapshots.folder.join("drill").exists());
+
+    // Another store's: every stream differs, or is not there.
+    let (other, _, _) = given().await;
+    let report = snapshots.drill(&other.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    assert!(!report.is_sound() && report.failure.is_some(), "{report:?}");
+    assert!(other.store.platform().view().platform().operations.last_verified_restore.is_none());
+
+    std::fs::write(&taken.path, b"SETLSNAP").unwrap();
+    assert_eq!(
+        snapshots.newest().unwrap_err().to_string(),
+        format!("there is no snapshot in {}", snapshots.folder.display())
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_more_in_the_log_is_in_no_later_snapshot() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    destroy(&store, &founded, at).await;
+    let taken = place.take(&store, "taken").await;
+    let root = store.store.ring().root();
+    place.restore(&all(&taken, &root), "data", &[]).unwrap();
+    let opened = place.open("data");
+    for event in store.events(StreamId::Organization(founded.organization)) {
+        for id in event.event.destroyed_keys() {
+            let key = Key::DataKey(event.stream, *id);
+            assert_eq!(opened.log.get(&key).unwrap(), None);
+        }
+    }
+    assert_keys_are_as_history_says(&opened, &root);
+    opened.log.close().unwrap();
+}
+
+/// Whether a path is the one that an error names.
+pub fn names(error: &RestoreError, path: &Path) -> bool {
+    error.to_string().contains(&path.display().to_string())
+}
