@@ -15,7 +15,7 @@ events! {
         "join_request.create", 1 => JoinRequestCreated(JoinRequestCreated);
         /// They were let in: the same command records that they joined, and with which role.
         "join_request.approve", 1 => JoinRequestApproved(JoinRequestApproved);
-        /// They were not, and are forgotten.
+        /// They were not, or took it back, and are forgotten.
         "join_request.decline", 1 => JoinRequestDeclined(JoinRequestDeclined) destroys destroyed_keys;
     }
 }
@@ -50,7 +50,7 @@ pub struct JoinRequestApproved {
     pub role: RoleRef,
 }
 
-/// Somebody was not let in.
+/// Somebody was not let in, or waits no more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequestDeclined {

@@ -113,8 +113,20 @@ impl JoinRequests {
             updated_at: recorded.at,
             version: recorded.version,
         };
-        self.by_person.insert_mut(request.person, request.id);
-        self.pending.insert_mut(request.id, request);
+        self.keep(request);
+    }
+
+    fn keep(&mut self, request: JoinRequest) {
+        match request.decision {
+            Decision::Pending => {
+                self.by_person.insert_mut(request.person, request.id);
+                self.pending.insert_mut(request.id, request);
+            }
+            Decision::Approved(_) | Decision::Declined => {
+                self.by_decision.insert_mut(request.version, request.id);
+                self.decided.insert_mut(request.id, request);
+            }
+        }
     }
 
     fn decide(&mut self, id: JoinRequestId, decision: Decision, recorded: &Recorded) {
@@ -124,8 +136,7 @@ impl JoinRequests {
         request.decision = decision;
         request.updated_at = recorded.at;
         request.version = recorded.version;
-        self.decided.insert_mut(id, request);
-        self.by_decision.insert_mut(recorded.version, id);
+        self.keep(request);
         if self.by_decision.size() > DECIDED_MAX
             && let Some((version, oldest)) = self.by_decision.first().map(|(version, id)| (*version, *id))
         {
@@ -175,11 +186,7 @@ impl Area for JoinRequests {
         let Focus::Resource(id) = focus else { return self.clone() };
         let mut narrowed = Self::default();
         if let Some(request) = id.parse().ok().and_then(|id| self.get(id)) {
-            let kept = match request.decision {
-                Decision::Pending => &mut narrowed.pending,
-                Decision::Approved(_) | Decision::Declined => &mut narrowed.decided,
-            };
-            kept.insert_mut(request.id, request.clone());
+            narrowed.keep(request.clone());
         }
         narrowed
     }
