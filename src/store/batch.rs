@@ -21,6 +21,7 @@ use crate::log::frame::{FrameBuilder, FrameStart, frame_hash};
 use crate::log::segment::frames::FramePlace;
 use crate::log::{Append, Head, Key, Position};
 use crate::seal::keyring::{KeyRing, NewDataKey};
+use crate::store::called::Called;
 use crate::store::resident::{Handle, Indexed, View, directory_entries};
 use crate::store::{Done, Refusal, Replay, Submission};
 
@@ -165,7 +166,13 @@ impl Publication {
 
     /// Publishes the state, now that its frame is durable at `position`; the stream's new head, and whether a segment
     /// of its index is full. The ring has learnt of the keys before: nobody who sees a key destroyed can still get it.
-    pub(super) fn publish(&mut self, position: Position, ring: &KeyRing, ctx: &Memory) -> (Head, bool) {
+    pub(super) fn publish(
+        &mut self,
+        position: Position,
+        ring: &KeyRing,
+        ctx: &Memory,
+        called: &Called,
+    ) -> (Head, bool) {
         for key in self.minted.drain(..) {
             ring.remember(self.view.stream, key);
         }
@@ -179,6 +186,7 @@ impl Publication {
         let events = std::mem::take(&mut self.events);
         let filled = self.handle.publish(view, &events, place);
         ctx.published(&self.view, events.iter().map(|event| &event.recorded));
+        called.published(self.view.stream, events.iter().map(|event| &event.recorded));
         (head, filled)
     }
 }

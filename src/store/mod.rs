@@ -19,6 +19,7 @@ use crate::seal::Sealed;
 use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::aggregate::Aggregator;
 use crate::store::as_of::Pasts;
+use crate::store::called::Called;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
 use crate::store::intents::turns::Turns;
@@ -39,6 +40,7 @@ pub mod aggregate;
 pub mod as_of;
 mod batch;
 pub mod bounded;
+pub mod called;
 pub mod check;
 pub mod check_keys;
 pub mod check_ledger;
@@ -249,6 +251,7 @@ struct Inner {
     key_uses: KeyUses,
     ledger: Option<Arc<Ledger>>,
     ctx: Arc<Memory>,
+    called: Arc<Called>,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
@@ -298,6 +301,7 @@ impl Store {
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
         let ledger = parts.ledger.map(Arc::new);
         let (trouble, ctx) = (Arc::new(Trouble::default()), Arc::new(Memory::default()));
+        let called = Arc::new(Called::default());
         let writer = Writer {
             log: Arc::clone(&parts.log),
             ledger: ledger.clone(),
@@ -305,6 +309,7 @@ impl Store {
             ring: Arc::clone(&parts.ring),
             directory: Arc::clone(&directory),
             ctx: Arc::clone(&ctx),
+            called: Arc::clone(&called),
             saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
@@ -333,6 +338,7 @@ impl Store {
                 key_uses: KeyUses::default(),
                 ledger,
                 ctx,
+                called,
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),
@@ -395,6 +401,11 @@ impl Store {
     /// What was opened for programs.
     pub fn ctx(&self) -> &Memory {
         &self.inner.ctx
+    }
+
+    /// What people are called, as far as somebody searched among them.
+    pub fn called(&self) -> &Called {
+        &self.inner.called
     }
 
     /// Makes look-up keys of this process.

@@ -16,6 +16,7 @@ use crate::log::{Append, EventLog, Head, Key, Position};
 use crate::metrics::Metrics;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::store::batch::{Admission, Batch, Outcome, Publication};
+use crate::store::called::Called;
 use crate::store::directory::Directory;
 use crate::store::ledger::Ledger;
 use crate::store::resident::Handle;
@@ -72,6 +73,7 @@ pub(super) struct Writer {
     pub(super) ring: Arc<KeyRing>,
     pub(super) directory: Arc<Directory>,
     pub(super) ctx: Arc<Memory>,
+    pub(super) called: Arc<Called>,
     pub(super) saver: Arc<Saver>,
     pub(super) disk: DiskGauge,
     pub(super) metrics: Metrics,
@@ -245,7 +247,7 @@ impl Writer {
         self.ledger.iter().for_each(|ledger| ledger.appended());
         let mut heads = Vec::with_capacity(publications.len());
         for (publication, position) in publications.iter_mut().zip(positions) {
-            let (head, filled) = publication.publish(position, &self.ring, &self.ctx);
+            let (head, filled) = publication.publish(position, &self.ring, &self.ctx, &self.called);
             heads.push(head);
             let handle = &publication.handle;
             let items = handle.view().state.items();

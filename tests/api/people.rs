@@ -77,6 +77,10 @@ async fn people_are_listed_by_status_team_and_what_they_are_called() {
     for (q, found) in [("SHARP", vec![id(&sam)]), ("example.ORG", vec![id(&noor)]), ("nobody", vec![])] {
         assert_eq!(server.listed(&owner, &format!("q={q}")).await, found, "{q}");
     }
+    server.patch("/v1/me", &sam, &json!({"name": "Sam Blunt"})).await.is(200);
+    for (q, found) in [("sharp", vec![]), ("BLUNT", vec![id(&sam)]), ("example.org", vec![id(&noor)])] {
+        assert_eq!(server.listed(&owner, &format!("q={q}")).await, found, "{q}, once more");
+    }
     let team = server.team(&owner, "Core").await;
     server.add_member(&owner, &team, &noor).await;
     let with_noor = server.version(owner.organization);
@@ -192,6 +196,9 @@ async fn who_is_erased_reads_as_an_erased_person_wherever_they_were() {
         "what is looked for shows before"
     );
     let total = server.get("/v1/audit", &owner).await.is(200).json()["total"].clone();
+    for status in ["active", "removed"] {
+        assert_eq!(server.listed(&owner, &format!("status={status}&q=quist")).await.len(), 1, "{status}");
+    }
     for person in [&member, &former] {
         let erased = server.standing(&owner, person, "erase").await.is(200);
         let body = erased.json();
@@ -215,7 +222,9 @@ async fn who_is_erased_reads_as_an_erased_person_wherever_they_were() {
             assert!(!told.to_lowercase().contains("quist"), "{told}");
             assert!(told.contains("erased person"));
         }
-        assert_eq!(server.listed(&owner, "q=quist").await, [""; 0]);
+        for status in ["", "status=removed&", "status=erased&"] {
+            assert_eq!(server.listed(&owner, &format!("{status}q=quist")).await, [""; 0]);
+        }
         assert_eq!(
             server.listed(&owner, "status=erased").await,
             [&member, &former].map(|who| who.person.to_string())

@@ -173,12 +173,9 @@ fn name(round: u64) -> String {
     format!("Founded {round}")
 }
 
-#[expect(clippy::print_stdout, reason = "what was measured is shown with a test's output")]
-fn told(what: &str, rounds: u64, finished: [u32; 3]) {
+fn told(finished: [u32; 3]) -> String {
     let [founded, asked, gone] = finished;
-    println!(
-        "{what}: of {rounds} each, {founded} foundings, {asked} requests and {gone} farewells were finished"
-    );
+    format!("{founded} foundings, {asked} requests and {gone} farewells were finished")
 }
 
 fn add(finished: &mut [u32; 3], these: [bool; 3]) {
@@ -200,7 +197,7 @@ async fn a_server_killed_while_people_come_and_go_has_nothing_half_done() {
         add(&mut finished, story.is_whole(&start.serve(), &under_way).await);
     }
     assert_sound(&start.dir);
-    told("kill -9", rounds, finished);
+    println!("kill -9: of {rounds} each, {}", told(finished));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,5 +218,5 @@ async fn a_power_cut_while_people_come_and_go_leaves_nothing_half_done() {
         add(&mut finished, story.is_whole(&server, &under_way).await);
         assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
     }
-    told("power cuts", rounds, finished);
+    println!("power cuts: of {rounds} each, {}", told(finished));
 }

@@ -31,7 +31,7 @@ pub struct Farewell {
     password: Secret,
 }
 
-/// Leaves the organization: roles and sessions there end. The last Owner stays.
+/// Leaves the organization: roles and sessions there end. The last Owner stays (409 `last_owner`).
 #[utoipa::path(post, path = "/v1/me/leave", tag = "account", responses(
     (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn leave(State(app): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {
@@ -52,7 +52,8 @@ pub async fn end_membership(app: &App, organization: OrganizationId, person: Use
     }
 }
 
-/// Deletes the caller's account, with its key: what was sealed under it is gone. It must have left every organization.
+/// Deletes the caller's account, with its key: what was sealed under it is gone. It must have left every organization (409
+/// `memberships_left`).
 #[utoipa::path(delete, path = "/v1/me", tag = "account", request_body = Farewell, responses(
     (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(

@@ -13,7 +13,8 @@ use crate::settings::general::challenge_name;
 use crate::settings::general::command::{DomainChallenge, GeneralCommand};
 use crate::settings::general::http::{GeneralBody, changed};
 
-/// Asks DNS for the record that proves the e-mail domain, and verifies the domain if it is there.
+/// Asks DNS for the record that proves the e-mail domain, and verifies the domain if it is there; 409
+/// `email_domain_unproven` where it is not.
 #[utoipa::path(post, path = "/v1/general/email-domain/verify", tag = "general", responses(
     (status = 200, body = GeneralBody), (status = "4XX", body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn verify(State(app): State<App>, call: Call, _: NoParameters) -> Result<Response, Problem> {

@@ -78,7 +78,9 @@ struct Held {
 }
 
 /// Accepts an invitation, in a session of the account with its address, or with that account's password; whoever has no
-/// account gets one, by a name and a password. Answers as a login does.
+/// account gets one, by a name and a password. Answers as a login does. 409 `invitation_void` where whoever sent it could not
+/// give that any more, `another_address` in the session of somebody else; 422 `invalid_token` for a link that was used,
+/// replaced, taken back or has ended, and for one that never was.
 #[utoipa::path(post, path = "/v1/auth/invitations/accept", tag = "account", request_body = Acceptance, responses(
     (status = 200, body = LoginBody), (status = "4XX", body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn accept(

@@ -153,7 +153,9 @@ pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Respons
     Ok(call.seen_resource(&invitations, invitation.version, &body(&call, invitation, now).await?))
 }
 
-/// Invites somebody by mail. The answer is the same whether or not the address has an account.
+/// Invites somebody by mail. The answer is the same whether or not the address has an account. 409 `already_a_member` and
+/// `already_invited` tell what the caller can see anyway; 429 where the address has had its three mails of the hour; 503
+/// `mail_unavailable` on a server without mail.
 #[utoipa::path(post, path = "/v1/invitations", tag = "people", request_body = NewInvitation, responses(
     (status = 201, body = InvitationBody), (status = "4XX", body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
@@ -209,7 +211,8 @@ pub async fn delete(
     Ok(call.no_content(&done))
 }
 
-/// Sends an invitation again, with another link, good for 7 days from now. Whoever does vouches for it from then on.
+/// Sends an invitation again, with another link, good for 7 days from now. Whoever does vouches for it from then on, and is
+/// `invited_by`. 409 `invitation_void` where its role is not there any more.
 #[utoipa::path(post, path = "/v1/invitations/{inv}/resend", tag = "people", params(("inv" = InvitationId, Path)),
     responses((status = 200, body = InvitationBody), (status = "4XX", body = ProblemBody),
     (status = 503, body = ProblemBody)))]

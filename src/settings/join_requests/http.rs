@@ -122,7 +122,8 @@ pub async fn list(call: Call, query: RawQuery) -> Result<Response, Problem> {
     Ok(requests.mark(call.list(&call.organization.view, &page)))
 }
 
-/// Lets somebody in, with the role of the settings or another one that the caller could give.
+/// Lets somebody in, with the role of the settings or another one that the caller could give. 409 `join_request_decided` where
+/// that was decided already.
 #[utoipa::path(post, path = "/v1/join-requests/{jr}/approve", tag = "people", request_body = Approval,
     params(("jr" = JoinRequestId, Path)), responses(
     (status = 200, body = JoinRequestBody), (status = "4XX", body = ProblemBody)))]
@@ -136,7 +137,7 @@ pub async fn approve(
     decided(&call, &done, request)
 }
 
-/// Does not let somebody in: their name and address are forgotten.
+/// Does not let somebody in: their name and address are forgotten. 409 `join_request_decided` where they were let in.
 #[utoipa::path(post, path = "/v1/join-requests/{jr}/decline", tag = "people",
     params(("jr" = JoinRequestId, Path)), responses(
     (status = 200, body = JoinRequestBody), (status = "4XX", body = ProblemBody)))]

@@ -29,6 +29,7 @@ use crate::settings::people::projection::{People, Person, Status};
 use crate::settings::people::{ERASED, open_email, open_name};
 use crate::settings::teams::projection::Teams;
 use crate::store::Done;
+use crate::store::called::Names;
 use crate::store::resident::Handle;
 
 /// The longest text to search for, in characters.
@@ -100,9 +101,12 @@ pub async fn list(call: Call, query: RawQuery) -> Result<Response, Problem> {
     let people = call.seen::<People>(&asked, Focus::All).await?;
     let (handle, store) = (Arc::clone(&call.organization.handle), call.app.store.clone());
     let page = request.clone();
-    // Whoever searches opens everybody.
+    // Whoever searches first opens everybody.
     let found = tokio::task::spawn_blocking(move || {
-        let filled = wanted.among(&people, &page, &Opener { handle: &handle, ring: store.ring() })?;
+        let mut names = store.called().of(handle.stream());
+        let opener = Opener { handle: &handle, ring: store.ring() };
+        let filled = wanted.among(&people, &page, &opener, &mut names)?;
+        store.called().keep(&handle, names);
         Ok::<_, Problem>((people, filled))
     });
     let (people, filled) = found.await??;
@@ -127,7 +131,8 @@ pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Respons
     Ok(call.seen_resource(&people, person.version, &body))
 }
 
-/// Makes a member one no more: their roles, teams and sessions here end at once. Whoever wants to go leaves instead.
+/// Makes a member one no more: their roles, teams and sessions here end at once. Whoever wants to go leaves instead
+/// (409 `yourself`), and somebody stays who owns the organization (409 `last_owner`).
 #[utoipa::path(delete, path = "/v1/people/{usr}", tag = "people", params(("usr" = UserId, Path)), responses(
     (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(AtPerson { call, person }: AtPerson, _: NoParameters) -> Result<Response, Problem> {
@@ -136,7 +141,8 @@ pub async fn delete(AtPerson { call, person }: AtPerson, _: NoParameters) -> Res
     Ok(call.no_content(&done))
 }
 
-/// Keeps a member out until they are let in again: their rights and their sessions here end at once.
+/// Keeps a member out until they are let in again: their rights and their sessions here end at once. Nobody suspends
+/// themselves (409 `yourself`) or the last Owner (409 `last_owner`).
 #[utoipa::path(post, path = "/v1/people/{usr}/suspend", tag = "people", params(("usr" = UserId, Path)),
     responses((status = 200, body = PersonBody), (status = "4XX", body = ProblemBody)))]
 pub async fn suspend(AtPerson { call, person }: AtPerson, _: NoParameters) -> Result<Response, Problem> {
@@ -155,7 +161,7 @@ pub async fn reactivate(AtPerson { call, person }: AtPerson, _: NoParameters) ->
 }
 
 /// Forgets, for ever, what the organization knows of somebody who is a member, and then is none any more, or was one.
-/// What they did stays, as an erased person's.
+/// What they did stays, as an erased person's. Nobody erases themselves (409 `yourself`) or the last Owner (409 `last_owner`).
 #[utoipa::path(post, path = "/v1/people/{usr}/erase", tag = "people", params(("usr" = UserId, Path)),
     responses((status = 200, body = PersonBody), (status = "4XX", body = ProblemBody)))]
 pub async fn erase(AtPerson { call, person }: AtPerson, _: NoParameters) -> Result<Response, Problem> {
@@ -209,6 +215,16 @@ impl<'a> Opener<'a> {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Whether name or address of a person has this, in lower case, in it; nothing of who was erased does.
+    fn is_called(&self, person: &Person, q: &str, names: &mut Names) -> Result<bool, Problem> {
+        if let Some(has) = names.have(person, q) {
+            return Ok(has);
+        }
+        let Opened(Some((name, email))) = self.open(person)? else { return Ok(false) };
+        names.learn(person, &name, &email);
+        Ok(names.have(person, q).unwrap_or_default())
+    }
 }
 
 fn text(plain: &Plain) -> Result<String, Problem> {
@@ -230,12 +246,6 @@ impl Opened {
             updated_at: person.updated_at,
             version: person.version,
         }
-    }
-
-    /// Whether name or address has this, in lower case, in it.
-    fn has(&self, q: &str) -> bool {
-        let parts = self.0.as_ref().map(|(name, email)| [name, email]);
-        parts.is_some_and(|parts| parts.iter().any(|part| part.to_lowercase().contains(q)))
     }
 }
 
@@ -279,6 +289,7 @@ impl Wanted {
         people: &Seen<People>,
         request: &PageRequest,
         opener: &Opener<'_>,
+        names: &mut Names,
     ) -> Result<Filled<PersonBody>, Problem> {
         let after = request.after.as_ref().and_then(|after| after.last.parse::<UserId>().ok());
         let all: Box<dyn Iterator<Item = &Person>> = match self.status {
@@ -287,11 +298,12 @@ impl Wanted {
         };
         let mut filled = Filled::new(request.limit);
         for person in all.filter(|person| after.is_none_or(|after| person.id > after) && self.wants(person)) {
-            let opened = opener.open(person)?;
-            if !self.q.as_ref().is_none_or(|q| opened.has(q)) {
+            if let Some(q) = &self.q
+                && !opener.is_called(person, q, names)?
+            {
                 continue;
             }
-            let body = opened.body(person);
+            let body = opener.open(person)?.body(person);
             if !filled.push(json_bytes(&body), body) {
                 break;
             }

@@ -138,8 +138,7 @@ impl Asked<'_> {
 
     /// Whether known and unknown take the same time: a factor of two either way at most, in one of three rounds. What a
     /// loaded machine does to a median is there in one round and not in the next; what would tell is there in each. The
-    /// median of the last round.
-    #[expect(clippy::print_stdout, reason = "what was measured is shown with a test's output")]
+    /// median with what is known.
     async fn takes_the_same_time(
         &self,
         server: &TestServer,
@@ -149,10 +148,6 @@ impl Asked<'_> {
         for round in 0..3 {
             let [known, unknown] = pairs(round).await;
             let medians = self.medians(server, &known, &unknown).await;
-            println!(
-                "{}: {:.0} µs for what is known, {:.0} µs for what is not",
-                self.what, medians[0], medians[1]
-            );
             if (0.5..2.0).contains(&(medians[0] / medians[1])) {
                 return medians[0];
             }

@@ -134,6 +134,8 @@ pub enum What {
     Lists,
     /// Who may do something.
     Everybody,
+    /// Whose name or address has a text in it.
+    Search,
 }
 
 /// One answer at a time, held against 20 ms.
@@ -158,6 +160,8 @@ impl LargeOrganization {
                 "/v1/access/explain?permission=organization:own",
                 "/v1/access/explain?permission=config:read",
             ],
+            // Nobody, so that everybody is looked at; and one of the first.
+            What::Search => &["/v1/people?q=nobody", "/v1/people?q=somebody&limit=1"],
         };
         paths.iter().map(|path| (*path).to_owned()).collect()
     }
@@ -169,6 +173,7 @@ impl Row for LargeOrganization {
             What::Matrix => "the matrix of 200 roles",
             What::Lists => "lists of roles, teams and assignments, 10,000 people",
             What::Everybody => "who may, of 10,000 people",
+            What::Search => "a search among 10,000 people",
         }
     }
 
@@ -184,6 +189,7 @@ impl Row for LargeOrganization {
         match self.what {
             What::Matrix | What::Lists => "making the JSON of it, and sending it",
             What::Everybody => "computing what each of them was given, until a page is full",
+            What::Search => "comparing each name and address, which were opened by the first search",
         }
     }
 

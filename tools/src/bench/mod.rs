@@ -248,6 +248,7 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         large(access::What::Matrix),
         large(access::What::Lists),
         large(access::What::Everybody),
+        large(access::What::Search),
         ctx(ctx::What::Secret, Against::Noop),
         ctx(ctx::What::SecretOfMany, Against::Read(ctx::What::Secret)),
         ctx(ctx::What::Environment, Against::Noop),

@@ -48,6 +48,24 @@ pub enum Kind {
     UpdateOrganization,
     /// Somebody joins.
     Join,
+    /// Somebody is invited, and answers soon.
+    Invite,
+    /// An invitation is sent again.
+    ResendInvitation,
+    /// An invitation is taken back.
+    RevokeInvitation,
+    /// Whoever is invited joins.
+    AcceptInvitation,
+    /// Whoever is invited does not.
+    DeclineInvitation,
+    /// The organization gets its e-mail domain.
+    SetDomain,
+    /// Somebody of the domain asks to join, and is answered soon.
+    AskToJoin,
+    /// Whoever asks is let in.
+    ApproveRequest,
+    /// Whoever asks is not.
+    DeclineRequest,
     /// Somebody changes their own name.
     RenamePerson,
     /// Somebody leaves.
@@ -118,7 +136,7 @@ pub const MIX: &[Share] = &[
     share("api_keys", Kind::RotateKey, 3),
     share("api_keys", Kind::RevokeKey, 4),
     share("api_keys", Kind::UseKey, 60),
-    share("environments", Kind::SetValue, 444),
+    share("environments", Kind::SetValue, 441),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
@@ -130,7 +148,9 @@ pub const MIX: &[Share] = &[
     share("secrets", Kind::RollBackSecret, 5),
     share("secrets", Kind::DestroyValue, 5),
     share("general", Kind::UpdateOrganization, 7),
-    share("people", Kind::Join, 10),
+    share("people", Kind::Join, 4),
+    share("invitations", Kind::Invite, 6),
+    share("join_requests", Kind::AskToJoin, 3),
     share("people", Kind::RenamePerson, 5),
     share("people", Kind::Leave, 3),
     share("people", Kind::SuspendPerson, 2),

@@ -1,16 +1,15 @@
 //! What each kind of the mix is: the command as the edge would submit it, and what it does to the model.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
 use settled::command::{Command, OrganizationCommand};
 use settled::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use settled::http::call::Fingerprinted;
-use settled::ids::{EnvironmentId, Fresh, HttpRequestId, SessionId, UserId};
+use settled::ids::{EnvironmentId, Fresh, HttpRequestId, SessionId};
 use settled::seal::Plain;
 use settled::seal::api_key::PlainKey;
 use settled::seal::token::PlainToken;
@@ -28,8 +27,7 @@ use settled::settings::general::command::{GeneralCommand, UpdateOrganization};
 use settled::settings::general::reason_field;
 use settled::settings::general::value::Timezone;
 use settled::settings::people::command::{PeopleCommand, UpdatePerson};
-use settled::settings::people::event::PersonJoined;
-use settled::settings::people::{email_field, name_field};
+use settled::settings::people::name_field;
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::settings::sessions::event::SessionOpened;
@@ -46,7 +44,14 @@ use crate::mix::{Kind, words};
 pub(super) const VALUES_AT_ONCE: usize = 4;
 
 impl Company {
-    pub(super) fn act(&mut self, kind: Kind, person: usize, actor: Actor, store: &Store) -> Result<Step> {
+    pub(super) fn act(
+        &mut self,
+        kind: Kind,
+        person: usize,
+        actor: Actor,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Step> {
         let events_max = self.events_of(kind);
         let submission = match kind {
             Kind::SetValues => self.set_values(actor, VALUES_AT_ONCE)?,
@@ -61,6 +66,12 @@ impl Company {
             Kind::DestroyValue => self.destroy_value(actor),
             Kind::UpdateOrganization => self.update_organization(actor)?,
             Kind::Join => self.join(actor, store)?,
+            Kind::Invite => self.invite(actor, store, now)?,
+            Kind::ResendInvitation => self.resend(actor, now).context("somebody is invited")?,
+            Kind::RevokeInvitation => self.revoke_invitation(actor).context("somebody is invited")?,
+            Kind::SetDomain => self.set_domain(actor)?,
+            Kind::ApproveRequest => self.approve(actor).context("somebody asks")?,
+            Kind::DeclineRequest => self.decline_request(actor).context("somebody asks")?,
             Kind::RenamePerson => self.rename(person, actor),
             Kind::Leave => self.leave(person, actor),
             Kind::SuspendPerson => self.suspend(actor),
@@ -260,25 +271,6 @@ impl Company {
             ..UpdateOrganization::default()
         };
         Ok(self.submit_change(GeneralCommand::Update(command), actor))
-    }
-
-    fn join(&mut self, actor: Actor, store: &Store) -> Result<Submission> {
-        let stream = self.handle.stream();
-        let person: UserId = Fresh.id();
-        let id = person.to_string();
-        let new = store.ring().mint(stream)?;
-        let name = words::person(&mut self.dice);
-        let email = format!("{}@example.com", name.to_lowercase().replace(' ', "."));
-        let joined = PersonJoined {
-            person,
-            key: new.id(),
-            name: new.key().seal(&name_field(stream, &id), &Plain::from(name)),
-            email: new.key().seal(&email_field(stream, &id), &Plain::from(email)),
-        };
-        self.people.push(Person { id: person, key: Arc::clone(new.key()), sessions: Vec::new() });
-        let mut submission = self.submit(PeopleCommand::Join(joined), actor);
-        submission.keys = vec![new];
-        Ok(submission)
     }
 
     fn rename(&mut self, person: usize, actor: Actor) -> Submission {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
+use settled::event::Version;
 use settled::ids::{
     ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
 };
@@ -19,12 +20,14 @@ use settled::store::resident::Handle;
 use settled::store::{Store, Submission};
 
 use self::acts::VALUES_AT_ONCE;
+use self::joining::{Asking, Invited};
 use self::secrets::Secret;
 use super::dice::Dice;
 use super::{Kind, PER, thrown, words};
 
 mod access;
 mod acts;
+mod joining;
 mod secrets;
 
 /// The most people, open sessions of one of them, environments and API keys: organizations do not grow for ever.
@@ -73,6 +76,11 @@ pub struct Company {
     ahead: VecDeque<Kind>,
     people: Vec<Person>,
     suspended: Option<UserId>,
+    invited: Option<Invited>,
+    /// The newest invitation when the last one was thought up.
+    invited_after: Option<Version>,
+    has_domain: bool,
+    asking: Option<Asking>,
     gone: Vec<UserId>,
     environments: Vec<Environment>,
     made: usize,
@@ -160,6 +168,10 @@ impl Company {
             ahead: BEGINNING.iter().copied().collect(),
             people: vec![owner],
             suspended: None,
+            invited: None,
+            invited_after: None,
+            has_domain: false,
+            asking: None,
             gone: Vec::new(),
             environments: Vec::new(),
             made: 0,
@@ -180,6 +192,7 @@ impl Company {
         for person in &mut self.people {
             person.sessions.retain(|(_, since)| now.seconds_since(*since) < SESSION_SECONDS);
         }
+        self.invited.take_if(|invited| invited.has_ended(now));
         let kind = match self.ahead.pop_front() {
             Some(kind) => kind,
             None => thrown(u32::try_from(self.dice.below(PER as usize))?),
@@ -193,12 +206,22 @@ impl Company {
             Kind::LogIn => return Ok(self.log_in(person, now, &PlainToken::draw()).into()),
             _ => {}
         }
+        // Whoever is no member yet has no session either.
+        let comes = match kind {
+            Kind::AcceptInvitation => self.accept(),
+            Kind::DeclineInvitation => self.decline(),
+            Kind::AskToJoin => Some(self.ask_to_join(store)?),
+            _ => None,
+        };
+        if let Some(submission) = comes {
+            return Ok(Step { submission, events_max: self.events_of(kind) });
+        }
         let Some(actor) = self.in_session(person) else {
             // First things first; what was meant happens afterwards.
             self.ahead.push_front(kind);
             return Ok(self.log_in(person, now, &PlainToken::draw()).into());
         };
-        self.act(kind, person, actor, store)
+        self.act(kind, person, actor, store, now)
     }
 
     /// What whoever uses the store needs to know.
@@ -232,6 +255,14 @@ impl Company {
             Kind::RollBackSecret => self.secrets.iter().any(Secret::can_go_back),
             Kind::DestroyValue => self.secrets.iter().any(Secret::has_earlier),
             Kind::Join => self.people.len() < PEOPLE_MAX,
+            Kind::Invite => self.people.len() < PEOPLE_MAX && self.invited.is_none() && self.can_invite(),
+            Kind::ResendInvitation
+            | Kind::RevokeInvitation
+            | Kind::AcceptInvitation
+            | Kind::DeclineInvitation => self.invited.is_some(),
+            Kind::AskToJoin if !self.has_domain => return Kind::SetDomain,
+            Kind::AskToJoin => self.people.len() < PEOPLE_MAX && self.asking.is_none(),
+            Kind::ApproveRequest | Kind::DeclineRequest => self.asking.is_some(),
             Kind::AssignRole | Kind::BeDenied => self.people.len() > 1,
             Kind::Leave | Kind::SuspendPerson | Kind::RemovePerson => self.people.len() > PEOPLE_KEPT,
             Kind::ErasePerson => !self.gone.is_empty(),
@@ -257,6 +288,8 @@ impl Company {
     fn events_of(&self, kind: Kind) -> u64 {
         match kind {
             Kind::SetValues => VALUES_AT_ONCE as u64,
+            // With it somebody joins and gets a role.
+            Kind::AcceptInvitation | Kind::ApproveRequest => 3,
             // Each assignment that is limited to it may end with it, in an event of its own.
             Kind::DeleteEnvironment => {
                 1 + self.assignments.iter().filter(|held| held.environment.is_some()).count() as u64
