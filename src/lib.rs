@@ -41,6 +41,7 @@ pub mod fsck;
 pub mod audit;
 pub mod history;
 pub mod promotion;
+pub mod proof;
 pub mod ctx;
 pub mod http;
 pub mod canonical;

@@ -217,7 +217,9 @@ impl Rotate {
             Rotated::SigningKey(SigningKeyRotated { from, to }) => {
                 output::line(format_args!("The signing key is {to} from now on."));
                 if let Some(from) = from {
-                    output::line(format_args!("What {from} signed stays good, and it signs nothing any more."));
+                    output::line(format_args!(
+                        "What {from} signed stays good, and it signs nothing any more."
+                    ));
                 }
             }
         }

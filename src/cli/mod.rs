@@ -27,6 +27,8 @@ pub mod serve;
 pub mod socket;
 pub mod target;
 pub mod unopened;
+pub mod verify;
+pub mod witness;
 
 /// An event-sourced settings store.
 #[derive(Debug, Parser)]
@@ -52,6 +54,8 @@ enum Command {
     /// Take an environment's secrets in from a file, or out
     #[command(subcommand)]
     Secrets(secrets::Secrets),
+    /// Check a bundle of events against a key that you trust, without a server
+    Verify(verify::Verify),
     /// Look into the log
     #[command(subcommand)]
     Log(log::Log),
@@ -121,6 +125,7 @@ impl Cli {
             Command::Restore(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Secrets(command) => command.run(),
+            Command::Verify(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
             Command::Key(command) => command.run(),

@@ -50,7 +50,7 @@ mod tests {
         let [made] = &decide(&[], SigningKeysCommand::Create(key(1)))[..] else { panic!("one event") };
         assert_eq!(made.event, Event::SigningKeys(SigningKeysEvent::Created(key(1))));
         assert_eq!(made.uses, [key(1).key]);
-        assert_eq!(decide(&[], SigningKeysCommand::Rotate(key(1))), [made.clone()]);
+        assert_eq!(decide(&[], SigningKeysCommand::Rotate(key(1))), std::slice::from_ref(made));
         let given = [SigningKeysEvent::Created(key(1))];
         assert_eq!(decide(&given, SigningKeysCommand::Create(key(2))), []);
     }
