@@ -44,6 +44,7 @@ pub mod called;
 pub mod check;
 pub mod check_keys;
 pub mod check_ledger;
+pub mod checkpoints;
 pub mod denials;
 pub mod derived;
 pub mod destroyed;
@@ -59,6 +60,7 @@ pub mod key_uses;
 pub mod ledger;
 pub mod load;
 pub mod lookup;
+pub mod proofs;
 mod rehearsal;
 pub mod rechecks;
 pub mod replay;
@@ -241,6 +243,8 @@ struct Inner {
     rechecking: tokio::sync::Mutex<()>,
     /// Held by whoever decides a membership to be.
     deciding: Turns,
+    /// Held by whoever signs a checkpoint.
+    checkpointing: tokio::sync::Mutex<()>,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -328,6 +332,7 @@ impl Store {
                 rotating: tokio::sync::Mutex::default(),
                 rechecking: tokio::sync::Mutex::default(),
                 deciding: Turns::default(),
+                checkpointing: tokio::sync::Mutex::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,

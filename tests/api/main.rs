@@ -53,10 +53,12 @@ mod join_requests;
 mod lists;
 mod matrix;
 mod me;
+mod mutations;
 mod outsiders;
 mod people;
 mod permissions;
 mod promotion;
+mod proof;
 mod races;
 mod restore;
 mod roles;
@@ -69,3 +71,9 @@ mod teams;
 mod things;
 mod waiting;
 mod ways_up;
+
+/// How much of the long tests to run: 1 is a sample for CI, 10 is all.
+fn scale() -> u32 {
+    std::env::var("SETTLED_TEST_SCALE")
+        .map_or(1, |text| text.parse().expect("SETTLED_TEST_SCALE is a number"))
+}

@@ -148,7 +148,7 @@ impl Company {
         let assignment: RoleAssignmentId = Fresh.id();
         self.settle_as(joined.person, key, role, assignment);
         let actor = of(joined.person);
-        let command = AcceptInvitation { invitation, person: joined, assignment };
+        let command = AcceptInvitation { invitation, person: joined, assignment, others: Vec::new() };
         Some(self.submit(InvitationsCommand::Accept(command), actor))
     }
 
