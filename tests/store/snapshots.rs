@@ -330,6 +330,41 @@ async fn a_key_that_is_no_more_in_the_log_is_in_no_later_snapshot() {
     opened.log.close().unwrap();
 }
 
+#[tokio::test]
+async fn older_keys_are_rewritten_without_what_was_destroyed_and_open_all_else() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let snapshots = Snapshots::new(place.path("snapshots"), Fresh.id());
+    let taken = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    let keys = keys_of(&taken.path);
+    let before = std::fs::read(&keys).unwrap();
+    snapshots.renew_keys(&store.store).await;
+    assert_eq!(std::fs::read(&keys).unwrap(), before, "nothing was destroyed");
+
+    destroy(&store, &founded, at).await;
+    let stream = StreamId::Organization(founded.organization);
+    let left = store.log.data_keys(stream).unwrap().len();
+    snapshots.renew_keys(&store.store).await;
+    let renewed = std::fs::read(&keys).unwrap();
+    assert!(renewed.len() < before.len(), "a key is missing");
+    let root = store.store.ring().root();
+    let restored = place.restore(&all(&taken, &root), "data", &[]).unwrap();
+    assert_eq!(restored.lost.len(), 1, "not even without a ledger");
+    assert_eq!(secrets(&place, "data", &founded).1, left);
+
+    // What lies about of the destroyed key was wrapped by the stream's key that a later snapshot has still.
+    let later = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    let later = std::fs::read(keys_of(&later.path)).map(|bytes| (keys_of(&later.path), bytes)).unwrap();
+    store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
+    for _ in 0..2 {
+        snapshots.renew_keys(&store.store).await;
+        assert_eq!(std::fs::read(&keys).unwrap(), renewed, "once");
+    }
+    assert_ne!(std::fs::read(&later.0).unwrap(), later.1);
+    let names = std::fs::read_dir(place.path("snapshots")).unwrap().count();
+    assert_eq!(names, 4, "two histories and their keys, and nothing else");
+}
+
 /// Whether a path is the one that an error names.
 pub fn names(error: &RestoreError, path: &Path) -> bool {
     error.to_string().contains(&path.display().to_string())
