@@ -42,6 +42,7 @@ pub mod snapshot;
 pub mod audit;
 pub mod history;
 pub mod promotion;
+pub mod proof;
 pub mod ctx;
 pub mod http;
 pub mod canonical;

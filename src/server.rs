@@ -158,7 +158,7 @@ impl Server {
         let Bound { public, operator, address, setup_token } = bound;
         started.setup_token = setup_token;
         let mailer = way_for_mail.map(|way| mailer(config, way, address, &store)).transpose()?;
-        let app = app(config, store, mailer, &dir)?;
+        let app = app(config, store, mailer, &dir, address)?;
         let schedule = config.snapshot_schedule();
         Ok(Self { app, started, opened: dir, room, schedule, limits, tls, public, operator, address })
     }
@@ -312,7 +312,13 @@ fn ledger(config: &Config, dir: &OpenDir) -> Result<Ledger, StartError> {
     opened.map_err(|source| StartError::Ledger { snapshots, source })
 }
 
-fn app(config: &Config, store: Store, mailer: Option<Mailer>, dir: &OpenDir) -> Result<App, StartError> {
+fn app(
+    config: &Config,
+    store: Store,
+    mailer: Option<Mailer>,
+    dir: &OpenDir,
+    address: SocketAddr,
+) -> Result<App, StartError> {
     let cost = HashCost {
         memory_kib: u32::try_from(config.password_memory.bytes() / 1024).unwrap_or(u32::MAX),
         passes: config.password_passes,
@@ -332,6 +338,7 @@ fn app(config: &Config, store: Store, mailer: Option<Mailer>, dir: &OpenDir) -> 
             Founding::Open => OrganizationsPolicy::Open,
         },
         free_bytes: Arc::new(move || crate::data_dir::free_bytes(&root)),
+        host: config.public_host(address),
         trusted_proxies: config.trusted_proxies.clone(),
     };
     let cursors = Cursors::new(store.ring().derive("cursors"), store.epoch());

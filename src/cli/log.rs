@@ -1,4 +1,5 @@
-//! `settled log`: events exactly as recorded, as `export` writes them out and `tail` shows the newest.
+//! `settled log`: events exactly as recorded, as `export` writes them out and `tail` shows the newest. The witness has a
+//! file of its own.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,7 +8,9 @@ use serde_json::Value;
 
 use crate::cli::exit::Exit;
 use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::witness::WatchCheckpoints;
 use crate::cli::{output, socket};
+use crate::clock::Timestamp;
 use crate::ids::StreamId;
 use crate::log::export::{ExportError, Selection, export};
 use crate::log::sled::open::HeadPolicy;
@@ -21,6 +24,8 @@ pub enum Log {
     Export(Export),
     /// Show the newest events, or those after a position, each on a line with its position; sealed fields are not shown
     Tail(Tail),
+    /// Keep the newest checkpoint of an organization, and end with 1 where a further one contradicts it
+    WatchCheckpoints(WatchCheckpoints),
 }
 
 /// `settled log export`.
@@ -34,6 +39,12 @@ pub struct Export {
     /// Only events after this version of their stream
     #[arg(long, value_name = "VERSION", default_value_t = 0)]
     after: u64,
+    /// Only events from this time on, as 2026-03-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Only events before this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
 }
 
 /// `settled log tail`.
@@ -61,6 +72,7 @@ impl Log {
         match self {
             Self::Export(command) => command.run(),
             Self::Tail(command) => command.run(),
+            Self::WatchCheckpoints(command) => command.run(),
         }
     }
 }
@@ -86,12 +98,15 @@ impl Export {
 
     fn path(&self) -> String {
         let stream = self.stream.map(|stream| format!("&stream={stream}")).unwrap_or_default();
-        format!("/v1/operator/log/export?after={}{stream}", self.after)
+        let from = self.from.map(|from| format!("&from={from}")).unwrap_or_default();
+        let to = self.to.map(|to| format!("&to={to}")).unwrap_or_default();
+        format!("/v1/operator/log/export?after={}{stream}{from}{to}", self.after)
     }
 
     fn print(&self, opened: &OpenDir, out: &mut impl Write) -> Exit {
         let bar = output::progress_beside_output("exporting");
-        let selection = Selection { stream: self.stream, after: self.after };
+        let Self { stream, after, from, to, .. } = *self;
+        let selection = Selection { stream, after, from, to };
         let exported = export(&*opened.log, selection, |line, position, end| {
             bar.set_length(end.0);
             bar.set_position(position.0);

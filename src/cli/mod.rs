@@ -28,6 +28,8 @@ pub mod snapshot;
 pub mod socket;
 pub mod target;
 pub mod unopened;
+pub mod verify;
+pub mod witness;
 
 /// An event-sourced settings store.
 #[derive(Debug, Parser)]
@@ -56,6 +58,8 @@ enum Command {
     /// Take an environment's secrets in from a file, or out
     #[command(subcommand)]
     Secrets(secrets::Secrets),
+    /// Check a bundle of events against a key that you trust, without a server
+    Verify(verify::Verify),
     /// Look into the log
     #[command(subcommand)]
     Log(log::Log),
@@ -126,6 +130,7 @@ impl Cli {
             Command::Snapshot(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Secrets(command) => command.run(),
+            Command::Verify(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Clock(command) => command.run(),
             Command::Key(command) => command.run(),

@@ -91,6 +91,17 @@ impl Api {
         self.json(response).await
     }
 
+    /// GETs a path with its query, which answers with text.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        let response = self.send(self.http.get(self.at(path)).timeout(ANSWER_MAX)).await?;
+        let status = response.status();
+        let body = self.read(response, ANSWER_MAX_BYTES).await?;
+        String::from_utf8(body.to_vec()).map_err(|_| self.unreadable(status))
+    }
+
     /// POSTs JSON to a path.
     ///
     /// # Errors

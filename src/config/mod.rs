@@ -260,6 +260,12 @@ impl Config {
         }
     }
 
+    /// The host of that URL, with its port where it has one.
+    pub fn public_host(&self, address: SocketAddr) -> String {
+        let url = self.public_url(address);
+        url.split_once("://").map_or_else(|| url.clone(), |(_, host)| host.to_owned())
+    }
+
     /// The address that mail is from. A host that is an IP address is none to write to.
     pub fn mail_from(&self) -> String {
         let host = self.mail_host();

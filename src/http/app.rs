@@ -68,6 +68,8 @@ pub struct Policy {
     pub organizations: OrganizationsPolicy,
     /// The bytes that may still be written to the store's disk.
     pub free_bytes: FreeBytes,
+    /// The host that users reach the server under, with its port where the URL has one: whose checkpoints they are.
+    pub host: String,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
 }

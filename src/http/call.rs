@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath};
-use axum::http::header::{ETAG, IF_MATCH, LOCATION};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -353,6 +353,13 @@ impl Call {
     /// An answer with a list or anything else that has no `ETag`.
     pub fn list<T: Serialize>(&self, view: &View, body: &T) -> Response {
         let mut response = axum::Json(body).into_response();
+        self.settled_version(&mut response, view);
+        response
+    }
+
+    /// An answer that is plain text.
+    pub fn text(&self, view: &View, body: String) -> Response {
+        let mut response = ([(CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response();
         self.settled_version(&mut response, view);
         response
     }

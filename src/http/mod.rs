@@ -20,6 +20,7 @@ use crate::http::limits::Limits;
 use crate::http::problem::Problem;
 use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
+use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
     api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
@@ -397,6 +398,23 @@ pub fn routes() -> Vec<Route> {
         route(
             row("GET", "/v1/events", Organization(P::AuditExport), "audit.export"),
             recorded_get(audit::http::events),
+        ),
+        route(
+            row("GET", "/v1/proof/checkpoint", Organization(P::AuditRead), "audit.read"),
+            get(proof::http::checkpoint),
+        ),
+        route(
+            row("GET", "/v1/proof/inclusion", Organization(P::AuditRead), "audit.read"),
+            get(proof::http::inclusion),
+        ),
+        route(
+            row("GET", "/v1/proof/consistency", Organization(P::AuditRead), "audit.read"),
+            get(proof::http::consistency),
+        ),
+        route(row("GET", "/v1/proof/keys", Organization(P::AuditRead), "audit.read"), get(proof::http::keys)),
+        route(
+            row("GET", "/v1/proof/bundle", Organization(P::AuditExport), "audit.export"),
+            recorded_get(proof::http::bundle),
         ),
         route(
             row("GET", "/v1/history/{id}", Organization(P::HistoryRead), "history.read"),

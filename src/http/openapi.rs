@@ -19,6 +19,7 @@ use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
+use crate::proof;
 use crate::settings::{
     api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
 };
@@ -129,6 +130,11 @@ use crate::settings::{
         audit::http::export,
         audit::http::stream,
         audit::http::events,
+        proof::http::checkpoint,
+        proof::http::inclusion,
+        proof::http::consistency,
+        proof::http::keys,
+        proof::http::bundle,
         history::http::history,
         history::http::diff,
         history::restore::http::restore,

@@ -245,15 +245,17 @@ struct ExportParameters {
     stream: Option<StreamId>,
     #[serde(default)]
     after: Version,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
 }
 
 /// Streams events exactly as recorded, oldest first, up to the log's end as it is now.
 async fn export_log(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    let ExportParameters { stream, after } = query.parse()?;
+    let ExportParameters { stream, after, from, to } = query.parse()?;
     let log = Arc::clone(app.store.log());
     let (mut lines, body) = ndjson::channel();
     tokio::task::spawn_blocking(move || {
-        match export(&*log, Selection { stream, after }, |line, _, _| lines.push(line)) {
+        match export(&*log, Selection { stream, after, from, to }, |line, _, _| lines.push(line)) {
             Ok(()) => lines.end(),
             // Dropped without their end, the lines never pass for a whole answer.
             Err(error) => {

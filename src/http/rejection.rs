@@ -27,6 +27,7 @@ use crate::settings::secrets::command::SecretsRejection;
 use crate::settings::sessions::command::SessionsRejection;
 use crate::settings::teams::command::TeamsRejection;
 use crate::store::Refusal;
+use crate::store::checkpoints::SignError;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
@@ -124,6 +125,16 @@ impl From<SigningError> for Problem {
         match error {
             SigningError::Refused(refusal) => refusal.into(),
             other => internal(&other, "nothing can be signed"),
+        }
+    }
+}
+
+impl From<SignError> for Problem {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Refused(refusal) => refusal.into(),
+            SignError::Signing(error) => error.into(),
+            other => internal(&other, "no checkpoint can be signed"),
         }
     }
 }

@@ -2,8 +2,9 @@
 //! and the line is its leaf. Who may see it, and where it goes, is the caller's business.
 
 use super::codec::CodecError;
-use super::frame::{Frame, FrameError};
+use super::frame::{Frame, FrameError, FrameHeader};
 use super::{EventLog, Position, ReadError};
+use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::ids::StreamId;
 
@@ -14,6 +15,19 @@ pub struct Selection {
     pub stream: Option<StreamId>,
     /// Only those after this version of their stream.
     pub after: Version,
+    /// Only those that were recorded at this time or later.
+    pub from: Option<Timestamp>,
+    /// Only those that were recorded before this time.
+    pub to: Option<Timestamp>,
+}
+
+impl Selection {
+    /// Whether events of a frame are selected, as far as its header tells.
+    fn takes(&self, header: &FrameHeader) -> bool {
+        self.stream.is_none_or(|stream| stream == header.stream)
+            && self.from.is_none_or(|from| header.at >= from)
+            && self.to.is_none_or(|to| header.at < to)
+    }
 }
 
 /// An export that stopped at something that cannot be read. Nothing is ever left out.
@@ -68,7 +82,7 @@ pub fn export(
                 Frame::parse(bytes).map_err(|source| ExportError::Frame { position: position.0, source })?;
             let header = frame.header();
             let (stream, first) = (header.stream, header.first_version);
-            if selection.stream.is_some_and(|wanted| wanted != stream) {
+            if !selection.takes(header) {
                 continue;
             }
             let unwanted = selection.after.saturating_sub(first - 1);

@@ -113,11 +113,20 @@ impl fmt::Debug for Signature {
 }
 
 #[cfg(test)]
+impl Signer {
+    /// The key pair of a seed all of whose bytes are this one.
+    pub(crate) fn of_seed(byte: u8) -> Self {
+        Self(SigningKey::from_bytes(&[byte; 32]))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::given::id;
     use crate::seal::material::KeyMaterial;
 
+    /// The key pair of a data key all of whose bytes are this one.
     fn signer(byte: u8) -> Signer {
         DataKey::new(id(1), KeyMaterial::copied(&[byte; 64]).unwrap()).signer()
     }

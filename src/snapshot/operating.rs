@@ -22,7 +22,7 @@ use crate::private;
 use crate::seal::root::RootKey;
 use crate::snapshot::create::{Source, create};
 use crate::snapshot::drill::{DrillReport, drill};
-use crate::snapshot::folder::{Listed, list, listed};
+use crate::snapshot::folder::{Listed, list, listed, sweep};
 use crate::snapshot::history::History;
 use crate::snapshot::keys::KeysFile;
 use crate::snapshot::renewal::Present;
@@ -279,6 +279,7 @@ impl Snapshots {
             return Ok(path);
         }
         private::make_dir_all(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
+        sweep(&self.folder)?;
         Ok(self.folder.join(format!("{snapshot}.{HISTORY}")))
     }
 }

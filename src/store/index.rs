@@ -81,6 +81,11 @@ impl StreamIndex {
         }
     }
 
+    /// The hash of a full segment, where it is known.
+    pub fn whole(&self, number: u64) -> Option<Hash> {
+        self.full.get(usize::try_from(number).ok()?)?.whole
+    }
+
     /// Notes the hash of a full segment that was read.
     pub fn learned(&mut self, number: u64, whole: Option<Hash>) {
         if let Some(full) = usize::try_from(number).ok().and_then(|number| self.full.get_mut(number)) {

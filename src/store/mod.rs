@@ -41,6 +41,7 @@ pub mod bounded;
 pub mod check;
 pub mod check_keys;
 pub mod check_ledger;
+pub mod checkpoints;
 pub mod denials;
 pub mod derived;
 pub mod destroyed;
@@ -56,6 +57,7 @@ pub mod key_uses;
 pub mod ledger;
 pub mod load;
 pub mod lookup;
+pub mod proofs;
 mod rehearsal;
 pub mod rechecks;
 pub mod replay;
@@ -234,6 +236,8 @@ struct Inner {
     ring: Arc<KeyRing>,
     /// Held by whoever rotates keys.
     rotating: tokio::sync::Mutex<()>,
+    /// Held by whoever signs a checkpoint.
+    checkpointing: tokio::sync::Mutex<()>,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -316,6 +320,7 @@ impl Store {
                 log: parts.log,
                 ring: parts.ring,
                 rotating: tokio::sync::Mutex::default(),
+                checkpointing: tokio::sync::Mutex::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,

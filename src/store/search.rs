@@ -225,6 +225,19 @@ impl Store {
         self.read_versions(handle, view, versions, Frame::json)
     }
 
+    /// The events of these versions exactly as recorded, as canonical JSON, in the order asked for.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn texts(
+        &self,
+        handle: &Handle,
+        view: &View,
+        versions: &[Version],
+    ) -> Result<Vec<String>, HistoryError> {
+        self.read_versions(handle, view, versions, Frame::text)
+    }
+
     fn read_versions<T>(
         &self,
         handle: &Handle,

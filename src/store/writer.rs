@@ -1,5 +1,5 @@
 //! The writer: one thread, one batch at a time. Decide, append and sync, publish, answer. Between batches it puts data keys
-//! that a rotation wrapped anew.
+//! that a rotation wrapped anew, and checkpoints that were signed.
 //!
 //! Nothing that a caller is told, not even "no change" or "not found", is told before every event that it rests on
 //! is durable: all answers of a batch wait for its sync. The next batch is not begun before.
@@ -32,6 +32,8 @@ pub(super) enum Job {
     Decide(Decide),
     /// Data keys, wrapped anew.
     Rewrap(Rewrap),
+    /// A checkpoint, signed.
+    Keep(Keep),
 }
 
 /// A command. Its handle pins the stream, so the writer never loads one.
@@ -47,6 +49,13 @@ pub(super) struct Rewrap {
     pub(super) stream: StreamId,
     pub(super) keys: Vec<(DataKeyId, Vec<u8>)>,
     pub(super) reply: oneshot::Sender<Result<(), RotationError>>,
+}
+
+/// A stream's newest checkpoint, which takes the place of the one before.
+pub(super) struct Keep {
+    pub(super) stream: StreamId,
+    pub(super) checkpoint: Vec<u8>,
+    pub(super) reply: oneshot::Sender<Result<(), Refusal>>,
 }
 
 impl Store {
@@ -127,6 +136,7 @@ impl Writer {
             let worked = match job {
                 Job::Decide(first) => self.batch(first, &mut queue),
                 Job::Rewrap(rewrap) => self.rewrap(rewrap).map(|()| None),
+                Job::Keep(keep) => self.keep(keep).map(|()| None),
             };
             match worked {
                 Ok(left_over) => first = left_over,
@@ -206,6 +216,20 @@ impl Writer {
             }
         }
         Ok(put)
+    }
+
+    /// Puts a checkpoint. It is answered once that is durable, so nobody sees one that a crash takes back.
+    fn keep(&self, keep: Keep) -> Result<(), String> {
+        let Keep { stream, checkpoint, reply } = keep;
+        let result = if (self.disk)() {
+            let put = vec![(Key::Checkpoint(stream), checkpoint)];
+            self.append(vec![Append { stream, expected: None, frame: None, put, remove: Vec::new() }])?;
+            Ok(())
+        } else {
+            Err(Refusal::DiskFull)
+        };
+        let _gone = reply.send(result);
+        Ok(())
     }
 
     /// Appends, and says that it does while it lasts.

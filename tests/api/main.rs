@@ -53,9 +53,11 @@ mod join_requests;
 mod lists;
 mod matrix;
 mod me;
+mod mutations;
 mod people;
 mod permissions;
 mod promotion;
+mod proof;
 mod races;
 mod restore;
 mod roles;
@@ -67,3 +69,9 @@ mod streams;
 mod teams;
 mod things;
 mod ways_up;
+
+/// How much of the long tests to run: 1 is a sample for CI, 10 is all.
+fn scale() -> u32 {
+    std::env::var("SETTLED_TEST_SCALE")
+        .map_or(1, |text| text.parse().expect("SETTLED_TEST_SCALE is a number"))
+}

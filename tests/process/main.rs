@@ -29,6 +29,7 @@ mod power;
 mod preload;
 #[path = "../support/process.rs"]
 mod process;
+mod proof;
 mod reads;
 mod restore;
 mod root_key;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -19,6 +19,15 @@ fn snapshot(root: &Path, args: &[&str]) -> Ended {
 
 fn as_text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// Waits until so many writes were acknowledged.
+async fn until(journal: &Journal, writes: usize) {
+    let deadline = Instant::now() + Duration::from_secs(180);
+    while journal.acknowledged() < writes {
+        assert!(Instant::now() < deadline, "{} writes were acknowledged", journal.acknowledged());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// A data directory whose root key lies elsewhere.
@@ -48,16 +57,12 @@ async fn a_store_that_is_lost_comes_back_from_a_snapshot_that_was_taken_under_lo
     let data = start.dir.clone();
     let args = ["create", "--data-dir", as_text(&data), "--output", as_text(&file), "--json"];
     // Something was acknowledged before it is taken, and something after.
-    while journal.acknowledged() < 20 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&journal, 20).await;
     let before = journal.acknowledged();
     let taken = snapshot(&root, &args);
     assert_eq!(taken.code, Some(0), "{taken:?}");
     assert!(taken.stderr.contains("asking the server"), "{taken:?}");
-    while journal.acknowledged() < before + 20 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&journal, before + 20).await;
     drop(writers);
     let verified = snapshot(&root, &["verify", as_text(&file), "--json"]);
     assert_eq!(verified.code, Some(0), "{verified:?}");
@@ -152,9 +157,7 @@ fn a_create_and_a_restore_that_are_killed_leave_nothing_half_under_its_name() {
         let login = server.set_up().await;
         let journal = Arc::new(Journal::default());
         let writers = journal.write(&server, &login, 8);
-        while journal.acknowledged() < 200 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(&journal, 200).await;
         drop(writers);
         assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
     });

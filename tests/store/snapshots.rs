@@ -285,6 +285,24 @@ async fn a_snapshot_is_never_written_over_and_is_whole_or_not_there() {
 }
 
 #[tokio::test]
+async fn what_a_crash_left_of_a_snapshot_goes_with_the_next_one_and_nothing_else_does() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let snapshots = Snapshots::new(place.path("snapshots"), Fresh.id());
+    let first = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    let left = ["a.settled.unfinished", "a.settled.keys.unfinished", "notes.unfinished"];
+    for name in left {
+        std::fs::write(snapshots.folder.join(name), b"half").unwrap();
+    }
+    let second = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    let there = left.map(|name| snapshots.folder.join(name).exists());
+    assert_eq!(there, [false, false, true], "what is none of ours stays");
+    for path in [first.path, second.path] {
+        assert!(path.exists() && keys_of(&path).exists());
+    }
+}
+
+#[tokio::test]
 async fn a_drill_says_whether_a_snapshot_comes_back_as_it_is_here() {
     let (store, founded, at) = given().await;
     let place = Place::new();

@@ -168,6 +168,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         signup: SignupPolicy::Off,
         organizations: OrganizationsPolicy::Operator,
         free_bytes: Arc::new(|| Ok(u64::MAX)),
+        host: "localhost".to_owned(),
         trusted_proxies: Vec::new(),
     };
     let app = App {

@@ -28,6 +28,8 @@ const OPENBAO: &str = "2.7.2";
 const INFERNO: &str = "0.12.8";
 /// The version of aiosmtpd.
 const AIOSMTPD: &str = "1.4.6";
+/// The version of cryptography, which the verifier in `docs/` is written with.
+const CRYPTOGRAPHY: &str = "48.0.0";
 /// The version of schemathesis.
 const SCHEMATHESIS: &str = "4.32.5";
 
@@ -157,7 +159,8 @@ pub fn deny() -> Result<PathBuf> {
 /// # Errors
 /// When pip fails.
 pub fn schemathesis() -> Result<PathBuf> {
-    Ok(venv("schemathesis", SCHEMATHESIS, "schemathesis")?.join("schemathesis"))
+    let there = |programs: &Path| programs.join("schemathesis").exists();
+    Ok(venv("schemathesis", SCHEMATHESIS, there)?.join("schemathesis"))
 }
 
 /// The path of a Python that has aiosmtpd, which the tests' mail server is made of, likewise.
@@ -165,22 +168,35 @@ pub fn schemathesis() -> Result<PathBuf> {
 /// # Errors
 /// When pip fails.
 pub fn aiosmtpd() -> Result<PathBuf> {
-    Ok(venv("aiosmtpd", AIOSMTPD, "aiosmtpd")?.join("python"))
+    let there = |programs: &Path| programs.join("aiosmtpd").exists();
+    Ok(venv("aiosmtpd", AIOSMTPD, there)?.join("python"))
 }
 
-/// The programs of a virtual environment that has a package of PyPI, of which `installed` is there once it is whole.
-fn venv(package: &str, version: &str, installed: &str) -> Result<PathBuf> {
+/// The path of a Python that has cryptography, by which bundles are verified, likewise.
+///
+/// # Errors
+/// When pip fails.
+pub fn cryptography() -> Result<PathBuf> {
+    let there = |programs: &Path| {
+        let mut import = std::process::Command::new(programs.join("python"));
+        import.args(["-c", "import cryptography"]);
+        succeeds(import)
+    };
+    Ok(venv("cryptography", CRYPTOGRAPHY, there)?.join("python"))
+}
+
+/// The programs of a virtual environment that has a package of PyPI; `there` says of them whether it is whole.
+fn venv(package: &str, version: &str, there: impl Fn(&Path) -> bool) -> Result<PathBuf> {
     let venv = kept().join(format!("{package}-{version}"));
     let programs = venv.join("bin");
-    let path = programs.join(installed);
-    if !path.exists() {
+    if !there(&programs) {
         let mut make = program("python3 -m venv --clear");
         make.arg(&venv);
         run(make)?;
         let mut pip = std::process::Command::new(programs.join("pip"));
         pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("{package}=={version}")]);
         run(pip)?;
-        ensure!(path.exists(), "{package} {version} has no {}", path.display());
+        ensure!(there(&programs), "{package} {version} is not what it was in {}", venv.display());
     }
     Ok(programs)
 }

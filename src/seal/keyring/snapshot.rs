@@ -165,6 +165,14 @@ pub fn replace_keys(path: &Path) -> io::Result<()> {
     overwriting::replace(path)
 }
 
+/// Overwrites and removes what was left of writing or replacing a file of a snapshot's keys.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sweep_keys(path: &Path) -> io::Result<()> {
+    overwriting::sweep(path)
+}
+
 /// Removes a file of a snapshot's keys and overwrites it where it lies.
 ///
 /// # Errors

@@ -1,0 +1,192 @@
+//! Proofs out of a stream's tree: stored hashes from level 8 up, and below that the events themselves, of at most 256 at
+//! each of a proof's two ends, however long history is.
+//!
+//! All of it blocks; callers move it off the async threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::event::Version;
+use crate::ids::EventId;
+use crate::log::canonical::leaf_of;
+use crate::log::segment::tree::{HIGHEST_LEVEL, Hash, LOWEST_LEVEL, node_hash, root};
+use crate::proof::tree::{Node, Span, consistency, inclusion};
+use crate::store::Store;
+use crate::store::history::HistoryError;
+use crate::store::resident::{Handle, View};
+
+/// How many events have one lowest stored hash.
+pub const LEAVES: u64 = 1 << LOWEST_LEVEL;
+/// How many events around the place where an id should be are looked at: ids follow the clock of the machine, which may
+/// have been set back between two events.
+const LOOKED_AT: u64 = 512;
+
+/// Makes proofs of one view of a stream. It remembers the subtrees that it read.
+pub struct Prover {
+    store: Store,
+    handle: Arc<Handle>,
+    view: Arc<View>,
+    /// The levels below the stored ones, by 256 leaves: complete subtrees alone, the leaves first.
+    subtrees: HashMap<u64, Vec<Vec<Hash>>>,
+}
+
+impl Prover {
+    /// Proofs of a stream as of a view.
+    pub fn new(store: &Store, handle: &Arc<Handle>, view: &Arc<View>) -> Self {
+        let (store, handle, view) = (store.clone(), Arc::clone(handle), Arc::clone(view));
+        Self { store, handle, view, subtrees: HashMap::new() }
+    }
+
+    /// The root of the tree over the first `size` events.
+    ///
+    /// # Errors
+    /// When an event or an index cannot be read.
+    pub fn root(&mut self, size: u64) -> Result<Hash, HistoryError> {
+        self.hash(Span::whole(size))
+    }
+
+    /// What stands beside a version's leaf on its way up to the root over the first `size` events, the lowest first.
+    ///
+    /// # Errors
+    /// When an event or an index cannot be read.
+    pub fn inclusion(&mut self, version: Version, size: u64) -> Result<Vec<Hash>, HistoryError> {
+        inclusion(version - 1, size).into_iter().map(|span| self.hash(span)).collect()
+    }
+
+    /// What shows that the first `from` events are the beginning of the first `to`, the lowest first.
+    ///
+    /// # Errors
+    /// When an event or an index cannot be read.
+    pub fn consistency(&mut self, from: u64, to: u64) -> Result<Vec<Hash>, HistoryError> {
+        consistency(from, to).into_iter().map(|span| self.hash(span)).collect()
+    }
+
+    /// The leaf of a version.
+    ///
+    /// # Errors
+    /// When the event cannot be read.
+    pub fn leaf(&mut self, version: Version) -> Result<Hash, HistoryError> {
+        self.node(Node { level: 0, index: version - 1 })
+    }
+
+    /// Events exactly as recorded, from one of a stretch of 256 to another of the same. What was read of others is
+    /// forgotten: whoever goes through a long history holds one stretch at a time.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn texts(&mut self, from: Version, to: Version) -> Result<Vec<String>, HistoryError> {
+        let chunk = (from - 1) / LEAVES;
+        let first = chunk * LEAVES + 1;
+        let texts = self.store.texts(&self.handle, &self.view, &self.versions(chunk))?;
+        let leaves = texts.iter().map(|text| leaf_of(text)).collect();
+        // The last stretch stays: every proof needs its hashes.
+        let last = (self.view.version() - 1) / LEAVES;
+        self.subtrees.retain(|kept, _| *kept == last);
+        self.subtrees.insert(chunk, levels(leaves));
+        let wanted = (first..).zip(texts).filter(|(version, _)| (from..=to).contains(version));
+        Ok(wanted.map(|(_, text)| text).collect())
+    }
+
+    fn hash(&mut self, span: Span) -> Result<Hash, HistoryError> {
+        let nodes = span.nodes().into_iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
+        // RFC 6962 section 2.1: the hash of an empty tree is that of an empty string.
+        Ok(root(&nodes).unwrap_or_else(|| Sha256::digest([]).into()))
+    }
+
+    fn node(&mut self, Node { level, index }: Node) -> Result<Hash, HistoryError> {
+        let height = level as usize;
+        if height < LOWEST_LEVEL {
+            let (chunk, within) = (index >> (LOWEST_LEVEL - height), index & ((LEAVES >> height) - 1));
+            if !self.subtrees.contains_key(&chunk) {
+                let texts = self.store.texts(&self.handle, &self.view, &self.versions(chunk))?;
+                self.subtrees.insert(chunk, levels(texts.iter().map(|text| leaf_of(text)).collect()));
+            }
+            let hash = self.subtrees[&chunk].get(height).and_then(|level| level.get(place(within)));
+            return hash.copied().ok_or_else(|| self.absent(level, index));
+        }
+        if height > HIGHEST_LEVEL {
+            let left = self.node(Node { level: level - 1, index: 2 * index })?;
+            let right = self.node(Node { level: level - 1, index: 2 * index + 1 })?;
+            return Ok(node_hash(&left, &right));
+        }
+        let below = HIGHEST_LEVEL - height;
+        let (number, within) = (index >> below, index & ((1 << below) - 1));
+        if height == HIGHEST_LEVEL {
+            return self.store.whole_segment(&self.handle, number)?.ok_or_else(|| self.absent(level, index));
+        }
+        let hash = self.store.segment(&self.handle, number, |segment| {
+            segment.hashes().level(height).get(place(within)).copied()
+        })?;
+        hash.ok_or_else(|| self.absent(level, index))
+    }
+
+    /// The versions of a stretch of 256, as far as the view has them.
+    fn versions(&self, chunk: u64) -> Vec<Version> {
+        let first = chunk * LEAVES + 1;
+        (first..=(chunk * LEAVES + LEAVES).min(self.view.version())).collect()
+    }
+
+    fn absent(&self, level: u32, index: u64) -> HistoryError {
+        HistoryError::NoSuchVersion { stream: self.handle.stream(), version: (index << level) + 1 }
+    }
+}
+
+/// The complete subtrees over up to 256 leaves, level by level.
+fn levels(leaves: Vec<Hash>) -> Vec<Vec<Hash>> {
+    let mut levels = vec![leaves];
+    while let Some(last) = levels.last().filter(|level| level.len() > 1) {
+        let above = last.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(left, right)).collect();
+        levels.push(above);
+    }
+    levels
+}
+
+fn place(within: u64) -> usize {
+    usize::try_from(within).unwrap_or(usize::MAX)
+}
+
+impl Store {
+    /// The hash of a full segment's leaves; `None` where it is not full. Whoever needs it first reads the segment.
+    fn whole_segment(&self, handle: &Handle, number: u64) -> Result<Option<Hash>, HistoryError> {
+        if let Some(whole) = handle.index().whole(number) {
+            return Ok(Some(whole));
+        }
+        let whole = self.segment(handle, number, |segment| segment.hashes().whole())?;
+        handle.index_mut().learned(number, whole);
+        Ok(whole)
+    }
+
+    /// The version of the event with an id. Ids are minted in the order of versions, so it is where a binary search leads,
+    /// or near there: `None` also where a clock that was set back took it out of reach, which by its version it never is.
+    ///
+    /// # Errors
+    /// When an event cannot be read.
+    pub fn version_of(
+        &self,
+        handle: &Handle,
+        view: &View,
+        id: EventId,
+    ) -> Result<Option<Version>, HistoryError> {
+        let (mut low, mut high) = (1, view.version() + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.recorded(handle, view, &[middle])?.iter().all(|event| event.id < id) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let is_it = |versions: &[Version]| {
+            Ok(self.recorded(handle, view, versions)?.iter().find(|event| event.id == id).map(|e| e.version))
+        };
+        if low <= view.version()
+            && let Some(version) = is_it(&[low])?
+        {
+            return Ok(Some(version));
+        }
+        let around = low.saturating_sub(LOOKED_AT).max(1)..=(low + LOOKED_AT).min(view.version());
+        is_it(&around.collect::<Vec<_>>())
+    }
+}

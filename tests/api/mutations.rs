@@ -1,0 +1,183 @@
+//! Bundles, checkpoints and proofs, altered in every way that comes to mind: none is ever accepted.
+
+use serde_json::json;
+use settled::actor::Actor;
+use settled::clock::Clock;
+use settled::proof::blame::Blame;
+use settled::proof::bundle::{Head, Item};
+use settled::proof::checkpoint::{Checkpoint, Origin};
+use settled::proof::note::{VerifierKey, read_keys};
+use settled::proof::verify::verify;
+
+use crate::server::{Somebody, TestServer};
+
+/// How many mutations at scale 1; at 10 it is 20,000.
+const MUTATIONS: u64 = 2_000;
+
+/// The same numbers in every run (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
+    }
+}
+
+struct Given {
+    bundle: Vec<u8>,
+    keys: Vec<VerifierKey>,
+    /// Signed checkpoints that are not this bundle's: earlier, later, by another key, of another epoch or organization.
+    others: Vec<String>,
+}
+
+async fn given() -> Given {
+    let options = ["--public-url", "https://settled.example"];
+    let server = TestServer::start_with(Clock::system(), None, &options).await;
+    let owner = server.found().await;
+    server.environment(&owner, "Dev", "test").await;
+    let signed = async |owner: &Somebody| server.get("/v1/proof/checkpoint", owner).await.is(200).text;
+    let earlier = signed(&owner).await;
+    let values = json!({"A": 1, "B": "two", "C": [3], "D": {"four": true}, "E": "fünf", "F": ""});
+    server.patch("/v1/environments/dev/config", &owner, &values).await.is(200);
+    let keys = read_keys(&server.get("/v1/proof/keys", &owner).await.is(200).text).unwrap();
+    let bundle = server.get("/v1/proof/bundle?from=3", &owner).await.is(200).text;
+    server.patch("/v1/environments/dev/config", &owner, &json!({"G": 7})).await.is(200);
+    let later = signed(&owner).await;
+    let head = Head::read(bundle.lines().next().unwrap()).unwrap();
+    let own = Checkpoint::open(&head.checkpoint, &keys).unwrap();
+    let store = &server.app().store;
+    let signer = store.signer().await.unwrap();
+    let epoch = Origin::new(own.origin.host(), own.origin.organization(), "x7");
+    let epoch = Checkpoint { origin: epoch, ..own.clone() }.sign(&signer);
+    let organization = Origin::new(own.origin.host(), settled::ids::Fresh.id(), own.origin.epoch());
+    let organization = Checkpoint { origin: organization, ..own.clone() }.sign(&signer);
+    store.rotate_signing_key(Actor::OPERATOR).await.unwrap();
+    let key = own.sign(&store.signer().await.unwrap());
+    Given { bundle: bundle.into_bytes(), keys, others: vec![earlier, later, epoch, organization, key] }
+}
+
+/// One of them, by what it does.
+fn mutate(given: &Given, dice: &mut Dice) -> (&'static str, Vec<u8>) {
+    let mut bytes = given.bundle.clone();
+    let at = dice.below(bytes.len());
+    let lines: Vec<&[u8]> = given.bundle.split_inclusive(|byte| *byte == b'\n').collect();
+    let line = 1 + dice.below(lines.len() - 1);
+    let with = |lines: Vec<&[u8]>| lines.concat();
+    match dice.below(12) {
+        0 => {
+            bytes[at] ^= 1 << dice.below(8);
+            ("a bit flipped", bytes)
+        }
+        1 => {
+            bytes[at] = u8::try_from(dice.below(256)).unwrap();
+            ("a byte replaced", bytes)
+        }
+        2 => {
+            bytes.truncate(at);
+            ("cut off", bytes)
+        }
+        3 => {
+            bytes.remove(at);
+            ("a byte removed", bytes)
+        }
+        4 => {
+            bytes.insert(at, b" \n\"0a\\"[dice.below(6)]);
+            ("a byte added", bytes)
+        }
+        5 => {
+            let other = dice.below(bytes.len());
+            bytes.swap(at, other);
+            ("two bytes swapped", bytes)
+        }
+        6 => {
+            let mut lines = lines;
+            lines.remove(line);
+            ("a line removed", with(lines))
+        }
+        7 => {
+            let mut lines = lines;
+            lines.insert(1 + dice.below(lines.len() - 1), lines[line]);
+            ("a line doubled", with(lines))
+        }
+        8 => {
+            let other = 1 + dice.below(lines.len() - 1);
+            let mut lines = lines;
+            lines.swap(line, other);
+            ("two lines swapped", with(lines))
+        }
+        9 => {
+            let text = |line: &[u8]| String::from_utf8(line.trim_ascii_end().to_vec()).unwrap();
+            let (one, other) = (text(lines[line]), text(lines[1 + dice.below(lines.len() - 1)]));
+            let path = Item::read(&other).unwrap().path;
+            let mixed = Item { event: Item::read(&one).unwrap().event, path }.line() + "\n";
+            let mut lines = lines;
+            lines[line] = mixed.as_bytes();
+            ("another event's proof", with(lines))
+        }
+        10 => {
+            let head = Head::read(std::str::from_utf8(lines[0].trim_ascii_end()).unwrap()).unwrap();
+            let other = given.others[dice.below(given.others.len())].clone();
+            let head = Head::new(other, head.from, head.to).line() + "\n";
+            let mut lines = lines;
+            lines[0] = head.as_bytes();
+            ("another checkpoint", with(lines))
+        }
+        _ => {
+            let mut head = Head::read(std::str::from_utf8(lines[0].trim_ascii_end()).unwrap()).unwrap();
+            let by = 1 + dice.below(3) as u64;
+            if dice.below(2) == 0 {
+                head.from += by
+            } else {
+                head.to -= by
+            };
+            let head = head.line() + "\n";
+            let mut lines = lines;
+            lines[0] = head.as_bytes();
+            ("another range", with(lines))
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_altered_is_accepted() {
+    let given = given().await;
+    assert!(verify(&mut &given.bundle[..], &given.keys).unwrap().holds);
+    let mut dice = Dice(12);
+    let mut accepted = Vec::new();
+    let mut altered = 0;
+    for number in 0..MUTATIONS * u64::from(crate::scale()) {
+        let (what, bytes) = mutate(&given, &mut dice);
+        if bytes == given.bundle {
+            continue;
+        }
+        altered += 1;
+        if verify(&mut &bytes[..], &given.keys).is_ok_and(|verified| verified.holds) {
+            accepted.push((number, what));
+        }
+    }
+    assert_eq!(accepted, []);
+    assert!(altered > MUTATIONS * 9 / 10, "{altered}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_of_an_event_that_is_altered_blames_that_event() {
+    let given = given().await;
+    let lines: Vec<&[u8]> = given.bundle.split_inclusive(|byte| *byte == b'\n').collect();
+    for (number, version) in (1..lines.len()).zip(3..) {
+        let text = String::from_utf8(lines[number].to_vec()).unwrap();
+        // A digit of the time: the event reads as before, but for that.
+        let at = text.find("\"at\":\"").unwrap() + 20;
+        let mut altered = lines[number].to_vec();
+        altered[at] = if altered[at] == b'5' { b'6' } else { b'5' };
+        let mut mutated = lines.clone();
+        mutated[number] = &altered;
+        let verified = verify(&mut &mutated.concat()[..], &given.keys).unwrap();
+        let [Blame::Altered { version: blamed, line, event: Some(_) }] = verified.faults[..] else {
+            panic!("one event is blamed: {:?}", verified.faults);
+        };
+        assert_eq!((blamed, line), (version, number as u64 + 1));
+    }
+}
