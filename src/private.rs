@@ -73,10 +73,23 @@ pub fn is_ours_alone(path: &Path) -> io::Result<bool> {
     Ok(metadata.mode() & 0o077 == 0)
 }
 
-/// Syncs a folder, so that the names in it are durable.
+/// Syncs a folder, so that the names in it are durable. The parent of a bare name, an empty path, is the working directory.
 ///
 /// # Errors
 /// Those of the system.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_a_bare_name_is_the_working_directory() {
+        let parent = Path::new("ledger").parent().expect("an empty one");
+        sync_dir(parent).expect("the working directory can be synced");
+        assert!(sync_dir(Path::new("there/is/none")).is_err());
+    }
 }

@@ -182,6 +182,11 @@ impl Server {
         let metrics = app.store.metrics().clone();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let timers = tokio::spawn(scheduler::run(app.store.clone(), app.dns.clone(), until(stopped.clone())));
+        let renewals = tokio::spawn(schedule::renew_keys(
+            app.store.clone(),
+            app.snapshots.clone(),
+            until(stopped.clone()),
+        ));
         let snapshots = schedule.map(|schedule| {
             let (store, snapshots) = (app.store.clone(), app.snapshots.clone());
             tokio::spawn(schedule::run(store, snapshots, schedule, until(stopped.clone())))
@@ -209,7 +214,7 @@ impl Server {
             tracing::warn!(connections = cut, "connections were cut off at the stop");
         }
         let (_timers, _operators) = tokio::join!(timers, operators);
-        for task in certificate.into_iter().chain(snapshots) {
+        for task in certificate.into_iter().chain(snapshots).chain([renewals]) {
             let _ended = task.await;
         }
         if let Some(mailer) = &app.mailer {

@@ -33,6 +33,9 @@ fn refusal(text: &str) -> String {
 const VALUES: &[(&str, &str, &str)] = &[
     ("data-dir", "/srv/settled", "'/srv/settled'"),
     ("snapshots-dir", "/mnt/snapshots", "'/mnt/snapshots'"),
+    ("snapshot-every", "6h", "'6h'"),
+    ("snapshot-keep", "28", "28"),
+    ("snapshot-keep-keys", "10d", "'10d'"),
     ("listen", "127.0.0.9:80", "'127.0.0.9:80'"),
     ("tls-cert", "/keys/cert.pem", "'/keys/cert.pem'"),
     ("tls-key", "/keys/key.pem", "'/keys/key.pem'"),

@@ -49,6 +49,7 @@ pub mod limits;
 pub mod ndjson;
 pub mod openapi;
 pub mod operator;
+pub mod operator_audit;
 pub mod operator_keys;
 pub mod operator_snapshots;
 pub mod page;

@@ -24,6 +24,7 @@ use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
 use crate::http::ndjson::{self, BrokenOff};
+use crate::http::operator_audit;
 use crate::http::operator_keys;
 use crate::http::operator_snapshots;
 use crate::http::pieces;
@@ -95,6 +96,9 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/status", get(status))
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/keys/rotate", post(operator_keys::rotate))
+        .route("/v1/operator/audit", get(operator_audit::audit))
+        .route("/v1/operator/organizations", get(operator_audit::organizations))
+        .route("/v1/operator/organizations/{organization}", get(operator_audit::organization))
         .route("/v1/operator/snapshots", get(operator_snapshots::index).post(operator_snapshots::create))
         .route("/v1/operator/snapshots/{snapshot}", get(operator_snapshots::download))
         .route("/v1/operator/snapshots/{snapshot}/keys", get(operator_snapshots::download_keys))

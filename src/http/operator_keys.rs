@@ -39,7 +39,9 @@ pub async fn rotate(State(app): State<App>, _: NoParameters, body: RawBody) -> R
             Ok(Json(app.store.rotate_root_key(new).await?).into_response())
         }
         Rotation { new_root_key: None, stream: Some(stream), signing_key: false } => {
-            Ok(Json(app.store.rotate_stream_key(stream, Actor::OPERATOR).await?).into_response())
+            let rotated = app.store.rotate_stream_key(stream, Actor::OPERATOR).await?;
+            app.snapshots.renew_keys(&app.store).await;
+            Ok(Json(rotated).into_response())
         }
         Rotation { new_root_key: None, stream: None, signing_key: true } => {
             Ok(Json(app.store.rotate_signing_key(Actor::OPERATOR).await?).into_response())

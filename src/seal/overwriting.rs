@@ -27,6 +27,15 @@ pub(super) fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = private::options().write(true).create_new(true).open(&unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    replace(path)
+}
+
+/// Puts a file that is whole and synced under its name and `unfinished` in place of what may be there, and overwrites that.
+///
+/// # Errors
+/// As [`put`].
+pub(super) fn replace(path: &Path) -> io::Result<()> {
+    let unfinished = path.with_added_extension(UNFINISHED);
     match fs::hard_link(path, path.with_added_extension(REPLACED)) {
         // Durable before the rename, or a crash after it could leave the old bytes without a name.
         Ok(()) => sync_folder_of(path)?,

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::ids::{SnapshotId, StoreId};
+use crate::seal::keyring::snapshot::sweep_keys;
 use crate::snapshot::history::History;
-use crate::snapshot::{HISTORY, SnapshotError, keys_of};
+use crate::snapshot::{HISTORY, KEYS, SnapshotError, UNFINISHED, keys_of};
 
 /// A snapshot as its header and its manifest tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,4 +89,22 @@ pub fn listed(path: &Path) -> Result<Listed, SnapshotError> {
         bytes,
         has_keys: keys_of(path).exists(),
     })
+}
+
+/// Removes what takings and rewritings that were cut off left in the folder. Nobody else may be at work in it.
+///
+/// # Errors
+/// When the folder cannot be read, or a file not be removed.
+pub fn sweep(folder: &Path) -> Result<(), SnapshotError> {
+    for entry in fs::read_dir(folder).map_err(SnapshotError::io("list", folder))? {
+        let path = entry.map_err(SnapshotError::io("list", folder))?.path();
+        let whole = path.with_extension("");
+        let (what, of) = (path.extension(), whole.extension());
+        if what.is_some_and(|what| what == UNFINISHED) && of.is_some_and(|of| of == HISTORY) {
+            fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))?;
+        } else if of.is_some_and(|of| of == KEYS) {
+            sweep_keys(&whole).map_err(SnapshotError::io("sweep", &whole))?;
+        }
+    }
+    Ok(())
 }

@@ -167,8 +167,7 @@ impl Unfinished {
     pub fn publish(self) -> Result<u64, SnapshotError> {
         let unfinished = self.path.with_added_extension(UNFINISHED);
         fs::rename(&unfinished, &self.path).map_err(SnapshotError::io("rename", &unfinished))?;
-        let folder = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = self.path.parent().unwrap_or(Path::new("."));
         private::sync_dir(folder).map_err(SnapshotError::io("sync", folder))?;
         Ok(self.bytes)
     }
@@ -179,6 +178,11 @@ pub(super) fn begin(path: &Path) -> Result<File, SnapshotError> {
     if path.try_exists().map_err(SnapshotError::io("look for", path))? {
         return Err(SnapshotError::Exists { path: path.to_owned() });
     }
+    begin_beside(path)
+}
+
+/// The same where another file has the name until this one is whole.
+pub(super) fn begin_beside(path: &Path) -> Result<File, SnapshotError> {
     let unfinished = path.with_added_extension(UNFINISHED);
     let options = private::options().write(true).create(true).truncate(true).clone();
     options.open(&unfinished).map_err(SnapshotError::io("make", &unfinished))

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::history::{Unfinished, begin};
+use super::history::{Unfinished, begin, begin_beside};
 use super::{SnapshotError, keys_of};
 use crate::clock::Timestamp;
 use crate::ids::{DataKeyId, SnapshotId, StoreId, StreamId};
@@ -67,7 +67,30 @@ impl KeysWriter {
         (key, root, wrapped): (SnapshotKey, RootFingerprint, [u8; WRAPPED_KEY_BYTES]),
     ) -> Result<Self, SnapshotError> {
         let path = keys_of(history);
-        let file = BufWriter::new(begin(&path)?);
+        let file = begin(&path)?;
+        Self::begun(path, file, header, (key, root, wrapped))
+    }
+
+    /// Begins one that takes the place of another, which stays until then.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn beside(
+        path: &Path,
+        header: &KeysHeader,
+        key: (SnapshotKey, RootFingerprint, [u8; WRAPPED_KEY_BYTES]),
+    ) -> Result<Self, SnapshotError> {
+        let file = begin_beside(path)?;
+        Self::begun(path.to_owned(), file, header, key)
+    }
+
+    fn begun(
+        path: PathBuf,
+        file: File,
+        header: &KeysHeader,
+        (key, root, wrapped): (SnapshotKey, RootFingerprint, [u8; WRAPPED_KEY_BYTES]),
+    ) -> Result<Self, SnapshotError> {
+        let file = BufWriter::new(file);
         let mut writer = Self { path, file, digest: Sha256::new(), written: 0, key };
         writer.put(&MAGIC)?;
         writer.put(&[FORMAT])?;

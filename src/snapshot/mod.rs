@@ -18,6 +18,7 @@ pub mod format;
 pub mod history;
 pub mod keys;
 pub mod operating;
+pub mod renewal;
 pub mod restore;
 pub mod retention;
 pub mod schedule;

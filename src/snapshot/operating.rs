@@ -1,7 +1,9 @@
 //! What operators and the schedule do with snapshots: taking one, verifying it, drilling it; each is noted in the platform's
 //! stream. The server and the command line go through here alike.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,9 +22,10 @@ use crate::private;
 use crate::seal::root::RootKey;
 use crate::snapshot::create::{Source, create};
 use crate::snapshot::drill::{DrillReport, drill};
-use crate::snapshot::folder::{Listed, list, listed};
+use crate::snapshot::folder::{Listed, list, listed, sweep};
 use crate::snapshot::history::History;
 use crate::snapshot::keys::KeysFile;
+use crate::snapshot::renewal::Present;
 use crate::snapshot::retention::Retention;
 use crate::snapshot::verify::{hold_keys, survey};
 use crate::snapshot::{HISTORY, Progress, SnapshotError, keys_of};
@@ -87,6 +90,15 @@ pub enum OperatingError {
     /// A thread died.
     #[error("the thread that worked on the snapshot died")]
     Died(#[from] tokio::task::JoinError),
+}
+
+/// Why keys could not be rewritten.
+#[derive(Debug, thiserror::Error)]
+enum RenewalError {
+    #[error("the ledger of what was destroyed cannot be read")]
+    Ledger(#[from] io::Error),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
 }
 
 impl Snapshots {
@@ -191,6 +203,40 @@ impl Snapshots {
         Ok(report)
     }
 
+    /// Rewrites the keys of the folder's snapshots without what was destroyed. What cannot be rewritten now is logged, and
+    /// tried again with the next look.
+    pub async fn renew_keys(&self, store: &Store) {
+        let _alone = self.working.lock().await;
+        let (this, of) = (self.clone(), store.clone());
+        let renewed = spawn_blocking(move || this.renew_all(&of)).await;
+        if let Ok(Err(error)) = renewed {
+            let error = with_causes(&error);
+            tracing::error!(
+                error,
+                "the keys of older snapshots may open what was destroyed; it is tried again"
+            );
+        }
+    }
+
+    fn renew_all(&self, store: &Store) -> Result<(), RenewalError> {
+        let destroyed = match store.ledger() {
+            Some(ledger) => ledger.destroyed_keys()?,
+            None => BTreeSet::new(),
+        };
+        let present = Present { store: self.store, ring: store.ring(), destroyed: &destroyed };
+        let mut failed = None;
+        for found in list(&self.folder)?.data.iter().filter(|found| found.has_keys) {
+            match present.renew(&keys_of(&found.path)) {
+                Ok(true) => {
+                    tracing::info!(snapshot = %found.id, "rewrote its keys without what was destroyed")
+                }
+                Ok(false) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
     /// Removes what is not to be kept any longer.
     ///
     /// # Errors
@@ -233,6 +279,7 @@ impl Snapshots {
             return Ok(path);
         }
         private::make_dir_all(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
+        sweep(&self.folder)?;
         Ok(self.folder.join(format!("{snapshot}.{HISTORY}")))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
-use crate::clock::{MINUTE_SECONDS, Timestamp};
+use crate::clock::{HOUR_SECONDS, MINUTE_SECONDS, Timestamp};
 use crate::snapshot::operating::{OperatingError, Snapshots};
 use crate::snapshot::retention::Retention;
 use crate::store::Store;
@@ -47,6 +47,18 @@ pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: i
             }
         }
         not_before = store.clock().credible_now().plus_seconds(AGAIN_SECONDS.min(schedule.every_seconds));
+    }
+}
+
+/// Rewrites, each hour until `stop`, the keys of the folder's snapshots without what was destroyed.
+pub async fn renew_keys(store: Store, snapshots: Snapshots, stop: impl Future<Output = ()>) {
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        snapshots.renew_keys(&store).await;
+        tokio::select! {
+            () = &mut stop => return,
+            () = store.clock().sleep(Duration::from_secs(HOUR_SECONDS.unsigned_abs())) => {}
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! event without its line; at start what such a line says is finished. How far a store has held the ledger against its
 //! log it remembers, or each start would read all of it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
@@ -22,7 +23,7 @@ use crate::clock::Timestamp;
 use crate::command::{Command, NewEvent, OrganizationCommand, PlatformCommand};
 use crate::event::packed::RecordedAt;
 use crate::event::{Event, Recorded, Resource, Version};
-use crate::ids::StreamId;
+use crate::ids::{DataKeyId, StreamId};
 use crate::log::{Key, ReadError};
 use crate::private;
 use crate::settings::api_keys::event::ApiKeysEvent;
@@ -176,6 +177,25 @@ impl Ledger {
             found.next += line.len() as u64;
         }
         Ok(found)
+    }
+
+    /// All data keys that it says were destroyed.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn destroyed_keys(&self) -> io::Result<BTreeSet<(StreamId, DataKeyId)>> {
+        let mut destroyed = BTreeSet::new();
+        let mut at = 0;
+        loop {
+            let lines = self.read(at..u64::MAX)?;
+            for (_, entry) in &lines.entries {
+                destroyed.extend(entry.event.destroyed_keys().iter().map(|id| (entry.stream, *id)));
+            }
+            if lines.next == at {
+                return Ok(destroyed);
+            }
+            at = lines.next;
+        }
     }
 
     /// Notes events that are about to be appended; durable before this returns.

@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::journal::{Journal, assert_sound};
-use crate::process::{Ended, Start, command, run, scale, settled_on};
+use crate::process::{Ended, Server, Start, command, run, scale, settled_on};
 
 /// Runs `settled snapshot` to its end, with the root key of a data directory.
 fn snapshot(root: &Path, args: &[&str]) -> Ended {
@@ -19,6 +19,15 @@ fn snapshot(root: &Path, args: &[&str]) -> Ended {
 
 fn as_text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// Waits until so many writes were acknowledged.
+async fn until(journal: &Journal, writes: usize) {
+    let deadline = Instant::now() + Duration::from_secs(180);
+    while journal.acknowledged() < writes {
+        assert!(Instant::now() < deadline, "{} writes were acknowledged", journal.acknowledged());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// A data directory whose root key lies elsewhere.
@@ -48,16 +57,12 @@ async fn a_store_that_is_lost_comes_back_from_a_snapshot_that_was_taken_under_lo
     let data = start.dir.clone();
     let args = ["create", "--data-dir", as_text(&data), "--output", as_text(&file), "--json"];
     // Something was acknowledged before it is taken, and something after.
-    while journal.acknowledged() < 20 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&journal, 20).await;
     let before = journal.acknowledged();
     let taken = snapshot(&root, &args);
     assert_eq!(taken.code, Some(0), "{taken:?}");
     assert!(taken.stderr.contains("asking the server"), "{taken:?}");
-    while journal.acknowledged() < before + 20 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&journal, before + 20).await;
     drop(writers);
     let verified = snapshot(&root, &["verify", as_text(&file), "--json"]);
     assert_eq!(verified.code, Some(0), "{verified:?}");
@@ -107,6 +112,25 @@ async fn a_running_server_and_a_directory_are_drilled_alike() {
     assert_eq!((&listed["data"][0]["id"], &listed["data"][0]["has_keys"]), (&id, &json!(true)));
     let (status, _) = server.call(&login, "GET", "/v1/operator/snapshots", None).await;
     assert_eq!(status, 404, "not on the public port");
+    let downloaded = format!("/v1/operator/snapshots/{}/keys", id.as_str().unwrap());
+    assert_eq!(download(&server, &downloaded), std::fs::read(keys_beside(&listed["data"][0])).unwrap());
+    let audit = "/v1/operator/audit?action=snapshot.*&limit=1";
+    let page: Value = serde_json::from_str(&server.operator(audit)).unwrap();
+    assert_eq!((&page["data"][0]["action"], &page["total"]), (&json!("snapshot.drill"), &json!(2)), "{page}");
+    let next = format!("/v1/operator/audit?cursor={}", page["next_cursor"].as_str().unwrap());
+    let page: Value = serde_json::from_str(&server.operator(&next)).unwrap();
+    assert_eq!(
+        (&page["data"][0]["action"], &page["data"][0]["user"]["id"]),
+        (&json!("snapshot.create"), &json!("operator"))
+    );
+    let page: Value = serde_json::from_str(&server.operator("/v1/operator/organizations")).unwrap();
+    assert_eq!(
+        (&page["data"][0]["id"], &page["data"][0]["name"]),
+        (&json!(login.organization), &json!("Acme"))
+    );
+    let one = format!("/v1/operator/organizations/{}", login.organization);
+    let one: Value = serde_json::from_str(&server.operator(&one)).unwrap();
+    assert_eq!(one, page["data"][0]);
     assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
 
     let listed = on(&["list", "--json"]);
@@ -133,9 +157,7 @@ fn a_create_and_a_restore_that_are_killed_leave_nothing_half_under_its_name() {
         let login = server.set_up().await;
         let journal = Arc::new(Journal::default());
         let writers = journal.write(&server, &login, 8);
-        while journal.acknowledged() < 200 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(&journal, 200).await;
         drop(writers);
         assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
     });
@@ -171,6 +193,27 @@ fn a_create_and_a_restore_that_are_killed_leave_nothing_half_under_its_name() {
         assert!(!name.starts_with("unfinished-"), "{name}");
     }
     assert_sound(&data);
+}
+
+/// The file of the keys of a snapshot that was listed.
+fn keys_beside(listed: &Value) -> PathBuf {
+    PathBuf::from(format!("{}.keys", listed["path"].as_str().unwrap()))
+}
+
+/// A file over the operator's socket.
+fn download(server: &Server, path: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let socket = server.socket();
+    std::thread::scope(|scope| {
+        let gather = |piece: &[u8]| {
+            bytes.extend_from_slice(piece);
+            true
+        };
+        scope.spawn(|| settled::cli::socket::stream(&socket, path, gather)).join()
+    })
+    .expect("the client does not panic")
+    .expect("the socket answers");
+    bytes
 }
 
 /// Starts `settled snapshot`, and kills it after a time if it has not ended by then.

@@ -285,6 +285,24 @@ async fn a_snapshot_is_never_written_over_and_is_whole_or_not_there() {
 }
 
 #[tokio::test]
+async fn what_a_crash_left_of_a_snapshot_goes_with_the_next_one_and_nothing_else_does() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let snapshots = Snapshots::new(place.path("snapshots"), Fresh.id());
+    let first = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    let left = ["a.settled.unfinished", "a.settled.keys.unfinished", "notes.unfinished"];
+    for name in left {
+        std::fs::write(snapshots.folder.join(name), b"half").unwrap();
+    }
+    let second = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    let there = left.map(|name| snapshots.folder.join(name).exists());
+    assert_eq!(there, [false, false, true], "what is none of ours stays");
+    for path in [first.path, second.path] {
+        assert!(path.exists() && keys_of(&path).exists());
+    }
+}
+
+#[tokio::test]
 async fn a_drill_says_whether_a_snapshot_comes_back_as_it_is_here() {
     let (store, founded, at) = given().await;
     let place = Place::new();
@@ -328,6 +346,41 @@ async fn a_key_that_is_no_more_in_the_log_is_in_no_later_snapshot() {
     }
     assert_keys_are_as_history_says(&opened, &root);
     opened.log.close().unwrap();
+}
+
+#[tokio::test]
+async fn older_keys_are_rewritten_without_what_was_destroyed_and_open_all_else() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let snapshots = Snapshots::new(place.path("snapshots"), Fresh.id());
+    let taken = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    let keys = keys_of(&taken.path);
+    let before = std::fs::read(&keys).unwrap();
+    snapshots.renew_keys(&store.store).await;
+    assert_eq!(std::fs::read(&keys).unwrap(), before, "nothing was destroyed");
+
+    destroy(&store, &founded, at).await;
+    let stream = StreamId::Organization(founded.organization);
+    let left = store.log.data_keys(stream).unwrap().len();
+    snapshots.renew_keys(&store.store).await;
+    let renewed = std::fs::read(&keys).unwrap();
+    assert!(renewed.len() < before.len(), "a key is missing");
+    let root = store.store.ring().root();
+    let restored = place.restore(&all(&taken, &root), "data", &[]).unwrap();
+    assert_eq!(restored.lost.len(), 1, "not even without a ledger");
+    assert_eq!(secrets(&place, "data", &founded).1, left);
+
+    // What lies about of the destroyed key was wrapped by the stream's key that a later snapshot has still.
+    let later = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    let later = std::fs::read(keys_of(&later.path)).map(|bytes| (keys_of(&later.path), bytes)).unwrap();
+    store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
+    for _ in 0..2 {
+        snapshots.renew_keys(&store.store).await;
+        assert_eq!(std::fs::read(&keys).unwrap(), renewed, "once");
+    }
+    assert_ne!(std::fs::read(&later.0).unwrap(), later.1);
+    let names = std::fs::read_dir(place.path("snapshots")).unwrap().count();
+    assert_eq!(names, 4, "two histories and their keys, and nothing else");
 }
 
 /// Whether a path is the one that an error names.

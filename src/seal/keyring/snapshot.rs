@@ -131,10 +131,46 @@ impl OpenedKeys {
         self.0.write(directory, root)
     }
 
+    /// These data keys wrapped by a new key of the stream alone, of a generation of that number, for another snapshot.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn renewed(
+        &self,
+        generation: u32,
+        data_keys: &[(DataKeyId, [u8; DATA_KEY_BYTES])],
+        by: &SnapshotKey,
+    ) -> Result<CarriedKeys, String> {
+        let stream = self.0.stream();
+        let key = StreamKey::from_parts(stream, vec![(generation, KeyMaterial::random())]);
+        let wrap = |(id, stored): &(DataKeyId, [u8; DATA_KEY_BYTES])| {
+            let data_key = self.0.unwrap(*id, stored).map_err(|what| format!("data key {id}: {what}"))?;
+            Ok((*id, key.wrap(&data_key).try_into().expect("a data key is always as long")))
+        };
+        let data_keys = data_keys.iter().map(wrap).collect::<Result<_, String>>()?;
+        Ok(CarriedKeys { stream, generations: by.carry(&key), data_keys })
+    }
+
     /// The same keys for another snapshot.
     pub fn carried_by(&self, key: &SnapshotKey) -> Vec<(u32, [u8; WRAPPED_KEY_BYTES])> {
         key.carry(&self.0)
     }
+}
+
+/// Puts a file of a snapshot's keys that is whole under its other name in place of the one before, which is overwritten.
+///
+/// # Errors
+/// Those of the file system; there is the old or the new file then, and repeating all of it is safe.
+pub fn replace_keys(path: &Path) -> io::Result<()> {
+    overwriting::replace(path)
+}
+
+/// Overwrites and removes what was left of writing or replacing a file of a snapshot's keys.
+///
+/// # Errors
+/// Those of the file system.
+pub fn sweep_keys(path: &Path) -> io::Result<()> {
+    overwriting::sweep(path)
 }
 
 /// Removes a file of a snapshot's keys and overwrites it where it lies.
@@ -149,6 +185,14 @@ impl KeyRing {
     /// The root key, for a drill: what opens a snapshot's keys.
     pub fn root(&self) -> RootKey {
         self.roots().current.clone()
+    }
+
+    /// The generation of a stream's key that new data keys are wrapped by.
+    ///
+    /// # Errors
+    /// When the key's file cannot be read.
+    pub fn generation(&self, stream: StreamId) -> Result<u32, KeyError> {
+        Ok(self.stream_key(stream)?.newest())
     }
 
     /// A new snapshot key, as the root key wraps it, and that root key's fingerprint.
