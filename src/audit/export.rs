@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use csv::{Terminator, WriterBuilder};
+use serde::Serialize;
 
+use crate::audit::ocsf;
 use crate::audit::row::{Row, Rows};
 use crate::event::Version;
 use crate::http::ndjson;
@@ -90,15 +92,16 @@ impl Export {
         self.next = versions.last().filter(|_| versions.len() == PAGE_ROWS).copied().map(Page::Before);
         Ok(Some(match self.form {
             Form::Csv => csv_lines(&rows, before.is_none()),
-            Form::Ndjson | Form::Ocsf | Form::Events | Form::Bundle => json_lines(&rows),
+            Form::Ocsf => json_lines(rows.iter().map(ocsf::event)),
+            Form::Ndjson | Form::Events | Form::Bundle => json_lines(&rows),
         }))
     }
 }
 
-fn json_lines(rows: &[Row]) -> Vec<u8> {
+fn json_lines(rows: impl IntoIterator<Item = impl Serialize>) -> Vec<u8> {
     let mut lines = Vec::new();
     for row in rows {
-        serde_json::to_writer(&mut lines, row).expect("a row is plain data with text keys");
+        serde_json::to_writer(&mut lines, &row).expect("a row is plain data with text keys");
         lines.push(b'\n');
     }
     lines

@@ -125,8 +125,8 @@ pub async fn facets(State(app): State<App>, call: Call, query: RawQuery) -> Resu
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ExportParameters {
-    /// `csv` or `ndjson`: comma-separated values, or one row of the audit log as JSON a line. Any other, `ocsf` among
-    /// them, is 422 `unsupported_format`.
+    /// `csv`, `ndjson` or `ocsf`: comma-separated values, one row of the audit log as JSON a line, or one event of the
+    /// Open Cybersecurity Schema Framework a line. Any other is 422 `unsupported_format`.
     #[param(default = "csv")]
     format: Option<String>,
 }
@@ -136,9 +136,12 @@ impl ExportParameters {
         match self.format.as_deref() {
             None | Some("csv") => Ok(Form::Csv),
             Some("ndjson") => Ok(Form::Ndjson),
-            Some(_) => {
-                Err(Problem::invalid_parameter("format", "unsupported_format", "expected csv or ndjson"))
-            }
+            Some("ocsf") => Ok(Form::Ocsf),
+            Some(_) => Err(Problem::invalid_parameter(
+                "format",
+                "unsupported_format",
+                "expected csv, ndjson or ocsf",
+            )),
         }
     }
 }

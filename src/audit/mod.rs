@@ -6,6 +6,7 @@
 pub mod export;
 pub mod facets;
 pub mod http;
+pub mod ocsf;
 pub mod query;
 pub mod row;
 pub mod stream;

@@ -145,6 +145,7 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "cursor" => Some("abc"),
         "from" | "to" | "as_of" => Some("yesterday"),
         "name" => Some("lower"),
+        "event" => Some("first"),
         "type" | "outcome" | "format" | "mode" | "permission" | "status" | "in_sync" | "environment"
         | "customer" => Some("nothing"),
         "user" | "resource" | "action" | "subject" | "role" | "q" | "team" => Some(""),

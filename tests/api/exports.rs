@@ -113,6 +113,38 @@ async fn an_export_of_lines_is_the_audit_log_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_export_as_ocsf_has_the_same_rows() {
+    let (server, owner, viewer) = history().await;
+    let rows = server.audit(&owner, "").await;
+    let answer = server.get("/v1/audit/export?format=ocsf", &owner).await.is(200);
+    assert_eq!(answer.header("content-type").as_deref(), Some("application/x-ndjson"));
+    let events: Vec<Value> = answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), rows.len());
+    for (event, row) in events.iter().zip(&rows) {
+        let (class, activity) =
+            (event["class_uid"].as_u64().unwrap(), event["activity_id"].as_u64().unwrap());
+        assert_eq!(event["type_uid"], class * 100 + activity);
+        assert_eq!(
+            (&event["metadata"]["uid"], &event["metadata"]["sequence"]),
+            (&row["id"], &row["version"])
+        );
+        assert_eq!(event["metadata"]["event_code"], row["action"]);
+        assert_eq!(event["time"], 1_772_446_800_000_u64);
+        assert_eq!(event["actor"]["user"]["uid"], row["user"]["id"]);
+        let of_class = if class == 3002 { &event["user"]["uid"] } else { &event["entity"]["uid"] };
+        assert!(of_class.is_string(), "{event}");
+    }
+    let denied = &events[0];
+    assert_eq!((&denied["status_id"], &denied["status_detail"]), (&json!(2), &json!("denied")));
+    assert_eq!(
+        denied["actor"]["user"],
+        json!({"uid": viewer.person, "type_id": 1, "type": "User", "name": "viewer"})
+    );
+    let found = server.audit(&owner, "&action=audit.export").await;
+    assert_eq!(found.len(), 1, "it is an export as all others");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_export_is_an_event_and_other_forms_are_refused() {
     let (server, owner, viewer) = history().await;
     for form in ["csv", "ndjson", "csv"] {
@@ -132,7 +164,7 @@ async fn each_export_is_an_event_and_other_forms_are_refused() {
     let forms: Vec<String> = forms.map(|event| text(&event["data"]["form"])).collect();
     assert_eq!(forms, ["csv", "ndjson", "csv", "csv", "events"]);
 
-    for form in ["ocsf", "xml", ""] {
+    for form in ["OCSF", "xml", ""] {
         let problem = server.get(&format!("/v1/audit/export?format={form}"), &owner).await;
         let problem = problem.is_problem(422, "invalid_request");
         assert_eq!(problem["errors"][0]["code"], "unsupported_format", "{form}");

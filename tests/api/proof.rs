@@ -181,9 +181,10 @@ async fn a_bundle_of_another_organization_or_with_its_checkpoint_is_refused() {
     let (server, owner) = served().await;
     let body = json!({"name": "Another", "timezone": "Europe/Paris"});
     let founded = server.post("/v1/organizations", Some(&owner), &body).await.is(201).json();
-    let other = text(&founded["organization"]["id"]);
+    let other = text(&founded["id"]);
     let body = json!({"organization": other});
-    let session = server.post("/v1/auth/switch", Some(&owner), &body).await.is(200).json();
+    let leaving = server.another_session(&owner).await;
+    let session = server.post("/v1/auth/switch", Some(&leaving), &body).await.is(200).json();
     let elsewhere = Somebody { token: text(&session["token"]), ..owner.clone() };
     let (own_keys, other_keys) = (keys(&server, &owner).await, keys(&server, &elsewhere).await);
     assert_eq!(own_keys[0].public_key(), other_keys[0].public_key());

@@ -92,6 +92,10 @@ pub fn with_query(path: &str, query: &str) -> String {
     let needed = match path {
         "/v1/access/explain" if !query.starts_with("permission=") => "permission=config:read&",
         "/v1/diff" if !query.starts_with("from=") => "from=1&",
+        "/v1/proof/inclusion" if !query.starts_with("event=") => "event=1&",
+        "/v1/proof/consistency" if query.starts_with("from=") => "to=1&",
+        "/v1/proof/consistency" if query.starts_with("to=") => "from=1&",
+        "/v1/proof/consistency" => "from=1&to=1&",
         _ => "",
     };
     format!("{path}?{needed}{query}")

@@ -5,6 +5,7 @@
 mod access_asks;
 mod bounds;
 mod check;
+mod checkpoints;
 mod clock;
 mod commands;
 mod derived;

@@ -339,6 +339,8 @@ async fn everything_that_can_be_read(client: &mut Client<'_>, secret: &str) {
         "/v1/audit/facets",
         "/v1/audit/export?format=csv",
         "/v1/audit/export?format=ndjson",
+        "/v1/audit/export?format=ocsf",
+        "/v1/proof/bundle",
         "/v1/events?limit=200",
         "/v1/diff?from=1",
         &history,
