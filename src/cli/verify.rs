@@ -92,7 +92,7 @@ impl Verify {
         if !verified.holds {
             let more = if faults.len() > SHOWN_MAX { ", and more" } else { "" };
             output::line(format_args!(
-                "This is not what {origin} recorded: {} faults in events {from} to {to}{more}.",
+                "This is not what {origin} recorded. Faults in events {from} to {to}: {}{more}.",
                 faults.len()
             ));
         }
