@@ -28,11 +28,11 @@ enum RecheckError {
 }
 
 impl Store {
-    /// Asks about the domains whose day is over, unless that is under way. What cannot be recorded now is asked again
-    /// tomorrow.
-    pub async fn recheck_domains(&self, dns: &Dns, now: Timestamp) {
+    /// Asks about the domains whose day is over, unless that is under way: whether it was done. What cannot be recorded now
+    /// is asked again tomorrow.
+    pub async fn recheck_domains(&self, dns: &Dns, now: Timestamp) -> bool {
         // While DNS is away a round takes longer than the scheduler's minute: the next one begins after it.
-        let Ok(_alone) = self.inner.rechecking.try_lock() else { return };
+        let Ok(_alone) = self.inner.rechecking.try_lock() else { return false };
         let mut asking = JoinSet::new();
         for stream in self.directory().take_domains_due(now, ROUND_MAX) {
             // Before its organization is loaded: none is in memory only to wait.
@@ -46,6 +46,7 @@ impl Store {
         }
         // One that panicked has a log line of its own.
         while asking.join_next().await.is_some() {}
+        true
     }
 
     async fn recheck_domain(&self, stream: StreamId, dns: &Dns, turn: Turn) -> Result<(), RecheckError> {
