@@ -1,6 +1,7 @@
 //! `settled clock accept`: an operator vouches for the wall clock.
 
 use std::error::Error;
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -9,10 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Actor;
 use crate::cli::exit::Exit;
 use crate::cli::root_key::RootKeyOptions;
-use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::target::Target;
 use crate::cli::{output, socket};
 use crate::clock::{Clock as Clocks, Timestamp};
-use crate::log::sled::open::HeadPolicy;
 use crate::open::OpenDir;
 use crate::platform::operations::command::OperationsCommand;
 use crate::store::Submission;
@@ -46,23 +46,11 @@ impl Clock {
     /// Runs it.
     pub fn run(&self) -> Exit {
         let Self::Accept(accept) = self;
-        match accept.target.find(HeadPolicy::Require) {
-            Err(error) => failed(&error),
-            Ok(Holder::Server(path)) => {
-                let answer = socket::call(&path, Method::POST, "/v1/operator/clock/accept");
-                match answer.map(|body| serde_json::from_slice::<Accepted>(&body)) {
-                    Ok(Ok(accepted)) => accept.print(&accepted),
-                    Ok(Err(error)) => failed(&error),
-                    Err(error) => failed(&error),
-                }
-            }
-            Ok(Holder::Us(opened)) => {
-                let exit = match accept.append(&opened) {
-                    Ok(accepted) => accept.print(&Accepted { accepted }),
-                    Err(error) => failed(&*error),
-                };
-                close(&opened, exit)
-            }
+        let ask = |socket: &Path| socket::call(socket, Method::POST, "/v1/operator/clock/accept");
+        let done = accept.target.have_done(ask, |opened| Ok(Accepted { accepted: accept.append(opened)? }));
+        match done {
+            Ok(accepted) => accept.print(&accepted),
+            Err(exit) => exit,
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use hyper::Method;
 
 use crate::cli::exit::Exit;
-use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::target::{Holder, Target, answered, close, failed};
 use crate::cli::unopened::{Unopened, print_key_files};
 use crate::cli::{output, socket};
 use crate::clock::Clock;
@@ -67,10 +67,9 @@ impl Fsck {
                 let spinner = output::waiting("the server checks");
                 let answer = socket::call(&path, Method::POST, "/v1/operator/fsck");
                 spinner.finish_and_clear();
-                match answer.map(|body| serde_json::from_slice::<Report>(&body)) {
-                    Ok(Ok(report)) => self.print(&report),
-                    Ok(Err(error)) => failed(&error),
-                    Err(error) => failed(&error),
+                match answered::<Report>(answer) {
+                    Ok(report) => self.print(&report),
+                    Err(exit) => exit,
                 }
             }
             Ok(Holder::Us(opened)) => {

@@ -1,7 +1,7 @@
 //! `settled key`: root keys made, and keys rotated, through a running server or on the directory itself.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,11 @@ use zeroize::Zeroizing;
 use crate::actor::Actor;
 use crate::cli::exit::Exit;
 use crate::cli::root_key::RootKeyOptions;
-use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::target::{Target, failed};
 use crate::cli::{output, socket};
 use crate::clock::Clock;
 use crate::config::RootKeySource;
 use crate::ids::StreamId;
-use crate::log::sled::open::HeadPolicy;
 use crate::open::{OpenDir, read_root_key};
 use crate::seal::root::{RootKey, RootKeyError};
 use crate::store::rotation::{RootRotated, StreamRotated};
@@ -148,25 +147,16 @@ impl Rotate {
             Ok(wanted) => wanted,
             Err(error) => return failed(&error),
         };
-        match self.target.find(HeadPolicy::Require) {
-            Err(error) => failed(&error),
-            Ok(Holder::Server(path)) => {
-                let spinner = output::waiting("the server wraps keys anew");
-                let answer = socket::post(&path, "/v1/operator/keys/rotate", wanted.body());
-                spinner.finish_and_clear();
-                match answer.map(|body| serde_json::from_slice::<Rotated>(&body)) {
-                    Ok(Ok(rotated)) => self.print(&rotated),
-                    Ok(Err(error)) => failed(&error),
-                    Err(error) => failed(&error),
-                }
-            }
-            Ok(Holder::Us(opened)) => {
-                let exit = match self.rotate(&opened, wanted) {
-                    Ok(rotated) => self.print(&rotated),
-                    Err(error) => failed(&*error),
-                };
-                close(&opened, exit)
-            }
+        let body = wanted.body();
+        let ask = |socket: &Path| {
+            let spinner = output::waiting("the server wraps keys anew");
+            let answer = socket::post(socket, "/v1/operator/keys/rotate", body);
+            spinner.finish_and_clear();
+            answer
+        };
+        match self.target.have_done(ask, |opened| self.rotate(opened, wanted)) {
+            Ok(rotated) => self.print(&rotated),
+            Err(exit) => exit,
         }
     }
 

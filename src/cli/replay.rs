@@ -5,7 +5,7 @@ use clap::Args;
 use hyper::Method;
 
 use crate::cli::exit::Exit;
-use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::target::{Holder, Target, answered, close, failed};
 use crate::cli::{output, socket};
 use crate::log::EventLog as _;
 use crate::log::sled::open::HeadPolicy;
@@ -30,10 +30,9 @@ impl Replay {
                 let spinner = output::waiting("the server replays");
                 let answer = socket::call(&path, Method::POST, "/v1/operator/replay");
                 spinner.finish_and_clear();
-                match answer.map(|body| serde_json::from_slice::<ReplayReport>(&body)) {
-                    Ok(Ok(report)) => self.print(&report, "as served"),
-                    Ok(Err(error)) => failed(&error),
-                    Err(error) => failed(&error),
+                match answered::<ReplayReport>(answer) {
+                    Ok(report) => self.print(&report, "as served"),
+                    Err(exit) => exit,
                 }
             }
             Ok(Holder::Us(opened)) => {

@@ -1,6 +1,7 @@
 //! `settled restore`: an operator brings an organization's settings back, or looks at what that would come to.
 
 use std::error::Error;
+use std::path::Path;
 
 use clap::Args;
 use hyper::Method;
@@ -8,14 +9,13 @@ use serde_json::Value;
 
 use crate::cli::exit::Exit;
 use crate::cli::root_key::RootKeyOptions;
-use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::target::Target;
 use crate::cli::{output, socket};
 use crate::clock::Clock;
 use crate::history::restore::PointInTime;
 use crate::history::restore::operator::OperatorRestore;
 use crate::http::percent::encode;
 use crate::ids::OrganizationId;
-use crate::log::sled::open::HeadPolicy;
 use crate::open::OpenDir;
 
 /// `settled restore`.
@@ -48,23 +48,10 @@ pub struct Restore {
 impl Restore {
     /// Runs it.
     pub fn run(&self) -> Exit {
-        match self.target.find(HeadPolicy::Require) {
-            Err(error) => failed(&error),
-            Ok(Holder::Server(path)) => {
-                let answer = socket::call(&path, Method::POST, &self.path());
-                match answer.map(|body| serde_json::from_slice::<Value>(&body)) {
-                    Ok(Ok(restored)) => self.print(&restored),
-                    Ok(Err(error)) => failed(&error),
-                    Err(error) => failed(&error),
-                }
-            }
-            Ok(Holder::Us(opened)) => {
-                let exit = match self.append(&opened) {
-                    Ok(restored) => self.print(&restored),
-                    Err(error) => failed(&*error),
-                };
-                close(&opened, exit)
-            }
+        let ask = |socket: &Path| socket::call(socket, Method::POST, &self.path());
+        match self.target.have_done(ask, |opened| self.append(opened)) {
+            Ok(restored) => self.print(&restored),
+            Err(exit) => exit,
         }
     }
 

@@ -1,11 +1,15 @@
 //! Whom a command talks to: the server that has the data directory open, or the directory itself. It says which.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use hyper::body::Bytes;
+use serde::de::DeserializeOwned;
 
 use crate::cli::exit::Exit;
 use crate::cli::output;
+use crate::cli::socket::SocketError;
 use crate::data_dir::{DEFAULT_BALLAST_BYTES, DataDir, DataDirError};
 use crate::log::sled::open::HeadPolicy;
 use crate::open::{DirError, LogOptions, OpenDir, open_log};
@@ -39,6 +43,28 @@ impl Target {
             }
             Err(error) => Err(error),
             Ok(opened) => Ok(Holder::Us(Box::new(opened))),
+        }
+    }
+
+    /// Has something done: by a running server, which is asked over its socket, else with the store itself, which is closed
+    /// again.
+    ///
+    /// # Errors
+    /// How the command ends; why has been printed.
+    pub fn have_done<T: DeserializeOwned>(
+        &self,
+        ask: impl FnOnce(&Path) -> Result<Bytes, SocketError>,
+        ourselves: impl FnOnce(&OpenDir) -> Result<T, Box<dyn Error>>,
+    ) -> Result<T, Exit> {
+        match self.find(HeadPolicy::Require).map_err(|error| failed(&error))? {
+            Holder::Server(socket) => answered(ask(&socket)),
+            Holder::Us(opened) => {
+                let done = ourselves(&opened).map_err(|error| failed(&*error));
+                match close(&opened, Exit::Fine) {
+                    Exit::Fine => done,
+                    unclosed => Err(unclosed),
+                }
+            }
         }
     }
 
@@ -86,8 +112,25 @@ pub fn close(opened: &OpenDir, otherwise: Exit) -> Exit {
     }
 }
 
+/// What a running server answered.
+///
+/// # Errors
+/// How the command ends; why has been printed. What the server refused is no trouble of the store.
+pub fn answered<T: DeserializeOwned>(answer: Result<Bytes, SocketError>) -> Result<T, Exit> {
+    match answer {
+        Ok(body) => serde_json::from_slice(&body).map_err(|error| failed(&error)),
+        Err(error) => {
+            failed(&error);
+            Err(match error {
+                SocketError::Refused { .. } => Exit::DoesNotHold,
+                SocketError::Io(_) | SocketError::Http(_) => Exit::Store,
+            })
+        }
+    }
+}
+
 /// Prints an error of opening or reaching a store.
-pub fn failed(error: &dyn std::error::Error) -> Exit {
+pub fn failed(error: &dyn Error) -> Exit {
     output::error(error);
     Exit::Store
 }

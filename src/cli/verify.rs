@@ -42,21 +42,9 @@ const SHOWN_MAX: usize = 100;
 impl Verify {
     /// Runs it.
     pub fn run(&self) -> Exit {
-        let keys = match trusted(&self.key) {
-            Ok(keys) => keys,
-            Err(message) => {
-                output::note(format_args!("settled: {message}"));
-                return Exit::Usage;
-            }
-        };
-        let file = match File::open(&self.file) {
-            Ok(file) => file,
-            Err(error) => {
-                output::note(format_args!("settled: {} cannot be read: {error}", self.file.display()));
-                return Exit::Usage;
-            }
-        };
-        match verify(&mut BufReader::new(file), &keys) {
+        let Some(keys) = trusted(&self.key) else { return Exit::Usage };
+        let file = File::open(&self.file).map_err(VerifyError::Read);
+        match file.and_then(|file| verify(&mut BufReader::new(file), &keys)) {
             Ok(verified) => self.print(&verified),
             Err(VerifyError::Read(error)) => {
                 output::note(format_args!("settled: {} cannot be read: {error}", self.file.display()));
@@ -100,11 +88,12 @@ impl Verify {
     }
 }
 
-/// The keys that an argument means: a verifier key, or a file of them.
-///
-/// # Errors
-/// What is wrong, in words.
-pub fn trusted(argument: &str) -> Result<Vec<VerifierKey>, String> {
+/// The keys that an argument means: a verifier key, or a file of them. Where it means none, it is said why.
+pub fn trusted(argument: &str) -> Option<Vec<VerifierKey>> {
+    read(argument).inspect_err(|message| output::note(format_args!("settled: {message}"))).ok()
+}
+
+fn read(argument: &str) -> Result<Vec<VerifierKey>, String> {
     if let Ok(key) = argument.parse() {
         return Ok(vec![key]);
     }

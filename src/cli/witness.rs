@@ -67,13 +67,7 @@ enum Trouble {
 impl WatchCheckpoints {
     /// Runs it: to the first fork, or once.
     pub fn run(&self) -> Exit {
-        let keys = match trusted(&self.key) {
-            Ok(keys) => keys,
-            Err(message) => {
-                output::note(format_args!("settled: {message}"));
-                return Exit::Usage;
-            }
-        };
+        let Some(keys) = trusted(&self.key) else { return Exit::Usage };
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {

@@ -113,14 +113,7 @@ impl HistoryWriter {
         end.extend_from_slice(&digest);
         end.extend_from_slice(&END_MAGIC);
         self.put(&end)?;
-        let bytes = self.written;
-        let failed = SnapshotError::io("write", &self.path);
-        self.file
-            .into_inner()
-            .map_err(|error| error.into_error())
-            .and_then(|file| file.sync_all())
-            .map_err(failed)?;
-        Ok(Unfinished { path: self.path, bytes })
+        Unfinished::durable(self.file, self.path, self.written)
     }
 
     fn close(&mut self, kind: ChunkKind) -> Result<(), SnapshotError> {
@@ -155,9 +148,14 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// Of a file that [`begin`] made.
-    pub(super) fn new(path: PathBuf, bytes: u64) -> Self {
-        Self { path, bytes }
+    /// Of a file that [`begin`] made, once all of it is durable.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn durable(file: BufWriter<File>, path: PathBuf, bytes: u64) -> Result<Self, SnapshotError> {
+        let file = file.into_inner().map_err(|error| error.into_error());
+        file.and_then(|file| file.sync_all()).map_err(SnapshotError::io("write", &path))?;
+        Ok(Self { path, bytes })
     }
 
     /// Gives it its name, durable before this returns.

@@ -137,13 +137,7 @@ impl KeysWriter {
         self.put(&[0])?;
         let voucher = self.key.voucher(&self.digest.clone().finalize().into());
         self.put(&voucher)?;
-        let failed = SnapshotError::io("write", &self.path);
-        self.file
-            .into_inner()
-            .map_err(|error| error.into_error())
-            .and_then(|file| file.sync_all())
-            .map_err(failed)?;
-        Ok(Unfinished::new(self.path, self.written))
+        Unfinished::durable(self.file, self.path, self.written)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {

@@ -94,8 +94,8 @@ impl Store {
     /// # Errors
     /// See [`SignError`].
     pub async fn checkpoint(&self, handle: &Arc<Handle>, origin: Origin) -> Result<Signed, SignError> {
-        // One at a time: of two, the smaller must not be signed after the larger.
-        let _turn = self.inner.checkpointing.lock().await;
+        // One at a time of a stream: of two, the smaller must not be signed after the larger.
+        let _lane = self.inner.checkpointing.of(handle.stream().to_bytes()).await;
         let signer = self.signer().await?;
         let view = handle.view();
         let (store, at, seen, key) =

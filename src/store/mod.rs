@@ -22,8 +22,8 @@ use crate::store::as_of::Pasts;
 use crate::store::called::Called;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
-use crate::store::intents::turns::Turns;
 use crate::store::key_uses::KeyUses;
+use crate::store::lanes::Lanes;
 use crate::store::ledger::Ledger;
 use crate::store::lookup::{Claim, Hasher};
 use crate::store::resident::{Handle, View};
@@ -57,6 +57,7 @@ pub mod history;
 pub mod index;
 pub mod intents;
 pub mod key_uses;
+mod lanes;
 pub mod ledger;
 pub mod load;
 pub mod lookup;
@@ -242,9 +243,9 @@ struct Inner {
     /// Held by whoever asks DNS again about domains.
     rechecking: tokio::sync::Mutex<()>,
     /// Held by whoever decides a membership to be.
-    deciding: Turns,
-    /// Held by whoever signs a checkpoint.
-    checkpointing: tokio::sync::Mutex<()>,
+    deciding: Lanes,
+    /// Held by whoever signs a checkpoint of a stream.
+    checkpointing: Lanes,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -331,8 +332,8 @@ impl Store {
                 ring: parts.ring,
                 rotating: tokio::sync::Mutex::default(),
                 rechecking: tokio::sync::Mutex::default(),
-                deciding: Turns::default(),
-                checkpointing: tokio::sync::Mutex::default(),
+                deciding: Lanes::default(),
+                checkpointing: Lanes::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,

@@ -82,7 +82,7 @@ async fn a_root_key_is_rotated_under_load_and_the_next_start_needs_the_new_one()
     opens(&server, &login).await;
     drop(writers);
     let refused = rotate(&start.dir, &new);
-    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("the new root key is the one in use"), "{refused:?}");
     stop(server);
 

@@ -69,6 +69,6 @@ async fn an_operator_brings_an_environment_back_with_a_server_and_without_one() 
         &["restore", "--as-of", "1", "--organization", &*login.organization, "--environment", "a b"],
     ] {
         let refused = settled_on(&start.dir, unknown);
-        assert_eq!(refused.code, Some(3), "{refused:?}");
+        assert_eq!(refused.code, Some(1), "{refused:?}");
     }
 }

@@ -1,18 +1,18 @@
 //! `settled snapshot create`.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{SnapshotsDir, answered, with_store};
+use super::{SnapshotsDir, with_store};
 use crate::actor::Actor;
 use crate::cli::exit::Exit;
 use crate::cli::root_key::RootKeyOptions;
-use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::target::{Target, failed};
 use crate::cli::{output, socket};
-use crate::log::sled::open::HeadPolicy;
 use crate::open::OpenDir;
 use crate::snapshot::folder::Listed;
 use crate::snapshot::keys_of;
@@ -36,33 +36,20 @@ pub struct Create {
 
 impl Create {
     pub(super) fn run(&self) -> Exit {
-        match self.target.find(HeadPolicy::Require) {
-            Err(error) => failed(&error),
-            Ok(Holder::Server(path)) => {
-                let output = match self.output.as_deref().map(std::path::absolute).transpose() {
-                    Ok(output) => output,
-                    Err(error) => return failed(&error),
-                };
-                let body = match output {
-                    None => serde_json::json!({}),
-                    Some(output) => serde_json::json!({ "output": output }),
-                };
-                let spinner = output::waiting("the server takes a snapshot");
-                let answer = socket::post(&path, "/v1/operator/snapshots", Zeroizing::new(body.to_string()));
-                spinner.finish_and_clear();
-                match answer.map(|body| serde_json::from_slice::<Listed>(&body)) {
-                    Ok(Ok(taken)) => self.print(&taken),
-                    Ok(Err(error)) => failed(&error),
-                    Err(error) => answered(&error),
-                }
-            }
-            Ok(Holder::Us(opened)) => {
-                let exit = match self.take(&opened) {
-                    Ok(taken) => self.print(&taken),
-                    Err(error) => failed(&*error),
-                };
-                close(&opened, exit)
-            }
+        let output = match self.output.as_deref().map(std::path::absolute).transpose() {
+            Ok(output) => output,
+            Err(error) => return failed(&error),
+        };
+        let ask = |socket: &Path| {
+            let body = output.map_or_else(|| json!({}), |output| json!({ "output": output }));
+            let spinner = output::waiting("the server takes a snapshot");
+            let answer = socket::post(socket, "/v1/operator/snapshots", Zeroizing::new(body.to_string()));
+            spinner.finish_and_clear();
+            answer
+        };
+        match self.target.have_done(ask, |opened| self.take(opened)) {
+            Ok(taken) => self.print(&taken),
+            Err(exit) => exit,
         }
     }
 

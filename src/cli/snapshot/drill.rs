@@ -1,18 +1,18 @@
 //! `settled snapshot drill`.
 
 use std::error::Error;
+use std::path::Path;
 
 use clap::Args;
 use hyper::Method;
 
-use super::{SnapshotsDir, answered, with_store};
+use super::{SnapshotsDir, with_store};
 use crate::actor::Actor;
 use crate::cli::exit::Exit;
 use crate::cli::root_key::RootKeyOptions;
-use crate::cli::target::{Holder, Target, close, failed};
+use crate::cli::target::Target;
 use crate::cli::{output, socket};
 use crate::ids::SnapshotId;
-use crate::log::sled::open::HeadPolicy;
 use crate::open::OpenDir;
 use crate::snapshot::drill::DrillReport;
 
@@ -35,27 +35,16 @@ pub struct Drill {
 
 impl Drill {
     pub(super) fn run(&self) -> Exit {
-        match self.target.find(HeadPolicy::Require) {
-            Err(error) => failed(&error),
-            Ok(Holder::Server(path)) => {
-                let which = self.snapshot.map_or("newest".to_owned(), |snapshot| snapshot.to_string());
-                let route = format!("/v1/operator/snapshots/{which}/drill");
-                let spinner = output::waiting("the server drills");
-                let answer = socket::call(&path, Method::POST, &route);
-                spinner.finish_and_clear();
-                match answer.map(|body| serde_json::from_slice::<DrillReport>(&body)) {
-                    Ok(Ok(report)) => self.print(&report),
-                    Ok(Err(error)) => failed(&error),
-                    Err(error) => answered(&error),
-                }
-            }
-            Ok(Holder::Us(opened)) => {
-                let exit = match self.drill(&opened) {
-                    Ok(report) => self.print(&report),
-                    Err(error) => failed(&*error),
-                };
-                close(&opened, exit)
-            }
+        let ask = |socket: &Path| {
+            let which = self.snapshot.map_or("newest".to_owned(), |snapshot| snapshot.to_string());
+            let spinner = output::waiting("the server drills");
+            let answer = socket::call(socket, Method::POST, &format!("/v1/operator/snapshots/{which}/drill"));
+            spinner.finish_and_clear();
+            answer
+        };
+        match self.target.have_done(ask, |opened| self.drill(opened)) {
+            Ok(report) => self.print(&report),
+            Err(exit) => exit,
         }
     }
 

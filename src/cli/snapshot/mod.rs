@@ -7,8 +7,6 @@ use clap::{Args, Subcommand};
 
 use crate::cli::exit::Exit;
 use crate::cli::root_key::RootKeyOptions;
-use crate::cli::socket::SocketError;
-use crate::cli::target::failed;
 use crate::clock::Clock;
 use crate::data_dir::SNAPSHOTS;
 use crate::open::OpenDir;
@@ -79,13 +77,4 @@ fn with_store<T>(
     let done = runtime.block_on(work(&store, &snapshots));
     store.stop();
     Ok(done?)
-}
-
-/// How a command ends that asked a running server: what it was refused for is no trouble of the store.
-fn answered(error: &SocketError) -> Exit {
-    failed(error);
-    match error {
-        SocketError::Refused { .. } => Exit::DoesNotHold,
-        SocketError::Io(_) | SocketError::Http(_) => Exit::Store,
-    }
 }

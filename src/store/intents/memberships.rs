@@ -51,7 +51,7 @@ impl Store {
     pub async fn finish_membership(&self, membership: &MembershipOpened) -> Result<Arc<Handle>, IntentError> {
         let MembershipOpened { organization, person, .. } = *membership;
         // What is refused must not be accepted afterwards: account and person are no pair then.
-        let _turn = self.inner.deciding.of(person).await;
+        let _lane = self.inner.deciding.of(person.uuid().into_bytes()).await;
         if self.platform().view().platform().memberships.get(organization, person) != Some(membership) {
             return self.decided_already(membership).await;
         }

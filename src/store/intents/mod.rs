@@ -29,7 +29,6 @@ use crate::store::{Refusal, Store, Submission};
 use crate::text::Name;
 
 mod memberships;
-pub(super) mod turns;
 
 /// An intent that could not be finished now; it stays open, and is finished at the next start.
 #[derive(Debug, thiserror::Error)]
