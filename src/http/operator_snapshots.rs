@@ -142,7 +142,10 @@ async fn piece(mut file: File) -> Result<Option<(Vec<u8>, File)>, BrokenOff> {
 impl From<OperatingError> for Problem {
     fn from(error: OperatingError) -> Self {
         match error {
-            OperatingError::NoSuchSnapshot(_) | OperatingError::NoSnapshot(_) => Self::not_found(),
+            OperatingError::NoSuchSnapshot(_) => Self::not_found(),
+            OperatingError::NoSnapshot(_) => {
+                Self::conflict("no_snapshot", "there is no snapshot with its keys in the folder")
+            }
             OperatingError::Snapshot(SnapshotError::Exists { .. }) => {
                 Self::conflict("exists", "there is such a file already: a snapshot is never written over")
             }

@@ -98,7 +98,8 @@ async fn a_running_server_and_a_directory_are_drilled_alike() {
     let on = |args: &[&str]| snapshot(&root, &[args, &["--data-dir", as_text(&data)]].concat());
     let server = start.serve();
     let login = server.set_up().await;
-    assert_eq!(on(&["drill"]).code, Some(1), "there is none yet");
+    let none = on(&["drill"]);
+    assert!(none.code == Some(1) && none.stderr.contains("there is no snapshot"), "{none:?}");
     assert_eq!(on(&["create"]).code, Some(0));
     let drilled = on(&["drill", "--json"]);
     assert_eq!(drilled.code, Some(0), "{drilled:?}");

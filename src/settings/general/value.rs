@@ -21,6 +21,10 @@ impl TryFrom<&str> for Timezone {
         if text.len() > 64 {
             return Err(UnknownTimezone);
         }
+        // The one entry of the database that is no place's time: that of a machine which nobody has set.
+        if text.eq_ignore_ascii_case("Factory") {
+            return Err(UnknownTimezone);
+        }
         let zone = jiff::tz::db().get(text).map_err(|_| UnknownTimezone)?;
         zone.iana_name().map(|name| Self(name.to_owned())).ok_or(UnknownTimezone)
     }
@@ -46,6 +50,7 @@ const PUBLIC_MAIL_DOMAINS: &[&str] = &[
     "126.com",
     "163.com",
     "aol.com",
+    "duck.com",
     "fastmail.com",
     "free.fr",
     "gmail.com",
@@ -64,6 +69,7 @@ const PUBLIC_MAIL_DOMAINS: &[&str] = &[
     "mac.com",
     "mail.com",
     "mail.ru",
+    "mailinator.com",
     "me.com",
     "msn.com",
     "naver.com",
@@ -71,6 +77,7 @@ const PUBLIC_MAIL_DOMAINS: &[&str] = &[
     "outlook.com",
     "pm.me",
     "proton.me",
+    "protonmail.ch",
     "protonmail.com",
     "qq.com",
     "rediffmail.com",
@@ -117,7 +124,9 @@ mod tests {
     fn a_time_zone_is_known_and_spelled_as_iana_does() {
         assert_eq!(Timezone::try_from("Europe/Paris").unwrap().as_str(), "Europe/Paris");
         assert_eq!(Timezone::try_from("UTC").unwrap().as_str(), "UTC");
-        assert_eq!(Timezone::try_from("Mars/Olympus"), Err(UnknownTimezone));
+        for none in ["Mars/Olympus", "Factory"] {
+            assert_eq!(Timezone::try_from(none), Err(UnknownTimezone));
+        }
     }
 
     #[test]
