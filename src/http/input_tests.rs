@@ -235,6 +235,16 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn who_declares_too_much_and_sends_nothing_is_answered() {
+    let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("17"))]);
+    let limits = Limits { body_bytes: 16, body_read: Duration::from_secs(3_600), ..Limits::default() };
+    let memory = BodyMemory::new(limits.body_memory);
+    let read = RawBody::read(&headers, Body::new(Never), &limits, &memory);
+    let read = tokio::time::timeout(Duration::from_secs(60), read).await.expect("in time");
+    assert_eq!(read.err().map(|problem| problem.status()), Some(StatusCode::PAYLOAD_TOO_LARGE));
+}
+
+#[tokio::test]
 async fn what_is_not_strict_json_is_a_bad_request() {
     for bad in ["{", "{\"a\":1,\"a\":1}", "{} {}"] {
         assert_eq!(read(&[JSON], bad).await.err(), Some(StatusCode::BAD_REQUEST), "{bad}");

@@ -23,6 +23,25 @@ async fn history() -> (TestServer, Somebody, Somebody) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_limited_to_some_environments_takes_no_log_out() {
+    let (server, owner, _) = history().await;
+    server.environment(&owner, "Prod", "live").await;
+    let key = json!({"name": "K", "mode": "live", "role": "admin"});
+    let (id, program) = server.api_key(&owner, &key).await;
+    let out = ["/v1/events", "/v1/audit/export?format=ndjson", "/v1/proof/bundle"];
+    for path in out {
+        server.get(path, &program).await.is(200);
+    }
+    let limited = json!({"environments": ["prod"]});
+    server.patch(&format!("/v1/api-keys/{id}"), &owner, &limited).await.is(200);
+    for path in out {
+        let refused = server.get(path, &program).await.is_problem(403, "forbidden");
+        assert!(refused["detail"].as_str().unwrap().contains("audit:export"), "{refused}");
+    }
+    server.get("/v1/audit", &program).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn facets_count_what_each_further_filter_would_show() {
     let (server, owner, viewer) = history().await;
     for filters in

@@ -82,7 +82,7 @@ async fn a_secret_is_made_changed_and_shown_without_its_value() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_kept_is_refused_with_its_place_and_never_repeated() {
     let (server, owner) = acme().await;
-    let version = server.version(owner.organization);
+    let before = server.version(owner.organization);
     let with = |more: Value| {
         let mut body = json!({"name": "A", "value": "hunter2", "environment": "dev"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -108,6 +108,13 @@ async fn what_cannot_be_kept_is_refused_with_its_place_and_never_repeated() {
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
         assert_eq!(problem["errors"][0]["code"], code, "{problem}");
     }
+    assert_eq!(server.version(owner.organization), before);
+    // Who may not write is told so, whatever else is wrong.
+    let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
+    let (version, body) = (server.version(owner.organization), with(json!({"modes": ["test"]})));
+    server.post("/v1/secrets", Some(&viewer), &body).await.is_problem(403, "forbidden");
+    assert_eq!(server.version(owner.organization), version + 1, "the denial");
+    let version = server.version(owner.organization);
     for (query, parameter) in [
         ("environment=none", "environment"),
         ("customer=cus_01kqxk5rd0e5xrpzzv0jjq4zgn", "customer"),

@@ -1,7 +1,10 @@
 //! `POST /v1/me/leave` and `DELETE /v1/me`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::clock::Clock;
 use settled::settings::roles::role::{Grantee, SystemRole};
 
 use crate::server::{PASSWORD, Somebody, TestServer, send};
@@ -25,6 +28,37 @@ async fn who_leaves_is_gone_but_not_from_history() {
     let assignments = server.handle(owner.organization).view();
     assert_eq!(assignments.organization().roles.assignments_of(Grantee::Person(vera.person)).count(), 0);
     assert_eq!(server.recorded("membership.end"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_could_not_be_looked_at_was_not_guessed() {
+    let dear = ["--password-queue", "1", "--password-memory", "19MiB", "--password-passes", "20"];
+    let server = TestServer::start_with(Clock::system(), None, &dear).await;
+    let owner = server.found().await;
+    let is_over = AtomicBool::new(false);
+    // They keep the queue full; each time another address, since nobody is to be slowed down.
+    let stranger = async |name: &str| {
+        for guess in 0.. {
+            if is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            let guess = json!({"email": format!("{name}{guess}@example.com"), "password": PASSWORD});
+            server.log_in(&guess).await;
+        }
+    };
+    let member = async || {
+        let (mut refused, body) = (0, json!({"password": PASSWORD}));
+        for _ in 0..100 {
+            match server.send(Method::DELETE, "/v1/me", &owner, &[], &body).await.status {
+                503 => refused += 1,
+                409 => {}
+                status => panic!("{status}"),
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(refused > 20, "{refused} of a hundred");
+    };
+    tokio::join!(stranger("a"), stranger("b"), stranger("c"), member());
 }
 
 #[tokio::test(flavor = "multi_thread")]
