@@ -102,7 +102,7 @@ pub enum DataDirError {
 }
 
 impl DataDirError {
-    fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+    pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 }
@@ -257,11 +257,24 @@ impl DataDir {
         Ok(store)
     }
 
-    /// Removes what interrupted set-ups and restores left behind; gives their names.
+    /// What interrupted set-ups and restores left behind, beside the store in use.
     ///
     /// # Errors
-    /// When one cannot be removed.
+    /// Those of [`DataDir::current`].
+    pub fn unfinished_stores(&self) -> Result<Vec<StoreDir>, DataDirError> {
+        self.current()?;
+        let names = self.names_in_stores()?;
+        let ids = names.iter().filter_map(|name| name.strip_prefix(UNFINISHED)?.parse().ok());
+        Ok(ids.map(|id| StoreDir { id, path: self.unfinished(id) }).collect())
+    }
+
+    /// Removes what interrupted set-ups and restores left behind; gives their names. The store in use is none of it: one
+    /// that is named and has yet to get its own name gets it here.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::current`], and when one cannot be removed.
     pub fn remove_unfinished(&self) -> Result<Vec<String>, DataDirError> {
+        self.current()?;
         let names = self.names_in_stores()?;
         let unfinished: Vec<String> = names.into_iter().filter(|name| name.starts_with(UNFINISHED)).collect();
         for name in &unfinished {

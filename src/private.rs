@@ -53,6 +53,18 @@ pub fn make_dir_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// The same, where the folder is missing, with its name durable before this returns.
+///
+/// # Errors
+/// Those of the system.
+pub fn make_durable_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    make_dir_all(path)?;
+    sync_dir(path.parent().unwrap_or(path))
+}
+
 /// Makes a folder with mode 0700.
 ///
 /// # Errors

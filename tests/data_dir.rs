@@ -115,6 +115,12 @@ fn a_crash_while_a_store_is_made_leaves_the_old_state_or_the_new_one() {
     fs::rename(&store.path, &unfinished).unwrap();
     assert_eq!(data.current().unwrap(), Some(store.clone()));
     assert!(store.head().exists());
+    // Whoever clears up first does not take it for a leftover.
+    fs::rename(&store.path, &unfinished).unwrap();
+    assert_eq!(data.unfinished_stores().unwrap(), []);
+    fs::rename(&store.path, &unfinished).unwrap();
+    assert!(data.remove_unfinished().unwrap().is_empty());
+    assert!(store.head().exists());
 
     // Died after the old store was told of its successor and before `current` was written.
     fs::write(store.path.join("succeeded-by"), format!("{}\n", id(3))).unwrap();

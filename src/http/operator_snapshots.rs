@@ -61,9 +61,22 @@ pub async fn create(State(app): State<App>, _: NoParameters, body: RawBody) -> R
     if output.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err(Problem::invalid_field("/output", "invalid", "expected an absolute path"));
     }
-    let taken = app.snapshots.take(&app.store, output, Actor::OPERATOR, |_, _| {}).await?;
+    let is_elsewhere = output.is_some();
+    let taken = app.snapshots.take(&app.store, output, Actor::OPERATOR, |_, _| {}).await;
+    let taken = taken.map_err(|error| match error {
+        // Whoever is at this socket may know what the system says of a path that they gave.
+        OperatingError::Snapshot(error @ SnapshotError::Io { .. }) if is_elsewhere => {
+            Problem::invalid_field("/output", "unusable", with_causes(&error))
+        }
+        error => error.into(),
+    })?;
     let location = format!("/v1/operator/snapshots/{}", taken.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(taken)).into_response())
+    let mut response = (StatusCode::CREATED, Json(taken)).into_response();
+    if !is_elsewhere {
+        let location = location.parse().map_err(|_| Problem::internal())?;
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
 }
 
 /// The snapshots of the folder, oldest first.
@@ -148,6 +161,9 @@ impl From<OperatingError> for Problem {
             }
             OperatingError::Snapshot(SnapshotError::Exists { .. }) => {
                 Self::conflict("exists", "there is such a file already: a snapshot is never written over")
+            }
+            OperatingError::NoName(_) => {
+                Self::invalid_field("/output", "invalid", "a history's name ends with .settled")
             }
             OperatingError::Signing(error) => error.into(),
             OperatingError::Refused(refusal) => refusal.into(),

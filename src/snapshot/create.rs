@@ -10,9 +10,10 @@ use crate::log::frame::Frame;
 use crate::log::heads::Heads;
 use crate::log::{EventLog, Position, ReadError};
 use crate::seal::keyring::KeyRing;
+use crate::seal::keyring::snapshot::sweep_keys;
 use crate::seal::signing::Signer;
 use crate::snapshot::format::{Header, StreamHead};
-use crate::snapshot::history::HistoryWriter;
+use crate::snapshot::history::{HistoryWriter, sweep_history};
 use crate::snapshot::keys::{KeysHeader, KeysWriter};
 use crate::snapshot::{Progress, SnapshotError, keys_of};
 
@@ -57,8 +58,24 @@ pub struct Created {
 /// is held while they are read. Blocks.
 ///
 /// # Errors
-/// When the log or a key cannot be read, or a file cannot be written; nothing has its name then but perhaps the keys.
+/// When the log or a key cannot be read, or a file cannot be written; nothing has its name then but perhaps the keys, and
+/// what was begun is gone.
 pub fn create<T>(
+    source: &Source<'_>,
+    snapshot: SnapshotId,
+    path: &Path,
+    hold_keys: impl FnOnce() -> T,
+    progress: Progress<'_>,
+) -> Result<Created, SnapshotError> {
+    let created = write(source, snapshot, path, hold_keys, progress);
+    if created.is_err() {
+        // On a full disk it would keep it full. What cannot be removed now is swept later.
+        let _swept = sweep_history(path).and_then(|()| sweep_keys(&keys_of(path)));
+    }
+    created
+}
+
+fn write<T>(
     source: &Source<'_>,
     snapshot: SnapshotId,
     path: &Path,
@@ -86,8 +103,9 @@ pub fn create<T>(
     let history = history.finish(signer)?;
 
     let header = KeysHeader { snapshot, store, position, at: now };
-    let mut keys = KeysWriter::create(path, &header, ring.snapshot_key(snapshot))?;
+    // Before its key is wrapped: by the root key that opens it once a rotation that is under way has ended.
     let held = hold_keys();
+    let mut keys = KeysWriter::create(path, &header, ring.snapshot_key(snapshot))?;
     for head in &heads {
         let carried = ring.carry(head.stream, keys.key())?;
         keys.stream(&carried)?;

@@ -12,6 +12,7 @@ use crate::log::{EventLog, Position};
 use crate::private;
 use crate::seal::root::RootKey;
 use crate::snapshot::Progress;
+use crate::snapshot::renewal::DestroyedKeys;
 use crate::snapshot::restore::{Built, RestoreError, Wanted};
 use crate::store::replay::{ReplayReport, digests};
 
@@ -28,15 +29,18 @@ pub struct DrillReport {
     pub different: Vec<String>,
     /// Data keys of its history that are not among its keys.
     pub missing_keys: u64,
+    /// Of them, those of which nothing says that they were destroyed.
+    #[serde(default)]
+    pub lost_keys: u64,
     /// Why it did not come back at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
 
 impl DrillReport {
-    /// Whether everything came out as it is here.
+    /// Whether everything came out as it is here, with all keys that there should be.
     pub fn is_sound(&self) -> bool {
-        self.different.is_empty() && self.failure.is_none()
+        self.different.is_empty() && self.failure.is_none() && self.lost_keys == 0
     }
 
     /// Of a snapshot that did not come back.
@@ -47,18 +51,21 @@ impl DrillReport {
             streams: 0,
             different: Vec::new(),
             missing_keys: 0,
+            lost_keys: 0,
             failure: Some(failure),
         }
     }
 }
 
-/// Restores a snapshot into `place`, which is made and removed, and compares it with a log. Blocks.
+/// Restores a snapshot into `place`, which is made and removed, and compares it with a log. `destroyed` are the data keys that
+/// were destroyed, where a ledger is at hand that says so. Blocks.
 ///
 /// # Errors
 /// When the snapshot does not come back, or the log cannot be read.
 pub fn drill(
     log: &dyn EventLog,
     root: &RootKey,
+    destroyed: Option<&DestroyedKeys>,
     history: &Path,
     place: &Path,
     progress: Progress<'_>,
@@ -70,7 +77,7 @@ pub fn drill(
         _ => Ok(()),
     };
     clear()?;
-    let drilled = drill_in(log, root, history, place, progress);
+    let drilled = drill_in(log, root, destroyed, history, place, progress);
     clear()?;
     drilled
 }
@@ -78,6 +85,7 @@ pub fn drill(
 fn drill_in(
     log: &dyn EventLog,
     root: &RootKey,
+    destroyed: Option<&DestroyedKeys>,
     history: &Path,
     place: &Path,
     progress: Progress<'_>,
@@ -88,7 +96,8 @@ fn drill_in(
         private::make_dir_all(&path).map_err(failed)?;
     }
     let wanted = Wanted { history, keys: None, until: None, root };
-    let built = Built::make(&store, &wanted, progress)?;
+    // Nothing is opened here. So what is left of it on the disk is opened by no key that anybody has.
+    let built = Built::make(&store, &wanted, &RootKey::random(), progress)?;
     let came_out = digests(&*built.log, Position(u64::MAX), |_| {})?;
     let position = built.log.end();
     let here = digests(log, position, |_| {})?;
@@ -97,7 +106,8 @@ fn drill_in(
         position: position.0,
         streams: came_out.streams.len() as u64,
         different: different(&came_out, &here),
-        missing_keys: built.missing_keys(),
+        missing_keys: built.missing.len() as u64,
+        lost_keys: destroyed.map_or(0, |destroyed| built.lost(destroyed).count() as u64),
         failure: None,
     };
     built.close()?;
@@ -115,4 +125,29 @@ fn different(came_out: &ReplayReport, here: &ReplayReport) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::replay::StreamReplay;
+
+    fn replayed(streams: &[(&str, u64, &str)]) -> ReplayReport {
+        let of = |(stream, version, digest): &(&str, u64, &str)| StreamReplay {
+            stream: (*stream).to_owned(),
+            version: *version,
+            digest: (*digest).to_owned(),
+            served: None,
+        };
+        ReplayReport { streams: streams.iter().map(of).collect() }
+    }
+
+    #[test]
+    fn what_is_otherwise_or_on_one_side_alone_is_named_once() {
+        let here = replayed(&[("org_1", 3, "a"), ("org_2", 3, "b"), ("org_3", 1, "c")]);
+        assert!(different(&here, &here).is_empty());
+        let came_out = replayed(&[("org_1", 3, "a"), ("org_2", 3, "x"), ("org_4", 1, "d")]);
+        assert_eq!(different(&came_out, &here), ["org_2", "org_3", "org_4"]);
+        assert_eq!(different(&replayed(&[("org_1", 2, "a")]), &replayed(&[("org_1", 3, "a")])), ["org_1"]);
+    }
 }

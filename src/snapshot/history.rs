@@ -2,7 +2,7 @@
 //! not vouch for, and takes no length for granted.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -40,6 +40,7 @@ impl HistoryWriter {
     /// # Errors
     /// `Exists`, `Io`.
     pub fn create(path: &Path, header: &Header) -> Result<Self, SnapshotError> {
+        sweep_history(path).map_err(SnapshotError::io("remove", path))?;
         let file = begin(path)?;
         let text = serde_json::to_vec(header).expect("plain data with text keys");
         let mut beginning = Vec::new();
@@ -171,7 +172,7 @@ impl Unfinished {
     }
 }
 
-/// Makes the file of a path under its other name; what a crash left of an earlier one gives way.
+/// Makes the file of a path under its other name, where nothing has either.
 pub(super) fn begin(path: &Path) -> Result<File, SnapshotError> {
     if path.try_exists().map_err(SnapshotError::io("look for", path))? {
         return Err(SnapshotError::Exists { path: path.to_owned() });
@@ -182,8 +183,19 @@ pub(super) fn begin(path: &Path) -> Result<File, SnapshotError> {
 /// The same where another file has the name until this one is whole.
 pub(super) fn begin_beside(path: &Path) -> Result<File, SnapshotError> {
     let unfinished = path.with_added_extension(UNFINISHED);
-    let options = private::options().write(true).create(true).truncate(true).clone();
+    let options = private::options().write(true).create_new(true).clone();
     options.open(&unfinished).map_err(SnapshotError::io("make", &unfinished))
+}
+
+/// Removes what was left of writing a history.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn sweep_history(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path.with_added_extension(UNFINISHED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A history whose header and manifest are what was written.

@@ -24,7 +24,7 @@ use crate::clock::Timestamp;
 use crate::ids::{DataKeyId, SnapshotId, StoreId, StreamId};
 use crate::log::Position;
 use crate::seal::keyring::snapshot::{
-    CarriedKeys, DATA_KEY_BYTES, SnapshotKey, VOUCHER_BYTES, WRAPPED_KEY_BYTES,
+    CarriedKeys, DATA_KEY_BYTES, SnapshotKey, VOUCHER_BYTES, WRAPPED_KEY_BYTES, sweep_keys,
 };
 use crate::seal::root::{RootFingerprint, RootKey};
 
@@ -67,6 +67,7 @@ impl KeysWriter {
         (key, root, wrapped): (SnapshotKey, RootFingerprint, [u8; WRAPPED_KEY_BYTES]),
     ) -> Result<Self, SnapshotError> {
         let path = keys_of(history);
+        sweep_keys(&path).map_err(SnapshotError::io("sweep", &path))?;
         let file = begin(&path)?;
         Self::begun(path, file, header, (key, root, wrapped))
     }
@@ -80,6 +81,7 @@ impl KeysWriter {
         header: &KeysHeader,
         key: (SnapshotKey, RootFingerprint, [u8; WRAPPED_KEY_BYTES]),
     ) -> Result<Self, SnapshotError> {
+        sweep_keys(path).map_err(SnapshotError::io("sweep", path))?;
         let file = begin_beside(path)?;
         Self::begun(path.to_owned(), file, header, key)
     }
@@ -164,20 +166,7 @@ impl KeysFile {
     /// # Errors
     /// `WrongRootKey`, `Damaged`, `Newer`, `Io`.
     pub fn open(path: &Path, root: &RootKey) -> Result<Self, SnapshotError> {
-        let file = BufReader::new(File::open(path).map_err(SnapshotError::io("open", path))?);
-        let mut raw = Raw { path, file, digest: Sha256::new(), at: 0 };
-        let magic: [u8; 8] = raw.array()?;
-        if magic != MAGIC {
-            return Err(raw.damaged("it is no file of keys"));
-        }
-        let [format] = raw.array()?;
-        if format != FORMAT {
-            return Err(SnapshotError::Newer { path: path.to_owned(), format });
-        }
-        let snapshot = SnapshotId::from_uuid(Uuid::from_bytes(raw.array()?));
-        let store = StoreId::from_uuid(Uuid::from_bytes(raw.array()?));
-        let position = Position(u64::from_be_bytes(raw.array()?));
-        let at = Timestamp::from_micros(i64::from_be_bytes(raw.array()?));
+        let (header, mut raw) = begun(path)?;
         let fingerprint = RootFingerprint(raw.array()?);
         let wrapped = raw.array()?;
         if fingerprint != root.fingerprint() {
@@ -187,10 +176,9 @@ impl KeysFile {
                 at_hand: root.fingerprint().to_string(),
             });
         }
-        let key = SnapshotKey::unwrap(root, snapshot, &wrapped);
+        let key = SnapshotKey::unwrap(root, header.snapshot, &wrapped);
         let key = key.ok_or_else(|| raw.damaged("the key of this file does not open"))?;
         let Raw { file, digest, at: offset, .. } = raw;
-        let header = KeysHeader { snapshot, store, position, at };
         Ok(Self { path: path.to_owned(), file, digest, at: offset, key, header })
     }
 
@@ -237,6 +225,32 @@ impl KeysFile {
             _ => Err(raw.damaged("it goes on after its end").into()),
         }
     }
+}
+
+/// What a file of keys says of itself, which nobody vouches for without the root key.
+///
+/// # Errors
+/// `Damaged`, `Newer`, `Io`.
+pub fn header_of(path: &Path) -> Result<KeysHeader, SnapshotError> {
+    Ok(begun(path)?.0)
+}
+
+fn begun(path: &Path) -> Result<(KeysHeader, Raw<'_>), SnapshotError> {
+    let file = BufReader::new(File::open(path).map_err(SnapshotError::io("open", path))?);
+    let mut raw = Raw { path, file, digest: Sha256::new(), at: 0 };
+    let magic: [u8; 8] = raw.array()?;
+    if magic != MAGIC {
+        return Err(raw.damaged("it is no file of keys"));
+    }
+    let [format] = raw.array()?;
+    if format != FORMAT {
+        return Err(SnapshotError::Newer { path: path.to_owned(), format });
+    }
+    let snapshot = SnapshotId::from_uuid(Uuid::from_bytes(raw.array()?));
+    let store = StoreId::from_uuid(Uuid::from_bytes(raw.array()?));
+    let position = Position(u64::from_be_bytes(raw.array()?));
+    let at = Timestamp::from_micros(i64::from_be_bytes(raw.array()?));
+    Ok((KeysHeader { snapshot, store, position, at }, raw))
 }
 
 /// A file as far as it was read.

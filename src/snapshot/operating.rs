@@ -2,6 +2,7 @@
 //! stream. The server and the command line go through here alike.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
@@ -20,15 +21,17 @@ use crate::platform::operations::command::OperationsCommand;
 use crate::platform::operations::event::{SnapshotCreated, SnapshotDrilled, SnapshotVerified};
 use crate::private;
 use crate::seal::root::RootKey;
+use crate::seal::signing::Signer;
 use crate::snapshot::create::{Source, create};
 use crate::snapshot::drill::{DrillReport, drill};
-use crate::snapshot::folder::{Listed, list, listed, sweep};
+use crate::snapshot::folder::{DRILL, Listed, files_of_keys, list, listed, orphans, sweep};
 use crate::snapshot::history::History;
 use crate::snapshot::keys::KeysFile;
 use crate::snapshot::renewal::Present;
 use crate::snapshot::retention::Retention;
 use crate::snapshot::verify::{hold_keys, survey};
 use crate::snapshot::{HISTORY, Progress, SnapshotError, keys_of};
+use crate::store::ledger::Ledger;
 use crate::store::signing::SigningError;
 use crate::store::{Refusal, Store, Submission};
 
@@ -70,6 +73,9 @@ pub enum OperatingError {
     /// There is none.
     #[error("there is no snapshot in {}", .0.display())]
     NoSnapshot(PathBuf),
+    /// A history is to be called so.
+    #[error("{} does not end with .{HISTORY}, as histories are called", .0.display())]
+    NoName(PathBuf),
     /// The snapshot.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -89,7 +95,7 @@ pub enum OperatingError {
     Refused(#[from] Refusal),
     /// A thread died.
     #[error("the thread that worked on the snapshot died")]
-    Died(#[from] tokio::task::JoinError),
+    Died(#[from] JoinError),
 }
 
 /// Why keys could not be rewritten.
@@ -118,35 +124,45 @@ impl Snapshots {
         actor: Actor,
         mut progress: impl FnMut(Position, Position) + Send + 'static,
     ) -> Result<Listed, OperatingError> {
-        let _alone = self.working.lock().await;
-        // Durable before the position is fixed, so that the history names the key that signs it.
-        let signer = store.signer().await?;
-        let (this, of) = (self.clone(), store.clone());
-        let taken = spawn_blocking(move || {
-            let snapshot: SnapshotId = Fresh.id();
-            let path = this.path_of(snapshot, output)?;
-            let source = Source {
-                log: &**of.log(),
-                ring: of.ring(),
-                store: this.store,
-                epoch: of.epoch(),
-                now: of.clock().now(),
-                root: &|_, _| None,
-                signer: &signer,
-            };
-            create(&source, snapshot, &path, || of.hold_keys(), &mut progress)?;
-            listed(&path)
-        });
-        let taken = taken.await??;
-        let keys = fs::metadata(keys_of(&taken.path)).map_or(0, |metadata| metadata.len());
-        let note = OperationsCommand::NoteSnapshot(SnapshotCreated {
-            snapshot: taken.id,
-            position: taken.position,
-            events: taken.events,
-            bytes: taken.bytes + keys,
-        });
-        store.execute(store.platform(), Submission::new(note, actor)).await?;
-        Ok(taken)
+        let (this, store) = (self.clone(), store.clone());
+        to_its_end(async move {
+            // Durable before the position is fixed, so that the history names the key that signs it.
+            let signer = store.signer().await?;
+            let of = store.clone();
+            let taken = this.alone(move |this| this.write(&of, output, &signer, &mut progress)).await??;
+            let keys = fs::metadata(keys_of(&taken.path)).map_or(0, |metadata| metadata.len());
+            let note = OperationsCommand::NoteSnapshot(SnapshotCreated {
+                snapshot: taken.id,
+                position: taken.position,
+                events: taken.events,
+                bytes: taken.bytes + keys,
+            });
+            store.execute(store.platform(), Submission::new(note, actor)).await?;
+            Ok(taken)
+        })
+        .await
+    }
+
+    fn write(
+        &self,
+        store: &Store,
+        output: Option<PathBuf>,
+        signer: &Signer,
+        progress: Progress<'_>,
+    ) -> Result<Listed, OperatingError> {
+        let snapshot: SnapshotId = Fresh.id();
+        let path = self.path_of(snapshot, output)?;
+        let source = Source {
+            log: &**store.log(),
+            ring: store.ring(),
+            store: self.store,
+            epoch: store.epoch(),
+            now: store.clock().now(),
+            root: &|_, _| None,
+            signer,
+        };
+        create(&source, snapshot, &path, || store.hold_keys(), progress)?;
+        Ok(listed(&path)?)
     }
 
     /// Verifies a snapshot of the folder, and its keys where they lie beside it.
@@ -158,18 +174,22 @@ impl Snapshots {
         store: &Store,
         snapshot: SnapshotId,
     ) -> Result<Result<Verified, SnapshotError>, OperatingError> {
-        let _alone = self.working.lock().await;
-        let found = self.find(snapshot)?;
-        let root = store.ring().root();
-        let verified = spawn_blocking(move || {
-            let keys = keys_of(&found.path);
-            verify(&found.path, found.has_keys.then_some((&*keys, &root)), &mut |_, _| {})
-        });
-        let verified = verified.await?;
-        let sound = verified.is_ok();
-        let note = OperationsCommand::NoteVerification(SnapshotVerified { snapshot, sound });
-        store.execute(store.platform(), Submission::new(note, Actor::OPERATOR)).await?;
-        Ok(verified)
+        let (this, store) = (self.clone(), store.clone());
+        to_its_end(async move {
+            let root = store.ring().root();
+            let looks = move |this: &Self| {
+                let found = this.find(snapshot)?;
+                let keys = keys_of(&found.path);
+                Ok(verify(&found.path, found.has_keys.then_some((&*keys, &root)), &mut |_, _| {}))
+            };
+            let verified: Result<_, OperatingError> = this.alone(looks).await?;
+            let verified = verified?;
+            let sound = verified.is_ok();
+            let note = OperationsCommand::NoteVerification(SnapshotVerified { snapshot, sound });
+            store.execute(store.platform(), Submission::new(note, Actor::OPERATOR)).await?;
+            Ok(verified)
+        })
+        .await
     }
 
     /// Restores a snapshot of the folder for practice, the newest unless somebody names one, and compares it with the store.
@@ -183,32 +203,46 @@ impl Snapshots {
         actor: Actor,
         mut progress: impl FnMut(Position, Position) + Send + 'static,
     ) -> Result<DrillReport, OperatingError> {
-        let _alone = self.working.lock().await;
+        let (this, store) = (self.clone(), store.clone());
+        to_its_end(async move {
+            let of = store.clone();
+            let report = this.alone(move |this| this.practise(&of, snapshot, &mut progress)).await??;
+            let note = OperationsCommand::NoteDrill(SnapshotDrilled {
+                snapshot: report.snapshot,
+                position: report.position,
+                sound: report.is_sound(),
+            });
+            store.execute(store.platform(), Submission::new(note, actor)).await?;
+            Ok(report)
+        })
+        .await
+    }
+
+    fn practise(
+        &self,
+        store: &Store,
+        snapshot: Option<SnapshotId>,
+        progress: Progress<'_>,
+    ) -> Result<DrillReport, OperatingError> {
         let found = match snapshot {
             Some(snapshot) => self.find(snapshot)?,
             None => self.newest()?,
         };
-        let (place, of) = (self.folder.join("drill"), store.clone());
-        let report = spawn_blocking(move || {
-            let drilled = drill(&**of.log(), &of.ring().root(), &found.path, &place, &mut progress);
-            drilled.unwrap_or_else(|error| DrillReport::failed(found.id, found.position, with_causes(&error)))
-        });
-        let report = report.await?;
-        let note = OperationsCommand::NoteDrill(SnapshotDrilled {
-            snapshot: report.snapshot,
-            position: report.position,
-            sound: report.is_sound(),
-        });
-        store.execute(store.platform(), Submission::new(note, actor)).await?;
-        Ok(report)
+        let failed = |error: &dyn Error| DrillReport::failed(found.id, found.position, with_causes(error));
+        let destroyed = match store.ledger().map(Ledger::destroyed_keys).transpose() {
+            Ok(destroyed) => destroyed,
+            Err(error) => return Ok(failed(&error)),
+        };
+        let (root, place) = (store.ring().root(), self.folder.join(DRILL));
+        let drilled = drill(&**store.log(), &root, destroyed.as_ref(), &found.path, &place, progress);
+        Ok(drilled.unwrap_or_else(|error| failed(&error)))
     }
 
-    /// Rewrites the keys of the folder's snapshots without what was destroyed. What cannot be rewritten now is logged, and
-    /// tried again with the next look.
+    /// Rewrites the keys that lie in the folder without what was destroyed, whether or not their histories are there. What
+    /// cannot be rewritten now is logged, and tried again with the next look.
     pub async fn renew_keys(&self, store: &Store) {
-        let _alone = self.working.lock().await;
-        let (this, of) = (self.clone(), store.clone());
-        let renewed = spawn_blocking(move || this.renew_all(&of)).await;
+        let of = store.clone();
+        let renewed = self.alone(move |this| this.renew_all(&of)).await;
         if let Ok(Err(error)) = renewed {
             let error = with_causes(&error);
             tracing::error!(
@@ -219,18 +253,23 @@ impl Snapshots {
     }
 
     fn renew_all(&self, store: &Store) -> Result<(), RenewalError> {
+        sweep(&self.folder)?;
         let destroyed = match store.ledger() {
             Some(ledger) => ledger.destroyed_keys()?,
             None => BTreeSet::new(),
         };
         let present = Present { store: self.store, ring: store.ring(), destroyed: &destroyed };
         let mut failed = None;
-        for found in list(&self.folder)?.data.iter().filter(|found| found.has_keys) {
-            match present.renew(&keys_of(&found.path)) {
+        for path in files_of_keys(&self.folder)? {
+            match present.renew(&path) {
                 Ok(true) => {
-                    tracing::info!(snapshot = %found.id, "rewrote its keys without what was destroyed")
+                    tracing::info!(path = %path.display(), "rewrote these keys without what was destroyed")
                 }
                 Ok(false) => {}
+                // As a rotation of the root key leaves them: they open with the one before, if anybody has kept it.
+                Err(error @ SnapshotError::WrongRootKey { .. }) => {
+                    tracing::warn!(%error, "these keys cannot be rewritten")
+                }
                 Err(error) => failed = Some(error),
             }
         }
@@ -242,10 +281,8 @@ impl Snapshots {
     /// # Errors
     /// When the folder cannot be read, or a file not be removed.
     pub async fn expire(&self, now: Timestamp, retention: Retention) -> Result<(), OperatingError> {
-        let _alone = self.working.lock().await;
-        let folder = self.folder.clone();
-        let removed = spawn_blocking(move || {
-            let expired = retention.expired(&list(&folder)?, now);
+        let removed = self.alone(move |this| {
+            let expired = retention.expired(&list(&this.folder)?, &orphans(&this.folder)?, now);
             expired.remove()?;
             Ok::<_, SnapshotError>(expired)
         });
@@ -254,6 +291,19 @@ impl Snapshots {
             tracing::info!(path = %path.display(), "removed what was kept long enough");
         }
         Ok(())
+    }
+
+    /// Works on a thread of its own, with the snapshots to itself until it ends.
+    async fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let (this, alone) = (self.clone(), Arc::clone(&self.working).lock_owned().await);
+        spawn_blocking(move || {
+            let _alone = alone;
+            work(&this)
+        })
+        .await
     }
 
     /// A snapshot of the folder.
@@ -274,14 +324,24 @@ impl Snapshots {
         newest.ok_or_else(|| OperatingError::NoSnapshot(self.folder.clone()))
     }
 
-    fn path_of(&self, snapshot: SnapshotId, output: Option<PathBuf>) -> Result<PathBuf, SnapshotError> {
+    fn path_of(&self, snapshot: SnapshotId, output: Option<PathBuf>) -> Result<PathBuf, OperatingError> {
         if let Some(path) = output {
-            return Ok(path);
+            return match path.extension().is_some_and(|extension| extension == HISTORY) {
+                true => Ok(path),
+                false => Err(OperatingError::NoName(path)),
+            };
         }
-        private::make_dir_all(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
+        private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
         sweep(&self.folder)?;
         Ok(self.folder.join(format!("{snapshot}.{HISTORY}")))
     }
+}
+
+/// Does something to its end, also where whoever asked for it goes away: what is taken is noted.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, OperatingError>> + Send + 'static,
+) -> Result<T, OperatingError> {
+    tokio::spawn(work).await?
 }
 
 /// Verifies a snapshot from its first byte to its last; its keys too, where a root key is at hand. Blocks.

@@ -2,6 +2,7 @@
 //! away again, and only then put in use. A restore always begins another epoch.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,10 +23,12 @@ use crate::log::{EventLog, Position};
 use crate::metrics::Metrics;
 use crate::platform::operations::command::OperationsCommand;
 use crate::platform::operations::event::StoreRestored;
+use crate::seal::keyring::snapshot::remove_keys;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::RootKey;
 use crate::snapshot::history::{Chunk, History};
 use crate::snapshot::keys::{KeysFile, KeysHeader};
+use crate::snapshot::renewal::DestroyedKeys;
 use crate::snapshot::verify::{Survey, Until, hold_keys, survey};
 use crate::snapshot::{Progress, SnapshotError, keys_of};
 use crate::store::ledger::{FinishError, Ledger};
@@ -123,19 +126,33 @@ pub fn restore(
     clock: &Clock,
     progress: Progress<'_>,
 ) -> Result<Restored, RestoreError> {
-    dir.remove_unfinished()?;
+    forget_unfinished(dir)?;
     let id: StoreId = Fresh.id();
     let mut restored = None;
     let made = dir.create_store(id, |store| {
-        let built = Built::make(store, wanted, progress)?;
+        let built = Built::make(store, wanted, wanted.root, progress)?;
         restored = Some(built.begin_epoch(store, wanted.root, ledgers, clock)?);
         Ok::<_, RestoreError>(())
     });
     if let Err(error) = made {
-        dir.remove_unfinished()?;
+        forget_unfinished(dir)?;
         return Err(error);
     }
     Ok(restored.expect("made above"))
+}
+
+/// Removes what restores that came to no end left behind. Their files of keys are overwritten: what is destroyed later would
+/// be opened by them otherwise, with the root key.
+fn forget_unfinished(dir: &DataDir) -> Result<(), DataDirError> {
+    for store in dir.unfinished_stores()? {
+        let keys = store.keys();
+        let Ok(entries) = fs::read_dir(&keys) else { continue };
+        for entry in entries {
+            let path = entry.map_err(DataDirError::io("list", &keys))?.path();
+            remove_keys(&path).map_err(DataDirError::io("overwrite", &path))?;
+        }
+    }
+    dir.remove_unfinished().map(drop)
 }
 
 /// A store's log and keys as a snapshot has them, not in use.
@@ -146,20 +163,28 @@ pub struct Built {
     epoch: Epoch,
     survey: Survey,
     keys: KeysHeader,
-    missing: Vec<(StreamId, DataKeyId)>,
+    /// Data keys of the history that are not among the keys.
+    pub missing: Vec<(StreamId, DataKeyId)>,
 }
 
 impl Built {
-    /// Makes them in a folder that has `keys/` and else nothing. Both files are read twice: all of them is verified before
-    /// anything is made of them.
+    /// Makes them in a folder that has `keys/` and else nothing, the streams' keys wrapped by a root key. Both files are read
+    /// twice: all of them is verified before anything is made of them.
     ///
     /// # Errors
     /// With the first place that is not what was written, or the file that could not be made.
-    pub fn make(store: &StoreDir, wanted: &Wanted<'_>, progress: Progress<'_>) -> Result<Self, RestoreError> {
+    pub fn make(
+        store: &StoreDir,
+        wanted: &Wanted<'_>,
+        wrapped_by: &RootKey,
+        progress: Progress<'_>,
+    ) -> Result<Self, RestoreError> {
         let mut history = History::open(wanted.history)?;
         let end = history.header.position;
+        // It is read twice. Nothing vouches for the number yet.
+        let whole = Position(end.saturating_mul(2));
         let keys_path = wanted.keys.map_or_else(|| keys_of(wanted.history), Path::to_owned);
-        let survey = survey(&mut history, wanted.until, &mut |at, _| progress(at, Position(2 * end)))?;
+        let survey = survey(&mut history, wanted.until, &mut |at, _| progress(at, whole))?;
         let keys = KeysFile::open(&keys_path, wanted.root)?;
         let header = keys.header;
         let missing = hold_keys(keys, &history, &survey, |_, _| Ok(()))?;
@@ -172,14 +197,14 @@ impl Built {
             let opened = snapshot_key.open(&carried).map_err(|what| {
                 SnapshotError::damaged(&keys_path, format!("the keys of {}", carried.stream), what)
             })?;
-            opened.put(&store.keys(), wanted.root)?;
+            opened.put(&store.keys(), wrapped_by)?;
             for some in carried.data_keys.chunks(KEYS_AT_ONCE) {
                 let some = some.iter().map(|(id, wrapped)| (*id, wrapped.to_vec()));
                 refill::data_keys(&*log, carried.stream, some)?;
             }
             Ok(())
         })?;
-        fill(&mut history, &survey, &*log, &mut |at, _| progress(Position(end + at.0), Position(2 * end)))?;
+        fill(&mut history, &survey, &*log, &mut |at, _| progress(Position(end.saturating_add(at.0)), whole))?;
         Ok(Self { log, history, epoch, survey, keys: header, missing })
     }
 
@@ -188,9 +213,12 @@ impl Built {
         self.history.header.snapshot
     }
 
-    /// How many data keys of the history are not among the keys.
-    pub fn missing_keys(&self) -> u64 {
-        self.missing.len() as u64
+    /// The missing keys of which nothing says that they were destroyed.
+    pub fn lost<'a>(
+        &'a self,
+        destroyed: &'a DestroyedKeys,
+    ) -> impl Iterator<Item = &'a (StreamId, DataKeyId)> {
+        self.missing.iter().filter(|key| !destroyed.contains(key))
     }
 
     /// Closes the log.
@@ -210,9 +238,11 @@ impl Built {
         clock: &Clock,
     ) -> Result<Restored, RestoreError> {
         let Self { log, history, epoch, survey, keys, missing } = self;
+        let ledger = ledgers.first().map(|folder| Ledger::open(folder, dir.ledger_mark(), epoch.as_str()));
+        let ledger = ledger.transpose().map_err(failed("the ledger of what was destroyed cannot be read"))?;
         let (mut later, ledgers) = read_ledgers(ledgers, dir, &epoch)?;
         later.extend(survey.taken_away.iter().cloned());
-        let store = open_store(dir, &log, root, &epoch, clock)?;
+        let store = open_store(dir, &log, root, &epoch, ledger, clock)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -320,6 +350,7 @@ fn open_store(
     log: &Arc<SledLog>,
     root: &RootKey,
     epoch: &Epoch,
+    ledger: Option<Ledger>,
     clock: &Clock,
 ) -> Result<Store, RestoreError> {
     let log: Arc<dyn EventLog> = Arc::clone(log) as Arc<dyn EventLog>;
@@ -333,8 +364,8 @@ fn open_store(
         queue_capacity: 1,
         disk: Arc::new(|| true),
         derived: None,
-        // What is taken away here is in it already.
-        ledger: None,
+        // What another ledger or the history told of is in this one from now on: older snapshots are held against it.
+        ledger,
         directory: None,
         resident_streams: 64,
         metrics: Metrics::new(),

@@ -2,12 +2,13 @@
 //! every history is restored with them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
+use crate::ids::SnapshotId;
 use crate::private;
 use crate::seal::keyring::snapshot::remove_keys;
-use crate::snapshot::folder::{Listed, Listing};
+use crate::snapshot::folder::{Listed, Listing, Orphan};
 use crate::snapshot::{HISTORY, SnapshotError, keys_of};
 
 /// How long what is kept.
@@ -30,20 +31,25 @@ pub struct Expired {
 
 impl Retention {
     /// What of a folder goes now. Only what the folder's owner put there under its id counts, and is touched.
-    pub fn expired(&self, listing: &Listing, now: Timestamp) -> Expired {
-        let own: Vec<&Listed> = listing.data.iter().filter(|found| is_named_by_id(found)).collect();
+    pub fn expired(&self, listing: &Listing, orphans: &[Orphan], now: Timestamp) -> Expired {
+        let own: Vec<&Listed> = listing.data.iter().filter(|found| is_named(&found.path, found.id)).collect();
         let kept = self.histories.unwrap_or(usize::MAX);
         let histories: Vec<PathBuf> = own.iter().rev().skip(kept).map(|found| found.path.clone()).collect();
         let with_keys = own.iter().rev().filter(|found| found.has_keys).skip(1);
-        let is_old = |found: &&&Listed| now.seconds_since(found.taken_at) >= self.keys_seconds;
-        let goes = |found: &&&Listed| is_old(found) || histories.contains(&found.path);
-        let keys = with_keys.filter(goes).map(|found| keys_of(&found.path)).collect();
+        let is_old = |at: Timestamp| now.seconds_since(at) >= self.keys_seconds;
+        let goes = |found: &&&Listed| is_old(found.taken_at) || histories.contains(&found.path);
+        let newest = own.iter().filter(|found| found.has_keys).map(|found| found.taken_at).max();
+        let gone = orphans.iter().filter(|keys| is_named(&keys.path.with_extension(""), keys.snapshot));
+        let gone = gone.filter(|keys| is_old(keys.at) && newest.is_some_and(|newest| keys.at < newest));
+        let keys = with_keys.filter(goes).map(|found| keys_of(&found.path));
+        let keys = keys.chain(gone.map(|keys| keys.path.clone())).collect();
         Expired { histories, keys }
     }
 }
 
-fn is_named_by_id(found: &Listed) -> bool {
-    found.path.file_name().is_some_and(|name| *name == *format!("{}.{HISTORY}", found.id))
+/// Whether a history is called by its id.
+fn is_named(history: &Path, snapshot: SnapshotId) -> bool {
+    history.file_name().is_some_and(|name| *name == *format!("{snapshot}.{HISTORY}"))
 }
 
 impl Expired {
@@ -88,7 +94,7 @@ mod tests {
 
     fn expired(histories: Option<usize>, data: Vec<Listed>) -> (usize, Vec<PathBuf>) {
         let retention = Retention { histories, keys_seconds: 30 * DAY_SECONDS };
-        let expired = retention.expired(&Listing { data, unreadable: Vec::new() }, now());
+        let expired = retention.expired(&Listing { data, unreadable: Vec::new() }, &[], now());
         (expired.histories.len(), expired.keys)
     }
 
@@ -109,6 +115,23 @@ mod tests {
         let (histories, keys) = expired(Some(2), data.clone());
         assert_eq!((histories, keys), (1, vec![keys_of(&data[0].path)]));
         assert_eq!(expired(Some(3), data), (0, Vec::new()));
+    }
+
+    #[test]
+    fn old_keys_without_their_history_go_once_there_are_newer_ones() {
+        let retention = Retention { histories: None, keys_seconds: 30 * DAY_SECONDS };
+        let orphan = |number: u128, days_ago: i64| {
+            let Listed { id: snapshot, path, taken_at: at, .. } = listed(number, days_ago, true);
+            Orphan { path: keys_of(&path), snapshot, at }
+        };
+        let orphans = [orphan(1, 40), orphan(2, 29)];
+        let of = |data| retention.expired(&Listing { data, unreadable: Vec::new() }, &orphans, now()).keys;
+        assert_eq!(of(vec![listed(3, 1, true)]), [orphans[0].path.clone()]);
+        assert_eq!(
+            of(vec![listed(3, 1, false)]),
+            Vec::<PathBuf>::new(),
+            "they are the newest that there are"
+        );
     }
 
     #[test]

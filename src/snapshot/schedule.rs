@@ -23,7 +23,7 @@ pub struct Schedule {
     pub retention: Retention,
 }
 
-/// Runs until `stop`. A snapshot that is being taken then is given up: it has no name yet.
+/// Runs until `stop`. What is under way then comes to nothing, for its log is closed, and is swept by the next look.
 pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     let mut not_before = store.clock().now();
@@ -40,13 +40,18 @@ pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: i
         tokio::select! {
             () = &mut stop => return,
             done = once(&store, &snapshots, schedule.retention) => {
+                let again_seconds = match done {
+                    // The files are there: another one at once would only take more of the disk.
+                    Err(OperatingError::Refused(_)) => schedule.every_seconds,
+                    _ => AGAIN_SECONDS.min(schedule.every_seconds),
+                };
                 if let Err(error) = done {
                     let error = with_causes(&error);
-                    tracing::error!(error, "a scheduled snapshot failed; it is tried again in ten minutes");
+                    tracing::error!(error, again_seconds, "a scheduled snapshot failed; it is tried again");
                 }
+                not_before = store.clock().credible_now().plus_seconds(again_seconds);
             }
         }
-        not_before = store.clock().credible_now().plus_seconds(AGAIN_SECONDS.min(schedule.every_seconds));
     }
 }
 

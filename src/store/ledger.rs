@@ -275,12 +275,11 @@ impl Ledger {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let is_new = !self.path.try_exists()?;
         if is_new {
-            private::make_dir_all(folder)?;
+            private::make_durable_dir(folder)?;
         }
         let mut file = private::options().read(true).append(true).create(true).open(&self.path)?;
         if is_new {
             private::sync_dir(folder)?;
-            private::sync_dir(folder.parent().unwrap_or(Path::new(".")))?;
         }
         let end = end_of_last_line(&mut file)?;
         file.set_len(end)?;

@@ -38,6 +38,7 @@ mod secrets;
 mod segments;
 mod signing;
 mod snapshot_damage;
+mod snapshot_folder;
 mod snapshots;
 #[path = "../support/counted.rs"]
 mod counted;

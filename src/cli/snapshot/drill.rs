@@ -84,8 +84,8 @@ impl Drill {
         ));
         if report.missing_keys > 0 {
             output::line(format_args!(
-                "{} data keys of its history are not among its keys: destroyed since, or lost",
-                report.missing_keys
+                "{} data keys of its history are not among its keys; of {} nothing says that they were destroyed",
+                report.missing_keys, report.lost_keys
             ));
         }
     }

@@ -1,0 +1,128 @@
+//! The folder of the snapshots over crashes and time: what is half done there, what lies there alone, and what drills and
+//! restores write down.
+
+use std::fs;
+use std::path::PathBuf;
+
+use settled::actor::Actor;
+use settled::ids::{Fresh, StreamId};
+
+use settled::log::{Append, Key, Position};
+use settled::snapshot::folder::Listed;
+use settled::snapshot::keys_of;
+use settled::snapshot::operating::Snapshots;
+use settled::store::ledger::Ledger;
+
+use crate::snapshots::{Place, all, destroy, given, ledger_of};
+use crate::test_store::TestStore;
+
+fn snapshots(place: &Place) -> Snapshots {
+    Snapshots::new(place.path("snapshots"), Fresh.id())
+}
+
+async fn take(snapshots: &Snapshots, store: &TestStore) -> Listed {
+    snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_asker_went_away_is_taken_and_noted() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place);
+    let (began, begins) = std::sync::mpsc::channel();
+    let mut asks = Box::pin(snapshots.take(&store.store, None, Actor::OPERATOR, move |_, _: Position| {
+        let _nobody_listens = began.send(());
+    }));
+    while begins.try_recv().is_err() {
+        assert!(futures_util::poll!(&mut asks).is_pending(), "it says that it goes on first");
+        tokio::task::yield_now().await;
+    }
+    drop(asks);
+    // Whoever comes next waits for its end.
+    snapshots
+        .expire(
+            store.store.clock().now(),
+            settled::snapshot::retention::Retention { histories: None, keys_seconds: i64::MAX },
+        )
+        .await
+        .unwrap();
+    let newest = snapshots.newest().unwrap();
+    let noted = || store.store.platform().view().platform().operations.last_snapshot;
+    while noted().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(noted().unwrap().snapshot, newest.id);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_of_rewriting_keys_keeps_nobody_from_rewriting_them() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place);
+    let keys = keys_of(&take(&snapshots, &store).await.path);
+    let before = fs::read(&keys).unwrap();
+    let replaced = keys.with_added_extension("replaced");
+    // Before the rename both are names of one file; after it, the old one is there under its second name.
+    fs::hard_link(&keys, &replaced).unwrap();
+    fs::write(keys.with_added_extension("unfinished"), b"half").unwrap();
+    destroy(&store, &founded, at).await;
+    snapshots.renew_keys(&store.store).await;
+    assert!(fs::read(&keys).unwrap().len() < before.len() && !replaced.exists());
+    fs::write(&replaced, &before).unwrap();
+    let old = fs::File::open(&replaced).unwrap();
+    snapshots.renew_keys(&store.store).await;
+    assert!(!replaced.exists());
+    assert!(std::io::Read::bytes(old).all(|byte| byte.unwrap() == 0), "it was overwritten where it lay");
+}
+
+#[tokio::test]
+async fn keys_whose_history_is_gone_are_rewritten_all_the_same() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place);
+    let taken = take(&snapshots, &store).await;
+    let keys = keys_of(&taken.path);
+    let before = fs::read(&keys).unwrap().len();
+    fs::remove_file(&taken.path).unwrap();
+    destroy(&store, &founded, at).await;
+    snapshots.renew_keys(&store.store).await;
+    assert!(fs::read(&keys).unwrap().len() < before);
+}
+
+#[tokio::test]
+async fn a_drill_tells_lost_keys_from_destroyed_ones() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place);
+    take(&snapshots, &store).await;
+    destroy(&store, &founded, at).await;
+    snapshots.renew_keys(&store.store).await;
+    let drill = || snapshots.drill(&store.store, None, Actor::OPERATOR, |_, _| {});
+    let report = drill().await.unwrap();
+    assert!(report.is_sound() && (report.missing_keys, report.lost_keys) == (1, 0), "{report:?}");
+
+    let stream = StreamId::Organization(founded.organization);
+    let (lost, _) = store.log.data_keys(stream).unwrap().swap_remove(0);
+    let remove = vec![Key::DataKey(stream, lost)];
+    store.log.append(vec![Append { stream, expected: None, frame: None, put: Vec::new(), remove }]).unwrap();
+    take(&snapshots, &store).await;
+    let report = drill().await.unwrap();
+    assert!(!report.is_sound() && report.failure.is_none() && report.lost_keys == 1, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_restored_store_goes_on_with_what_another_ledger_told() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let taken = place.take(&store, "taken").await;
+    destroy(&store, &founded, at).await;
+    let own: PathBuf = place.path("own");
+    let root = store.store.ring().root();
+    let restored = place.restore(&all(&taken, &root), "data", &[own.clone(), ledger_of(&store)]).unwrap();
+    assert_eq!(restored.taken_away, 1);
+    let written = Ledger::open(&own, place.path("mark"), "0").unwrap().destroyed_keys().unwrap();
+    assert_eq!(written, store.ledger().destroyed_keys().unwrap());
+    // The old keys, and that ledger alone.
+    let again = place.restore(&all(&taken, &root), "again", &[own]).unwrap();
+    assert_eq!((again.taken_away, again.unknown), (1, Vec::new()));
+}
