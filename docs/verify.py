@@ -2,23 +2,33 @@
 import base64, hashlib, json, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-sha, b64 = (lambda data: hashlib.sha256(data).digest()), (lambda text: base64.b64decode(text, validate=True))
-head, *items = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8", newline="\n")]
+def sha(data): return hashlib.sha256(data).digest()
+def canonical(value): return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)  # RFC 8785
+def need(holds, what): holds or sys.exit(what)  # no assert, which -O would take away
+def read(text, loads, dumps):  # the one text that there is for a value
+    need(dumps(loads(text)) == text, f"not as Settled writes it: {text[:99]}")
+    return loads(text)
+def parsed(line): return read(line, json.loads, lambda value: canonical(value) + "\n")
+def b64(text): return read(text, base64.b64decode, lambda data: base64.b64encode(data).decode())
+head, *items = [parsed(line) for line in open(sys.argv[1], encoding="utf-8", newline="\n")]
 name, key_id, key = sys.argv[2].split("+", 2)  # a C2SP verifier key, got over a way that you trust
-text, signature = head["checkpoint"].split("\n\n")  # a C2SP signed note
+text, signatures = head["checkpoint"].split("\n\n")  # a C2SP signed note; others may have signed it, too
 origin, size, root = text.split("\n")
-signer, signed = signature.removeprefix("— ").split()
-assert origin == name == signer and b64(signed)[:4].hex() == key_id == sha(f"{name}\n".encode() + b64(key))[:4].hex()
-Ed25519PublicKey.from_public_bytes(b64(key)[1:]).verify(b64(signed)[4:], f"{text}\n".encode())  # raises if not so
+own = [b64(line.split()[2]) for line in signatures.splitlines() if line.startswith(f"— {name} ")]
+own = [signed for signed in own if signed[:4].hex() == key_id == sha(f"{name}\n".encode() + b64(key))[:4].hex()]
+need(origin == name and own, f"the checkpoint is not signed by {name}")
+Ed25519PublicKey.from_public_bytes(b64(key)[1:]).verify(own[0][4:], f"{text}\n".encode())  # raises if not so
+first, last_of, form = head["from"], head["to"], head["format"]
+need(len(head) == 4 and form == "settled-bundle-1" and type(first) is type(last_of) is int, "its first line was altered")
+need(1 <= first <= last_of <= int(size), "its first line says other events than the checkpoint covers")
 versions = [item["event"]["version"] for item in items]
-assert versions == list(range(head["from"], head["to"] + 1)), f"{versions} are not the events that it says"
+need(versions == list(range(first, last_of + 1)), f"{versions} are not the events that it says")
 for item in items:
-    event = json.dumps(item["event"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)  # RFC 8785
-    node, last, digest = item["event"]["version"] - 1, int(size) - 1, sha(b"\0" + event.encode())  # RFC 9162, 2.1.3.2
-    for beside in map(b64, item["proof"]):
+    node, last, digest = item["event"]["version"] - 1, int(size) - 1, sha(b"\0" + canonical(item["event"]).encode())
+    for beside in map(b64, item["proof"]):  # RFC 9162, 2.1.3.2
         right = node & 1 or node == last
         while right and not node & 1 and node: node, last = node >> 1, last >> 1
         digest, node, last = sha(b"\1" + (beside + digest if right else digest + beside)), node >> 1, last >> 1
     named = f"event {item['event']['version']} ({item['event']['id']}) was altered"
-    assert last == 0 and digest == b64(root) and item["event"]["stream"] == origin.split("/")[-2], named
-print(f"Events {head['from']} to {head['to']} of {origin} are as recorded.")
+    need(last == 0 and digest == b64(root) and item["event"]["stream"] == origin.split("/")[-2], named)
+print(f"Events {first} to {last_of} of {origin} are as recorded.")

@@ -14,6 +14,22 @@ pub fn options() -> OpenOptions {
     options
 }
 
+/// Opens a file to be read that somebody else may have put there, and that is to be read to its end: a pipe or a device is
+/// none, and is not waited for.
+///
+/// # Errors
+/// Those of the system; `InvalidInput` of what is no file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"))
+    }
+}
+
 /// The text of a file that nobody else may read or write.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! `settled verify`: checking a bundle without a server and without a store, from a key that somebody trusts.
 
-use std::fs::{self, File};
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -35,6 +35,9 @@ struct Refused {
     holds: bool,
     error: String,
 }
+
+/// How much of a file of keys is read.
+const KEYS_MAX_BYTES: u64 = 1 << 20;
 
 /// How many faults are printed for people; beyond, that there are more.
 const SHOWN_MAX: usize = 100;
@@ -98,7 +101,9 @@ fn read(argument: &str) -> Result<Vec<VerifierKey>, String> {
         return Ok(vec![key]);
     }
     let path = Path::new(argument);
-    let text = fs::read_to_string(path)
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(KEYS_MAX_BYTES).read_to_string(&mut text))
         .map_err(|error| format!("{argument} is neither a verifier key nor a file with some: {error}"))?;
     let keys = read_keys(&text).map_err(|(line, error)| format!("{argument}, line {line}: {error}"))?;
     if keys.is_empty() { Err(format!("{argument} has no verifier key")) } else { Ok(keys) }

@@ -87,10 +87,11 @@ impl std::fmt::Display for Blame {
     }
 }
 
-/// What is wrong with events that should be those from one version to another, in order; empty where nothing is.
+/// What is wrong with events that should be those from one version to another, in order; empty where nothing is. `to` is
+/// below 2^53, and `from` at most one beyond it, where there should be none.
 pub fn blame(found: &[Found], from: Version, to: Version) -> Vec<Blame> {
     let whole = found.iter().zip(from..).all(|(found, version)| found.is(version));
-    if whole && found.len() as u64 == to - from + 1 {
+    if whole && found.len() as u64 == to + 1 - from {
         return Vec::new();
     }
     let wanted =
@@ -116,14 +117,19 @@ pub fn blame(found: &[Found], from: Version, to: Version) -> Vec<Blame> {
             Some(_) | None => nameless.push((index, found)),
         }
     }
-    // … or else of the first that is absent between its neighbours; what is left over was added.
+    // … or else of the first that is absent between its neighbours; what is left over was added. The places are looked at
+    // in their order, and what stands for something goes on standing for it: none is looked at twice.
+    let mut next = from;
     for (index, stranger) in nameless {
         let behind = in_place.partition_point(|place| *place < index);
         let version_of = |place: usize| in_place.get(place).and_then(|index| found[*index].version);
         let begin = behind.checked_sub(1).and_then(version_of).map_or(from, |version| version + 1);
         let end = version_of(behind).unwrap_or(to + 1);
-        let absent = (begin..end).find(|version| !there.contains(version));
-        blames.push(match absent.filter(|version| there.insert(*version)) {
+        next = next.max(begin);
+        while next < end && there.contains(&next) {
+            next += 1;
+        }
+        blames.push(match Some(next).filter(|version| *version < end && there.insert(*version)) {
             Some(version) => stranger.altered(version),
             None => Blame::Added { version: stranger.version, line: stranger.line, event: stranger.id },
         });
@@ -133,7 +139,8 @@ pub fn blame(found: &[Found], from: Version, to: Version) -> Vec<Blame> {
 }
 
 impl Found {
-    fn is(&self, version: Version) -> bool {
+    /// Whether it is the event of a version, as recorded.
+    pub fn is(&self, version: Version) -> bool {
         self.is_authentic && self.version == Some(version)
     }
 

@@ -1,5 +1,5 @@
 //! A bundle: events exactly as recorded, each with its proof, and the checkpoint that they are proved against. Lines of
-//! canonical JSON, so that a bundle of any length is written and checked in bounded memory; `docs/proof.md` describes it.
+//! canonical JSON, so that a bundle of any length is written in bounded memory, and checked in it where it is whole; `docs/proof.md` describes it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

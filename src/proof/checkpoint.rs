@@ -79,6 +79,9 @@ impl fmt::Display for Origin {
     }
 }
 
+/// The most events that a stream can have: versions are integers that every JSON reader takes exactly.
+const SIZE_MAX: u64 = (1 << 53) - 1;
+
 impl FromStr for Origin {
     type Err = CheckpointError;
 
@@ -88,7 +91,9 @@ impl FromStr for Origin {
         let (rest, epoch) = text.rsplit_once('/').ok_or(MALFORMED)?;
         let (host, organization) = rest.rsplit_once('/').ok_or(MALFORMED)?;
         let organization = organization.parse().map_err(|_| MALFORMED)?;
-        if !note::is_key_name(host) || !note::is_key_name(epoch) {
+        // An epoch is letters and digits by chance: nothing that a reader could take for another one.
+        let is_epoch = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        if !note::is_key_name(host) || epoch.is_empty() || !epoch.bytes().all(is_epoch) {
             return Err(MALFORMED);
         }
         Ok(Self::new(host, organization, epoch))
@@ -133,7 +138,8 @@ impl Checkpoint {
         else {
             return Err(CheckpointError::Malformed("its text is not three lines"));
         };
-        let size = size.parse().map_err(|_| CheckpointError::Malformed("its size is no number"))?;
+        let size = size.parse().ok().filter(|size| *size <= SIZE_MAX);
+        let size = size.ok_or(CheckpointError::Malformed("its size is no number of events"))?;
         let root = STANDARD.decode(root).ok().and_then(|root| root.try_into().ok());
         let root = root.ok_or(CheckpointError::Malformed("its root is not 32 bytes"))?;
         let checkpoint = Self { origin: origin.parse()?, size, root };
@@ -181,6 +187,19 @@ mod tests {
         ] {
             let opened = Checkpoint::open(&signed, &[key_of(&origin, &own)]);
             assert!(matches!(opened, Err(CheckpointError::Another { .. })), "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_no_stream_can_have_is_no_checkpoint() {
+        let signer = Signer::of_seed(1);
+        let signed = |checkpoint: &Checkpoint| Checkpoint::unverified(&checkpoint.sign(&signer));
+        assert!(signed(&Checkpoint { size: SIZE_MAX, ..checkpoint() }).is_ok());
+        assert!(signed(&Checkpoint { size: SIZE_MAX + 1, ..checkpoint() }).is_err());
+        assert!(signed(&Checkpoint { size: u64::MAX, ..checkpoint() }).is_err());
+        for epoch in ["", "X7", "\u{660}", "0\u{200b}"] {
+            let origin = Origin::new("settled.example", id(1), epoch);
+            assert!(signed(&Checkpoint { origin, ..checkpoint() }).is_err(), "{epoch:?}");
         }
     }
 

@@ -18,6 +18,9 @@ use crate::proof::tree::root_by_inclusion;
 /// The longest line that is read: the largest event in JSON, with room for its proof.
 const LINE_MAX_BYTES: u64 = 32 << 20;
 
+/// How many lines more than there should be are looked at, so that each fault can be named.
+const SUPERFLUOUS_MAX: u64 = 10_000;
+
 /// What a bundle proves, where it does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verified {
@@ -59,6 +62,14 @@ pub enum VerifyError {
         /// How many there were.
         size: u64,
     },
+    /// It has far more lines than the events that it says.
+    #[error(
+        "lines were added: there are over {SUPERFLUOUS_MAX} more than the events that line 1 says, from line {line} on"
+    )]
+    Longer {
+        /// The first that was not looked at.
+        line: u64,
+    },
 }
 
 /// What an event says of itself; all else of it is covered by its leaf.
@@ -82,12 +93,20 @@ pub fn verify(bundle: &mut dyn BufRead, keys: &[VerifierKey]) -> Result<Verified
     if from == 0 || from > to || to > *size {
         return Err(VerifyError::Range { from, to, size: *size });
     }
-    let mut found = Vec::new();
+    // What is whole from the beginning on needs no memory; from the first fault on, where each event stands does.
+    let (mut next, mut found) = (from, Vec::new());
     for line in 2.. {
         let Some(bytes) = next_line(bundle)? else { break };
-        found.push(look(line, &bytes, &checkpoint));
+        let event = look(line, &bytes, &checkpoint);
+        if found.is_empty() && next <= to && event.is(next) {
+            next += 1;
+        } else if found.len() as u64 > to + 1 - next + SUPERFLUOUS_MAX {
+            return Err(VerifyError::Longer { line });
+        } else {
+            found.push(event);
+        }
     }
-    let faults = blame(&found, from, to);
+    let faults = blame(&found, next, to);
     Ok(Verified {
         holds: faults.is_empty(),
         origin: origin.to_string(),

@@ -230,7 +230,7 @@ impl History {
     /// `Damaged` with the place, `Newer`, `Io`.
     pub fn open(path: &Path) -> Result<Self, SnapshotError> {
         let read = SnapshotError::io("read", path);
-        let mut file = File::open(path).map_err(SnapshotError::io("open", path))?;
+        let mut file = private::open_regular(path).map_err(SnapshotError::io("open", path))?;
         let bytes = file.metadata().map_err(read)?.len();
         let mut beginning = [0; MAGIC.len() + 1];
         read_at(&mut file, path, 0, &mut beginning, "its beginning")?;

@@ -23,6 +23,7 @@ use super::{SnapshotError, keys_of};
 use crate::clock::Timestamp;
 use crate::ids::{DataKeyId, SnapshotId, StoreId, StreamId};
 use crate::log::Position;
+use crate::private;
 use crate::seal::keyring::snapshot::{
     CarriedKeys, DATA_KEY_BYTES, SnapshotKey, VOUCHER_BYTES, WRAPPED_KEY_BYTES, sweep_keys,
 };
@@ -236,7 +237,7 @@ pub fn header_of(path: &Path) -> Result<KeysHeader, SnapshotError> {
 }
 
 fn begun(path: &Path) -> Result<(KeysHeader, Raw<'_>), SnapshotError> {
-    let file = BufReader::new(File::open(path).map_err(SnapshotError::io("open", path))?);
+    let file = BufReader::new(private::open_regular(path).map_err(SnapshotError::io("open", path))?);
     let mut raw = Raw { path, file, digest: Sha256::new(), at: 0 };
     let magic: [u8; 8] = raw.array()?;
     if magic != MAGIC {

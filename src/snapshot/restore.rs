@@ -68,11 +68,25 @@ pub struct Restored {
     /// Data keys of the history that are not among the keys, and of which nothing says that they were destroyed.
     pub lost: Vec<String>,
     /// Where what was destroyed was looked up.
-    pub ledgers: Vec<PathBuf>,
+    pub ledgers: Vec<HeldAgainst>,
     /// Up to when the keys are known.
     pub keys_of: Timestamp,
     /// What nobody can know.
     pub unknown: Vec<String>,
+}
+
+/// A ledger of what was taken away for good that a restore was held against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldAgainst {
+    /// The file.
+    pub ledger: PathBuf,
+    /// How many of its lines are of streams of this history.
+    pub lines: u64,
+    /// When the last of them was written: what was destroyed after that, it may not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Timestamp>,
+    /// Whether its last line was cut off.
+    pub is_torn: bool,
 }
 
 /// A restore that did not happen; what was in use still is.
@@ -240,7 +254,7 @@ impl Built {
         let Self { log, history, epoch, survey, keys, missing } = self;
         let ledger = ledgers.first().map(|folder| Ledger::open(folder, dir.ledger_mark(), epoch.as_str()));
         let ledger = ledger.transpose().map_err(failed("the ledger of what was destroyed cannot be read"))?;
-        let (mut later, ledgers) = read_ledgers(ledgers, dir, &epoch)?;
+        let (mut later, ledgers) = read_ledgers(ledgers, dir, &epoch, &survey)?;
         later.extend(survey.taken_away.iter().cloned());
         let store = open_store(dir, &log, root, &epoch, ledger, clock)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -274,11 +288,18 @@ impl Built {
         let lost = missing.iter().filter(|key| !destroyed.contains(key));
         let lost: Vec<String> = lost.map(|(stream, id)| format!("{id} of {stream}")).collect();
         let mut unknown = Vec::new();
-        if ledgers.is_empty() {
+        // An empty one, and one of another store, know as little as none.
+        if ledgers.iter().all(|held| held.lines == 0) {
             unknown.push(format!(
-                "no ledger of what was destroyed is at hand: whatever was destroyed after {}, when these keys were \
-                 written, can be read again",
+                "no ledger is at hand that tells what was destroyed of this history: whatever was destroyed after {}, \
+                 when these keys were written, can be read again, and keys that were revoked are accepted again",
                 keys.at
+            ));
+        }
+        for held in ledgers.iter().filter(|held| held.is_torn) {
+            unknown.push(format!(
+                "the last line of {} was cut off: what it told is not known",
+                held.ledger.display()
             ));
         }
         if !lost.is_empty() {
@@ -378,7 +399,9 @@ fn read_ledgers(
     folders: &[PathBuf],
     dir: &StoreDir,
     epoch: &Epoch,
-) -> Result<(Vec<Recorded>, Vec<PathBuf>), RestoreError> {
+    survey: &Survey,
+) -> Result<(Vec<Recorded>, Vec<HeldAgainst>), RestoreError> {
+    let streams: BTreeSet<StreamId> = survey.heads.iter().map(|(stream, _)| stream).collect();
     let mut entries = Vec::new();
     let mut found = Vec::new();
     for folder in folders {
@@ -387,6 +410,8 @@ fn read_ledgers(
         if !ledger.path().exists() {
             continue;
         }
+        let mut held =
+            HeldAgainst { ledger: ledger.path().to_owned(), lines: 0, last_at: None, is_torn: false };
         let mut at = 0;
         loop {
             let lines = ledger
@@ -396,13 +421,19 @@ fn read_ledgers(
                 let damaged = io::Error::new(io::ErrorKind::InvalidData, what);
                 return Err(failed("the ledger of what was destroyed is damaged")(damaged));
             }
-            entries.extend(lines.entries.into_iter().map(|(_, entry)| entry));
+            for (_, entry) in lines.entries {
+                if streams.contains(&entry.stream) {
+                    (held.lines, held.last_at) = (held.lines + 1, held.last_at.max(Some(entry.at)));
+                }
+                entries.push(entry);
+            }
+            held.is_torn |= lines.torn;
             if lines.next == at {
                 break;
             }
             at = lines.next;
         }
-        found.push(ledger.path().to_owned());
+        found.push(held);
     }
     Ok((entries, found))
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -215,6 +216,11 @@ impl Ledger {
             return Ok(());
         }
         let mut state = self.state();
+        if state.file.as_ref().is_some_and(|file| !self.is(file)) {
+            let ledger = self.path.display();
+            tracing::error!(%ledger, "another file has taken the ledger's place, or none: what it had is not in it");
+            state.file = None;
+        }
         if state.file.is_none() {
             let (file, end) = self.open_to_append()?;
             (state.file, state.end) = (Some(file), end);
@@ -284,6 +290,13 @@ impl Ledger {
         let end = end_of_last_line(&mut file)?;
         file.set_len(end)?;
         Ok((file, end))
+    }
+
+    /// Whether a file is the one under the ledger's name still. Whoever copies the folder or edits the ledger may put another
+    /// one there.
+    fn is(&self, file: &File) -> bool {
+        let same = || Ok::<_, io::Error>((file.metadata()?, std::fs::symlink_metadata(&self.path)?));
+        same().is_ok_and(|(open, named)| (open.dev(), open.ino()) == (named.dev(), named.ino()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

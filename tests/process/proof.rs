@@ -53,6 +53,8 @@ fn python() -> PathBuf {
 /// The script in `docs/` on a bundle, with one key.
 fn script(bundle: &Path, key: &str) -> Ended {
     let mut script = Command::new(python());
+    // Optimized, as somebody may have set: what it checks is checked all the same.
+    script.env("PYTHONOPTIMIZE", "1");
     script.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.py")).arg(bundle).arg(key);
     run(script)
 }
@@ -114,6 +116,33 @@ async fn a_bundle_is_verified_elsewhere_by_the_command_and_by_the_script() {
         ended.stderr.contains(&format!("event 4 ({}) was altered", event["id"].as_str().unwrap())),
         "{ended:?}"
     );
+
+    // What shows a reader something else than what was recorded, or nothing, is refused by both.
+    let (head, rest) = text.split_once('\n').unwrap();
+    let emptied = head.replace("\"from\":2,", "\"from\":9,");
+    for other in [
+        text.replacen("{\"event\":{", "{\"event\":{\"action\":\"forged.action\",", 1),
+        text.replacen("{\"event\":", "{\"event\":{\"action\":\"forged\"},\"event\":", 1),
+        text.replacen("\"success\"", "\"succes\\u0073\"", 1),
+        text.replacen("{\"checkpoint\":", "{\"checkpoint\":\"\",\"checkpoint\":", 1),
+        text.replacen("\"from\":2", "\"from\":true", 1),
+        text.replacen("bundle-1", "bundle-2", 1),
+        format!("{head}\r\n{rest}"),
+        text.trim_end().to_owned(),
+        format!("{emptied}\n"),
+        format!("{head}\n"),
+    ] {
+        assert_ne!(other, text);
+        std::fs::write(&altered, &other).unwrap();
+        assert_eq!(verify(&altered, file, &[]).code, Some(1), "{other}");
+        let ended = script(&altered, key);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{other}");
+    }
+
+    // Nobody is kept busy, nor their memory, by lines without end.
+    std::fs::write(&altered, format!("{text}{}", "\n".repeat(1_000_000))).unwrap();
+    let ended = verify(&altered, file, &[]);
+    assert!(ended.code == Some(1) && ended.stderr.contains("lines were added"), "{ended:?}");
 
     // Another key than the one that signed; no key; no bundle.
     let others = "settled.example/log+01234567+AQ==";

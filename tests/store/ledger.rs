@@ -57,6 +57,22 @@ fn entries(ledger: &Ledger) -> Vec<Recorded> {
 }
 
 #[tokio::test]
+async fn a_ledger_that_another_file_took_the_place_of_is_written_on_where_it_is_looked_for() {
+    let (store, founded, ats) = given(3).await;
+    let path = store.ledger().path().to_owned();
+    destroy(&store, &founded, ats[0]).await.unwrap();
+    // As whoever copies or edits it does.
+    let copied = path.with_extension("new");
+    fs::copy(&path, &copied).unwrap();
+    fs::rename(&copied, &path).unwrap();
+    destroy(&store, &founded, ats[1]).await.unwrap();
+    assert_eq!(entries(&store.ledger()), destroyed(&store, &founded));
+    fs::remove_file(&path).unwrap();
+    destroy(&store, &founded, ats[2]).await.unwrap();
+    assert_eq!(entries(&store.ledger()), destroyed(&store, &founded)[2..]);
+}
+
+#[tokio::test]
 async fn what_is_destroyed_stands_in_the_ledger_as_it_was_recorded_and_nothing_else_does() {
     let (store, founded, secrets) = given(3).await;
     assert!(!store.ledger().path().exists(), "there is none before there is something to note");

@@ -8,7 +8,7 @@ use settled::actor::Actor;
 use settled::ids::{Fresh, StreamId};
 
 use settled::log::{Append, Key, Position};
-use settled::snapshot::folder::Listed;
+use settled::snapshot::folder::{Listed, list};
 use settled::snapshot::keys_of;
 use settled::snapshot::operating::Snapshots;
 use settled::store::ledger::Ledger;
@@ -76,6 +76,23 @@ async fn what_a_crash_left_of_rewriting_keys_keeps_nobody_from_rewriting_them() 
 }
 
 #[tokio::test]
+async fn a_pipe_in_the_folder_keeps_nobody_waiting() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place);
+    let taken = take(&snapshots, &store).await;
+    for name in ["pipe.settled", "pipe.settled.keys"] {
+        let made = std::process::Command::new("mkfifo").arg(snapshots.folder.join(name)).status().unwrap();
+        assert!(made.success());
+    }
+    let listing = list(&snapshots.folder).unwrap();
+    assert_eq!((listing.data.len(), listing.unreadable.len()), (1, 1));
+    assert_eq!(listing.data[0].id, taken.id);
+    snapshots.renew_keys(&store.store).await;
+    assert!(snapshots.drill(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap().is_sound());
+}
+
+#[tokio::test]
 async fn keys_whose_history_is_gone_are_rewritten_all_the_same() {
     let (store, founded, at) = given().await;
     let place = Place::new();
@@ -122,6 +139,12 @@ async fn a_restored_store_goes_on_with_what_another_ledger_told() {
     assert_eq!(restored.taken_away, 1);
     let written = Ledger::open(&own, place.path("mark"), "0").unwrap().destroyed_keys().unwrap();
     assert_eq!(written, store.ledger().destroyed_keys().unwrap());
+    // A ledger that knows nothing of this history is none.
+    let empty = place.path("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::write(empty.join("ledger"), b"").unwrap();
+    let knows_nothing = place.restore(&all(&taken, &root), "unknown", &[empty]).unwrap();
+    assert!(knows_nothing.taken_away == 0 && knows_nothing.unknown[0].contains("no ledger is at hand"));
     // The old keys, and that ledger alone.
     let again = place.restore(&all(&taken, &root), "again", &[own]).unwrap();
     assert_eq!((again.taken_away, again.unknown), (1, Vec::new()));

@@ -11,7 +11,7 @@ use crate::cli::output;
 use crate::cli::root_key::RootKeyOptions;
 use crate::clock::Clock;
 use crate::data_dir::{DEFAULT_BALLAST_BYTES, DataDir};
-use crate::snapshot::restore::{RestoreError, Restored, Wanted, restore};
+use crate::snapshot::restore::{HeldAgainst, RestoreError, Restored, Wanted, restore};
 use crate::snapshot::verify::Until;
 
 /// `settled snapshot restore`.
@@ -95,8 +95,16 @@ impl Restore {
                 "its epoch is {}: every session has ended, and so have mailed links and idempotency keys",
                 restored.epoch
             ));
-            for ledger in &restored.ledgers {
-                output::line(format_args!("held against {}", ledger.display()));
+            output::line(
+                "all else is as it was then: who was removed or suspended, passwords and values of API keys that were \
+                 changed since are to be changed again",
+            );
+            for HeldAgainst { ledger, lines, last_at, .. } in &restored.ledgers {
+                let last = last_at.map(|at| format!(", the last of {at}")).unwrap_or_default();
+                output::line(format_args!(
+                    "held against {}: {lines} lines of this history{last}",
+                    ledger.display()
+                ));
             }
             if restored.taken_away > 0 {
                 output::line(format_args!(
