@@ -137,8 +137,9 @@ async fn on_a_terminal_a_key_reaches_the_command_once() {
         print "ready\n"; sleep 1 while 1"#;
     let file = dir.path().join("counts.pl");
     std::fs::write(&file, counts).unwrap();
-    // `script` puts a terminal around a command, and ends as it does.
-    let line = format!("{SETTLED} run --environment prod -- perl {}", file.display());
+    // `script` puts a terminal around a command, and ends as it does. It starts a shell for it, which has to give way:
+    // some wait for what they start instead, and the keys would end them.
+    let line = format!("exec {SETTLED} run --environment prod -- perl {}", file.display());
     let mut terminal = std::process::Command::new("script");
     terminal.args(["-qefc", &line, "/dev/null"]);
     terminal.env("SETTLED_URL", &workflow.server.url).env("SETTLED_API_KEY", &workflow.key);
