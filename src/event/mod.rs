@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::event::declare::{ActionSpec, AreaEvent};
 use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::platform::accounts::event::AccountsEvent;
+use crate::platform::deletions::event::DeletionsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
@@ -133,6 +134,8 @@ event_sum! {
     Accounts(AccountsEvent),
     /// Organizations being founded, in the platform's stream.
     Foundings(FoundingsEvent),
+    /// Organizations being deleted, in the platform's stream.
+    Deletions(DeletionsEvent),
     /// Accounts about to be somebody in an organization, in the platform's stream.
     Memberships(MembershipsEvent),
     /// What operators do, in the platform's stream.
@@ -150,7 +153,8 @@ impl Event {
     /// what the ledger has a line for.
     pub fn is_for_good(&self) -> bool {
         let revoked = matches!(self, Self::ApiKeys(ApiKeysEvent::ApiKeyRevoked(_)));
-        revoked || !self.destroyed_keys().is_empty()
+        let deleted = matches!(self, Self::Deletions(DeletionsEvent::OrganizationDeleted(_)));
+        revoked || deleted || !self.destroyed_keys().is_empty()
     }
 
     /// The current schema number of an action.

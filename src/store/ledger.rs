@@ -26,6 +26,7 @@ use crate::event::packed::RecordedAt;
 use crate::event::{Event, Recorded, Resource, Version};
 use crate::ids::{DataKeyId, StreamId};
 use crate::log::{Key, ReadError};
+use crate::platform::deletions::event::DeletionsEvent;
 use crate::private;
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::store::load::LoadError;
@@ -425,6 +426,9 @@ impl Store {
         if let Event::ApiKeys(ApiKeysEvent::ApiKeyRevoked(revoked)) = event {
             let view = self.stream(stream).await?.view();
             return Ok(view.organization().api_keys.get(revoked.key).is_some_and(|key| !key.is_revoked()));
+        }
+        if let Event::Deletions(DeletionsEvent::OrganizationDeleted(deleted)) = event {
+            return Ok(!self.platform().view().platform().deletions.has(deleted.organization));
         }
         let keys: Vec<Key> = event.destroyed_keys().iter().map(|id| Key::DataKey(stream, *id)).collect();
         let log = Arc::clone(self.log());

@@ -42,6 +42,7 @@ mod batch;
 pub mod bounded;
 pub mod called;
 pub mod check;
+pub mod check_checkpoints;
 pub mod check_keys;
 pub mod check_ledger;
 pub mod checkpoints;

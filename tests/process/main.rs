@@ -11,6 +11,7 @@ mod attacks;
 mod client;
 mod commands;
 mod core_dump;
+mod deletion;
 mod demo;
 mod derived;
 mod destroy;
@@ -51,5 +52,6 @@ mod thief;
 mod tls;
 mod unmoved;
 mod watchers;
+mod witness;
 #[path = "../support/workflow.rs"]
 mod workflow;

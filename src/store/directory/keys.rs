@@ -135,6 +135,14 @@ impl Keys {
         self.groups.iter().flat_map(|group| group.iter())
     }
 
+    /// No value is a key of the organization any more.
+    pub(super) fn close(&mut self, stream: StreamId) {
+        let is_of_it = |known: &KnownKey| StreamId::Organization(known.organization) == stream;
+        for group in self.groups.iter_mut().filter(|group| group.iter().any(|(_, known)| is_of_it(known))) {
+            Arc::make_mut(group).retain(|(_, known)| !is_of_it(known));
+        }
+    }
+
     /// A value is its key's no longer from a time on.
     pub(super) fn end(&mut self, token: Commitment, at: Timestamp) {
         if let Some(gone) = self.ending.add(at, token.0, ENDING_MAX) {
