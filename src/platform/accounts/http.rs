@@ -168,11 +168,16 @@ pub async fn verified(
 
 /// The account of an address, if the password is its own. Takes the same time for every cause of failure.
 async fn verify(app: &App, email: &EmailAddress, password: Secret) -> Result<Option<Account>, Problem> {
-    let Some(account) = find(app, email) else {
+    let account = find(app, email);
+    let opened = account.map(|account| {
+        let open = || accounts::open_password(&account, app.store.ring());
+        let phc = app.store.platform().open_of_account(account.id, open)?;
+        Ok::<_, Problem>(phc.map(|phc| (account.clone(), phc)))
+    });
+    let Some((account, phc)) = opened.transpose()?.flatten() else {
         app.passwords.verify_nobody(password.0).await?;
         return Ok(None);
     };
-    let phc = accounts::open_password(&account, app.store.ring())?;
     let right = app.passwords.verify(password.0, phc).await?;
     Ok(right.then_some(account))
 }
@@ -234,8 +239,8 @@ pub fn login_body(
     opened: &Opened,
 ) -> Result<LoginBody, Problem> {
     let (person, organization) = match target {
-        Target::Organization(_, person) => (
-            person_body(app, &opened.view, *person)?,
+        Target::Organization(handle, person) => (
+            person_body(app, handle, &opened.view, *person)?,
             Some(OrganizationName::of(opened.view.organization())?),
         ),
         Target::Account => (PersonBody::of_account(app, account)?, None),

@@ -158,7 +158,8 @@ impl Row for Inclusion {
             let events = self.size.events;
             self.paths = (0..DIFFERENT)
                 .map(|number| {
-                    let page = client.get(&format!("/v1/events?limit=1&after={}", events * number / DIFFERENT))?;
+                    let page =
+                        client.get(&format!("/v1/events?limit=1&after={}", events * number / DIFFERENT))?;
                     let page: Value = serde_json::from_str(&page)?;
                     let id = page["data"][0]["id"].as_str().context("an event has an id")?;
                     Ok(format!("/v1/proof/inclusion?event={id}"))

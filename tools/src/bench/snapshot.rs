@@ -96,7 +96,9 @@ impl Row for Snapshot {
 
     fn limit(&self) -> &'static str {
         match self.what {
-            What::Take => "reading every frame out of the engine, checking and hashing it; pages of SQLite are copied",
+            What::Take => {
+                "reading every frame out of the engine, checking and hashing it; pages of SQLite are copied"
+            }
             What::Restore => {
                 "reading the history twice, once to believe it, and the engine, which takes each frame as a log does"
             }
@@ -154,7 +156,6 @@ impl Taken {
         self.dir.path().join("taken.settled")
     }
 }
-
 
 /// Runs a command and keeps what it prints, for when it fails.
 pub fn run(mut command: Command) -> Result<()> {
