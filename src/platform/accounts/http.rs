@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, ActorId};
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
@@ -22,6 +22,7 @@ use crate::http::input::{Nothing, RawBody};
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
+use crate::http::rate_limit::OWN_CHANGES;
 use crate::ids::{AccountId, OrganizationId, UserId};
 use crate::password;
 use crate::platform::accounts;
@@ -338,6 +339,8 @@ pub async fn switch(
 ) -> Result<Response, Problem> {
     let request: SwitchRequest = body.parse()?;
     let account = account_of(&app, caller.account)?;
+    let (actor, now) = (ActorId::Account(account.id), app.store.clock().boot_elapsed());
+    app.rate_limits.count(actor, OWN_CHANGES, now).check()?;
     let (_, handle, person) = login::memberships(&app, &account)
         .await?
         .into_iter()

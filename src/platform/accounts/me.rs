@@ -23,6 +23,7 @@ use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
+use crate::http::rate_limit::OWN_CHANGES;
 use crate::ids::UserId;
 use crate::platform::accounts;
 use crate::platform::accounts::command::AccountsCommand;
@@ -213,6 +214,7 @@ pub async fn update(State(app): State<App>, call: Call, _: NoParameters) -> Resu
     let patch: MePatch = call.body().parse()?;
     let scope = &call.organization;
     let actor = call.caller.actor;
+    app.rate_limits.count(actor.id, OWN_CHANGES, app.store.clock().boot_elapsed()).check()?;
     let ActorId::Person(id) = actor.id else { return Err(Problem::unauthenticated()) };
     let person = call.settings().people.get(id).ok_or_else(Problem::not_found)?;
     let stream = scope.handle.stream();
