@@ -33,8 +33,7 @@ impl Handle {
         self.open_unless(|view| view.platform().accounts.get(account).is_none(), open)
     }
 
-    /// Opens something; `None` where the newest state, or the one after it, says that it is gone. Blocks while it waits for
-    /// that; a thread that serves requests gives its others away meanwhile.
+    /// Opens something unless it is gone, whether or not its key can still be had: as [`Handle::open_or_gone`] then.
     ///
     /// # Errors
     /// When it does not open, and is not gone either.
@@ -43,9 +42,19 @@ impl Handle {
         is_gone: impl Fn(&View) -> bool,
         open: impl FnOnce() -> Result<T, E>,
     ) -> Result<Option<T>, E> {
-        if is_gone(&self.view()) {
-            return Ok(None);
-        }
+        if is_gone(&self.view()) { Ok(None) } else { self.open_or_gone(is_gone, open) }
+    }
+
+    /// Opens something; `None` where it does not open, and the newest state, or the one after it, says that it is gone.
+    /// Blocks while it waits for that; a thread that serves requests gives its others away meanwhile.
+    ///
+    /// # Errors
+    /// When it does not open, and is not gone either.
+    pub fn open_or_gone<T, E>(
+        &self,
+        is_gone: impl Fn(&View) -> bool,
+        open: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
         let error = match open() {
             Ok(opened) => return Ok(Some(opened)),
             Err(error) => error,

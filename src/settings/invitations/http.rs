@@ -307,10 +307,10 @@ impl Addresses {
     }
 
     /// The address that an invitation was sent to; `None` where it is over, whoever ended it and however lately, and its
-    /// key with it.
+    /// key with it. The key of one that was accepted is the person's.
     pub(super) fn find(&self, invitation: &Invitation) -> Result<Option<EmailAddress>, Problem> {
         let is_over = |view: &View| view.organization().invitations.get(invitation.id).is_none();
-        self.handle.open_unless(is_over, || {
+        self.handle.open_or_gone(is_over, || {
             let plain = open_email(self.handle.stream(), invitation, self.store.ring())?;
             let address = plain.as_str().ok().and_then(|text| EmailAddress::try_from(text).ok());
             address.ok_or_else(Problem::internal)
