@@ -34,10 +34,7 @@ impl Source {
         }
         let cluster = Cluster::start()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let client = cluster.pool(1)?.get().await?;
-            fill_table(&client, cluster.folder(), "history", self.events).await
-        })?;
+        fill_table(&runtime, &cluster.pool(1)?, cluster.folder(), self.events)?;
         Ok(self.cluster.get_or_init(|| cluster))
     }
 
