@@ -5,7 +5,7 @@
 //!   current       names the store in use
 //!   stores/<id>/  log/ keys/ head derived/ ledger-mark
 //!   snapshots/    ledger; elsewhere where `serve` is told so
-//!   ballast  lock  server.json  setup-token  root.key  operator.sock
+//!   ballast  lock  server.json  setup-token  root.key  operator.sock  demo
 //! ```
 //! A store is made under another name and complete before `current` names it, so a store without `current`, or a
 //! `current` without its store, is damage and never a reason to begin anew. What is inside a store is the

@@ -52,6 +52,7 @@ pub mod dns;
 pub mod mail;
 pub mod server;
 pub mod config;
+pub mod demo;
 pub mod client;
 pub mod cli;
 pub mod causes;

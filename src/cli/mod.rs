@@ -13,6 +13,7 @@ use crate::logging;
 
 pub mod clock;
 pub mod completions;
+pub mod demo;
 pub mod exit;
 pub mod fsck;
 pub mod key;

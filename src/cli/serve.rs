@@ -7,10 +7,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::allocator::give_back_large;
 use crate::causes::with_causes;
+use crate::cli::demo::Demo;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::demo::DemoError;
 use crate::http::tls::Tls;
 use crate::seal::core_dump::forbid_core_dumps;
 use crate::server::{Server, StartError, Started};
@@ -26,6 +28,14 @@ pub fn run(config: &Config) -> Exit {
     }
     give_back_large();
     allow_open_files(config);
+    let demo = match config.demo.then(|| Demo::prepare(config)).transpose() {
+        Ok(demo) => demo,
+        Err(error) => {
+            output::error(&error);
+            return if matches!(error, DemoError::OwnStore(_)) { Exit::Usage } else { Exit::Store };
+        }
+    };
+    let config = demo.as_ref().map_or(config, |demo| &demo.config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -33,7 +43,7 @@ pub fn run(config: &Config) -> Exit {
             return Exit::Store;
         }
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(serve(config, demo.as_ref())) {
         Ok(exit) => exit,
         Err(error) => {
             output::error(&error);
@@ -58,7 +68,7 @@ fn allow_open_files(config: &Config) {
     }
 }
 
-async fn serve(config: &Config) -> Result<Exit, StartError> {
+async fn serve(config: &Config, demo: Option<&Demo>) -> Result<Exit, StartError> {
     // Before anything is opened: from here on a signal leads to a clean stop, also one that comes while the log is
     // read.
     let stop = Stop::listen();
@@ -67,6 +77,9 @@ async fn serve(config: &Config) -> Result<Exit, StartError> {
         look_on_hangup(tls.clone());
     }
     greet(config, &server);
+    if let Some(demo) = demo {
+        output::line(demo.greeting(&config.public_url(server.address())));
+    }
     match server.run(stop.signalled()).await {
         Ok(()) => {
             tracing::info!("stopped cleanly");

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, FromArgMatches as _, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, ValueEnum};
 use ipnet::IpNet;
 
 use self::file::ConfigError;
@@ -26,6 +26,9 @@ use crate::snapshot::schedule::Schedule;
 pub mod file;
 pub mod value;
 
+/// The folder of the store, unless somebody says otherwise.
+pub const DEFAULT_DATA_DIR: &str = "./settled-data";
+
 /// The options of `settled serve`.
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct Config {
@@ -35,9 +38,15 @@ pub struct Config {
     pub config: Option<PathBuf>,
 
     /// The folder of the store; made at the first start
-    #[arg(long, env = "SETTLED_DATA_DIR", value_name = "DIR", default_value = "./settled-data")]
+    #[arg(long, env = "SETTLED_DATA_DIR", value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     #[arg(help_heading = "Where")]
     pub data_dir: PathBuf,
+
+    /// Serve a made-up organization with a year of history, to look around in: its password and its API key are printed, and
+    /// public. It lies in a temporary folder that goes when the server stops, unless --data-dir names another than the default
+    #[arg(long, env = "SETTLED_DEMO", value_name = "BOOL", default_value = "false", help_heading = "Where")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    pub demo: bool,
 
     /// The folder of the snapshots, and of the ledger of what was destroyed, which a restore heeds; best on another disk
     /// [default: snapshots in the data folder]

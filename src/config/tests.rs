@@ -32,6 +32,7 @@ fn refusal(text: &str) -> String {
 /// For each option: a value that is not its default, on the command line and in TOML.
 const VALUES: &[(&str, &str, &str)] = &[
     ("data-dir", "/srv/settled", "'/srv/settled'"),
+    ("demo", "true", "true"),
     ("snapshots-dir", "/mnt/snapshots", "'/mnt/snapshots'"),
     ("snapshots-url", "s3://settled/prod", "'s3://settled/prod'"),
     ("snapshot-every", "6h", "'6h'"),
@@ -128,7 +129,8 @@ fn help_names_each_option_with_its_variable_and_its_default() {
     let help = command().term_width(1000).render_long_help().to_string();
     for arg in options() {
         let name = arg.get_long().unwrap_or_default();
-        let (_, rest) = help.split_once(&format!("--{name} ")).expect(name);
+        let after = if arg.is_require_equals_set() { '[' } else { ' ' };
+        let (_, rest) = help.split_once(&format!("--{name}{after}")).expect(name);
         let own = rest.split("\n      --").next().unwrap_or_default();
         let variable = format!("[env: SETTLED_{}", name.to_uppercase().replace('-', "_"));
         // What the environment says is shown, but for what may hold a password.

@@ -132,13 +132,28 @@ pub fn restore(
     clock: &Clock,
     progress: Progress<'_>,
 ) -> Result<Restored, RestoreError> {
+    restore_under(dir, wanted, wanted.root, ledgers, clock, progress)
+}
+
+/// The same for a store whose keys another root key wraps from then on.
+///
+/// # Errors
+/// As those of [`restore`].
+pub fn restore_under(
+    dir: &DataDir,
+    wanted: &Wanted<'_>,
+    root: &RootKey,
+    ledgers: &[PathBuf],
+    clock: &Clock,
+    progress: Progress<'_>,
+) -> Result<Restored, RestoreError> {
     forget_unfinished(dir)?;
     room::look_for(room::of_store(History::open(&wanted.history)?.bytes), dir.root())?;
     let id: StoreId = Fresh.id();
     let mut restored = None;
     let made = dir.create_store(id, |store| {
-        let built = Built::make(store, wanted, wanted.root, progress)?;
-        restored = Some(built.begin_epoch(store, wanted.root, ledgers, clock)?);
+        let built = Built::make(store, wanted, root, progress)?;
+        restored = Some(built.begin_epoch(store, root, ledgers, clock)?);
         Ok::<_, RestoreError>(())
     });
     if let Err(error) = made {

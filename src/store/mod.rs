@@ -82,6 +82,7 @@ pub mod signing;
 pub mod strangers;
 pub mod totals;
 pub mod trouble;
+pub mod vanishing;
 pub mod vouching;
 mod writer;
 

@@ -11,6 +11,7 @@ mod attacks;
 mod client;
 mod commands;
 mod core_dump;
+mod demo;
 mod derived;
 mod destroy;
 #[path = "../support/disk.rs"]

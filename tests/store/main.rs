@@ -8,6 +8,7 @@ mod check;
 mod checkpoints;
 mod clock;
 mod commands;
+mod demo;
 mod derived;
 mod durable;
 mod escalation;

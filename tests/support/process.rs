@@ -125,9 +125,13 @@ impl Start {
 
     /// Starts it without waiting. Its log lines go to a file.
     pub fn spawn(&self) -> Process {
+        self.spawn_as(self.command())
+    }
+
+    /// The same of a command line of one's own.
+    pub fn spawn_as(&self, mut command: Command) -> Process {
         let stderr = File::create(&self.log).expect("the log file can be made");
-        let mut child =
-            self.command().stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary starts");
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("piped above");
         let (sender, lines) = mpsc::channel();
         // Reads to the end, so that the server never waits for a full pipe.
@@ -177,6 +181,11 @@ impl Process {
                 }
             }
         }
+    }
+
+    /// The next line that it prints; nothing once it has ended.
+    pub fn next_line(&self) -> Option<String> {
+        self.lines.recv_timeout(START_MAX).ok()
     }
 
     pub fn pid(&self) -> u32 {

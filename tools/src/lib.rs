@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod ci;
 pub mod counts;
+pub mod demo;
 pub mod dictionary;
 pub mod fill;
 pub mod flamegraph;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tools::run::say;
-use tools::{bench, ci, counts, dictionary, fill, flamegraph, schemas, soak, test};
+use tools::{bench, ci, counts, demo, dictionary, fill, flamegraph, schemas, soak, test};
 
 /// Tests, CI, generated files and benches of Settled.
 #[derive(Parser)]
@@ -28,6 +28,8 @@ enum Command {
     Bench(bench::Options),
     /// Make a data directory with a year of organizations' history
     Fill(fill::Options),
+    /// Write the demo organization's snapshot into snapshots/ anew
+    Demo,
     /// Train a dictionary that the log compresses events with
     Dictionary(dictionary::Options),
     /// Draw where the time of a row of the benches goes
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Schemas(options) => schemas::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Fill(options) => fill::run(&options),
+        Command::Demo => demo::run(),
         Command::Dictionary(options) => dictionary::run(&options),
         Command::Flamegraph(options) => flamegraph::run(&options),
         Command::Soak(options) => soak::run(&options),

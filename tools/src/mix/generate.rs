@@ -22,10 +22,10 @@ use settled::platform::foundings::event::FoundingOpened;
 use settled::seal::token::PlainToken;
 use settled::seal::{DataKey, Plain};
 use settled::store::Submission;
-use settled::store::lookup::Claim;
 
 use super::company::{Company, Known};
 use super::dice::Dice;
+use super::pace::Pace;
 use super::store::OpenStore;
 use super::words;
 
@@ -34,8 +34,6 @@ pub const PASSWORD: &str = "a long walk by the sea";
 
 /// How many commands wait for the writer at once: what shares a commit on a busy server.
 const IN_FLIGHT: u64 = 64;
-/// How many things happen in one organization before another one's turn: somebody sits down, logs in, and works.
-const AT_A_TIME: usize = 16;
 /// How long each of them takes at most. The rest of the year passes in between.
 const WORK: Duration = Duration::from_secs(40);
 /// How long all of it takes.
@@ -76,32 +74,46 @@ pub fn fill(open: &OpenStore, size: Size, seed: u64, end: Timestamp) -> Result<V
     runtime.block_on(async {
         let mut companies = found(open, size.organizations, &Dice::new(seed)).await?;
         open.hands.advance(Duration::from_secs(FOUNDING_SECONDS.unsigned_abs()));
-        happen(open, &mut companies, size.events, end).await?;
+        happen(open, &mut companies, size.events, end, Pace::Evenly).await?;
         sessions(open, &mut companies).await
     })
 }
 
 /// Everything between the foundings and the end.
-async fn happen(open: &OpenStore, companies: &mut [Company], events: u64, end: Timestamp) -> Result<()> {
+///
+/// # Errors
+/// As [`fill`].
+pub async fn happen(
+    open: &OpenStore,
+    companies: &mut [Company],
+    events: u64,
+    end: Timestamp,
+    mut pace: Pace,
+) -> Result<()> {
     let store = &open.store;
     // The Owners' sessions at the end are among them.
     let begun: u64 = companies.iter().map(|company| company.handle.view().version() + 1).sum();
     let mut left = events.checked_sub(begun).context("there are too few events for so many organizations")?;
     let span = end.seconds_since(open.clock.now()).unsigned_abs();
     let step = Duration::from_secs(span) / u32::try_from(left.max(1))?;
-    let (work, pause) = (step.min(WORK), step.saturating_sub(WORK) * u32::try_from(AT_A_TIME)?);
+    let (at_a_time, work) = (pace.at_a_time(), step.min(WORK));
+    let pause = step.saturating_sub(WORK) * u32::try_from(at_a_time)?;
+    // What a pace adds to pauses is taken from the next ones.
+    let mut even = open.clock.now();
     let mut turns = 0;
     while left > 0 {
         let mut waiting = Vec::new();
         let mut thought_up = 0;
         while thought_up < left.min(IN_FLIGHT) {
-            let turn = turns / AT_A_TIME % companies.len();
-            if turns % AT_A_TIME == 0 && !pause.is_zero() {
+            let turn = turns / at_a_time % companies.len();
+            if turns % at_a_time == 0 && !pause.is_zero() {
                 // A commit has one time: what came before the pause is in one of before it.
                 if !waiting.is_empty() {
                     break;
                 }
-                open.hands.advance(pause);
+                even = even.plus(pause);
+                let (now, begins) = (open.clock.now(), pace.next(even, open.clock.now()));
+                open.hands.advance(Duration::from_secs(begins.seconds_since(now).unsigned_abs()));
             }
             turns += 1;
             let company = &mut companies[turn];
@@ -110,6 +122,7 @@ async fn happen(open: &OpenStore, companies: &mut [Company], events: u64, end: T
             let handle = Arc::clone(&company.handle);
             waiting.push(async move { store.execute(&handle, next.submission).await });
             open.hands.advance(work);
+            even = even.plus(work);
         }
         let appended: u64 = try_join_all(waiting).await?.iter().map(|done| done.events).sum();
         left = left.checked_sub(appended).context("more was appended than there was room for")?;
@@ -134,31 +147,54 @@ async fn sessions(open: &OpenStore, companies: &mut [Company]) -> Result<Vec<Fil
 }
 
 async fn found(open: &OpenStore, organizations: usize, dice: &Dice) -> Result<Vec<Company>> {
-    // Everybody may know the password, so guessing it may be cheap.
-    let password = Passwords::start(HashCost::CHEAPEST, 1)?.hash(Plain::from(PASSWORD)).await?;
-    let mut account = sign_up(open, 0, &password).await?;
+    let password = cheap(PASSWORD).await?;
     let mut companies = Vec::with_capacity(organizations);
+    let mut account = None;
     for number in 0..organizations {
-        if number > 0 && number % ORGANIZATIONS_PER_ACCOUNT_MAX == 0 {
-            account = sign_up(open, number / ORGANIZATIONS_PER_ACCOUNT_MAX, &password).await?;
+        if number % ORGANIZATIONS_PER_ACCOUNT_MAX == 0 {
+            let email = email(number / ORGANIZATIONS_PER_ACCOUNT_MAX);
+            account = Some(sign_up(open, Founder { email: &email, name: "Olive Byrne" }, &password).await?);
         }
         let mut own = dice.fork(number as u64);
-        let id: OrganizationId = Fresh.id();
-        let name = Plain::from(words::organization(number, &mut own));
-        let opened = FoundingOpened {
-            organization: id,
-            account: account.0,
-            person: Fresh.id(),
-            name: account.1.seal(&foundings::name_field(&id.to_string()), &name),
-            timezone: words::timezone(&mut own).to_owned(),
-        };
-        let actor = Actor { id: ActorId::Account(account.0), session: None };
-        let submission = Submission::new(FoundingsCommand::Open(opened.clone()), actor);
-        open.store.execute(open.store.platform(), submission).await?;
-        let handle = open.store.finish_founding(&opened).await?;
-        companies.push(Company::founded(&open.store, handle, own)?);
+        let (name, timezone) = (words::organization(number, &mut own), words::timezone(&mut own));
+        let account = account.as_ref().context("the first number signs somebody up")?;
+        companies.push(found_one(open, account, &name, timezone, own).await?);
     }
     Ok(companies)
+}
+
+/// Everybody may know the password, so guessing it may be cheap.
+///
+/// # Errors
+/// When it cannot be hashed.
+pub async fn cheap(password: &str) -> Result<Plain> {
+    Ok(Passwords::start(HashCost::CHEAPEST, 1)?.hash(Plain::from(password)).await?)
+}
+
+/// Founds an organization.
+///
+/// # Errors
+/// When the store refuses it.
+pub async fn found_one(
+    open: &OpenStore,
+    account: &(AccountId, Arc<DataKey>),
+    name: &str,
+    timezone: &str,
+    dice: Dice,
+) -> Result<Company> {
+    let id: OrganizationId = Fresh.id();
+    let opened = FoundingOpened {
+        organization: id,
+        account: account.0,
+        person: Fresh.id(),
+        name: account.1.seal(&foundings::name_field(&id.to_string()), &Plain::from(name)),
+        timezone: timezone.to_owned(),
+    };
+    let actor = Actor { id: ActorId::Account(account.0), session: None };
+    let submission = Submission::new(FoundingsCommand::Open(opened.clone()), actor);
+    open.store.execute(open.store.platform(), submission).await?;
+    let handle = open.store.finish_founding(&opened).await?;
+    Company::founded(&open.store, handle, dice)
 }
 
 /// The address of an account by its number.
@@ -166,22 +202,39 @@ pub fn email(number: usize) -> String {
     format!("owner{number}@example.com")
 }
 
-async fn sign_up(open: &OpenStore, number: usize, password: &Plain) -> Result<(AccountId, Arc<DataKey>)> {
+/// Who founds an organization.
+#[derive(Clone, Copy, Debug)]
+pub struct Founder<'a> {
+    /// Their address.
+    pub email: &'a str,
+    /// Their name.
+    pub name: &'a str,
+}
+
+/// Makes an account with a hashed password; gives it with its key.
+///
+/// # Errors
+/// When the store refuses it.
+pub async fn sign_up(
+    open: &OpenStore,
+    founder: Founder<'_>,
+    password: &Plain,
+) -> Result<(AccountId, Arc<DataKey>)> {
     let store = &open.store;
     let new = store.ring().mint(StreamId::Platform)?;
     let (account, key) = (Fresh.id::<AccountId>(), Arc::clone(new.key()));
-    let (id, email) = (account.to_string(), email(number));
+    let id = account.to_string();
     let signed_up = SignedUp {
         account,
         key: new.id(),
-        email: key.seal(&accounts::email_field(&id), &Plain::from(email.as_str())),
-        name: key.seal(&accounts::name_field(&id), &Plain::from("Olive Byrne")),
+        email: key.seal(&accounts::email_field(&id), &Plain::from(founder.email)),
+        name: key.seal(&accounts::name_field(&id), &Plain::from(founder.name)),
         password: key.seal(&accounts::password_field(&id), password),
         link: None,
     };
     let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
     submission.keys = vec![new];
-    submission.claims = vec![Claim { key: store.hasher().email(&email), owner: id }];
+    submission.claims = vec![accounts::claim(store.hasher(), &Plain::from(founder.email), account)];
     store.execute(store.platform(), submission).await?;
     Ok((account, key))
 }

@@ -7,6 +7,7 @@ pub mod company;
 pub mod crowd;
 pub mod dice;
 pub mod generate;
+pub mod pace;
 pub mod programs;
 pub mod store;
 pub mod words;

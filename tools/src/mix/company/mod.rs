@@ -74,6 +74,7 @@ pub struct Company {
     key: Arc<DataKey>,
     dice: Dice,
     ahead: VecDeque<Kind>,
+    keeps_names: bool,
     people: Vec<Person>,
     suspended: Option<UserId>,
     invited: Option<Invited>,
@@ -166,6 +167,7 @@ impl Company {
             handle,
             dice,
             ahead: BEGINNING.iter().copied().collect(),
+            keeps_names: false,
             people: vec![owner],
             suspended: None,
             invited: None,
@@ -182,6 +184,16 @@ impl Company {
             secrets_made: 0,
             keys: Vec::new(),
         })
+    }
+
+    /// From here on it, its people and its API keys are called as they are.
+    pub fn keep_names(&mut self) {
+        self.keeps_names = true;
+    }
+
+    /// Has things happen for certain, after its beginning and before the mix.
+    pub fn plan(&mut self, kinds: &[Kind]) {
+        self.ahead.extend(kinds);
     }
 
     /// What happens next, at a time, with at most so many events.
@@ -246,6 +258,7 @@ impl Company {
     /// The kind itself, or another where it cannot happen now.
     fn possible(&self, kind: Kind) -> Kind {
         let possible = match kind {
+            Kind::UpdateOrganization | Kind::RenamePerson => !self.keeps_names,
             Kind::CreateEnvironment => self.environments.len() < ENVIRONMENTS_MAX,
             Kind::DeleteEnvironment => self.environments.len() > ENVIRONMENTS_KEPT,
             Kind::DeleteValue => self.values().next().is_some(),
@@ -273,6 +286,7 @@ impl Company {
             Kind::CreateRole => self.roles.len() < ROLES_MAX,
             Kind::ChangeRole => !self.roles.is_empty(),
             Kind::CreateKey => self.keys.len() < KEYS_MAX,
+            Kind::RenameKey if self.keeps_names => false,
             Kind::RenameKey | Kind::RotateKey | Kind::RevokeKey | Kind::UseKey => !self.keys.is_empty(),
             _ => true,
         };

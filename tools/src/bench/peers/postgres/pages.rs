@@ -1,10 +1,12 @@
 //! Audit pages from PostgreSQL, over a long history of one organization.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
+use deadpool_postgres::Client;
 
 use super::service::{BY_ACTION_AND_WEEK, BY_THREE, BY_USER, page};
 use super::settings::request;
@@ -141,8 +143,18 @@ pub(super) fn fill(served: &Served, events: u64) -> Result<()> {
     if served.history.get().is_some() {
         return Ok(());
     }
+    served.runtime.block_on(async {
+        let client = served.pool.get().await?;
+        fill_table(&client, served.cluster.folder(), "history", events).await
+    })?;
+    served.history.get_or_init(|| ());
+    Ok(())
+}
+
+/// Makes a table of that name, and fills it by way of a file in a folder that the server reads.
+pub(super) async fn fill_table(client: &Client, folder: &Path, name: &str, events: u64) -> Result<()> {
     say(&format!("filling PostgreSQL: {events} events"));
-    let path = served.cluster.folder().join("history");
+    let path = folder.join(name);
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
     each_event(events, |recorded| {
         let record = Record { organization: ORGANIZATION.to_owned(), ..Record::of(&recorded)? };
@@ -151,16 +163,11 @@ pub(super) fn fill(served: &Served, events: u64) -> Result<()> {
     })?;
     file.flush()?;
     drop(file);
-    served.runtime.block_on(async {
-        let client = served.pool.get().await?;
-        client.batch_execute(&events_table("history")).await?;
-        client.batch_execute(&format!("COPY history FROM '{}'", path.display())).await?;
-        client.batch_execute(&events_indexes("history")).await?;
-        client.batch_execute("VACUUM ANALYZE history").await?;
-        anyhow::Ok(())
-    })?;
+    client.batch_execute(&events_table(name)).await?;
+    client.batch_execute(&format!("COPY {name} FROM '{}'", path.display())).await?;
+    client.batch_execute(&events_indexes(name)).await?;
+    client.batch_execute(&format!("VACUUM ANALYZE {name}")).await?;
     std::fs::remove_file(path)?;
-    served.history.get_or_init(|| ());
     Ok(())
 }
 
