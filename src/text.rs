@@ -2,6 +2,7 @@
 //! which an area's own (a slug, a time zone) takes from here.
 
 use serde::Serialize;
+use unicode_normalization::UnicodeNormalization as _;
 
 /// The text is empty, too long, or holds characters that do not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,17 +37,35 @@ fn reorders(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Characters that show nothing, alone or in a row: white space, the property `Default_Ignorable_Code_Point` of Unicode
-/// 17 (DerivedCoreProperties.txt; joiners and variation selectors among them, which names may hold beside others), and
-/// the empty Braille pattern.
+/// The property `Default_Ignorable_Code_Point` of Unicode 17 (DerivedCoreProperties.txt): characters that show nothing of
+/// their own; joiners and variation selectors among them, which names may hold beside others.
+fn is_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Characters that show nothing, alone or in a row: white space, what is ignorable, and the empty Braille pattern.
 fn is_blank(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
+    c.is_whitespace() || c == '\u{2800}' || is_ignorable(c)
+}
+
+/// What a person sees of a name, whatever its letter case: names that are unique are so by this. Compatible forms of a
+/// character are one (NFKC of UAX #15), what shows nothing is nothing, and white space is one space. Letters of several
+/// scripts that look alike stay different.
+pub fn seen(name: &str) -> String {
+    // By way of capitals, so that `ß` is `ss` and a final sigma any sigma.
+    let folded = if name.is_ascii() {
+        name.to_ascii_lowercase()
+    } else {
+        // Ignorable characters would keep accents from their letters.
+        let shown: String = name.nfkc().filter(|c| !is_ignorable(*c)).collect();
+        shown.to_uppercase().to_lowercase().nfkc().collect()
+    };
+    folded.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Checks the characters of a text that is not empty: what they are refused for, and whether any of them shows.
@@ -171,6 +190,30 @@ mod tests {
         // Persian and emoji need joiners.
         for name in ["می\u{200c}خواهم", "👩\u{200d}💻", "❤\u{fe0f}"] {
             assert_eq!(Name::try_from(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn names_that_look_the_same_are_the_same() {
+        for (one, other) in [
+            ("Core", "cORE"),
+            ("caf\u{e9}", "CAFE\u{301}"),
+            ("Core", "Co\u{200d}re"),
+            ("Core", "\u{2060}Core\u{feff}"),
+            ("caf\u{e9}", "cafe\u{200b}\u{301}"),
+            ("Core Team", "Core\u{a0} Team"),
+            ("Core", "\u{ff23}ore"),
+            ("ﬁnance", "Finance"),
+            ("Straße", "STRASSE"),
+            ("ΟΔΟΣ", "οδος"),
+            ("❤", "❤\u{fe0f}"),
+        ] {
+            assert_eq!(seen(one), seen(other), "{one:?} {other:?}");
+            assert_eq!(seen(&seen(one)), seen(one), "{one:?}");
+        }
+        for (one, other) in [("Core", "Cores"), ("cafe", "caf\u{e9}"), ("a b", "ab"), ("Core", "С\u{43e}re")]
+        {
+            assert_ne!(seen(one), seen(other), "{one:?} {other:?}");
         }
     }
 }

@@ -168,7 +168,11 @@ impl Rows {
         let name = known.and_then(|person| match person.status {
             Status::Erased => Some(people::ERASED.to_owned()),
             Status::Active | Status::Suspended | Status::Removed => {
-                shown(&people::open_name(self.view.stream, person, self.store.ring()).ok()?)
+                let open = || people::open_name(self.view.stream, person, self.store.ring());
+                match self.handle.open_of_person(person.id, open).ok()? {
+                    Some(name) => shown(&name),
+                    None => Some(people::ERASED.to_owned()),
+                }
             }
         });
         remember(&mut self.names, person, name)

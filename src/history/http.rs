@@ -183,8 +183,8 @@ pub async fn history(
         Ok(asked) => asked,
         // That there is no such thing comes before what is wrong with the question.
         Err(problem) => {
-            let any = past(&app, &call, Focus::Resource(id), Version::MAX, 1).await?;
-            return Err(if any.is_nothing() { Problem::not_found() } else { problem });
+            let is_known = is_known(&app, &call, Focus::Resource(id)).await?;
+            return Err(if is_known { problem } else { Problem::not_found() });
         }
     };
     let focus = match name {
@@ -200,6 +200,14 @@ pub async fn history(
         .next
         .map(|version| app.cursors.next(&scope, &list, &request, After { last: id, version: Some(version) }));
     Ok(call.list(&call.organization.view, &HistoryPage { data: past.rows, next_cursor }))
+}
+
+/// Whether there is or was what is meant, as far as the caller may see it: just where it has a history for them.
+///
+/// # Errors
+/// When the history cannot be read.
+pub async fn is_known(app: &App, call: &Call, focus: Focus) -> Result<bool, Problem> {
+    Ok(!past(app, call, focus, Version::MAX, 1).await?.is_nothing())
 }
 
 /// A page of what happened, as the caller may see it.

@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::actor::ActorId;
 use crate::command::Rejection;
 use crate::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
 use crate::http::app::{App, OrganizationsPolicy};
@@ -149,7 +150,7 @@ async fn authenticate(guard: &Guard, parts: &Parts, said: &mut Said) -> Result<C
             let presented = key::by_key(app, &token).await?;
             let limits = presented.key().limits().clone();
             if let Some(limit) = limits.rate_limit {
-                let key = presented.known().key;
+                let key = ActorId::ApiKey(presented.known().key);
                 let rate = app.rate_limits.count(key, limit, app.store.clock().boot_elapsed());
                 said.rate = Some(rate);
                 rate.check()?;

@@ -1,5 +1,6 @@
-//! How often an API key may be used: a window of its own for each key that has a limit, in memory. A window begins with
-//! its first request and ends after its seconds; a restart of the server begins all anew.
+//! How often an API key may be used, and how often people may do what takes no permission: a window of its own for each key
+//! that has a limit, and for each person, in memory. A window begins with its first request and ends after its seconds; a
+//! restart of the server begins all anew.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::actor::ActorId;
 use crate::http::problem::Problem;
-use crate::ids::ApiKeyId;
 use crate::settings::api_keys::value::RateLimit;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -16,13 +17,17 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// Windows that have ended are dropped when there are twice as many windows as the last time, and at least so many.
 const SWEPT_AT_LEAST: usize = 1_024;
 
-/// The windows of all keys that have a limit.
+/// How often somebody may change their own name, or go to another organization: each leaves events in a stream, and takes no
+/// permission that could be taken from them.
+pub const OWN_CHANGES: RateLimit = RateLimit { requests: 120, window_seconds: 60 };
+
+/// The windows of all keys that have a limit, and of people.
 #[derive(Default)]
 pub struct RateLimits(Mutex<Windows>);
 
 #[derive(Default)]
 struct Windows {
-    by_key: HashMap<ApiKeyId, Window>,
+    by_actor: HashMap<ActorId, Window>,
     kept_at_last_sweep: usize,
 }
 
@@ -34,7 +39,7 @@ struct Window {
     requests: u32,
 }
 
-/// Where a request stands in its key's window.
+/// Where a request stands in its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     limit: RateLimit,
@@ -45,8 +50,8 @@ pub struct Rate {
 }
 
 impl RateLimits {
-    /// Counts a request of a key, unless it is too many. `now` is the time since the machine was started.
-    pub fn count(&self, key: ApiKeyId, limit: RateLimit, now: Duration) -> Rate {
+    /// Counts a request, unless it is too many. `now` is the time since the machine was started.
+    pub fn count(&self, actor: ActorId, limit: RateLimit, now: Duration) -> Rate {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         windows.sweep(now);
         let begun = Window {
@@ -54,7 +59,7 @@ impl RateLimits {
             ends_at: now + Duration::from_secs(u64::from(limit.window_seconds)),
             requests: 0,
         };
-        let window = windows.by_key.entry(key).or_insert(begun);
+        let window = windows.by_actor.entry(actor).or_insert(begun);
         // A limit that was changed begins a window of its own.
         if window.ends_at <= now || window.limit != limit {
             *window = begun;
@@ -68,9 +73,9 @@ impl RateLimits {
 
 impl Windows {
     fn sweep(&mut self, now: Duration) {
-        if self.by_key.len() >= SWEPT_AT_LEAST.max(2 * self.kept_at_last_sweep) {
-            self.by_key.retain(|_, window| window.ends_at > now);
-            self.kept_at_last_sweep = self.by_key.len();
+        if self.by_actor.len() >= SWEPT_AT_LEAST.max(2 * self.kept_at_last_sweep) {
+            self.by_actor.retain(|_, window| window.ends_at > now);
+            self.kept_at_last_sweep = self.by_actor.len();
         }
     }
 }
@@ -112,7 +117,7 @@ mod tests {
     }
 
     fn left(limits: &RateLimits, key: u128, millis: u64) -> (Option<u32>, u64) {
-        let rate = limits.count(id(key), TWO_A_MINUTE, at(millis));
+        let rate = limits.count(ActorId::ApiKey(id(key)), TWO_A_MINUTE, at(millis));
         (rate.left, rate.ends_in_seconds)
     }
 
@@ -132,9 +137,9 @@ mod tests {
         let limits = RateLimits::default();
         left(&limits, 1, 0);
         let other = RateLimit { requests: 1, window_seconds: 10 };
-        let rate = limits.count(id(1), other, at(0));
+        let rate = limits.count(ActorId::ApiKey(id(1)), other, at(0));
         assert_eq!((rate.left, rate.ends_in_seconds), (Some(0), 10));
-        assert_eq!(limits.count(id(1), other, at(1)).left, None);
+        assert_eq!(limits.count(ActorId::ApiKey(id(1)), other, at(1)).left, None);
     }
 
     #[test]
@@ -144,13 +149,13 @@ mod tests {
             left(&limits, key, 0);
         }
         left(&limits, 0, 60_000);
-        assert_eq!(limits.0.lock().unwrap().by_key.len(), 1);
+        assert_eq!(limits.0.lock().unwrap().by_actor.len(), 1);
     }
 
     #[test]
     fn an_answer_says_where_the_key_stands() {
         let mut headers = HeaderMap::new();
-        let rate = RateLimits::default().count(id(1), TWO_A_MINUTE, at(0));
+        let rate = RateLimits::default().count(ActorId::ApiKey(id(1)), TWO_A_MINUTE, at(0));
         rate.add_to(&mut headers);
         assert_eq!(headers["ratelimit-policy"], "\"key\";q=2;w=60");
         assert_eq!(headers["ratelimit"], "\"key\";r=1;t=60");

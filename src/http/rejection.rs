@@ -228,6 +228,9 @@ fn invitations(rejection: InvitationsRejection) -> Problem {
         InvitationsRejection::TooMany => {
             Problem::conflict("too_many_invitations", "as many invitations wait as can")
         }
+        InvitationsRejection::MailedTooOften { retry_after_seconds } => {
+            Problem::too_many_requests(retry_after_seconds)
+        }
         InvitationsRejection::InvalidLink => Problem::invalid_link(),
         InvitationsRejection::Void => Problem::conflict(
             "invitation_void",

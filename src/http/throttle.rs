@@ -5,10 +5,10 @@
 //! many addresses from one network nor many networks against one address go unnoticed, each side is also
 //! counted alone, with a hundred free attempts (NIST SP 800-63B §5.2.2 allows as many for one account).
 //!
-//! Who logged in to an address from a network within the last 30 days is taken for its owner there: only what comes
-//! from that network counts against them, so strangers elsewhere, however many, cannot keep them out. What the network
-//! tries at other addresses does count: else a neighbour could tell an address that is exempt from one that is nobody's.
-//! A restart of the server forgets it.
+//! Who logged in to an address from a network within the last 30 days, or set its password there by a mailed link, is taken
+//! for its owner there: only what comes from that network counts against them, so strangers elsewhere, however many, cannot
+//! keep them out. What the network tries at other addresses does count: else a neighbour could tell an address that is exempt
+//! from one that is nobody's. A restart of the server forgets it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -88,13 +88,21 @@ impl Throttle {
 
     /// The attempt was right: the address begins anew, here and from this network, which is known from now on.
     pub fn succeeded(&self, address: &str, client: Option<IpAddr>, now: Timestamp) {
-        let [pair, by_address, by_network] = self.keys(address, client).map(|(key, _)| key);
+        self.proven(address, client, now);
+        let [_, _, (by_network, _)] = self.keys(address, client);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not a reset: else one account of one's own would buy a hundred more guesses at others.
+        counts.take_back(&by_network);
+    }
+
+    /// The address was proven to be the client's without an attempt, by a mailed link: it begins anew, here and from this
+    /// network, which is known from now on.
+    pub fn proven(&self, address: &str, client: Option<IpAddr>, now: Timestamp) {
+        let [(pair, _), (by_address, _), _] = self.keys(address, client);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.attempts.remove(&pair);
         counts.attempts.remove(&by_address);
         counts.known.insert(pair, now);
-        // Not a reset: else one account of one's own would buy a hundred more guesses at others.
-        counts.take_back(&by_network);
     }
 
     /// The attempt was never looked at (the server was too busy): it does not count.
@@ -343,6 +351,30 @@ mod tests {
             throttle.attempt("bob", from(&format!("10.1.{n}.1")), at(29 * day)).ok();
         }
         assert_ne!(wait(throttle.attempt("bob", office, at(29 * day))), 0);
+    }
+
+    #[test]
+    fn a_mailed_link_lets_its_owner_in_from_a_new_network_in_the_midst_of_an_attack() {
+        let throttle = Throttle::new();
+        let home = from("203.0.113.9");
+        let attack = || {
+            for n in 0..150 {
+                throttle.attempt("ada", from(&format!("10.0.{n}.1")), at(0)).ok();
+            }
+        };
+        attack();
+        assert_ne!(wait(throttle.attempt("ada", home, at(0))), 0);
+        throttle.proven("ada", home, at(0));
+        attack();
+        for _ in 0..5 {
+            assert_eq!(wait(throttle.attempt("ada", home, at(0))), 0);
+        }
+        assert_ne!(wait(throttle.attempt("ada", home, at(0))), 0, "five are free there, too");
+        assert_ne!(
+            wait(throttle.attempt("ada", from("198.51.100.7"), at(0))),
+            0,
+            "no other network is known"
+        );
     }
 
     #[test]

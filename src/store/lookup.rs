@@ -4,7 +4,7 @@
 //! because the edge's view is too old to decide uniqueness. Nothing of this is ever on disk.
 
 use hmac::{Hmac, KeyInit, Mac};
-use rpds::HashTrieMapSync;
+use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 use sha2::Sha256;
 
 use crate::platform::accounts::email::folded;
@@ -29,6 +29,11 @@ impl Hasher {
         self.hash("email", &folded(address))
     }
 
+    /// The look-up key of a domain, in its ASCII form.
+    pub fn domain(&self, domain: &str) -> LookupKey {
+        self.hash("domain", domain)
+    }
+
     fn hash(&self, kind: &str, value: &str) -> LookupKey {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(kind.as_bytes());
@@ -49,6 +54,8 @@ impl Default for Hasher {
 pub struct Claim {
     /// The value.
     pub key: LookupKey,
+    /// What it is found among others by: of an address, its domain.
+    pub group: Option<LookupKey>,
     /// The id of the resource that it will belong to.
     pub owner: String,
 }
@@ -57,6 +64,8 @@ pub struct Claim {
 #[derive(Clone, Debug, Default)]
 pub struct Lookup {
     owners: HashTrieMapSync<LookupKey, String>,
+    /// The owners of a group's values; each has one value.
+    groups: HashTrieMapSync<LookupKey, RedBlackTreeSetSync<String>>,
 }
 
 impl Lookup {
@@ -70,15 +79,31 @@ impl Lookup {
         self.owner(claim.key).is_none_or(|owner| owner == claim.owner)
     }
 
+    /// The owners of the values of a group.
+    pub fn owners_in(&self, group: LookupKey) -> impl Iterator<Item = &str> {
+        self.groups.get(&group).into_iter().flat_map(|owners| owners.iter().map(String::as_str))
+    }
+
     /// Grants a claim.
     pub fn grant(&mut self, claim: Claim) {
+        if let Some(group) = claim.group {
+            let owners = self.groups.get(&group).cloned().unwrap_or_default();
+            self.groups.insert_mut(group, owners.insert(claim.owner.clone()));
+        }
         self.owners.insert_mut(claim.key, claim.owner);
     }
 
     /// Takes a value from its owner; another's stays.
     pub fn release(&mut self, claim: &Claim) {
-        if self.owner(claim.key) == Some(&claim.owner) {
-            self.owners.remove_mut(&claim.key);
+        if self.owner(claim.key) != Some(&claim.owner) {
+            return;
+        }
+        self.owners.remove_mut(&claim.key);
+        let Some(group) = claim.group else { return };
+        let left = self.groups.get(&group).map(|owners| owners.remove(&claim.owner));
+        match left.filter(|left| !left.is_empty()) {
+            Some(left) => self.groups.insert_mut(group, left),
+            None => _ = self.groups.remove_mut(&group),
         }
     }
 }
@@ -90,7 +115,8 @@ mod tests {
     #[test]
     fn a_value_is_its_owners_until_it_is_released() {
         let hasher = Hasher::new();
-        let of = |owner: &str| Claim { key: hasher.email("Ada@example.com"), owner: owner.to_owned() };
+        let key = hasher.email("Ada@example.com");
+        let of = |owner: &str| Claim { key, group: None, owner: owner.to_owned() };
         let mut lookup = Lookup::default();
         lookup.grant(of("one"));
         assert!(lookup.admits(&of("one")) && !lookup.admits(&of("other")));
@@ -98,5 +124,29 @@ mod tests {
         assert_eq!(lookup.owner(hasher.email("ada@EXAMPLE.com")), Some("one"));
         lookup.release(&of("one"));
         assert!(lookup.admits(&of("other")));
+    }
+
+    #[test]
+    fn a_group_has_the_owners_of_its_values_and_nobody_else() {
+        let hasher = Hasher::new();
+        let of = |owner: &str, domain: &str| Claim {
+            key: hasher.email(&format!("{owner}@{domain}")),
+            group: Some(hasher.domain(domain)),
+            owner: owner.to_owned(),
+        };
+        let mut lookup = Lookup::default();
+        for claim in [of("bob", "acme.example"), of("ada", "acme.example"), of("eve", "other.example")] {
+            lookup.grant(claim);
+        }
+        let owners = |lookup: &Lookup, domain| {
+            lookup.owners_in(hasher.domain(domain)).map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(owners(&lookup, "acme.example"), ["ada", "bob"]);
+        lookup.release(&of("ada", "acme.example"));
+        lookup.release(&Claim { owner: "eve".to_owned(), ..of("bob", "acme.example") });
+        assert_eq!(owners(&lookup, "acme.example"), ["bob"]);
+        lookup.release(&of("bob", "acme.example"));
+        assert!(owners(&lookup, "acme.example").is_empty() && lookup.groups.size() == 1);
+        assert_eq!(owners(&lookup, "other.example"), ["eve"]);
     }
 }

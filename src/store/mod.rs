@@ -36,6 +36,7 @@ use crate::store::totals::Totals;
 use crate::store::trouble::Trouble;
 use crate::store::writer::{Decide, Job, Writer};
 
+pub mod absent;
 pub mod aggregate;
 pub mod as_of;
 mod batch;
@@ -82,6 +83,7 @@ pub mod signing;
 pub mod strangers;
 pub mod totals;
 pub mod trouble;
+pub mod vanishing;
 pub mod vouching;
 mod writer;
 

@@ -248,7 +248,10 @@ impl Dice {
 const TRIES: &[(&str, &str, &str, Option<&str>)] = &[
     ("environment:read", "GET", "/v1/environments/{env}", None),
     ("config:read", "GET", "/v1/environments/{env}/config", Some("environment:read")),
+    ("config:read", "GET", "/v1/environments/{env}/config/REGION", Some("environment:read")),
     ("config:write", "PATCH", "/v1/environments/{env}/config", Some("environment:read")),
+    ("secret:read", "GET", "/v1/secrets/{sec}", None),
+    ("secret:write", "PATCH", "/v1/secrets/{sec}", Some("secret:read")),
     ("environment:manage", "PATCH", "/v1/environments/{env}", Some("environment:read")),
     ("organization:read", "GET", "/v1/general", None),
     ("organization:update", "PATCH", "/v1/general", None),
@@ -261,7 +264,8 @@ const TRIES: &[(&str, &str, &str, Option<&str>)] = &[
 /// One question with what the subject met when they tried.
 struct Sample {
     subject: String,
-    environment: Option<&'static str>,
+    /// How the question names what it is about, if it is about something.
+    about: Option<String>,
     permissions: Vec<&'static str>,
     could: bool,
     version: u64,
@@ -275,6 +279,14 @@ struct World {
     grantees: Vec<String>,
     roles: Vec<String>,
     team: String,
+    places: Vec<Place>,
+}
+
+/// An environment, and a secret in it.
+struct Place {
+    slug: &'static str,
+    id: String,
+    secret: String,
 }
 
 const ENVIRONMENTS: [&str; 3] = ["dev", "stage", "prod"];
@@ -282,8 +294,13 @@ const ENVIRONMENTS: [&str; 3] = ["dev", "stage", "prod"];
 impl World {
     async fn new() -> Self {
         let (server, owner) = TestServer::set_up().await;
-        for (name, mode) in ENVIRONMENTS.into_iter().zip(["test", "test", "live"]) {
-            server.environment(&owner, name, mode).await;
+        let mut places = Vec::new();
+        for (slug, mode) in ENVIRONMENTS.into_iter().zip(["test", "test", "live"]) {
+            let id = server.environment(&owner, slug, mode).await;
+            let value = json!({"value": "north"});
+            server.put(&format!("/v1/environments/{slug}/config/REGION"), &owner, &value).await.is(201);
+            let secret = server.secret(&owner, slug, "TOKEN").await;
+            places.push(Place { slug, id, secret });
         }
         let mut subjects = vec![(owner.person.to_string(), owner.clone())];
         for number in 0..3 {
@@ -300,7 +317,7 @@ impl World {
         grantees.push(team.clone());
         let roles = ["admin", "developer", "viewer", "auditor", "billing"].map(ToOwned::to_owned);
         let roles = roles.into_iter().chain([custom]).collect();
-        Self { server, owner, dice: Dice(0x9e37_79b9_7f4a_7c15), subjects, grantees, roles, team }
+        Self { server, owner, dice: Dice(0x9e37_79b9_7f4a_7c15), subjects, grantees, roles, team, places }
     }
 
     /// The Owner changes who may what.
@@ -340,14 +357,23 @@ impl World {
     async fn sample(&mut self) -> Sample {
         let (subject, who) = self.dice.one(&self.subjects).clone();
         let (permission, method, template, sees) = self.dice.one(TRIES);
-        let environment = template.contains("{env}").then(|| *self.dice.one(&ENVIRONMENTS));
-        let path = template.replace("{env}", environment.unwrap_or_default());
+        let Place { slug, id, secret } = self.dice.one(&self.places);
+        let path = template.replace("{env}", slug).replace("{sec}", secret);
+        let about = if template.contains("{sec}") {
+            Some(format!("resource={secret}"))
+        } else if template.ends_with("/REGION") {
+            Some(format!("resource={id}/REGION"))
+        } else if template.contains("{env}") {
+            Some(self.dice.one(&[format!("environment={slug}"), format!("resource={id}")]).clone())
+        } else {
+            None
+        };
         let body = if *method == "PATCH" { json!({}) } else { Value::Null };
         let answer = self.server.send(method.parse().unwrap(), &path, &who, &[], &body).await;
         assert!([200, 403, 404].contains(&answer.status), "{method} {path}: {}", answer.text);
         Sample {
             subject,
-            environment,
+            about,
             permissions: [*permission].into_iter().chain(*sees).collect(),
             could: answer.status == 200,
             version: self.server.version(self.owner.organization),
@@ -358,7 +384,7 @@ impl World {
         let mut allowed = true;
         for permission in &sample.permissions {
             let mut query = format!("subject={}&permission={permission}", sample.subject);
-            query.extend(sample.environment.map(|environment| format!("&environment={environment}")));
+            query.extend(sample.about.as_ref().map(|about| format!("&{about}")));
             query.extend(as_of.map(|version| format!("&as_of={version}")));
             let told = explain(&self.server, &self.owner, &query).await;
             let grants = told["data"][0]["grants"].as_array().unwrap();
@@ -390,6 +416,6 @@ async fn what_is_explained_is_what_happens_now_and_in_the_past() {
 }
 
 fn label(sample: &Sample) -> String {
-    let Sample { subject, environment, permissions, could, version } = sample;
-    format!("{subject} {permissions:?} in {environment:?} at {version}: {could}")
+    let Sample { subject, about, permissions, could, version } = sample;
+    format!("{subject} {permissions:?} about {about:?} at {version}: {could}")
 }

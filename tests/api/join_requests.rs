@@ -25,9 +25,14 @@ impl TestServer {
 
     /// The Owner proves that their own address is theirs.
     async fn prove_owners_address(&self, owner: &Somebody) {
-        let body = json!({"email": OWNER_EMAIL, "password": PASSWORD});
-        self.post("/v1/me/email", Some(owner), &body).await.is(202);
-        let token = self.mail_to(OWNER_EMAIL, 1).await.token();
+        self.move_address(owner, OWNER_EMAIL).await;
+    }
+
+    /// Gives somebody another address that nobody had, and that they prove.
+    async fn move_address(&self, who: &Somebody, email: &str) {
+        let body = json!({"email": email, "password": PASSWORD});
+        self.post("/v1/me/email", Some(who), &body).await.is(202);
+        let token = self.mail_to(email, 1).await.token();
         self.post("/v1/auth/verify-email", None, &json!({"token": token})).await.is(204);
     }
 
@@ -269,6 +274,17 @@ async fn a_members_verified_address_vouches_for_the_domain() {
     server.let_in_at_once(&owner, "viewer").await;
     let asked = server.ask_to_join(&nora, owner.organization).await.is(201).json();
     assert_eq!(asked["status"], "pending", "at once is only who comes by a proven domain");
+    // As long as it is there, the address is a member's, and it is in the domain.
+    let eve = server.domain_user("eve@example.com").await;
+    let member = server.domain_user("member@example.com").await;
+    server.ask_to_join(&member, owner.organization).await.is(201);
+    let pending = server.join_requests(&owner).await;
+    let request = pending.iter().find(|request| request["email"] == "member@example.com").unwrap();
+    server.answer_request(&owner, &text(&request["id"]), "approve", &json!({})).await.is(200);
+    server.move_address(&owner, "owner@example.org").await;
+    assert_eq!(server.joinable(&eve).await.len(), 1, "another member has one, too");
+    server.move_address(&member, "member@example.org").await;
+    assert_eq!(server.joinable(&eve).await, [Value::Null; 0], "nobody has one any more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,3 +135,31 @@ async fn where_only_the_operator_founds_nobody_else_does() {
     answer.is_problem(403, "organizations_closed");
     assert_eq!(server.app().store.organizations().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_no_permission_is_done_so_often_a_minute() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let beta = json!({"name": "Beta", "timezone": "UTC"});
+    let beta = server.post("/v1/organizations", Some(&owner), &beta).await.is(201).json();
+    let rename =
+        async |number: u32| server.patch("/v1/me", &owner, &json!({"name": format!("Olive {number}")})).await;
+    for number in 0..120 {
+        rename(number).await.is(200);
+    }
+    let refused = rename(120).await;
+    assert_eq!(refused.header("retry-after").as_deref(), Some("60"));
+    refused.is_problem(429, "too_many_requests");
+    server.get("/v1/me", &owner).await.is(200);
+    // Going to and fro is counted for the account, wherever it is.
+    let mut here = owner.clone();
+    for number in 0..120 {
+        let to = if number % 2 == 0 { &beta["id"] } else { &json!(owner.organization) };
+        let there = server.post("/v1/auth/switch", Some(&here), &json!({"organization": to})).await.is(200);
+        here.token = text(&there.json()["token"]);
+    }
+    let once_more = json!({"organization": beta["id"]});
+    server.post("/v1/auth/switch", Some(&here), &once_more).await.is_problem(429, "too_many_requests");
+    server.advance(60);
+    server.post("/v1/auth/switch", Some(&here), &once_more).await.is(200);
+    rename(121).await.is_problem(401, "unauthenticated");
+}

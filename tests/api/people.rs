@@ -274,3 +274,42 @@ async fn of_two_owners_who_remove_each_other_one_stays() {
         assert!([401, 403].contains(&refused.status), "{what}: {}", refused.text);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_while_somebody_is_erased_is_answered_as_before_or_as_after() {
+    let (server, owner) = TestServer::set_up().await;
+    for number in 0..5 {
+        let who = server.add(owner.organization, &format!("q{number}@example.com"), "Quincy Quist").await;
+        let (id, done) = (who.person.to_string(), std::sync::atomic::AtomicBool::new(false));
+        let paths = [
+            (&owner, path(&who)),
+            (&owner, "/v1/people?limit=200".to_owned()),
+            (&owner, "/v1/people?status=erased".to_owned()),
+            (&owner, format!("/v1/audit?resource={id}")),
+            (&who, "/v1/me".to_owned()),
+            (&who, "/v1/me/sessions".to_owned()),
+        ];
+        let readers = futures_util::future::join_all(paths.iter().map(async |(by, path)| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let answer = server.get(path, by).await;
+                let whole = match answer.status {
+                    200 => answer.text.contains("Quist") || !answer.text.contains(&id),
+                    404 | 401 => true,
+                    _ => false,
+                };
+                let forgotten = answer.text.contains("erased person") || *path == "/v1/me/sessions";
+                assert!(
+                    whole || forgotten && answer.status == 200,
+                    "{path}: {} {}",
+                    answer.status,
+                    answer.text
+                );
+            }
+        }));
+        let erasing = async {
+            server.standing(&owner, &who, "erase").await.is(200);
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        };
+        tokio::join!(readers, erasing);
+    }
+}

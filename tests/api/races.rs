@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::settings::roles::role::SystemRole;
 
 use crate::server::{Answer, PASSWORD, Somebody, TestServer, text};
 
@@ -151,5 +152,33 @@ async fn an_invitation_is_accepted_or_taken_back_and_never_both() {
         let people = server.get("/v1/people?limit=200", &owner).await.is(200).text;
         assert_eq!(people.contains(&format!("\"{email}\"")), joined == 1, "who was let in is there");
         assert_eq!(server.to_join(), 0, "nothing is left to be finished");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_owners_who_end_each_other_one_stays() {
+    for round in 0..6 {
+        let (server, one) = TestServer::set_up().await;
+        let other = server.add_with_role(one.organization, SystemRole::Owner).await;
+        let ends = async |by: &Somebody, about: &Somebody| {
+            let person = format!("/v1/people/{}", about.person);
+            match round % 3 {
+                0 => server.delete(&person, by).await,
+                1 => server.post(&format!("{person}/suspend"), Some(by), &json!({})).await,
+                _ => server.post(&format!("{person}/erase"), Some(by), &json!({})).await,
+            }
+        };
+        let answers = <[Answer; 2]>::from(tokio::join!(ends(&one, &other), ends(&other, &one)));
+        let ended = answers.iter().filter(|answer| [200, 204].contains(&answer.status)).count();
+        assert_eq!(ended, 1, "{} {}", answers[0].text, answers[1].text);
+        for refused in answers.iter().filter(|answer| answer.status >= 400) {
+            // By then they are nobody, or were before they asked.
+            assert!([401, 403].contains(&refused.status), "{} {}", refused.status, refused.text);
+        }
+        let stays = if answers[0].status < 400 { &one } else { &other };
+        let me = server.get("/v1/me", stays).await.is(200).json();
+        assert_eq!(me["roles"][0]["id"], "owner");
+        let active = server.get("/v1/people?status=active", stays).await.is(200).json();
+        assert_eq!(active["data"].as_array().unwrap().len(), 1, "{active}");
     }
 }

@@ -275,6 +275,49 @@ async fn a_repeated_restore_answers_with_its_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_and_was_not_there_is_not_brought_back() {
+    let (server, owner, version) = acme().await;
+    let beta = json!({"name": "Beta", "timezone": "UTC"});
+    let beta = text(&server.post("/v1/organizations", Some(&owner), &beta).await.is(201).json()["id"]);
+    let there = Somebody { organization: beta.parse().unwrap(), ..owner.clone() };
+    let elsewhere = server.another_session(&there).await;
+    let foreign = server.environment(&elsewhere, "Dev", "test").await;
+    let them = text(&server.get("/v1/me", &elsewhere).await.is(200).json()["person"]["id"]);
+    let dev = text(&server.get("/v1/environments/dev", &owner).await.json()["id"]);
+    let mut told = Vec::new();
+    for thing in [
+        foreign.clone(),
+        format!("{foreign}/REGION"),
+        format!("{dev}/NEVER"),
+        EnvironmentId::from_uuid(uuid::Uuid::from_u128(7)).to_string(),
+        beta,
+        them,
+    ] {
+        let body = json!({"as_of": version, "scope": {"resource": thing}});
+        let headers = [("if-match", "*")];
+        for (headers, body) in [(&[][..], dry(body.clone())), (&headers[..], body)] {
+            let mut problem = restore(&server, &owner, headers, &body).await.is_problem(404, "not_found");
+            problem["request_id"] = Value::Null;
+            told.push(problem);
+        }
+    }
+    assert!(told.windows(2).all(|two| two[0] == two[1]), "they are told alike");
+    // Of what was deleted there is a past.
+    server.delete(&format!("/v1/environments/{dev}/config/REGION"), &owner).await.is(204);
+    let value = json!({"as_of": version, "scope": {"resource": format!("{dev}/REGION")}});
+    let plan = restore(&server, &owner, &[], &dry(value)).await.is(200).json();
+    assert_eq!(plan["steps"][0]["action"], "config.set");
+    // As a question about it: who may not read it does not learn that it is there.
+    let narrow = json!({"name": "Narrow", "permissions": ["organization:restore", "history:read"]});
+    let narrow = text(&server.post("/v1/roles", Some(&owner), &narrow).await.is(201).json()["id"]);
+    let somebody = server.add(owner.organization, "narrow@example.com", "Nell").await;
+    server.give(&owner, &somebody.person.to_string(), &narrow).await.is(201);
+    let hidden = json!({"as_of": version, "scope": {"resource": dev}, "dry_run": true});
+    restore(&server, &somebody, &[], &hidden).await.is_problem(404, "not_found");
+    assert_eq!(server.audit(&owner, "&outcome=denied").await, [Value::Null; 0], "a 404 is no event");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_scope_and_no_past_is_refused() {
     let (server, owner, version) = acme().await;
     let scope = |scope: Value| json!({"as_of": version, "scope": scope, "dry_run": true});

@@ -1,5 +1,6 @@
-//! kill -9 and power cuts while an organization is founded, somebody asks to join by their domain, and somebody who waits
-//! to be let in deletes their account: each is in two streams, and after the start is finished or as before.
+//! kill -9 and power cuts while an organization is founded, somebody asks to join by their domain, somebody accepts an
+//! invitation, and somebody who waits to be let in deletes their account: each is in two streams, and after the start is
+//! finished or as before.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,9 +23,11 @@ struct UnderWay {
     round: u64,
     asks: Login,
     goes: Login,
+    acceptance: Value,
     founded: bool,
     asked: bool,
     gone: bool,
+    accepted: bool,
 }
 
 /// A request that shows no credential, and its answer.
@@ -49,17 +52,20 @@ impl<'a> Story<'a> {
     async fn begin(start: &Start, mails: &'a Path) -> Self {
         let server = start.serve();
         let story = Self { mails, owner: server.set_up().await };
-        let invited = json!({"email": "vouches@example.com", "role": "viewer"});
-        let (status, body) = server.call(&story.owner, "POST", "/v1/invitations", Some(invited)).await;
-        assert_eq!(status, 201, "{body}");
-        let accept =
-            json!({"token": token(mails, "vouches@example.com").await, "name": "V", "password": PASSWORD});
-        let path = "/v1/auth/invitations/accept";
-        assert_eq!(public(&server, path, &accept).await.0, 200);
+        let accept = story.invite(&server, "vouches@example.com").await;
+        assert_eq!(public(&server, ACCEPT, &accept).await.0, 200);
         let domain = json!({"email_domain": "example.com"});
         assert_eq!(server.call(&story.owner, "PATCH", "/v1/general", Some(domain)).await.0, 200);
         assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
         story
+    }
+
+    /// What somebody who is invited accepts with.
+    async fn invite(&self, server: &Server, email: &str) -> Value {
+        let invited = json!({"email": email, "role": "viewer"});
+        let (status, body) = server.call(&self.owner, "POST", "/v1/invitations", Some(invited)).await;
+        assert_eq!(status, 201, "{body}");
+        json!({"token": token(self.mails, email).await, "name": "V", "password": PASSWORD})
     }
 
     /// Somebody with an account whose address is verified.
@@ -81,15 +87,21 @@ impl<'a> Story<'a> {
         let goes = self.newcomer(&server, &format!("goes{round}@example.com")).await;
         let asked = server.call(&goes, "POST", "/v1/me/join-requests", Some(self.request())).await;
         assert_eq!(asked.0, 201, "{}", asked.1);
+        let acceptance = self.invite(&server, &joins(round)).await;
         let sent = [
-            (&self.owner, "POST", "/v1/organizations", json!({"name": name(round), "timezone": "UTC"})),
-            (&asks, "POST", "/v1/me/join-requests", self.request()),
-            (&goes, "DELETE", "/v1/me", json!({"password": PASSWORD})),
+            (Some(&self.owner), "POST", "/v1/organizations", json!({"name": name(round), "timezone": "UTC"})),
+            (Some(&asks), "POST", "/v1/me/join-requests", self.request()),
+            (Some(&goes), "DELETE", "/v1/me", json!({"password": PASSWORD})),
+            (None, "POST", ACCEPT, acceptance.clone()),
         ];
         let sent = sent.map(|(who, method, path, body)| {
             let request = settled::client::http::plain().build().unwrap();
             let request = request.request(method.parse().unwrap(), format!("{}{path}", server.url));
-            tokio::spawn(request.bearer_auth(&who.token).json(&body).send())
+            let request = match who {
+                Some(who) => request.bearer_auth(&who.token),
+                None => request,
+            };
+            tokio::spawn(request.json(&body).send())
         });
         tokio::time::sleep(Duration::from_micros(round * 3_500 % 40_000)).await;
         cut();
@@ -98,16 +110,17 @@ impl<'a> Story<'a> {
         for sent in sent {
             acknowledged.push(matches!(sent.await.unwrap(), Ok(answer) if answer.status().is_success()));
         }
-        let [founded, asked, gone] = acknowledged[..] else { panic!("three were sent") };
-        UnderWay { round, asks, goes, founded, asked, gone }
+        let [founded, asked, gone, accepted] = acknowledged[..] else { panic!("four were sent") };
+        UnderWay { round, asks, goes, acceptance, founded, asked, gone, accepted }
     }
 
     /// Holds that each is finished or as before, and that what is as before can be done; which were finished.
-    async fn is_whole(&self, server: &Server, under_way: &UnderWay) -> [bool; 3] {
+    async fn is_whole(&self, server: &Server, under_way: &UnderWay) -> [bool; 4] {
         [
             self.founding(server, under_way).await,
             self.asking(server, under_way).await,
             self.going(server, under_way).await,
+            self.accepting(server, under_way).await,
         ]
     }
 
@@ -153,6 +166,22 @@ impl<'a> Story<'a> {
         waited == 1
     }
 
+    async fn accepting(&self, server: &Server, under_way: &UnderWay) -> bool {
+        let path = format!("/v1/people?q={}", joins(under_way.round));
+        let members = async || server.call(&self.owner, "GET", &path, None).await.1["data"].clone();
+        let joined = members().await[0].is_object();
+        assert!(joined || !under_way.accepted, "an acknowledged acceptance is lost");
+        // Once it was accepted its link leads nowhere, and before it leads in.
+        let (status, body) = public(server, ACCEPT, &under_way.acceptance).await;
+        assert_eq!(status, if joined { 422 } else { 200 }, "{body}");
+        let members = members().await;
+        assert_eq!(members.as_array().unwrap().len(), 1, "{members}");
+        let path = format!("/v1/role-assignments?subject={}", text(&members[0]["id"]));
+        let (_, grants) = server.call(&self.owner, "GET", &path, None).await;
+        assert_eq!(grants["data"][0]["role"], "viewer", "{grants}");
+        joined
+    }
+
     async fn going(&self, server: &Server, under_way: &UnderWay) -> bool {
         let email = format!("goes{}@example.com", under_way.round);
         let went = log_in(server, &email).await.is_none();
@@ -169,16 +198,24 @@ impl<'a> Story<'a> {
     }
 }
 
+const ACCEPT: &str = "/v1/auth/invitations/accept";
+
+fn joins(round: u64) -> String {
+    format!("joins{round}@example.com")
+}
+
 fn name(round: u64) -> String {
     format!("Founded {round}")
 }
 
-fn told(finished: [u32; 3]) -> String {
-    let [founded, asked, gone] = finished;
-    format!("{founded} foundings, {asked} requests and {gone} farewells were finished")
+fn told(finished: [u32; 4]) -> String {
+    let [founded, asked, gone, accepted] = finished;
+    format!(
+        "{founded} foundings, {asked} requests, {gone} farewells and {accepted} acceptances were finished"
+    )
 }
 
-fn add(finished: &mut [u32; 3], these: [bool; 3]) {
+fn add(finished: &mut [u32; 4], these: [bool; 4]) {
     for (sum, one) in finished.iter_mut().zip(these) {
         *sum += u32::from(one);
     }
@@ -191,7 +228,7 @@ async fn a_server_killed_while_people_come_and_go_has_nothing_half_done() {
     let options = ["--mail-dir", mails.to_str().unwrap(), "--signup", "open", "--organizations", "open"];
     let start = Start::on(folder.path().join("data")).with(&options);
     let story = Story::begin(&start, &mails).await;
-    let (rounds, mut finished) = (u64::from(12 * scale()), [0; 3]);
+    let (rounds, mut finished) = (u64::from(12 * scale()), [0; 4]);
     for round in 0..rounds {
         let under_way = story.dies(round, start.serve(), || {}).await;
         add(&mut finished, story.is_whole(&start.serve(), &under_way).await);
@@ -210,7 +247,7 @@ async fn a_power_cut_while_people_come_and_go_leaves_nothing_half_done() {
     let start = Start::on(disk.path().join("data")).with(&[&options[..], &space].concat());
     let start = start.logging_to(folder.path().join("stderr"));
     let story = Story::begin(&start, &mails).await;
-    let (rounds, mut finished) = (u64::from(5 * scale()), [0; 3]);
+    let (rounds, mut finished) = (u64::from(5 * scale()), [0; 4]);
     for round in 0..rounds {
         let under_way = story.dies(round * 2 + 1, start.serve(), || disk.cut()).await;
         disk.remount();

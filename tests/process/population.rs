@@ -24,7 +24,6 @@ use settled::seal::token::PlainToken;
 use settled::seal::{DataKey, Plain};
 use settled::settings::sessions::command::SessionsCommand;
 use settled::settings::sessions::event::SessionOpened;
-use settled::store::lookup::Claim;
 use settled::store::{Parts, Store, Submission};
 use tokio::task::JoinSet;
 
@@ -137,7 +136,7 @@ async fn sign_up(store: &Store, number: usize) -> Owner {
     };
     let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
     submission.keys = vec![new];
-    submission.claims = vec![Claim { key: store.hasher().email(&email), owner: id }];
+    submission.claims = vec![accounts::claim(store.hasher(), &Plain::from(email.as_str()), account)];
     store.execute(store.platform(), submission).await.unwrap();
     (account, key)
 }

@@ -5,13 +5,18 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use settled::log::segment::tree::Hash;
 use settled::proof::checkpoint::Checkpoint;
 use settled::proof::tree::is_consistent;
 
-use crate::keys::stop;
+use crate::keys::{is_stopped, stop};
+use crate::preload::library;
 use crate::process::{Ended, Login, Server, Start, command, run, scale, settled};
+
+/// More steps than signing and keeping a checkpoint has.
+const STEPS_MAX: u32 = 60;
 
 /// Where a server listens, which is the name that it signs under.
 fn address(server: &Server) -> &str {
@@ -255,6 +260,53 @@ async fn no_checkpoint_that_was_shown_is_taken_back_by_a_kill() {
         }
         last = seen.pop();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_is_killed_before_any_of_its_steps_takes_nothing_back() {
+    let place = tempfile::tempdir().unwrap();
+    let start = |data: &Path| Start::on(data).with(&["--public-url", "https://settled.example"]);
+    let given = place.path().join("given");
+    let server = start(&given).serve();
+    let login = server.set_up().await;
+    let first = Checkpoint::unverified(&get(&server, &login, "/v1/proof/checkpoint").await).unwrap();
+    configure(&server, &login, "REGION", 1).await;
+    stop(server);
+    let trigger = place.path().join("trigger");
+    let mut killed = 0;
+    for step in 1..STEPS_MAX {
+        let data = place.path().join(step.to_string());
+        crate::keys::copy(&given, &data);
+        let started = start(&data)
+            .env("LD_PRELOAD", library().to_str().unwrap())
+            .env("STEP_AT", step.to_string())
+            .env("STEP_SIGNAL", Signal::STOP.as_raw().to_string())
+            .env("STEP_TRIGGER", trigger.to_str().unwrap());
+        let mut server = started.serve();
+        std::fs::write(&trigger, b"").unwrap();
+        let url = format!("{}/v1/proof/checkpoint", server.url);
+        let request = settled::client::http::plain().build().unwrap().get(url).bearer_auth(&login.token);
+        let answer = tokio::spawn(async move { request.send().await.ok()?.text().await.ok() });
+        while !answer.is_finished() && !is_stopped(server.process.pid()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server.process.kill();
+        std::fs::remove_file(&trigger).unwrap();
+        let shown = answer.await.unwrap();
+        let shown = shown.map(|note| Checkpoint::unverified(&note).unwrap());
+
+        let server = start(&data).serve();
+        let now = Checkpoint::unverified(&get(&server, &login, "/v1/proof/checkpoint").await).unwrap();
+        assert_follows(&server, &login, &first, &now).await;
+        if let Some(shown) = &shown {
+            assert_follows(&server, &login, shown, &now).await;
+            break;
+        }
+        killed += 1;
+        stop(server);
+        std::fs::remove_dir_all(&data).unwrap();
+    }
+    assert!(killed > 0 && killed < STEPS_MAX - 1, "{killed} checkpoints were killed");
 }
 
 /// That the events of one checkpoint are the first of another's.

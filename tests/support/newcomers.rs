@@ -17,7 +17,6 @@ use settled::settings::people::command::PeopleCommand;
 use settled::settings::people::event::PersonJoined;
 use settled::settings::roles::command::{AssignRole, RolesCommand, UnassignRole};
 use settled::settings::roles::role::{Grantee, RoleRef, SystemRole};
-use settled::store::lookup::Claim;
 use settled::store::resident::Handle;
 use settled::store::{Done, Submission};
 
@@ -67,7 +66,7 @@ impl TestServer {
         };
         let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
         submission.keys = vec![key];
-        submission.claims = vec![Claim { key: store.hasher().email(email), owner: id }];
+        submission.claims = vec![accounts::claim(store.hasher(), &Plain::from(email), account)];
         store.execute(store.platform(), submission).await.expect("an account can be made");
         account
     }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::command::Command;
 use crate::event::Version;
 use crate::history::description::Focus;
+use crate::history::http::is_known;
 use crate::history::readable::{self, Hidden};
 use crate::history::restore::command::RestoreSettings;
 use crate::history::restore::run::{Failed, Restorer, run};
@@ -53,10 +54,18 @@ pub struct NewScope {
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     environment: Option<String>,
-    /// One thing, by id; a configuration value as `<environment's id>/<KEY>`.
+    /// One thing, by id; a configuration value as `<environment's id>/<KEY>`. 404 where there is and was no such thing.
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     resource: Option<String>,
+}
+
+impl NewScope {
+    /// Refuses a thing that is not there for the caller and never was, as a question about it would be.
+    async fn require_known(&self, app: &App, call: &Call) -> Result<(), Problem> {
+        let Some(focus) = self.resource.as_deref().and_then(readable::focus) else { return Ok(()) };
+        if is_known(app, call, focus).await? { Ok(()) } else { Err(Problem::not_found()) }
+    }
 }
 
 /// Brings settings back, all at once, by ordinary events; or tells what that would come to.
@@ -75,6 +84,7 @@ pub async fn restore(State(app): State<App>, call: Call, query: RawQuery) -> Res
             return Ok(answer(&call, &done, None));
         }
     }
+    new.scope.require_known(&app, &call).await?;
     let as_of =
         call.version_at(new.as_of, |code, message| Problem::invalid_field("/as_of", code, message)).await?;
     let wanted = wanted(&app, &call, &new, as_of).await?;

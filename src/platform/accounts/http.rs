@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, ActorId};
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::{Outcome, Refused, RefusedData, Resource, ResourceType};
@@ -22,6 +22,7 @@ use crate::http::input::{Nothing, RawBody};
 use crate::http::patch::Patch;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
+use crate::http::rate_limit::OWN_CHANGES;
 use crate::ids::{AccountId, OrganizationId, UserId};
 use crate::password;
 use crate::platform::accounts;
@@ -168,11 +169,16 @@ pub async fn verified(
 
 /// The account of an address, if the password is its own. Takes the same time for every cause of failure.
 async fn verify(app: &App, email: &EmailAddress, password: Secret) -> Result<Option<Account>, Problem> {
-    let Some(account) = find(app, email) else {
+    let account = find(app, email);
+    let opened = account.map(|account| {
+        let open = || accounts::open_password(&account, app.store.ring());
+        let phc = app.store.platform().open_of_account(account.id, open)?;
+        Ok::<_, Problem>(phc.map(|phc| (account.clone(), phc)))
+    });
+    let Some((account, phc)) = opened.transpose()?.flatten() else {
         app.passwords.verify_nobody(password.0).await?;
         return Ok(None);
     };
-    let phc = accounts::open_password(&account, app.store.ring())?;
     let right = app.passwords.verify(password.0, phc).await?;
     Ok(right.then_some(account))
 }
@@ -234,8 +240,8 @@ pub fn login_body(
     opened: &Opened,
 ) -> Result<LoginBody, Problem> {
     let (person, organization) = match target {
-        Target::Organization(_, person) => (
-            person_body(app, &opened.view, *person)?,
+        Target::Organization(handle, person) => (
+            person_body(app, handle, &opened.view, *person)?,
             Some(OrganizationName::of(opened.view.organization())?),
         ),
         Target::Account => (PersonBody::of_account(app, account)?, None),
@@ -333,6 +339,8 @@ pub async fn switch(
 ) -> Result<Response, Problem> {
     let request: SwitchRequest = body.parse()?;
     let account = account_of(&app, caller.account)?;
+    let (actor, now) = (ActorId::Account(account.id), app.store.clock().boot_elapsed());
+    app.rate_limits.count(actor, OWN_CHANGES, now).check()?;
     let (_, handle, person) = login::memberships(&app, &account)
         .await?
         .into_iter()

@@ -143,11 +143,14 @@ fn holders_key(
         ActorId::Person(person) => {
             let view = handle.view();
             let person = view.organization().people.active(person).ok_or_else(Problem::unauthenticated)?;
-            ring.data_key(handle.stream(), person.key, person.commitment)
+            let key = || ring.data_key(handle.stream(), person.key, person.commitment);
+            handle.open_of_person(person.id, key)?
         }
-        _ => ring.data_key(StreamId::Platform, account.key, account.commitment),
+        _ => handle.open_of_account(account.id, || {
+            ring.data_key(StreamId::Platform, account.key, account.commitment)
+        })?,
     };
-    Ok(key?)
+    key.ok_or_else(Problem::unauthenticated)
 }
 
 /// Closes a session that was opened just now and is in nobody's hands.

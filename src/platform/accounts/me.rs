@@ -23,6 +23,7 @@ use crate::http::input::RawBody;
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
+use crate::http::rate_limit::OWN_CHANGES;
 use crate::ids::UserId;
 use crate::platform::accounts;
 use crate::platform::accounts::command::AccountsCommand;
@@ -38,7 +39,7 @@ use crate::settings::roles::access::grants;
 use crate::settings::roles::http::{RoleName, roles_of};
 use crate::settings::roles::permission::Permission;
 use crate::store::Replay;
-use crate::store::resident::View;
+use crate::store::resident::{Handle, View};
 use crate::text::Name;
 
 /// A person as shown to themselves.
@@ -60,14 +61,16 @@ pub struct PersonBody {
 }
 
 impl PersonBody {
-    /// Of an account outside any organization.
+    /// Of an account outside any organization, to whoever has it.
     ///
     /// # Errors
-    /// When its key is not to be had.
+    /// When it was deleted just now, or its key is not to be had.
     pub fn of_account(app: &App, account: &Account) -> Result<Self, Problem> {
         let ring = app.store.ring();
-        let name = accounts::open_name(account, ring)?;
-        let email = accounts::open_email(account, ring)?;
+        let opened = app.store.platform().open_of_account(account.id, || {
+            Ok((accounts::open_name(account, ring)?, accounts::open_email(account, ring)?))
+        });
+        let (name, email) = opened?.ok_or_else(Problem::unauthenticated)?;
         Ok(Self {
             id: None,
             name: text(&name)?,
@@ -79,15 +82,17 @@ impl PersonBody {
     }
 }
 
-/// A person of an organization.
+/// A person of an organization, to themselves.
 ///
 /// # Errors
-/// When they are not there, or their key is not to be had.
-pub fn person_body(app: &App, view: &View, person: UserId) -> Result<PersonBody, Problem> {
+/// When they are not there, or were erased just now and nobody is logged in as them any more, or their key is not to be had.
+pub fn person_body(app: &App, handle: &Handle, view: &View, person: UserId) -> Result<PersonBody, Problem> {
     let ring = app.store.ring();
     let person = view.organization().people.get(person).ok_or_else(Problem::not_found)?;
-    let name = people::open_name(view.stream, person, ring)?;
-    let email = people::open_email(view.stream, person, ring)?;
+    let opened = handle.open_of_person(person.id, || {
+        Ok((people::open_name(view.stream, person, ring)?, people::open_email(view.stream, person, ring)?))
+    });
+    let (name, email) = opened?.ok_or_else(Problem::unauthenticated)?;
     Ok(PersonBody {
         id: Some(person.id),
         name: text(&name)?,
@@ -161,14 +166,14 @@ pub async fn show(
 
 fn shown(app: &App, caller: &SessionCaller) -> Result<Response, Problem> {
     match &caller.scope {
-        Scope::Organization(scope) => in_organization(app, caller.actor, &scope.view),
+        Scope::Organization(scope) => in_organization(app, caller.actor, &scope.handle, &scope.view),
         Scope::None => Ok(Json(without_organization(app, caller)?).into_response()),
     }
 }
 
-fn in_organization(app: &App, actor: Actor, view: &View) -> Result<Response, Problem> {
+fn in_organization(app: &App, actor: Actor, handle: &Handle, view: &View) -> Result<Response, Problem> {
     let ActorId::Person(id) = actor.id else { return Err(Problem::unauthenticated()) };
-    let person = person_body(app, view, id)?;
+    let person = person_body(app, handle, view, id)?;
     let version = person.version.unwrap_or_default();
     let grants = grants(view.organization(), actor.id);
     let body = MeBody {
@@ -209,10 +214,13 @@ pub async fn update(State(app): State<App>, call: Call, _: NoParameters) -> Resu
     let patch: MePatch = call.body().parse()?;
     let scope = &call.organization;
     let actor = call.caller.actor;
+    app.rate_limits.count(actor.id, OWN_CHANGES, app.store.clock().boot_elapsed()).check()?;
     let ActorId::Person(id) = actor.id else { return Err(Problem::unauthenticated()) };
     let person = call.settings().people.get(id).ok_or_else(Problem::not_found)?;
     let stream = scope.handle.stream();
-    let key = app.store.ring().data_key(stream, person.key, person.commitment)?;
+    let key =
+        scope.handle.open_of_person(id, || app.store.ring().data_key(stream, person.key, person.commitment));
+    let key = key?.ok_or_else(Problem::unauthenticated)?;
     let field = id.to_string();
     let command = UpdatePerson {
         person: id,
@@ -221,7 +229,7 @@ pub async fn update(State(app): State<App>, call: Call, _: NoParameters) -> Resu
             .map(|name| key.seal(&people::name_field(stream, &field), &Plain::from(name.as_str()))),
     };
     let done = call.submit(PeopleCommand::Update(command), StatusCode::OK).await?;
-    let mut response = in_organization(&app, actor, &done.view)?;
+    let mut response = in_organization(&app, actor, &scope.handle, &done.view)?;
     mark_replay(&mut response, done.replay);
     Ok(response)
 }

@@ -20,6 +20,7 @@ pub mod signup;
 
 use crate::event::ResourceType;
 use crate::ids::{AccountId, StreamId};
+use crate::platform::accounts::email::domain_of;
 use crate::platform::accounts::projection::Account;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::{Plain, SealedField};
@@ -52,7 +53,9 @@ fn field<'a>(account: &'a str, field: &'a str) -> SealedField<'a> {
 /// That an address is an account's.
 pub fn claim(hasher: &Hasher, email: &Plain, account: AccountId) -> Claim {
     // What is sealed as an address was text.
-    Claim { key: hasher.email(email.as_str().unwrap_or_default()), owner: account.to_string() }
+    let email = email.as_str().unwrap_or_default();
+    let group = domain_of(email).map(|domain| hasher.domain(&domain));
+    Claim { key: hasher.email(email), group, owner: account.to_string() }
 }
 
 /// An account's address.

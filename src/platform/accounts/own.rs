@@ -38,10 +38,13 @@ impl<'a> OwnRequest<'a> {
     /// A caller's.
     ///
     /// # Errors
-    /// When the account or its key is not there.
+    /// When the account is not there, or was deleted just now, or its key is not to be had.
     pub fn of(app: &'a App, caller: &SessionCaller) -> Result<Self, Problem> {
         let account = account_of(app, caller.account)?;
-        let key = app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)?;
+        let key = app.store.platform().open_of_account(account.id, || {
+            app.store.ring().data_key(StreamId::Platform, account.key, account.commitment)
+        });
+        let key = key?.ok_or_else(Problem::unauthenticated)?;
         let actor = Actor { id: ActorId::Account(account.id), session: Some(caller.session.id) };
         Ok(Self { app, actor, account, key, idempotency: None })
     }
@@ -86,7 +89,9 @@ impl<'a> OwnRequest<'a> {
             return Ok(Some(replay));
         }
         let looks = async {
-            let phc = accounts::open_password(&self.account, app.store.ring())?;
+            let open = || accounts::open_password(&self.account, app.store.ring());
+            let phc = app.store.platform().open_of_account(self.account.id, open)?;
+            let phc = phc.ok_or_else(Problem::unauthenticated)?;
             Ok(app.passwords.verify(password.0, phc).await?)
         };
         if !attempt.looked_at(looks).await? {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::actor::Actor;
 use crate::clock::HOUR_SECONDS;
 use crate::http::app::App;
-use crate::http::client::Peer;
+use crate::http::client::{Peer, client_address};
 use crate::http::input::RawBody;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
@@ -21,7 +21,7 @@ use crate::mail::{Mailer, Page};
 use crate::platform::accounts;
 use crate::platform::accounts::command::AccountsCommand;
 use crate::platform::accounts::credentials::{RequestReset, ResetPassword};
-use crate::platform::accounts::email::EmailAddress;
+use crate::platform::accounts::email::{EmailAddress, folded};
 use crate::platform::accounts::http::{Secret, account_of, check_password, find};
 use crate::platform::accounts::mailed::{
     address_of, behind_the_answer, by_link, draw_link, execute, followed, presented, slow_down,
@@ -83,7 +83,13 @@ async fn mail_link(app: &App, mailer: &Mailer, email: &EmailAddress) -> Result<(
 /// Sets a new password by a mailed link; every session of the account ends.
 #[utoipa::path(post, path = "/v1/auth/password/reset", tag = "account", request_body = NewPassword, responses(
     (status = 204), (status = "4XX", body = ProblemBody)))]
-pub async fn reset(State(app): State<App>, _: NoParameters, body: RawBody) -> Result<Response, Problem> {
+pub async fn reset(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    _: NoParameters,
+    body: RawBody,
+) -> Result<Response, Problem> {
     let request: NewPassword = body.parse()?;
     check_password("/password", &request.password.0)?;
     let token = presented(&request.token)?;
@@ -98,5 +104,10 @@ pub async fn reset(State(app): State<App>, _: NoParameters, body: RawBody) -> Re
     let password = key.seal(&accounts::password_field(&account.id.to_string()), &hash);
     let command = AccountsCommand::ResetPassword(ResetPassword { token, password });
     execute(&app, by_link(command, &link)).await?;
+    if let Some(email) = address_of(&app, &account)? {
+        // However many guess at the account meanwhile, its owner logs in from here.
+        let client = client_address(peer, &headers, &app.policy.trusted_proxies);
+        app.throttle.proven(&folded(email.as_str()), client, app.store.clock().now());
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

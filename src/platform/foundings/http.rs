@@ -138,12 +138,12 @@ pub async fn set_up(
     remove_setup_token(&app);
 
     let account = account_of(&app, account)?;
-    let target = Target::Organization(handle, founding.person);
+    let target = Target::Organization(Arc::clone(&handle), founding.person);
     let origin = Origin::of(&headers, client_address(peer, &headers, &app.policy.trusted_proxies));
     let opened = login::open(&app, &account, &target, &origin, None).await?;
     let body = SetUpBody {
         organization: OrganizationName::of(opened.view.organization())?,
-        person: person_body(&app, &opened.view, founding.person)?,
+        person: person_body(&app, &handle, &opened.view, founding.person)?,
         session: SessionTokenBody { token: opened.token.expose().to_owned(), expires_at: opened.expires_at },
     };
     Ok((StatusCode::CREATED, Json(body)).into_response())

@@ -127,17 +127,11 @@ async fn may_join(
         return Ok(None);
     }
     let Some(handle) = app.store.organization(id).await? else { return Ok(None) };
-    let (store, view, domain) = (app.store.clone(), handle.view(), domain.to_owned());
-    let opens = tokio::task::spawn_blocking(move || {
-        let held = view.organization().general.founded().and_then(|founded| founded.email_domain.as_ref());
-        let held = held.filter(|held| held.domain == domain);
-        let opens = match held {
-            Some(held) => held.is_verified() || store.is_vouched(&view, &domain)?,
-            None => false,
-        };
-        Ok::<_, Problem>(opens.then_some(view))
-    });
-    opens.await?
+    let view = handle.view();
+    let held = view.organization().general.founded().and_then(|founded| founded.email_domain.as_ref());
+    let held = held.filter(|held| held.domain == domain);
+    let opens = held.is_some_and(|held| held.is_verified() || app.store.is_vouched(&view, domain));
+    Ok(opens.then_some(view))
 }
 
 /// Whether a verified address in this domain leads into some organization.

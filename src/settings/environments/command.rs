@@ -11,7 +11,7 @@ use crate::settings::environments::event::{
 use crate::settings::environments::projection::{Environment, Environments};
 use crate::settings::environments::value::{ConfigKey, Slug};
 use crate::settings::roles::permission::Permission;
-use crate::text::{Description, Name};
+use crate::text::{Description, Name, seen};
 
 /// The most environments of an organization: lists and per-environment grants stay small.
 pub const ENVIRONMENTS_MAX: usize = 1_000;
@@ -145,17 +145,20 @@ fn find(environments: &Environments, id: EnvironmentId) -> Result<&Environment, 
     environments.get(id).ok_or(EnvironmentsRejection::NotFound)
 }
 
+/// Whether another environment's name looks like this one.
+pub(super) fn is_taken(environments: &Environments, own: EnvironmentId, name: &str) -> bool {
+    let name = seen(name);
+    environments.iter().any(|other| other.id != own && seen(&other.name) == name)
+}
+
 fn check_free(
     environments: &Environments,
     own: EnvironmentId,
     name: Option<&Name>,
     slug: Option<&Slug>,
 ) -> Result<(), EnvironmentsRejection> {
-    if let Some(name) = name {
-        let lower = name.as_str().to_lowercase();
-        if environments.iter().any(|other| other.id != own && other.name.to_lowercase() == lower) {
-            return Err(EnvironmentsRejection::NameTaken);
-        }
+    if name.is_some_and(|name| is_taken(environments, own, name.as_str())) {
+        return Err(EnvironmentsRejection::NameTaken);
     }
     match slug.and_then(|slug| environments.by_slug(slug.as_str())) {
         Some(other) if other.id != own => Err(EnvironmentsRejection::SlugTaken),
@@ -360,7 +363,9 @@ mod tests {
     #[test]
     fn names_and_slugs_are_unique_without_regard_to_letter_case() {
         let decide = |command| decide(command, &acme([])).unwrap_err();
-        assert_eq!(decide(create(2, "PRODUCTION", "other")), EnvironmentsRejection::NameTaken.into());
+        for name in ["PRODUCTION", "Produc\u{200d}tion", "\u{ff30}roduction"] {
+            assert_eq!(decide(create(2, name, "other")), EnvironmentsRejection::NameTaken.into(), "{name:?}");
+        }
         assert_eq!(decide(create(2, "Other", "production")), EnvironmentsRejection::SlugTaken.into());
     }
 

@@ -7,7 +7,7 @@ use crate::event::{Resource, ResourceType};
 use crate::history::description::{Change, Difference};
 use crate::history::restore::plan::{Outlook, Phase, Plan, Step};
 use crate::ids::EnvironmentId;
-use crate::settings::environments::command::{CONFIG_VALUES_MAX, ENVIRONMENTS_MAX};
+use crate::settings::environments::command::{CONFIG_VALUES_MAX, ENVIRONMENTS_MAX, is_taken};
 use crate::settings::environments::event::{
     ConfigDeleted, ConfigSet, EnvironmentCreated, EnvironmentDeleted, EnvironmentUpdated, EnvironmentsEvent,
 };
@@ -140,9 +140,8 @@ fn refusal(past: &Environment, outlook: &Outlook<'_>) -> Option<&'static str> {
 }
 
 fn name_taken(past: &Environment, outlook: &Outlook<'_>) -> Option<&'static str> {
-    let lower = past.name.to_lowercase();
-    let mut others = outlook.present.environments.iter().filter(|other| other.id != past.id);
-    (!outlook.whole && others.any(|other| other.name.to_lowercase() == lower)).then_some("name_taken")
+    let is_taken = || is_taken(&outlook.present.environments, past.id, &past.name);
+    (!outlook.whole && is_taken()).then_some("name_taken")
 }
 
 fn slug_taken(past: &Environment, outlook: &Outlook<'_>) -> Option<&'static str> {

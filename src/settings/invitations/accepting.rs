@@ -93,7 +93,7 @@ pub async fn accept(
     let Acceptance { token, name, password } = body.parse()?;
     let held = Held::by(&app, &token).await?;
     held.check(&app)?;
-    let email = Addresses::new(&app.store, &held.handle).find(&held.invitation).await?;
+    let email = Addresses::new(&app.store, &held.handle).find(&held.invitation)?;
     let email = email.ok_or_else(Problem::invalid_link)?;
     let origin = Origin::of(&headers, client_address(peer, &headers, &app.policy.trusted_proxies));
     let account = match (in_session(&app, &headers, &email).await?, find(&app, &email)) {

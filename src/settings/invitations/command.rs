@@ -9,7 +9,7 @@ use crate::settings::invitations::acceptance::{AcceptInvitation, DeclineInvitati
 use crate::settings::invitations::event::{
     InvitationCreated, InvitationForgotten, InvitationResent, InvitationsEvent,
 };
-use crate::settings::invitations::projection::Invitation;
+use crate::settings::invitations::projection::{Invitation, MAILS_PER_DAY_MAX};
 use crate::settings::roles::access::{Held, ceiling, given, held_by};
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::{Grantee, RoleRef};
@@ -61,6 +61,12 @@ pub enum InvitationsRejection {
     /// More invitations than an organization can have.
     #[error("an organization has at most {INVITATIONS_MAX} invitations that nobody has decided")]
     TooMany,
+    /// As many were mailed as may be within a day.
+    #[error("an organization mails at most {MAILS_PER_DAY_MAX} invitations a day")]
+    MailedTooOften {
+        /// When the next one may be.
+        retry_after_seconds: u64,
+    },
     /// The link is not the one that was mailed last, or the invitation has ended.
     #[error("the link is no invitation's, or was used, or has ended")]
     InvalidLink,
@@ -119,6 +125,11 @@ pub(super) fn forgotten(invitation: &Invitation) -> InvitationForgotten {
     InvitationForgotten { invitation: invitation.id, destroyed_keys: vec![invitation.key] }
 }
 
+/// That an invitation has ended by itself.
+pub fn expired(invitation: &Invitation) -> NewEvent {
+    about(invitation, InvitationsEvent::InvitationExpired(forgotten(invitation)))
+}
+
 /// What a role and teams give; a team that is gone gives nothing. `None` where there is no such role.
 pub(super) fn gives(state: &Organization, role: RoleRef, teams: &[TeamId]) -> Option<Vec<Held>> {
     let permissions = state.roles.permissions(role)?;
@@ -140,6 +151,7 @@ impl CreateInvitation {
         if state.invitations.len() >= INVITATIONS_MAX {
             return Err(InvitationsRejection::TooMany.into());
         }
+        check_mails(state, context)?;
         let created = InvitationsEvent::InvitationCreated(self.invitation.clone());
         let event = NewEvent::new(Resource::new(ResourceType::Invitation, invitation), created);
         Ok(vec![event.relating(person).using(*key)])
@@ -156,7 +168,16 @@ fn resend(
     let gives = gives(state, invitation.role, &invitation.teams).ok_or(InvitationsRejection::Void)?;
     ceiling(state, context.actor.id, &gives).map_err(Rejection::Forbidden)?;
     context.check_version(invitation.version)?;
+    check_mails(state, context)?;
     Ok(vec![about(invitation, InvitationsEvent::InvitationResent(resent.clone()))])
+}
+
+/// Whoever takes an invitation back and invites somebody else mails all the same.
+fn check_mails(state: &Organization, context: &Context) -> Result<(), InvitationsRejection> {
+    match state.invitations.wait_seconds(context.now) {
+        Some(retry_after_seconds) => Err(InvitationsRejection::MailedTooOften { retry_after_seconds }),
+        None => Ok(()),
+    }
 }
 
 fn revoke(id: InvitationId, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
@@ -167,8 +188,7 @@ fn revoke(id: InvitationId, state: &Organization, context: &Context) -> Result<V
 
 fn expire(id: InvitationId, state: &Organization, context: &Context) -> Vec<NewEvent> {
     let due = state.invitations.get(id).filter(|invitation| invitation.forgotten_at() <= context.now);
-    let expired =
-        due.map(|invitation| about(invitation, InvitationsEvent::InvitationExpired(forgotten(invitation))));
+    let expired = due.map(expired);
     expired.into_iter().collect()
 }
 
@@ -176,6 +196,7 @@ fn expire(id: InvitationId, state: &Organization, context: &Context) -> Vec<NewE
 mod tests {
     use super::*;
     use crate::actor::Actor;
+    use crate::clock::DAY_SECONDS;
     use crate::command::PreconditionFailed;
     use crate::event::Event;
     use crate::given::{
@@ -267,6 +288,30 @@ mod tests {
         let state = acme(many);
         let command = create(invitation(1, SystemRole::Viewer, &[]), state.invitations.newest());
         assert_eq!(by_admin(&command, &state), Err(InvitationsRejection::TooMany.into()));
+    }
+
+    #[test]
+    fn so_many_are_mailed_a_day_and_no_more_whoever_is_left() {
+        let one = [created(1, SystemRole::Viewer), over(InvitationsEvent::InvitationRevoked)];
+        let mails = |count: u32| (0..count).flat_map(|_| one.clone());
+        let invite = |state: &Organization, seconds: i64| {
+            let command = create(invitation(2, SystemRole::Viewer, &[]), state.invitations.newest());
+            let context = Context { now: now().plus_seconds(seconds), ..by(person(id(2))) };
+            events(command.decide(state, &context))
+        };
+        assert!(invite(&acme(mails(MAILS_PER_DAY_MAX - 1)), 0).is_ok());
+        let state = acme(mails(MAILS_PER_DAY_MAX));
+        assert_eq!(state.invitations.len(), 0);
+        let refused =
+            |retry_after_seconds| Err(InvitationsRejection::MailedTooOften { retry_after_seconds }.into());
+        assert_eq!(invite(&state, 0), refused(DAY_SECONDS.unsigned_abs()));
+        assert_eq!(invite(&state, DAY_SECONDS - 1), refused(1));
+        assert!(invite(&state, DAY_SECONDS).is_ok(), "another day");
+        let again = Event::Invitations(InvitationsEvent::InvitationResent(resent()));
+        let sent_again = (1..MAILS_PER_DAY_MAX).map(|_| again.clone());
+        let state = acme(std::iter::once(created(1, SystemRole::Viewer)).chain(sent_again));
+        let resend = InvitationsCommand::Resend(resent());
+        assert_eq!(by_admin(&resend, &state), refused(DAY_SECONDS.unsigned_abs()));
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub async fn list(call: Call, query: RawQuery) -> Result<Response, Problem> {
     let found = invitations.iter().filter(|invitation| after.is_none_or(|after| invitation.id > after));
     let mut bodies = Vec::new();
     for invitation in found.take(request.limit + 1) {
-        bodies.push(body(&call, invitation, now).await?);
+        bodies.push(body(&call, invitation, now)?);
     }
     let page = cursors.page(&scope, "invitations", &request, bodies, |last| After {
         last: last.id.to_string(),
@@ -150,7 +150,7 @@ pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Respons
     let NoParameters {} = asked.query.parse()?;
     let now = call.time_of(&asked).await?;
     let invitation = invitations.get(id).ok_or_else(Problem::not_found)?;
-    Ok(call.seen_resource(&invitations, invitation.version, &body(&call, invitation, now).await?))
+    Ok(call.seen_resource(&invitations, invitation.version, &body(&call, invitation, now)?))
 }
 
 /// Invites somebody by mail. The answer is the same whether or not the address has an account. 409 `already_a_member` and
@@ -195,7 +195,7 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
         send(&mailer, stamp, &token);
     }
     let location = format!("/v1/invitations/{}", created.id);
-    let shown = body(&call, created, call.app.store.clock().credible_now()).await?;
+    let shown = body(&call, created, call.app.store.clock().credible_now())?;
     Ok(call.done(&done, StatusCode::CREATED, created.version, Some(location), &shown))
 }
 
@@ -222,7 +222,7 @@ pub async fn resend(
 ) -> Result<Response, Problem> {
     let Nothing {} = call.body().parse()?;
     let mailer = call.app.mailer()?.clone();
-    let email = Addresses::of(&call).find(&invitation).await?.ok_or_else(Problem::not_found)?;
+    let email = Addresses::of(&call).find(&invitation)?.ok_or_else(Problem::not_found)?;
     let postage = postage(&call, &mailer, &email)?;
     let (token, link) = draw_link(&call);
     let command = InvitationsCommand::Resend(InvitationResent { invitation: invitation.id, link });
@@ -231,7 +231,7 @@ pub async fn resend(
     if done.replay.is_none() {
         send(&mailer, postage, &token);
     }
-    let shown = body(&call, resent, call.app.store.clock().credible_now()).await?;
+    let shown = body(&call, resent, call.app.store.clock().credible_now())?;
     Ok(call.done(&done, StatusCode::OK, resent.version, None, &shown))
 }
 
@@ -267,14 +267,10 @@ impl Opened {
         let unknown = invitations.iter().filter(|invitation| !self.0.contains_key(&invitation.id)).cloned();
         let (unknown, call_to): (Vec<_>, _) = (unknown.collect(), Addresses::of(call));
         let opening = tokio::task::spawn_blocking(move || {
-            unknown.into_iter().map(|invitation| (call_to.open(&invitation), invitation)).collect::<Vec<_>>()
+            unknown.into_iter().map(|invitation| (call_to.find(&invitation), invitation)).collect::<Vec<_>>()
         });
-        for (opened, invitation) in opening.await? {
-            let address = match opened {
-                Ok(address) => Some(address),
-                Err(error) => Addresses::of(call).unless_gone(&invitation, error).await?,
-            };
-            self.0.extend(address.map(|address| (invitation.id, folded(address.as_str()))));
+        for (address, invitation) in opening.await? {
+            self.0.extend(address?.map(|address| (invitation.id, folded(address.as_str()))));
         }
         let typed = folded(email.as_str());
         if !call.is_repeated() && self.0.values().any(|known| *known == typed) {
@@ -311,32 +307,14 @@ impl Addresses {
     }
 
     /// The address that an invitation was sent to; `None` where it is over, whoever ended it and however lately, and its
-    /// key with it.
-    pub(super) async fn find(&self, invitation: &Invitation) -> Result<Option<EmailAddress>, Problem> {
-        match self.open(invitation) {
-            Ok(address) => Ok(Some(address)),
-            Err(error) => self.unless_gone(invitation, error).await,
-        }
-    }
-
-    fn open(&self, invitation: &Invitation) -> Result<EmailAddress, Problem> {
-        let plain = open_email(self.handle.stream(), invitation, self.store.ring())?;
-        let address = plain.as_str().ok().and_then(|text| EmailAddress::try_from(text).ok());
-        address.ok_or_else(Problem::internal)
-    }
-
-    /// Nothing, where an invitation that does not open is over.
-    async fn unless_gone(
-        &self,
-        invitation: &Invitation,
-        error: Problem,
-    ) -> Result<Option<EmailAddress>, Problem> {
-        let is_there = |view: &View| view.organization().invitations.get(invitation.id).is_some();
-        let seen = self.handle.view();
-        if is_there(&seen) {
-            self.handle.beyond(seen.version()).await;
-        }
-        if is_there(&self.handle.view()) { Err(error) } else { Ok(None) }
+    /// key with it. The key of one that was accepted is the person's.
+    pub(super) fn find(&self, invitation: &Invitation) -> Result<Option<EmailAddress>, Problem> {
+        let is_over = |view: &View| view.organization().invitations.get(invitation.id).is_none();
+        self.handle.open_or_gone(is_over, || {
+            let plain = open_email(self.handle.stream(), invitation, self.store.ring())?;
+            let address = plain.as_str().ok().and_then(|text| EmailAddress::try_from(text).ok());
+            address.ok_or_else(Problem::internal)
+        })
     }
 }
 
@@ -367,8 +345,8 @@ fn named(path: &PathText) -> Result<InvitationId, Problem> {
 }
 
 /// An invitation as shown; one of the past may have been forgotten, or whoever accepted it erased.
-async fn body(call: &Call, invitation: &Invitation, now: Timestamp) -> Result<InvitationBody, Problem> {
-    let email = Addresses::of(call).find(invitation).await?;
+fn body(call: &Call, invitation: &Invitation, now: Timestamp) -> Result<InvitationBody, Problem> {
+    let email = Addresses::of(call).find(invitation)?;
     let email = email.map(|email| email.as_str().to_owned());
     Ok(InvitationBody {
         id: invitation.id,

@@ -21,6 +21,10 @@ use crate::settings::sessions::event::TokenHash;
 /// How long an invitation is kept after its end, during which it can be sent again.
 pub const KEPT_SECONDS: i64 = 30 * DAY_SECONDS;
 
+/// How many mails an organization's invitations may come to within a day: as many as can wait at once, so that whoever
+/// invites a whole company meets it once they send all of them again.
+pub const MAILS_PER_DAY_MAX: u32 = 2_000;
+
 /// Invitations that nobody has decided yet.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Invitations {
@@ -28,6 +32,22 @@ pub struct Invitations {
     by_token: RedBlackTreeMapSync<TokenHash, InvitationId>,
     /// The stream version of the newest one.
     newest: Version,
+    /// The mails of the newest day that had any.
+    mailed: Mailed,
+}
+
+/// How many invitations were mailed in the day that began with the first of them.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Mailed {
+    count: u32,
+    ends_at: Timestamp,
+}
+
+impl Default for Mailed {
+    /// None, in a day that is over.
+    fn default() -> Self {
+        Self { count: 0, ends_at: Timestamp::EPOCH }
+    }
 }
 
 /// An invitation, its address sealed.
@@ -106,6 +126,21 @@ impl Invitations {
         self.newest
     }
 
+    /// For how many seconds none can be mailed any more, if as many were as may be within a day.
+    pub fn wait_seconds(&self, now: Timestamp) -> Option<u64> {
+        let Mailed { count, ends_at } = self.mailed;
+        let is_full = now < ends_at && count >= MAILS_PER_DAY_MAX;
+        is_full.then(|| ends_at.seconds_since(now).unsigned_abs().max(1))
+    }
+
+    /// One was mailed.
+    fn mail(&mut self, at: Timestamp) {
+        if self.mailed.ends_at <= at {
+            self.mailed = Mailed { count: 0, ends_at: at.plus_seconds(DAY_SECONDS) };
+        }
+        self.mailed.count += 1;
+    }
+
     fn create(&mut self, created: &InvitationCreated, recorded: &Recorded) {
         let invitation = Invitation {
             id: created.invitation,
@@ -124,9 +159,11 @@ impl Invitations {
         self.by_token.insert_mut(created.link.token, created.invitation);
         self.open.insert_mut(created.invitation, invitation);
         self.newest = recorded.version;
+        self.mail(recorded.at);
     }
 
     fn resend(&mut self, id: InvitationId, link: MailedLink, recorded: &Recorded) {
+        self.mail(recorded.at);
         let Some(invitation) = self.open.get_mut(&id) else { return };
         self.by_token.remove_mut(&invitation.link.token);
         self.by_token.insert_mut(link.token, id);
@@ -146,7 +183,7 @@ impl Invitations {
 
 impl Fold for Invitations {
     const NAME: &'static str = "invitations";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Invitations(event) = &recorded.event else { return };

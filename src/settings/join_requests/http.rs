@@ -22,13 +22,14 @@ use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{Fresh, JoinRequestId, StreamId, UserId};
 use crate::organization::Organization;
 use crate::platform::accounts::departure::end_membership;
-use crate::seal::Sealed;
-use crate::seal::SealedField;
+use crate::seal::keyring::KeyError;
+use crate::seal::{Plain, Sealed, SealedField};
 use crate::settings::join_requests::command::{ApproveJoinRequest, DeclineJoinRequest, JoinRequestsCommand};
 use crate::settings::join_requests::projection::{Decision, JoinRequest, JoinRequests};
 use crate::settings::people::{email_field, name_field};
 use crate::settings::roles::role::RoleRef;
 use crate::store::Done;
+use crate::store::resident::View;
 
 /// A request to join.
 #[derive(Debug, Serialize, ToSchema)]
@@ -189,17 +190,13 @@ fn open(
     field: &SealedField<'_>,
     sealed: &Sealed,
 ) -> Result<Option<String>, Problem> {
-    let is_forgotten = || is_forgotten(call.organization.handle.view().organization(), request.person);
-    if is_forgotten() {
-        return Ok(None);
-    }
-    let key = call.app.store.ring().data_key(field.stream, request.key, request.commitment);
-    match key.and_then(|key| Ok(key.open(field, sealed)?)) {
-        Ok(plain) => Ok(Some(plain.as_str().map_err(|_| Problem::internal())?.to_owned())),
-        // Forgotten just now.
-        Err(_) if is_forgotten() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let is_forgotten = |view: &View| is_forgotten(view.organization(), request.person);
+    let opened = call.organization.handle.open_unless(is_forgotten, || {
+        let key = call.app.store.ring().data_key(field.stream, request.key, request.commitment)?;
+        Ok::<_, KeyError>(key.open(field, sealed)?)
+    });
+    let text = |plain: Plain| plain.as_str().map(ToOwned::to_owned).map_err(|_| Problem::internal());
+    opened?.map(text).transpose()
 }
 
 /// Whether the key of whoever asked is destroyed: they were declined, or let in and erased since. Of a request that was

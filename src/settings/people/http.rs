@@ -23,7 +23,7 @@ use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{TeamId, UserId};
 use crate::platform::accounts::departure::end_membership;
 use crate::seal::Plain;
-use crate::seal::keyring::{KeyError, KeyRing};
+use crate::seal::keyring::KeyRing;
 use crate::settings::people::command::PeopleCommand;
 use crate::settings::people::projection::{People, Person, Status};
 use crate::settings::people::{ERASED, open_email, open_name};
@@ -197,23 +197,14 @@ impl<'a> Opener<'a> {
     }
 
     fn open(&self, person: &Person) -> Result<Opened, Problem> {
-        let is_erased = || {
-            let now = self.handle.view();
-            now.organization().people.ever(person.id).is_some_and(|now| now.status == Status::Erased)
-        };
-        if is_erased() {
-            return Ok(Opened(None));
-        }
         let stream = self.handle.stream();
-        let read = || -> Result<_, KeyError> {
+        let opened = self.handle.open_of_person(person.id, || {
             Ok((open_name(stream, person, self.ring)?, open_email(stream, person, self.ring)?))
-        };
-        match read() {
-            Ok((name, email)) => Ok(Opened(Some((text(&name)?, text(&email)?)))),
-            // Erased just now.
-            Err(_) if is_erased() => Ok(Opened(None)),
-            Err(error) => Err(error.into()),
-        }
+        });
+        Ok(Opened(match opened? {
+            Some((name, email)) => Some((text(&name)?, text(&email)?)),
+            None => None,
+        }))
     }
 
     /// Whether name or address of a person has this, in lower case, in it; nothing of who was erased does.

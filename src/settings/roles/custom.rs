@@ -12,7 +12,7 @@ use crate::settings::roles::event::{RoleCreated, RoleDeleted, RoleUpdated, Roles
 use crate::settings::roles::permission::PermissionSet;
 use crate::settings::roles::projection::{Assignment, CustomRole, Roles};
 use crate::settings::roles::role::{Grantee, RoleRef, SystemRole};
-use crate::text::Name;
+use crate::text::{Name, seen};
 
 /// The most things that are named where a role is in use.
 const USES_SHOWN: usize = 20;
@@ -25,15 +25,14 @@ fn find(roles: &Roles, role: RoleRef) -> Result<&CustomRole, RolesRejection> {
     }
 }
 
-/// Another custom role that has this name, in any case.
+/// Another custom role whose name looks like this one.
 pub(super) fn namesake<'a>(roles: &'a Roles, own: RoleId, name: &str) -> Option<&'a CustomRole> {
-    let lower = name.to_lowercase();
-    roles.custom().find(|other| other.id != own && other.name.to_lowercase() == lower)
+    let name = seen(name);
+    roles.custom().find(|other| other.id != own && seen(&other.name) == name)
 }
 
 fn check_free(roles: &Roles, own: RoleId, name: &Name) -> Result<(), RolesRejection> {
-    let lower = name.as_str().to_lowercase();
-    let is_system = SystemRole::ALL.iter().any(|role| role.name() == lower);
+    let is_system = SystemRole::ALL.iter().any(|role| role.name() == seen(name.as_str()));
     let is_taken = is_system || namesake(roles, own, name.as_str()).is_some();
     if is_taken { Err(RolesRejection::NameTaken) } else { Ok(()) }
 }
@@ -233,7 +232,7 @@ mod tests {
     #[test]
     fn a_name_is_one_roles_in_any_case_and_a_system_roles_is_taken() {
         let state = acme([custom(1, READER), custom(2, READER)]);
-        for name in ["Role 1", "owner", "Workflow"] {
+        for name in ["Role 1", "owner", "Workflow", "Ow\u{200d}ner", "R\u{2060}ole 1", "\u{ff2f}wner"] {
             let decided = create(3, name, READER).decide(&state, &by(person(id(2))));
             assert_eq!(decided, Err(RolesRejection::NameTaken.into()), "{name}");
         }

@@ -162,14 +162,17 @@ fn own_key(
     let key = match (&caller.scope, caller.session.holder) {
         (Scope::Organization(scope), Holder::Person(person)) => {
             let person = scope.settings().people.get(person).ok_or_else(Problem::unauthenticated)?;
-            ring.data_key(scope.handle.stream(), person.key, person.commitment)
+            let key = || ring.data_key(scope.handle.stream(), person.key, person.commitment);
+            scope.handle.open_of_person(person.id, key)?
         }
         _ => {
             let account = platform.accounts.get(caller.account).ok_or_else(Problem::unauthenticated)?;
-            ring.data_key(StreamId::Platform, account.key, account.commitment)
+            app.store.platform().open_of_account(account.id, || {
+                ring.data_key(StreamId::Platform, account.key, account.commitment)
+            })?
         }
     };
-    Ok(key?)
+    key.ok_or_else(Problem::unauthenticated)
 }
 
 fn render(caller: &SessionCaller, session: &Session, key: &DataKey, credential: &Credential) -> SessionBody {

@@ -12,7 +12,7 @@ use crate::settings::teams::event::{
     MemberAdded, MemberRemoved, TeamCreated, TeamDeleted, TeamUpdated, TeamsEvent,
 };
 use crate::settings::teams::projection::{MEMBERSHIPS_MAX, Team, Teams};
-use crate::text::{Description, Name};
+use crate::text::{Description, Name, seen};
 
 /// The most teams of an organization.
 pub const TEAMS_MAX: usize = 1_000;
@@ -128,10 +128,10 @@ fn find(teams: &Teams, id: TeamId) -> Result<&Team, TeamsRejection> {
     teams.get(id).ok_or(TeamsRejection::NotFound)
 }
 
-/// Whether another team has this name in any case.
+/// Whether another team's name looks like this one.
 pub(super) fn is_taken(teams: &Teams, own: TeamId, name: &str) -> bool {
-    let lower = name.to_lowercase();
-    teams.iter().any(|other| other.id != own && other.name.to_lowercase() == lower)
+    let name = seen(name);
+    teams.iter().any(|other| other.id != own && seen(&other.name) == name)
 }
 
 fn check_free(teams: &Teams, own: TeamId, name: &Name) -> Result<(), TeamsRejection> {
@@ -291,6 +291,37 @@ mod tests {
         let state = acme(&[], []);
         assert_eq!(by_admin(&create(2, "team 2"), &state), Ok(team(2, &[])));
         assert_eq!(by_admin(&create(2, "TEAM 1"), &state), Err(TeamsRejection::NameTaken.into()));
+    }
+
+    #[test]
+    fn a_name_that_looks_like_anothers_is_taken() {
+        let state = acme(&[], []);
+        for name in ["Te\u{200d}am 1", "Team\u{a0}1", "\u{ff34}eam 1", "TEAM \u{2060}1"] {
+            let command = TeamsCommand::Create(CreateTeam {
+                team: id(2),
+                name: Name::try_from(name).unwrap(),
+                description: None,
+            });
+            assert_eq!(by_admin(&command, &state), Err(TeamsRejection::NameTaken.into()), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn of_before_that_two_teams_look_alike_and_each_stays() {
+        let named = |number: u128, name: &str| {
+            let created = TeamCreated { team: id(number), name: name.to_owned(), description: None };
+            Event::Teams(TeamsEvent::TeamCreated(created))
+        };
+        let state = acme(&[], [named(2, "caf\u{e9}"), named(3, "cafe\u{301}")]);
+        assert_eq!(state.teams.iter().count(), 3);
+        let rename = |number: u128, name: &str| {
+            let name = Some(Name::try_from(name).unwrap());
+            let command = UpdateTeam { team: id(number), name, description: None };
+            by_admin(&TeamsCommand::Update(command), &state)
+        };
+        assert_eq!(rename(3, "cafe\u{301}"), Ok(vec![]), "it is called so already");
+        assert_eq!(rename(3, "CAFE\u{301}"), Err(TeamsRejection::NameTaken.into()));
+        assert_eq!(rename(3, "tea").map(|events| events.len()), Ok(1));
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl Store {
     ) -> Result<Prepared, IntentError> {
         let domain =
             self.verified_domain(account)?.ok_or_else(|| rejected(JoinRequestsRejection::NotJoinable))?;
-        let is_vouched = self.is_vouched(view, &domain)?;
+        let is_vouched = self.is_vouched(view, &domain);
         let key = self.ring().mint(view.stream)?;
         let person = self.joining(membership, view.stream, account, key.key())?;
         let ask = AskToJoin { join_request, person, domain, is_vouched, assignment: Fresh.id() };

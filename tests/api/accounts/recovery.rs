@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::NEW_PASSWORD;
-use crate::server::{OWNER_EMAIL, PASSWORD, TestServer};
+use crate::server::{OWNER_EMAIL, PASSWORD, TestServer, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_password_is_set_anew_and_every_session_ends() {
@@ -39,4 +39,39 @@ async fn a_link_to_set_a_password_ends_after_an_hour_and_with_any_new_password()
     let change = json!({"current": PASSWORD, "new": "a third one, for good measure"});
     server.post("/v1/me/password", Some(&owner), &change).await.is(200);
     server.reset(&second, NEW_PASSWORD).await.is(422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_midst_of_an_attack_a_mailed_link_lets_its_owner_in_from_a_new_network() {
+    let proxied = ["--trusted-proxies", "127.0.0.0/8"];
+    let (clock, hands) =
+        settled::clock::Clock::manual(settled::clock::Timestamp::from_micros(1_700_000_000_000_000));
+    let server = TestServer::start_with(clock, Some(hands), &proxied).await;
+    server.found().await;
+    let post = async |from: &str, path: &str, body: serde_json::Value| {
+        let request = server.request(reqwest::Method::POST, path, None).header("x-forwarded-for", from);
+        send(request.json(&body)).await
+    };
+    let log_in = |password: &str| json!({"email": OWNER_EMAIL, "password": password});
+    let attack = async || {
+        for number in 0..102 {
+            let from = format!("198.18.{number}.1");
+            let answer = post(&from, "/v1/auth/login", log_in("wrong, of course")).await;
+            assert!([401, 429].contains(&answer.status), "{}", answer.text);
+        }
+    };
+    let (home, elsewhere) = ("203.0.113.9", "192.0.2.9");
+    attack().await;
+    post(home, "/v1/auth/login", log_in(PASSWORD)).await.is_problem(429, "too_many_requests");
+    server.forgot(OWNER_EMAIL).await.is(202);
+    let token = server.mail_to(OWNER_EMAIL, 1).await.token();
+    let reset = json!({"token": token, "password": NEW_PASSWORD});
+    post(home, "/v1/auth/password/reset", reset).await.is(204);
+    attack().await;
+    post(home, "/v1/auth/login", log_in(NEW_PASSWORD)).await.is(200);
+    attack().await;
+    post(elsewhere, "/v1/auth/login", log_in(NEW_PASSWORD)).await.is_problem(429, "too_many_requests");
+    // Nobody is locked out: the longest wait is five minutes.
+    server.advance(300);
+    post(elsewhere, "/v1/auth/login", log_in(NEW_PASSWORD)).await.is(200);
 }

@@ -155,13 +155,18 @@ impl LargeOrganization {
     fn paths(&self) -> Vec<String> {
         let paths: &[&str] = match self.what {
             What::Matrix => &["/v1/roles/matrix"],
-            What::Lists => &["/v1/roles?limit=200", "/v1/teams?limit=200", "/v1/role-assignments?limit=200"],
+            What::Lists => &[
+                "/v1/people?limit=200",
+                "/v1/roles?limit=200",
+                "/v1/teams?limit=200",
+                "/v1/role-assignments?limit=200",
+            ],
             What::Everybody => &[
                 "/v1/access/explain?permission=organization:own",
                 "/v1/access/explain?permission=config:read",
             ],
-            // Nobody, so that everybody is looked at; and one of the first.
-            What::Search => &["/v1/people?q=nobody", "/v1/people?q=somebody&limit=1"],
+            // Nobody, so that everybody is looked at; one by name, and one by address.
+            What::Search => &["/v1/people?q=nobody", "/v1/people?q=Person%207777", "/v1/people?q=p5555@"],
         };
         paths.iter().map(|path| (*path).to_owned()).collect()
     }
@@ -171,7 +176,7 @@ impl Row for LargeOrganization {
     fn name(&self) -> &'static str {
         match self.what {
             What::Matrix => "the matrix of 200 roles",
-            What::Lists => "lists of roles, teams and assignments, 10,000 people",
+            What::Lists => "lists of people, roles, teams and assignments, 10,000 people",
             What::Everybody => "who may, of 10,000 people",
             What::Search => "a search among 10,000 people",
         }

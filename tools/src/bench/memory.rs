@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
 
-use super::load::{BEARER, Request, load};
+use super::load::{Request, load};
 use super::server::Servers;
-use super::write::BODY;
+use super::write::values;
 use super::{Length, Peer, Row};
 use crate::mix::generate::Size;
 
@@ -63,15 +63,7 @@ impl Row for Memory {
                 .into(),
             server.tokens(),
         );
-        let writes = Request {
-            method: "PUT",
-            base: server.base(),
-            paths: vec!["/v1/environments/production/config/SETTING_%d".to_owned()],
-            header: BEARER,
-            tokens: server.tokens(),
-            headers: Vec::new(),
-            body: Some(BODY),
-        };
+        let writes = values(&server);
         let (seconds, seed) = (self.length.seconds(), self.seed);
         // Whatever is let go right after a load ends still counts: the readings are taken while it lasts.
         let highest = std::thread::scope(|scope| -> Result<f64> {

@@ -23,10 +23,12 @@ use self::machine::Machine;
 use self::measure::measure;
 use self::memory::Memory;
 use self::peers::{Peers, Work};
+use self::proof::{BesideCheckpoints, Inclusion, VerifyBundle};
 use self::read::Read;
 use self::replay::Replay;
 use self::report::{Line, Report};
 use self::server::Servers;
+use self::snapshot::Snapshot;
 use self::start::Start;
 use self::write::DurableWrite;
 use crate::mix::generate::Size;
@@ -46,12 +48,14 @@ pub mod measure;
 pub mod memory;
 pub mod peers;
 pub mod programs;
+pub mod proof;
 pub mod ratio;
 pub mod read;
 pub mod reference;
 pub mod replay;
 pub mod report;
 pub mod server;
+pub mod snapshot;
 pub mod start;
 pub mod write;
 
@@ -262,12 +266,19 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         as_of(as_of::What::Value),
         as_of(as_of::What::List),
         Box::new(Replay::new(&history, length, peers.of(Work::Scan))),
+        Box::new(VerifyBundle::new(&servers, Replay::new(&history, length, Vec::new()), length)),
+        Box::new(Inclusion::new(&servers, options.events, length)),
+        Box::new(BesideCheckpoints::new(&servers, length)),
         Box::new(Memory::new(&servers, many, length, peers.of(Work::Memory))),
         Box::new(KeysMemory::new(&servers)),
         Box::new(Start::new(&servers, many)),
         disk(disk::EVENTS),
         disk(1),
     ];
+    for what in [snapshot::What::Take, snapshot::What::Restore] {
+        let (events, peers) = (snapshot::events(options.events, length), peers.of(Work::Backup(what)));
+        rows.extend(Snapshot::new(&servers, what, events, peers).map(|row| Box::new(row) as Box<dyn Row>));
+    }
     rows.retain(|row| options.names(row.name()));
     ensure!(!rows.is_empty(), "there is no such row");
     Ok(rows)

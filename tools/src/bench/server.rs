@@ -99,6 +99,13 @@ impl Servers {
         with_keys(&self.binary, size, keys)
     }
 
+    /// The real program with a subcommand.
+    pub fn program(&self, words: &[&str]) -> Command {
+        let mut program = Command::new(&self.binary);
+        program.args(words);
+        program
+    }
+
     /// The no-op.
     ///
     /// # Errors

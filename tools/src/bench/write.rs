@@ -30,6 +30,19 @@ const KEYED: Size = Size { events: 6_400, organizations: 64 };
 /// The secrets that are written: each keeps a thousand values and no more.
 const SECRETS: usize = 1_000;
 
+/// What sets configuration values in every organization of a server.
+pub fn values(server: &Server) -> Request {
+    Request {
+        method: "PUT",
+        base: server.base(),
+        paths: vec!["/v1/environments/production/config/SETTING_%d".to_owned()],
+        header: BEARER,
+        tokens: server.tokens(),
+        headers: Vec::new(),
+        body: Some(BODY),
+    }
+}
+
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
@@ -99,11 +112,7 @@ impl DurableWrite {
             Request { method, base, paths, header: BEARER, tokens, headers: Vec::new(), body }
         };
         Ok(match self.what {
-            What::Value => {
-                let server = self.servers.settled(self.size)?;
-                let path = "/v1/environments/production/config/SETTING_%d".to_owned();
-                to(&server, "PUT", vec![path], server.tokens())
-            }
+            What::Value => values(&*self.servers.settled(self.size)?),
             What::Secret => {
                 let programs = self.servers.programs()?;
                 let paths = programs.secrets.iter().take(SECRETS).map(|id| format!("/v1/secrets/{id}"));

@@ -69,8 +69,8 @@ impl Crowd {
             submit(TeamsCommand::Create(CreateTeam { team: *team, name, description: None }).into());
             submit(assign(Grantee::Team(*team), roles[dice.below(roles.len())]).into());
         }
-        for person in &people {
-            submissions.push(join(store, &handle, owner, *person)?);
+        for (number, person) in people.iter().enumerate() {
+            submissions.push(join(store, &handle, owner, *person, number)?);
         }
         for (number, person) in people.iter().enumerate() {
             for _ in 0..TEAMS_EACH {
@@ -105,14 +105,14 @@ fn assign(grantee: Grantee, role: RoleId) -> RolesCommand {
     RolesCommand::Assign(AssignRole { assignment, grantee, role, environment: None })
 }
 
-fn join(store: &Store, handle: &Handle, owner: Actor, person: UserId) -> Result<Submission> {
+fn join(store: &Store, handle: &Handle, owner: Actor, person: UserId, number: usize) -> Result<Submission> {
     let (stream, id) = (handle.stream(), person.to_string());
     let new = store.ring().mint(stream)?;
     let joined = PersonJoined {
         person,
         key: new.id(),
-        name: new.key().seal(&name_field(stream, &id), &Plain::from("Somebody")),
-        email: new.key().seal(&email_field(stream, &id), &Plain::from("somebody@example.com")),
+        name: new.key().seal(&name_field(stream, &id), &Plain::from(format!("Person {number}"))),
+        email: new.key().seal(&email_field(stream, &id), &Plain::from(format!("p{number}@example.com"))),
     };
     let mut submission = Submission::new(PeopleCommand::Join(joined), owner);
     submission.keys = vec![new];

@@ -22,7 +22,6 @@ use settled::platform::foundings::event::FoundingOpened;
 use settled::seal::token::PlainToken;
 use settled::seal::{DataKey, Plain};
 use settled::store::Submission;
-use settled::store::lookup::Claim;
 
 use super::company::{Company, Known};
 use super::dice::Dice;
@@ -235,7 +234,7 @@ pub async fn sign_up(
     };
     let mut submission = Submission::new(AccountsCommand::SignUp(signed_up), Actor::SYSTEM);
     submission.keys = vec![new];
-    submission.claims = vec![Claim { key: store.hasher().email(founder.email), owner: id }];
+    submission.claims = vec![accounts::claim(store.hasher(), &Plain::from(founder.email), account)];
     store.execute(store.platform(), submission).await?;
     Ok((account, key))
 }

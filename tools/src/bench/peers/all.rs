@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Work, bao, etcd, postgres, sqlite};
 use crate::bench::history::History;
-use crate::bench::{Length, Peer, ctx, read, write};
+use crate::bench::{Length, Peer, ctx, read, snapshot, write};
 
 /// What the peers share, each started when it is first asked for.
 pub(super) struct All {
@@ -14,12 +14,20 @@ pub(super) struct All {
     postgres: Rc<postgres::Shared>,
     etcd: Rc<etcd::Shared>,
     bao: Rc<bao::Shared>,
+    backup: Rc<postgres::backup::Source>,
 }
 
 impl All {
     pub(super) fn new(length: Length, events: u64, history: &Rc<History>) -> Self {
-        let history = Rc::clone(history);
-        Self { length, events, history, postgres: Rc::default(), etcd: Rc::default(), bao: Rc::default() }
+        Self {
+            length,
+            events,
+            history: Rc::clone(history),
+            postgres: Rc::default(),
+            etcd: Rc::default(),
+            bao: Rc::default(),
+            backup: Rc::new(postgres::backup::Source::of(snapshot::events(events, length))),
+        }
     }
 
     pub(super) fn of(&self, work: Work) -> Vec<Box<dyn Peer>> {
@@ -67,6 +75,14 @@ impl All {
             Work::Scan => peers.push(Box::new(sqlite::Scan::new(&self.history, length))),
             Work::Memory => {
                 peers.push(Box::new(postgres::size::Memory::new(&self.postgres, self.events, length)));
+            }
+            // The first is what the row is held against.
+            Work::Backup(snapshot::What::Take) => {
+                peers.push(Box::new(sqlite::Backup::new(snapshot::events(self.events, length))));
+                peers.push(Box::new(postgres::backup::Backup::dump(&self.backup)));
+            }
+            Work::Backup(snapshot::What::Restore) => {
+                peers.push(Box::new(postgres::backup::Backup::restore(&self.backup)));
             }
             Work::Disk(events) => {
                 let sqlite = |indexed| sqlite::Disk::new(&self.history, events, indexed, length);

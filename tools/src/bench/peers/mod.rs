@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::audit::Filter;
 use super::history::History;
-use super::{Length, Options, Peer, ctx, read, write};
+use super::{Length, Options, Peer, ctx, read, snapshot, write};
 
 #[cfg(feature = "peers")]
 mod all;
@@ -47,6 +47,8 @@ pub enum Work {
     Memory,
     /// Keeping events, so many a commit.
     Disk(usize),
+    /// A backup of a long history, taken or restored.
+    Backup(snapshot::What),
 }
 
 /// The peers, if they are asked for; what they share is started when the first of them works.

@@ -1,14 +1,17 @@
 //! SQLite, in process: a table of events in WAL mode with `synchronous=FULL`, so that a commit is durable.
 
+use std::fs::File;
 use std::hint::black_box;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use rusqlite::backup::Backup as Copying;
 use rusqlite::{Connection, params};
 
 use super::record::Record;
-use crate::bench::history::History;
+use crate::bench::history::{History, each_event};
 use crate::bench::{Length, Peer, append, count, disk, replay, scratch, seconds};
 
 const TABLE: &str = "
@@ -188,6 +191,70 @@ impl Peer for Disk {
         let (bytes, events) = (disk::allocated(dir.path())?, count(self.events));
         self.details.push(format!("{:.0} bytes", bytes / events));
         Ok(events / bytes)
+    }
+
+    fn details(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.details)
+    }
+}
+
+/// Copies a database that could be written to meanwhile, and syncs the copy.
+pub(super) struct Backup {
+    events: u64,
+    source: Option<(tempfile::TempDir, Connection)>,
+    details: Vec<String>,
+}
+
+/// How many pages are copied at once, and how long it stands back for writers in between: not at all.
+const PAGES: i32 = 4_096;
+const PAUSE: Duration = Duration::ZERO;
+/// How many events are inserted at once.
+const INSERTED: usize = 4_096;
+
+impl Backup {
+    pub(super) fn new(events: u64) -> Self {
+        Self { events, source: None, details: Vec::new() }
+    }
+
+    fn source(&mut self) -> Result<&Connection> {
+        if self.source.is_none() {
+            let dir = scratch()?;
+            let mut connection = open(dir.path(), false)?;
+            let mut records = Vec::new();
+            each_event(self.events, |event| {
+                records.push(Record::of(&event)?);
+                if records.len() == INSERTED {
+                    insert(&mut connection, &std::mem::take(&mut records), INSERTED)?;
+                }
+                Ok(())
+            })?;
+            insert(&mut connection, &records, INSERTED)?;
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            self.source = Some((dir, connection));
+        }
+        self.source.as_ref().map(|(_, source)| source).ok_or_else(|| anyhow::anyhow!("made just now"))
+    }
+}
+
+impl Peer for Backup {
+    fn name(&self) -> &str {
+        "SQLite (online backup)"
+    }
+
+    fn work(&mut self) -> Result<f64> {
+        let events = self.events;
+        let source = self.source()?;
+        let dir = scratch()?;
+        let path = dir.path().join("copy.db");
+        let took = seconds(|| -> Result<()> {
+            let mut copy = Connection::open(&path)?;
+            Copying::new(source, &mut copy)?.run_to_completion(PAGES, PAUSE, None)?;
+            copy.close().map_err(|(_, error)| error)?;
+            File::open(&path)?.sync_all()?;
+            Ok(File::open(dir.path())?.sync_all()?)
+        })?;
+        self.details.push(format!("{events} events in {took:.2} s"));
+        Ok(count(usize::try_from(events)?) / took)
     }
 
     fn details(&mut self) -> Vec<String> {

@@ -18,6 +18,7 @@ use super::child::{Running, free_address};
 use crate::bench::scratch;
 use crate::run::{run, succeeds};
 
+pub(super) mod backup;
 pub(super) mod pages;
 mod service;
 pub(super) mod settings;

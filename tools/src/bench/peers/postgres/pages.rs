@@ -1,10 +1,13 @@
 //! Audit pages from PostgreSQL, over a long history of one organization.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
+use deadpool_postgres::Pool;
+use tokio::runtime::Runtime;
 
 use super::service::{BY_ACTION_AND_WEEK, BY_THREE, BY_USER, page};
 use super::settings::request;
@@ -93,12 +96,7 @@ impl Peer for Page {
 }
 
 /// Asks over one connection for a while; how often.
-async fn ask_until(
-    pool: &deadpool_postgres::Pool,
-    span: Duration,
-    asked: &[Asked],
-    first: usize,
-) -> Result<usize> {
+async fn ask_until(pool: &Pool, span: Duration, asked: &[Asked], first: usize) -> Result<usize> {
     let client = pool.get().await?;
     let (token, end) = (hashed(TOKEN), now().plus(span));
     let mut pages = 0;
@@ -141,8 +139,15 @@ pub(super) fn fill(served: &Served, events: u64) -> Result<()> {
     if served.history.get().is_some() {
         return Ok(());
     }
+    fill_table(&served.runtime, &served.pool, served.cluster.folder(), events)?;
+    served.history.get_or_init(|| ());
+    Ok(())
+}
+
+/// Makes the table `history`, and fills it by way of a file in a folder that the server reads.
+pub(super) fn fill_table(runtime: &Runtime, pool: &Pool, folder: &Path, events: u64) -> Result<()> {
     say(&format!("filling PostgreSQL: {events} events"));
-    let path = served.cluster.folder().join("history");
+    let path = folder.join("history");
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
     each_event(events, |recorded| {
         let record = Record { organization: ORGANIZATION.to_owned(), ..Record::of(&recorded)? };
@@ -151,8 +156,8 @@ pub(super) fn fill(served: &Served, events: u64) -> Result<()> {
     })?;
     file.flush()?;
     drop(file);
-    served.runtime.block_on(async {
-        let client = served.pool.get().await?;
+    runtime.block_on(async {
+        let client = pool.get().await?;
         client.batch_execute(&events_table("history")).await?;
         client.batch_execute(&format!("COPY history FROM '{}'", path.display())).await?;
         client.batch_execute(&events_indexes("history")).await?;
@@ -160,7 +165,6 @@ pub(super) fn fill(served: &Served, events: u64) -> Result<()> {
         anyhow::Ok(())
     })?;
     std::fs::remove_file(path)?;
-    served.history.get_or_init(|| ());
     Ok(())
 }
 

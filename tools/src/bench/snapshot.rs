@@ -1,0 +1,166 @@
+//! Snapshots beside the backups of databases that hold the same events: taken while a server serves, and restored into a
+//! new folder. They are measured where peers are, since what they are held against is a peer.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+use super::server::{Server, Servers};
+use super::{Length, Peer, Row, count, scratch, seconds};
+use crate::mix::generate::Size;
+
+/// How many events there are, of a long history.
+pub fn events(long: u64, length: Length) -> u64 {
+    length.of(usize::try_from(long).unwrap_or(usize::MAX)) as u64
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A snapshot is taken of a running server.
+    Take,
+    /// A store is made of one.
+    Restore,
+}
+
+/// Takes or restores snapshots, by the program.
+pub struct Snapshot {
+    servers: Rc<Servers>,
+    what: What,
+    size: Size,
+    /// What a restore is of; taken when it is first asked for.
+    taken: Option<Taken>,
+    held_against: Box<dyn Peer>,
+    details: Vec<String>,
+    peers: Vec<Box<dyn Peer>>,
+}
+
+impl Snapshot {
+    /// Of so many events, held against the first of the peers; `None` without any.
+    pub fn new(
+        servers: &Rc<Servers>,
+        what: What,
+        events: u64,
+        mut peers: Vec<Box<dyn Peer>>,
+    ) -> Option<Self> {
+        if peers.is_empty() {
+            return None;
+        }
+        let (servers, size) = (Rc::clone(servers), Size { events, organizations: 1_000 });
+        let held_against = peers.remove(0);
+        Some(Self { servers, what, size, taken: None, held_against, details: Vec::new(), peers })
+    }
+
+    fn server(&self) -> Result<Rc<Server>> {
+        self.servers.settled(self.size)
+    }
+
+    fn restore(&mut self) -> Result<f64> {
+        let server = self.server()?;
+        if self.taken.is_none() {
+            self.taken = Some(Taken::of(&self.servers, &server)?);
+        }
+        let taken = self.taken.as_ref().context("taken just now")?;
+        let dir = scratch()?;
+        let mut restore = self.servers.program(&["snapshot", "restore"]);
+        restore.arg(taken.history()).arg("--data-dir").arg(dir.path().join("data"));
+        restore.arg("--root-key-file").arg(server.data_dir().join("root.key"));
+        seconds(|| run(restore))
+    }
+}
+
+impl Row for Snapshot {
+    fn name(&self) -> &'static str {
+        match self.what {
+            What::Take => "taking a snapshot",
+            What::Restore => "restoring a snapshot",
+        }
+    }
+
+    fn reference_name(&self) -> &'static str {
+        match self.what {
+            What::Take => "SQLite's online backup, synced",
+            What::Restore => "PostgreSQL's restore, by two jobs",
+        }
+    }
+
+    fn goal(&self) -> f64 {
+        match self.what {
+            What::Take => 1.0 / 1.5,
+            What::Restore => 1.0 / 0.3,
+        }
+    }
+
+    fn limit(&self) -> &'static str {
+        match self.what {
+            What::Take => {
+                "reading every frame out of the engine, checking and hashing it; pages of SQLite are copied"
+            }
+            What::Restore => {
+                "reading the history twice, once to believe it, and the engine, which takes each frame as a log does"
+            }
+        }
+    }
+
+    fn reference(&mut self) -> Result<f64> {
+        self.held_against.work()
+    }
+
+    fn work(&mut self) -> Result<f64> {
+        let took = match self.what {
+            What::Take => Taken::of(&self.servers, &*self.server()?)?.seconds,
+            What::Restore => self.restore()?,
+        };
+        let events = self.size.events;
+        self.details.push(format!("{events} events in {took:.2} s"));
+        Ok(count(usize::try_from(events)?) / took)
+    }
+
+    fn details(&mut self) -> Vec<String> {
+        let held_against = self.held_against.name().to_owned();
+        let seen = self.held_against.details().into_iter().map(|seen| format!("{held_against}: {seen}"));
+        std::mem::take(&mut self.details).into_iter().chain(seen).collect()
+    }
+
+    fn peers(&mut self) -> &mut [Box<dyn Peer>] {
+        &mut self.peers
+    }
+
+    fn process(&self) -> Result<u32> {
+        Ok(self.server()?.process())
+    }
+}
+
+/// A snapshot in a folder of its own; gone when dropped.
+struct Taken {
+    dir: TempDir,
+    /// How long it took.
+    seconds: f64,
+}
+
+impl Taken {
+    /// Of a running server, by its socket.
+    fn of(servers: &Servers, server: &Server) -> Result<Self> {
+        let mut taken = Self { dir: scratch()?, seconds: 0.0 };
+        let mut create = servers.program(&["snapshot", "create"]);
+        create.arg("--output").arg(taken.history()).arg("--data-dir").arg(server.data_dir());
+        taken.seconds = seconds(|| run(create))?;
+        ensure!(taken.history().exists(), "there is no snapshot");
+        Ok(taken)
+    }
+
+    fn history(&self) -> PathBuf {
+        self.dir.path().join("taken.settled")
+    }
+}
+
+/// Runs a command and keeps what it prints, for when it fails.
+pub fn run(mut command: Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().context("it could not be started")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{:?} ended with {}: {said}", command.get_program(), output.status);
+    Ok(())
+}
