@@ -33,7 +33,19 @@ pub fn data_keys(
     stream: StreamId,
     keys: impl IntoIterator<Item = (DataKeyId, Vec<u8>)>,
 ) -> Result<(), AppendError> {
-    let put = keys.into_iter().map(|(id, wrapped)| (Key::DataKey(stream, id), wrapped)).collect();
+    beside(log, stream, keys.into_iter().map(|(id, wrapped)| (Key::DataKey(stream, id), wrapped)))
+}
+
+/// Puts whatever belongs beside the frames of a stream.
+///
+/// # Errors
+/// `Fatal`.
+pub fn beside(
+    log: &dyn EventLog,
+    stream: StreamId,
+    put: impl IntoIterator<Item = (Key, Vec<u8>)>,
+) -> Result<(), AppendError> {
+    let put = put.into_iter().collect();
     let append = Append { stream, expected: None, frame: None, put, remove: Vec::new() };
     log.append(vec![append]).map(drop)
 }
