@@ -14,6 +14,7 @@ use crate::open::{DirError, root_key};
 use crate::private;
 use crate::seal::Plain;
 use crate::seal::root::RootKey;
+use crate::snapshot::place::Located;
 use crate::snapshot::restore::{RestoreError, Wanted, restore_under};
 use crate::snapshot::{HISTORY, KEYS};
 
@@ -102,7 +103,7 @@ fn restore_packed(
     write(&history, FILES.history)?;
     write(&history.with_added_extension(KEYS), FILES.keys)?;
     let wrapped_by = RootKey::from_text(&Plain::from(FILES.root_key)).expect("it comes with the program");
-    let wanted = Wanted { history: &history, keys: None, until: None, root: &wrapped_by };
+    let wanted = Wanted { history: Located::from(&*history), keys: None, until: None, root: &wrapped_by };
     let ledgers = [config.snapshots_dir()];
     Ok(restore_under(dir, &wanted, own, &ledgers, clock, &mut |_, _| {})?.snapshot)
 }

@@ -32,6 +32,7 @@ use crate::room::Room;
 use crate::seal::Plain;
 use crate::seal::token::PlainToken;
 use crate::snapshot::operating::Snapshots;
+use crate::snapshot::place::{Place, UnusableBucket};
 use crate::snapshot::schedule::{self, Schedule};
 use crate::store::ledger::Ledger;
 use crate::store::load::LoadError;
@@ -76,6 +77,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The bucket of the snapshots cannot be used.
+    #[error(transparent)]
+    Bucket(#[from] UnusableBucket),
     /// A file could not be written.
     #[error("could not write {}", path.display())]
     File {
@@ -134,6 +138,7 @@ impl Server {
         let metrics = Metrics::new();
         let tls = tls(config, &metrics)?;
         let way_for_mail = way_for_mail(config)?;
+        let place = config.snapshots_place()?;
         let (opened, store) = {
             let (config, clock, metrics) = (config.clone(), clock.clone(), metrics.clone());
             tokio::task::spawn_blocking(move || open(&config, clock, metrics, fatal)).await??
@@ -158,7 +163,7 @@ impl Server {
         let Bound { public, operator, address, setup_token } = bound;
         started.setup_token = setup_token;
         let mailer = way_for_mail.map(|way| mailer(config, way, address, &store)).transpose()?;
-        let app = app(config, store, mailer, &dir, address)?;
+        let app = app(config, store, mailer, place, &dir, address)?;
         let schedule = config.snapshot_schedule();
         Ok(Self { app, started, opened: dir, room, schedule, limits, tls, public, operator, address })
     }
@@ -201,11 +206,12 @@ impl Server {
             Metrics::new(),
             until(stopped),
         ));
-        let streams = app.streams.clone();
+        let (streams, place) = (app.streams.clone(), Arc::clone(&app.snapshots.place));
         let stop = async move {
             stop.await;
             // They would go on for ever, and the stop would wait for them.
             streams.end();
+            place.give_up();
             let _nobody_waits = stopping.send(true);
         };
         let cut =
@@ -316,6 +322,7 @@ fn app(
     config: &Config,
     store: Store,
     mailer: Option<Mailer>,
+    place: Arc<dyn Place>,
     dir: &OpenDir,
     address: SocketAddr,
 ) -> Result<App, StartError> {
@@ -345,7 +352,7 @@ fn app(
     let streams = Streams::new(config.streams_per_credential as usize);
     let (throttle, mail_throttle) = (Arc::new(Throttle::new()), Arc::new(Throttle::new()));
     let (rate_limits, policy) = (Arc::new(RateLimits::default()), Arc::new(policy));
-    let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id);
+    let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id).in_place(place);
     let dns = Dns::new(config.dns_resolver.map(DnsServer::address), store.clock().clone());
     Ok(App {
         store,

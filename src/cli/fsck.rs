@@ -1,6 +1,7 @@
 //! `settled fsck`: checks the whole log, the keys, the ledger and the derived files, and lists what is wrong instead of
 //! skipping it.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use crate::log::sled::open::HeadPolicy;
 use crate::open::{DirError, OpenDir};
 use crate::seal::keyring::{KeyRing, files};
 use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
+use crate::snapshot::place::url::FileName;
+use crate::snapshot::repair::{Means, Repaired, repair};
 use crate::store::check::DerivedReport;
 use crate::store::check_keys::DataKeysReport;
 use crate::store::check_ledger::LedgerReport;
@@ -40,6 +43,17 @@ pub struct Fsck {
     /// The folder of the ledger of what was destroyed [default: snapshots in the data folder]
     #[arg(long, env = "SETTLED_SNAPSHOTS_DIR", value_name = "DIR")]
     snapshots_dir: Option<PathBuf>,
+    /// Bring back what is damaged or missing from a snapshot of this store: a file, or s3://BUCKET/PREFIX/NAME. Where both
+    /// have something it must be the same, and nothing is made up. The repaired store is a new one; the damaged one stays
+    /// beside it
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "accept_head")]
+    repair_from: Option<FileName>,
+    /// The snapshot's keys [default: SNAPSHOT.keys]
+    #[arg(long, value_name = "FILE", requires = "repair_from")]
+    keys: Option<FileName>,
+    /// Only look what would be brought back
+    #[arg(long, requires = "repair_from")]
+    dry_run: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -52,6 +66,12 @@ impl Fsck {
             Ok(root) => root,
             Err(error) => return failed(&error),
         };
+        if let Some(history) = &self.repair_from {
+            return match self.repair(history, root) {
+                Ok(repaired) => self.print_repaired(&repaired),
+                Err(error) => failed(&*error),
+            };
+        }
         if self.accept_head {
             return match self.target.open(HeadPolicy::Accept) {
                 Err(error) => self.unopened(&error, root.as_ref()),
@@ -77,6 +97,51 @@ impl Fsck {
                 close(&opened, exit)
             }
         }
+    }
+
+    fn repair(&self, history: &FileName, root: Option<RootKey>) -> Result<Repaired, Box<dyn Error>> {
+        let root = root.ok_or("the root key is needed: say where it is with --root-key-file")?;
+        let dir = self.target.lock()?;
+        output::note(format_args!("looking at the store in {}", self.target.data_dir.display()));
+        let notes = self.snapshots_dir.clone().unwrap_or_else(|| self.target.data_dir.join(SNAPSHOTS));
+        let history = history.locate(&notes)?;
+        let keys = self.keys.as_ref().map(|keys| keys.locate(&notes)).transpose()?;
+        let keys = keys.unwrap_or_else(|| history.keys());
+        let means = Means { history: &history, keys: &keys, root: &root };
+        let spinner = output::waiting("repairing");
+        let repaired = repair(&dir, &means, self.dry_run);
+        spinner.finish_and_clear();
+        Ok(repaired?)
+    }
+
+    fn print_repaired(&self, repaired: &Repaired) -> Exit {
+        if self.json {
+            output::json(repaired);
+        } else {
+            let were = if self.dry_run { "would be" } else { "were" };
+            for (count, what) in [(repaired.frames, "frames"), (repaired.data_keys, "data keys")] {
+                if count > 0 {
+                    output::line(format_args!("{count} {what} {were} brought back"));
+                }
+            }
+            for stream in &repaired.key_files {
+                output::line(format_args!("the key of {stream}: its file is brought back"));
+            }
+            match repaired.store {
+                Some(store) => output::line(format_args!(
+                    "{store} is in use, up to position {}; the damaged store lies beside it",
+                    repaired.position
+                )),
+                None if !repaired.is_anything() => {
+                    output::line("nothing is damaged that a snapshot could bring back")
+                }
+                None => {}
+            }
+        }
+        for key in &repaired.lost {
+            output::note(format_args!("WARNING: data key {key} is neither here nor in the snapshot"));
+        }
+        if repaired.lost.is_empty() { Exit::Fine } else { Exit::DoesNotHold }
     }
 
     fn root_key(&self) -> Result<Option<RootKey>, RootKeyError> {
@@ -147,7 +212,8 @@ impl Fsck {
             print_derived(&report.derived);
             if !report.is_sound() {
                 output::line(
-                    "keep a copy of the data folder, then restore the newest snapshot with `settled snapshot restore`",
+                    "keep a copy of the data folder, then bring back what is damaged with `settled fsck --repair-from` and \
+                     the newest snapshot, or restore that with `settled snapshot restore`",
                 );
             }
             output::line(format_args!(

@@ -47,7 +47,10 @@ pub fn run(config: &Config) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             output::error(&error);
-            let is_usage = matches!(error, StartError::Tls(_) | StartError::Mail(_) | StartError::Sender(_));
+            let is_usage = matches!(
+                error,
+                StartError::Tls(_) | StartError::Mail(_) | StartError::Sender(_) | StartError::Bucket(_)
+            );
             if is_usage { Exit::Usage } else { Exit::Store }
         }
     }

@@ -8,6 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, ValueEnum};
@@ -17,6 +18,8 @@ use self::file::ConfigError;
 use self::value::{DnsServer, PublicUrl, Size, SmtpUrl, Span};
 use crate::data_dir::SNAPSHOTS;
 use crate::platform::accounts::email::EmailAddress;
+use crate::snapshot::place::url::BucketUrl;
+use crate::snapshot::place::{Place, UnusableBucket, place};
 use crate::snapshot::retention::Retention;
 use crate::snapshot::schedule::Schedule;
 
@@ -49,6 +52,12 @@ pub struct Config {
     /// [default: snapshots in the data folder]
     #[arg(long, env = "SETTLED_SNAPSHOTS_DIR", value_name = "DIR", help_heading = "Where")]
     pub snapshots_dir: Option<PathBuf>,
+
+    /// The bucket of the snapshots, which then do not lie in the folder: object storage that speaks S3, by the credentials in
+    /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL and their like
+    /// [default: none, the folder]
+    #[arg(long, env = "SETTLED_SNAPSHOTS_URL", value_name = "s3://BUCKET/PREFIX", help_heading = "Where")]
+    pub snapshots_url: Option<BucketUrl>,
 
     /// Take a snapshot of the whole store so long after the last one, restore it for practice, and compare
     /// [default: none is taken]
@@ -244,7 +253,15 @@ impl Config {
         }
     }
 
-    /// Where the snapshots and the ledger are.
+    /// Where the snapshots are.
+    ///
+    /// # Errors
+    /// When the bucket cannot be used.
+    pub fn snapshots_place(&self) -> Result<Arc<dyn Place>, UnusableBucket> {
+        place(self.snapshots_url.as_ref(), &self.snapshots_dir())
+    }
+
+    /// Where the ledger is, and the snapshots where they are in no bucket.
     pub fn snapshots_dir(&self) -> PathBuf {
         self.snapshots_dir.clone().unwrap_or_else(|| self.data_dir.join(SNAPSHOTS))
     }

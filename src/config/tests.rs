@@ -34,6 +34,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("data-dir", "/srv/settled", "'/srv/settled'"),
     ("demo", "true", "true"),
     ("snapshots-dir", "/mnt/snapshots", "'/mnt/snapshots'"),
+    ("snapshots-url", "s3://settled/prod", "'s3://settled/prod'"),
     ("snapshot-every", "6h", "'6h'"),
     ("snapshot-keep", "28", "28"),
     ("snapshot-keep-keys", "10d", "'10d'"),

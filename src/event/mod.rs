@@ -146,13 +146,6 @@ event_sum! {
 }
 
 impl Event {
-    /// Whether it takes something away for good, which a store that is restored from an older snapshot must not bring back:
-    /// what the ledger has a line for.
-    pub fn is_for_good(&self) -> bool {
-        let revoked = matches!(self, Self::ApiKeys(ApiKeysEvent::ApiKeyRevoked(_)));
-        revoked || !self.destroyed_keys().is_empty()
-    }
-
     /// The current schema number of an action.
     pub fn current_schema(action: &str) -> Option<u32> {
         Self::actions().find(|spec| spec.action == action).map(|spec| spec.schema)
@@ -383,6 +376,17 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// Whether it takes something away for good, which a store that is restored from an older snapshot must not bring back:
+    /// what the ledger has a line for. Of an API key that is rotated, the value before is, unless it has a grace.
+    pub fn is_for_good(&self) -> bool {
+        let ended = match &self.event {
+            Event::ApiKeys(ApiKeysEvent::ApiKeyRevoked(_)) => true,
+            Event::ApiKeys(ApiKeysEvent::ApiKeyRotated(rotated)) => rotated.previous_valid_until <= self.at,
+            _ => false,
+        };
+        ended || !self.event.destroyed_keys().is_empty()
+    }
+
     /// The ids of what the event is about and of what it concerns. What has no id of its own, because it is named
     /// inside another thing as a configuration value is in its environment, is told as `<id>/<name>` as well.
     pub fn mentions(&self) -> impl Iterator<Item = Cow<'_, str>> {

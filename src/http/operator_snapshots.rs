@@ -1,7 +1,8 @@
 //! The operator's routes about snapshots, on the socket in the data directory: taking, listing, downloading, verifying and
 //! drilling them.
 
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,8 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::fs::File;
-use tokio::io::AsyncReadExt as _;
+use tokio::task::spawn_blocking;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
@@ -22,9 +22,10 @@ use crate::http::pieces;
 use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::ids::SnapshotId;
-use crate::snapshot::folder::list;
+use crate::snapshot::SnapshotError;
+use crate::snapshot::listing::list;
 use crate::snapshot::operating::{OperatingError, Verified};
-use crate::snapshot::{SnapshotError, keys_of};
+use crate::snapshot::place::{Located, ReadAt};
 
 /// How much of a file is in memory at a time while it is downloaded.
 const PIECE_BYTES: usize = 256 << 10;
@@ -36,9 +37,12 @@ const MEDIA_TYPE: &str = "application/octet-stream";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    /// The history's file, an absolute path; its keys go beside it. Without it, the folder of the snapshots.
+    /// The history's file, an absolute path; its keys go beside it. Without it, the place of the snapshots.
     output: Option<PathBuf>,
 }
+
+/// After how long it is worth while to ask again where the place of the snapshots cannot be reached.
+const UNREACHABLE_SECONDS: u64 = 60;
 
 /// The newest one, in the place of an id.
 const NEWEST: &str = "newest";
@@ -79,16 +83,16 @@ pub async fn create(State(app): State<App>, _: NoParameters, body: RawBody) -> R
     Ok(response)
 }
 
-/// The snapshots of the folder, oldest first.
+/// The snapshots, oldest first.
 pub async fn index(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
-    let folder = app.snapshots.folder.clone();
-    let listing = tokio::task::spawn_blocking(move || list(&folder)).await?;
+    let place = app.snapshots.place.clone();
+    let listing = spawn_blocking(move || list(&place)).await?;
     Ok(Json(listing.map_err(OperatingError::from)?).into_response())
 }
 
 /// Downloads a snapshot's history.
 pub async fn download(State(app): State<App>, path: PathText, _: NoParameters) -> Result<Response, Problem> {
-    file(&find(&app, &path).await?).await
+    file(find(&app, &path).await?).await
 }
 
 /// Downloads a snapshot's keys.
@@ -97,7 +101,7 @@ pub async fn download_keys(
     path: PathText,
     _: NoParameters,
 ) -> Result<Response, Problem> {
-    file(&keys_of(&find(&app, &path).await?)).await
+    file(find(&app, &path).await?.keys()).await
 }
 
 /// Reads a snapshot from its first byte to its last.
@@ -122,34 +126,38 @@ fn named(path: &PathText) -> Result<SnapshotId, Problem> {
     path.first().parse().map_err(|_| Problem::not_found())
 }
 
-async fn find(app: &App, path: &PathText) -> Result<PathBuf, Problem> {
+async fn find(app: &App, path: &PathText) -> Result<Located, Problem> {
     let (snapshots, snapshot) = (app.snapshots.clone(), named(path)?);
-    let found = tokio::task::spawn_blocking(move || snapshots.find(snapshot)).await??;
-    Ok(found.path)
+    let found = spawn_blocking(move || snapshots.find(snapshot).map(|found| snapshots.located(&found)));
+    Ok(found.await??)
 }
 
 /// Streams a file from its first byte to its last.
-async fn file(path: &Path) -> Result<Response, Problem> {
-    let opened = async {
-        let file = File::open(path).await?;
-        let bytes = file.metadata().await?.len();
-        Ok::<_, std::io::Error>((file, bytes))
-    };
-    let (file, bytes) = match opened.await {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Problem::not_found()),
-        opened => opened.map_err(|error| {
-            tracing::error!(path = %path.display(), %error, "a snapshot cannot be read");
-            Problem::internal()
-        })?,
-    };
-    let body = pieces::body(file, piece);
+async fn file(located: Located) -> Result<Response, Problem> {
+    let file = spawn_blocking(move || located.open()).await?.map_err(|error| match error {
+        SnapshotError::Io { source, .. } if source.kind() == ErrorKind::NotFound => Problem::not_found(),
+        error => OperatingError::from(error).into(),
+    })?;
+    let bytes = file.bytes();
+    let body = pieces::body((file, 0), piece);
     Ok(([(CONTENT_TYPE, MEDIA_TYPE.to_owned()), (CONTENT_LENGTH, bytes.to_string())], body).into_response())
 }
 
-async fn piece(mut file: File) -> Result<Option<(Vec<u8>, File)>, BrokenOff> {
-    let mut bytes = Vec::with_capacity(PIECE_BYTES);
-    let read = (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut bytes).await.map_err(|_| BrokenOff)?;
-    Ok((read > 0).then_some((bytes, file)))
+/// A file, and how much of it has gone.
+type Going = (Box<dyn ReadAt>, u64);
+
+async fn piece((mut file, at): Going) -> Result<Option<(Vec<u8>, Going)>, BrokenOff> {
+    let read = spawn_blocking(move || {
+        let length = PIECE_BYTES.min(usize::try_from(file.bytes() - at).unwrap_or(PIECE_BYTES));
+        let mut bytes = vec![0; length];
+        file.read_exact_at(at, &mut bytes).map(|()| (bytes, file))
+    });
+    let (bytes, file) = read.await.map_err(|_| BrokenOff)?.map_err(|error| {
+        tracing::error!(%error, "a snapshot cannot be read on");
+        BrokenOff
+    })?;
+    let at = at + bytes.len() as u64;
+    Ok((!bytes.is_empty()).then_some((bytes, (file, at))))
 }
 
 impl From<OperatingError> for Problem {
@@ -157,7 +165,7 @@ impl From<OperatingError> for Problem {
         match error {
             OperatingError::NoSuchSnapshot(_) => Self::not_found(),
             OperatingError::NoSnapshot(_) => {
-                Self::conflict("no_snapshot", "there is no snapshot with its keys in the folder")
+                Self::conflict("no_snapshot", "there is no snapshot with its keys")
             }
             OperatingError::Snapshot(SnapshotError::Exists { .. }) => {
                 Self::conflict("exists", "there is such a file already: a snapshot is never written over")
@@ -167,6 +175,15 @@ impl From<OperatingError> for Problem {
             }
             OperatingError::Signing(error) => error.into(),
             OperatingError::Refused(refusal) => refusal.into(),
+            OperatingError::Snapshot(SnapshotError::NoRoom { .. }) => Self::insufficient_storage(),
+            OperatingError::Snapshot(error @ SnapshotError::Io { .. }) => {
+                tracing::error!(error = with_causes(&error), "the place of the snapshots cannot be reached");
+                Self::unavailable("snapshots_unreachable", UNREACHABLE_SECONDS)
+            }
+            OperatingError::Twice { .. } => {
+                tracing::error!(error = with_causes(&error), "a snapshot is there twice");
+                Self::conflict("twice", "two files are this snapshot: the list names both")
+            }
             OperatingError::Snapshot(_) | OperatingError::Unsound { .. } | OperatingError::Died(_) => {
                 tracing::error!(error = with_causes(&error), "the snapshot could not be taken or read");
                 Self::internal()

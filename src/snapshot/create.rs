@@ -1,8 +1,6 @@
 //! Taking a snapshot of a store, also while it is written to: the position is fixed, the frames up to it follow, then the
 //! keys as they are after that. Nothing waits for it, and memory does not grow with the log.
 
-use std::path::{Path, PathBuf};
-
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::ids::{SnapshotId, StoreId, StreamId};
@@ -10,12 +8,12 @@ use crate::log::frame::Frame;
 use crate::log::heads::Heads;
 use crate::log::{EventLog, Position, ReadError};
 use crate::seal::keyring::KeyRing;
-use crate::seal::keyring::snapshot::sweep_keys;
 use crate::seal::signing::Signer;
 use crate::snapshot::format::{Header, StreamHead};
-use crate::snapshot::history::{HistoryWriter, sweep_history};
-use crate::snapshot::keys::{KeysHeader, KeysWriter};
-use crate::snapshot::{Progress, SnapshotError, keys_of};
+use crate::snapshot::history::HistoryWriter;
+use crate::snapshot::keys::{AcceptedKeys, KeysHeader, KeysWriter};
+use crate::snapshot::place::Located;
+use crate::snapshot::{Progress, SnapshotError};
 
 /// What a snapshot is taken of.
 pub struct Source<'a> {
@@ -31,19 +29,17 @@ pub struct Source<'a> {
     pub now: Timestamp,
     /// The root of a stream's tree at a version, where it is known without reading all of the stream.
     pub root: &'a dyn Fn(StreamId, Version) -> Option<[u8; 32]>,
+    /// The API keys that are accepted now.
+    pub accepted: &'a dyn Fn() -> AcceptedKeys,
     /// Signs it. Its key is one that the log names already.
     pub signer: &'a Signer,
 }
 
 /// A snapshot that was taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Created {
     /// The snapshot.
     pub snapshot: SnapshotId,
-    /// The history.
-    pub history: PathBuf,
-    /// The keys.
-    pub keys: PathBuf,
     /// The position of the last frame.
     pub position: Position,
     /// How many streams there are.
@@ -54,7 +50,7 @@ pub struct Created {
     pub bytes: u64,
 }
 
-/// Writes both files of a snapshot, the history to `path`. `hold_keys` gives what keeps everybody from rotating keys, and
+/// Writes both files of a snapshot, the keys beside the history. `hold_keys` gives what keeps everybody from rotating keys, and
 /// is held while they are read. Blocks.
 ///
 /// # Errors
@@ -63,14 +59,14 @@ pub struct Created {
 pub fn create<T>(
     source: &Source<'_>,
     snapshot: SnapshotId,
-    path: &Path,
+    to: &Located,
     hold_keys: impl FnOnce() -> T,
     progress: Progress<'_>,
 ) -> Result<Created, SnapshotError> {
-    let created = write(source, snapshot, path, hold_keys, progress);
+    let created = write(source, snapshot, to, hold_keys, progress);
     if created.is_err() {
         // On a full disk it would keep it full. What cannot be removed now is swept later.
-        let _swept = sweep_history(path).and_then(|()| sweep_keys(&keys_of(path)));
+        let _swept = to.sweep().and_then(|()| to.keys().sweep());
     }
     created
 }
@@ -78,11 +74,11 @@ pub fn create<T>(
 fn write<T>(
     source: &Source<'_>,
     snapshot: SnapshotId,
-    path: &Path,
+    to: &Located,
     hold_keys: impl FnOnce() -> T,
     progress: Progress<'_>,
 ) -> Result<Created, SnapshotError> {
-    let Source { log, ring, store, epoch, now, root, signer } = *source;
+    let Source { log, ring, store, epoch, now, root, accepted, signer } = *source;
     let position = log.end();
     let header = Header {
         snapshot,
@@ -92,7 +88,7 @@ fn write<T>(
         taken_at: now,
         written_by: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let mut history = HistoryWriter::create(path, &header)?;
+    let mut history = HistoryWriter::create(to, &header)?;
     let (heads, events) = copy_frames(log, position, &mut history, progress)?;
     let mut heads: Vec<StreamHead> = heads
         .iter()
@@ -105,17 +101,18 @@ fn write<T>(
     let header = KeysHeader { snapshot, store, position, at: now };
     // Before its key is wrapped: by the root key that opens it once a rotation that is under way has ended.
     let held = hold_keys();
-    let mut keys = KeysWriter::create(path, &header, ring.snapshot_key(snapshot))?;
+    let mut keys = KeysWriter::create(&to.keys(), &header, ring.snapshot_key(snapshot))?;
     for head in &heads {
         let carried = ring.carry(head.stream, keys.key())?;
         keys.stream(&carried)?;
     }
     drop(held);
+    // As of now, so after the last frame: what was made after that is accepted here, and in no history that ends before it.
+    keys.accepted(&accepted())?;
     // The keys first: a history without its keys would pass for a snapshot, keys without a history for nothing.
     let keys = keys.finish()?.publish()?;
     let bytes = keys + history.publish()?;
-    let (streams, history) = (heads.len() as u64, path.to_owned());
-    Ok(Created { snapshot, history, keys: keys_of(path), position, streams, events, bytes })
+    Ok(Created { snapshot, position, streams: heads.len() as u64, events, bytes })
 }
 
 fn copy_frames(

@@ -12,6 +12,7 @@ use crate::log::{EventLog, Position};
 use crate::private;
 use crate::seal::root::RootKey;
 use crate::snapshot::Progress;
+use crate::snapshot::place::Located;
 use crate::snapshot::renewal::DestroyedKeys;
 use crate::snapshot::restore::{Built, RestoreError, Wanted};
 use crate::store::replay::{ReplayReport, digests};
@@ -66,7 +67,7 @@ pub fn drill(
     log: &dyn EventLog,
     root: &RootKey,
     destroyed: Option<&DestroyedKeys>,
-    history: &Path,
+    history: &Located,
     place: &Path,
     progress: Progress<'_>,
 ) -> Result<DrillReport, RestoreError> {
@@ -86,7 +87,7 @@ fn drill_in(
     log: &dyn EventLog,
     root: &RootKey,
     destroyed: Option<&DestroyedKeys>,
-    history: &Path,
+    history: &Located,
     place: &Path,
     progress: Progress<'_>,
 ) -> Result<DrillReport, RestoreError> {
@@ -95,7 +96,7 @@ fn drill_in(
         let failed = |source| DataDirError::Io { action: "make", path: path.clone(), source };
         private::make_dir_all(&path).map_err(failed)?;
     }
-    let wanted = Wanted { history, keys: None, until: None, root };
+    let wanted = Wanted { history: history.clone(), keys: None, until: None, root };
     // Nothing is opened here. So what is left of it on the disk is opened by no key that anybody has.
     let built = Built::make(&store, &wanted, &RootKey::random(), progress)?;
     let came_out = digests(&*built.log, Position(u64::MAX), |_| {})?;

@@ -1,23 +1,22 @@
 //! Writing and reading a history, chunk by chunk: memory does not grow with it. A reader believes nothing that its hash does
 //! not vouch for, and takes no length for granted.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use super::SnapshotError;
 use super::format::{
     self, CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkEntry, ChunkKind, END_BYTES, END_MAGIC, FORMAT,
     HEADER_BYTES_MAX, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, PLAIN_BYTES_MAX, SEAL_BYTES, SEAL_LABEL,
     STORED_BYTES_MAX, StreamHead,
 };
-use super::{SnapshotError, UNFINISHED};
+use super::place::{Begun, Located, ReadAt};
 use crate::log::Position;
-use crate::private;
 use crate::seal::signing::{PublicKey, Signature, Signer};
 
 /// Level 1: the events are compressed already, what is left is what they share.
@@ -25,8 +24,8 @@ const ZSTD_LEVEL: i32 = 1;
 
 /// A history being written. Until [`HistoryWriter::finish`] it has another name.
 pub struct HistoryWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
+    at: Located,
+    file: BufWriter<Box<dyn Begun>>,
     written: u64,
     manifest: Manifest,
     plain: Vec<u8>,
@@ -39,9 +38,8 @@ impl HistoryWriter {
     ///
     /// # Errors
     /// `Exists`, `Io`.
-    pub fn create(path: &Path, header: &Header) -> Result<Self, SnapshotError> {
-        sweep_history(path).map_err(SnapshotError::io("remove", path))?;
-        let file = begin(path)?;
+    pub fn create(at: &Located, header: &Header) -> Result<Self, SnapshotError> {
+        let file = at.create()?;
         let text = serde_json::to_vec(header).expect("plain data with text keys");
         let mut beginning = Vec::new();
         beginning.extend_from_slice(&MAGIC);
@@ -56,7 +54,7 @@ impl HistoryWriter {
             chunks: Vec::new(),
         };
         let mut writer = Self {
-            path: path.to_owned(),
+            at: at.clone(),
             file: BufWriter::new(file),
             written: 0,
             manifest,
@@ -114,7 +112,7 @@ impl HistoryWriter {
         end.extend_from_slice(&digest);
         end.extend_from_slice(&END_MAGIC);
         self.put(&end)?;
-        Unfinished::durable(self.file, self.path, self.written)
+        Unfinished::durable(self.file, self.at, self.written)
     }
 
     fn close(&mut self, kind: ChunkKind) -> Result<(), SnapshotError> {
@@ -122,7 +120,7 @@ impl HistoryWriter {
             return Ok(());
         }
         let packed = zstd::bulk::compress(&self.plain, ZSTD_LEVEL)
-            .map_err(SnapshotError::io("compress", &self.path))?;
+            .map_err(SnapshotError::io("compress", self.at.path()))?;
         let mut stored = Vec::with_capacity(CHUNK_HEADER_BYTES + packed.len());
         stored.push(kind.byte());
         stored.extend_from_slice(&length_of(&packed).to_be_bytes());
@@ -137,72 +135,50 @@ impl HistoryWriter {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
         self.written += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(SnapshotError::io("write", &self.path))
+        self.file.write_all(bytes).map_err(SnapshotError::io("write", self.at.path()))
     }
 }
 
 /// A file that is whole and durable, and has its name yet to come.
 pub struct Unfinished {
-    path: PathBuf,
+    at: Located,
+    file: Box<dyn Begun>,
     /// How long it is.
     pub bytes: u64,
 }
 
 impl Unfinished {
-    /// Of a file that [`begin`] made, once all of it is durable.
+    /// Of a file that was begun, once all of it is durable.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub(super) fn durable(file: BufWriter<File>, path: PathBuf, bytes: u64) -> Result<Self, SnapshotError> {
+    /// Those of the place.
+    pub(super) fn durable(
+        file: BufWriter<Box<dyn Begun>>,
+        at: Located,
+        bytes: u64,
+    ) -> Result<Self, SnapshotError> {
         let file = file.into_inner().map_err(|error| error.into_error());
-        file.and_then(|file| file.sync_all()).map_err(SnapshotError::io("write", &path))?;
-        Ok(Self { path, bytes })
+        let finished = file.and_then(|mut file| file.finish().map(|()| file));
+        let file = finished.map_err(SnapshotError::io("write", at.path()))?;
+        Ok(Self { at, file, bytes })
     }
 
     /// Gives it its name, durable before this returns.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the place.
     pub fn publish(self) -> Result<u64, SnapshotError> {
-        let unfinished = self.path.with_added_extension(UNFINISHED);
-        fs::rename(&unfinished, &self.path).map_err(SnapshotError::io("rename", &unfinished))?;
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        private::sync_dir(folder).map_err(SnapshotError::io("sync", folder))?;
-        Ok(self.bytes)
-    }
-}
-
-/// Makes the file of a path under its other name, where nothing has either.
-pub(super) fn begin(path: &Path) -> Result<File, SnapshotError> {
-    if path.try_exists().map_err(SnapshotError::io("look for", path))? {
-        return Err(SnapshotError::Exists { path: path.to_owned() });
-    }
-    begin_beside(path)
-}
-
-/// The same where another file has the name until this one is whole.
-pub(super) fn begin_beside(path: &Path) -> Result<File, SnapshotError> {
-    let unfinished = path.with_added_extension(UNFINISHED);
-    let options = private::options().write(true).create_new(true).clone();
-    options.open(&unfinished).map_err(SnapshotError::io("make", &unfinished))
-}
-
-/// Removes what was left of writing a history.
-///
-/// # Errors
-/// Those of the file system.
-pub(super) fn sweep_history(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path.with_added_extension(UNFINISHED)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        let Self { at, file, bytes } = self;
+        file.publish().map_err(SnapshotError::io("finish", at.path()))?;
+        Ok(bytes)
     }
 }
 
 /// A history whose header and manifest are what was written.
 #[derive(Debug)]
 pub struct History {
-    path: PathBuf,
-    file: File,
+    at: Located,
+    file: Box<dyn ReadAt>,
     /// What it says of itself.
     pub header: Header,
     /// What it holds.
@@ -228,20 +204,19 @@ impl History {
     ///
     /// # Errors
     /// `Damaged` with the place, `Newer`, `Io`.
-    pub fn open(path: &Path) -> Result<Self, SnapshotError> {
-        let read = SnapshotError::io("read", path);
-        let mut file = private::open_regular(path).map_err(SnapshotError::io("open", path))?;
-        let bytes = file.metadata().map_err(read)?.len();
+    pub fn open(at: &Located) -> Result<Self, SnapshotError> {
+        let (path, mut file) = (at.path(), at.open()?);
+        let bytes = file.bytes();
         let mut beginning = [0; MAGIC.len() + 1];
-        read_at(&mut file, path, 0, &mut beginning, "its beginning")?;
+        read_at(&mut *file, path, 0, &mut beginning, "its beginning")?;
         if beginning[..MAGIC.len()] != MAGIC {
             return Err(SnapshotError::damaged(path, "its beginning", "it is no history of Settled"));
         }
         if beginning[MAGIC.len()] != FORMAT {
             return Err(SnapshotError::Newer { path: path.to_owned(), format: beginning[MAGIC.len()] });
         }
-        let End { manifest, signed_by, offset } = read_end(&mut file, path, bytes)?;
-        let (header, chunks_from) = read_header(&mut file, path, &manifest)?;
+        let End { manifest, signed_by, offset } = read_end(&mut *file, path, bytes)?;
+        let (header, chunks_from) = read_header(&mut *file, path, &manifest)?;
         let chunks: u64 = manifest.chunks.iter().fold(0, |sum, chunk| sum.saturating_add(chunk.bytes));
         if chunks_from.checked_add(chunks) != Some(offset) {
             return Err(SnapshotError::damaged(
@@ -250,12 +225,12 @@ impl History {
                 "its chunks are not as long as it says",
             ));
         }
-        Ok(Self { path: path.to_owned(), file, header, manifest, signed_by, bytes, chunks_from })
+        Ok(Self { at: at.clone(), file, header, manifest, signed_by, bytes, chunks_from })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.at.path()
     }
 
     /// Gives each chunk to `take`, in order, once its hash has vouched for it.
@@ -271,10 +246,10 @@ impl History {
         let mut stored = Vec::new();
         for (number, entry) in self.manifest.chunks.iter().enumerate() {
             let place = || format!("chunk {} of {} at byte {at}", number + 1, self.manifest.chunks.len());
-            let damaged = |what: &str| SnapshotError::damaged(&self.path, place(), what);
+            let damaged = |what: &str| SnapshotError::damaged(self.at.path(), place(), what);
             let length = usize::try_from(entry.bytes).ok().filter(|bytes| *bytes <= STORED_BYTES_MAX);
             stored.resize(length.ok_or_else(|| damaged("it is longer than a chunk can be"))?, 0);
-            read_at(&mut self.file, &self.path, at, &mut stored, &place())?;
+            read_at(&mut *self.file, self.at.path(), at, &mut stored, &place())?;
             if digest_of(&stored) != entry.sha256 {
                 return Err(damaged("its hash is not the one in the manifest").into());
             }
@@ -312,7 +287,7 @@ struct End {
     offset: u64,
 }
 
-fn read_end(file: &mut File, path: &Path, bytes: u64) -> Result<End, SnapshotError> {
+fn read_end(file: &mut dyn ReadAt, path: &Path, bytes: u64) -> Result<End, SnapshotError> {
     let damaged = |what: &str| SnapshotError::damaged(path, "its end", what);
     let cut = || damaged("it is cut short, or was never finished");
     let end_at = bytes.checked_sub(END_BYTES as u64).ok_or_else(cut)?;
@@ -351,7 +326,11 @@ fn signed_by(seal: &[u8], message: &[u8]) -> Option<PublicKey> {
     key.verifies(message, &signature).then_some(key)
 }
 
-fn read_header(file: &mut File, path: &Path, manifest: &Manifest) -> Result<(Header, u64), SnapshotError> {
+fn read_header(
+    file: &mut dyn ReadAt,
+    path: &Path,
+    manifest: &Manifest,
+) -> Result<(Header, u64), SnapshotError> {
     const FIXED: usize = MAGIC.len() + 1 + 4;
     let damaged = |what: &str| SnapshotError::damaged(path, "its header", what);
     let mut beginning = vec![0; FIXED];
@@ -387,10 +366,15 @@ fn unpack(entry: &ChunkEntry, stored: &[u8]) -> Result<Bytes, &'static str> {
     }
 }
 
-fn read_at(file: &mut File, path: &Path, at: u64, into: &mut [u8], place: &str) -> Result<(), SnapshotError> {
-    let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(into));
-    read.map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => SnapshotError::damaged(path, place, "it is cut short"),
+fn read_at(
+    file: &mut dyn ReadAt,
+    path: &Path,
+    at: u64,
+    into: &mut [u8],
+    place: &str,
+) -> Result<(), SnapshotError> {
+    file.read_exact_at(at, into).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => SnapshotError::damaged(path, place, "it is cut short"),
         _ => SnapshotError::io("read", path)(error),
     })
 }

@@ -7,33 +7,42 @@
 //! for each stream, in their order: 1 (1) ‖ stream (16) ‖ generations (1)
 //!   ‖ generations × (generation (4) ‖ the stream's key, wrapped by the snapshot's (80))
 //!   ‖ data keys (4) ‖ data keys × (id (16) ‖ wrapped by the stream's key (85))
+//! since format 2, where it is known: 2 (1) ‖ count (4) ‖ count × (SHA-256 of the value of an API key that is accepted (32)),
+//!   in order
 //! 0 (1) ‖ a tag of the snapshot's key over the SHA-256 of all before (16)
 //! ```
 //! Integers are big-endian. Without the right root key nothing of it opens; the tag says that nothing is missing.
 
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write as _};
-use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::history::{Unfinished, begin, begin_beside};
-use super::{SnapshotError, keys_of};
+use super::SnapshotError;
+use super::history::Unfinished;
+use super::place::{Begun, Located, Sequential};
 use crate::clock::Timestamp;
 use crate::ids::{DataKeyId, SnapshotId, StoreId, StreamId};
 use crate::log::Position;
-use crate::private;
 use crate::seal::keyring::snapshot::{
-    CarriedKeys, DATA_KEY_BYTES, SnapshotKey, VOUCHER_BYTES, WRAPPED_KEY_BYTES, sweep_keys,
+    CarriedKeys, DATA_KEY_BYTES, SnapshotKey, VOUCHER_BYTES, WRAPPED_KEY_BYTES,
 };
 use crate::seal::root::{RootFingerprint, RootKey};
 
 const MAGIC: [u8; 8] = *b"SETLKEYS";
-const FORMAT: u8 = 1;
+/// The format that this build writes, and the newest that it reads.
+pub const FORMAT: u8 = 2;
+/// What begins the keys of a stream, the API keys, and the end.
+const STREAM: u8 = 1;
+const API_KEYS: u8 = 2;
+const END: u8 = 0;
 const GENERATIONS_MAX: u8 = 2;
-/// More than this of one stream at a time is not asked of memory before it was read.
-const DATA_KEYS_AHEAD: usize = 4_096;
+/// More than this at a time is not asked of memory before it was read.
+const AHEAD: usize = 4_096;
+
+/// The values of API keys that were accepted at a time, in order: SHA-256 of each. What a history has and this does not was
+/// revoked or rotated since.
+pub type AcceptedKeys = Vec<[u8; 32]>;
 
 /// What a file of keys says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,51 +59,46 @@ pub struct KeysHeader {
 
 /// A file of keys being written.
 pub struct KeysWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
+    at: Located,
+    file: BufWriter<Box<dyn Begun>>,
     digest: Sha256,
     written: u64,
     key: SnapshotKey,
 }
 
 impl KeysWriter {
-    /// Begins the one that belongs to a history, under a fresh key of its own and how the root key wraps that.
+    /// Begins one under a fresh key of its own and how the root key wraps that.
     ///
     /// # Errors
     /// `Exists`, `Io`.
     pub fn create(
-        history: &Path,
+        at: &Located,
         header: &KeysHeader,
-        (key, root, wrapped): (SnapshotKey, RootFingerprint, [u8; WRAPPED_KEY_BYTES]),
+        key: (SnapshotKey, RootFingerprint, [u8; WRAPPED_KEY_BYTES]),
     ) -> Result<Self, SnapshotError> {
-        let path = keys_of(history);
-        sweep_keys(&path).map_err(SnapshotError::io("sweep", &path))?;
-        let file = begin(&path)?;
-        Self::begun(path, file, header, (key, root, wrapped))
+        Self::begun(at, at.create()?, header, key)
     }
 
     /// Begins one that takes the place of another, which stays until then.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the place.
     pub fn beside(
-        path: &Path,
+        at: &Located,
         header: &KeysHeader,
         key: (SnapshotKey, RootFingerprint, [u8; WRAPPED_KEY_BYTES]),
     ) -> Result<Self, SnapshotError> {
-        sweep_keys(path).map_err(SnapshotError::io("sweep", path))?;
-        let file = begin_beside(path)?;
-        Self::begun(path.to_owned(), file, header, key)
+        Self::begun(at, at.replace()?, header, key)
     }
 
     fn begun(
-        path: PathBuf,
-        file: File,
+        at: &Located,
+        file: Box<dyn Begun>,
         header: &KeysHeader,
         (key, root, wrapped): (SnapshotKey, RootFingerprint, [u8; WRAPPED_KEY_BYTES]),
     ) -> Result<Self, SnapshotError> {
         let file = BufWriter::new(file);
-        let mut writer = Self { path, file, digest: Sha256::new(), written: 0, key };
+        let mut writer = Self { at: at.clone(), file, digest: Sha256::new(), written: 0, key };
         writer.put(&MAGIC)?;
         writer.put(&[FORMAT])?;
         writer.put(header.snapshot.uuid().as_bytes())?;
@@ -116,7 +120,7 @@ impl KeysWriter {
     /// # Errors
     /// Those of the file system.
     pub fn stream(&mut self, keys: &CarriedKeys) -> Result<(), SnapshotError> {
-        self.put(&[1])?;
+        self.put(&[STREAM])?;
         self.put(&keys.stream.to_bytes())?;
         self.put(&[u8::try_from(keys.generations.len()).expect("one or two")])?;
         for (generation, wrapped) in &keys.generations {
@@ -132,30 +136,40 @@ impl KeysWriter {
         Ok(())
     }
 
+    /// Adds which API keys are accepted, after the last stream.
+    ///
+    /// # Errors
+    /// Those of the place.
+    pub fn accepted(&mut self, accepted: &AcceptedKeys) -> Result<(), SnapshotError> {
+        self.put(&[API_KEYS])?;
+        self.put(&u32::try_from(accepted.len()).expect("a server has far fewer API keys").to_be_bytes())?;
+        accepted.iter().try_for_each(|token| self.put(token))
+    }
+
     /// Vouches for all of it; durable, but under the other name still.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn finish(mut self) -> Result<Unfinished, SnapshotError> {
-        self.put(&[0])?;
+        self.put(&[END])?;
         let voucher = self.key.voucher(&self.digest.clone().finalize().into());
         self.put(&voucher)?;
-        Unfinished::durable(self.file, self.path, self.written)
+        Unfinished::durable(self.file, self.at, self.written)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
         self.digest.update(bytes);
         self.written += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(SnapshotError::io("write", &self.path))
+        self.file.write_all(bytes).map_err(SnapshotError::io("write", self.at.path()))
     }
 }
 
 /// A file of keys that a root key opens.
 pub struct KeysFile {
-    path: PathBuf,
-    file: BufReader<File>,
+    at: Located,
+    file: BufReader<Sequential>,
     digest: Sha256,
-    at: u64,
+    read: u64,
     key: SnapshotKey,
     /// What it says of itself.
     pub header: KeysHeader,
@@ -166,21 +180,21 @@ impl KeysFile {
     ///
     /// # Errors
     /// `WrongRootKey`, `Damaged`, `Newer`, `Io`.
-    pub fn open(path: &Path, root: &RootKey) -> Result<Self, SnapshotError> {
-        let (header, mut raw) = begun(path)?;
+    pub fn open(at: &Located, root: &RootKey) -> Result<Self, SnapshotError> {
+        let (header, mut raw) = begun(at)?;
         let fingerprint = RootFingerprint(raw.array()?);
         let wrapped = raw.array()?;
         if fingerprint != root.fingerprint() {
             return Err(SnapshotError::WrongRootKey {
-                path: path.to_owned(),
+                path: at.path().to_owned(),
                 wrapped_by: fingerprint.to_string(),
                 at_hand: root.fingerprint().to_string(),
             });
         }
         let key = SnapshotKey::unwrap(root, header.snapshot, &wrapped);
         let key = key.ok_or_else(|| raw.damaged("the key of this file does not open"))?;
-        let Raw { file, digest, at: offset, .. } = raw;
-        Ok(Self { path: path.to_owned(), file, digest, at: offset, key, header })
+        let Raw { file, digest, read, .. } = raw;
+        Ok(Self { at: at.clone(), file, digest, read, key, header })
     }
 
     /// The key that wraps the streams' keys in this file.
@@ -189,25 +203,30 @@ impl KeysFile {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn at(&self) -> &Located {
+        &self.at
     }
 
-    /// Gives the keys of each stream to `take`, in order. Only when this has returned is it sure that none was missing.
+    /// Gives the keys of each stream to `take`, in order; returns the API keys that were accepted, where that is known. Only
+    /// when this has returned is it sure that none was missing.
     ///
     /// # Errors
     /// `Damaged` with the place, `Io`, and what `take` says.
     pub fn read<E: From<SnapshotError>>(
         self,
         mut take: impl FnMut(&SnapshotKey, CarriedKeys) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let Self { path, file, digest, at, key, .. } = self;
-        let mut raw = Raw { path: &path, file, digest, at };
-        let mut before = None;
+    ) -> Result<Option<AcceptedKeys>, E> {
+        let Self { at, file, digest, read, key, .. } = self;
+        let mut raw = Raw { at: &at, file, digest, read };
+        let (mut before, mut accepted) = (None, None);
         loop {
             match raw.array()? {
-                [0] => break,
-                [1] => {}
+                [END] => break,
+                [STREAM] if accepted.is_none() => {}
+                [API_KEYS] if accepted.is_none() => {
+                    accepted = Some(raw.accepted()?);
+                    continue;
+                }
                 _ => return Err(raw.damaged("there is neither a stream nor the end").into()),
             }
             let stream = StreamId::from_bytes(raw.array()?);
@@ -221,8 +240,8 @@ impl KeysFile {
         if raw.array::<VOUCHER_BYTES>()? != key.voucher(&digest) {
             return Err(raw.damaged("its tag does not fit: it was changed").into());
         }
-        match raw.file.read(&mut [0]).map_err(SnapshotError::io("read", &path))? {
-            0 => Ok(()),
+        match raw.file.read(&mut [0]).map_err(SnapshotError::io("read", at.path()))? {
+            0 => Ok(accepted),
             _ => Err(raw.damaged("it goes on after its end").into()),
         }
     }
@@ -232,34 +251,34 @@ impl KeysFile {
 ///
 /// # Errors
 /// `Damaged`, `Newer`, `Io`.
-pub fn header_of(path: &Path) -> Result<KeysHeader, SnapshotError> {
-    Ok(begun(path)?.0)
+pub fn header_of(at: &Located) -> Result<KeysHeader, SnapshotError> {
+    Ok(begun(at)?.0)
 }
 
-fn begun(path: &Path) -> Result<(KeysHeader, Raw<'_>), SnapshotError> {
-    let file = BufReader::new(private::open_regular(path).map_err(SnapshotError::io("open", path))?);
-    let mut raw = Raw { path, file, digest: Sha256::new(), at: 0 };
+fn begun(at: &Located) -> Result<(KeysHeader, Raw<'_>), SnapshotError> {
+    let file = BufReader::new(Sequential::from(at.open()?));
+    let mut raw = Raw { at, file, digest: Sha256::new(), read: 0 };
     let magic: [u8; 8] = raw.array()?;
     if magic != MAGIC {
         return Err(raw.damaged("it is no file of keys"));
     }
     let [format] = raw.array()?;
-    if format != FORMAT {
-        return Err(SnapshotError::Newer { path: path.to_owned(), format });
+    if !(1..=FORMAT).contains(&format) {
+        return Err(SnapshotError::Newer { path: at.path().to_owned(), format });
     }
     let snapshot = SnapshotId::from_uuid(Uuid::from_bytes(raw.array()?));
     let store = StoreId::from_uuid(Uuid::from_bytes(raw.array()?));
     let position = Position(u64::from_be_bytes(raw.array()?));
-    let at = Timestamp::from_micros(i64::from_be_bytes(raw.array()?));
-    Ok((KeysHeader { snapshot, store, position, at }, raw))
+    let time = Timestamp::from_micros(i64::from_be_bytes(raw.array()?));
+    Ok((KeysHeader { snapshot, store, position, at: time }, raw))
 }
 
 /// A file as far as it was read.
 struct Raw<'a> {
-    path: &'a Path,
-    file: BufReader<File>,
+    at: &'a Located,
+    file: BufReader<Sequential>,
     digest: Sha256,
-    at: u64,
+    read: u64,
 }
 
 impl Raw<'_> {
@@ -267,10 +286,10 @@ impl Raw<'_> {
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => self.damaged("it is cut short"),
-            _ => SnapshotError::io("read", self.path)(error),
+            _ => SnapshotError::io("read", self.at.path())(error),
         })?;
         self.digest.update(bytes);
-        self.at += N as u64;
+        self.read += N as u64;
         Ok(bytes)
     }
 
@@ -287,7 +306,7 @@ impl Raw<'_> {
             return Err(self.damaged("the generations do not increase"));
         }
         let count = u32::from_be_bytes(self.array()?) as usize;
-        let mut data_keys = Vec::with_capacity(count.min(DATA_KEYS_AHEAD));
+        let mut data_keys = Vec::with_capacity(count.min(AHEAD));
         for _ in 0..count {
             let id = DataKeyId::from_uuid(Uuid::from_bytes(self.array()?));
             data_keys.push((id, self.array::<DATA_KEY_BYTES>()?));
@@ -295,7 +314,20 @@ impl Raw<'_> {
         Ok(CarriedKeys { stream, generations, data_keys })
     }
 
+    fn accepted(&mut self) -> Result<AcceptedKeys, SnapshotError> {
+        let count = u32::from_be_bytes(self.array()?) as usize;
+        let mut accepted = Vec::with_capacity(count.min(AHEAD));
+        for _ in 0..count {
+            accepted.push(self.array()?);
+        }
+        if accepted.is_sorted_by(|a, b| a < b) {
+            Ok(accepted)
+        } else {
+            Err(self.damaged("its API keys are not in their order"))
+        }
+    }
+
     fn damaged(&self, what: &str) -> SnapshotError {
-        SnapshotError::damaged(self.path, format!("at byte {}", self.at), what)
+        SnapshotError::damaged(self.at.path(), format!("at byte {}", self.read), what)
     }
 }

@@ -2,8 +2,8 @@
 //! likes; `NAME.settled.keys` is the key ring of that time, of which only the newest is needed: with it an older history
 //! brings back nothing that was destroyed since.
 //!
-//! What is in the files is the business of `format` and `keys`; `create` writes them while the store is written to,
-//! `verify` reads them without believing anything, `restore` makes a store of them, `drill` does so for practice.
+//! What is in the files is the business of `format` and `keys`, where they lie that of `place`; `create` writes them while the
+//! store is written to, `verify` reads them without believing anything, `restore` makes a store of them, `drill` does so for practice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,20 @@ use crate::seal::keyring::KeyError;
 
 pub mod create;
 pub mod drill;
-pub mod folder;
 pub mod format;
 pub mod history;
+pub mod into;
 pub mod keys;
+pub mod listing;
 pub mod operating;
+pub mod place;
 pub mod renewal;
+pub mod repair;
 pub mod restore;
 pub mod retention;
+pub mod room;
 pub mod schedule;
+pub mod taken_away;
 pub mod verify;
 
 /// What the name of a history ends with.
@@ -29,9 +34,6 @@ pub const HISTORY: &str = "settled";
 
 /// What is added to the name of a history for its keys.
 pub const KEYS: &str = "keys";
-
-/// What a file is called until it is whole.
-const UNFINISHED: &str = "unfinished";
 
 /// A snapshot that could not be written, or is not what was written.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,16 @@ pub enum SnapshotError {
     Exists {
         /// The file.
         path: PathBuf,
+    },
+    /// The disk has no room for it.
+    #[error("there is no room in {}: some {needed} bytes are needed, and {free} are free", path.display())]
+    NoRoom {
+        /// The folder.
+        path: PathBuf,
+        /// How many bytes are needed.
+        needed: u64,
+        /// How many are free.
+        free: u64,
     },
     /// It is not what was written.
     #[error("{} is damaged, {place}: {what}", path.display())]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -24,26 +24,36 @@ use crate::seal::root::RootKey;
 use crate::seal::signing::Signer;
 use crate::snapshot::create::{Source, create};
 use crate::snapshot::drill::{DrillReport, drill};
-use crate::snapshot::folder::{DRILL, Listed, files_of_keys, list, listed, orphans, sweep};
 use crate::snapshot::history::History;
 use crate::snapshot::keys::KeysFile;
-use crate::snapshot::renewal::Present;
+use crate::snapshot::listing::{Listed, files_of_keys, list, listed, orphans};
+use crate::snapshot::place::folder::Folder;
+use crate::snapshot::place::{Located, Place};
+use crate::snapshot::renewal::{Against, Present, Renewed};
 use crate::snapshot::retention::Retention;
+use crate::snapshot::room;
 use crate::snapshot::verify::{hold_keys, survey};
-use crate::snapshot::{HISTORY, Progress, SnapshotError, keys_of};
+use crate::snapshot::{HISTORY, Progress, SnapshotError};
 use crate::store::ledger::Ledger;
 use crate::store::signing::SigningError;
 use crate::store::{Refusal, Store, Submission};
 
+/// Where a drill makes its store.
+pub const DRILL: &str = "drill.unfinished";
+
 /// The snapshots of a store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
-    /// Their folder.
+    /// The folder of what is at hand in any case: the ledger, and the store of a drill.
     pub folder: PathBuf,
+    /// Where they lie.
+    pub place: Arc<dyn Place>,
     /// The store.
     store: StoreId,
     /// Held by whoever works on one: two at a time would only keep the disk from serving.
     working: Arc<Mutex<()>>,
+    /// The files of keys that have nothing that is destroyed, as far as was looked at last.
+    renewed: Arc<std::sync::Mutex<Renewed>>,
 }
 
 /// What a verification found.
@@ -68,8 +78,18 @@ pub struct Verified {
 #[derive(Debug, thiserror::Error)]
 pub enum OperatingError {
     /// There is no such snapshot.
-    #[error("there is no snapshot {0} in the folder")]
+    #[error("there is no snapshot {0}")]
     NoSuchSnapshot(SnapshotId),
+    /// Two files are this snapshot.
+    #[error("{} and {} are both snapshot {snapshot}: remove one of them, or move it elsewhere", one.display(), other.display())]
+    Twice {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// A history.
+        one: PathBuf,
+        /// Another one.
+        other: PathBuf,
+    },
     /// There is none.
     #[error("there is no snapshot in {}", .0.display())]
     NoSnapshot(PathBuf),
@@ -110,7 +130,13 @@ enum RenewalError {
 impl Snapshots {
     /// Those of a store, in a folder.
     pub fn new(folder: PathBuf, store: StoreId) -> Self {
-        Self { folder, store, working: Arc::default() }
+        let place = Arc::new(Folder(folder.clone()));
+        Self { folder, place, store, working: Arc::default(), renewed: Arc::default() }
+    }
+
+    /// The same in another place. What is at hand in any case stays in the folder.
+    pub fn in_place(self, place: Arc<dyn Place>) -> Self {
+        Self { place, ..self }
     }
 
     /// Takes a snapshot. Without a path it goes into the folder, under its id.
@@ -129,13 +155,13 @@ impl Snapshots {
             // Durable before the position is fixed, so that the history names the key that signs it.
             let signer = store.signer().await?;
             let of = store.clone();
-            let taken = this.alone(move |this| this.write(&of, output, &signer, &mut progress)).await??;
-            let keys = fs::metadata(keys_of(&taken.path)).map_or(0, |metadata| metadata.len());
+            let write = move |this: &Self| this.write(&of, output, &signer, &mut progress);
+            let (taken, bytes) = this.alone(write).await??;
             let note = OperationsCommand::NoteSnapshot(SnapshotCreated {
                 snapshot: taken.id,
                 position: taken.position,
                 events: taken.events,
-                bytes: taken.bytes + keys,
+                bytes,
             });
             store.execute(store.platform(), Submission::new(note, actor)).await?;
             Ok(taken)
@@ -149,9 +175,9 @@ impl Snapshots {
         output: Option<PathBuf>,
         signer: &Signer,
         progress: Progress<'_>,
-    ) -> Result<Listed, OperatingError> {
+    ) -> Result<(Listed, u64), OperatingError> {
         let snapshot: SnapshotId = Fresh.id();
-        let path = self.path_of(snapshot, output)?;
+        let to = self.locate(snapshot, output)?;
         let source = Source {
             log: &**store.log(),
             ring: store.ring(),
@@ -159,10 +185,11 @@ impl Snapshots {
             epoch: store.epoch(),
             now: store.clock().now(),
             root: &|_, _| None,
+            accepted: &|| store.directory().accepted_keys(),
             signer,
         };
-        create(&source, snapshot, &path, || store.hold_keys(), progress)?;
-        Ok(listed(&path)?)
+        let created = create(&source, snapshot, &to, || store.hold_keys(), progress)?;
+        Ok((listed(&to)?, created.bytes))
     }
 
     /// Verifies a snapshot of the folder, and its keys where they lie beside it.
@@ -179,8 +206,9 @@ impl Snapshots {
             let root = store.ring().root();
             let looks = move |this: &Self| {
                 let found = this.find(snapshot)?;
-                let keys = keys_of(&found.path);
-                Ok(verify(&found.path, found.has_keys.then_some((&*keys, &root)), &mut |_, _| {}))
+                let history = this.located(&found);
+                let keys = history.keys();
+                Ok(verify(&history, found.has_keys.then_some((&keys, &root)), &mut |_, _| {}))
             };
             let verified: Result<_, OperatingError> = this.alone(looks).await?;
             let verified = verified?;
@@ -228,13 +256,16 @@ impl Snapshots {
             Some(snapshot) => self.find(snapshot)?,
             None => self.newest()?,
         };
+        private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
+        room::look_for(room::of_store(found.bytes), &self.folder)?;
         let failed = |error: &dyn Error| DrillReport::failed(found.id, found.position, with_causes(error));
         let destroyed = match store.ledger().map(Ledger::destroyed_keys).transpose() {
             Ok(destroyed) => destroyed,
             Err(error) => return Ok(failed(&error)),
         };
         let (root, place) = (store.ring().root(), self.folder.join(DRILL));
-        let drilled = drill(&**store.log(), &root, destroyed.as_ref(), &found.path, &place, progress);
+        let drilled =
+            drill(&**store.log(), &root, destroyed.as_ref(), &self.located(&found), &place, progress);
         Ok(drilled.unwrap_or_else(|error| failed(&error)))
     }
 
@@ -253,19 +284,27 @@ impl Snapshots {
     }
 
     fn renew_all(&self, store: &Store) -> Result<(), RenewalError> {
-        sweep(&self.folder)?;
+        self.sweep()?;
         let destroyed = match store.ledger() {
             Some(ledger) => ledger.destroyed_keys()?,
             None => BTreeSet::new(),
         };
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        renewed.since(Against { destroyed: destroyed.len(), rotations: store.ring().rotations() });
         let present = Present { store: self.store, ring: store.ring(), destroyed: &destroyed };
         let mut failed = None;
-        for path in files_of_keys(&self.folder)? {
-            match present.renew(&path) {
-                Ok(true) => {
-                    tracing::info!(path = %path.display(), "rewrote these keys without what was destroyed")
+        for file in files_of_keys(&self.place)? {
+            if renewed.files.contains(file.path()) {
+                continue;
+            }
+            match present.renew(&file) {
+                Ok(is_rewritten) => {
+                    if is_rewritten {
+                        let path = file.path().display();
+                        tracing::info!(%path, "rewrote these keys without what was destroyed");
+                    }
+                    renewed.files.insert(file.path().to_owned());
                 }
-                Ok(false) => {}
                 // As a rotation of the root key leaves them: they open with the one before, if anybody has kept it.
                 Err(error @ SnapshotError::WrongRootKey { .. }) => {
                     tracing::warn!(%error, "these keys cannot be rewritten")
@@ -282,8 +321,8 @@ impl Snapshots {
     /// When the folder cannot be read, or a file not be removed.
     pub async fn expire(&self, now: Timestamp, retention: Retention) -> Result<(), OperatingError> {
         let removed = self.alone(move |this| {
-            let expired = retention.expired(&list(&this.folder)?, &orphans(&this.folder)?, now);
-            expired.remove()?;
+            let expired = retention.expired(&list(&this.place)?, &orphans(&this.place)?, now);
+            expired.remove(&this.place)?;
             Ok::<_, SnapshotError>(expired)
         });
         let expired = removed.await??;
@@ -311,8 +350,14 @@ impl Snapshots {
     /// # Errors
     /// `NoSuchSnapshot`, or when the folder cannot be read.
     pub fn find(&self, snapshot: SnapshotId) -> Result<Listed, OperatingError> {
-        let found = list(&self.folder)?.data.into_iter().find(|listed| listed.id == snapshot);
-        found.ok_or(OperatingError::NoSuchSnapshot(snapshot))
+        let mut found = list(&self.place)?.data.into_iter().filter(|listed| listed.id == snapshot);
+        match (found.next(), found.next()) {
+            (Some(one), None) => Ok(one),
+            (Some(one), Some(other)) => {
+                Err(OperatingError::Twice { snapshot, one: one.path, other: other.path })
+            }
+            (None, _) => Err(OperatingError::NoSuchSnapshot(snapshot)),
+        }
     }
 
     /// The newest snapshot of the folder that has its keys.
@@ -320,20 +365,39 @@ impl Snapshots {
     /// # Errors
     /// `NoSnapshot`, or when the folder cannot be read.
     pub fn newest(&self) -> Result<Listed, OperatingError> {
-        let newest = list(&self.folder)?.data.into_iter().rfind(|found| found.has_keys);
-        newest.ok_or_else(|| OperatingError::NoSnapshot(self.folder.clone()))
+        let newest = list(&self.place)?.data.into_iter().rfind(|found| found.has_keys);
+        newest.ok_or_else(|| OperatingError::NoSnapshot(self.place.root()))
     }
 
-    fn path_of(&self, snapshot: SnapshotId, output: Option<PathBuf>) -> Result<PathBuf, OperatingError> {
+    /// The history of a snapshot that is listed.
+    pub fn located(&self, listed: &Listed) -> Located {
+        Located::new(&self.place, listed.path.file_name().unwrap_or_default())
+    }
+
+    /// Where a snapshot goes.
+    fn locate(&self, snapshot: SnapshotId, output: Option<PathBuf>) -> Result<Located, OperatingError> {
         if let Some(path) = output {
-            return match path.extension().is_some_and(|extension| extension == HISTORY) {
-                true => Ok(path),
-                false => Err(OperatingError::NoName(path)),
-            };
+            let to = Located::from(&*path);
+            return if to.is_history() { Ok(to) } else { Err(OperatingError::NoName(path)) };
         }
         private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
-        sweep(&self.folder)?;
-        Ok(self.folder.join(format!("{snapshot}.{HISTORY}")))
+        self.sweep()?;
+        let needed = room::of_next(&list(&self.place)?);
+        let free = self.place.free_bytes().map_err(SnapshotError::io("look at", &self.place.root()))?;
+        room::refuse(needed, free, &self.place.root())?;
+        Ok(Located::new(&self.place, format!("{snapshot}.{HISTORY}")))
+    }
+
+    /// Removes what takings, rewritings and drills that were cut off left. Nobody else may be at work with these snapshots.
+    fn sweep(&self) -> Result<(), SnapshotError> {
+        self.place.sweep_all().map_err(SnapshotError::io("sweep", &self.place.root()))?;
+        let drill = self.folder.join(DRILL);
+        match fs::remove_dir_all(&drill) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(SnapshotError::io("remove", &drill)(error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -349,17 +413,17 @@ async fn to_its_end<T: Send + 'static>(
 /// # Errors
 /// With the first place that is not what was written.
 pub fn verify(
-    history: &Path,
-    keys: Option<(&Path, &RootKey)>,
+    history: &Located,
+    keys: Option<(&Located, &RootKey)>,
     progress: Progress<'_>,
 ) -> Result<Verified, SnapshotError> {
     let mut history = History::open(history)?;
     let survey = survey(&mut history, None, progress)?;
     let missing = match keys {
-        Some((path, root)) => {
-            let keys = KeysFile::open(path, root)?;
-            let missing = hold_keys(keys, &history, &survey, |_, _| Ok(()))?;
-            Some(missing.len() as u64)
+        Some((keys, root)) => {
+            let keys = KeysFile::open(keys, root)?;
+            let held = hold_keys(keys, &history, &survey, |_, _| Ok(()))?;
+            Some(held.missing.len() as u64)
         }
         None => None,
     };

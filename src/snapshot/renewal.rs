@@ -3,17 +3,44 @@
 //! were wrapped by the one before.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::ids::{DataKeyId, StoreId, StreamId};
-use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey, replace_keys};
+use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::RootKey;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::keys::{KeysFile, KeysWriter};
+use crate::snapshot::place::Located;
 
 /// Data keys that were destroyed.
 pub type DestroyedKeys = BTreeSet<(StreamId, DataKeyId)>;
+
+/// What changes what is to be rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Against {
+    /// How many data keys were destroyed.
+    pub destroyed: usize,
+    /// How many times keys of streams were replaced.
+    pub rotations: u64,
+}
+
+/// The files of keys that need not be read again, as long as nothing more is destroyed and no key of a stream is replaced.
+#[derive(Debug, Default)]
+pub struct Renewed {
+    against: Option<Against>,
+    /// The files.
+    pub files: BTreeSet<PathBuf>,
+}
+
+impl Renewed {
+    /// Forgets the files if they were held against something else.
+    pub fn since(&mut self, against: Against) {
+        if self.against.replace(against) != Some(against) {
+            self.files.clear();
+        }
+    }
+}
 
 /// Against what files of keys are held.
 pub struct Present<'a> {
@@ -31,33 +58,35 @@ impl Present<'_> {
     ///
     /// # Errors
     /// When the file is damaged or another root key's, or cannot be written.
-    pub fn renew(&self, path: &Path) -> Result<bool, SnapshotError> {
+    pub fn renew(&self, file: &Located) -> Result<bool, SnapshotError> {
         let root = self.ring.root();
-        let concerned = self.concerned(path, &root)?;
+        let concerned = self.concerned(file, &root)?;
         if concerned.is_empty() {
             return Ok(false);
         }
-        let file = KeysFile::open(path, &root)?;
-        let key = self.ring.snapshot_key(file.header.snapshot);
-        let mut renewed = KeysWriter::beside(path, &file.header, key)?;
-        file.read(|by, carried| {
+        let keys = KeysFile::open(file, &root)?;
+        let key = self.ring.snapshot_key(keys.header.snapshot);
+        let mut renewed = KeysWriter::beside(file, &keys.header, key)?;
+        let accepted = keys.read(|by, carried| {
             let carried = match concerned.contains(&carried.stream) {
-                true => self.without_destroyed(path, by, carried, renewed.key())?,
-                false => carried_over(path, by, carried, renewed.key())?,
+                true => self.without_destroyed(file, by, carried, renewed.key())?,
+                false => carried_over(file, by, carried, renewed.key())?,
             };
             renewed.stream(&carried)
         })?;
-        renewed.finish()?;
-        replace_keys(path).map_err(SnapshotError::io("replace", path))?;
+        if let Some(accepted) = accepted {
+            renewed.accepted(&accepted)?;
+        }
+        renewed.finish()?.publish()?;
         Ok(true)
     }
 
     /// The streams of a file that have something which must go.
-    fn concerned(&self, path: &Path, root: &RootKey) -> Result<BTreeSet<StreamId>, SnapshotError> {
-        let file = KeysFile::open(path, root)?;
-        let is_own = file.header.store == self.store;
+    fn concerned(&self, file: &Located, root: &RootKey) -> Result<BTreeSet<StreamId>, SnapshotError> {
+        let keys = KeysFile::open(file, root)?;
+        let is_own = keys.header.store == self.store;
         let mut concerned = BTreeSet::new();
-        file.read(|_, keys| {
+        keys.read(|_, keys| {
             let stream = keys.stream;
             let newest = keys.generations.last().map_or(0, |(generation, _)| *generation);
             if keys.data_keys.iter().any(|(id, _)| self.destroyed.contains(&(stream, *id)))
@@ -72,7 +101,7 @@ impl Present<'_> {
 
     fn without_destroyed(
         &self,
-        path: &Path,
+        file: &Located,
         by: &SnapshotKey,
         mut carried: CarriedKeys,
         to: &SnapshotKey,
@@ -80,9 +109,9 @@ impl Present<'_> {
         let stream = carried.stream;
         let newest = carried.generations.last().map_or(0, |(generation, _)| *generation);
         carried.data_keys.retain(|(id, _)| !self.destroyed.contains(&(stream, *id)));
-        let opened = by.open(&carried).map_err(|what| damaged(path, stream, what))?;
+        let opened = by.open(&carried).map_err(|what| damaged(file, stream, what))?;
         let generation = self.generation(stream)?.max(newest.saturating_add(1));
-        opened.renewed(generation, &carried.data_keys, to).map_err(|what| damaged(path, stream, what))
+        opened.renewed(generation, &carried.data_keys, to).map_err(|what| damaged(file, stream, what))
     }
 
     /// The generation of a stream's key in the store; none of a stream that it does not have.
@@ -95,15 +124,15 @@ impl Present<'_> {
 }
 
 fn carried_over(
-    path: &Path,
+    file: &Located,
     by: &SnapshotKey,
     carried: CarriedKeys,
     to: &SnapshotKey,
 ) -> Result<CarriedKeys, SnapshotError> {
-    let opened = by.open(&carried).map_err(|what| damaged(path, carried.stream, what))?;
+    let opened = by.open(&carried).map_err(|what| damaged(file, carried.stream, what))?;
     Ok(CarriedKeys { generations: opened.carried_by(to), ..carried })
 }
 
-fn damaged(path: &Path, stream: StreamId, what: String) -> SnapshotError {
-    SnapshotError::damaged(path, format!("the keys of {stream}"), what)
+fn damaged(file: &Located, stream: StreamId, what: String) -> SnapshotError {
+    SnapshotError::damaged(file.path(), format!("the keys of {stream}"), what)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -12,7 +12,6 @@ use serde::Serialize;
 use crate::actor::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::data_dir::{DataDir, DataDirError, StoreDir};
-use crate::event::Recorded;
 use crate::ids::{DataKeyId, Fresh, SnapshotId, StoreId, StreamId};
 use crate::log::frame::Frame;
 use crate::log::head::Epoch;
@@ -27,10 +26,13 @@ use crate::seal::keyring::snapshot::remove_keys;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::RootKey;
 use crate::snapshot::history::{Chunk, History};
-use crate::snapshot::keys::{KeysFile, KeysHeader};
+use crate::snapshot::keys::{AcceptedKeys, KeysFile, KeysHeader};
+use crate::snapshot::place::Located;
 use crate::snapshot::renewal::DestroyedKeys;
-use crate::snapshot::verify::{Survey, Until, hold_keys, survey};
-use crate::snapshot::{Progress, SnapshotError, keys_of};
+use crate::snapshot::room;
+use crate::snapshot::taken_away::{Gone, HeldAgainst, KnownKeys, read_ledgers, take_away, unknown};
+use crate::snapshot::verify::{HeldKeys, Survey, Until, hold_keys, survey};
+use crate::snapshot::{Progress, SnapshotError};
 use crate::store::ledger::{FinishError, Ledger};
 use crate::store::load::LoadError;
 use crate::store::{Parts, Refusal, Store, Submission};
@@ -39,9 +41,9 @@ use crate::store::{Parts, Refusal, Store, Submission};
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
     /// The history.
-    pub history: &'a Path,
+    pub history: Located,
     /// The keys; those beside the history unless somebody says otherwise.
-    pub keys: Option<&'a Path>,
+    pub keys: Option<Located>,
     /// Up to where.
     pub until: Option<Until>,
     /// The root key.
@@ -65,28 +67,18 @@ pub struct Restored {
     pub events: u64,
     /// How much of what was taken away for good later was taken away again.
     pub taken_away: usize,
-    /// Data keys of the history that are not among the keys, and of which nothing says that they were destroyed.
+    /// How many data keys of the history are taken for destroyed, since its keys do not have them.
+    pub absent: usize,
+    /// Data keys of the history that are not among the keys, and that nothing destroys.
     pub lost: Vec<String>,
+    /// How many API keys were revoked, since the keys do not have the values that they have in the history.
+    pub revoked: usize,
     /// Where what was destroyed was looked up.
     pub ledgers: Vec<HeldAgainst>,
     /// Up to when the keys are known.
     pub keys_of: Timestamp,
     /// What nobody can know.
     pub unknown: Vec<String>,
-}
-
-/// A ledger of what was taken away for good that a restore was held against.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HeldAgainst {
-    /// The file.
-    pub ledger: PathBuf,
-    /// How many of its lines are of streams of this history.
-    pub lines: u64,
-    /// When the last of them was written: what was destroyed after that, it may not know.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_at: Option<Timestamp>,
-    /// Whether its last line was cut off.
-    pub is_torn: bool,
 }
 
 /// A restore that did not happen; what was in use still is.
@@ -124,7 +116,7 @@ pub enum RestoreError {
     },
 }
 
-fn failed(what: &'static str) -> impl FnOnce(io::Error) -> RestoreError {
+pub(super) fn failed(what: &'static str) -> impl FnOnce(io::Error) -> RestoreError {
     move |source| RestoreError::Io { what, source }
 }
 
@@ -156,6 +148,7 @@ pub fn restore_under(
     progress: Progress<'_>,
 ) -> Result<Restored, RestoreError> {
     forget_unfinished(dir)?;
+    room::look_for(room::of_store(History::open(&wanted.history)?.bytes), dir.root())?;
     let id: StoreId = Fresh.id();
     let mut restored = None;
     let made = dir.create_store(id, |store| {
@@ -193,7 +186,9 @@ pub struct Built {
     survey: Survey,
     keys: KeysHeader,
     /// Data keys of the history that are not among the keys.
-    pub missing: Vec<(StreamId, DataKeyId)>,
+    pub missing: BTreeSet<(StreamId, DataKeyId)>,
+    /// The API keys that were accepted when the keys were written, where that is known.
+    accepted: Option<AcceptedKeys>,
 }
 
 impl Built {
@@ -208,23 +203,23 @@ impl Built {
         wrapped_by: &RootKey,
         progress: Progress<'_>,
     ) -> Result<Self, RestoreError> {
-        let mut history = History::open(wanted.history)?;
+        let mut history = History::open(&wanted.history)?;
         let end = history.header.position;
         // It is read twice. Nothing vouches for the number yet.
         let whole = Position(end.saturating_mul(2));
-        let keys_path = wanted.keys.map_or_else(|| keys_of(wanted.history), Path::to_owned);
+        let keys_at = wanted.keys.clone().unwrap_or_else(|| wanted.history.keys());
         let survey = survey(&mut history, wanted.until, &mut |at, _| progress(at, whole))?;
-        let keys = KeysFile::open(&keys_path, wanted.root)?;
+        let keys = KeysFile::open(&keys_at, wanted.root)?;
         let header = keys.header;
-        let missing = hold_keys(keys, &history, &survey, |_, _| Ok(()))?;
+        let HeldKeys { missing, accepted } = hold_keys(keys, &history, &survey, |_, _| Ok(()))?;
 
         let epoch = Epoch::fresh();
         let options = SledOptions::new(&store.path, store.id);
         open::create(&options, &epoch)?;
         let log = Arc::new(open::open(options, HeadPolicy::Require)?.log);
-        hold_keys(KeysFile::open(&keys_path, wanted.root)?, &history, &survey, |snapshot_key, carried| {
+        hold_keys(KeysFile::open(&keys_at, wanted.root)?, &history, &survey, |snapshot_key, carried| {
             let opened = snapshot_key.open(&carried).map_err(|what| {
-                SnapshotError::damaged(&keys_path, format!("the keys of {}", carried.stream), what)
+                SnapshotError::damaged(keys_at.path(), format!("the keys of {}", carried.stream), what)
             })?;
             opened.put(&store.keys(), wrapped_by)?;
             for some in carried.data_keys.chunks(KEYS_AT_ONCE) {
@@ -234,7 +229,7 @@ impl Built {
             Ok(())
         })?;
         fill(&mut history, &survey, &*log, &mut |at, _| progress(Position(end.saturating_add(at.0)), whole))?;
-        Ok(Self { log, history, epoch, survey, keys: header, missing })
+        Ok(Self { log, history, epoch, survey, keys: header, missing, accepted })
     }
 
     /// The snapshot.
@@ -266,7 +261,7 @@ impl Built {
         ledgers: &[PathBuf],
         clock: &Clock,
     ) -> Result<Restored, RestoreError> {
-        let Self { log, history, epoch, survey, keys, missing } = self;
+        let Self { log, history, epoch, survey, keys, missing, accepted } = self;
         let ledger = ledgers.first().map(|folder| Ledger::open(folder, dir.ledger_mark(), epoch.as_str()));
         let ledger = ledger.transpose().map_err(failed("the ledger of what was destroyed cannot be read"))?;
         let (mut later, ledgers) = read_ledgers(ledgers, dir, &epoch, &survey)?;
@@ -285,45 +280,20 @@ impl Built {
             store: dir.id,
             epoch: epoch.as_str().to_owned(),
         };
-        let taken_away = runtime.block_on(async {
-            let taken_away = take_away(&store, &survey, &later).await?;
+        let known = KnownKeys { accepted, until: keys.position, at: keys.at };
+        let gone = runtime.block_on(async {
+            let gone = take_away(&store, &survey, &later, missing, &known).await?;
             let begin = OperationsCommand::BeginEpoch(begun);
             store.execute(store.platform(), Submission::new(begin, Actor::OPERATOR)).await?;
-            Ok::<_, RestoreError>(taken_away)
+            Ok::<_, RestoreError>(gone)
         });
         store.stop();
         drop(store);
-        let taken_away = taken_away?;
+        let Gone { taken_away, absent, lost, revoked } = gone?;
         log.close().map_err(failed("the new log could not be closed"))?;
 
-        let destroyed: BTreeSet<(StreamId, DataKeyId)> = later
-            .iter()
-            .flat_map(|event| event.event.destroyed_keys().iter().map(|id| (event.stream, *id)))
-            .collect();
-        let lost = missing.iter().filter(|key| !destroyed.contains(key));
-        let lost: Vec<String> = lost.map(|(stream, id)| format!("{id} of {stream}")).collect();
-        let mut unknown = Vec::new();
-        // An empty one, and one of another store, know as little as none.
-        if ledgers.iter().all(|held| held.lines == 0) {
-            unknown.push(format!(
-                "no ledger is at hand that tells what was destroyed of this history: whatever was destroyed after {}, \
-                 when these keys were written, can be read again, and keys that were revoked are accepted again",
-                keys.at
-            ));
-        }
-        for held in ledgers.iter().filter(|held| held.is_torn) {
-            unknown.push(format!(
-                "the last line of {} was cut off: what it told is not known",
-                held.ledger.display()
-            ));
-        }
-        if !lost.is_empty() {
-            unknown.push(format!(
-                "{} data keys of this history are not among the keys, and nothing says that they were destroyed: \
-                 what they seal cannot be read",
-                lost.len()
-            ));
-        }
+        let lost: Vec<String> = lost.iter().map(|(stream, id)| format!("{id} of {stream}")).collect();
+        let unknown = unknown(&ledgers, &keys, &known, survey.end, lost.len());
         Ok(Restored {
             snapshot: header.snapshot,
             store: dir.id,
@@ -332,7 +302,9 @@ impl Built {
             streams: survey.heads.iter().count() as u64,
             events: survey.wanted_events,
             taken_away,
+            absent,
             lost,
+            revoked,
             ledgers,
             keys_of: keys.at,
             unknown,
@@ -407,64 +379,4 @@ fn open_store(
         metrics: Metrics::new(),
         fatal: Arc::new(|why| tracing::error!(why, "the new log cannot be written")),
     })?)
-}
-
-/// What ledgers say was taken away for good, and which of them are there.
-fn read_ledgers(
-    folders: &[PathBuf],
-    dir: &StoreDir,
-    epoch: &Epoch,
-    survey: &Survey,
-) -> Result<(Vec<Recorded>, Vec<HeldAgainst>), RestoreError> {
-    let streams: BTreeSet<StreamId> = survey.heads.iter().map(|(stream, _)| stream).collect();
-    let mut entries = Vec::new();
-    let mut found = Vec::new();
-    for folder in folders {
-        let ledger = Ledger::open(folder, dir.ledger_mark(), epoch.as_str())
-            .map_err(failed("the ledger of what was destroyed cannot be read"))?;
-        if !ledger.path().exists() {
-            continue;
-        }
-        let mut held =
-            HeldAgainst { ledger: ledger.path().to_owned(), lines: 0, last_at: None, is_torn: false };
-        let mut at = 0;
-        loop {
-            let lines = ledger
-                .read(at..u64::MAX)
-                .map_err(failed("the ledger of what was destroyed cannot be read"))?;
-            if let Some(what) = lines.damaged.into_iter().next() {
-                let damaged = io::Error::new(io::ErrorKind::InvalidData, what);
-                return Err(failed("the ledger of what was destroyed is damaged")(damaged));
-            }
-            for (_, entry) in lines.entries {
-                if streams.contains(&entry.stream) {
-                    (held.lines, held.last_at) = (held.lines + 1, held.last_at.max(Some(entry.at)));
-                }
-                entries.push(entry);
-            }
-            held.is_torn |= lines.torn;
-            if lines.next == at {
-                break;
-            }
-            at = lines.next;
-        }
-        found.push(held);
-    }
-    Ok((entries, found))
-}
-
-/// Takes away again what is of this history; gives how much.
-async fn take_away(store: &Store, survey: &Survey, later: &[Recorded]) -> Result<usize, RestoreError> {
-    let mut taken = 0;
-    let mut done = BTreeSet::new();
-    for entry in later {
-        let keys: Vec<DataKeyId> = entry.event.destroyed_keys().to_vec();
-        let is_of_it = keys.is_empty() || survey.has_any_of(entry.stream, &entry.event);
-        // The ledger and the history beyond a time may both tell of it.
-        let is_told = !keys.is_empty() && !done.insert((entry.stream, keys));
-        if is_of_it && !is_told && store.take_away_again(entry.clone()).await? {
-            taken += 1;
-        }
-    }
-    Ok(taken)
 }

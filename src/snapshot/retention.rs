@@ -1,14 +1,13 @@
 //! Which files of the folder go: histories beyond those that are kept, and keys that are old. The newest keys never go, since
 //! every history is restored with them.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::ids::SnapshotId;
-use crate::private;
-use crate::seal::keyring::snapshot::remove_keys;
-use crate::snapshot::folder::{Listed, Listing, Orphan};
+use crate::snapshot::listing::{Listed, Listing, Orphan};
+use crate::snapshot::place::{Located, Place};
 use crate::snapshot::{HISTORY, SnapshotError, keys_of};
 
 /// How long what is kept.
@@ -30,7 +29,7 @@ pub struct Expired {
 }
 
 impl Retention {
-    /// What of a folder goes now. Only what the folder's owner put there under its id counts, and is touched.
+    /// What of a place goes now. Only what its owner put there under its id counts, and is touched.
     pub fn expired(&self, listing: &Listing, orphans: &[Orphan], now: Timestamp) -> Expired {
         let own: Vec<&Listed> = listing.data.iter().filter(|found| is_named(&found.path, found.id)).collect();
         let kept = self.histories.unwrap_or(usize::MAX);
@@ -39,10 +38,10 @@ impl Retention {
         let is_old = |at: Timestamp| now.seconds_since(at) >= self.keys_seconds;
         let goes = |found: &&&Listed| is_old(found.taken_at) || histories.contains(&found.path);
         let newest = own.iter().filter(|found| found.has_keys).map(|found| found.taken_at).max();
-        let gone = orphans.iter().filter(|keys| is_named(&keys.path.with_extension(""), keys.snapshot));
+        let gone = orphans.iter().filter(|keys| is_named(keys.keys.history().path(), keys.snapshot));
         let gone = gone.filter(|keys| is_old(keys.at) && newest.is_some_and(|newest| keys.at < newest));
         let keys = with_keys.filter(goes).map(|found| keys_of(&found.path));
-        let keys = keys.chain(gone.map(|keys| keys.path.clone())).collect();
+        let keys = keys.chain(gone.map(|keys| keys.keys.path().to_owned())).collect();
         Expired { histories, keys }
     }
 }
@@ -53,18 +52,13 @@ fn is_named(history: &Path, snapshot: SnapshotId) -> bool {
 }
 
 impl Expired {
-    /// Removes them; the keys' bytes are overwritten, for their root key goes on.
+    /// Removes them from their place; the keys' bytes are overwritten where they lie in a folder, for their root key goes on.
     ///
     /// # Errors
     /// With the first file that cannot be removed.
-    pub fn remove(&self) -> Result<(), SnapshotError> {
-        for path in &self.keys {
-            remove_keys(path).map_err(SnapshotError::io("remove", path))?;
-        }
-        for path in &self.histories {
-            fs::remove_file(path).map_err(SnapshotError::io("remove", path))?;
-            let folder = path.parent().unwrap_or(path);
-            private::sync_dir(folder).map_err(SnapshotError::io("sync", folder))?;
+    pub fn remove(&self, place: &Arc<dyn Place>) -> Result<(), SnapshotError> {
+        for path in self.keys.iter().chain(&self.histories) {
+            Located::new(place, path.file_name().unwrap_or_default()).remove()?;
         }
         Ok(())
     }
@@ -122,11 +116,11 @@ mod tests {
         let retention = Retention { histories: None, keys_seconds: 30 * DAY_SECONDS };
         let orphan = |number: u128, days_ago: i64| {
             let Listed { id: snapshot, path, taken_at: at, .. } = listed(number, days_ago, true);
-            Orphan { path: keys_of(&path), snapshot, at }
+            Orphan { keys: Located::from(&*keys_of(&path)), snapshot, at }
         };
         let orphans = [orphan(1, 40), orphan(2, 29)];
         let of = |data| retention.expired(&Listing { data, unreadable: Vec::new() }, &orphans, now()).keys;
-        assert_eq!(of(vec![listed(3, 1, true)]), [orphans[0].path.clone()]);
+        assert_eq!(of(vec![listed(3, 1, true)]), [orphans[0].keys.path().to_owned()]);
         assert_eq!(
             of(vec![listed(3, 1, false)]),
             Vec::<PathBuf>::new(),

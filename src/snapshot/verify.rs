@@ -20,7 +20,7 @@ use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
 use crate::seal::signing::PublicKey;
 use crate::snapshot::format::StreamHead;
 use crate::snapshot::history::{Chunk, History};
-use crate::snapshot::keys::KeysFile;
+use crate::snapshot::keys::{AcceptedKeys, KeysFile};
 use crate::snapshot::{Progress, SnapshotError};
 
 /// Up to where a history is taken.
@@ -198,7 +198,7 @@ impl Survey {
             self.signing_keys.insert(made.public_key, made.key);
         }
         if !is_wanted {
-            if event.event.is_for_good() {
+            if event.is_for_good() {
                 self.taken_away.push(event);
             }
             return;
@@ -218,9 +218,18 @@ impl Survey {
     }
 }
 
+/// What a file of keys came to that was held against a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldKeys {
+    /// The data keys of the history that are not there.
+    pub missing: BTreeSet<(StreamId, DataKeyId)>,
+    /// The API keys that were accepted, where that is known.
+    pub accepted: Option<AcceptedKeys>,
+}
+
 /// Verifies a file of keys from its first byte to its last, and holds it against a history, which must be signed by one of
 /// them: whoever lacks the root key signs with none. `take` gets each stream's keys with those data keys alone that the
-/// history has up to where it is wanted. Gives those that are not there.
+/// history has up to where it is wanted.
 ///
 /// # Errors
 /// With the first place that is not what was written, or whose key is not the one that history committed to.
@@ -229,12 +238,12 @@ pub fn hold_keys(
     history: &History,
     survey: &Survey,
     mut take: impl FnMut(&SnapshotKey, CarriedKeys) -> Result<(), SnapshotError>,
-) -> Result<Vec<(StreamId, DataKeyId)>, SnapshotError> {
-    let path = file.path().to_owned();
+) -> Result<HeldKeys, SnapshotError> {
+    let path = file.at().path().to_owned();
     let mut missing: BTreeSet<_> = survey.keys.keys().copied().collect();
     let mut is_signed = false;
     let signed_with = survey.signing_keys.get(&history.signed_by).copied();
-    file.read(|snapshot_key, mut keys| {
+    let accepted = file.read(|snapshot_key, mut keys| {
         let stream = keys.stream;
         if survey.heads.last(stream).is_none() {
             return Ok(());
@@ -264,5 +273,5 @@ pub fn hold_keys(
             "it is signed with none of the keys: both are not of one store, or it was made by somebody else";
         return Err(SnapshotError::damaged(history.path(), "its seal", what));
     }
-    Ok(missing.into_iter().collect())
+    Ok(HeldKeys { missing, accepted })
 }

@@ -161,7 +161,7 @@ impl Batch {
 impl Publication {
     /// The events that take something away for good.
     pub(super) fn for_good(&self) -> impl Iterator<Item = &Recorded> {
-        self.events.iter().map(|event| &event.recorded).filter(|recorded| recorded.event.is_for_good())
+        self.events.iter().map(|event| &event.recorded).filter(|recorded| recorded.is_for_good())
     }
 
     /// Publishes the state, now that its frame is durable at `position`; the stream's new head, and whether a segment

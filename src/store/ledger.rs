@@ -1,4 +1,5 @@
-//! The ledger: a line for everything that is taken away for good (data keys destroyed, API keys revoked), kept beside the
+//! The ledger: a line for everything that is taken away for good (data keys destroyed, API keys revoked, or rotated without a
+//! grace), kept beside the
 //! snapshots, so that a store which is restored from an old one does not bring it back.
 //!
 //! The writer makes a line durable between deciding and appending. So a crash may leave a line without its event, never an
@@ -315,6 +316,12 @@ pub struct FinishEntry {
     pub event: Event,
 }
 
+impl From<NewEvent> for FinishEntry {
+    fn from(NewEvent { resource, related, event, .. }: NewEvent) -> Self {
+        Self { resource, related, event }
+    }
+}
+
 impl FinishEntry {
     /// Decides; nothing can be refused.
     pub fn decide(&self) -> Vec<NewEvent> {
@@ -410,8 +417,15 @@ impl Store {
 
     async fn record_entry(&self, entry: Recorded) -> Result<(), FinishError> {
         let Recorded { stream, resource, related, event, .. } = entry;
+        self.finish(stream, FinishEntry { resource, related, event }).await
+    }
+
+    /// Records what was to be recorded of a stream, in the system's name.
+    ///
+    /// # Errors
+    /// When it cannot be recorded now.
+    pub(super) async fn finish(&self, stream: StreamId, finish: FinishEntry) -> Result<(), FinishError> {
         let handle = self.stream(stream).await?;
-        let finish = FinishEntry { resource, related, event };
         let command = match stream {
             StreamId::Platform => Command::Platform(PlatformCommand::Finish(finish)),
             StreamId::Organization(_) => Command::Organization(OrganizationCommand::Finish(finish)),
@@ -422,9 +436,17 @@ impl Store {
 
     /// Whether what an event took away is there still. The keys that it destroyed went with it.
     async fn is_undone(&self, stream: StreamId, event: &Event) -> Result<bool, FinishError> {
-        if let Event::ApiKeys(ApiKeysEvent::ApiKeyRevoked(revoked)) = event {
+        if let Event::ApiKeys(event) = event {
             let view = self.stream(stream).await?.view();
-            return Ok(view.organization().api_keys.get(revoked.key).is_some_and(|key| !key.is_revoked()));
+            let key = |id| view.organization().api_keys.get(id).filter(|key| !key.is_revoked());
+            return Ok(match event {
+                ApiKeysEvent::ApiKeyRevoked(revoked) => key(revoked.key).is_some(),
+                // The new value is the key's then: whoever got it goes on.
+                ApiKeysEvent::ApiKeyRotated(rotated) => {
+                    key(rotated.key).is_some_and(|key| key.token() == rotated.previous)
+                }
+                _ => false,
+            });
         }
         let keys: Vec<Key> = event.destroyed_keys().iter().map(|id| Key::DataKey(stream, *id)).collect();
         let log = Arc::clone(self.log());

@@ -36,6 +36,7 @@ use crate::store::totals::Totals;
 use crate::store::trouble::Trouble;
 use crate::store::writer::{Decide, Job, Writer};
 
+pub mod absent;
 pub mod aggregate;
 pub mod as_of;
 mod batch;

@@ -8,7 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use settled::ids::StreamId;
+use settled::ids::{DataKeyId, StreamId};
+use settled::seal::Plain;
+use settled::seal::root::RootKey;
+use settled::snapshot::SnapshotError;
+use settled::snapshot::keys::KeysFile;
+use settled::snapshot::place::Located;
 
 use crate::disk::Disk;
 use crate::journal::assert_sound;
@@ -72,6 +77,19 @@ fn loot(dir: &Path, stream: &str) -> Vec<(String, Loot)> {
     events.filter_map(sealed).collect()
 }
 
+/// The data keys that the keys of a snapshot open.
+fn carried(history: &str, root: &str) -> Vec<DataKeyId> {
+    let keys = Located::from(Path::new(history)).keys();
+    let root = RootKey::from_text(&Plain::from(root.trim())).unwrap();
+    let mut found = Vec::new();
+    let read = KeysFile::open(&keys, &root).unwrap().read(|_, keys| {
+        found.extend(keys.data_keys.iter().map(|(id, _)| *id));
+        Ok::<_, SnapshotError>(())
+    });
+    read.unwrap();
+    found
+}
+
 /// That a value is the canary of a number.
 fn is_canary(opened: Option<Vec<u8>>, number: usize) -> bool {
     let canary = format!("{CANARY}{number}");
@@ -89,6 +107,9 @@ async fn nobody_with_the_whole_disk_and_the_root_key_opens_what_was_destroyed_on
     let body = json!({"value": format!("{CANARY}6")});
     let (status, _) = server.call(&login, "PATCH", &format!("/v1/secrets/{}", secrets[5]), Some(body)).await;
     assert_eq!(status, 200);
+    // A snapshot has the keys of all of them until they are destroyed.
+    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
     destroy(&server, &login, &secrets[1]).await;
     destroy(&server, &login, &secrets[4]).await;
     let path = format!("/v1/secrets/{}/versions/1/destroy", secrets[5]);
@@ -114,6 +135,14 @@ async fn nobody_with_the_whole_disk_and_the_root_key_opens_what_was_destroyed_on
         assert_eq!(reveal(&server, &login, secret).await, Ok(format!("{CANARY}{expected}")));
     }
     stop(server);
+    let carried = carried(&text(&taken.json()["path"]), &root);
+    for (number, (_, loot)) in all.iter().enumerate() {
+        assert_eq!(
+            carried.contains(&loot.key),
+            !gone.contains(&number),
+            "value {number} and the snapshot's keys"
+        );
+    }
     disk.take_out();
     let image = Thief::of_image(&disk.image(), &root);
     let keys = image.stream_keys(stream);

@@ -33,11 +33,15 @@ mod preload;
 mod process;
 mod proof;
 mod reads;
+mod repair;
 mod restore;
 mod root_key;
 mod run;
 mod secrets;
+#[path = "../support/s3.rs"]
+mod s3;
 mod slow;
+mod snapshot_bucket;
 mod snapshots;
 #[path = "../support/smtp.rs"]
 mod smtp;

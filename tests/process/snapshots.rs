@@ -17,12 +17,12 @@ fn snapshot(root: &Path, args: &[&str]) -> Ended {
     run(command)
 }
 
-fn as_text(path: &Path) -> &str {
+pub fn as_text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// Waits until so many writes were acknowledged.
-async fn until(journal: &Journal, writes: usize) {
+pub async fn until(journal: &Journal, writes: usize) {
     let deadline = Instant::now() + Duration::from_secs(180);
     while journal.acknowledged() < writes {
         assert!(Instant::now() < deadline, "{} writes were acknowledged", journal.acknowledged());

@@ -16,6 +16,7 @@ use settled::snapshot::keys_of;
 use settled::snapshot::operating::verify;
 use settled::snapshot::restore::{Wanted, restore};
 
+use crate::snapshots::file;
 use crate::test_store::frames;
 
 const KIB: u64 = 1024;
@@ -28,11 +29,11 @@ fn it_is_a_year_of_one_organization_and_comes_back_ten_years_later() {
     assert!(bytes < 400 * KIB, "it is part of the program: {bytes} bytes");
     let text = Plain::from(fs::read_to_string(history.with_extension("root.key")).unwrap());
     let root = RootKey::from_text(&text).unwrap();
-    let verified = verify(&history, Some((&keys, &root)), &mut |_, _| {}).unwrap();
+    let verified = verify(&file(&history), Some((&file(&keys), &root)), &mut |_, _| {}).unwrap();
 
     let place = tempfile::tempdir().unwrap();
     let dir = DataDir::open(place.path().join("data"), 0).unwrap();
-    let wanted = Wanted { history: &history, keys: None, until: None, root: &root };
+    let wanted = Wanted { history: file(&history), keys: None, until: None, root: &root };
     let later = "2036-11-27T00:00:00Z".parse().unwrap();
     let restored = restore(&dir, &wanted, &[], &Clock::manual(later).0, &mut |_, _| {}).unwrap();
     assert_eq!((restored.events, restored.lost.len()), (verified.events, 0));

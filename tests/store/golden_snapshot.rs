@@ -1,5 +1,6 @@
-//! The golden snapshots, in `snapshots/`: one of each released format, which every later build restores. Setting
-//! `SETTLED_RECORD_GOLDEN` writes the one of this build's format where there is none; one that is there never changes.
+//! The golden snapshots, in `snapshots/`: one of each released format of the keys, which changed more often than that of
+//! histories. Every later build restores all of them. Setting `SETTLED_RECORD_GOLDEN` writes the one of this build's format
+//! where there is none; one that is there never changes.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,11 +14,12 @@ use settled::log::{EventLog, Position};
 use settled::open::{LogOptions, open_log};
 use settled::seal::Plain;
 use settled::seal::root::RootKey;
-use settled::snapshot::format::FORMAT;
+use settled::snapshot::keys::FORMAT;
 use settled::snapshot::operating::Snapshots;
 use settled::snapshot::restore::{Wanted, restore};
 
 use crate::golden::record;
+use crate::snapshots::file;
 use crate::test_store::{frames, start};
 
 fn folder() -> PathBuf {
@@ -57,7 +59,7 @@ async fn a_golden_snapshot_of_every_format_is_restored_for_ever() {
         let root = RootKey::from_text(&text).unwrap();
         let place = tempfile::tempdir().unwrap();
         let dir = DataDir::open(place.path().join("data"), 0).unwrap();
-        let wanted = Wanted { history: &history, keys: None, until: None, root: &root };
+        let wanted = Wanted { history: file(&history), keys: None, until: None, root: &root };
         let clock = Clock::manual(start().plus_seconds(400 * 86_400)).0;
         let restored = std::thread::scope(|scope| {
             let restored = scope.spawn(|| restore(&dir, &wanted, &[], &clock, &mut |_, _| {}));

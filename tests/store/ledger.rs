@@ -42,7 +42,7 @@ async fn destroy(store: &TestStore, founded: &Founded, at: At) -> Result<(), Ref
 /// The events of an organization that destroyed something.
 fn destroyed(store: &TestStore, founded: &Founded) -> Vec<Recorded> {
     let events = store.events(StreamId::Organization(founded.organization));
-    events.into_iter().filter(|recorded| recorded.event.is_for_good()).collect()
+    events.into_iter().filter(|recorded| recorded.is_for_good()).collect()
 }
 
 fn keys(store: &TestStore, founded: &Founded) -> usize {

@@ -38,13 +38,17 @@ mod secret_asks;
 mod secrets;
 mod segments;
 mod signing;
+mod snapshot_bucket;
 mod snapshot_damage;
 mod snapshot_folder;
+mod snapshot_newest;
 mod snapshots;
 #[path = "../support/counted.rs"]
 mod counted;
 #[path = "../support/loaded.rs"]
 mod loaded;
+#[path = "../support/s3.rs"]
+mod s3;
 #[path = "../support/test_store.rs"]
 mod test_store;
 

@@ -7,15 +7,15 @@ use settled::ids::Fresh;
 use settled::seal::root::RootKey;
 use settled::settings::secrets::command::At;
 use settled::settings::secrets::value::Scope;
-use settled::snapshot::folder::Listed;
 use settled::snapshot::history::History;
 use settled::snapshot::keys_of;
+use settled::snapshot::listing::Listed;
 use settled::snapshot::operating::verify;
 use settled::snapshot::restore::Wanted;
 
 use crate::scale;
 use crate::secrets::Values;
-use crate::snapshots::{Place, names};
+use crate::snapshots::{Place, file, names};
 use crate::test_store::TestStore;
 
 /// A small generator: the same damage each time.
@@ -71,7 +71,7 @@ impl Files {
 
 /// Where the chunks of a history lie.
 fn chunks(path: &Path) -> Vec<std::ops::Range<usize>> {
-    let history = History::open(path).unwrap();
+    let history = History::open(&file(path)).unwrap();
     let bytes = std::fs::read(path).unwrap();
     let length = u32::from_be_bytes(bytes[9..13].try_into().unwrap()) as usize;
     let mut at = 13 + length;
@@ -95,14 +95,14 @@ async fn no_damaged_snapshot_is_accepted_and_each_refusal_names_the_file() {
     let refused = |what: &str, files: &Files| {
         files.write(&path);
         let keys = keys_of(&path);
-        let error = verify(&path, Some((&*keys, &root)), &mut |_, _| {}).expect_err(what);
+        let error = verify(&file(&path), Some((&file(&keys), &root)), &mut |_, _| {}).expect_err(what);
         assert!(error.to_string().contains(&path.display().to_string()), "{what}: {error}");
-        let wanted = Wanted { history: &path, keys: None, until: None, root: &root };
+        let wanted = Wanted { history: file(&path), keys: None, until: None, root: &root };
         let error = place.restore(&wanted, "data", &[]).expect_err(what);
         assert!(names(&error, &path), "{what}: {error}");
     };
     whole.write(&path);
-    verify(&path, Some((&*keys_of(&path), &root)), &mut |_, _| {}).unwrap();
+    verify(&file(&path), Some((&file(&keys_of(&path)), &root)), &mut |_, _| {}).unwrap();
 
     let mut random = Random(0x5eed_0007);
     for round in 0..200 * scale() as usize {
@@ -171,11 +171,12 @@ async fn another_root_key_opens_nothing_and_both_are_named() {
     let (one, root) = taken(&place, "one").await;
     let another = RootKey::random();
     let keys = keys_of(&one.path);
-    let error = verify(&one.path, Some((&*keys, &another)), &mut |_, _| {}).unwrap_err().to_string();
+    let error =
+        verify(&file(&one.path), Some((&file(&keys), &another)), &mut |_, _| {}).unwrap_err().to_string();
     for named in [root.fingerprint().to_string(), another.fingerprint().to_string()] {
         assert!(error.contains(&named), "{error}");
     }
-    let wanted = Wanted { history: &one.path, keys: None, until: None, root: &another };
+    let wanted = Wanted { history: file(&one.path), keys: None, until: None, root: &another };
     let error = place.restore(&wanted, "data", &[]).unwrap_err();
     assert!(names(&error, &keys), "{error}");
 }
@@ -187,10 +188,11 @@ async fn a_later_format_is_told_from_damage() {
     for path in [one.path.clone(), keys_of(&one.path)] {
         let whole = std::fs::read(&path).unwrap();
         let mut newer = whole.clone();
-        newer[8] = 2;
+        newer[8] += 2;
         std::fs::write(&path, newer).unwrap();
         let keys: PathBuf = keys_of(&one.path);
-        let error = verify(&one.path, Some((&*keys, &root)), &mut |_, _| {}).unwrap_err().to_string();
+        let error =
+            verify(&file(&one.path), Some((&file(&keys), &root)), &mut |_, _| {}).unwrap_err().to_string();
         assert!(error.contains("written by a newer Settled"), "{error}");
         std::fs::write(&path, whole).unwrap();
     }

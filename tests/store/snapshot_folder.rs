@@ -8,8 +8,8 @@ use settled::actor::Actor;
 use settled::ids::{Fresh, StreamId};
 
 use settled::log::{Append, Key, Position};
-use settled::snapshot::folder::{Listed, list};
 use settled::snapshot::keys_of;
+use settled::snapshot::listing::{Listed, list};
 use settled::snapshot::operating::Snapshots;
 use settled::store::ledger::Ledger;
 
@@ -55,6 +55,23 @@ async fn a_snapshot_whose_asker_went_away_is_taken_and_noted() {
 }
 
 #[tokio::test]
+async fn two_files_of_one_snapshot_are_both_named() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place);
+    let taken = take(&snapshots, &store).await;
+    let copy = place.path("snapshots").join("before-the-move.settled");
+    fs::copy(&taken.path, &copy).unwrap();
+    let both = [taken.path.display().to_string(), copy.display().to_string()];
+    let listing = list(&snapshots.place).unwrap();
+    assert_eq!(listing.unreadable.len(), 1);
+    let error = snapshots.find(taken.id).expect_err("which one is meant?").to_string();
+    for path in both {
+        assert!(listing.unreadable[0].contains(&path) && error.contains(&path), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_crash_left_of_rewriting_keys_keeps_nobody_from_rewriting_them() {
     let (store, founded, at) = given().await;
     let place = Place::new();
@@ -85,7 +102,7 @@ async fn a_pipe_in_the_folder_keeps_nobody_waiting() {
         let made = std::process::Command::new("mkfifo").arg(snapshots.folder.join(name)).status().unwrap();
         assert!(made.success());
     }
-    let listing = list(&snapshots.folder).unwrap();
+    let listing = list(&snapshots.place).unwrap();
     assert_eq!((listing.data.len(), listing.unreadable.len()), (1, 1));
     assert_eq!(listing.data[0].id, taken.id);
     snapshots.renew_keys(&store.store).await;

@@ -28,6 +28,8 @@ const OPENBAO: &str = "2.7.2";
 const INFERNO: &str = "0.12.8";
 /// The version of aiosmtpd.
 const AIOSMTPD: &str = "1.4.6";
+/// The version of moto.
+const MOTO: &str = "5.2.5";
 /// The version of cryptography, which the verifier in `docs/` is written with.
 const CRYPTOGRAPHY: &str = "48.0.0";
 /// The version of schemathesis.
@@ -160,7 +162,7 @@ pub fn deny() -> Result<PathBuf> {
 /// When pip fails.
 pub fn schemathesis() -> Result<PathBuf> {
     let there = |programs: &Path| programs.join("schemathesis").exists();
-    Ok(venv("schemathesis", SCHEMATHESIS, there)?.join("schemathesis"))
+    Ok(venv("schemathesis", SCHEMATHESIS, &[], there)?.join("schemathesis"))
 }
 
 /// The path of a Python that has aiosmtpd, which the tests' mail server is made of, likewise.
@@ -169,7 +171,18 @@ pub fn schemathesis() -> Result<PathBuf> {
 /// When pip fails.
 pub fn aiosmtpd() -> Result<PathBuf> {
     let there = |programs: &Path| programs.join("aiosmtpd").exists();
-    Ok(venv("aiosmtpd", AIOSMTPD, there)?.join("python"))
+    Ok(venv("aiosmtpd", AIOSMTPD, &[], there)?.join("python"))
+}
+
+/// The path of a Python that has moto, which the tests' object storage is made of, likewise.
+///
+/// # Errors
+/// When pip fails.
+pub fn moto() -> Result<PathBuf> {
+    let there = |programs: &Path| programs.join("flask").exists() && programs.join("moto_server").exists();
+    // What its server and its S3 need, and none of what its other services do.
+    let with = ["flask==3.1.3", "flask-cors==6.0.5", "PyYAML", "py-partiql-parser"];
+    Ok(venv("moto", MOTO, &with, there)?.join("python"))
 }
 
 /// The path of a Python that has cryptography, by which bundles are verified, likewise.
@@ -182,11 +195,12 @@ pub fn cryptography() -> Result<PathBuf> {
         import.args(["-c", "import cryptography"]);
         succeeds(import)
     };
-    Ok(venv("cryptography", CRYPTOGRAPHY, there)?.join("python"))
+    Ok(venv("cryptography", CRYPTOGRAPHY, &[], there)?.join("python"))
 }
 
-/// The programs of a virtual environment that has a package of PyPI; `there` says of them whether it is whole.
-fn venv(package: &str, version: &str, there: impl Fn(&Path) -> bool) -> Result<PathBuf> {
+/// The programs of a virtual environment that has a package of PyPI and some beside it; `there` says of them whether it is
+/// whole.
+fn venv(package: &str, version: &str, with: &[&str], there: impl Fn(&Path) -> bool) -> Result<PathBuf> {
     let venv = kept().join(format!("{package}-{version}"));
     let programs = venv.join("bin");
     if !there(&programs) {
@@ -195,6 +209,7 @@ fn venv(package: &str, version: &str, there: impl Fn(&Path) -> bool) -> Result<P
         run(make)?;
         let mut pip = std::process::Command::new(programs.join("pip"));
         pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("{package}=={version}")]);
+        pip.args(with);
         run(pip)?;
         ensure!(there(&programs), "{package} {version} is not what it was in {}", venv.display());
     }

@@ -31,7 +31,7 @@ pub fn run(options: &Options) -> Result<()> {
     install::debian_packages()?;
     install::nextest()?;
     let (schemathesis, aiosmtpd) = (install::schemathesis()?, install::aiosmtpd()?);
-    let cryptography = install::cryptography()?;
+    let (cryptography, moto) = (install::cryptography()?, install::moto()?);
     let (scale, profile) = if options.long { ("10", "long") } else { ("1", "default") };
     if options.filter.is_none() {
         run::run(run::program("cargo test --workspace --doc --locked"))?;
@@ -39,6 +39,6 @@ pub fn run(options: &Options) -> Result<()> {
     let mut tests = run::program("cargo nextest run --workspace --all-targets --locked --no-fail-fast");
     tests.args(["--profile", profile]).args(options.filter.iter());
     tests.env(SCALE, scale).env("SETTLED_SCHEMATHESIS", schemathesis).env("SETTLED_AIOSMTPD", aiosmtpd);
-    tests.env("SETTLED_CRYPTOGRAPHY", cryptography);
+    tests.env("SETTLED_CRYPTOGRAPHY", cryptography).env("SETTLED_MOTO", moto);
     run::run(tests)
 }

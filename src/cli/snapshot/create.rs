@@ -14,8 +14,8 @@ use crate::cli::root_key::RootKeyOptions;
 use crate::cli::target::{Target, failed};
 use crate::cli::{output, socket};
 use crate::open::OpenDir;
-use crate::snapshot::folder::Listed;
 use crate::snapshot::keys_of;
+use crate::snapshot::listing::Listed;
 
 /// `settled snapshot create`.
 #[derive(Args, Debug)]
@@ -26,7 +26,7 @@ pub struct Create {
     root_key: RootKeyOptions,
     #[command(flatten)]
     snapshots_dir: SnapshotsDir,
-    /// The history; its keys go beside it [default: in the folder of the snapshots, under the snapshot's id]
+    /// The history; its keys go beside it [default: in the folder or bucket of the snapshots, under the snapshot's id]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print one JSON object

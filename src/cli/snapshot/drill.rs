@@ -25,7 +25,7 @@ pub struct Drill {
     root_key: RootKeyOptions,
     #[command(flatten)]
     snapshots_dir: SnapshotsDir,
-    /// Which one of the folder [default: the newest]
+    /// Which one of the folder or bucket [default: the newest]
     #[arg(value_name = "SNAPSHOT")]
     snapshot: Option<SnapshotId>,
     /// Print one JSON object

@@ -6,7 +6,7 @@ use super::SnapshotsDir;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::target::{Target, failed};
-use crate::snapshot::folder::{Listing, list};
+use crate::snapshot::listing::{Listing, list};
 
 /// `settled snapshot list`.
 #[derive(Args, Debug)]
@@ -21,11 +21,14 @@ pub struct List {
 }
 
 impl List {
-    /// The folder is read as it is: whether a server runs makes no difference.
+    /// The place is read as it is: whether a server runs makes no difference.
     pub(super) fn run(&self) -> Exit {
-        let folder = self.snapshots_dir.of(&self.target.data_dir);
-        output::note(format_args!("reading {}", folder.display()));
-        match list(&folder) {
+        let place = match self.snapshots_dir.place(&self.target.data_dir) {
+            Ok(place) => place,
+            Err(error) => return failed(&error),
+        };
+        output::note(format_args!("reading {}", place.root().display()));
+        match list(&place) {
             Ok(listing) => self.print(&listing),
             Err(error) => failed(&error),
         }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
@@ -11,6 +12,8 @@ use crate::clock::Clock;
 use crate::data_dir::SNAPSHOTS;
 use crate::open::OpenDir;
 use crate::snapshot::operating::{OperatingError, Snapshots};
+use crate::snapshot::place::url::BucketUrl;
+use crate::snapshot::place::{Place, UnusableBucket, place};
 use crate::store::Store;
 
 mod create;
@@ -24,7 +27,7 @@ mod verify;
 pub enum Snapshot {
     /// Take a snapshot: FILE is the history, FILE.keys its keys. Of a running server, while it serves
     Create(create::Create),
-    /// List the snapshots of the folder
+    /// List the snapshots of the folder or bucket
     List(list::List),
     /// Read a snapshot from its first byte to its last, and say what is wrong with it. Nothing of it is used
     Verify(verify::Verify),
@@ -54,12 +57,23 @@ pub struct SnapshotsDir {
     /// The folder of the snapshots and of the ledger of what was destroyed [default: snapshots in the data folder]
     #[arg(long, env = "SETTLED_SNAPSHOTS_DIR", value_name = "DIR")]
     snapshots_dir: Option<PathBuf>,
+    /// The bucket of the snapshots, by the credentials in AWS_ACCESS_KEY_ID and its like [default: the folder]
+    #[arg(long, env = "SETTLED_SNAPSHOTS_URL", value_name = "s3://BUCKET/PREFIX")]
+    snapshots_url: Option<BucketUrl>,
 }
 
 impl SnapshotsDir {
     /// The folder, of a data directory.
     pub fn of(&self, data_dir: &Path) -> PathBuf {
         self.snapshots_dir.clone().unwrap_or_else(|| data_dir.join(SNAPSHOTS))
+    }
+
+    /// Where the snapshots of a data directory lie.
+    ///
+    /// # Errors
+    /// When the bucket cannot be used.
+    pub fn place(&self, data_dir: &Path) -> Result<Arc<dyn Place>, UnusableBucket> {
+        place(self.snapshots_url.as_ref(), &self.of(data_dir))
     }
 }
 
@@ -73,6 +87,7 @@ fn with_store<T>(
     let store = root_key.open_store(opened, Clock::system())?;
     store.resume_clock();
     let snapshots = Snapshots::new(snapshots_dir.of(opened.dir.root()), opened.store.id);
+    let snapshots = snapshots.in_place(snapshots_dir.place(opened.dir.root())?);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let done = runtime.block_on(work(&store, &snapshots));
     store.stop();

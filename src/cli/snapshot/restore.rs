@@ -11,15 +11,19 @@ use crate::cli::output;
 use crate::cli::root_key::RootKeyOptions;
 use crate::clock::Clock;
 use crate::data_dir::{DEFAULT_BALLAST_BYTES, DataDir};
-use crate::snapshot::restore::{HeldAgainst, RestoreError, Restored, Wanted, restore};
+use crate::snapshot::SnapshotError;
+use crate::snapshot::into::look_at;
+use crate::snapshot::place::url::FileName;
+use crate::snapshot::restore::{RestoreError, Restored, Wanted, restore};
+use crate::snapshot::taken_away::HeldAgainst;
 use crate::snapshot::verify::Until;
 
 /// `settled snapshot restore`.
 #[derive(Args, Debug)]
 pub struct Restore {
-    /// The history
+    /// The history: a file, or s3://BUCKET/PREFIX/NAME
     #[arg(value_name = "FILE")]
-    history: PathBuf,
+    history: FileName,
     /// The data folder that the store is made in: a new one, or the one that it was taken of
     #[arg(long, env = "SETTLED_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
@@ -33,7 +37,7 @@ pub struct Restore {
     /// The keys: the newest file of keys there is, so that nothing comes back that was destroyed since
     /// [default: FILE.keys]
     #[arg(long, value_name = "FILE")]
-    keys: Option<PathBuf>,
+    keys: Option<FileName>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -46,6 +50,7 @@ impl Restore {
             Err(error) => {
                 output::error(&*error);
                 match error.downcast_ref::<RestoreError>() {
+                    Some(RestoreError::Snapshot(SnapshotError::NoRoom { .. })) => Exit::Store,
                     Some(RestoreError::Snapshot(_)) => Exit::DoesNotHold,
                     _ => Exit::Store,
                 }
@@ -55,10 +60,13 @@ impl Restore {
 
     fn restore(&self) -> Result<Restored, Box<dyn Error>> {
         let root = self.root_key.read(&self.data_dir)?;
+        look_at(&self.data_dir)?;
         let dir = DataDir::open(&self.data_dir, DEFAULT_BALLAST_BYTES)?;
         output::note(format_args!("making a store in {}", self.data_dir.display()));
-        let wanted =
-            Wanted { history: &self.history, keys: self.keys.as_deref(), until: self.until, root: &root };
+        let notes = self.snapshots_dir.of(&self.data_dir);
+        let history = self.history.locate(&notes)?;
+        let keys = self.keys.as_ref().map(|keys| keys.locate(&notes)).transpose()?;
+        let wanted = Wanted { history, keys, until: self.until, root: &root };
         let bar = output::progress("restoring");
         let restored =
             restore(&dir, &wanted, &self.ledgers(), &Clock::system(), &mut output::shown_by(bar.clone()));
@@ -69,7 +77,8 @@ impl Restore {
     /// Where the store goes on with its ledger, and where else one may lie: beside the history.
     fn ledgers(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.snapshots_dir.of(&self.data_dir)];
-        let beside = self.history.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let FileName::Path(history) = &self.history else { return folders };
+        let beside = history.parent().filter(|folder| !folder.as_os_str().is_empty());
         let beside = beside.unwrap_or(Path::new(".")).to_owned();
         let is_other = |a: &Path, b: &Path| a.canonicalize().ok() != b.canonicalize().ok();
         if is_other(&folders[0], &beside) {
@@ -104,6 +113,19 @@ impl Restore {
                 output::line(format_args!(
                     "held against {}: {lines} lines of this history{last}",
                     ledger.display()
+                ));
+            }
+            if restored.absent > 0 {
+                output::line(format_args!(
+                    "{} data keys of this history are not among its keys, and are taken for destroyed: values of secrets \
+                     are, and people are forgotten",
+                    restored.absent
+                ));
+            }
+            if restored.revoked > 0 {
+                output::line(format_args!(
+                    "{} API keys were revoked, for their values were revoked or rotated before the keys were written",
+                    restored.revoked
                 ));
             }
             if restored.taken_away > 0 {

@@ -1,6 +1,6 @@
 //! `settled snapshot verify`.
 
-use std::path::PathBuf;
+use std::error::Error;
 
 use clap::Args;
 
@@ -8,22 +8,24 @@ use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::root_key::RootKeyOptions;
 use crate::cli::target::{Target, failed};
-use crate::snapshot::keys_of;
+use crate::data_dir::SNAPSHOTS;
+use crate::snapshot::SnapshotError;
 use crate::snapshot::operating::{Verified, verify};
+use crate::snapshot::place::url::FileName;
 
 /// `settled snapshot verify`.
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// The history
+    /// The history: a file, or s3://BUCKET/PREFIX/NAME
     #[arg(value_name = "FILE")]
-    history: PathBuf,
+    history: FileName,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
     root_key: RootKeyOptions,
     /// Its keys [default: FILE.keys, where it is there]
     #[arg(long, value_name = "FILE")]
-    keys: Option<PathBuf>,
+    keys: Option<FileName>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -31,27 +33,36 @@ pub struct Verify {
 
 impl Verify {
     pub(super) fn run(&self) -> Exit {
-        output::note(format_args!("reading {}", self.history.display()));
-        let keys = self.keys.clone().or_else(|| Some(keys_of(&self.history)).filter(|keys| keys.exists()));
+        match self.verify() {
+            Ok(verified) => self.print(&verified),
+            Err(error) => {
+                let is_found = error.is::<SnapshotError>();
+                let exit = failed(&*error);
+                if is_found { Exit::DoesNotHold } else { exit }
+            }
+        }
+    }
+
+    fn verify(&self) -> Result<Verified, Box<dyn Error>> {
+        let notes = self.target.data_dir.join(SNAPSHOTS);
+        let history = self.history.locate(&notes)?;
+        output::note(format_args!("reading {}", history.path().display()));
+        let keys = match &self.keys {
+            Some(keys) => Some(keys.locate(&notes)?),
+            None => Some(history.keys()).filter(|keys| matches!(keys.exists(), Ok(true))),
+        };
         let root = match keys.as_ref().map(|_| self.root_key.read(&self.target.data_dir)).transpose() {
-            Ok(root) => root,
             Err(error) if self.keys.is_none() && !self.root_key.is_given() => {
                 output::note(format_args!("note: its keys are not looked at: {error}"));
                 None
             }
-            Err(error) => return failed(&error),
+            root => root?,
         };
         let bar = output::progress("verifying");
-        let verified =
-            verify(&self.history, keys.as_deref().zip(root.as_ref()), &mut output::shown_by(bar.clone()));
+        let keys = keys.as_ref();
+        let verified = verify(&history, keys.zip(root.as_ref()), &mut output::shown_by(bar.clone()));
         bar.finish_and_clear();
-        match verified {
-            Ok(verified) => self.print(&verified),
-            Err(error) => {
-                failed(&error);
-                Exit::DoesNotHold
-            }
-        }
+        Ok(verified?)
     }
 
     fn print(&self, verified: &Verified) -> Exit {

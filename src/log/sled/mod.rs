@@ -51,6 +51,7 @@ mod read;
 mod recent;
 mod recover;
 mod ring;
+pub mod salvage;
 mod turns;
 
 /// A log on sled.

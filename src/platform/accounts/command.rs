@@ -4,7 +4,7 @@
 use crate::actor::ActorId;
 use crate::command::{Context, Need, NewEvent};
 use crate::event::{Resource, ResourceType};
-use crate::ids::{AccountId, OrganizationId, UserId};
+use crate::ids::{AccountId, DataKeyId, OrganizationId, UserId};
 use crate::platform::Platform;
 use crate::platform::accounts::credentials::{
     ChangeEmail, ChangePassword, CloseEmailChange, RequestEmailChange, RequestReset, ResetPassword,
@@ -12,7 +12,7 @@ use crate::platform::accounts::credentials::{
 use crate::platform::accounts::event::{
     AccountForgotten, AccountNamed, AccountsEvent, MembershipEnded, SignedUp,
 };
-use crate::platform::accounts::projection::Purpose;
+use crate::platform::accounts::projection::{Account, Purpose};
 use crate::settings::sessions::event::TokenHash;
 
 /// A command to accounts.
@@ -162,9 +162,19 @@ fn sign_up(
 }
 
 fn expire(id: AccountId, state: &Platform, context: &Context) -> Vec<NewEvent> {
-    let forgotten = |key| AccountForgotten { account: id, destroyed_keys: vec![key] };
-    let event = |key| about(id, AccountsEvent::SignUpExpired(forgotten(key)));
-    state.accounts.sign_ups.key_if_due(id, context.now).map(event).into_iter().collect()
+    let key = state.accounts.sign_ups.key_if_due(id, context.now);
+    key.map(|key| expired(id, key)).into_iter().collect()
+}
+
+/// That an account to be is forgotten, and its key destroyed.
+pub fn expired(account: AccountId, key: DataKeyId) -> NewEvent {
+    about(account, AccountsEvent::SignUpExpired(AccountForgotten { account, destroyed_keys: vec![key] }))
+}
+
+/// That an account is forgotten, and its key destroyed.
+pub fn deleted(account: &Account) -> NewEvent {
+    let deleted = AccountForgotten { account: account.id, destroyed_keys: vec![account.key] };
+    about(account.id, AccountsEvent::AccountDeleted(deleted))
 }
 
 impl VerifyEmail {
@@ -212,8 +222,7 @@ impl DeleteAccount {
             return Err(AccountsRejection::Stale);
         }
         self.check(state)?;
-        let deleted = AccountForgotten { account: self.account, destroyed_keys: vec![account.key] };
-        Ok(vec![about(self.account, AccountsEvent::AccountDeleted(deleted))])
+        Ok(vec![deleted(account)])
     }
 }
 

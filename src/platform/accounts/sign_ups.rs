@@ -80,9 +80,17 @@ impl SignUps {
 
     /// Those that are to be forgotten by now.
     pub fn due(&self, now: Timestamp) -> impl Iterator<Item = AccountId> {
+        self.all().filter(move |(_, ended)| ended.is_due(now)).map(|(id, _)| id)
+    }
+
+    /// The keys of all that are not forgotten.
+    pub fn keys(&self) -> impl Iterator<Item = (AccountId, DataKeyId)> {
+        self.all().map(|(id, ended)| (id, ended.key))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (AccountId, Ended)> {
         let waiting = self.waiting.iter().map(|(id, sign_up)| (*id, Ended::from(sign_up)));
-        let all = waiting.chain(self.ended.iter().map(|(id, ended)| (*id, *ended)));
-        all.filter(move |(_, ended)| ended.is_due(now)).map(|(id, _)| id)
+        waiting.chain(self.ended.iter().map(|(id, ended)| (*id, *ended)))
     }
 
     /// The key of one that is to be forgotten by now.

@@ -7,6 +7,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::files::KeyFiles;
@@ -23,6 +24,7 @@ use crate::seal::{Commitment, DataKey, OpenError, Sealed, SealedField};
 
 pub mod files;
 mod lease;
+pub mod mending;
 pub mod rotation;
 pub mod snapshot;
 mod stream_key;
@@ -207,6 +209,8 @@ pub struct KeyRing {
     /// Held for writing while the generation that mints changes in memory, for reading from finding a stream's key until
     /// it is held or leased: nobody mints under a generation that a rotation does not know to be in use.
     changing: RwLock<()>,
+    /// Counts the keys of streams that were replaced.
+    rotations: AtomicU64,
 }
 
 impl KeyRing {
@@ -237,6 +241,7 @@ impl KeyRing {
             leases: Arc::default(),
             writing,
             changing,
+            rotations: AtomicU64::new(0),
         })
     }
 
@@ -287,6 +292,11 @@ impl KeyRing {
         let key = DataKey::new(Fresh.id(), KeyMaterial::random());
         let wrapped = stream_key.wrap(&key).into();
         Ok(NewDataKey { key: Arc::new(key), wrapped, _lease: lease })
+    }
+
+    /// How many times this process replaced a stream's key, or took its old generation away.
+    pub fn rotations(&self) -> u64 {
+        self.rotations.load(Ordering::Relaxed)
     }
 
     /// What is wrong with the key files of these streams, which are all of the log.
@@ -420,6 +430,9 @@ impl KeyRing {
     /// Takes a stream's key into memory whose file was just written.
     fn hold_changed(&self, stream: StreamId, key: StreamKey) {
         let _changing = self.changing.write().unwrap_or_else(PoisonError::into_inner);
+        if !key.is_first() {
+            self.rotations.fetch_add(1, Ordering::Relaxed);
+        }
         self.cache().streams.insert(stream, Arc::new(key));
     }
 

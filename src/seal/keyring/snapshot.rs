@@ -48,7 +48,7 @@ pub struct CarriedKeys {
 }
 
 /// A stream's keys that were opened out of a snapshot.
-pub struct OpenedKeys(StreamKey);
+pub struct OpenedKeys(pub(super) StreamKey);
 
 impl SnapshotKey {
     /// A fresh one.

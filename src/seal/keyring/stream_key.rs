@@ -34,6 +34,11 @@ impl StreamKey {
         Self { stream, generations }
     }
 
+    /// Whether it was never replaced.
+    pub(super) fn is_first(&self) -> bool {
+        self.newest() == FIRST_GENERATION
+    }
+
     /// Whose it is.
     pub(super) fn stream(&self) -> StreamId {
         self.stream

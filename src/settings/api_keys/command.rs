@@ -398,9 +398,13 @@ impl RevokeApiKey {
         }
         let current = reached(state, context, self.key)?;
         context.check_version(current.version)?;
-        let revoked = ApiKeyRevoked { key: self.key, token: current.token() };
-        Ok(vec![about(self.key, &current.name, ApiKeysEvent::ApiKeyRevoked(revoked))])
+        Ok(vec![revoked(self.key, current)])
     }
+}
+
+/// That a key is revoked.
+pub fn revoked(id: ApiKeyId, key: &ApiKey) -> NewEvent {
+    about(id, &key.name, ApiKeysEvent::ApiKeyRevoked(ApiKeyRevoked { key: id, token: key.token() }))
 }
 
 impl RotateApiKey {

@@ -125,6 +125,11 @@ pub(super) fn forgotten(invitation: &Invitation) -> InvitationForgotten {
     InvitationForgotten { invitation: invitation.id, destroyed_keys: vec![invitation.key] }
 }
 
+/// That an invitation has ended by itself.
+pub fn expired(invitation: &Invitation) -> NewEvent {
+    about(invitation, InvitationsEvent::InvitationExpired(forgotten(invitation)))
+}
+
 /// What a role and teams give; a team that is gone gives nothing. `None` where there is no such role.
 pub(super) fn gives(state: &Organization, role: RoleRef, teams: &[TeamId]) -> Option<Vec<Held>> {
     let permissions = state.roles.permissions(role)?;
@@ -183,8 +188,7 @@ fn revoke(id: InvitationId, state: &Organization, context: &Context) -> Result<V
 
 fn expire(id: InvitationId, state: &Organization, context: &Context) -> Vec<NewEvent> {
     let due = state.invitations.get(id).filter(|invitation| invitation.forgotten_at() <= context.now);
-    let expired =
-        due.map(|invitation| about(invitation, InvitationsEvent::InvitationExpired(forgotten(invitation))));
+    let expired = due.map(expired);
     expired.into_iter().collect()
 }
 

@@ -117,7 +117,7 @@ fn about(request: JoinRequestId, person: impl std::fmt::Display, event: JoinRequ
 }
 
 /// A request ends, and whoever made it is forgotten.
-pub(super) fn declined(request: &JoinRequest) -> NewEvent {
+pub fn declined(request: &JoinRequest) -> NewEvent {
     let declined = JoinRequestDeclined { join_request: request.id, destroyed_keys: vec![request.key] };
     about(request.id, request.person, JoinRequestsEvent::JoinRequestDeclined(declined))
 }

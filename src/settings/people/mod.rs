@@ -6,7 +6,7 @@ pub mod event;
 pub mod http;
 pub mod joining;
 pub mod projection;
-mod standing;
+pub mod standing;
 
 use crate::event::ResourceType;
 use crate::ids::StreamId;

@@ -61,8 +61,13 @@ pub(super) fn erase(
         Status::Removed => {}
         Status::Active | Status::Suspended => can_do_without(person, state, context)?,
     }
-    let erased = PersonErased { person, destroyed_keys: vec![current.key] };
-    Ok(vec![about(person, PeopleEvent::PersonErased(erased))])
+    Ok(vec![erased(current)])
+}
+
+/// That somebody is forgotten, and their key destroyed.
+pub fn erased(person: &Person) -> NewEvent {
+    let erased = PersonErased { person: person.id, destroyed_keys: vec![person.key] };
+    about(person.id, PeopleEvent::PersonErased(erased))
 }
 
 /// An owner remains who can act as one when this person goes.

@@ -418,13 +418,15 @@ impl AtValue {
         if version.destroyed {
             return Ok(Vec::new());
         }
-        let destroyed = SecretVersionDestroyed {
-            secret: current.id,
-            value_version: self.value_version,
-            destroyed_keys: vec![version.key],
-        };
-        Ok(vec![about(self.at, &current.name, SecretsEvent::SecretVersionDestroyed(destroyed))])
+        Ok(vec![version_destroyed(current, self.value_version, version.key)])
     }
+}
+
+/// That a value of a secret is destroyed, and its key with it.
+pub fn version_destroyed(secret: &Secret, value_version: u64, key: DataKeyId) -> NewEvent {
+    let destroyed = SecretVersionDestroyed { secret: secret.id, value_version, destroyed_keys: vec![key] };
+    let at = At { secret: secret.id, scope: secret.scope };
+    about(at, &secret.name, SecretsEvent::SecretVersionDestroyed(destroyed))
 }
 
 fn destroy(at: At, secrets: &Secrets, context: &Context) -> Result<Vec<NewEvent>, Rejection> {

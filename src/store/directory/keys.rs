@@ -3,6 +3,7 @@
 //! There may be a hundred thousand of them, so an entry says no more than where to ask: whether a key is still accepted,
 //! its organization's stream knows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
@@ -131,8 +132,18 @@ impl Keys {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &([u8; 32], KnownKey)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &([u8; 32], KnownKey)> {
         self.groups.iter().flat_map(|group| group.iter())
+    }
+
+    /// The values that are their keys' without end, in order: neither those of revoked keys nor those of before a rotation.
+    pub(super) fn accepted(&self) -> Vec<[u8; 32]> {
+        let going: HashSet<[u8; 32]> = [&self.ending, &self.revoked]
+            .iter()
+            .flat_map(|going| going.0.keys())
+            .map(|(_, token)| *token)
+            .collect();
+        self.iter().map(|(token, _)| *token).filter(|token| !going.contains(token)).collect()
     }
 
     /// A value is its key's no longer from a time on.

@@ -110,6 +110,11 @@ impl Directory {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(token)
     }
 
+    /// The values of API keys that are accepted until they are rotated or revoked, in order.
+    pub fn accepted_keys(&self) -> Vec<[u8; 32]> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).accepted()
+    }
+
     /// The credential of a session.
     pub fn of_session(&self, session: SessionId) -> Option<Arc<Credential>> {
         let token = *self.known().tokens.get(&session)?;

@@ -1,0 +1,137 @@
+//! Snapshots in a folder. A file has another name until it is whole and synced; keys that go are overwritten.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Begun, Place, ReadAt, has_extension, is_keys};
+use crate::data_dir;
+use crate::private;
+use crate::seal::keyring::snapshot::{remove_keys, replace_keys, sweep_keys};
+use crate::snapshot::HISTORY;
+
+/// What a file is called until it is whole.
+const UNFINISHED: &str = "unfinished";
+
+/// A folder of snapshots. It is made by whoever writes into it first.
+#[derive(Clone, Debug)]
+pub struct Folder(pub PathBuf);
+
+impl Place for Folder {
+    fn root(&self) -> PathBuf {
+        self.0.clone()
+    }
+
+    fn path(&self, name: &OsStr) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn names(&self) -> io::Result<Vec<OsString>> {
+        match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries?.map(|entry| Ok(entry?.file_name())).collect(),
+        }
+    }
+
+    fn has(&self, name: &OsStr) -> io::Result<bool> {
+        self.path(name).try_exists()
+    }
+
+    fn open(&self, name: &OsStr) -> io::Result<Box<dyn ReadAt>> {
+        let file = private::open_regular(&self.path(name))?;
+        let bytes = file.metadata()?.len();
+        Ok(Box::new(Whole { file, bytes }))
+    }
+
+    fn begin(&self, name: &OsStr) -> io::Result<Box<dyn Begun>> {
+        let path = self.path(name);
+        let options = private::options().write(true).create_new(true).clone();
+        let file = options.open(path.with_added_extension(UNFINISHED))?;
+        Ok(Box::new(Unfinished { path, file }))
+    }
+
+    fn remove(&self, name: &OsStr) -> io::Result<()> {
+        let path = self.path(name);
+        if is_keys(&path) {
+            return remove_keys(&path);
+        }
+        fs::remove_file(&path)?;
+        private::sync_dir(&self.0)
+    }
+
+    fn sweep(&self, name: &OsStr) -> io::Result<()> {
+        let path = self.path(name);
+        if is_keys(&path) {
+            return sweep_keys(&path);
+        }
+        match fs::remove_file(path.with_added_extension(UNFINISHED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn sweep_all(&self) -> io::Result<()> {
+        for name in self.names()? {
+            let whole = Path::new(&name).with_extension("");
+            if is_keys(&whole)
+                || has_extension(Path::new(&name), UNFINISHED) && has_extension(&whole, HISTORY)
+            {
+                self.sweep(whole.as_os_str())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        data_dir::free_bytes(&self.0).map(Some)
+    }
+}
+
+/// A file that is there.
+#[derive(Debug)]
+struct Whole {
+    file: File,
+    bytes: u64,
+}
+
+impl ReadAt for Whole {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_exact_at(&mut self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, at)
+    }
+}
+
+/// A file under its other name.
+struct Unfinished {
+    path: PathBuf,
+    file: File,
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Begun for Unfinished {
+    fn finish(&mut self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn publish(self: Box<Self>) -> io::Result<()> {
+        if is_keys(&self.path) {
+            return replace_keys(&self.path);
+        }
+        fs::rename(self.path.with_added_extension(UNFINISHED), &self.path)?;
+        private::sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+    }
+}

@@ -1,0 +1,202 @@
+//! What a restore takes away again, since it was taken away for good after its history ended: what ledgers and the rest of the
+//! history tell of, what its keys do not have, and API keys whose values they do not know. And what nobody can know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::data_dir::StoreDir;
+use crate::event::{Event, Recorded};
+use crate::ids::{DataKeyId, StreamId};
+use crate::log::Position;
+use crate::log::head::Epoch;
+use crate::settings::api_keys::event::ApiKeysEvent;
+use crate::snapshot::keys::{AcceptedKeys, KeysHeader};
+use crate::snapshot::restore::{RestoreError, failed};
+use crate::snapshot::verify::Survey;
+use crate::store::Store;
+use crate::store::ledger::{FinishError, Ledger};
+
+/// A ledger of what was taken away for good that a restore was held against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldAgainst {
+    /// The file.
+    pub ledger: PathBuf,
+    /// How many of its lines are of streams of this history.
+    pub lines: u64,
+    /// When the last of them was written: what was destroyed after that, it may not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Timestamp>,
+    /// Whether its last line was cut off.
+    pub is_torn: bool,
+}
+
+/// What was taken away again.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    /// How much ledgers and the history told of.
+    pub(super) taken_away: usize,
+    /// How many data keys are taken for destroyed.
+    pub(super) absent: usize,
+    /// Data keys that are not there, and that nothing destroys.
+    pub(super) lost: BTreeSet<(StreamId, DataKeyId)>,
+    /// How many API keys were revoked.
+    pub(super) revoked: usize,
+}
+
+/// The API keys that a file of keys knows.
+#[derive(Debug)]
+pub(super) struct KnownKeys {
+    /// Those that were accepted, where it says so.
+    pub(super) accepted: Option<AcceptedKeys>,
+    /// The position up to which it knows of all that were made.
+    pub(super) until: Position,
+    /// When it was written.
+    pub(super) at: Timestamp,
+}
+
+impl KnownKeys {
+    /// The API keys that were accepted, where it knows of all that a history has up to a position.
+    fn of(&self, end: Position) -> Option<&AcceptedKeys> {
+        self.accepted.as_ref().filter(|_| end <= self.until)
+    }
+}
+/// What ledgers say was taken away for good, and which of them are there.
+pub(super) fn read_ledgers(
+    folders: &[PathBuf],
+    dir: &StoreDir,
+    epoch: &Epoch,
+    survey: &Survey,
+) -> Result<(Vec<Recorded>, Vec<HeldAgainst>), RestoreError> {
+    let streams: BTreeSet<StreamId> = survey.heads.iter().map(|(stream, _)| stream).collect();
+    let mut entries = Vec::new();
+    let mut found = Vec::new();
+    for folder in folders {
+        let ledger = Ledger::open(folder, dir.ledger_mark(), epoch.as_str())
+            .map_err(failed("the ledger of what was destroyed cannot be read"))?;
+        if !ledger.path().exists() {
+            continue;
+        }
+        let mut held =
+            HeldAgainst { ledger: ledger.path().to_owned(), lines: 0, last_at: None, is_torn: false };
+        let mut at = 0;
+        loop {
+            let lines = ledger
+                .read(at..u64::MAX)
+                .map_err(failed("the ledger of what was destroyed cannot be read"))?;
+            if let Some(what) = lines.damaged.into_iter().next() {
+                let damaged = io::Error::new(io::ErrorKind::InvalidData, what);
+                return Err(failed("the ledger of what was destroyed is damaged")(damaged));
+            }
+            for (_, entry) in lines.entries {
+                if streams.contains(&entry.stream) {
+                    (held.lines, held.last_at) = (held.lines + 1, held.last_at.max(Some(entry.at)));
+                }
+                entries.push(entry);
+            }
+            held.is_torn |= lines.torn;
+            if lines.next == at {
+                break;
+            }
+            at = lines.next;
+        }
+        found.push(held);
+    }
+    Ok((entries, found))
+}
+
+/// Takes away again what is of this history: what is told of, then what of the missing keys nothing told of, then API keys
+/// whose values are not known.
+pub(super) async fn take_away(
+    store: &Store,
+    survey: &Survey,
+    later: &[Recorded],
+    missing: BTreeSet<(StreamId, DataKeyId)>,
+    known: &KnownKeys,
+) -> Result<Gone, FinishError> {
+    let mut gone = Gone { lost: missing, ..Gone::default() };
+    let mut done = BTreeSet::new();
+    for entry in later {
+        let keys: Vec<DataKeyId> = entry.event.destroyed_keys().to_vec();
+        for key in &keys {
+            gone.lost.remove(&(entry.stream, *key));
+        }
+        let is_of_it = keys.is_empty() || survey.has_any_of(entry.stream, &entry.event);
+        // The ledger and the history beyond a time may both tell of it.
+        let is_told = !keys.is_empty() && !done.insert((entry.stream, keys));
+        if is_of_it && !is_told && store.take_away_again(entry.clone()).await? {
+            gone.taken_away += 1;
+        }
+    }
+    forget_absent(store, &mut gone).await?;
+    if let Some(accepted) = known.of(survey.end) {
+        // What the ledger tells of a later value is later than what the keys know.
+        let told: BTreeSet<[u8; 32]> =
+            later.iter().filter(|event| event.at >= known.at).filter_map(new_value).collect();
+        let is_accepted = |token: &[u8; 32]| accepted.binary_search(token).is_ok() || told.contains(token);
+        gone.revoked = store.revoke_unknown(is_accepted).await?;
+    }
+    Ok(gone)
+}
+
+/// The value that an API key got by an event.
+fn new_value(recorded: &Recorded) -> Option<[u8; 32]> {
+    match &recorded.event {
+        Event::ApiKeys(ApiKeysEvent::ApiKeyRotated(rotated)) => Some(rotated.token.0),
+        _ => None,
+    }
+}
+
+async fn forget_absent(store: &Store, gone: &mut Gone) -> Result<(), FinishError> {
+    let mut absent: BTreeMap<StreamId, BTreeSet<DataKeyId>> = BTreeMap::new();
+    for (stream, key) in &gone.lost {
+        absent.entry(*stream).or_default().insert(*key);
+    }
+    for (stream, keys) in absent {
+        for key in store.forget_absent(stream, &keys).await? {
+            gone.absent += usize::from(gone.lost.remove(&(stream, key)));
+        }
+    }
+    Ok(())
+}
+
+/// What nobody can know of what came back.
+pub(super) fn unknown(
+    ledgers: &[HeldAgainst],
+    keys: &KeysHeader,
+    known: &KnownKeys,
+    end: Position,
+    lost: usize,
+) -> Vec<String> {
+    let mut unknown = Vec::new();
+    // An empty one, and one of another store, know as little as none.
+    if ledgers.iter().all(|held| held.lines == 0) {
+        let accepted = match known.of(end) {
+            Some(_) => "and API keys that were revoked or rotated after that are accepted again",
+            None => {
+                "and API keys that were revoked or rotated are accepted again, since these keys do not say which are"
+            }
+        };
+        unknown.push(format!(
+            "no ledger is at hand that tells what was destroyed of this history: whatever was destroyed after {}, when \
+             these keys were written, can be read again, {accepted}",
+            keys.at
+        ));
+    }
+    for held in ledgers.iter().filter(|held| held.is_torn) {
+        unknown.push(format!(
+            "the last line of {} was cut off: what it told is not known",
+            held.ledger.display()
+        ));
+    }
+    if lost > 0 {
+        unknown.push(format!(
+            "{lost} data keys of this history are not among the keys, and nothing says that they were destroyed: what \
+             they seal cannot be read"
+        ));
+    }
+    unknown
+}

@@ -1,0 +1,126 @@
+//! Older histories restored with the newest keys: what those do not have was destroyed, revoked or rotated since, and every
+//! state says so.
+
+use std::path::PathBuf;
+
+use settled::ids::{ApiKeyId, StreamId};
+use settled::settings::api_keys::command::{ApiKeysCommand, RevokeApiKey, RotateApiKey};
+use settled::settings::api_keys::projection::ApiKey;
+use settled::settings::people::command::PeopleCommand;
+use settled::snapshot::keys_of;
+use settled::snapshot::listing::Listed;
+use settled::snapshot::restore::{Restored, Wanted};
+use settled::store::Submission;
+use settled::store::check_keys;
+
+use crate::key_asks::token_of;
+use crate::keys::key;
+use crate::snapshots::{Place, all, destroy, file, given, ledger_of};
+use crate::test_store::{Founded, TestStore};
+
+/// Restores a history with the keys of another snapshot.
+fn with_keys_of(
+    store: &TestStore,
+    place: &Place,
+    history: &Listed,
+    keys: &Listed,
+    into: &str,
+    ledgers: &[PathBuf],
+) -> Restored {
+    let root = store.store.ring().root();
+    let wanted = Wanted { keys: Some(file(&keys_of(&keys.path))), ..all(history, &root) };
+    place.restore(&wanted, into, ledgers).unwrap()
+}
+
+/// What the organization of a restored store says, which has every data key that it says it has.
+fn state<T>(
+    place: &Place,
+    name: &str,
+    founded: &Founded,
+    ask: impl FnOnce(&settled::organization::Organization) -> T,
+) -> T {
+    let opened = place.open(name);
+    let report = check_keys::check(&*opened.log, None, || {});
+    assert!(report.is_clean(), "{report:?}");
+    let views = settled::store::load::fold(&*opened.log, |_| {}).unwrap();
+    let answer = ask(views[&StreamId::Organization(founded.organization)].organization());
+    opened.log.close().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn whoever_was_forgotten_and_what_was_destroyed_is_so_in_an_older_history_with_the_newest_keys() {
+    let (store, founded, at) = given().await;
+    let (joined, new) = store.newcomer(founded.organization, "Grace");
+    let person = joined.person;
+    let mut join = Submission::new(PeopleCommand::Join(joined), founded.owner);
+    join.keys = vec![new];
+    store.execute(&founded, join).await.unwrap();
+    let place = Place::new();
+    let before = place.take(&store, "before").await;
+    let erase = Submission::new(PeopleCommand::Erase(person), founded.owner);
+    store.execute(&founded, erase).await.unwrap();
+    destroy(&store, &founded, at).await;
+    let after = place.take(&store, "after").await;
+
+    let restored = with_keys_of(&store, &place, &before, &after, "data", &[]);
+    assert_eq!((restored.absent, restored.lost.len(), restored.taken_away), (2, 0, 0), "{restored:?}");
+    state(&place, "data", &founded, |organization| {
+        assert!(organization.people.is_erased(person) && organization.people.get(person).is_none());
+        let secret = organization.secrets.get(at.secret).unwrap();
+        assert!(secret.value.is_none() && secret.versions.values().all(|version| version.destroyed));
+    });
+    assert_eq!(with_keys_of(&store, &place, &before, &before, "own", &[]).absent, 0);
+    state(&place, "own", &founded, |organization| assert!(organization.people.get(person).is_some()));
+}
+
+async fn rotate(store: &TestStore, founded: &Founded, key: ApiKeyId, to: u32, grace_seconds: u32) {
+    let rotate = RotateApiKey { key, token: token_of(key, to), last4: "ZzZz".to_owned(), grace_seconds };
+    let rotate = Submission::new(ApiKeysCommand::Rotate(rotate), founded.owner);
+    store.execute(founded, rotate).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_api_key_that_was_revoked_or_rotated_since_is_not_accepted_again() {
+    let (store, founded, _) = given().await;
+    let mut keys = Vec::new();
+    for _ in 0..4 {
+        keys.push(key(&store, &founded).await);
+    }
+    let [kept, revoked, leaked, graceful] = keys[..] else { unreachable!("four were made") };
+    let place = Place::new();
+    let before = place.take(&store, "before").await;
+    let revoke = ApiKeysCommand::Revoke(RevokeApiKey { key: revoked });
+    store.execute(&founded, Submission::new(revoke, founded.owner)).await.unwrap();
+    rotate(&store, &founded, leaked, 1, 0).await;
+    rotate(&store, &founded, graceful, 1, 600).await;
+    let after = place.take(&store, "after").await;
+    let accepts = |data: &str, id: ApiKeyId, token: u32| {
+        let now = store.store.clock().now();
+        let accepts = |key: &ApiKey| !key.is_revoked() && key.accepts(token_of(id, token), now);
+        state(&place, data, &founded, |organization| organization.api_keys.get(id).is_some_and(accepts))
+    };
+
+    let restored = with_keys_of(&store, &place, &before, &after, "by-keys", &[]);
+    assert_eq!((restored.revoked, restored.taken_away), (3, 0), "{restored:?}");
+    assert!(accepts("by-keys", kept, 0));
+    for gone in [revoked, leaked, graceful] {
+        assert!(!accepts("by-keys", gone, 0));
+    }
+
+    // The ledger knows the new value, so whoever has that goes on.
+    let restored = with_keys_of(&store, &place, &before, &before, "by-ledger", &[ledger_of(&store)]);
+    assert_eq!((restored.revoked, restored.taken_away), (0, 2), "{restored:?}");
+    assert!(accepts("by-ledger", kept, 0) && accepts("by-ledger", leaked, 1));
+    for gone in [revoked, leaked] {
+        assert!(!accepts("by-ledger", gone, 0));
+    }
+
+    // Keys that are older than the history know nothing of what was made since.
+    let newer = key(&store, &founded).await;
+    let newest = place.take(&store, "newest").await;
+    let restored = with_keys_of(&store, &place, &newest, &after, "older-keys", &[]);
+    assert_eq!(restored.revoked, 0, "{restored:?}");
+    assert!(accepts("older-keys", newer, 0));
+    assert!(restored.unknown[0].contains("do not say which"), "{restored:?}");
+}
