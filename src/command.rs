@@ -33,7 +33,7 @@ use crate::settings::teams::command::{TeamsCommand, TeamsRejection};
 use crate::store::denials::{DenialsRejection, RecordRefused};
 use crate::store::encryption_keys::NoteRotation;
 use crate::store::exports::NoteExport;
-use crate::store::ledger::FinishEntry;
+use crate::store::finishing::FinishEntry;
 
 /// A command to one stream.
 #[derive(Clone, Debug)]

@@ -41,6 +41,21 @@ pub fn data_keys(
     if by_stream.is_empty() {
         return Ok(());
     }
-    let append = |(stream, put)| Append { stream, expected: None, frame: None, put, remove: Vec::new() };
-    log.append(by_stream.into_iter().map(append).collect()).map(drop)
+    log.append(by_stream.into_iter().map(|(stream, put)| beside_frames(stream, put)).collect()).map(drop)
+}
+
+/// Puts whatever belongs beside the frames of a stream.
+///
+/// # Errors
+/// `Fatal`.
+pub fn beside(
+    log: &dyn EventLog,
+    stream: StreamId,
+    put: impl IntoIterator<Item = (Key, Vec<u8>)>,
+) -> Result<(), AppendError> {
+    log.append(vec![beside_frames(stream, put.into_iter().collect())]).map(drop)
+}
+
+fn beside_frames(stream: StreamId, put: Vec<(Key, Vec<u8>)>) -> Append {
+    Append { stream, expected: None, frame: None, put, remove: Vec::new() }
 }

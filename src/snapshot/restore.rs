@@ -33,7 +33,8 @@ use crate::snapshot::room;
 use crate::snapshot::taken_away::{Gone, HeldAgainst, KnownKeys, read_ledgers, take_away, unknown};
 use crate::snapshot::verify::{HeldKeys, Survey, Until, hold_keys, survey};
 use crate::snapshot::{Progress, SnapshotError};
-use crate::store::ledger::{FinishError, Ledger};
+use crate::store::finishing::FinishError;
+use crate::store::ledger::Ledger;
 use crate::store::load::LoadError;
 use crate::store::{Parts, Refusal, Store, Submission};
 
