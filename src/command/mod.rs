@@ -34,7 +34,7 @@ use crate::settings::teams::command::{TeamsCommand, TeamsRejection};
 use crate::store::denials::{DenialsRejection, RecordRefused};
 use crate::store::encryption_keys::NoteRotation;
 use crate::store::exports::NoteExport;
-use crate::store::ledger::FinishEntry;
+use crate::store::finishing::FinishEntry;
 
 pub mod exempt;
 

@@ -55,6 +55,7 @@ pub mod due;
 pub mod encoding;
 pub mod encryption_keys;
 pub mod exports;
+pub mod finishing;
 pub mod history;
 pub mod index;
 pub mod intents;

@@ -43,6 +43,7 @@ mod secrets;
 mod s3;
 mod slow;
 mod snapshot_bucket;
+mod snapshot_crashes;
 mod snapshots;
 #[path = "../support/smtp.rs"]
 mod smtp;

@@ -265,9 +265,11 @@ async fn no_checkpoint_that_was_shown_is_taken_back_by_a_kill() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_that_is_killed_before_any_of_its_steps_takes_nothing_back() {
     let place = tempfile::tempdir().unwrap();
-    let start = |data: &Path| Start::on(data).with(&["--public-url", "https://settled.example"]);
     let given = place.path().join("given");
-    let server = start(&given).serve();
+    let server = Start::on(&given).serve();
+    // Where it listens is what it signs under.
+    let host = address(&server).to_owned();
+    let start = |data: &Path| Start::on(data).listening(&host);
     let login = server.set_up().await;
     let first = Checkpoint::unverified(&get(&server, &login, "/v1/proof/checkpoint").await).unwrap();
     configure(&server, &login, "REGION", 1).await;
