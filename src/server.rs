@@ -255,8 +255,9 @@ struct Bound {
 }
 
 async fn bind(config: &Config, dir: &OpenDir, store: &Store, tls: Option<Tls>) -> Result<Bound, StartError> {
-    store.finish_intents().await;
+    // What the ledger says may be a deletion, which is an intent.
     store.finish_ledger().await;
+    store.finish_intents().await;
     let setup_token = setup_token(dir, store)?;
     let listen = |place: String| move |source| StartError::Listen { place, source };
     let public = TcpListener::bind(config.listen).await.map_err(listen(config.listen.to_string()))?;

@@ -64,6 +64,12 @@ enum Trouble {
         #[source]
         source: ClientError,
     },
+    /// It signed for something, proved it never, and goes on in another epoch, in which nobody can.
+    #[error(
+        "{size} events were signed for in epoch {after}, which ended; that the first {proved} of them are those of before was \
+         never proved"
+    )]
+    NeverProved { after: String, size: u64, proved: u64 },
     /// What it answered is signed by nobody who is trusted.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -158,10 +164,15 @@ impl WatchCheckpoints {
             match news {
                 News::Same | News::Grown => {}
                 News::First => output::line(format_args!("{origin}: {size} events from here on")),
-                News::Restored { after, size: before } => output::line(format_args!(
-                    "{origin}: an operator restored a snapshot, after epoch {after} with {before} events; {size} events \
-                     from here on"
-                )),
+                News::Restored { after, size: before, proved } => {
+                    output::line(format_args!(
+                        "{origin}: an operator restored a snapshot, after epoch {after} with {before} events; {size} events \
+                         from here on"
+                    ));
+                    if proved < before {
+                        return Err(Trouble::NeverProved { after, size: before, proved });
+                    }
+                }
             }
         }
         while let Some((from, to)) = seen.wanted() {
@@ -218,7 +229,9 @@ impl Trouble {
     /// How the command ends after it.
     fn exit(&self) -> Exit {
         match self {
-            Self::Fork(_) | Self::Evidence(_) | Self::Checkpoint(_) => Exit::DoesNotHold,
+            Self::Fork(_) | Self::Evidence(_) | Self::Checkpoint(_) | Self::NeverProved { .. } => {
+                Exit::DoesNotHold
+            }
             Self::NotSeen { .. } | Self::File { .. } => Exit::Usage,
             Self::Client(error) | Self::Unproved { source: error, .. } if error.is_passing() => Exit::Store,
             Self::Client(error) | Self::Unproved { source: error, .. } if is_ours(error) => Exit::Usage,

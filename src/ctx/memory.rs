@@ -18,6 +18,7 @@ use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::{DataKey, Plain};
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::environments::projection::Environment;
+use crate::settings::general::event::GeneralEvent;
 use crate::settings::secrets::projection::{CurrentValue, Secret};
 use crate::settings::secrets::value_field;
 use crate::store::bounded::Bounded;
@@ -177,8 +178,7 @@ impl Memory {
         let (key, bytes) = ((view.stream, id), KEPT_OVERHEAD_BYTES + value.plain.as_bytes().len());
         self.values.put(key, Arc::clone(&value), bytes);
         let newest = handle.view();
-        let newest = newest.organization().secrets.get(id);
-        self.values.forget(key..=key, |_, kept| newest.is_some_and(|newest| is_value(newest, kept)));
+        self.values.forget(key..=key, |_, kept| is_value(newest.organization(), id, kept));
         Ok(value)
     }
 
@@ -195,7 +195,8 @@ impl Memory {
                     whole = true;
                     values.extend(event.resource.id.parse::<SecretId>().map(|id| id..=id));
                 }
-                Event::Environments(EnvironmentsEvent::EnvironmentDeleted(_)) => {
+                Event::Environments(EnvironmentsEvent::EnvironmentDeleted(_))
+                | Event::General(GeneralEvent::OrganizationEnded(_)) => {
                     whole = true;
                     values.push(SecretId::min()..=SecretId::max());
                 }
@@ -206,9 +207,8 @@ impl Memory {
         let organization = view.organization();
         for range in values {
             let (first, last) = range.into_inner();
-            self.values.forget((stream, first)..=(stream, last), |(_, id), kept| {
-                organization.secrets.get(*id).is_some_and(|secret| is_value(secret, kept))
-            });
+            self.values
+                .forget((stream, first)..=(stream, last), |(_, id), kept| is_value(organization, *id, kept));
         }
         if whole {
             let all = (stream, EnvironmentId::min())..=(stream, EnvironmentId::max());
@@ -218,12 +218,15 @@ impl Memory {
 }
 
 /// Whether a value is the one that a secret has.
-fn is_value(secret: &Secret, kept: &Value) -> bool {
-    secret.value.is_some() && secret.value_version == kept.number && !secret.is_deleted()
+fn is_value(organization: &Organization, secret: SecretId, kept: &Value) -> bool {
+    let is = |secret: &Secret| {
+        secret.value.is_some() && secret.value_version == kept.number && !secret.is_deleted()
+    };
+    !organization.general.is_over() && organization.secrets.get(secret).is_some_and(is)
 }
 
 fn is_current(organization: &Organization, environment: EnvironmentId, basis: Basis) -> bool {
-    let environment = organization.environments.get(environment);
+    let environment = organization.environments.get(environment).filter(|_| !organization.general.is_over());
     environment.is_some_and(|environment| Basis::of(organization, environment) == basis)
 }
 

@@ -54,7 +54,7 @@ pub fn still_may_in(
 /// What a caller may do now, if it would still be found.
 fn still(app: &App, handle: &Handle, proof: Proof) -> Option<Arc<Grants>> {
     let view = handle.view();
-    if view.organization().general.is_over() {
+    if matches!(view.stream, StreamId::Organization(id) if app.store.is_deleted(id)) {
         return None;
     }
     let actor = match proof {

@@ -56,8 +56,11 @@ pub async fn organizations(State(app): State<App>, query: RawQuery) -> Result<Re
         StreamId::Organization(_) | StreamId::Platform => None,
     });
     let mut rows = Vec::new();
-    for id in ids.take(request.limit + 1) {
+    for id in ids {
         rows.extend(row(&app, id).await?);
+        if rows.len() > request.limit {
+            break;
+        }
     }
     let last = |last: &OrganizationRow| After { last: last.id.to_string(), version: None };
     Ok(Json(app.cursors.page(SCOPE, "organizations", &request, rows, last)).into_response())
@@ -88,7 +91,7 @@ pub async fn delete(State(app): State<App>, path: PathText, _: NoParameters) -> 
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Nothing of one whose founding is not finished.
+/// Nothing of one whose founding is not finished, or that was deleted.
 async fn row(app: &App, id: OrganizationId) -> Result<Option<OrganizationRow>, Problem> {
     let Some(handle) = app.store.organization(id).await? else { return Ok(None) };
     Ok(shown(id, &handle.view()))

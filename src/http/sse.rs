@@ -33,7 +33,8 @@ pub enum Start {
 }
 
 impl Start {
-    /// `Last-Event-ID`, else `?after=`. The latter has no epoch: in a store that was restored nobody knows of which it is.
+    /// `Last-Event-ID`, else `?after=`. The latter has no epoch: in a store that was restored nobody knows
+    /// of which a version is, but that zero is before all.
     ///
     /// # Errors
     /// 422 unless the header is an id that a stream gave.
@@ -42,6 +43,8 @@ impl Start {
         let Some(last) = ids.next() else {
             return Ok(match after {
                 None => Self::Now,
+                // All of it, in whatever epoch.
+                Some(0) => Self::After(0),
                 Some(version) if Epoch::default().as_str() == epoch => Self::After(version),
                 Some(_) => Self::Reset,
             });
@@ -129,6 +132,7 @@ mod tests {
         assert_eq!(start(Some("x1-9"), None), Some(Start::Reset));
         let restored = |after| Start::of(&HeaderMap::new(), after, "x1").ok();
         assert_eq!((restored(None), restored(Some(7))), (Some(Start::Now), Some(Start::Reset)));
+        assert_eq!(restored(Some(0)), Some(Start::After(0)), "all of it");
         for wrong in ["", "9", "0-", "0-09", "0-x", "0--1"] {
             assert_eq!(start(Some(wrong), None), None, "{wrong}");
         }

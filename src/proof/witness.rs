@@ -56,6 +56,8 @@ pub enum News {
         after: String,
         /// How many events were signed for in it.
         size: u64,
+        /// How many of these were proved to go on from what was seen first; nobody proves the others any more.
+        proved: u64,
     },
 }
 
@@ -118,7 +120,7 @@ impl Seen {
     /// Reads what [`Seen::to_text`] gave.
     ///
     /// # Errors
-    /// With the first line that is none.
+    /// With the first line that is none, or that nothing proves; where there is no line at all, too.
     pub fn parse(text: &str) -> Result<Self, InvalidLine> {
         let entry = |(number, line): (usize, &str)| {
             let invalid = InvalidLine { line: number + 1 };
@@ -128,7 +130,15 @@ impl Seen {
             let checkpoint = Checkpoint::unverified(&signed).map_err(|_| invalid)?;
             Ok(Entry { signed, checkpoint, proved })
         };
-        Ok(Self { entries: text.lines().enumerate().map(entry).collect::<Result<_, _>>()? })
+        let entries: Vec<Entry> = text.lines().enumerate().map(entry).collect::<Result<_, _>>()?;
+        let epoch = |number: usize| entries.get(number).map(|entry| entry.checkpoint.origin.epoch());
+        let begins = |number: usize| number == 0 || epoch(number - 1) != epoch(number);
+        // The first of an epoch is what later ones are proved from. Without any, whatever is shown would be taken.
+        match (0..entries.len()).find(|number| begins(*number) && !entries[*number].proved) {
+            Some(number) => Err(InvalidLine { line: number + 1 }),
+            None if entries.is_empty() => Err(InvalidLine { line: 1 }),
+            None => Ok(Self { entries }),
+        }
     }
 
     /// A line of JSON for each checkpoint: `checkpoint`, the signed note, and whether it is `proved`.
@@ -168,7 +178,11 @@ impl Seen {
             let before = self.entries.iter().rfind(|entry| entry.checkpoint.origin.epoch() == own.epoch());
             return match before {
                 Some(before) => Err((Fork::Returned { epoch: own.epoch().to_owned() }, before)),
-                None => Ok(News::Restored { after: seen.origin.epoch().to_owned(), size: seen.size }),
+                None => {
+                    let proved = self.entries.iter().rfind(|entry| entry.proved).unwrap_or(last);
+                    let (after, proved) = (seen.origin.epoch().to_owned(), proved.checkpoint.size);
+                    Ok(News::Restored { after, size: seen.size, proved })
+                }
             };
         }
         match now.size {
@@ -282,7 +296,7 @@ mod tests {
     fn a_restore_is_no_fork_and_an_epoch_that_ended_never_returns() {
         let mut seen = Seen::default();
         let shown = saw(&mut seen, &[("0", 7, 1), ("0", 9, 2), ("x7", 3, 2), ("0", 20, 1), ("x7", 3, 2)]);
-        let restored = News::Restored { after: "0".to_owned(), size: 9 };
+        let restored = News::Restored { after: "0".to_owned(), size: 9, proved: 7 };
         let returned = Fork::Returned { epoch: "0".to_owned() };
         assert_eq!(shown, [Ok(News::First), Ok(News::Grown), Ok(restored), Err(returned), Ok(News::Same)]);
         assert_eq!(seen.wanted(), None, "nobody proves what was signed in an epoch that has ended");

@@ -9,6 +9,7 @@ use rpds::HashTrieMapSync;
 use crate::event::{Event, Recorded, Version};
 use crate::ids::{StreamId, UserId};
 use crate::seal::Plain;
+use crate::settings::general::event::GeneralEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::people::projection::Person;
 use crate::store::bounded::Bounded;
@@ -64,16 +65,28 @@ impl Called {
         let bytes = names.bytes;
         self.0.put(handle.stream(), names.clone(), bytes);
         // After it is kept: of whoever is erased from here on, the writer finds it.
-        self.forget(handle.stream(), erased(&handle.view(), &names));
+        let newest = handle.view();
+        self.forget(handle.stream(), erased(&newest, &names));
+        if newest.organization().general.is_over() {
+            self.forget_all(handle.stream());
+        }
     }
 
-    /// Forgets who is erased now that these events are published.
+    /// Forgets who is erased now that these events are published, and everybody where the organization ends.
     pub(super) fn published<'a>(&self, stream: StreamId, events: impl Iterator<Item = &'a Recorded>) {
-        let erased = events.filter_map(|event| match &event.event {
-            Event::People(PeopleEvent::PersonErased(erased)) => Some(erased.person),
-            _ => None,
-        });
-        self.forget(stream, erased.collect());
+        let mut erased = Vec::new();
+        for event in events {
+            match &event.event {
+                Event::People(PeopleEvent::PersonErased(person)) => erased.push(person.person),
+                Event::General(GeneralEvent::OrganizationEnded(_)) => return self.forget_all(stream),
+                _ => {}
+            }
+        }
+        self.forget(stream, erased);
+    }
+
+    fn forget_all(&self, stream: StreamId) {
+        self.0.forget(stream..=stream, |_, _| false);
     }
 
     fn forget(&self, stream: StreamId, people: Vec<UserId>) {

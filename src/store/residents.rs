@@ -122,11 +122,14 @@ impl Residents {
 }
 
 impl Store {
-    /// An organization's stream, if it was founded; loaded if it is not in memory.
+    /// An organization's stream, if it was founded and not deleted; loaded if it is not in memory.
     ///
     /// # Errors
     /// When it cannot be read.
     pub async fn organization(&self, id: OrganizationId) -> Result<Option<Arc<Handle>>, LoadError> {
+        if self.is_deleted(id) {
+            return Ok(None);
+        }
         let stream = StreamId::Organization(id);
         let handle = match self.inner.residents.get(stream) {
             Some(handle) => handle,
@@ -135,6 +138,11 @@ impl Store {
         };
         let view = handle.view();
         Ok((view.version() > 0 && !view.organization().general.is_over()).then_some(handle))
+    }
+
+    /// Whether an organization was deleted: from the moment that this is recorded, and its own stream ends a little later.
+    pub fn is_deleted(&self, id: OrganizationId) -> bool {
+        self.platform().view().platform().deletions.has(id)
     }
 
     /// A stream, which may have no event yet; loaded if it is not in memory.

@@ -52,9 +52,9 @@ pub async fn tick(store: &Store) {
         tracing::debug!(dropped, "ended sessions left the directory");
     }
     store.do_what_is_due(now).await;
+    store.finish_ledger().await;
     store.finish_intents().await;
     forget_sign_ups(store, now).await;
-    store.finish_ledger().await;
     store.flush_counts(false).await;
 }
 

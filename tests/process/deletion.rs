@@ -134,6 +134,16 @@ async fn a_deleted_organization_is_gone_and_its_history_stays_as_ciphertext() {
     nothing_opens(&start.dir, &start.dir.join("root.key"), &two);
     let server = start.serve();
     is_gone(&server, &two).await;
+
+    // Between two others it stands in the way of none.
+    let body = json!({"name": "Later", "timezone": "UTC"});
+    let (status, later) = server.call(&two.stays, "POST", "/v1/organizations", Some(body)).await;
+    assert_eq!(status, 201, "{later}");
+    let path = "/v1/operator/organizations?limit=1";
+    let first = operator(&server.socket(), Method::GET, path).unwrap();
+    let next = format!("{path}&cursor={}", text(&first["next_cursor"]));
+    let second = operator(&server.socket(), Method::GET, &next).unwrap();
+    assert_eq!(second["data"][0]["id"], later["id"], "{second}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,6 +40,14 @@ impl Store {
     /// # Errors
     /// When it cannot be finished now; the intent stays open.
     pub async fn finish_deletion(&self, organization: OrganizationId) -> Result<(), IntentError> {
+        let _lane = self.inner.deciding.of(organization.uuid().into_bytes()).await;
+        let platform = self.platform().view();
+        if !platform.platform().deletions.is_open(organization) {
+            return Ok(());
+        }
+        if platform.platform().foundings.open().any(|founding| founding.organization == organization) {
+            return Err(IntentError::Invalid("its founding is open".to_owned()));
+        }
         let stream = StreamId::Organization(organization);
         // A store that was restored from before its founding has no such stream.
         if self.directory().head(stream).is_some() {
@@ -51,13 +59,16 @@ impl Store {
                 let forget = GeneralCommand::Forget(some.to_vec());
                 self.execute(&handle, Submission::new(forget, Actor::SYSTEM)).await?;
             }
-            // Copies of them that lie about were wrapped by the key that goes with this.
-            self.rotate_stream_key(stream, Actor::SYSTEM).await?;
         }
         let persons = self.platform().view().platform().accounts.persons_of(organization);
         for person in persons {
             let end = AccountsCommand::EndMembership(EndMembership { organization, person });
             self.execute(self.platform(), Submission::new(end, Actor::SYSTEM)).await?;
+        }
+        // Last, for it is the one step that a full disk refuses.
+        if self.directory().head(stream).is_some() {
+            // Copies of the data keys that lie about were wrapped by the key that goes with this.
+            self.rotate_stream_key(stream, Actor::SYSTEM).await?;
         }
         let close = DeletionsCommand::Close(organization);
         self.execute(self.platform(), Submission::new(close, Actor::SYSTEM)).await?;
