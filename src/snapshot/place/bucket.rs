@@ -32,7 +32,8 @@ const CREDENTIALS: [&str; 4] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
-const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
+/// What the names of all endpoints begin with, that of the tokens too. Which of them the client prefers is its own affair.
+const ENDPOINT: &str = "aws_endpoint";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a bucket that does not answer is waited for.
@@ -125,12 +126,14 @@ impl Bucket {
                 CREDENTIALS[0]
             )));
         }
-        let is_plain =
-            ENDPOINTS.iter().find_map(|name| value(name)).is_some_and(|url| url.starts_with("http:"));
-        if is_plain && value("AWS_ALLOW_HTTP") != Some("true") {
+        let endpoints = variables.iter().filter(|(name, _)| name.to_ascii_lowercase().starts_with(ENDPOINT));
+        let is_plain = |url: &str| url.trim_start().to_ascii_lowercase().starts_with("http:");
+        let plain: Vec<bool> = endpoints.map(|(_, url)| is_plain(url)).collect();
+        if plain.contains(&true) && value("AWS_ALLOW_HTTP") != Some("true") {
             return Err(unusable("its endpoint has no TLS, and AWS_ALLOW_HTTP is not true".to_owned()));
         }
-        let client = if is_plain { Ok(http::plain()) } else { http::trusting_the_system() };
+        let is_all_plain = !plain.is_empty() && !plain.contains(&false);
+        let client = if is_all_plain { Ok(http::plain()) } else { http::trusting_the_system() };
         let client = client.map_err(|error| unusable(error.to_string()))?;
         let client = client.connect_timeout(CONNECT_TIMEOUT).read_timeout(patience.stall);
         let client = client.build().map_err(|error| unusable(error.to_string()))?;
@@ -261,7 +264,8 @@ impl Client {
         runtime.block_on(async {
             tokio::select! {
                 _ = given_up.wait_for(|given_up| *given_up) => {
-                    Err(io::Error::new(io::ErrorKind::Interrupted, "the process stops"))
+                    // Not `Interrupted`, upon which whoever writes or reads tries again.
+                    Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the process stops"))
                 }
                 answer = asked => answer.map_err(|error| io::Error::new(kind(&error), told(&error))),
             }
