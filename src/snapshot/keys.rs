@@ -20,8 +20,8 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::SnapshotError;
-use super::history::Unfinished;
 use super::format::Header;
+use super::history::Unfinished;
 use super::place::{Begun, Located, Sequential};
 use crate::clock::Timestamp;
 use crate::ids::{DataKeyId, SnapshotId, StoreId, StreamId};

@@ -2,8 +2,8 @@
 //! network for a bad snapshot; and nobody waits for it at a stop.
 
 use std::io::{self, Read as _};
-use std::sync::mpsc;
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -52,8 +52,7 @@ fn whoever_writes_or_reads_is_let_go_at_a_stop_and_does_not_try_again() {
     for stalled in ["uploads", "partNumber=1", "partNumber=2"] {
         let place = connect();
         let writes = Arc::clone(&place);
-        let is_stalled =
-            move |method: &str, target: &str| method != "GET" && target.contains(stalled);
+        let is_stalled = move |method: &str, target: &str| method != "GET" && target.contains(stalled);
         let kind = given_up(&storage, &place, is_stalled, move || put(&writes, "x", &bytes()));
         assert_eq!(kind, io::ErrorKind::ConnectionAborted, "{stalled}");
     }
@@ -61,7 +60,10 @@ fn whoever_writes_or_reads_is_let_go_at_a_stop_and_does_not_try_again() {
     let place = connect();
     let mut reads = io::BufReader::new(Sequential::from(place.open("x".as_ref()).unwrap()));
     let reads = move || reads.read_to_end(&mut Vec::new()).map(drop);
-    assert_eq!(given_up(&storage, &place, |method, _| method == "GET", reads), io::ErrorKind::ConnectionAborted);
+    assert_eq!(
+        given_up(&storage, &place, |method, _| method == "GET", reads),
+        io::ErrorKind::ConnectionAborted
+    );
 }
 
 #[test]
@@ -88,10 +90,13 @@ fn no_endpoint_is_without_tls_unless_somebody_allows_it() {
     let url = "s3://settled".parse().unwrap();
     let connect = |endpoints: &[(&str, &str)]| {
         let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_REGION", "us-east-1")];
-        let variables = keys.iter().chain(endpoints).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables =
+            keys.iter().chain(endpoints).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Bucket::connect(&url, variables.collect::<Vec<_>>(), notes.path(), quick())
     };
-    for name in ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "aws_endpoint"] {
+    for name in
+        ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "aws_endpoint"]
+    {
         for plain in ["http://127.0.0.1:1", "HTTP://127.0.0.1:1"] {
             let both = [("AWS_ENDPOINT", "https://127.0.0.1:1"), (name, plain)];
             let error = connect(&both).expect_err(name).to_string();

@@ -49,7 +49,9 @@ async fn what_is_only_concluded_is_in_no_ledger_and_what_is_known_is() {
     let root = store.store.ring().root();
     let until = Some(Until::Position(Position(before.position)));
     let wanted = Wanted { until, ..all(&after, &root) };
-    for (into, ledgers) in [("known", vec![ledger.clone()]), ("again", vec![ledger.clone(), ledger_of(&store)])] {
+    for (into, ledgers) in
+        [("known", vec![ledger.clone()]), ("again", vec![ledger.clone(), ledger_of(&store)])]
+    {
         let restored = place.restore(&wanted, into, &ledgers).unwrap();
         assert_eq!((restored.taken_away, restored.absent, restored.revoked), (2, 0, 0), "{restored:?}");
         let lines = std::fs::read_dir(&ledger).unwrap().map(|file| file.unwrap().path());

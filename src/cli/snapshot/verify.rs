@@ -36,9 +36,11 @@ impl Verify {
         match self.verify() {
             Ok(verified) => self.print(&verified),
             Err(error) => {
-                let is_found = error.is::<SnapshotError>();
                 let exit = failed(&*error);
-                if is_found { Exit::DoesNotHold } else { exit }
+                match error.downcast_ref() {
+                    None | Some(SnapshotError::Io { .. }) => exit,
+                    Some(_) => Exit::DoesNotHold,
+                }
             }
         }
     }

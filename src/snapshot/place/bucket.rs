@@ -227,7 +227,17 @@ impl Place for Bucket {
             noted => noted?,
         };
         for note in noted {
-            self.sweep(&note?.file_name())?;
+            let note = note?.path();
+            // A crash may leave a note under the name that it had while it was written.
+            let name = if note.extension().is_some_and(|is| is == "new") {
+                note.file_stem()
+            } else {
+                note.file_name()
+            };
+            if let Err(error) = abort(&self.client, &self.key(name.unwrap_or_default()), &note) {
+                let note = note.display();
+                tracing::warn!(%note, %error, "an upload that was cut off cannot be aborted now; it is tried again");
+            }
         }
         Ok(())
     }
