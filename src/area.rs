@@ -168,6 +168,9 @@ pub enum DirectoryEntry {
     },
     /// It did not for too long.
     DomainLapsed,
+    /// The organization is no more: nothing of it is due, no API key is its, and it has no e-mail domain. Its sessions end by
+    /// age.
+    OrganizationEnded,
     /// A credential opens this session of the stream, at the latest until then.
     CredentialOpened {
         /// SHA-256 of the token.

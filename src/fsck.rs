@@ -1,5 +1,5 @@
-//! Checking a whole store: its log, the key file of every stream that the log has, data keys against what history says of
-//! them, the ledger, and the derived files.
+//! Checking a whole store: its log, the key file of every stream that the log has, data keys and checkpoints against what history
+//! says of them, the ledger, and the derived files.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use crate::log::check::{self, check};
 use crate::seal::keyring::KeyRing;
 use crate::seal::keyring::files::KeyFiles;
 use crate::store::check::{DerivedReport, check as check_derived};
+use crate::store::check_checkpoints::{CheckpointsReport, check as check_checkpoints};
 use crate::store::check_keys::{DataKeysReport, check as check_keys};
 use crate::store::check_ledger::{LedgerReport, check as check_ledger};
 use crate::store::derived::DerivedFiles;
@@ -25,6 +26,8 @@ pub struct Report {
     pub key_files: KeyFiles,
     /// The data keys.
     pub data_keys: DataKeysReport,
+    /// The checkpoints that were signed last.
+    pub checkpoints: CheckpointsReport,
     /// The ledger of what was destroyed.
     pub ledger: LedgerReport,
     /// The derived files.
@@ -37,9 +40,12 @@ impl Report {
         self.is_sound() && self.ledger.defects.is_empty() && self.derived.is_clean()
     }
 
-    /// Whether nothing is wrong with what cannot be had from anywhere else: log and keys.
+    /// Whether nothing is wrong with what cannot be had from anywhere else: log, keys and checkpoints.
     pub fn is_sound(&self) -> bool {
-        self.log.is_clean() && self.key_files.defects.is_empty() && self.data_keys.is_clean()
+        self.log.is_clean()
+            && self.key_files.defects.is_empty()
+            && self.data_keys.is_clean()
+            && self.checkpoints.is_clean()
     }
 }
 
@@ -53,6 +59,8 @@ pub struct Parts<'a> {
     pub ledger: Option<&'a Ledger>,
     /// The derived files, where there are any.
     pub derived: Option<&'a DerivedFiles>,
+    /// The epoch of the store.
+    pub epoch: &'a str,
     /// The time, which tells what derived files may have dropped.
     pub now: Timestamp,
 }
@@ -64,7 +72,7 @@ pub fn check_store(
     key_files: impl FnOnce(&[StreamId]) -> KeyFiles,
     mut progress: impl FnMut(u64, u64),
 ) -> Report {
-    let Parts { log, ring, ledger, derived, now } = *parts;
+    let Parts { log, ring, ledger, derived, epoch, now } = *parts;
     let end = log.end().0;
     let readings = if derived.is_some() { 3 } else { 2 };
     let log_report = check(log, |at, end| progress(at.0, readings * end.0));
@@ -78,5 +86,6 @@ pub fn check_store(
         .map(|files| check_derived(files, log, now, |folded| progress(2 * end + folded, readings * end)))
         .unwrap_or_default();
     let ledger = ledger.map(|ledger| check_ledger(ledger, log)).unwrap_or_default();
-    Report { log: log_report, key_files: key_files(&streams), data_keys, ledger, derived }
+    let checkpoints = check_checkpoints(log, epoch);
+    Report { log: log_report, key_files: key_files(&streams), data_keys, checkpoints, ledger, derived }
 }

@@ -186,7 +186,8 @@ pub async fn export(State(app): State<App>, call: Call, query: RawQuery) -> Resu
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct StreamParameters {
-    /// Only what comes after this version, instead of after now. The header `Last-Event-ID` beats it.
+    /// Only what comes after this version, instead of after now. The header `Last-Event-ID` beats it. In a store that was restored
+    /// it is answered with `event: reset`, since a version alone does not say of which epoch it is.
     #[param(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     after: Option<Version>,
 }

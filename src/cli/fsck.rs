@@ -1,4 +1,4 @@
-//! `settled fsck`: checks the whole log, the keys, the ledger and the derived files, and lists what is wrong instead of
+//! `settled fsck`: checks the whole log, the keys, the checkpoints, the ledger and the derived files, and lists what is wrong instead of
 //! skipping it.
 
 use std::error::Error;
@@ -25,6 +25,7 @@ use crate::snapshot::SnapshotError;
 use crate::snapshot::place::url::FileName;
 use crate::snapshot::repair::{Means, RepairError, Repaired, repair};
 use crate::store::check::DerivedReport;
+use crate::store::check_checkpoints::CheckpointsReport;
 use crate::store::check_keys::DataKeysReport;
 use crate::store::check_ledger::LedgerReport;
 use crate::store::ledger::Ledger;
@@ -172,6 +173,7 @@ impl Fsck {
             ring: ring.as_ref(),
             ledger: Some(&ledger),
             derived: Some(&opened.derived),
+            epoch: opened.epoch.as_str(),
             now: Clock::system().now(),
         };
         let bar = output::progress("checking");
@@ -216,6 +218,7 @@ impl Fsck {
             }
             print_key_files("", &report.key_files);
             print_data_keys(&report.data_keys);
+            print_checkpoints(&report.checkpoints);
             print_ledger(&report.ledger);
             print_derived(&report.derived);
             if !report.is_sound() {
@@ -252,6 +255,20 @@ fn print_data_keys(report: &DataKeysReport) {
         "{} data keys are there and {} destroyed, as history says{unused}{how}",
         report.whole, report.destroyed
     ));
+}
+
+fn print_checkpoints(report: &CheckpointsReport) {
+    for defect in &report.defects {
+        output::line(defect);
+    }
+    for stream in &report.unchecked {
+        output::line(format_args!("its checkpoint is unchecked, since the log cannot be read: {stream}"));
+    }
+    let before = match report.of_before {
+        0 => String::new(),
+        checkpoints => format!(", {checkpoints} of an epoch before say nothing of it"),
+    };
+    output::line(format_args!("{} checkpoints are of this history{before}", report.whole));
 }
 
 fn print_ledger(report: &LedgerReport) {

@@ -1,35 +1,40 @@
-//! `settled log watch-checkpoints`: a witness. It keeps the last checkpoint that it saw in a file, away from the server, and
-//! holds each further one against it.
+//! `settled log watch-checkpoints`: a witness. It keeps what it saw in a file, away from the server, and holds each further
+//! checkpoint against it.
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use serde::Serialize;
 
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::verify::trusted;
 use crate::client::api::Api;
 use crate::client::error::ClientError;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::value::Span;
 use crate::log::segment::tree::Hash;
 use crate::private;
-use crate::proof::checkpoint::{Checkpoint, CheckpointError};
+use crate::proof::checkpoint::CheckpointError;
 use crate::proof::http::Consistency;
 use crate::proof::note::VerifierKey;
-use crate::proof::witness::{Fork, Step, open_in_any_epoch, prove, step};
+use crate::proof::witness::{Contradiction, InvalidLine, News, Seen, open_in_any_epoch};
 
 /// `settled log watch-checkpoints`.
 ///
 /// The server is the one that SETTLED_URL names, asked with the key in SETTLED_API_KEY, which needs audit:read.
+///
+/// It ends with 1 where the server contradicts what it signed before, or refuses to prove it, with 2 where the key is not
+/// accepted or the file is none that a witness wrote or can write, and with 3, once, where the server does not answer.
 #[derive(Args, Debug)]
 pub struct WatchCheckpoints {
-    /// The file that the last good checkpoint is kept in; made at first
+    /// The file that what was seen is kept in; made at first. What contradicts it is added to FILE.fork, and while that is
+    /// there nothing else is looked at
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// The verifier key that you trust, or a file with one a line; in every epoch of its organization
@@ -43,25 +48,54 @@ pub struct WatchCheckpoints {
     once: bool,
 }
 
-/// What a look came to that found no new checkpoint to keep.
+/// What a look came to that did not end well.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     /// The server did not answer.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// It signed for something and does not prove it.
+    #[error(
+        "{to} events were signed for, and it is not proved that the first {from} of them are those of before"
+    )]
+    Unproved {
+        from: u64,
+        to: u64,
+        #[source]
+        source: ClientError,
+    },
     /// What it answered is signed by nobody who is trusted.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// It contradicts what was seen; the checkpoint that shows it.
-    #[error("{0}")]
-    Fork(Fork, String),
-    /// The file could not be read or written.
+    /// It contradicts what was seen.
+    #[error(transparent)]
+    Fork(#[from] Box<Contradiction>),
+    /// It did so before.
+    #[error("a contradiction was found earlier: {} has both sides. Show them to others; move it away to go on", .0.display())]
+    Evidence(PathBuf),
+    /// The file is something else.
+    #[error("{} is not a witness's file", path.display())]
+    NotSeen {
+        path: PathBuf,
+        #[source]
+        source: InvalidLine,
+    },
+    /// A file could not be read or written.
     #[error("{} cannot be read or written", path.display())]
     File {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
+}
+
+/// A contradiction as it is kept, a line of JSON.
+#[derive(Serialize)]
+struct Evidence<'a> {
+    at: Timestamp,
+    what: String,
+    seen: &'a str,
+    shown: &'a str,
 }
 
 impl WatchCheckpoints {
@@ -88,13 +122,13 @@ impl WatchCheckpoints {
         let clock = Clock::system();
         loop {
             let exit = match self.look(api, keys).await {
-                Ok(said) => {
-                    said.iter().for_each(output::line);
-                    Exit::Fine
-                }
+                Ok(()) => Exit::Fine,
                 Err(trouble) => {
                     output::error(&trouble);
-                    self.exit(&trouble)
+                    if let Trouble::Fork(contradiction) = &trouble {
+                        self.keep_evidence(contradiction, clock.now());
+                    }
+                    trouble.exit()
                 }
             };
             // A server that is away for a while is asked again; a witness that ends then would miss what comes after.
@@ -105,75 +139,100 @@ impl WatchCheckpoints {
         }
     }
 
-    /// How the command ends after trouble, which leaves the last good checkpoint where it is.
-    fn exit(&self, trouble: &Trouble) -> Exit {
-        match trouble {
-            Trouble::Fork(_, signed) => {
-                let evidence = beside(&self.to, ".fork");
-                match private::write(&evidence, signed.as_bytes()) {
-                    Ok(()) => output::note(format_args!(
-                        "settled: {} and {} contradict each other, and both are signed: show them to others",
-                        self.to.display(),
-                        evidence.display()
-                    )),
-                    Err(error) => output::error(&error),
-                }
-                Exit::DoesNotHold
-            }
-            Trouble::Checkpoint(_) => Exit::DoesNotHold,
-            Trouble::Client(ClientError::Refused(_)) if !trouble.is_passing() => Exit::DoesNotHold,
-            Trouble::Client(_) => Exit::Store,
-            Trouble::File { .. } => Exit::Usage,
+    /// Looks once, and says what is new.
+    async fn look(&self, api: &Api, keys: &[VerifierKey]) -> Result<(), Trouble> {
+        let evidence = self.evidence();
+        if evidence.try_exists().map_err(|source| Trouble::File { path: evidence.clone(), source })? {
+            return Err(Trouble::Evidence(evidence));
         }
-    }
-
-    /// Looks once: what is new, in words.
-    async fn look(&self, api: &Api, keys: &[VerifierKey]) -> Result<Option<String>, Trouble> {
-        let signed = api.get_text("/v1/proof/checkpoint").await?;
-        let now = open_in_any_epoch(&signed, keys)?;
-        let Some(kept) = self.kept()? else {
-            self.keep(&signed)?;
-            return Ok(Some(format!("{}: {} events from here on", now.origin, now.size)));
-        };
-        let fork = |fork| Trouble::Fork(fork, signed.clone());
-        let said = match step(&kept, &now).map_err(fork)? {
-            Step::Same => return Ok(None),
-            Step::Grown => {
-                let path = format!("/v1/proof/consistency?from={}&to={}", kept.size, now.size);
-                let proof = hashes(&api.get::<Consistency>(&path).await?);
-                prove(&kept, &now, &proof.unwrap_or_default()).map_err(fork)?;
-                format!("{}: {} events, the first {} as before", now.origin, now.size, kept.size)
+        let mut seen = self.seen()?;
+        if !seen.is_full() {
+            let signed = api.get_text("/v1/proof/checkpoint").await?;
+            let now = open_in_any_epoch(&signed, keys)?;
+            let (origin, size) = (now.origin.clone(), now.size);
+            let news = seen.take(&signed, now).map_err(Box::new)?;
+            if news != News::Same {
+                // Before its proof is asked for: a server that gives none has signed it all the same.
+                self.keep(&seen)?;
             }
-            Step::Restored => format!(
-                "{}: an operator restored a snapshot, after epoch {} with {} events; {} events from here on",
-                now.origin,
-                kept.origin.epoch(),
-                kept.size,
-                now.size
-            ),
-        };
-        self.keep(&signed)?;
-        Ok(Some(said))
+            match news {
+                News::Same | News::Grown => {}
+                News::First => output::line(format_args!("{origin}: {size} events from here on")),
+                News::Restored { after, size: before } => output::line(format_args!(
+                    "{origin}: an operator restored a snapshot, after epoch {after} with {before} events; {size} events \
+                     from here on"
+                )),
+            }
+        }
+        while let Some((from, to)) = seen.wanted() {
+            let path = format!("/v1/proof/consistency?from={from}&to={to}");
+            let proof = api.get::<Consistency>(&path).await;
+            let proof = hashes(&proof.map_err(|source| Trouble::Unproved { from, to, source })?);
+            seen.prove(&proof.unwrap_or_default()).map_err(Box::new)?;
+            self.keep(&seen)?;
+            output::line(format_args!("{to} events, the first {from} as before"));
+        }
+        Ok(())
     }
 
-    fn kept(&self) -> Result<Option<Checkpoint>, Trouble> {
-        match fs::read_to_string(&self.to) {
-            Ok(signed) => Ok(Some(Checkpoint::unverified(&signed)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Trouble::File { path: self.to.clone(), source }),
+    fn seen(&self) -> Result<Seen, Trouble> {
+        let path = self.to.clone();
+        match fs::read_to_string(&path) {
+            Ok(text) => Seen::parse(&text).map_err(|source| Trouble::NotSeen { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Seen::default()),
+            Err(source) => Err(Trouble::File { path, source }),
         }
     }
 
     /// Whole or not at all: a witness that is killed knows what it knew.
-    fn keep(&self, signed: &str) -> Result<(), Trouble> {
-        private::write(&self.to, signed.as_bytes())
+    fn keep(&self, seen: &Seen) -> Result<(), Trouble> {
+        private::write(&self.to, seen.to_text().as_bytes())
             .map_err(|source| Trouble::File { path: self.to.clone(), source })
+    }
+
+    fn evidence(&self) -> PathBuf {
+        beside(&self.to, ".fork")
+    }
+
+    fn keep_evidence(&self, contradiction: &Contradiction, at: Timestamp) {
+        let Contradiction { fork, seen, shown } = contradiction;
+        let line = serde_json::to_string(&Evidence { at, what: fork.to_string(), seen, shown });
+        let line = line.expect("times and texts") + "\n";
+        let path = self.evidence();
+        let kept = private::options().append(true).create(true).open(&path);
+        match kept.and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all())) {
+            Ok(()) => output::note(format_args!(
+                "settled: {} has both sides, and both are signed: show them to others",
+                path.display()
+            )),
+            Err(error) => {
+                output::error(&error);
+                // Nobody shall miss it for want of a disk.
+                output::note(line);
+            }
+        }
     }
 }
 
 impl Trouble {
-    fn is_passing(&self) -> bool {
-        matches!(self, Self::Client(error) if error.is_passing())
+    /// How the command ends after it.
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Fork(_) | Self::Evidence(_) | Self::Checkpoint(_) => Exit::DoesNotHold,
+            Self::NotSeen { .. } | Self::File { .. } => Exit::Usage,
+            Self::Client(error) | Self::Unproved { source: error, .. } if error.is_passing() => Exit::Store,
+            Self::Client(error) | Self::Unproved { source: error, .. } if is_ours(error) => Exit::Usage,
+            Self::Client(_) | Self::Unproved { .. } => Exit::DoesNotHold,
+        }
+    }
+}
+
+/// Whether the server was asked in the wrong way: by another address, or with a key that it does not take.
+fn is_ours(error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused(problem) => [401, 403].contains(&problem.status),
+        ClientError::Unreadable { .. } => false,
+        _ => true,
     }
 }
 

@@ -27,6 +27,8 @@ pub mod api;
 pub mod error;
 mod events;
 pub mod http;
+#[cfg(feature = "s3")]
+pub mod object_storage;
 pub mod values;
 pub mod watch;
 

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::event::declare::{ActionSpec, AreaEvent};
 use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::platform::accounts::event::AccountsEvent;
+use crate::platform::deletions::event::DeletionsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
@@ -133,6 +134,8 @@ event_sum! {
     Accounts(AccountsEvent),
     /// Organizations being founded, in the platform's stream.
     Foundings(FoundingsEvent),
+    /// Organizations being deleted, in the platform's stream.
+    Deletions(DeletionsEvent),
     /// Accounts about to be somebody in an organization, in the platform's stream.
     Memberships(MembershipsEvent),
     /// What operators do, in the platform's stream.
@@ -380,7 +383,8 @@ impl Recorded {
     /// what the ledger has a line for. Of an API key that is rotated, the value before is, unless it has a grace.
     pub fn is_for_good(&self) -> bool {
         let ended = match &self.event {
-            Event::ApiKeys(ApiKeysEvent::ApiKeyRevoked(_)) => true,
+            Event::ApiKeys(ApiKeysEvent::ApiKeyRevoked(_))
+            | Event::Deletions(DeletionsEvent::OrganizationDeleted(_)) => true,
             Event::ApiKeys(ApiKeysEvent::ApiKeyRotated(rotated)) => rotated.previous_valid_until <= self.at,
             _ => false,
         };

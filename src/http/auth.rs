@@ -54,6 +54,9 @@ pub fn still_may_in(
 /// What a caller may do now, if it would still be found.
 fn still(app: &App, handle: &Handle, proof: Proof) -> Option<Arc<Grants>> {
     let view = handle.view();
+    if view.organization().general.is_over() {
+        return None;
+    }
     let actor = match proof {
         Proof::Session(session) => still_in_session(app, &view, session),
         Proof::Key(shown) => still_shown(app, &view, shown),

@@ -98,7 +98,10 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/keys/rotate", post(operator_keys::rotate))
         .route("/v1/operator/audit", get(operator_audit::audit))
         .route("/v1/operator/organizations", get(operator_audit::organizations))
-        .route("/v1/operator/organizations/{organization}", get(operator_audit::organization))
+        .route(
+            "/v1/operator/organizations/{organization}",
+            get(operator_audit::organization).delete(operator_audit::delete),
+        )
         .route("/v1/operator/snapshots", get(operator_snapshots::index).post(operator_snapshots::create))
         .route("/v1/operator/snapshots/{snapshot}", get(operator_snapshots::download))
         .route("/v1/operator/snapshots/{snapshot}/keys", get(operator_snapshots::download_keys))
@@ -195,6 +198,7 @@ async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Probl
             ring: Some(store.ring()),
             ledger: store.ledger(),
             derived: store.files(),
+            epoch: store.epoch(),
             now: store.clock().now(),
         };
         check_store(&parts, |streams| store.ring().check_files(streams), |_, _| {})

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::actor::ActorKind;
+use crate::actor::{Actor, ActorKind};
 use crate::audit::query::AuditParameters;
 use crate::clock::Timestamp;
 use crate::event::{Outcome, Resource, Version};
@@ -19,6 +20,8 @@ use crate::http::path::PathText;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{EventId, OrganizationId, StreamId};
+use crate::platform::deletions::command::DeletionsCommand;
+use crate::store::Submission;
 use crate::store::resident::View;
 use crate::store::shown::Envelope;
 
@@ -68,6 +71,21 @@ pub async fn organization(
 ) -> Result<Response, Problem> {
     let id = path.first().parse().map_err(|_| Problem::not_found())?;
     Ok(Json(row(&app, id).await?.ok_or_else(Problem::not_found)?).into_response())
+}
+
+/// Deletes one: its people, keys and sessions are refused from then on, and its data keys are destroyed, so that what it sealed
+/// opens with nothing. Answers when that is done; one that was cut off is gone on with.
+pub async fn delete(State(app): State<App>, path: PathText, _: NoParameters) -> Result<StatusCode, Problem> {
+    let id: OrganizationId = path.first().parse().map_err(|_| Problem::not_found())?;
+    let store = &app.store;
+    if !store.platform().view().platform().deletions.is_open(id) {
+        store.organization(id).await?.ok_or_else(Problem::not_found)?;
+        let open = Submission::new(DeletionsCommand::Open(id), Actor::OPERATOR);
+        store.execute(store.platform(), open).await?;
+    }
+    store.finish_deletion_detached(id).await?;
+    app.snapshots.renew_keys(store).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Nothing of one whose founding is not finished.

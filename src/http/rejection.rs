@@ -13,6 +13,7 @@ use crate::http::access::Denial;
 use crate::http::problem::Problem;
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
+use crate::platform::deletions::command::DeletionsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
 use crate::platform::memberships::command::MembershipsRejection;
 use crate::seal::keyring::KeyError;
@@ -95,6 +96,7 @@ impl From<IntentError> for Problem {
     fn from(error: IntentError) -> Self {
         match error {
             IntentError::Refused(refusal) => refusal.into(),
+            IntentError::Rotation(error) => error.into(),
             other => internal(&other, "an intent could not be finished"),
         }
     }
@@ -166,6 +168,7 @@ fn rejected(rejection: &Rejection) -> Problem {
             Problem::conflict("stale", "what this rests on has changed in the meantime; try again")
         }
         Rejection::TooLarge => too_large(),
+        Rejection::Over => Problem::not_found(),
         Rejection::WrongStream => {
             tracing::error!("a command was sent to the wrong kind of stream");
             Problem::internal()
@@ -185,6 +188,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         }
         Rejection::Accounts(rejection) => accounts(*rejection),
         Rejection::Foundings(rejection) => foundings(*rejection),
+        Rejection::Deletions(DeletionsRejection::NotFound) => Problem::not_found(),
         Rejection::Memberships(rejection) => memberships(*rejection),
         Rejection::Denials(_) => Problem::internal(),
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::event::Version;
 use crate::http::conditional::version_of;
 use crate::http::problem::Problem;
+use crate::log::head::Epoch;
 
 /// How often a stream without news says that it is there.
 pub const COMMENT_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
@@ -32,14 +33,18 @@ pub enum Start {
 }
 
 impl Start {
-    /// `Last-Event-ID`, else `?after=`.
+    /// `Last-Event-ID`, else `?after=`. The latter has no epoch: in a store that was restored nobody knows of which it is.
     ///
     /// # Errors
     /// 422 unless the header is an id that a stream gave.
     pub fn of(headers: &HeaderMap, after: Option<Version>, epoch: &str) -> Result<Self, Problem> {
         let mut ids = headers.get_all(LAST_EVENT_ID).iter();
         let Some(last) = ids.next() else {
-            return Ok(after.map_or(Self::Now, Self::After));
+            return Ok(match after {
+                None => Self::Now,
+                Some(version) if Epoch::default().as_str() == epoch => Self::After(version),
+                Some(_) => Self::Reset,
+            });
         };
         let only = Some(last).filter(|_| ids.next().is_none());
         let id = only.and_then(|last| last.to_str().ok()).and_then(|id| id.rsplit_once('-'));
@@ -122,6 +127,8 @@ mod tests {
         assert_eq!(start(None, Some(7)), Some(Start::After(7)));
         assert_eq!(start(Some("0-9"), Some(7)), Some(Start::After(9)), "a browser repeats the query");
         assert_eq!(start(Some("x1-9"), None), Some(Start::Reset));
+        let restored = |after| Start::of(&HeaderMap::new(), after, "x1").ok();
+        assert_eq!((restored(None), restored(Some(7))), (Some(Start::Now), Some(Start::Reset)));
         for wrong in ["", "9", "0-", "0-09", "0-x", "0--1"] {
             assert_eq!(start(Some(wrong), None), None, "{wrong}");
         }

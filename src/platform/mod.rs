@@ -3,6 +3,7 @@
 //! The twin of `organization.rs`; only its stream maps an account to people in organizations.
 
 use crate::platform::accounts::projection::Accounts;
+use crate::platform::deletions::projection::Deletions;
 use crate::platform::foundings::projection::Foundings;
 use crate::platform::memberships::projection::Memberships;
 use crate::platform::operations::projection::Operations;
@@ -14,6 +15,7 @@ use crate::store::requests::Requests;
 use crate::stream_state;
 
 pub mod accounts;
+pub mod deletions;
 pub mod foundings;
 pub mod memberships;
 pub mod operations;
@@ -28,6 +30,8 @@ stream_state! {
             accounts: Accounts,
             /// Organizations being founded.
             foundings: Foundings,
+            /// Organizations that were deleted.
+            deletions: Deletions,
             /// Accounts about to be somebody in an organization.
             memberships: Memberships,
             /// Sessions of accounts without an organization.

@@ -56,9 +56,9 @@ pub enum SnapshotError {
         path: PathBuf,
     },
     /// The disk has no room for it.
-    #[error("there is no room in {}: some {needed} bytes are needed, and {free} are free", path.display())]
+    #[error("there is no room at {}: some {needed} bytes are needed, and {free} are free", path.display())]
     NoRoom {
-        /// The folder.
+        /// Where it was to be.
         path: PathBuf,
         /// How many bytes are needed.
         needed: u64,

@@ -387,17 +387,22 @@ impl Snapshots {
 
     /// Where a snapshot goes.
     fn locate(&self, snapshot: SnapshotId, output: Option<PathBuf>) -> Result<Located, OperatingError> {
-        if let Some(path) = output {
-            let to = Located::from(&*path);
-            return if to.is_history() { Ok(to) } else { Err(OperatingError::NoName(path)) };
+        let to = match output {
+            Some(path) => {
+                Some(Located::from(&*path)).filter(Located::is_history).ok_or(OperatingError::NoName(path))?
+            }
+            None => {
+                private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
+                self.sweep()?;
+                Located::new(&self.place, format!("{snapshot}.{HISTORY}"))
+            }
+        };
+        // A bucket that cannot be listed now keeps nobody from taking one elsewhere.
+        if let Some(free) = to.free_bytes()? {
+            let listing = list(&self.place).unwrap_or_default();
+            room::refuse(room::of_next(&listing), Some(free), to.path())?;
         }
-        private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
-        self.sweep()?;
-        let free = self.place.free_bytes().map_err(SnapshotError::io("look at", &self.place.root()))?;
-        if free.is_some() {
-            room::refuse(room::of_next(&list(&self.place)?), free, &self.place.root())?;
-        }
-        Ok(Located::new(&self.place, format!("{snapshot}.{HISTORY}")))
+        Ok(to)
     }
 
     /// Removes what takings, rewritings and drills that were cut off left. Nobody else may be at work with these snapshots.

@@ -16,7 +16,7 @@ use crate::log::head::{self, HeadRecord};
 use crate::log::heads::Heads;
 use crate::log::sled::open::{self, HeadPolicy, OpenError, SledOptions};
 use crate::log::sled::salvage::Salvage;
-use crate::log::{Append, AppendError, EventLog, Key, Position, refill};
+use crate::log::{AppendError, EventLog, Key, Position, refill};
 use crate::private;
 use crate::seal::keyring::KeyError;
 use crate::seal::keyring::mending::MendedKey;
@@ -278,9 +278,7 @@ impl<'a> Damaged<'a> {
         let Some((log, new)) = into else { return Ok(()) };
         mended.put(&new.keys(), self.root)?;
         for put in put.chunks(KEYS_AT_ONCE) {
-            let append =
-                Append { stream, expected: None, frame: None, put: put.to_vec(), remove: Vec::new() };
-            log.append(vec![append])?;
+            refill::beside(log, stream, put.iter().cloned())?;
         }
         Ok(())
     }

@@ -33,7 +33,8 @@ use crate::snapshot::room;
 use crate::snapshot::taken_away::{Gone, HeldAgainst, KnownKeys, Told, read_ledgers, take_away, unknown};
 use crate::snapshot::verify::{HeldKeys, Survey, Until, hold_keys, survey};
 use crate::snapshot::{Progress, SnapshotError};
-use crate::store::ledger::{FinishError, Ledger};
+use crate::store::finishing::FinishError;
+use crate::store::ledger::Ledger;
 use crate::store::load::LoadError;
 use crate::store::{Parts, Refusal, Store, Submission};
 
@@ -217,17 +218,21 @@ impl Built {
         let options = SledOptions::new(&store.path, store.id);
         open::create(&options, &epoch)?;
         let log = Arc::new(open::open(options, HeadPolicy::Require)?.log);
+        let mut waiting = Vec::new();
         hold_keys(KeysFile::open(&keys_at, wanted.root)?, &history, &survey, |snapshot_key, carried| {
             let opened = snapshot_key.open(&carried).map_err(|what| {
                 SnapshotError::damaged(keys_at.path(), format!("the keys of {}", carried.stream), what)
             })?;
             opened.put(&store.keys(), wrapped_by)?;
-            for some in carried.data_keys.chunks(KEYS_AT_ONCE) {
-                let some = some.iter().map(|(id, wrapped)| (*id, wrapped.to_vec()));
-                refill::data_keys(&*log, carried.stream, some)?;
+            for (id, wrapped) in &carried.data_keys {
+                waiting.push((carried.stream, *id, wrapped.to_vec()));
+                if waiting.len() == KEYS_AT_ONCE {
+                    refill::data_keys(&*log, waiting.drain(..))?;
+                }
             }
             Ok(())
         })?;
+        refill::data_keys(&*log, waiting).map_err(SnapshotError::from)?;
         fill(&mut history, &survey, &*log, &mut |at, _| progress(Position(end.saturating_add(at.0)), whole))?;
         Ok(Self { log, history, epoch, survey, keys: header, missing, accepted })
     }
@@ -317,7 +322,7 @@ impl Built {
     }
 }
 
-/// Data keys that are put into the log at a time.
+/// Data keys that are put into the log at a time, of however many streams: each time is a commit, with its sync.
 const KEYS_AT_ONCE: usize = 256;
 
 /// Frames come from a history in pieces of some 1 MiB, which are committed in pieces that sled writes at once.

@@ -55,7 +55,7 @@ mod tests {
             refuse(100, fits, place).expect("there is room");
         }
         let error = refuse(100, Some(99), place).expect_err("there is not").to_string();
-        assert_eq!(error, "there is no room in /snapshots: some 100 bytes are needed, and 99 are free");
+        assert_eq!(error, "there is no room at /snapshots: some 100 bytes are needed, and 99 are free");
         assert_eq!(of_next(&Listing::default()), AT_LEAST_BYTES);
         assert_eq!(of_store(u64::MAX), u64::MAX);
         look_for(u64::MAX, Path::new("/")).expect_err("no disk is so large");

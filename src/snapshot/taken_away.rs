@@ -17,7 +17,8 @@ use crate::snapshot::keys::{AcceptedKeys, KeysHeader};
 use crate::snapshot::restore::{RestoreError, failed};
 use crate::snapshot::verify::Survey;
 use crate::store::Store;
-use crate::store::ledger::{FinishError, Ledger};
+use crate::store::finishing::FinishError;
+use crate::store::ledger::Ledger;
 
 /// A ledger of what was taken away for good that a restore was held against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -19,7 +19,7 @@ use crate::settings::people::projection::Status;
 use crate::settings::people::standing::erased;
 use crate::settings::secrets::command::version_destroyed;
 use crate::store::Store;
-use crate::store::ledger::{FinishEntry, FinishError};
+use crate::store::finishing::{FinishEntry, FinishError};
 
 impl Store {
     /// Records that keys of a stream are destroyed which it does not have. Gives those of them that are.

@@ -51,6 +51,14 @@ impl Due {
         }
     }
 
+    /// Nothing of a stream is due any more.
+    pub(super) fn clear_stream(&mut self, stream: StreamId) {
+        let from = (stream, String::new());
+        let own = self.known.range(from..).take_while(|((of, _), _)| *of == stream);
+        let resources: Vec<String> = own.map(|((_, resource), _)| resource.clone()).collect();
+        resources.iter().for_each(|resource| self.clear(stream, resource));
+    }
+
     /// Lets go of what was looked at, unless something else was said of the thing meanwhile.
     pub(super) fn drop_thing(&mut self, thing: &DueThing) {
         if self.next.contains_key(thing) {
@@ -171,6 +179,15 @@ mod tests {
         assert_eq!(due.by(now().plus_seconds(9)), [thing(7, "a")], "another time was said meanwhile");
         due.clear(StreamId::Organization(id(1)), "a");
         assert_eq!(due.first(), None);
+    }
+
+    #[test]
+    fn nothing_is_due_of_a_stream_that_is_over() {
+        let mut due = of(&[thing(9, "a"), thing(5, "b")]);
+        let other = StreamId::Organization(id(2));
+        due.set(DueThing { stream: other, ..thing(7, "a") });
+        due.clear_stream(StreamId::Organization(id(1)));
+        assert_eq!(due.by(now().plus_seconds(9)), [DueThing { stream: other, ..thing(7, "a") }]);
     }
 
     #[test]

@@ -193,21 +193,26 @@ fn frames_between(
 /// # Errors
 /// When a frame or an event cannot be read.
 pub fn fold(log: &dyn EventLog, folded: impl FnMut(Position)) -> Result<HashMap<StreamId, View>, LoadError> {
-    fold_until(log, log.end(), folded)
+    fold_some(log, log.end(), |_| true, folded)
 }
 
-/// Folds every stream from the log's first frame to the one at a position.
+/// Folds some streams from the log's first frame to the one at a position; the frames of all others are passed over.
 ///
 /// # Errors
-/// When a frame or an event cannot be read.
-pub fn fold_until(
+/// When a frame, or an event of these streams, cannot be read.
+pub fn fold_some(
     log: &dyn EventLog,
     until: Position,
+    is_wanted: impl Fn(StreamId) -> bool,
     mut folded: impl FnMut(Position),
 ) -> Result<HashMap<StreamId, View>, LoadError> {
     let mut views: HashMap<StreamId, View> = HashMap::new();
     frames_between(log, Position(0), until, |position, frame| {
         let stream = frame.header().stream;
+        if !is_wanted(stream) {
+            folded(position);
+            return Ok(());
+        }
         let view = views.entry(stream).or_insert_with(|| View::empty(stream));
         for (event, version) in frame.events().zip(frame.header().first_version..) {
             let damaged = |error| LoadError::Event { stream, version, position: position.0, error };

@@ -1,14 +1,16 @@
 //! Replay: what folding the log from zero gives, beside what is served, or would be.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::Version;
-use crate::log::{EventLog, Position};
+use crate::ids::StreamId;
+use crate::log::{EventLog, Head, Position};
 use crate::store::Store;
 use crate::store::derived::DerivedFiles;
-use crate::store::load::{LoadError, fold, fold_until, load_stream};
+use crate::store::load::{LoadError, fold, fold_some, load_stream};
 use crate::store::resident::View;
 use crate::store::savepoint::Savepoints;
 
@@ -83,17 +85,45 @@ pub fn replay(
     Ok(ReplayReport::new(streams))
 }
 
+/// How many events the streams have together that are folded in one pass; a stream that has more is folded alone.
+const EVENTS_AT_ONCE: u64 = 250_000;
+
 /// Folds a log from zero up to the frame at a position: what every stream comes to, with nothing that is served beside
-/// it. `folded` hears the position reached. Blocks.
+/// it. Memory holds some streams at a time, for each of which the log is read once. `folded` hears the position reached.
+/// Blocks.
 ///
 /// # Errors
 /// When the log cannot be read.
 pub fn digests(
     log: &dyn EventLog,
     until: Position,
-    folded: impl FnMut(Position),
+    mut folded: impl FnMut(Position),
 ) -> Result<ReplayReport, LoadError> {
-    Ok(ReplayReport::new(fold_until(log, until, folded)?.values().map(StreamReplay::of).collect()))
+    let mut streams = Vec::new();
+    for group in groups(log.streams(), EVENTS_AT_ONCE) {
+        let views = fold_some(log, until.min(log.end()), |stream| group.contains(&stream), &mut folded)?;
+        streams.extend(views.values().map(StreamReplay::of));
+    }
+    Ok(ReplayReport::new(streams))
+}
+
+/// Streams that are folded together: of so many events at most, or one alone.
+fn groups(streams: Vec<(StreamId, Head)>, events_at_once: u64) -> Vec<BTreeSet<StreamId>> {
+    let mut groups: Vec<BTreeSet<StreamId>> = Vec::new();
+    let mut events = u64::MAX;
+    for (stream, head) in streams {
+        events = events.saturating_add(head.version);
+        match groups.last_mut().filter(|_| events <= events_at_once) {
+            Some(group) => {
+                group.insert(stream);
+            }
+            None => {
+                groups.push(BTreeSet::from([stream]));
+                events = head.version;
+            }
+        }
+    }
+    groups
 }
 
 impl Store {
@@ -113,5 +143,23 @@ impl Store {
             streams.push(StreamReplay::of(view).beside(&served));
         }
         Ok(ReplayReport::new(streams))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::id;
+
+    #[test]
+    fn streams_are_folded_together_up_to_so_many_events() {
+        let of =
+            |number: u128, version| (StreamId::Organization(id(number)), Head { version, ..Head::default() });
+        let sizes = |streams: &[(StreamId, Head)]| {
+            groups(streams.to_vec(), 10).iter().map(BTreeSet::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[of(1, 4), of(2, 6), of(3, 1)]), [2, 1]);
+        assert_eq!(sizes(&[of(1, 4), of(2, 60), of(3, 1), of(4, 9)]), [1, 1, 2]);
     }
 }

@@ -63,6 +63,9 @@ impl State {
     pub fn decide(&self, command: &Command, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         match (self, command) {
             (Self::Organization(state), Command::Organization(command)) => {
+                if state.general.is_over() && !command.outlasts_the_end() {
+                    return Err(Rejection::Over);
+                }
                 command.need().check(state, context)?;
                 command.decide(state, context)
             }

@@ -128,13 +128,13 @@ impl Store {
     /// When it cannot be read.
     pub async fn organization(&self, id: OrganizationId) -> Result<Option<Arc<Handle>>, LoadError> {
         let stream = StreamId::Organization(id);
-        if let Some(handle) = self.inner.residents.get(stream) {
-            return Ok(Some(handle).filter(|handle| handle.view().version() > 0));
-        }
-        if self.inner.directory.head(stream).is_none() {
-            return Ok(None);
-        }
-        self.stream(stream).await.map(Some)
+        let handle = match self.inner.residents.get(stream) {
+            Some(handle) => handle,
+            None if self.inner.directory.head(stream).is_none() => return Ok(None),
+            None => self.stream(stream).await?,
+        };
+        let view = handle.view();
+        Ok((view.version() > 0 && !view.organization().general.is_over()).then_some(handle))
     }
 
     /// A stream, which may have no event yet; loaded if it is not in memory.

@@ -47,6 +47,7 @@ fn can_change(event: &Event) -> bool {
         | Event::Sessions(_)
         | Event::Accounts(_)
         | Event::Foundings(_)
+        | Event::Deletions(_)
         | Event::Invitations(_)
         | Event::JoinRequests(_)
         | Event::Memberships(_)

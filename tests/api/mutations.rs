@@ -1,12 +1,16 @@
 //! Bundles, checkpoints and proofs, altered in every way that comes to mind: none is ever accepted.
 
-use serde_json::json;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use settled::actor::Actor;
 use settled::clock::Clock;
+use settled::log::segment::tree::Hash;
 use settled::proof::blame::Blame;
 use settled::proof::bundle::{Head, Item};
 use settled::proof::checkpoint::{Checkpoint, Origin};
 use settled::proof::note::{VerifierKey, read_keys};
+use settled::proof::tree::{is_consistent, root_by_inclusion};
 use settled::proof::verify::verify;
 
 use crate::server::{Somebody, TestServer};
@@ -160,6 +164,123 @@ async fn nothing_that_was_altered_is_accepted() {
     }
     assert_eq!(accepted, []);
     assert!(altered > MUTATIONS * 9 / 10, "{altered}");
+}
+
+/// A checkpoint, and what leads to it: from an event, and from a smaller one.
+struct Proofs {
+    keys: Vec<VerifierKey>,
+    note: String,
+    checkpoint: Checkpoint,
+    leaf: Hash,
+    index: u64,
+    inclusion: Vec<Hash>,
+    smaller: Checkpoint,
+    consistency: Vec<Hash>,
+}
+
+fn hashes(proof: &Value) -> Vec<Hash> {
+    let hash = |text: &Value| STANDARD.decode(text.as_str().unwrap()).unwrap().try_into().unwrap();
+    proof.as_array().unwrap().iter().map(hash).collect()
+}
+
+async fn proofs() -> Proofs {
+    let server =
+        TestServer::start_with(Clock::system(), None, &["--public-url", "https://settled.example"]).await;
+    let owner = server.found().await;
+    server.environment(&owner, "Dev", "test").await;
+    let get = async |path: &str| server.get(path, &owner).await.is(200);
+    let keys = read_keys(&get("/v1/proof/keys").await.text).unwrap();
+    let open = |note: &str| Checkpoint::open(note, &keys).unwrap();
+    let smaller = open(&get("/v1/proof/checkpoint").await.text);
+    let values = json!({"A": 1, "B": 2, "C": 3, "D": 4, "E": 5, "F": 6, "G": 7});
+    server.patch("/v1/environments/dev/config", &owner, &values).await.is(200);
+    let note = get("/v1/proof/checkpoint").await.text;
+    let checkpoint = open(&note);
+    let inclusion = get("/v1/proof/inclusion?event=3").await.json();
+    let path = format!("/v1/proof/consistency?from={}&to={}", smaller.size, checkpoint.size);
+    let consistency = hashes(&get(&path).await.json()["proof"]);
+    let leaf = hashes(&json!([inclusion["leaf"]]))[0];
+    let inclusion = hashes(&inclusion["proof"]);
+    Proofs { note, checkpoint, leaf, index: 2, inclusion, smaller, consistency, keys }
+}
+
+/// Hashes that are not those of before.
+fn other_hashes(hashes: &[Hash], dice: &mut Dice) -> Vec<Hash> {
+    let mut other = hashes.to_vec();
+    let at = dice.below(hashes.len());
+    match dice.below(5) {
+        0 => other[at][dice.below(32)] ^= 1 << dice.below(8),
+        1 => drop(other.remove(at)),
+        2 => other.insert(at, hashes[dice.below(hashes.len())]),
+        3 => other.swap(at, dice.below(hashes.len())),
+        _ => other.truncate(at),
+    }
+    other
+}
+
+impl Proofs {
+    /// Whether the proof of the event leads to the checkpoint.
+    fn includes(&self, leaf: &Hash, index: u64, path: &[Hash]) -> bool {
+        root_by_inclusion(leaf, index, self.checkpoint.size, path) == Some(self.checkpoint.root)
+    }
+
+    /// Whether the checkpoint goes on from another.
+    fn goes_on_from(&self, from: (u64, &Hash), path: &[Hash]) -> bool {
+        is_consistent(from, (self.checkpoint.size, &self.checkpoint.root), path)
+    }
+
+    /// Whether one of them is accepted that was altered; nothing where it was not.
+    fn accepts_one(&self, dice: &mut Dice) -> Option<bool> {
+        let other = |hash: &Hash, dice: &mut Dice| {
+            let mut other = *hash;
+            other[dice.below(32)] ^= 1 << dice.below(8);
+            other
+        };
+        match dice.below(6) {
+            0 => {
+                let path = other_hashes(&self.inclusion, dice);
+                (path != self.inclusion).then(|| self.includes(&self.leaf, self.index, &path))
+            }
+            1 => Some(self.includes(&other(&self.leaf, dice), self.index, &self.inclusion)),
+            2 => {
+                let index = dice.below(usize::try_from(self.checkpoint.size).unwrap()) as u64;
+                (index != self.index).then(|| self.includes(&self.leaf, index, &self.inclusion))
+            }
+            3 => {
+                let path = other_hashes(&self.consistency, dice);
+                let from = (self.smaller.size, &self.smaller.root);
+                (path != self.consistency).then(|| self.goes_on_from(from, &path))
+            }
+            4 => {
+                let root = other(&self.smaller.root, dice);
+                Some(self.goes_on_from((self.smaller.size, &root), &self.consistency))
+            }
+            _ => {
+                let mut note = self.note.clone().into_bytes();
+                let at = dice.below(note.len());
+                match dice.below(4) {
+                    0 => note[at] ^= 1 << dice.below(7),
+                    1 => note.truncate(at),
+                    2 => drop(note.remove(at)),
+                    _ => note.insert(at, b"\n a1="[dice.below(5)]),
+                }
+                let note = String::from_utf8(note).ok().filter(|note| *note != self.note)?;
+                Some(Checkpoint::open(&note, &self.keys).is_ok())
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_checkpoint_and_no_proof_that_was_altered_is_accepted() {
+    let proofs = proofs().await;
+    assert!(proofs.includes(&proofs.leaf, proofs.index, &proofs.inclusion));
+    assert!(proofs.goes_on_from((proofs.smaller.size, &proofs.smaller.root), &proofs.consistency));
+    let mut dice = Dice(13);
+    let tried = (0..MUTATIONS * u64::from(crate::scale())).filter_map(|_| proofs.accepts_one(&mut dice));
+    let tried: Vec<bool> = tried.collect();
+    assert!(tried.len() as u64 > MUTATIONS * 7 / 10, "{}", tried.len());
+    assert!(tried.iter().all(|accepted| !accepted));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,6 +93,11 @@ async fn what_it_prints_works_and_its_audit_log_spans_a_year() {
         let list = get(&format!("/v1/{list}")).await;
         assert!(list["data"].as_array().unwrap().len() >= least, "{list}");
     }
+    // A restored store: a version alone says nothing there.
+    let stream = format!("{}/v1/audit/stream?after=1", server.url);
+    let stream = settled::client::http::plain().build().unwrap().get(stream).bearer_auth(&token);
+    let opening = stream.send().await.unwrap().chunk().await.unwrap().expect("an opening");
+    assert!(String::from_utf8_lossy(&opening).contains("event: reset"), "{opening:?}");
     let wrapped_by_its_own = std::fs::read_to_string(server.dir().join("root.key")).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots/demo.root.key");
     assert_ne!(wrapped_by_its_own, std::fs::read_to_string(shipped).unwrap());

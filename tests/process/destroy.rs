@@ -23,10 +23,10 @@ use crate::process::{Ended, Login, Server, Start, command, scale, settled_on, te
 use crate::thief::{Loot, Thief};
 
 /// What every value begins with, its number after it.
-const CANARY: &str = "a canary that nobody may hear of ";
+pub const CANARY: &str = "a canary that nobody may hear of ";
 
 /// Makes secrets whose values are canaries with their numbers; gives their ids.
-async fn make(server: &Server, login: &Login, numbers: std::ops::Range<usize>) -> Vec<String> {
+pub async fn make(server: &Server, login: &Login, numbers: std::ops::Range<usize>) -> Vec<String> {
     let mut made = Vec::new();
     for number in numbers {
         let body = json!({"name": format!("S{number}"), "value": format!("{CANARY}{number}")});
@@ -38,7 +38,7 @@ async fn make(server: &Server, login: &Login, numbers: std::ops::Range<usize>) -
 }
 
 /// What a secret's value is, or the status that says why it is none.
-async fn reveal(server: &Server, login: &Login, secret: &str) -> Result<String, u16> {
+pub async fn reveal(server: &Server, login: &Login, secret: &str) -> Result<String, u16> {
     let path = format!("/v1/secrets/{secret}/reveal");
     let (status, body) = server.call(login, "POST", &path, Some(json!({}))).await;
     if status == 200 { Ok(text(&body["value"])) } else { Err(status) }
@@ -55,7 +55,7 @@ fn rotate(dir: &Path, stream: &str) -> Ended {
 }
 
 /// Every sealed value of every secret, as history has it, by its secret.
-fn loot(dir: &Path, stream: &str) -> Vec<(String, Loot)> {
+pub fn loot(dir: &Path, stream: &str) -> Vec<(String, Loot)> {
     let exported = settled_on(dir, &["log", "export", "--stream", stream]);
     assert_eq!(exported.code, Some(0), "{exported:?}");
     let events = exported.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -91,7 +91,7 @@ fn carried(history: &str, root: &str) -> Vec<DataKeyId> {
 }
 
 /// That a value is the canary of a number.
-fn is_canary(opened: Option<Vec<u8>>, number: usize) -> bool {
+pub fn is_canary(opened: Option<Vec<u8>>, number: usize) -> bool {
     let canary = format!("{CANARY}{number}");
     opened.is_some_and(|padded| padded.windows(canary.len()).any(|window| window == canary.as_bytes()))
 }

@@ -11,6 +11,7 @@ mod attacks;
 mod client;
 mod commands;
 mod core_dump;
+mod deletion;
 mod demo;
 mod derived;
 mod destroy;
@@ -42,6 +43,7 @@ mod secrets;
 mod s3;
 mod slow;
 mod snapshot_bucket;
+mod snapshot_crashes;
 mod snapshots;
 #[path = "../support/smtp.rs"]
 mod smtp;
@@ -55,5 +57,6 @@ mod thief;
 mod tls;
 mod unmoved;
 mod watchers;
+mod witness;
 #[path = "../support/workflow.rs"]
 mod workflow;

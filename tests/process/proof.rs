@@ -5,13 +5,18 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use settled::log::segment::tree::Hash;
 use settled::proof::checkpoint::Checkpoint;
 use settled::proof::tree::is_consistent;
 
-use crate::keys::stop;
+use crate::keys::{is_stopped, stop};
+use crate::preload::library;
 use crate::process::{Ended, Login, Server, Start, command, run, scale, settled};
+
+/// More steps than signing and keeping a checkpoint has.
+const STEPS_MAX: u32 = 60;
 
 /// Where a server listens, which is the name that it signs under.
 fn address(server: &Server) -> &str {
@@ -194,15 +199,18 @@ async fn a_witness_follows_a_history_and_finds_a_fork() {
     let ended = witness(&server, &api_key, &kept, &keys);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("FORK") && ended.stderr.contains("taken back"), "{ended:?}");
+    let evidence = dir.path().join("kept.fork");
+    std::fs::remove_file(&evidence).unwrap();
     for value in 20..40 {
         configure(&server, &login, "REGION", value).await;
     }
     let ended = witness(&server, &api_key, &kept, &keys);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("FORK") && ended.stderr.contains("are not the first of"), "{ended:?}");
-    assert_eq!(std::fs::read_to_string(&kept).unwrap(), before, "it keeps what it saw");
-    let evidence = std::fs::read_to_string(dir.path().join("kept.fork")).unwrap();
-    assert!(Checkpoint::unverified(&evidence).unwrap().size > Checkpoint::unverified(&before).unwrap().size);
+    assert!(std::fs::read_to_string(&kept).unwrap().starts_with(&before), "it keeps what it saw");
+    let evidence: Value = serde_json::from_str(&std::fs::read_to_string(&evidence).unwrap()).unwrap();
+    let size = |side: &str| Checkpoint::unverified(evidence[side].as_str().unwrap()).unwrap().size;
+    assert!(size("shown") > size("seen"), "{evidence}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -252,6 +260,55 @@ async fn no_checkpoint_that_was_shown_is_taken_back_by_a_kill() {
         }
         last = seen.pop();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_is_killed_before_any_of_its_steps_takes_nothing_back() {
+    let place = tempfile::tempdir().unwrap();
+    let given = place.path().join("given");
+    let server = Start::on(&given).serve();
+    // Where it listens is what it signs under.
+    let host = address(&server).to_owned();
+    let start = |data: &Path| Start::on(data).listening(&host);
+    let login = server.set_up().await;
+    let first = Checkpoint::unverified(&get(&server, &login, "/v1/proof/checkpoint").await).unwrap();
+    configure(&server, &login, "REGION", 1).await;
+    stop(server);
+    let trigger = place.path().join("trigger");
+    let mut killed = 0;
+    for step in 1..STEPS_MAX {
+        let data = place.path().join(step.to_string());
+        crate::keys::copy(&given, &data);
+        let started = start(&data)
+            .env("LD_PRELOAD", library().to_str().unwrap())
+            .env("STEP_AT", step.to_string())
+            .env("STEP_SIGNAL", Signal::STOP.as_raw().to_string())
+            .env("STEP_TRIGGER", trigger.to_str().unwrap());
+        let mut server = started.serve();
+        std::fs::write(&trigger, b"").unwrap();
+        let url = format!("{}/v1/proof/checkpoint", server.url);
+        let request = settled::client::http::plain().build().unwrap().get(url).bearer_auth(&login.token);
+        let answer = tokio::spawn(async move { request.send().await.ok()?.text().await.ok() });
+        while !answer.is_finished() && !is_stopped(server.process.pid()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server.process.kill();
+        std::fs::remove_file(&trigger).unwrap();
+        let shown = answer.await.unwrap();
+        let shown = shown.map(|note| Checkpoint::unverified(&note).unwrap());
+
+        let server = start(&data).serve();
+        let now = Checkpoint::unverified(&get(&server, &login, "/v1/proof/checkpoint").await).unwrap();
+        assert_follows(&server, &login, &first, &now).await;
+        if let Some(shown) = &shown {
+            assert_follows(&server, &login, shown, &now).await;
+            break;
+        }
+        killed += 1;
+        stop(server);
+        std::fs::remove_dir_all(&data).unwrap();
+    }
+    assert!(killed > 0 && killed < STEPS_MAX - 1, "{killed} checkpoints were killed");
 }
 
 /// That the events of one checkpoint are the first of another's.

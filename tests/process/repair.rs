@@ -92,6 +92,26 @@ fn states(data: &Path) -> Value {
     replayed.json()["streams"].clone()
 }
 
+/// Takes the runs of frames that begin at some positions out of a log, below all that notices, or flips a bit of them.
+fn damage_runs(store: &Path, from: usize, count: usize, flips: bool) -> usize {
+    let log = sled::Config::new().path(store.join("log")).flush_every_ms(None).open().unwrap();
+    let keys = log.scan_prefix("L").keys().map(Result::unwrap);
+    // The last two bytes are the number of a part; the first part of a run has none before it.
+    let first: Vec<_> = keys.filter(|key| key.ends_with(&[0, 0])).skip(from).take(count).collect();
+    for key in &first {
+        let mut part = log.get(key).unwrap().unwrap().to_vec();
+        let middle = part.len() / 2;
+        part[middle] ^= 1;
+        if flips {
+            log.insert(key, part).unwrap()
+        } else {
+            log.remove(key).unwrap()
+        };
+    }
+    log.flush().unwrap();
+    first.len()
+}
+
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     let at = at % bytes.len();
@@ -133,6 +153,24 @@ async fn what_is_damaged_is_brought_back_and_nothing_is_made_up() {
         let (status, _) = server.call(&given.login, "GET", "/v1/secrets", None).await;
         assert_eq!(status, 200, "the epoch goes on, and with it every session");
         assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_that_are_damaged_or_missing_come_from_the_snapshot_and_all_others_do_not() {
+    let given = Given::stopped().await;
+    for (name, snapshot, from, flips) in
+        [("first", "middle", 0, false), ("flipped", "middle", 7, true), ("later", "end", 30, false)]
+    {
+        let (data, store) = given.copied(name);
+        let damaged = damage_runs(&store, from, 3, flips);
+        assert_eq!(damaged, 3);
+        assert_ne!(settled_on(&data, &["fsck"]).code, Some(0), "{name}");
+        let repaired = given.repair(&data, snapshot, &[]);
+        assert_eq!((repaired.code, &repaired.json()["lost"]), (Some(0), &json!([])), "{repaired:?}");
+        let frames = repaired.json()["frames"].as_u64().unwrap();
+        assert!((3..60).contains(&frames), "{repaired:?}");
+        given.is_as_it_was(&data);
     }
 }
 

@@ -1,5 +1,4 @@
-//! Snapshots as an operator takes and restores them: of a server under load, into a directory that is lost, and killed at any
-//! moment.
+//! Snapshots as an operator takes and restores them: of a server under load, and into a directory that is lost.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::journal::{Journal, assert_sound};
-use crate::process::{Ended, Server, Start, command, run, scale, settled_on};
+use crate::journal::Journal;
+use crate::process::{Ended, Server, Start, command, run};
 
 /// Runs `settled snapshot` to its end, with the root key of a data directory.
-fn snapshot(root: &Path, args: &[&str]) -> Ended {
+pub fn snapshot(root: &Path, args: &[&str]) -> Ended {
     let mut command = command(&[&["snapshot"], args].concat());
     command.env("SETTLED_ROOT_KEY_FILE", root);
     run(command)
@@ -31,13 +30,13 @@ pub async fn until(journal: &Journal, writes: usize) {
 }
 
 /// A data directory whose root key lies elsewhere.
-struct Given {
-    folder: tempfile::TempDir,
-    start: Start,
-    root: PathBuf,
+pub struct Given {
+    pub folder: tempfile::TempDir,
+    pub start: Start,
+    pub root: PathBuf,
 }
 
-fn given() -> Given {
+pub fn given() -> Given {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root.key");
     let made = crate::process::settled(&["key", "generate", "--output", as_text(&root)]);
@@ -149,53 +148,6 @@ async fn a_running_server_and_a_directory_are_drilled_alike() {
     assert!(verified.stderr.contains("is damaged"), "{verified:?}");
 }
 
-#[test]
-fn a_create_and_a_restore_that_are_killed_leave_nothing_half_under_its_name() {
-    let Given { folder, start, root } = given();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let server = start.serve();
-        let login = server.set_up().await;
-        let journal = Arc::new(Journal::default());
-        let writers = journal.write(&server, &login, 8);
-        until(&journal, 200).await;
-        drop(writers);
-        assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
-    });
-    let data = start.dir.clone();
-    let whole = folder.path().join("whole.settled");
-    let taken = snapshot(&root, &["create", "--data-dir", as_text(&data), "--output", as_text(&whole)]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
-    let target = folder.path().join("target");
-    let into = ["restore", as_text(&whole), "--data-dir", as_text(&target), "--json"];
-    let mut current = snapshot(&root, &into).json()["store"].clone();
-
-    for round in 0..10 * u64::from(scale()) {
-        let wait = Duration::from_millis(round * 37 % 400);
-        let file = folder.path().join(format!("killed-{round}.settled"));
-        kill_after(&root, &["create", "--data-dir", as_text(&data), "--output", as_text(&file)], wait);
-        if file.exists() {
-            let verified = snapshot(&root, &["verify", as_text(&file)]);
-            assert_eq!(verified.code, Some(0), "{verified:?}");
-        }
-        kill_after(&root, &into, wait);
-        let named = std::fs::read_to_string(target.join("current")).unwrap();
-        if json!(named.trim_end()) != current {
-            current = json!(named.trim_end());
-        }
-        let checked = settled_on(&target, &["fsck", "--root-key-file", as_text(&root)]);
-        assert_eq!(checked.code, Some(0), "{checked:?}");
-    }
-    let again = snapshot(&root, &into);
-    assert_eq!(again.code, Some(0), "{again:?}");
-    let left = std::fs::read_dir(target.join("stores")).unwrap();
-    for entry in left {
-        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
-        assert!(!name.starts_with("unfinished-"), "{name}");
-    }
-    assert_sound(&data);
-}
-
 /// The file of the keys of a snapshot that was listed.
 fn keys_beside(listed: &Value) -> PathBuf {
     PathBuf::from(format!("{}.keys", listed["path"].as_str().unwrap()))
@@ -215,15 +167,4 @@ fn download(server: &Server, path: &str) -> Vec<u8> {
     .expect("the client does not panic")
     .expect("the socket answers");
     bytes
-}
-
-/// Starts `settled snapshot`, and kills it after a time if it has not ended by then.
-fn kill_after(root: &Path, args: &[&str], wait: Duration) {
-    let mut command = command(&[&["snapshot"], args].concat());
-    command.env("SETTLED_ROOT_KEY_FILE", root);
-    let mut child =
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    std::thread::sleep(wait);
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

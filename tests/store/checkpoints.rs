@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use settled::ids::{OrganizationId, StreamId};
+use settled::actor::Actor;
+use settled::ids::{Fresh, OrganizationId, StreamId};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog, Key};
 use settled::proof::checkpoint::{Checkpoint, Origin};
 use settled::store::Refusal;
+use settled::store::check_checkpoints::{CheckpointsReport, check};
 use settled::store::checkpoints::{SignError, Signed};
 
 use crate::test_store::{Founded, Keys, TestStore, start};
@@ -72,6 +74,43 @@ async fn what_takes_back_an_earlier_checkpoint_is_never_signed() {
     let origin = Origin::new(HOST, organization, "x7");
     put(&store, organization, Checkpoint { origin, size: 99, root: [7; 32] }.sign(&signer));
     assert_eq!(sign(&store, organization).await.unwrap().checkpoint, checkpoint);
+}
+
+#[tokio::test]
+async fn fsck_finds_a_checkpoint_that_is_not_of_its_history() {
+    let store = TestStore::in_memory();
+    let Founded { organization, .. } = store.found("Acme").await;
+    let found = || check(&*store.log, "0");
+    assert_eq!(found(), CheckpointsReport::default());
+    let Signed { checkpoint, note, .. } = sign(&store, organization).await.unwrap();
+    let whole = CheckpointsReport { whole: 1, ..CheckpointsReport::default() };
+    assert_eq!(found(), whole);
+    // Signed by a key of before, which history still names.
+    store.store.rotate_signing_key(Actor::OPERATOR).await.unwrap();
+    assert_eq!(found(), whole);
+
+    let (signer, of) =
+        (store.store.signer().await.unwrap(), |origin| Checkpoint { origin, ..checkpoint.clone() });
+    let another = of(Origin::new(HOST, Fresh.id(), "0"));
+    let other_root = note.lines().nth(2).unwrap();
+    for (damaged, what) in [
+        (Checkpoint { size: checkpoint.size + 1, ..checkpoint.clone() }.sign(&signer), "there are"),
+        (
+            Checkpoint { root: [7; 32], ..checkpoint.clone() }.sign(&signer),
+            "not those that it was signed for",
+        ),
+        (Checkpoint { size: 1, ..checkpoint.clone() }.sign(&signer), "not those that it was signed for"),
+        (another.sign(&signer), "it is of org_"),
+        (note.replace(other_root, &"A".repeat(43)), ""),
+        ("no note".to_owned(), ""),
+    ] {
+        put(&store, organization, damaged.clone());
+        let report = found();
+        assert!(report.defects.len() == 1 && report.defects[0].contains(what), "{damaged}: {report:?}");
+        assert!(!report.is_clean());
+    }
+    put(&store, organization, of(Origin::new(HOST, organization, "x7")).sign(&signer));
+    assert_eq!(found(), CheckpointsReport { of_before: 1, ..CheckpointsReport::default() });
 }
 
 #[tokio::test]

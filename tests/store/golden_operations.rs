@@ -2,6 +2,7 @@
 
 use settled::actor::Actor;
 use settled::ids::Fresh;
+use settled::platform::deletions::command::DeletionsCommand;
 use settled::platform::operations::command::OperationsCommand;
 use settled::platform::operations::event::{
     SnapshotCreated, SnapshotDrilled, SnapshotVerified, StoreRestored,
@@ -9,6 +10,15 @@ use settled::platform::operations::event::{
 use settled::store::Submission;
 
 use crate::test_store::TestStore;
+
+/// An organization that an operator deletes.
+pub async fn record_deletion(store: &TestStore) {
+    let founder = store.store.platform().view().platform().accounts.iter().next().unwrap().id;
+    let goes = store.found_further(founder, "Goes").await.organization;
+    let open = Submission::new(DeletionsCommand::Open(goes), Actor::OPERATOR);
+    store.store.execute(store.store.platform(), open).await.unwrap();
+    store.store.finish_deletion(goes).await.unwrap();
+}
 
 /// Snapshots, and what became of them.
 pub async fn record_operations(store: &TestStore) {

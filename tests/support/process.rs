@@ -297,7 +297,15 @@ impl Server {
 
     /// Logs in, a second session beside others.
     pub async fn log_in(&self) -> Login {
-        let body = json!({"email": EMAIL, "password": PASSWORD});
+        self.log_in_by(json!({"email": EMAIL, "password": PASSWORD})).await
+    }
+
+    /// The same, to one of several organizations.
+    pub async fn log_in_to(&self, organization: &str) -> Login {
+        self.log_in_by(json!({"email": EMAIL, "password": PASSWORD, "organization": organization})).await
+    }
+
+    async fn log_in_by(&self, body: Value) -> Login {
         let request = settled::client::http::plain()
             .build()
             .unwrap()

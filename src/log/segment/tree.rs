@@ -30,6 +30,38 @@ pub fn root(peaks: &[Hash]) -> Option<Hash> {
     Some(before.iter().rev().fold(*last, |right, left| node_hash(left, &right)))
 }
 
+/// The root of a tree that grows leaf by leaf, of any size: of what was pushed it keeps the complete subtrees alone.
+#[derive(Clone, Debug, Default)]
+pub struct Growing {
+    size: u64,
+    /// The largest first.
+    peaks: Vec<Hash>,
+}
+
+impl Growing {
+    /// Adds the next leaf.
+    pub fn push(&mut self, leaf: Hash) {
+        let mut node = leaf;
+        // As many subtrees are complete now as the size has ones at its end.
+        for _ in 0..self.size.trailing_ones() {
+            let left = self.peaks.pop().expect("a peak for each one of the size");
+            node = node_hash(&left, &node);
+        }
+        self.peaks.push(node);
+        self.size += 1;
+    }
+
+    /// How many leaves there are.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The root over them; `None` of an empty tree.
+    pub fn root(&self) -> Option<Hash> {
+        root(&self.peaks)
+    }
+}
+
 /// The hashes of up to 65,536 leaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hashes {
@@ -133,12 +165,14 @@ mod tests {
 
     #[test]
     fn the_root_is_that_of_the_definition_at_every_size() {
-        let mut hashes = Hashes::default();
+        let (mut hashes, mut growing) = (Hashes::default(), Growing::default());
         let mut leaves = Vec::new();
         for number in 0..1_500 {
             hashes.push(leaf(number));
             leaves.push(leaf(number));
+            growing.push(leaves[leaves.len() - 1]);
             assert_eq!(root(&hashes.peaks()), Some(by_definition(&leaves)), "{number}");
+            assert_eq!((growing.root(), growing.size()), (root(&hashes.peaks()), leaves.len() as u64));
         }
         assert_eq!(hashes.level(8)[1], by_definition(&leaves[256..512]));
         assert_eq!(hashes.level(10)[0], by_definition(&leaves[..1024]));

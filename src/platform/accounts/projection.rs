@@ -111,6 +111,13 @@ impl Accounts {
         self.by_person.get(&(organization, person)).and_then(|id| self.accounts.get(id))
     }
 
+    /// Who is, or is to be, somebody in an organization.
+    pub fn persons_of(&self, organization: OrganizationId) -> Vec<UserId> {
+        let from = (organization, UserId::from_uuid(uuid::Uuid::nil()));
+        let own = self.by_person.range(from..).take_while(|((of, _), _)| *of == organization);
+        own.map(|((_, person), _)| *person).collect()
+    }
+
     /// All accounts, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.accounts.values()
@@ -276,6 +283,7 @@ impl Fold for Accounts {
                 | OperationsEvent::SnapshotDrilled(_),
             )
             | Event::Foundings(FoundingsEvent::FoundingClosed(_))
+            | Event::Deletions(_)
             | Event::General(_)
             | Event::Teams(_)
             | Event::ApiKeys(_)

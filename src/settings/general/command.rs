@@ -5,6 +5,7 @@ use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
 use crate::ids::{DataKeyId, OrganizationId, RoleAssignmentId};
 use crate::organization::Organization;
+use crate::settings::general::ending;
 use crate::settings::general::event::{
     DomainLapsed, DomainUnproven, DomainVerified, GeneralEvent, OrganizationCreated, OrganizationUpdated,
 };
@@ -28,6 +29,10 @@ pub enum GeneralCommand {
     VerifyDomain(DomainChallenge),
     /// DNS does not prove it, which it did. Repeating it appends nothing until the domain lapses.
     DoubtDomain(DomainChallenge),
+    /// Ends the organization. Repeating it appends nothing.
+    End,
+    /// Destroys data keys of it, after its end.
+    Forget(Vec<DataKeyId>),
 }
 
 /// For how long DNS may fail to prove a verified domain before it lapses.
@@ -97,7 +102,7 @@ impl GeneralCommand {
         match self {
             Self::Found(_) => Need::System,
             Self::Update(_) | Self::VerifyDomain(_) => Need::Organization(Permission::OrganizationUpdate),
-            Self::DoubtDomain(_) => Need::System,
+            Self::DoubtDomain(_) | Self::End | Self::Forget(_) => Need::System,
         }
     }
 
@@ -112,6 +117,8 @@ impl GeneralCommand {
             Self::Update(command) => command.decide(state, context),
             Self::VerifyDomain(asked) => asked.verify(state, context),
             Self::DoubtDomain(asked) => Ok(asked.doubt(state, context)),
+            Self::End => Ok(ending::end(&state.general)?),
+            Self::Forget(keys) => Ok(ending::forget(&state.general, keys)?),
         }
     }
 }

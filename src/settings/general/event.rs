@@ -21,6 +21,10 @@ events! {
         "organization.check_domain", 1 => DomainUnproven(DomainUnproven);
         /// DNS did not prove it for so long that it is taken for nobody's.
         "organization.lapse_domain", 1 => DomainLapsed(DomainLapsed);
+        /// An operator deleted it: nothing follows but the destruction of its keys.
+        "organization.end", 1 => OrganizationEnded(OrganizationEnded);
+        /// Data keys of it were destroyed, after its end.
+        "organization.forget", 1 => KeysForgotten(KeysForgotten) destroys destroyed_keys;
         /// Settings were brought back, by the events before this one.
         "organization.restore", 1 => OrganizationRestored(OrganizationRestored);
     }
@@ -93,6 +97,20 @@ pub struct DomainUnproven {
 pub struct DomainLapsed {
     /// The domain.
     pub domain: String,
+}
+
+/// An operator deleted it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationEnded {}
+
+/// Data keys of it were destroyed, after its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeysForgotten {
+    /// The data keys, of whatever they sealed.
+    #[schema(value_type = Vec<String>)]
+    pub destroyed_keys: Vec<DataKeyId>,
 }
 
 impl OrganizationUpdated {

@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod domain;
+pub mod ending;
 pub mod event;
 pub mod http;
 pub mod projection;

@@ -19,6 +19,7 @@ use crate::settings::roles::role::{RoleRef, SystemRole};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct General {
     founded: Option<Founded>,
+    is_over: bool,
 }
 
 /// The settings of a founded organization.
@@ -74,6 +75,11 @@ impl General {
         self.founded.as_ref()
     }
 
+    /// Whether an operator deleted the organization.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     fn domain_changed(
         &mut self,
         name: &str,
@@ -92,7 +98,7 @@ impl General {
 
 impl Fold for General {
     const NAME: &'static str = "general";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::General(event) = &recorded.event else { return };
@@ -136,8 +142,11 @@ impl Fold for General {
                     domain.lapses_at = None;
                 });
             }
+            GeneralEvent::OrganizationEnded(_) => self.is_over = true,
             // The events before it say what changed.
             GeneralEvent::OrganizationRestored(_) => {}
+            // What they sealed is nobody's any more.
+            GeneralEvent::KeysForgotten(_) => {}
         }
     }
 
@@ -151,7 +160,9 @@ impl Fold for General {
             },
             GeneralEvent::DomainVerified(_) => Some(DirectoryEntry::DomainVerified { at: recorded.at }),
             GeneralEvent::DomainLapsed(_) => Some(DirectoryEntry::DomainLapsed),
+            GeneralEvent::OrganizationEnded(_) => Some(DirectoryEntry::OrganizationEnded),
             GeneralEvent::OrganizationCreated(_)
+            | GeneralEvent::KeysForgotten(_)
             | GeneralEvent::DomainUnproven(_)
             | GeneralEvent::OrganizationRestored(_) => None,
         });
@@ -169,6 +180,7 @@ impl Area for General {
         "organization.verify_domain",
         "organization.check_domain",
         "organization.lapse_domain",
+        "organization.end",
     ];
     const CASCADES: &'static [&'static str] = &[];
     const RESTORABLE: bool = true;

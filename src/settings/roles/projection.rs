@@ -237,6 +237,7 @@ impl Fold for Roles {
             | Event::Sessions(_)
             | Event::Accounts(_)
             | Event::Foundings(_)
+            | Event::Deletions(_)
             | Event::Invitations(_)
             | Event::JoinRequests(_)
             | Event::Memberships(_)

@@ -336,6 +336,7 @@ impl Fold for Secrets {
             | Event::Sessions(_)
             | Event::Accounts(_)
             | Event::Foundings(_)
+            | Event::Deletions(_)
             | Event::Invitations(_)
             | Event::JoinRequests(_)
             | Event::Memberships(_)

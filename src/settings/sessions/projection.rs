@@ -175,6 +175,7 @@ impl Fold for Sessions {
             | Event::Roles(_)
             | Event::Accounts(_)
             | Event::Foundings(_)
+            | Event::Deletions(_)
             | Event::Invitations(_)
             | Event::JoinRequests(_)
             | Event::Memberships(_)

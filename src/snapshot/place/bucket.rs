@@ -11,10 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::{HttpClient, HttpConnector};
-use object_store::{
-    BackoffConfig, ClientOptions, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, RetryConfig,
-};
+use object_store::{BackoffConfig, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, RetryConfig};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::watch;
 
@@ -22,7 +19,7 @@ use super::object::Object;
 use super::upload::{Upload, abort};
 use super::url::BucketUrl;
 use super::{Begun, Place, ReadAt, UnusableBucket};
-use crate::client::http;
+use crate::client::object_storage::Connector;
 
 /// What credentials come by, one of them at least. Without any the client would ask whoever answers at the address of a cloud's
 /// metadata service.
@@ -34,7 +31,6 @@ const CREDENTIALS: [&str; 4] = [
 ];
 /// What the names of all endpoints begin with, that of the tokens too. Which of them the client prefers is its own affair.
 const ENDPOINT: &str = "aws_endpoint";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a bucket that does not answer is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -92,16 +88,6 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Gives every request the same client.
-#[derive(Debug)]
-struct Connector(reqwest::Client);
-
-impl HttpConnector for Connector {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.clone()))
-    }
-}
-
 impl Bucket {
     /// The bucket of a URL, by what variables say (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`,
     /// `AWS_ENDPOINT_URL` and their like). Nothing is asked of it yet. Which uploads were begun is noted in a folder.
@@ -133,14 +119,11 @@ impl Bucket {
             return Err(unusable("its endpoint has no TLS, and AWS_ALLOW_HTTP is not true".to_owned()));
         }
         let is_all_plain = !plain.is_empty() && !plain.contains(&false);
-        let client = if is_all_plain { Ok(http::plain()) } else { http::trusting_the_system() };
-        let client = client.map_err(|error| unusable(error.to_string()))?;
-        let client = client.connect_timeout(CONNECT_TIMEOUT).read_timeout(patience.stall);
-        let client = client.build().map_err(|error| unusable(error.to_string()))?;
+        let connector = Connector::new(is_all_plain, patience.stall).map_err(unusable)?;
         let backoff = BackoffConfig { max_backoff: patience.pause, ..BackoffConfig::default() };
         let retries = RetryConfig { backoff, max_retries: patience.retries, retry_timeout: patience.within };
         let mut builder = AmazonS3Builder::new()
-            .with_http_connector(Connector(client))
+            .with_http_connector(connector)
             .with_retry(retries)
             // Not all that speaks S3 knows how to remove many objects at once.
             .with_disable_bulk_delete(true);

@@ -210,6 +210,14 @@ impl Located {
         self.place.has(&self.name).map_err(SnapshotError::io("look for", &self.path))
     }
 
+    /// The bytes that may be written where it lies still; `None` where there is no such bound.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn free_bytes(&self) -> Result<Option<u64>, SnapshotError> {
+        self.place.free_bytes().map_err(SnapshotError::io("ask for the free space of", &self.place.root()))
+    }
+
     /// Opens it to be read at whatever byte.
     ///
     /// # Errors

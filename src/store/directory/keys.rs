@@ -136,6 +136,14 @@ impl Keys {
         self.groups.iter().flat_map(|group| group.iter())
     }
 
+    /// No value is a key of the organization any more.
+    pub(super) fn close(&mut self, stream: StreamId) {
+        let is_of_it = |known: &KnownKey| StreamId::Organization(known.organization) == stream;
+        for group in self.groups.iter_mut().filter(|group| group.iter().any(|(_, known)| is_of_it(known))) {
+            Arc::make_mut(group).retain(|(_, known)| !is_of_it(known));
+        }
+    }
+
     /// The values that are their keys' without end, in order: neither those of revoked keys nor those of before a rotation.
     pub(super) fn accepted(&self) -> Vec<[u8; 32]> {
         let going: HashSet<[u8; 32]> = [&self.ending, &self.revoked]

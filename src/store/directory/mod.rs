@@ -186,6 +186,11 @@ impl Directory {
                 DirectoryEntry::DomainVerified { at } => known.domains.verified(stream, *at),
                 DirectoryEntry::DomainLapsed => known.domains.lapsed(stream),
                 DirectoryEntry::KeyRotated { through, at } => known.destroyed.rotated(stream, *through, *at),
+                DirectoryEntry::OrganizationEnded => {
+                    known.due.clear_stream(stream);
+                    known.domains.clear(stream);
+                    keys.close(stream);
+                }
                 DirectoryEntry::CredentialOpened { token, session, opened_at } => {
                     let last_seen = AtomicI64::new(now.micros().max(opened_at.micros()));
                     let opened_micros = AtomicI64::new(opened_at.micros());

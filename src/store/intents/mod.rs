@@ -25,9 +25,11 @@ use crate::settings::people::command::PeopleCommand;
 use crate::settings::people::event::{PersonEmailChanged, PersonJoined};
 use crate::store::load::LoadError;
 use crate::store::resident::Handle;
+use crate::store::rotation::RotationError;
 use crate::store::{Refusal, Store, Submission};
 use crate::text::Name;
 
+mod deletions;
 mod memberships;
 
 /// An intent that could not be finished now; it stays open, and is finished at the next start.
@@ -42,6 +44,9 @@ pub enum IntentError {
     /// The store refused a command.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A stream's key could not be replaced.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
     /// What the intent holds is not what was put there, or another one comes before it.
     #[error("the intent cannot be finished as things are: {0}")]
     Invalid(String),
@@ -57,6 +62,7 @@ impl Store {
         let platform = || self.platform().view();
         let foundings: Vec<_> = platform().platform().foundings.open().cloned().collect();
         self.finish_foundings(&foundings).await;
+        self.finish_deletions().await;
         let memberships: Vec<_> = platform().platform().memberships.open().cloned().collect();
         self.finish_memberships(&memberships).await;
         // After those: whoever is about to join somewhere may have joined with the address of before.

@@ -68,7 +68,7 @@ impl Snapshot {
         let mut restore = self.servers.program(&["snapshot", "restore"]);
         restore.arg(taken.history()).arg("--data-dir").arg(dir.path().join("data"));
         restore.arg("--root-key-file").arg(server.data_dir().join("root.key"));
-        seconds(|| run(restore))
+        seconds_on_a_quiet_disk(|| run(restore))
     }
 }
 
@@ -147,7 +147,7 @@ impl Taken {
         let mut taken = Self { dir: scratch()?, seconds: 0.0 };
         let mut create = servers.program(&["snapshot", "create"]);
         create.arg("--output").arg(taken.history()).arg("--data-dir").arg(server.data_dir());
-        taken.seconds = seconds(|| run(create))?;
+        taken.seconds = seconds_on_a_quiet_disk(|| run(create))?;
         ensure!(taken.history().exists(), "there is no snapshot");
         Ok(taken)
     }
@@ -155,6 +155,12 @@ impl Taken {
     fn history(&self) -> PathBuf {
         self.dir.path().join("taken.settled")
     }
+}
+
+/// How long something takes that syncs, in seconds: what others have written before is on the disk by then.
+pub fn seconds_on_a_quiet_disk(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    run(Command::new("sync"))?;
+    seconds(work)
 }
 
 /// Runs a command and keeps what it prints, for when it fails.

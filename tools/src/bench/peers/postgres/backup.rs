@@ -9,8 +9,8 @@ use anyhow::Result;
 
 use super::pages::fill_table;
 use super::{Cluster, programs};
-use crate::bench::snapshot::run;
-use crate::bench::{Peer, count, scratch, seconds};
+use crate::bench::snapshot::{run, seconds_on_a_quiet_disk};
+use crate::bench::{Peer, count, scratch};
 
 const FORMAT: &[&str] = &["--format=custom", "--compress=1"];
 /// A restore makes its indexes by as many jobs as the machine has cores.
@@ -52,7 +52,7 @@ impl Source {
         let mut dump = self.program("pg_dump")?;
         dump.args(FORMAT).arg("--file").arg(dir.path().join("dump")).arg("postgres");
         // `pg_dump` syncs what it has written before it ends.
-        let took = seconds(|| run(dump))?;
+        let took = seconds_on_a_quiet_disk(|| run(dump))?;
         Ok((dir, took))
     }
 
@@ -69,7 +69,7 @@ impl Source {
         run(createdb)?;
         let mut restore = self.program("pg_restore")?;
         restore.args([JOBS, "--exit-on-error", "--dbname=restored"]).arg(dump.path().join("dump"));
-        let took = seconds(|| run(restore))?;
+        let took = seconds_on_a_quiet_disk(|| run(restore))?;
         let mut dropdb = self.program("dropdb")?;
         dropdb.arg("restored");
         run(dropdb)?;

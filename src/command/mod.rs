@@ -12,6 +12,7 @@ use crate::ids::{DataKeyId, EnvironmentId, StreamId};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
+use crate::platform::deletions::command::{DeletionsCommand, DeletionsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection};
 use crate::platform::operations::command::OperationsCommand;
@@ -33,7 +34,9 @@ use crate::settings::teams::command::{TeamsCommand, TeamsRejection};
 use crate::store::denials::{DenialsRejection, RecordRefused};
 use crate::store::encryption_keys::NoteRotation;
 use crate::store::exports::NoteExport;
-use crate::store::ledger::FinishEntry;
+use crate::store::finishing::FinishEntry;
+
+pub mod exempt;
 
 /// A command to one stream.
 #[derive(Clone, Debug)]
@@ -88,6 +91,8 @@ pub enum PlatformCommand {
     Accounts(AccountsCommand),
     /// To foundings.
     Foundings(FoundingsCommand),
+    /// To deletions.
+    Deletions(DeletionsCommand),
     /// To memberships to be.
     Memberships(MembershipsCommand),
     /// To sessions without an organization.
@@ -266,6 +271,9 @@ pub enum Rejection {
     /// The command does not belong to this kind of stream.
     #[error("the command belongs to another kind of stream")]
     WrongStream,
+    /// The organization was deleted.
+    #[error("the organization is no more")]
+    Over,
     /// A value that must be unique is another's.
     #[error("the value is taken")]
     Taken,
@@ -305,6 +313,9 @@ pub enum Rejection {
     /// Of foundings.
     #[error(transparent)]
     Foundings(#[from] FoundingsRejection),
+    /// Of deletions.
+    #[error(transparent)]
+    Deletions(#[from] DeletionsRejection),
     /// Of memberships to be.
     #[error(transparent)]
     Memberships(#[from] MembershipsRejection),
@@ -376,9 +387,11 @@ impl PlatformCommand {
         match self {
             Self::Foundings(command) => command.need(),
             Self::Memberships(command) => command.need(),
-            Self::Operations(_) | Self::SigningKeys(_) | Self::EncryptionKeys(_) | Self::Finish(_) => {
-                Need::System
-            }
+            Self::Deletions(_)
+            | Self::Operations(_)
+            | Self::SigningKeys(_)
+            | Self::EncryptionKeys(_)
+            | Self::Finish(_) => Need::System,
             Self::Accounts(command) => command.need(),
             Self::Sessions(_) | Self::Refuse(_) => Need::Own,
         }
@@ -392,6 +405,7 @@ impl PlatformCommand {
         match self {
             Self::Accounts(command) => Ok(command.decide(state, context)?),
             Self::Foundings(command) => Ok(command.decide(state, context)?),
+            Self::Deletions(command) => Ok(command.decide(state)?),
             Self::Memberships(command) => Ok(command.decide(state, context)?),
             Self::Sessions(command) => {
                 let belongs =
@@ -432,6 +446,7 @@ command_from! {
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;
+    PlatformCommand::Deletions(DeletionsCommand) in Platform;
     PlatformCommand::Memberships(MembershipsCommand) in Platform;
     PlatformCommand::Operations(OperationsCommand) in Platform;
 }
@@ -445,45 +460,6 @@ impl Command {
                 Need::Organization(_) | Need::Somewhere(_) | Need::Own | Need::System => None,
             },
             Self::Platform(_) => None,
-        }
-    }
-
-    /// Whether it takes something away from somebody: logging out, revoking. Such commands go on when the disk is
-    /// nearly full.
-    pub fn is_a_removal(&self) -> bool {
-        match self {
-            Self::Organization(OrganizationCommand::Sessions(command))
-            | Self::Platform(PlatformCommand::Sessions(command)) => {
-                matches!(command, SessionsCommand::Close(_))
-            }
-            Self::Organization(OrganizationCommand::Roles(command)) => {
-                matches!(command, RolesCommand::Unassign(_))
-            }
-            Self::Organization(OrganizationCommand::People(command)) => {
-                matches!(
-                    command,
-                    PeopleCommand::Leave(_)
-                        | PeopleCommand::Suspend(_)
-                        | PeopleCommand::Remove(_)
-                        | PeopleCommand::Erase(_)
-                )
-            }
-            Self::Platform(PlatformCommand::Accounts(command)) => command.is_a_removal(),
-            Self::Organization(OrganizationCommand::Teams(command)) => {
-                matches!(command, TeamsCommand::RemoveMember(_) | TeamsCommand::Delete(_))
-            }
-            Self::Organization(OrganizationCommand::ApiKeys(command)) => {
-                matches!(command, ApiKeysCommand::Revoke(_))
-            }
-            Self::Organization(OrganizationCommand::Invitations(command)) => {
-                matches!(command, InvitationsCommand::Revoke(_) | InvitationsCommand::Decline(_))
-            }
-            Self::Organization(OrganizationCommand::JoinRequests(command)) => {
-                matches!(command, JoinRequestsCommand::Decline(_))
-            }
-            Self::Organization(OrganizationCommand::Finish(_))
-            | Self::Platform(PlatformCommand::Finish(_)) => true,
-            Self::Organization(_) | Self::Platform(_) => false,
         }
     }
 }

@@ -1,0 +1,239 @@
+//! An operator deletes an organization: it is gone at once and for ever, for whoever has the whole disk, killed at any step, and
+//! in a store that is restored from before; the others stay as they are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::Method;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use settled::cli::socket::{SocketError, call};
+
+use crate::destroy::{CANARY, is_canary, loot, make, reveal};
+use crate::journal::assert_sound;
+use crate::keys::{is_stopped, stop};
+use crate::preload::library;
+use crate::process::{Login, Server, Start, scale, settled_on, text};
+use crate::thief::Thief;
+
+/// Asks on the operator's socket; a status that is no success.
+fn operator(socket: &Path, method: Method, path: &str) -> Result<Value, u16> {
+    // On a thread of its own: the command line's client brings its own runtime.
+    let answered = std::thread::scope(|scope| scope.spawn(|| call(socket, method, path)).join());
+    match answered.expect("the client does not panic") {
+        Ok(body) if body.is_empty() => Ok(Value::Null),
+        Ok(body) => Ok(serde_json::from_slice(&body).expect("the answer is JSON")),
+        Err(SocketError::Refused { status, .. }) => Err(status.as_u16()),
+        Err(_) => Err(0),
+    }
+}
+
+fn organization_path(organization: &str) -> String {
+    format!("/v1/operator/organizations/{organization}")
+}
+
+fn delete(server: &Server, organization: &str) -> Result<Value, u16> {
+    operator(&server.socket(), Method::DELETE, &organization_path(organization))
+}
+
+fn organizations(server: &Server) -> Vec<String> {
+    let list = operator(&server.socket(), Method::GET, "/v1/operator/organizations").unwrap();
+    list["data"].as_array().unwrap().iter().map(|one| text(&one["id"])).collect()
+}
+
+/// Two organizations of one person: one that stays, and one that goes, which has secrets and a program that reads them.
+struct Two {
+    stays: Login,
+    goes: Login,
+    secrets: Vec<String>,
+    program: Login,
+}
+
+async fn two(server: &Server) -> Two {
+    let stays = server.set_up().await;
+    make(server, &stays, 0..1).await;
+    let body = json!({"name": "Goes", "timezone": "UTC"});
+    let (status, founded) = server.call(&stays, "POST", "/v1/organizations", Some(body)).await;
+    assert_eq!(status, 201, "{founded}");
+    let organization = text(&founded["id"]);
+    // The session that switches ends, so another one does.
+    let other = server.log_in_to(&stays.organization).await;
+    let body = json!({"organization": organization});
+    let (status, switched) = server.call(&other, "POST", "/v1/auth/switch", Some(body)).await;
+    assert_eq!(status, 200, "{switched}");
+    let goes = Login { token: text(&switched["token"]), organization };
+    server.make_environment(&goes).await;
+    let secrets = make(server, &goes, 1..4).await;
+    let key = json!({"name": "reads", "mode": "live"});
+    let (status, key) = server.call(&goes, "POST", "/v1/api-keys", Some(key)).await;
+    assert_eq!(status, 201, "{key}");
+    let program = Login { token: text(&key["key"]), organization: goes.organization.clone() };
+    Two { stays, goes, secrets, program }
+}
+
+const CTX: &str = "/v1/ctx?environment=prod";
+
+/// That of the one that goes nothing is answered any more, and that the other is as it was.
+async fn is_gone(server: &Server, two: &Two) {
+    for who in [&two.goes, &two.program] {
+        for path in ["/v1/environments", CTX, "/v1/audit"] {
+            assert_eq!(server.call(who, "GET", path, None).await.0, 401, "{path}");
+        }
+    }
+    assert_eq!(operator(&server.socket(), Method::GET, &organization_path(&two.goes.organization)), Err(404));
+    assert_eq!(organizations(server), std::slice::from_ref(&two.stays.organization));
+    // With one organization left there is nothing to choose between.
+    let login = server.log_in().await;
+    assert_eq!(login.organization, two.stays.organization);
+    let body = json!({"organization": two.goes.organization});
+    assert_eq!(server.call(&login, "POST", "/v1/auth/switch", Some(body)).await.0, 404);
+}
+
+/// That whoever has all of a folder and the root key opens no value of the one that goes, and that of the one that stays.
+fn nothing_opens(dir: &Path, root: &Path, two: &Two) {
+    let thief = Thief::of(dir, &fs::read_to_string(root).unwrap());
+    let gone = loot(dir, &two.goes.organization);
+    assert_eq!(gone.len(), 3, "its history is there");
+    assert!(gone.iter().all(|(_, loot)| thief.opens(loot).is_none()), "what was destroyed opens");
+    let kept = loot(dir, &two.stays.organization);
+    assert!(is_canary(thief.opens(&kept[0].1), 0), "what stays does not open");
+}
+
+fn founding(dir: impl Into<PathBuf>) -> Start {
+    Start::on(dir).with(&["--organizations", "open"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_organization_is_gone_and_its_history_stays_as_ciphertext() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = founding(dir.path().join("data"));
+    let server = start.serve();
+    let two = two(&server).await;
+    assert_eq!(server.call(&two.program, "GET", CTX, None).await.0, 200);
+    let watch =
+        settled::client::http::plain().build().unwrap().get(format!("{}/v1/audit/stream", server.url));
+    let mut watched = watch.bearer_auth(&two.goes.token).send().await.unwrap();
+    assert_eq!(watched.status(), 200);
+
+    assert_eq!(delete(&server, &two.goes.organization), Ok(Value::Null));
+    assert_eq!(delete(&server, &two.goes.organization), Err(404));
+    assert_eq!(delete(&server, "org_01h455vb4pex5vsknk084sn02q"), Err(404));
+    assert_eq!(delete(&server, "nobody"), Err(404));
+    is_gone(&server, &two).await;
+    let ends = async { while watched.chunk().await.is_ok_and(|chunk| chunk.is_some()) {} };
+    tokio::time::timeout(Duration::from_secs(60), ends).await.expect("an open stream ends");
+    let audit = operator(&server.socket(), Method::GET, "/v1/operator/audit?action=organization.*").unwrap();
+    assert_eq!(audit["data"][0]["resource"]["id"], two.goes.organization.as_str(), "{audit}");
+    assert_eq!(audit["data"][0]["user"]["kind"], "operator", "{audit}");
+    stop(server);
+
+    assert_sound(&start.dir);
+    let checked = settled_on(&start.dir, &["fsck", "--json"]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    nothing_opens(&start.dir, &start.dir.join("root.key"), &two);
+    let server = start.serve();
+    is_gone(&server, &two).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_before_does_not_bring_it_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = founding(dir.path().join("data"));
+    let server = start.serve();
+    let two = two(&server).await;
+    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let history = PathBuf::from(text(&taken.json()["path"]));
+    let keys = history.with_added_extension("keys");
+    let older = dir.path().join("older.keys");
+    fs::copy(&keys, &older).unwrap();
+    assert_eq!(delete(&server, &two.goes.organization), Ok(Value::Null));
+    stop(server);
+    assert_ne!(fs::read(&keys).unwrap(), fs::read(&older).unwrap(), "the keys of the folder were rewritten");
+    let root = start.dir.join("root.key");
+    let restore = |history: &Path, keys: &Path, to: &Path| {
+        let (history, keys) = (history.to_str().unwrap(), keys.to_str().unwrap());
+        let root = root.to_str().unwrap();
+        let args = ["snapshot", "restore", history, "--keys", keys, "--root-key-file", root];
+        let restored = settled_on(to, &args);
+        assert_eq!(restored.code, Some(0), "{restored:?}");
+    };
+
+    // The keys of then, and the ledger, which lies beside the history.
+    let by_ledger = founding(dir.path().join("ledger")).with(&["--root-key-file", root.to_str().unwrap()]);
+    restore(&history, &older, &by_ledger.dir);
+    let server = by_ledger.serve();
+    is_gone(&server, &two).await;
+    stop(server);
+    nothing_opens(&by_ledger.dir, &root, &two);
+
+    // The newest keys, and no ledger anywhere.
+    let alone = dir.path().join("alone");
+    fs::create_dir(&alone).unwrap();
+    let moved = alone.join("moved.settled");
+    fs::copy(&history, &moved).unwrap();
+    let by_keys = dir.path().join("keys");
+    restore(&moved, &keys, &by_keys);
+    nothing_opens(&by_keys, &root, &two);
+}
+
+/// More steps than a deletion has.
+const STEPS_MAX: usize = 200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_is_killed_before_any_of_its_steps_is_done_or_not_and_done_where_it_was_acknowledged()
+{
+    let place = tempfile::tempdir().unwrap();
+    let given = founding(place.path().join("given"));
+    let server = given.serve();
+    let two = two(&server).await;
+    stop(server);
+    let trigger = place.path().join("trigger");
+    let every = if scale() >= 10 { 1 } else { 6 };
+    let (mut finished, mut as_before) = (0, 0);
+    for step in (1..STEPS_MAX).step_by(every) {
+        let data = place.path().join(step.to_string());
+        crate::keys::copy(&given.dir, &data);
+        let started = founding(&data)
+            .env("LD_PRELOAD", library().to_str().unwrap())
+            .env("STEP_AT", step.to_string())
+            .env("STEP_SIGNAL", Signal::STOP.as_raw().to_string())
+            .env("STEP_TRIGGER", trigger.to_str().unwrap());
+        let mut server = started.serve();
+        fs::write(&trigger, b"").unwrap();
+        let (socket, path) = (server.socket(), organization_path(&two.goes.organization));
+        let answer = std::thread::spawn(move || operator(&socket, Method::DELETE, &path));
+        while !answer.is_finished() && !is_stopped(server.process.pid()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let acknowledged = answer.is_finished();
+        server.process.kill();
+        fs::remove_file(&trigger).unwrap();
+        assert_eq!(answer.join().unwrap().is_ok(), acknowledged, "step {step}");
+
+        let server = founding(&data).serve();
+        let there = organizations(&server).len() == 2;
+        if there {
+            assert!(!acknowledged, "step {step}: what was acknowledged is undone");
+            assert_eq!(reveal(&server, &two.goes, &two.secrets[0]).await, Ok(format!("{CANARY}1")));
+            as_before += 1;
+        } else {
+            is_gone(&server, &two).await;
+            finished += 1;
+        }
+        stop(server);
+        assert_sound(&data);
+        if !there {
+            nothing_opens(&data, &data.join("root.key"), &two);
+        }
+        fs::remove_dir_all(&data).unwrap();
+        if acknowledged {
+            break;
+        }
+    }
+    assert!(
+        finished > 1 && as_before > 0,
+        "{finished} were finished at the next start, {as_before} had not begun"
+    );
+}
