@@ -41,7 +41,7 @@ async fn what_is_only_concluded_is_in_no_ledger_and_what_is_known_is() {
     let ledger = place.path("ledger");
     std::fs::create_dir(&ledger).unwrap();
 
-    let restored = with_keys_of(&store, &place, &before, &after, "concluded", &[ledger.clone()]);
+    let restored = with_keys_of(&store, &place, &before, &after, "concluded", std::slice::from_ref(&ledger));
     assert_eq!((restored.absent, restored.revoked), (1, 1), "{restored:?}");
     assert_eq!(std::fs::read_dir(&ledger).unwrap().count(), 0, "others would act on it");
 
