@@ -24,7 +24,8 @@ impl Demo {
     /// # Errors
     /// When it cannot be made, or a store that is no demo is in the folder.
     pub fn prepare(config: &Config) -> Result<Self, DemoError> {
-        let mut demo = Self { config: config.clone(), temporary: None };
+        // What is public does not go where somebody's own snapshots lie.
+        let mut demo = Self { config: Config { snapshots_url: None, ..config.clone() }, temporary: None };
         if config.data_dir == Path::new(DEFAULT_DATA_DIR) {
             let folder = temporary().map_err(|(path, source)| DemoError::Io { path, source })?;
             demo.config.data_dir.clone_from(&folder);
@@ -88,11 +89,24 @@ mod tests {
 
     use super::*;
 
-    fn greeting(flags: &[&str]) -> String {
+    fn config(flags: &[&str]) -> Config {
         let command = Config::augment_args(Command::new("serve").no_binary_name(true));
         let matches = command.try_get_matches_from(flags).expect("these are options");
-        let config = Config::from_matches(&matches).expect("these are options");
-        Demo { config, temporary: None }.greeting("http://127.0.0.1:1")
+        Config::from_matches(&matches).expect("these are options")
+    }
+
+    fn greeting(flags: &[&str]) -> String {
+        Demo { config: config(flags), temporary: None }.greeting("http://127.0.0.1:1")
+    }
+
+    #[test]
+    fn a_demo_keeps_away_from_the_bucket_of_somebodys_own_snapshots() {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let dir = place.path().join("demo");
+        let dir = dir.to_str().expect("it is text");
+        let demo = ["--demo", "--data-dir", dir, "--snapshots-url", "s3://prod"];
+        let demo = Demo::prepare(&config(&demo)).expect("it can be made");
+        assert_eq!(demo.config.snapshots_url, None);
     }
 
     #[test]

@@ -21,8 +21,9 @@ use crate::log::sled::open::HeadPolicy;
 use crate::open::{DirError, OpenDir};
 use crate::seal::keyring::{KeyRing, files};
 use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
+use crate::snapshot::SnapshotError;
 use crate::snapshot::place::url::FileName;
-use crate::snapshot::repair::{Means, Repaired, repair};
+use crate::snapshot::repair::{Means, RepairError, Repaired, repair};
 use crate::store::check::DerivedReport;
 use crate::store::check_checkpoints::CheckpointsReport;
 use crate::store::check_keys::DataKeysReport;
@@ -52,7 +53,7 @@ pub struct Fsck {
     /// The snapshot's keys [default: SNAPSHOT.keys]
     #[arg(long, value_name = "FILE", requires = "repair_from")]
     keys: Option<FileName>,
-    /// Only look what would be brought back
+    /// Only look what would be brought back; exits with 1 where that is anything
     #[arg(long, requires = "repair_from")]
     dry_run: bool,
     /// Print one JSON object
@@ -70,7 +71,13 @@ impl Fsck {
         if let Some(history) = &self.repair_from {
             return match self.repair(history, root) {
                 Ok(repaired) => self.print_repaired(&repaired),
-                Err(error) => failed(&*error),
+                Err(error) => {
+                    let exit = failed(&*error);
+                    match error.downcast_ref() {
+                        Some(RepairError::Snapshot(SnapshotError::Damaged { .. })) => Exit::DoesNotHold,
+                        _ => exit,
+                    }
+                }
             };
         }
         if self.accept_head {
@@ -142,7 +149,8 @@ impl Fsck {
         for key in &repaired.lost {
             output::note(format_args!("WARNING: data key {key} is neither here nor in the snapshot"));
         }
-        if repaired.lost.is_empty() { Exit::Fine } else { Exit::DoesNotHold }
+        let is_found = !repaired.lost.is_empty() || self.dry_run && repaired.is_anything();
+        if is_found { Exit::DoesNotHold } else { Exit::Fine }
     }
 
     fn root_key(&self) -> Result<Option<RootKey>, RootKeyError> {

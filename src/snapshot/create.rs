@@ -2,16 +2,17 @@
 //! keys as they are after that. Nothing waits for it, and memory does not grow with the log.
 
 use crate::clock::Timestamp;
-use crate::event::Version;
+use crate::event::{Event, Version};
 use crate::ids::{SnapshotId, StoreId, StreamId};
 use crate::log::frame::Frame;
 use crate::log::heads::Heads;
 use crate::log::{EventLog, Position, ReadError};
+use crate::platform::operations::event::OperationsEvent;
 use crate::seal::keyring::KeyRing;
 use crate::seal::signing::Signer;
 use crate::snapshot::format::{Header, StreamHead};
 use crate::snapshot::history::HistoryWriter;
-use crate::snapshot::keys::{AcceptedKeys, KeysHeader, KeysWriter};
+use crate::snapshot::keys::{AcceptedKeys, KeysHeader, KeysWriter, Shared};
 use crate::snapshot::place::Located;
 use crate::snapshot::{Progress, SnapshotError};
 
@@ -89,7 +90,7 @@ fn write<T>(
         written_by: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let mut history = HistoryWriter::create(to, &header)?;
-    let (heads, events) = copy_frames(log, position, &mut history, progress)?;
+    let Copied { heads, events, mut epochs } = copy_frames(log, position, &mut history, progress)?;
     let mut heads: Vec<StreamHead> = heads
         .iter()
         .map(|(stream, head)| StreamHead { stream, head, root: root(stream, head.version) })
@@ -98,7 +99,8 @@ fn write<T>(
     history.heads(&heads)?;
     let history = history.finish(signer)?;
 
-    let header = KeysHeader { snapshot, store, position, at: now };
+    epochs.push(Shared { epoch: epoch.to_owned(), until: position });
+    let header = KeysHeader { snapshot, store, position, at: now, epochs };
     // Before its key is wrapped: by the root key that opens it once a rotation that is under way has ended.
     let held = hold_keys();
     let mut keys = KeysWriter::create(&to.keys(), &header, ring.snapshot_key(snapshot))?;
@@ -115,14 +117,22 @@ fn write<T>(
     Ok(Created { snapshot, position, streams: heads.len() as u64, events, bytes })
 }
 
+/// What the frames came to that were copied.
+#[derive(Default)]
+struct Copied {
+    heads: Heads,
+    events: u64,
+    /// The epochs that restores ended, oldest first.
+    epochs: Vec<Shared>,
+}
+
 fn copy_frames(
     log: &dyn EventLog,
     until: Position,
     history: &mut HistoryWriter,
     progress: Progress<'_>,
-) -> Result<(Heads, u64), SnapshotError> {
-    let mut heads = Heads::default();
-    let mut events = 0;
+) -> Result<Copied, SnapshotError> {
+    let mut copied = Copied::default();
     let mut after = Position(0);
     while after < until {
         let read = log.read(after)?;
@@ -135,12 +145,29 @@ fn copy_frames(
             }
             after = position;
             let damaged = |what: String| ReadError::Damaged { position: position.0, what };
-            heads.follow(std::slice::from_ref(&bytes)).map_err(|(_, broken)| damaged(broken.to_string()))?;
+            let followed = copied.heads.follow(std::slice::from_ref(&bytes));
+            followed.map_err(|(_, broken)| damaged(broken.to_string()))?;
             let frame = Frame::parse(bytes).map_err(|error| damaged(error.to_string()))?;
-            events += frame.header().count;
+            copied.events += frame.header().count;
+            if frame.header().stream == StreamId::Platform {
+                for recorded in frame.events() {
+                    let recorded = recorded.map_err(|error| damaged(error.to_string()))?;
+                    copied.epochs.extend(ended_by(recorded.event));
+                }
+            }
             history.frame(position, frame.bytes(), frame.header().count)?;
         }
         progress(after, until);
     }
-    Ok((heads, events))
+    Ok(copied)
+}
+
+/// The epoch that a restore ended, and up to where it was taken over.
+fn ended_by(event: Event) -> Option<Shared> {
+    match event {
+        Event::Operations(OperationsEvent::StoreRestored(restored)) => {
+            Some(Shared { epoch: restored.of_epoch, until: Position(restored.position) })
+        }
+        _ => None,
+    }
 }

@@ -207,6 +207,8 @@ impl History {
     pub fn open(at: &Located) -> Result<Self, SnapshotError> {
         let (path, mut file) = (at.path(), at.open()?);
         let bytes = file.bytes();
+        // What a bucket sends with the opening of an object is its end, so that is read first.
+        let end = read_end(&mut *file, path, bytes);
         let mut beginning = [0; MAGIC.len() + 1];
         read_at(&mut *file, path, 0, &mut beginning, "its beginning")?;
         if beginning[..MAGIC.len()] != MAGIC {
@@ -215,7 +217,7 @@ impl History {
         if beginning[MAGIC.len()] != FORMAT {
             return Err(SnapshotError::Newer { path: path.to_owned(), format: beginning[MAGIC.len()] });
         }
-        let End { manifest, signed_by, offset } = read_end(&mut *file, path, bytes)?;
+        let End { manifest, signed_by, offset } = end?;
         let (header, chunks_from) = read_header(&mut *file, path, &manifest)?;
         let chunks: u64 = manifest.chunks.iter().fold(0, |sum, chunk| sum.saturating_add(chunk.bytes));
         if chunks_from.checked_add(chunks) != Some(offset) {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! magic "SETLKEYS" (8) ‖ format (1) ‖ snapshot (16) ‖ store (16) ‖ position (8) ‖ time, µs (8)
+//!   ‖ since format 2, the epochs (2) ‖ epochs × (length (1) ‖ epoch ‖ position (8))
 //!   ‖ root key's fingerprint (16) ‖ the snapshot's key, wrapped by the root key (80)
 //! for each stream, in their order: 1 (1) ‖ stream (16) ‖ generations (1)
 //!   ‖ generations × (generation (4) ‖ the stream's key, wrapped by the snapshot's (80))
@@ -19,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::SnapshotError;
+use super::format::Header;
 use super::history::Unfinished;
 use super::place::{Begun, Located, Sequential};
 use crate::clock::Timestamp;
@@ -36,6 +38,8 @@ pub const FORMAT: u8 = 2;
 const STREAM: u8 = 1;
 const API_KEYS: u8 = 2;
 const END: u8 = 0;
+/// The first format that tells the epochs.
+const WITH_EPOCHS: u8 = 2;
 const GENERATIONS_MAX: u8 = 2;
 /// More than this at a time is not asked of memory before it was read.
 const AHEAD: usize = 4_096;
@@ -44,8 +48,17 @@ const AHEAD: usize = 4_096;
 /// revoked or rotated since.
 pub type AcceptedKeys = Vec<[u8; 32]>;
 
+/// An epoch whose events a store has up to a position: its own, or one of a store that it was restored from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// The epoch.
+    pub epoch: String,
+    /// The last position that is the same in both.
+    pub until: Position,
+}
+
 /// What a file of keys says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeysHeader {
     /// The snapshot that it was written for.
     pub snapshot: SnapshotId,
@@ -55,6 +68,17 @@ pub struct KeysHeader {
     pub position: Position,
     /// When it was written.
     pub at: Timestamp,
+    /// The epochs that went before, oldest first, and at last the one that the store was in; none in format 1.
+    pub epochs: Vec<Shared>,
+}
+
+impl KeysHeader {
+    /// Whether these keys know all that a history has up to a position: they are no older, and of the same course of events.
+    /// What they lack of it was taken away since; what they lack of another they may never have had.
+    pub fn know(&self, history: &Header, end: Position) -> bool {
+        let is_own = history.store == self.store && end <= self.position;
+        is_own || self.epochs.iter().any(|shared| shared.epoch == history.epoch && end <= shared.until)
+    }
 }
 
 /// A file of keys being written.
@@ -105,6 +129,13 @@ impl KeysWriter {
         writer.put(header.store.uuid().as_bytes())?;
         writer.put(&header.position.0.to_be_bytes())?;
         writer.put(&header.at.micros().to_be_bytes())?;
+        let count = u16::try_from(header.epochs.len()).expect("a store is restored far fewer times");
+        writer.put(&count.to_be_bytes())?;
+        for Shared { epoch, until } in &header.epochs {
+            writer.put(&[u8::try_from(epoch.len()).expect("an epoch is eight letters")])?;
+            writer.put(epoch.as_bytes())?;
+            writer.put(&until.0.to_be_bytes())?;
+        }
         writer.put(&root.0)?;
         writer.put(&wrapped)?;
         Ok(writer)
@@ -269,8 +300,9 @@ fn begun(at: &Located) -> Result<(KeysHeader, Raw<'_>), SnapshotError> {
     let snapshot = SnapshotId::from_uuid(Uuid::from_bytes(raw.array()?));
     let store = StoreId::from_uuid(Uuid::from_bytes(raw.array()?));
     let position = Position(u64::from_be_bytes(raw.array()?));
-    let time = Timestamp::from_micros(i64::from_be_bytes(raw.array()?));
-    Ok((KeysHeader { snapshot, store, position, at: time }, raw))
+    let at = Timestamp::from_micros(i64::from_be_bytes(raw.array()?));
+    let epochs = if format >= WITH_EPOCHS { raw.epochs()? } else { Vec::new() };
+    Ok((KeysHeader { snapshot, store, position, at, epochs }, raw))
 }
 
 /// A file as far as it was read.
@@ -291,6 +323,18 @@ impl Raw<'_> {
         self.digest.update(bytes);
         self.read += N as u64;
         Ok(bytes)
+    }
+
+    fn epochs(&mut self) -> Result<Vec<Shared>, SnapshotError> {
+        let count = u16::from_be_bytes(self.array()?);
+        let mut epochs = Vec::new();
+        for _ in 0..count {
+            let [length] = self.array()?;
+            let bytes = (0..length).map(|_| self.array().map(|[byte]| byte)).collect::<Result<_, _>>()?;
+            let epoch = String::from_utf8(bytes).map_err(|_| self.damaged("an epoch is no text"))?;
+            epochs.push(Shared { epoch, until: Position(u64::from_be_bytes(self.array()?)) });
+        }
+        Ok(epochs)
     }
 
     fn stream(&mut self, stream: StreamId) -> Result<CarriedKeys, SnapshotError> {

@@ -105,23 +105,25 @@ pub struct Orphan {
     pub keys: Located,
     /// Their snapshot.
     pub snapshot: SnapshotId,
+    /// The store that they are of.
+    pub store: StoreId,
     /// When they were written.
     pub at: Timestamp,
 }
 
-/// The keys of a place that no history is listed with.
+/// The keys of a place that no history of its listing comes with.
 ///
 /// # Errors
 /// When it cannot be listed.
-pub fn orphans(place: &Arc<dyn Place>) -> Result<Vec<Orphan>, SnapshotError> {
+pub fn orphans(place: &Arc<dyn Place>, listing: &Listing) -> Result<Vec<Orphan>, SnapshotError> {
     let mut found = Vec::new();
     for keys in files_of_keys(place)? {
-        if listed(&keys.history()).is_ok() {
+        if listing.data.iter().any(|found| found.path == keys.history().path()) {
             continue;
         }
         // What says nothing of itself is left to whoever put it there.
-        if let Ok(KeysHeader { snapshot, at, .. }) = header_of(&keys) {
-            found.push(Orphan { keys, snapshot, at });
+        if let Ok(KeysHeader { snapshot, store, at, .. }) = header_of(&keys) {
+            found.push(Orphan { keys, snapshot, store, at });
         }
     }
     Ok(found)

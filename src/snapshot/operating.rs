@@ -30,6 +30,7 @@ use crate::snapshot::listing::{Listed, files_of_keys, list, listed, orphans};
 use crate::snapshot::place::folder::Folder;
 use crate::snapshot::place::{Located, Place};
 use crate::snapshot::renewal::{Against, Present, Renewed};
+use crate::snapshot::restore::RestoreError;
 use crate::snapshot::retention::Retention;
 use crate::snapshot::room;
 use crate::snapshot::verify::{hold_keys, survey};
@@ -195,7 +196,7 @@ impl Snapshots {
     /// Verifies a snapshot of the folder, and its keys where they lie beside it.
     ///
     /// # Errors
-    /// When it is not there, or what was found could not be noted. The inner one says what is wrong with it.
+    /// When it is not there or cannot be reached, or what was found could not be noted. The inner one says what is wrong with it.
     pub async fn verify(
         &self,
         store: &Store,
@@ -211,7 +212,11 @@ impl Snapshots {
                 Ok(verify(&history, found.has_keys.then_some((&keys, &root)), &mut |_, _| {}))
             };
             let verified: Result<_, OperatingError> = this.alone(looks).await?;
-            let verified = verified?;
+            // What cannot be reached now may be sound.
+            let verified = match verified? {
+                Err(error @ SnapshotError::Io { .. }) => return Err(error.into()),
+                verified => verified,
+            };
             let sound = verified.is_ok();
             let note = OperationsCommand::NoteVerification(SnapshotVerified { snapshot, sound });
             store.execute(store.platform(), Submission::new(note, Actor::OPERATOR)).await?;
@@ -223,7 +228,7 @@ impl Snapshots {
     /// Restores a snapshot of the folder for practice, the newest unless somebody names one, and compares it with the store.
     ///
     /// # Errors
-    /// When there is none, or what came out could not be noted.
+    /// When there is none, when it cannot be reached, or when what came out could not be noted.
     pub async fn drill(
         &self,
         store: &Store,
@@ -266,7 +271,10 @@ impl Snapshots {
         let (root, place) = (store.ring().root(), self.folder.join(DRILL));
         let drilled =
             drill(&**store.log(), &root, destroyed.as_ref(), &self.located(&found), &place, progress);
-        Ok(drilled.unwrap_or_else(|error| failed(&error)))
+        match drilled {
+            Err(RestoreError::Snapshot(error @ SnapshotError::Io { .. })) => Err(error.into()),
+            drilled => Ok(drilled.unwrap_or_else(|error| failed(&error))),
+        }
     }
 
     /// Rewrites the keys that lie in the folder without what was destroyed, whether or not their histories are there. What
@@ -321,7 +329,8 @@ impl Snapshots {
     /// When the folder cannot be read, or a file not be removed.
     pub async fn expire(&self, now: Timestamp, retention: Retention) -> Result<(), OperatingError> {
         let removed = self.alone(move |this| {
-            let expired = retention.expired(&list(&this.place)?, &orphans(&this.place)?, now);
+            let listing = list(&this.place)?;
+            let expired = retention.expired(&listing, &orphans(&this.place, &listing)?, now);
             expired.remove(&this.place)?;
             Ok::<_, SnapshotError>(expired)
         });
@@ -360,12 +369,14 @@ impl Snapshots {
         }
     }
 
-    /// The newest snapshot of the folder that has its keys.
+    /// The newest snapshot of the folder that has its keys: this store's, and where it has none yet, whichever is there.
     ///
     /// # Errors
     /// `NoSnapshot`, or when the folder cannot be read.
     pub fn newest(&self) -> Result<Listed, OperatingError> {
-        let newest = list(&self.place)?.data.into_iter().rfind(|found| found.has_keys);
+        let mut all = list(&self.place)?.data.into_iter().filter(|found| found.has_keys).collect::<Vec<_>>();
+        let own = all.iter().rposition(|found| found.store == self.store);
+        let newest = own.map(|at| all.swap_remove(at)).or_else(|| all.pop());
         newest.ok_or_else(|| OperatingError::NoSnapshot(self.place.root()))
     }
 
@@ -387,8 +398,10 @@ impl Snapshots {
             }
         };
         // A bucket that cannot be listed now keeps nobody from taking one elsewhere.
-        let listing = list(&self.place).unwrap_or_default();
-        room::refuse(room::of_next(&listing), to.free_bytes()?, to.path())?;
+        if let Some(free) = to.free_bytes()? {
+            let listing = list(&self.place).unwrap_or_default();
+            room::refuse(room::of_next(&listing), Some(free), to.path())?;
+        }
         Ok(to)
     }
 

@@ -26,6 +26,8 @@ use crate::snapshot::SnapshotError;
 use crate::snapshot::history::{Chunk, History};
 use crate::snapshot::keys::KeysFile;
 use crate::snapshot::place::Located;
+use crate::snapshot::restore::forget_unfinished;
+use crate::snapshot::room;
 use crate::snapshot::verify::{KnownKeys, hold_keys, survey};
 
 /// What a damaged store is repaired with.
@@ -141,11 +143,17 @@ pub fn repair(dir: &DataDir, means: &Means<'_>, only_look: bool) -> Result<Repai
         damaged.close()?;
         return Ok(looked);
     }
+    forget_unfinished(dir)?;
+    room::look_for(room::of_store(damaged.history.bytes), dir.root())?;
     let id = Fresh.id();
-    dir.create_store(id, |new| {
+    let made = dir.create_store(id, |new| {
         damaged.make(new)?;
         damaged.close()
-    })?;
+    });
+    if let Err(error) = made {
+        forget_unfinished(dir)?;
+        return Err(error);
+    }
     looked.store = Some(id);
     Ok(looked)
 }

@@ -30,7 +30,7 @@ use crate::snapshot::keys::{AcceptedKeys, KeysFile, KeysHeader};
 use crate::snapshot::place::Located;
 use crate::snapshot::renewal::DestroyedKeys;
 use crate::snapshot::room;
-use crate::snapshot::taken_away::{Gone, HeldAgainst, KnownKeys, read_ledgers, take_away, unknown};
+use crate::snapshot::taken_away::{Gone, HeldAgainst, KnownKeys, Told, read_ledgers, take_away, unknown};
 use crate::snapshot::verify::{HeldKeys, Survey, Until, hold_keys, survey};
 use crate::snapshot::{Progress, SnapshotError};
 use crate::store::finishing::FinishError;
@@ -164,9 +164,9 @@ pub fn restore_under(
     Ok(restored.expect("made above"))
 }
 
-/// Removes what restores that came to no end left behind. Their files of keys are overwritten: what is destroyed later would
+/// Removes what restores and repairs that came to no end left behind. Their files of keys are overwritten: what is destroyed later would
 /// be opened by them otherwise, with the root key.
-fn forget_unfinished(dir: &DataDir) -> Result<(), DataDirError> {
+pub(super) fn forget_unfinished(dir: &DataDir) -> Result<(), DataDirError> {
     for store in dir.unfinished_stores()? {
         let keys = store.keys();
         let Ok(entries) = fs::read_dir(&keys) else { continue };
@@ -211,7 +211,7 @@ impl Built {
         let keys_at = wanted.keys.clone().unwrap_or_else(|| wanted.history.keys());
         let survey = survey(&mut history, wanted.until, &mut |at, _| progress(at, whole))?;
         let keys = KeysFile::open(&keys_at, wanted.root)?;
-        let header = keys.header;
+        let header = keys.header.clone();
         let HeldKeys { missing, accepted } = hold_keys(keys, &history, &survey, |_, _| Ok(()))?;
 
         let epoch = Epoch::fresh();
@@ -269,9 +269,9 @@ impl Built {
         let Self { log, history, epoch, survey, keys, missing, accepted } = self;
         let ledger = ledgers.first().map(|folder| Ledger::open(folder, dir.ledger_mark(), epoch.as_str()));
         let ledger = ledger.transpose().map_err(failed("the ledger of what was destroyed cannot be read"))?;
-        let (mut later, ledgers) = read_ledgers(ledgers, dir, &epoch, &survey)?;
+        let Told { entries: mut later, in_first, ledgers } = read_ledgers(ledgers, dir, &epoch, &survey)?;
         later.extend(survey.taken_away.iter().cloned());
-        let store = open_store(dir, &log, root, &epoch, ledger, clock)?;
+        let store = open_store(dir, &log, root, &epoch, clock)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -285,7 +285,7 @@ impl Built {
             store: dir.id,
             epoch: epoch.as_str().to_owned(),
         };
-        let known = KnownKeys { accepted, until: keys.position, at: keys.at };
+        let known = KnownKeys { is_all: keys.know(header, survey.end), accepted, at: keys.at };
         let gone = runtime.block_on(async {
             let gone = take_away(&store, &survey, &later, missing, &known).await?;
             let begin = OperationsCommand::BeginEpoch(begun);
@@ -294,11 +294,16 @@ impl Built {
         });
         store.stop();
         drop(store);
-        let Gone { taken_away, absent, lost, revoked } = gone?;
+        let Gone { taken_away, absent, lost, revoked, facts } = gone?;
+        if let Some(ledger) = ledger {
+            // What another ledger or the history told of is in this one from now on: older snapshots are held against it.
+            let news = facts.iter().filter(|event| !in_first.contains(&event.id));
+            ledger.note(news).map_err(failed("the ledger of what was destroyed cannot be written"))?;
+        }
         log.close().map_err(failed("the new log could not be closed"))?;
 
         let lost: Vec<String> = lost.iter().map(|(stream, id)| format!("{id} of {stream}")).collect();
-        let unknown = unknown(&ledgers, &keys, &known, survey.end, lost.len());
+        let unknown = unknown(&ledgers, &keys, &known, lost.len());
         Ok(Restored {
             snapshot: header.snapshot,
             store: dir.id,
@@ -363,7 +368,6 @@ fn open_store(
     log: &Arc<SledLog>,
     root: &RootKey,
     epoch: &Epoch,
-    ledger: Option<Ledger>,
     clock: &Clock,
 ) -> Result<Store, RestoreError> {
     let log: Arc<dyn EventLog> = Arc::clone(log) as Arc<dyn EventLog>;
@@ -377,8 +381,8 @@ fn open_store(
         queue_capacity: 1,
         disk: Arc::new(|| true),
         derived: None,
-        // What another ledger or the history told of is in this one from now on: older snapshots are held against it.
-        ledger,
+        // Others act on what a ledger says. What is only concluded here, of a store that is not in use yet, is not for them.
+        ledger: None,
         directory: None,
         resident_streams: 64,
         metrics: Metrics::new(),

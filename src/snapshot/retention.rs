@@ -1,11 +1,12 @@
 //! Which files of the folder go: histories beyond those that are kept, and keys that are old. The newest keys never go, since
-//! every history is restored with them.
+//! every history is restored with them. Stores that share a place have theirs each: what one has says nothing of another's.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::ids::SnapshotId;
+use crate::ids::{SnapshotId, StoreId};
 use crate::snapshot::listing::{Listed, Listing, Orphan};
 use crate::snapshot::place::{Located, Place};
 use crate::snapshot::{HISTORY, SnapshotError, keys_of};
@@ -13,7 +14,7 @@ use crate::snapshot::{HISTORY, SnapshotError, keys_of};
 /// How long what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// How many histories are kept; without, all are.
+    /// How many histories are kept of each store; without, all are.
     pub histories: Option<usize>,
     /// How long keys are kept beside newer ones, in seconds.
     pub keys_seconds: i64,
@@ -31,14 +32,27 @@ pub struct Expired {
 impl Retention {
     /// What of a place goes now. Only what its owner put there under its id counts, and is touched.
     pub fn expired(&self, listing: &Listing, orphans: &[Orphan], now: Timestamp) -> Expired {
-        let own: Vec<&Listed> = listing.data.iter().filter(|found| is_named(&found.path, found.id)).collect();
+        let stores: BTreeSet<StoreId> = listing.data.iter().map(|found| found.store).collect();
+        let mut expired = Expired::default();
+        for store in stores {
+            let Expired { histories, keys } = self.expired_of(store, listing, orphans, now);
+            expired.histories.extend(histories);
+            expired.keys.extend(keys);
+        }
+        expired
+    }
+
+    fn expired_of(&self, store: StoreId, listing: &Listing, orphans: &[Orphan], now: Timestamp) -> Expired {
+        let is_own = |found: &&Listed| found.store == store && is_named(&found.path, found.id);
+        let own: Vec<&Listed> = listing.data.iter().filter(is_own).collect();
         let kept = self.histories.unwrap_or(usize::MAX);
         let histories: Vec<PathBuf> = own.iter().rev().skip(kept).map(|found| found.path.clone()).collect();
         let with_keys = own.iter().rev().filter(|found| found.has_keys).skip(1);
         let is_old = |at: Timestamp| now.seconds_since(at) >= self.keys_seconds;
         let goes = |found: &&&Listed| is_old(found.taken_at) || histories.contains(&found.path);
         let newest = own.iter().filter(|found| found.has_keys).map(|found| found.taken_at).max();
-        let gone = orphans.iter().filter(|keys| is_named(keys.keys.history().path(), keys.snapshot));
+        let gone = orphans.iter().filter(|keys| keys.store == store);
+        let gone = gone.filter(|keys| is_named(keys.keys.history().path(), keys.snapshot));
         let gone = gone.filter(|keys| is_old(keys.at) && newest.is_some_and(|newest| keys.at < newest));
         let keys = with_keys.filter(goes).map(|found| keys_of(&found.path));
         let keys = keys.chain(gone.map(|keys| keys.keys.path().to_owned())).collect();
@@ -115,8 +129,8 @@ mod tests {
     fn old_keys_without_their_history_go_once_there_are_newer_ones() {
         let retention = Retention { histories: None, keys_seconds: 30 * DAY_SECONDS };
         let orphan = |number: u128, days_ago: i64| {
-            let Listed { id: snapshot, path, taken_at: at, .. } = listed(number, days_ago, true);
-            Orphan { keys: Located::from(&*keys_of(&path)), snapshot, at }
+            let Listed { id: snapshot, path, store, taken_at: at, .. } = listed(number, days_ago, true);
+            Orphan { keys: Located::from(&*keys_of(&path)), snapshot, store, at }
         };
         let orphans = [orphan(1, 40), orphan(2, 29)];
         let of = |data| retention.expired(&Listing { data, unreadable: Vec::new() }, &orphans, now()).keys;
@@ -126,6 +140,15 @@ mod tests {
             Vec::<PathBuf>::new(),
             "they are the newest that there are"
         );
+    }
+
+    #[test]
+    fn what_another_store_has_in_the_place_says_nothing_of_this_ones() {
+        let others = |number, days_ago| Listed { store: id(8), ..listed(number, days_ago, true) };
+        let data = vec![others(1, 60), listed(2, 50, true), others(3, 40), listed(4, 1, true)];
+        let keys = [keys_of(&data[0].path), keys_of(&data[1].path)];
+        assert_eq!(expired(Some(2), data.clone()), (0, keys.to_vec()), "the newest of each stay");
+        assert_eq!(expired(Some(1), data), (2, keys.to_vec()));
     }
 
     #[test]

@@ -10,8 +10,7 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::data_dir::StoreDir;
 use crate::event::{Event, Recorded};
-use crate::ids::{DataKeyId, StreamId};
-use crate::log::Position;
+use crate::ids::{DataKeyId, EventId, StreamId};
 use crate::log::head::Epoch;
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::snapshot::keys::{AcceptedKeys, KeysHeader};
@@ -46,36 +45,49 @@ pub(super) struct Gone {
     pub(super) lost: BTreeSet<(StreamId, DataKeyId)>,
     /// How many API keys were revoked.
     pub(super) revoked: usize,
+    /// What was told of and is taken away: facts, unlike what is concluded from what keys do not have.
+    pub(super) facts: Vec<Recorded>,
 }
 
-/// The API keys that a file of keys knows.
+/// What follows from what a file of keys does not have.
 #[derive(Debug)]
 pub(super) struct KnownKeys {
-    /// Those that were accepted, where it says so.
+    /// Whether it knows all of the history, so that what it lacks was taken away.
+    pub(super) is_all: bool,
+    /// The API keys that were accepted, where it says so.
     pub(super) accepted: Option<AcceptedKeys>,
-    /// The position up to which it knows of all that were made.
-    pub(super) until: Position,
     /// When it was written.
     pub(super) at: Timestamp,
 }
 
 impl KnownKeys {
-    /// The API keys that were accepted, where it knows of all that a history has up to a position.
-    fn of(&self, end: Position) -> Option<&AcceptedKeys> {
-        self.accepted.as_ref().filter(|_| end <= self.until)
+    /// The API keys that were accepted, where it knows all that the history has.
+    fn accepted(&self) -> Option<&AcceptedKeys> {
+        self.accepted.as_ref().filter(|_| self.is_all)
     }
 }
+
+/// What ledgers say.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What was taken away for good.
+    pub(super) entries: Vec<Recorded>,
+    /// The events of the first ledger.
+    pub(super) in_first: BTreeSet<EventId>,
+    /// The ledgers that are there.
+    pub(super) ledgers: Vec<HeldAgainst>,
+}
+
 /// What ledgers say was taken away for good, and which of them are there.
 pub(super) fn read_ledgers(
     folders: &[PathBuf],
     dir: &StoreDir,
     epoch: &Epoch,
     survey: &Survey,
-) -> Result<(Vec<Recorded>, Vec<HeldAgainst>), RestoreError> {
+) -> Result<Told, RestoreError> {
     let streams: BTreeSet<StreamId> = survey.heads.iter().map(|(stream, _)| stream).collect();
-    let mut entries = Vec::new();
-    let mut found = Vec::new();
-    for folder in folders {
+    let mut told = Told::default();
+    for (number, folder) in folders.iter().enumerate() {
         let ledger = Ledger::open(folder, dir.ledger_mark(), epoch.as_str())
             .map_err(failed("the ledger of what was destroyed cannot be read"))?;
         if !ledger.path().exists() {
@@ -96,7 +108,10 @@ pub(super) fn read_ledgers(
                 if streams.contains(&entry.stream) {
                     (held.lines, held.last_at) = (held.lines + 1, held.last_at.max(Some(entry.at)));
                 }
-                entries.push(entry);
+                if number == 0 {
+                    told.in_first.insert(entry.id);
+                }
+                told.entries.push(entry);
             }
             held.is_torn |= lines.torn;
             if lines.next == at {
@@ -104,9 +119,9 @@ pub(super) fn read_ledgers(
             }
             at = lines.next;
         }
-        found.push(held);
+        told.ledgers.push(held);
     }
-    Ok((entries, found))
+    Ok(told)
 }
 
 /// Takes away again what is of this history: what is told of, then what of the missing keys nothing told of, then API keys
@@ -128,12 +143,19 @@ pub(super) async fn take_away(
         let is_of_it = keys.is_empty() || survey.has_any_of(entry.stream, &entry.event);
         // The ledger and the history beyond a time may both tell of it.
         let is_told = !keys.is_empty() && !done.insert((entry.stream, keys));
-        if is_of_it && !is_told && store.take_away_again(entry.clone()).await? {
+        if is_of_it
+            && !is_told
+            && (store.take_away_again(entry.clone()).await?
+                || survey.is_before(entry) && store.replace_value(entry).await?)
+        {
             gone.taken_away += 1;
+            gone.facts.push(entry.clone());
         }
     }
-    forget_absent(store, &mut gone).await?;
-    if let Some(accepted) = known.of(survey.end) {
+    if known.is_all {
+        forget_absent(store, &mut gone).await?;
+    }
+    if let Some(accepted) = known.accepted() {
         // What the ledger tells of a later value is later than what the keys know.
         let told: BTreeSet<[u8; 32]> =
             later.iter().filter(|event| event.at >= known.at).filter_map(new_value).collect();
@@ -169,13 +191,12 @@ pub(super) fn unknown(
     ledgers: &[HeldAgainst],
     keys: &KeysHeader,
     known: &KnownKeys,
-    end: Position,
     lost: usize,
 ) -> Vec<String> {
     let mut unknown = Vec::new();
     // An empty one, and one of another store, know as little as none.
     if ledgers.iter().all(|held| held.lines == 0) {
-        let accepted = match known.of(end) {
+        let accepted = match known.accepted() {
             Some(_) => "and API keys that were revoked or rotated after that are accepted again",
             None => {
                 "and API keys that were revoked or rotated are accepted again, since these keys do not say which are"

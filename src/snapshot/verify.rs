@@ -63,6 +63,8 @@ pub type KnownKeys = BTreeMap<(StreamId, DataKeyId), Commitment>;
 pub struct Survey {
     /// The last frame that is wanted.
     pub end: Position,
+    /// When it was recorded.
+    pub ended_at: Option<Timestamp>,
     /// How many frames the whole history has.
     pub frames: u64,
     /// How many events the whole history has.
@@ -156,7 +158,7 @@ impl Pass<'_> {
             }
             self.survey.frames += 1;
             if is_wanted {
-                self.survey.end = position;
+                (self.survey.end, self.survey.ended_at) = (position, Some(frame.header().at));
                 self.survey.heads.follow(std::slice::from_ref(frame.bytes())).expect("as it just did");
             }
         }
@@ -210,6 +212,13 @@ impl Survey {
         for id in event.event.destroyed_keys() {
             self.keys.remove(&(event.stream, *id));
         }
+    }
+
+    /// Whether an event of a stream came after all that is wanted. Versions tell where times are the same: those of another
+    /// course of the store, before or after a restore, say nothing else.
+    pub fn is_before(&self, event: &Recorded) -> bool {
+        let version = self.heads.last(event.stream).map_or(0, |head| head.version);
+        self.ended_at < Some(event.at) || self.ended_at == Some(event.at) && version < event.version
     }
 
     /// Whether any of the keys that an event destroyed is one that this history has.

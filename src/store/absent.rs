@@ -5,19 +5,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::NewEvent;
+use crate::event::{Event, Recorded};
 use crate::ids::{ApiKeyId, DataKeyId, OrganizationId, StreamId};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{deleted, expired as sign_up_expired};
 use crate::seal::Commitment;
 use crate::settings::api_keys::command::revoked;
+use crate::settings::api_keys::event::{ApiKeyRotated, ApiKeysEvent};
 use crate::settings::invitations::command::expired as invitation_expired;
 use crate::settings::join_requests::command::declined;
 use crate::settings::people::projection::Status;
 use crate::settings::people::standing::erased;
 use crate::settings::secrets::command::version_destroyed;
 use crate::store::Store;
-use crate::store::finishing::FinishError;
+use crate::store::finishing::{FinishEntry, FinishError};
 
 impl Store {
     /// Records that keys of a stream are destroyed which it does not have. Gives those of them that are.
@@ -40,6 +42,26 @@ impl Store {
             self.finish(stream, event.into()).await?;
         }
         Ok(told)
+    }
+
+    /// Records of an API key whose value was replaced later that it was, whatever value it has here: rotations with a grace
+    /// that came between are told nowhere. Gives whether it did.
+    ///
+    /// # Errors
+    /// When it cannot be recorded now.
+    pub async fn replace_value(&self, later: &Recorded) -> Result<bool, FinishError> {
+        let Event::ApiKeys(ApiKeysEvent::ApiKeyRotated(rotated)) = &later.event else { return Ok(false) };
+        if self.directory().head(later.stream).is_none() {
+            return Ok(false);
+        }
+        let view = self.stream(later.stream).await?.view();
+        let key = view.organization().api_keys.get(rotated.key).filter(|key| !key.is_revoked());
+        let Some(key) = key.filter(|key| key.token() != rotated.token) else { return Ok(false) };
+        let rotated = ApiKeyRotated { previous: key.token(), ..rotated.clone() };
+        let event = Event::ApiKeys(ApiKeysEvent::ApiKeyRotated(rotated));
+        let (resource, related) = (later.resource.clone(), later.related.clone());
+        self.finish(later.stream, FinishEntry { resource, related, event }).await?;
+        Ok(true)
     }
 
     /// Revokes the API keys whose values were not accepted any more later. Gives how many.

@@ -192,11 +192,11 @@ impl Ledger {
         }
     }
 
-    /// Notes events that are about to be appended; durable before this returns.
+    /// Notes events that are about to be appended, or that another ledger told of; durable before this returns.
     ///
     /// # Errors
     /// Those of the file system. What was written of it is taken back, as far as that can be.
-    pub(super) fn note<'a>(&self, events: impl IntoIterator<Item = &'a Recorded>) -> io::Result<()> {
+    pub fn note<'a>(&self, events: impl IntoIterator<Item = &'a Recorded>) -> io::Result<()> {
         let mut lines = Vec::new();
         for event in events {
             let Recorded { stream, version, at, .. } = *event;

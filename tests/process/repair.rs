@@ -141,7 +141,7 @@ async fn what_is_damaged_is_brought_back_and_nothing_is_made_up() {
         let looked = given.repair(&data, snapshot, &["--dry-run"]);
         assert_eq!(
             (looked.code, &looked.json()["key_files"]),
-            (Some(0), &json!([organization])),
+            (Some(1), &json!([organization])),
             "{looked:?}"
         );
         assert_eq!(in_use(&data), store, "it only looked");

@@ -4,10 +4,12 @@
 
 mod access_asks;
 mod bounds;
+mod bucket_costs;
 mod check;
 mod checkpoints;
 mod clock;
 mod commands;
+mod courses;
 mod demo;
 mod derived;
 mod durable;

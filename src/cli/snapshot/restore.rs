@@ -50,7 +50,9 @@ impl Restore {
             Err(error) => {
                 output::error(&*error);
                 match error.downcast_ref::<RestoreError>() {
-                    Some(RestoreError::Snapshot(SnapshotError::NoRoom { .. })) => Exit::Store,
+                    Some(RestoreError::Snapshot(SnapshotError::NoRoom { .. } | SnapshotError::Io { .. })) => {
+                        Exit::Store
+                    }
                     Some(RestoreError::Snapshot(_)) => Exit::DoesNotHold,
                     _ => Exit::Store,
                 }

@@ -36,9 +36,11 @@ impl Verify {
         match self.verify() {
             Ok(verified) => self.print(&verified),
             Err(error) => {
-                let is_found = error.is::<SnapshotError>();
                 let exit = failed(&*error);
-                if is_found { Exit::DoesNotHold } else { exit }
+                match error.downcast_ref() {
+                    None | Some(SnapshotError::Io { .. }) => exit,
+                    Some(_) => Exit::DoesNotHold,
+                }
             }
         }
     }
@@ -49,7 +51,10 @@ impl Verify {
         output::note(format_args!("reading {}", history.path().display()));
         let keys = match &self.keys {
             Some(keys) => Some(keys.locate(&notes)?),
-            None => Some(history.keys()).filter(|keys| matches!(keys.exists(), Ok(true))),
+            None => {
+                let keys = history.keys();
+                keys.exists()?.then_some(keys)
+            }
         };
         let root = match keys.as_ref().map(|_| self.root_key.read(&self.target.data_dir)).transpose() {
             Err(error) if self.keys.is_none() && !self.root_key.is_given() => {

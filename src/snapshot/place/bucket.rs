@@ -29,7 +29,8 @@ const CREDENTIALS: [&str; 4] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
-const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
+/// What the names of all endpoints begin with, that of the tokens too. Which of them the client prefers is its own affair.
+const ENDPOINT: &str = "aws_endpoint";
 
 /// How long a bucket that does not answer is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -111,12 +112,14 @@ impl Bucket {
                 CREDENTIALS[0]
             )));
         }
-        let is_plain =
-            ENDPOINTS.iter().find_map(|name| value(name)).is_some_and(|url| url.starts_with("http:"));
-        if is_plain && value("AWS_ALLOW_HTTP") != Some("true") {
+        let endpoints = variables.iter().filter(|(name, _)| name.to_ascii_lowercase().starts_with(ENDPOINT));
+        let is_plain = |url: &str| url.trim_start().to_ascii_lowercase().starts_with("http:");
+        let plain: Vec<bool> = endpoints.map(|(_, url)| is_plain(url)).collect();
+        if plain.contains(&true) && value("AWS_ALLOW_HTTP") != Some("true") {
             return Err(unusable("its endpoint has no TLS, and AWS_ALLOW_HTTP is not true".to_owned()));
         }
-        let connector = Connector::new(is_plain, patience.stall).map_err(unusable)?;
+        let is_all_plain = !plain.is_empty() && !plain.contains(&false);
+        let connector = Connector::new(is_all_plain, patience.stall).map_err(unusable)?;
         let backoff = BackoffConfig { max_backoff: patience.pause, ..BackoffConfig::default() };
         let retries = RetryConfig { backoff, max_retries: patience.retries, retry_timeout: patience.within };
         let mut builder = AmazonS3Builder::new()
@@ -207,7 +210,17 @@ impl Place for Bucket {
             noted => noted?,
         };
         for note in noted {
-            self.sweep(&note?.file_name())?;
+            let note = note?.path();
+            // A crash may leave a note under the name that it had while it was written.
+            let name = if note.extension().is_some_and(|is| is == "new") {
+                note.file_stem()
+            } else {
+                note.file_name()
+            };
+            if let Err(error) = abort(&self.client, &self.key(name.unwrap_or_default()), &note) {
+                let note = note.display();
+                tracing::warn!(%note, %error, "an upload that was cut off cannot be aborted now; it is tried again");
+            }
         }
         Ok(())
     }
@@ -244,7 +257,8 @@ impl Client {
         runtime.block_on(async {
             tokio::select! {
                 _ = given_up.wait_for(|given_up| *given_up) => {
-                    Err(io::Error::new(io::ErrorKind::Interrupted, "the process stops"))
+                    // Not `Interrupted`, upon which whoever writes or reads tries again.
+                    Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the process stops"))
                 }
                 answer = asked => answer.map_err(|error| io::Error::new(kind(&error), told(&error))),
             }

@@ -25,8 +25,16 @@ pub(super) struct Upload {
     note: PathBuf,
     part: Vec<u8>,
     /// What was sent.
-    sent: Option<(MultipartId, Vec<PartId>)>,
+    sent: Option<Sent>,
     bytes: u64,
+}
+
+/// What was sent of an object in parts.
+struct Sent {
+    id: MultipartId,
+    parts: Vec<PartId>,
+    /// The object that had its name before, by its tag.
+    before: Option<String>,
 }
 
 impl Upload {
@@ -38,12 +46,13 @@ impl Upload {
     fn send(&mut self) -> io::Result<()> {
         let Self { client, key, note, .. } = self;
         if self.sent.is_none() {
+            let before = tag_and_size(client, key)?.and_then(|(tag, _)| tag);
             let id = client.wait(|| client.s3.create_multipart(key))?;
             // Noted before anything is sent: what was sent and is not an object yet costs its owner, and shows nowhere.
             note_down(note, &client.noted(key), &id)?;
-            self.sent = Some((id, Vec::new()));
+            self.sent = Some(Sent { id, parts: Vec::new(), before });
         }
-        let (id, parts) = self.sent.as_mut().expect("begun above");
+        let Sent { id, parts, .. } = self.sent.as_mut().expect("begun above");
         let payload = PutPayload::from(std::mem::take(&mut self.part));
         let part = client.wait(|| client.s3.put_part(key, id, parts.len(), payload.clone()))?;
         parts.push(part);
@@ -74,18 +83,27 @@ impl Begun for Upload {
 
     fn publish(self: Box<Self>) -> io::Result<()> {
         let Self { client, key, note, part, sent, bytes } = *self;
-        let Some((id, parts)) = sent else {
+        let Some(Sent { id, parts, before }) = sent else {
             let payload = PutPayload::from(part);
             return client.wait(|| client.s3.put(&key, payload.clone())).map(drop);
         };
         if let Err(error) = client.wait(|| client.s3.complete_multipart(&key, &id, parts.clone())) {
-            // An answer may be lost, and the request that is repeated then finds no such upload any more.
-            match client.wait(|| client.s3.head(&key)) {
-                Ok(object) if object.size == bytes => {}
+            // An answer may be lost, and the request that is repeated then finds no such upload any more. What was there
+            // before may be as long.
+            match tag_and_size(&client, &key) {
+                Ok(Some((tag, size))) if size == bytes && tag.is_some() && tag != before => {}
                 _ => return Err(error),
             }
         }
         forget(&note)
+    }
+}
+
+/// The tag of an object, which changes with its bytes, and how long it is; nothing where it is not there.
+fn tag_and_size(client: &Client, key: &Path) -> io::Result<Option<(Option<String>, u64)>> {
+    match client.wait(|| client.s3.head(key)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        object => object.map(|object| Some((object.e_tag, object.size))),
     }
 }
 
