@@ -12,6 +12,7 @@ use crate::data_dir::StoreDir;
 use crate::event::{Event, Recorded};
 use crate::ids::{DataKeyId, EventId, StreamId};
 use crate::log::head::Epoch;
+use crate::platform::deletions::event::DeletionsEvent;
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::snapshot::keys::{AcceptedKeys, KeysHeader};
 use crate::snapshot::restore::{RestoreError, failed};
@@ -105,7 +106,7 @@ pub(super) fn read_ledgers(
                 return Err(failed("the ledger of what was destroyed is damaged")(damaged));
             }
             for (_, entry) in lines.entries {
-                if streams.contains(&entry.stream) {
+                if streams.contains(&about(&entry)) {
                     (held.lines, held.last_at) = (held.lines + 1, held.last_at.max(Some(entry.at)));
                 }
                 if number == 0 {
@@ -122,6 +123,16 @@ pub(super) fn read_ledgers(
         told.ledgers.push(held);
     }
     Ok(told)
+}
+
+/// The stream that an entry is about: a deletion stands in the platform's, which every store has.
+fn about(entry: &Recorded) -> StreamId {
+    match &entry.event {
+        Event::Deletions(DeletionsEvent::OrganizationDeleted(deleted)) => {
+            StreamId::Organization(deleted.organization)
+        }
+        _ => entry.stream,
+    }
 }
 
 /// Takes away again what is of this history: what is told of, then what of the missing keys nothing told of, then API keys

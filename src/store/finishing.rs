@@ -162,7 +162,13 @@ impl Store {
             });
         }
         if let Event::Deletions(DeletionsEvent::OrganizationDeleted(deleted)) = event {
-            return Ok(!self.platform().view().platform().deletions.has(deleted.organization));
+            // The line may be another store's, which shares the ledger.
+            let (platform, organization) = (self.platform().view(), deleted.organization);
+            let platform = platform.platform();
+            let is_founded = || platform.foundings.open().any(|open| open.organization == organization);
+            let is_there =
+                self.directory().head(StreamId::Organization(organization)).is_some() || is_founded();
+            return Ok(is_there && !platform.deletions.has(organization));
         }
         let keys: Vec<Key> = event.destroyed_keys().iter().map(|id| Key::DataKey(stream, *id)).collect();
         let log = Arc::clone(self.log());
