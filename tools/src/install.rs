@@ -181,7 +181,7 @@ pub fn aiosmtpd() -> Result<PathBuf> {
 pub fn moto() -> Result<PathBuf> {
     let there = |programs: &Path| programs.join("flask").exists() && programs.join("moto_server").exists();
     // What its server and its S3 need, and none of what its other services do.
-    let with = ["flask==3.1.3", "flask-cors==6.0.5", "PyYAML", "py-partiql-parser"];
+    let with = ["flask==3.1.3", "flask-cors==6.0.5", "PyYAML==6.0.4", "py-partiql-parser==0.6.3"];
     Ok(venv("moto", MOTO, &with, there)?.join("python"))
 }
 
