@@ -133,7 +133,7 @@ pub enum RepairError {
 /// Repairs the store in use of a data directory, or only looks what that would bring back. Blocks.
 ///
 /// # Errors
-/// See [`RepairError`]; nothing has changed then.
+/// See [`RepairError`]; no frame and no key has changed then.
 pub fn repair(dir: &DataDir, means: &Means<'_>, only_look: bool) -> Result<Repaired, RepairError> {
     let store = dir.current()?.ok_or_else(|| RepairError::NoStore(dir.root().display().to_string()))?;
     let head = head::read(&store.head()).map_err(OpenError::from)?.newest;
@@ -193,7 +193,12 @@ impl<'a> Damaged<'a> {
             carried.insert(keys.stream, Carried { stream_key, data_keys });
             Ok::<_, SnapshotError>(())
         })?;
-        let own = Salvage::open(&SledOptions::new(&store.path, store.id)).ok();
+        let own = match Salvage::open(&SledOptions::new(&store.path, store.id)) {
+            Ok(own) => Some(own),
+            // Damage, which is what the snapshot is for; where the system refuses a file, it may be whole.
+            Err(OpenError::Engine { .. } | OpenError::Missing { .. } | OpenError::OtherStore { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
         Ok(Self { store, head, root: means.root, history, carried, own })
     }
 

@@ -165,6 +165,38 @@ async fn an_exported_line_is_the_preimage_of_its_leaf_and_the_same_event_as_over
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_of_a_time_begins_with_it_and_ends_before_it() {
+    let (_dir, start, server, _) = busy().await;
+    let export = |bounds: &[&str]| {
+        let exported = settled_on(&start.dir, &[&["log", "export"], bounds].concat());
+        assert_eq!(exported.code, Some(0), "{exported:?}");
+        exported.stdout.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let at = |line: &String| text(&serde_json::from_str::<Value>(line).unwrap()["at"]);
+    let all = export(&[]);
+    // All times are written alike, so that they are in order as texts are.
+    let (first, middle, last) = (at(&all[0]), at(&all[all.len() / 2]), at(&all[all.len() - 1]));
+    assert!(first < middle && middle < last, "{first} {middle} {last}");
+    let within = |from: &str, to: &str| {
+        let is_within = |line: &&String| at(line).as_str() >= from && at(line).as_str() < to;
+        all.iter().filter(is_within).cloned().collect::<Vec<_>>()
+    };
+    let check = || {
+        assert_eq!(export(&["--from", &middle]), within(&middle, "9"), "it begins with its own");
+        assert_eq!(export(&["--to", &middle]), within("", &middle), "it ends before its own");
+        let part = export(&["--from", &first, "--to", &middle]);
+        assert!(part == within(&first, &middle) && !part.is_empty());
+        assert_eq!(export(&["--from", &middle, "--to", &middle]), [""; 0]);
+        assert_eq!(export(&["--to", &first]), [""; 0]);
+    };
+    check();
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    check();
+    let wrong = settled_on(&start.dir, &["log", "export", "--from", "yesterday"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_into_a_closed_pipe_ends_quietly() {
     let (_dir, start, server, _) = busy().await;
     let mut server = Some(server);
