@@ -340,6 +340,11 @@ mod tests {
             assert_eq!(Seen::parse(&other).unwrap_err().line, line, "{other}");
         }
         assert_eq!(Seen::parse(&text).unwrap().to_text(), text);
+        // Whoever empties the file, or takes away what the rest is proved from, would have anything trusted.
+        let (proved, unproved) = text.split_once('\n').unwrap();
+        assert_eq!(Seen::parse("").unwrap_err().line, 1);
+        assert_eq!(Seen::parse(unproved).unwrap_err().line, 1, "the first is not proved");
+        assert_eq!(Seen::parse(proved).unwrap().to_text().trim_end(), proved);
     }
 
     #[test]
