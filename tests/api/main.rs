@@ -69,6 +69,8 @@ mod setup;
 mod streams;
 mod teams;
 mod things;
+#[path = "../support/tools.rs"]
+mod tools;
 mod waiting;
 mod ways_up;
 

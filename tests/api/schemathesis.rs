@@ -1,24 +1,13 @@
 //! schemathesis (from PyPI) against a real process: what it makes up from the OpenAPI document is never answered with
 //! a 5xx, and every answer is as documented.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::process::Process;
 use crate::server::{PASSWORD, text};
-
-/// Where `cargo xtask test` keeps it; the environment variable is how it says so.
-fn program() -> PathBuf {
-    if let Some(path) = std::env::var_os("SETTLED_SCHEMATHESIS") {
-        return path.into();
-    }
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
-    let folders = std::fs::read_dir(&tools).into_iter().flatten().map_while(Result::ok);
-    let mut found = folders.map(|entry| entry.path().join("bin/schemathesis")).filter(|path| path.exists());
-    found.next().expect("schemathesis is not installed: run `cargo xtask test`, which installs it")
-}
+use crate::tools::installed;
 
 async fn post(base: &str, path: &str, token: Option<&str>, body: &Value) -> Value {
     let mut request =
@@ -46,7 +35,7 @@ async fn what_schemathesis_makes_up_is_answered_as_documented() {
     post(&process.base, "/v1/environments", Some(&token), &json!({"name": "Dev", "mode": "test"})).await;
 
     let scale: u32 = std::env::var("SETTLED_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let mut schemathesis = Command::new(program());
+    let mut schemathesis = Command::new(installed("schemathesis", "schemathesis"));
     schemathesis
         .arg("run")
         .arg(format!("{}/v1/openapi.json", process.base))

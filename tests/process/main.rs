@@ -54,6 +54,8 @@ mod streams;
 mod tail;
 #[path = "../support/thief.rs"]
 mod thief;
+#[path = "../support/tools.rs"]
+mod tools;
 mod tls;
 mod unmoved;
 mod watchers;

@@ -1,6 +1,6 @@
 //! What an auditor does elsewhere: verifies a bundle, by `settled verify` and by the script in `docs/`, and keeps a witness.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use settled::proof::tree::is_consistent;
 use crate::keys::{is_stopped, stop};
 use crate::preload::library;
 use crate::process::{Ended, Login, Server, Start, command, run, scale, settled};
+use crate::tools::installed;
 
 /// More steps than signing and keeping a checkpoint has.
 const STEPS_MAX: u32 = 60;
@@ -41,23 +42,9 @@ async fn configure(server: &Server, login: &Login, name: &str, value: u32) {
     assert!(status == 200 || status == 201, "{body}");
 }
 
-/// The Python that has cryptography: `cargo xtask test` installs it, and says where by the environment variable.
-fn python() -> PathBuf {
-    if let Some(path) = std::env::var_os("SETTLED_CRYPTOGRAPHY") {
-        return path.into();
-    }
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
-    let folders = std::fs::read_dir(&tools).into_iter().flatten().map_while(Result::ok);
-    let is_it = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cryptography-"))
-    };
-    let mut found = folders.map(|entry| entry.path()).filter(is_it).map(|path| path.join("bin/python"));
-    found.next().expect("cryptography is not installed: run `cargo xtask test`, which installs it")
-}
-
 /// The script in `docs/` on a bundle, with one key.
 fn script(bundle: &Path, key: &str) -> Ended {
-    let mut script = Command::new(python());
+    let mut script = Command::new(installed("cryptography", "python"));
     // Optimized, as somebody may have set: what it checks is checked all the same.
     script.env("PYTHONOPTIMIZE", "1");
     script.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.py")).arg(bundle).arg(key);

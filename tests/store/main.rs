@@ -53,6 +53,8 @@ mod loaded;
 mod s3;
 #[path = "../support/test_store.rs"]
 mod test_store;
+#[path = "../support/tools.rs"]
+mod tools;
 
 /// How much of the long tests to run: 1 is a sample for CI, 10 is all.
 fn scale() -> u32 {

@@ -2,10 +2,12 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
+
+use crate::tools::installed;
 
 /// What the tests sign with; it is to show up nowhere.
 pub const SECRET: &str = "canary-of-a-secret-access-key";
@@ -50,23 +52,10 @@ pub struct ObjectStorage {
     state: Arc<Mutex<State>>,
 }
 
-/// The Python that has moto: `cargo xtask test` installs it, and says where by the environment variable.
-fn python() -> PathBuf {
-    if let Some(path) = std::env::var_os("SETTLED_MOTO") {
-        return path.into();
-    }
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
-    let folders = std::fs::read_dir(&tools).into_iter().flatten().map_while(Result::ok);
-    let is_it =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("moto-"));
-    let mut found = folders.map(|entry| entry.path()).filter(is_it).map(|path| path.join("bin/python"));
-    found.next().expect("moto is not installed: run `cargo xtask test`, which installs it")
-}
-
 impl ObjectStorage {
     /// Starts one, with a bucket `settled`.
     pub fn start() -> Self {
-        let mut child = Command::new(python())
+        let mut child = Command::new(installed("moto", "python"))
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/s3.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::tools::installed;
+
 /// A mail server that runs; killed when dropped.
 pub struct MailServer {
     pub port: u16,
@@ -18,23 +20,10 @@ pub struct MailServer {
     lines: mpsc::Receiver<String>,
 }
 
-/// The Python that has aiosmtpd: `cargo xtask test` installs it, and says where by the environment variable.
-fn python() -> PathBuf {
-    if let Some(path) = std::env::var_os("SETTLED_AIOSMTPD") {
-        return path.into();
-    }
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
-    let folders = std::fs::read_dir(&tools).into_iter().flatten().map_while(Result::ok);
-    let is_it =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("aiosmtpd-"));
-    let mut found = folders.map(|entry| entry.path()).filter(is_it).map(|path| path.join("bin/python"));
-    found.next().expect("aiosmtpd is not installed: run `cargo xtask test`, which installs it")
-}
-
 impl MailServer {
     /// Starts one, on a free port unless the options name one.
     pub fn start(options: &[&str]) -> Self {
-        let mut child = Command::new(python())
+        let mut child = Command::new(installed("aiosmtpd", "python"))
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/smtp.py"))
             .args(options)
             .stdin(Stdio::null())
