@@ -14,6 +14,8 @@ use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::event::MailedLink;
 use crate::seal::{Commitment, Sealed, SealedBytes};
+use crate::settings::billing::event::{PlanLimit, PlanTaken, QuotaSet};
+use crate::settings::billing::value::{Meter, Quota};
 use crate::settings::environments::event::{EnvironmentCreated, EnvironmentsEvent, Mode};
 use crate::settings::general::event::{GeneralEvent, OrganizationCreated};
 use crate::settings::invitations::event::InvitationCreated;
@@ -95,6 +97,7 @@ pub(crate) fn founded() -> Vec<Event> {
         key: id(1),
         name: "Acme".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
+        plan: None,
     };
     let mut events = vec![Event::General(GeneralEvent::OrganizationCreated(created))];
     events.extend(member(1, Some(SystemRole::Owner)));
@@ -138,6 +141,31 @@ pub(crate) fn environment(number: u128, mode: Mode) -> Event {
         mode,
         description: None,
     }))
+}
+
+/// A limit that refuses.
+pub(crate) fn hard(limit: u64) -> Quota {
+    Quota { limit, soft: false }
+}
+
+/// A limit that only tells.
+pub(crate) fn soft(limit: u64) -> Quota {
+    Quota { limit, soft: true }
+}
+
+/// That a quota is set.
+pub(crate) fn quota(meter: Meter, quota: Quota) -> QuotaSet {
+    QuotaSet { meter, quota: Some(quota) }
+}
+
+/// A plan as an organization takes it.
+pub(crate) fn plan(name: &str, limits: &[(Meter, Quota)]) -> PlanTaken {
+    let limit = |(meter, Quota { limit, soft }): &(Meter, Quota)| PlanLimit {
+        meter: *meter,
+        limit: *limit,
+        soft: *soft,
+    };
+    PlanTaken { plan: name.to_owned(), limits: limits.iter().map(limit).collect() }
 }
 
 /// A custom role, its name made of its number.
@@ -192,7 +220,7 @@ pub(crate) fn not_let_in(number: u128) -> Event {
 
 /// An actor asks now, whatever it saw.
 pub(crate) fn by(actor: Actor) -> Context {
-    Context { actor, now: now(), preconditions: Vec::new() }
+    Context { actor, now: now(), preconditions: Vec::new(), ordinal: None }
 }
 
 /// An actor asks now, having seen this version.

@@ -3,6 +3,7 @@
 //! It fans out and nothing else; what an event means is told in the areas.
 
 use crate::settings::api_keys::projection::ApiKeys;
+use crate::settings::billing::projection::Billing;
 use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
 use crate::settings::invitations::projection::Invitations;
@@ -42,6 +43,8 @@ stream_state! {
             environments: Environments,
             /// Secrets, sealed.
             secrets: Secrets,
+            /// Its plan and quotas.
+            billing: Billing,
         }
         beside {
             /// Who is logged in.

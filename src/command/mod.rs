@@ -16,9 +16,12 @@ use crate::platform::deletions::command::{DeletionsCommand, DeletionsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection};
 use crate::platform::operations::command::OperationsCommand;
+use crate::platform::plans::command::{PlansCommand, PlansRejection};
 use crate::platform::signing_keys::command::SigningKeysCommand;
 use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
+use crate::settings::billing::command::{BillingCommand, BillingRejection};
+use crate::settings::billing::value::Excess;
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
@@ -68,6 +71,8 @@ pub enum OrganizationCommand {
     Environments(EnvironmentsCommand),
     /// To its secrets.
     Secrets(SecretsCommand),
+    /// To its plan and quotas.
+    Billing(BillingCommand),
     /// To its sessions.
     Sessions(SessionsCommand),
     /// Something was refused or failed, and is recorded.
@@ -99,6 +104,8 @@ pub enum PlatformCommand {
     Sessions(SessionsCommand),
     /// An operator's.
     Operations(OperationsCommand),
+    /// To plans.
+    Plans(PlansCommand),
     /// To signing keys.
     SigningKeys(SigningKeysCommand),
     /// A key that wraps others was rotated.
@@ -118,6 +125,8 @@ pub struct Context {
     pub now: Timestamp,
     /// What the caller asks of what it changes; all of it must hold.
     pub preconditions: Vec<Precondition>,
+    /// Of a program's request: which of its organization's in this month it is.
+    pub ordinal: Option<u64>,
 }
 
 /// What a caller asks of the resource that it changes (`If-Match`, `If-None-Match`).
@@ -175,6 +184,8 @@ pub struct NewEvent {
     pub count: Option<u64>,
     /// Data keys that it is the first to use.
     pub uses: Vec<DataKeyId>,
+    /// Who did it, where that is not whoever asked.
+    pub by: Option<Actor>,
     /// What happened.
     pub event: Event,
 }
@@ -188,6 +199,7 @@ impl NewEvent {
             outcome: Outcome::Success,
             count: None,
             uses: Vec::new(),
+            by: None,
             event: event.into(),
         }
     }
@@ -203,6 +215,13 @@ impl NewEvent {
     #[must_use]
     pub fn using(mut self, key: DataKeyId) -> Self {
         self.uses.push(key);
+        self
+    }
+
+    /// The same, which somebody else did than whoever asked.
+    #[must_use]
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.by = Some(actor);
         self
     }
 }
@@ -277,6 +296,9 @@ pub enum Rejection {
     /// A value that must be unique is another's.
     #[error("the value is taken")]
     Taken,
+    /// There would be more of something than a quota allows.
+    #[error(transparent)]
+    QuotaExceeded(#[from] Excess),
     /// Of general settings.
     #[error(transparent)]
     General(#[from] GeneralRejection),
@@ -304,6 +326,9 @@ pub enum Rejection {
     /// Of secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsRejection),
+    /// Of plan and quotas.
+    #[error(transparent)]
+    Billing(#[from] BillingRejection),
     /// Of sessions.
     #[error(transparent)]
     Sessions(#[from] SessionsRejection),
@@ -316,6 +341,9 @@ pub enum Rejection {
     /// Of deletions.
     #[error(transparent)]
     Deletions(#[from] DeletionsRejection),
+    /// Of plans.
+    #[error(transparent)]
+    Plans(#[from] PlansRejection),
     /// Of memberships to be.
     #[error(transparent)]
     Memberships(#[from] MembershipsRejection),
@@ -337,6 +365,7 @@ impl OrganizationCommand {
             Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
             Self::Secrets(command) => command.need(),
+            Self::Billing(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
@@ -361,6 +390,7 @@ impl OrganizationCommand {
             Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
+            Self::Billing(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs =
                     |holder| matches!(holder, Holder::Person(id) if state.people.active(id).is_some());
@@ -389,6 +419,7 @@ impl PlatformCommand {
             Self::Memberships(command) => command.need(),
             Self::Deletions(_)
             | Self::Operations(_)
+            | Self::Plans(_)
             | Self::SigningKeys(_)
             | Self::EncryptionKeys(_)
             | Self::Finish(_) => Need::System,
@@ -413,6 +444,7 @@ impl PlatformCommand {
                 command.decide(&state.sessions, belongs, context)
             }
             Self::Operations(command) => Ok(command.decide(context)),
+            Self::Plans(command) => Ok(command.decide(&state.plans)?),
             Self::SigningKeys(command) => Ok(command.decide(&state.signing_keys)),
             Self::EncryptionKeys(note) => {
                 Ok(note.decide(&state.encryption_keys, &StreamId::Platform.to_string()))
@@ -443,12 +475,14 @@ command_from! {
     OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
     OrganizationCommand::Secrets(SecretsCommand) in Organization;
+    OrganizationCommand::Billing(BillingCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;
     PlatformCommand::Deletions(DeletionsCommand) in Platform;
     PlatformCommand::Memberships(MembershipsCommand) in Platform;
     PlatformCommand::Operations(OperationsCommand) in Platform;
+    PlatformCommand::Plans(PlansCommand) in Platform;
 }
 
 impl Command {

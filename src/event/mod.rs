@@ -21,9 +21,11 @@ use crate::platform::deletions::event::DeletionsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
 use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
+use crate::platform::plans::event::PlansEvent;
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
+use crate::settings::billing::event::BillingEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::invitations::event::InvitationsEvent;
@@ -128,6 +130,8 @@ event_sum! {
     Teams(TeamsEvent),
     /// Roles and who has them.
     Roles(RolesEvent),
+    /// The organization's plan and quotas.
+    Billing(BillingEvent),
     /// Sessions: opened by a login, closed by logout, switch or revocation.
     Sessions(SessionsEvent),
     /// Accounts, in the platform's stream.
@@ -140,6 +144,8 @@ event_sum! {
     Memberships(MembershipsEvent),
     /// What operators do, in the platform's stream.
     Operations(OperationsEvent),
+    /// Plans, in the platform's stream.
+    Plans(PlansEvent),
     /// What checkpoints and snapshots are signed with, in the platform's stream.
     SigningKeys(SigningKeysEvent),
     /// What was taken out.
@@ -232,6 +238,8 @@ pub enum ResourceType {
     Config,
     /// A secret.
     Secret,
+    /// An organization's plan and quotas; its id is the organization's.
+    Billing,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -242,6 +250,8 @@ pub enum ResourceType {
     Server,
     /// A snapshot, in the platform's stream.
     Snapshot,
+    /// A plan, in the platform's stream.
+    Plan,
     /// A key that wraps others: `root`, or a stream's by the stream's id.
     EncryptionKey,
     /// A key that signs, in the platform's stream.
@@ -262,11 +272,13 @@ impl ResourceType {
             Self::ApiKey,
             Self::Environment,
             Self::Secret,
+            Self::Billing,
             Self::Session,
             Self::Audit,
             Self::Account,
             Self::Server,
             Self::Snapshot,
+            Self::Plan,
         ]
     }
 
@@ -285,11 +297,13 @@ impl ResourceType {
             Self::Environment => "environment",
             Self::Config => "config",
             Self::Secret => "secret",
+            Self::Billing => "billing",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
             Self::Snapshot => "snapshot",
+            Self::Plan => "plan",
             Self::EncryptionKey => "encryption_key",
             Self::SigningKey => "signing_key",
         }

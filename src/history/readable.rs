@@ -151,7 +151,8 @@ mod tests {
                 "roles",
                 "api_keys",
                 "environments",
-                "secrets"
+                "secrets",
+                "billing"
             ]
         );
         let environment: EnvironmentId = id(1);
@@ -167,7 +168,8 @@ mod tests {
                 "roles",
                 "api_keys",
                 "environments",
-                "secrets"
+                "secrets",
+                "billing"
             ]
         );
         assert!(check(&some, ResourceType::Config, Some(environment)).is_ok());

@@ -17,11 +17,12 @@ use crate::http::health;
 use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
-use crate::platform::{accounts, foundings, memberships};
+use crate::platform::{accounts, foundings, memberships, plans};
 use crate::promotion;
 use crate::proof;
 use crate::settings::{
-    api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
+    api_keys, billing, environments, general, invitations, join_requests, people, roles, secrets, sessions,
+    teams,
 };
 
 #[derive(OpenApi)]
@@ -122,6 +123,12 @@ use crate::settings::{
         secrets::values::reveal,
         secrets::values::rollback,
         secrets::values::destroy_version,
+        plans::http::list,
+        billing::http::show,
+        billing::usage::show,
+        billing::http::change_plan,
+        billing::http::set_quota,
+        billing::http::lift_quota,
         ctx::http::show,
         ctx::http::secret,
         ctx::http::watch,

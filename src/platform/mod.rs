@@ -7,6 +7,7 @@ use crate::platform::deletions::projection::Deletions;
 use crate::platform::foundings::projection::Foundings;
 use crate::platform::memberships::projection::Memberships;
 use crate::platform::operations::projection::Operations;
+use crate::platform::plans::projection::Plans;
 use crate::platform::signing_keys::projection::SigningKeys;
 use crate::settings::sessions::projection::Sessions;
 use crate::store::denials::Denials;
@@ -19,6 +20,7 @@ pub mod deletions;
 pub mod foundings;
 pub mod memberships;
 pub mod operations;
+pub mod plans;
 pub mod signing_keys;
 
 stream_state! {
@@ -38,6 +40,8 @@ stream_state! {
             sessions: Sessions,
             /// What operators did.
             operations: Operations,
+            /// What organizations may have.
+            plans: Plans,
             /// What checkpoints and snapshots are signed with.
             signing_keys: SigningKeys,
             /// Keys that wrap others.

@@ -55,6 +55,8 @@ fn can_change(event: &Event) -> bool {
         | Event::Exports(_)
         | Event::EncryptionKeys(_)
         | Event::SigningKeys(_)
+        | Event::Billing(_)
+        | Event::Plans(_)
         | Event::Refused(_) => false,
     }
 }

@@ -129,6 +129,8 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
             ("PATCH", "/v1/secrets/{sec}"),
             json!({"name": "TOKEN", "value": "v", "description": "d", "expires_at": "2999-01-01T00:00:00Z"}),
         ),
+        (("PUT", "/v1/billing/plan"), json!({"plan": "unlimited"})),
+        (("PUT", "/v1/billing/quotas/{meter}"), json!({"limit": 1_000_000, "soft": true})),
         (("POST", "/v1/secrets/{sec}/reveal"), json!({"version": 1})),
         (("POST", "/v1/secrets/{sec}/rollback"), json!({"to_version": 1})),
         (
@@ -147,7 +149,7 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "name" => Some("lower"),
         "event" => Some("first"),
         "type" | "outcome" | "format" | "mode" | "permission" | "status" | "in_sync" | "environment"
-        | "customer" => Some("nothing"),
+        | "customer" | "meter" | "granularity" => Some("nothing"),
         "user" | "resource" | "action" | "subject" | "role" | "q" | "team" => Some(""),
         _ => None,
     }

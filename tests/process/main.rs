@@ -33,6 +33,7 @@ mod preload;
 #[path = "../support/process.rs"]
 mod process;
 mod proof;
+mod quotas;
 mod reads;
 mod repair;
 mod restore;

@@ -52,6 +52,7 @@ use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, rename, with_key, write};
 use crate::folded::digests;
+use crate::golden_billing::record_billing;
 use crate::golden_operations::{record_deletion, record_operations};
 use crate::golden_people::{record_departure, record_invitations, record_people, record_standing};
 use crate::key_asks::{closed, token_of};
@@ -76,6 +77,7 @@ pub async fn record() -> TestStore {
     record_platform(&store, &founded).await;
     record_invitations(&store, &founded).await;
     crate::memberships::record(&store, &founded).await;
+    record_billing(&store, &founded).await;
     record_rotations(&store, &founded).await;
     record_deletion(&store).await;
     record_operations(&store).await;

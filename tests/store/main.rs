@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod access_asks;
+mod billing_asks;
 mod bounds;
 mod bucket_costs;
 mod check;
@@ -16,6 +17,7 @@ mod durable;
 mod escalation;
 mod folded;
 mod golden;
+mod golden_billing;
 mod golden_operations;
 mod golden_people;
 mod golden_snapshot;
@@ -33,6 +35,7 @@ mod past;
 mod pasts;
 mod promoting;
 mod properties;
+mod quotas;
 mod rechecks;
 mod restoring;
 mod rotation;

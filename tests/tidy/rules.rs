@@ -66,6 +66,7 @@ const PLACES: &[(&str, &[&str])] = &[
 /// An area may spread its handlers over several files; these stand beside its `http.rs`.
 const MORE_HANDLERS: &[&str] = &[
     "src/settings/environments/config.rs",
+    "src/settings/billing/usage.rs",
     "src/settings/invitations/accepting.rs",
     "src/platform/accounts/address.rs",
     "src/platform/accounts/departure.rs",

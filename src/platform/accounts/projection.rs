@@ -297,6 +297,8 @@ impl Fold for Accounts {
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
             | Event::SigningKeys(_)
+            | Event::Billing(_)
+            | Event::Plans(_)
             | Event::Refused(_) => {}
         }
     }

@@ -245,6 +245,8 @@ impl Fold for Roles {
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
             | Event::SigningKeys(_)
+            | Event::Billing(_)
+            | Event::Plans(_)
             | Event::Refused(_) => {}
         }
     }

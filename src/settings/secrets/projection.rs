@@ -29,6 +29,8 @@ use crate::settings::secrets::value::Scope;
 pub struct Secrets {
     secrets: RedBlackTreeMapSync<SecretId, Secret>,
     scopes: RedBlackTreeMapSync<Scope, InScope>,
+    /// How many are not deleted.
+    live: usize,
 }
 
 /// What belongs to one scope.
@@ -184,6 +186,11 @@ impl Secrets {
         self.secrets.values()
     }
 
+    /// How many secrets there are that are not deleted.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
     /// The stream version of the last change to what programs read in a scope; 0 before the first.
     pub fn changed(&self, scope: Scope) -> Version {
         self.scopes.get(&scope).map_or(0, |within| within.changed)
@@ -236,6 +243,8 @@ impl Secrets {
         change(secret);
         secret.updated_at = recorded.at;
         secret.version = recorded.version;
+        let (was_live, is_live) = (old.is_some(), !secret.is_deleted());
+        self.live = self.live + usize::from(is_live) - usize::from(was_live);
         let (scope, new) = (secret.scope, called(secret));
         self.called(scope, id, old.as_deref(), new.as_deref(), recorded.version);
     }
@@ -260,6 +269,7 @@ impl Secrets {
         };
         secret.write(created.value_version, &created.value, created.copied_from, recorded);
         self.secrets.insert_mut(created.secret, secret);
+        self.live += 1;
         if let Some(within) = self.scope_mut(scope) {
             within.count += 1;
         }
@@ -299,6 +309,7 @@ impl Secrets {
     fn destroy(&mut self, id: SecretId, recorded: &Recorded) {
         let Some(secret) = self.secrets.get(&id) else { return };
         let (scope, name) = (secret.scope, secret.name.clone());
+        self.live -= usize::from(!secret.is_deleted());
         self.secrets.remove_mut(&id);
         self.called(scope, id, Some(&name), None, recorded.version);
         if let Some(within) = self.scope_mut(scope) {
@@ -319,7 +330,7 @@ impl Secrets {
 
 impl Fold for Secrets {
     const NAME: &'static str = "secrets";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
@@ -344,6 +355,8 @@ impl Fold for Secrets {
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
             | Event::SigningKeys(_)
+            | Event::Billing(_)
+            | Event::Plans(_)
             | Event::Refused(_) => return,
         };
         match event {
@@ -431,6 +444,7 @@ impl Area for Secrets {
         let mut narrowed = Self::default();
         for secret in self.meant(focus) {
             narrowed.secrets.insert_mut(secret.id, secret.clone());
+            narrowed.live += usize::from(!secret.is_deleted());
             let changed = self.changed(secret.scope);
             // Amid a restore two secrets can have one name; whose it is then, only this map knows.
             let name = self.find(secret.scope, &secret.name).filter(|found| found.id == secret.id);

@@ -183,6 +183,8 @@ impl Fold for Sessions {
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
             | Event::SigningKeys(_)
+            | Event::Billing(_)
+            | Event::Plans(_)
             | Event::Refused(_) => return,
         };
         match event {
