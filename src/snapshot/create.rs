@@ -145,9 +145,8 @@ fn copy_frames(
             }
             after = position;
             let damaged = |what: String| ReadError::Damaged { position: position.0, what };
-            let followed = copied.heads.follow(std::slice::from_ref(&bytes));
-            followed.map_err(|(_, broken)| damaged(broken.to_string()))?;
             let frame = Frame::parse(bytes).map_err(|error| damaged(error.to_string()))?;
+            copied.heads.follow_frame(&frame).map_err(|broken| damaged(broken.to_string()))?;
             copied.events += frame.header().count;
             if frame.header().stream == StreamId::Platform {
                 for recorded in frame.events() {

@@ -13,6 +13,7 @@ use crate::seal::keyring::KeyError;
 
 pub mod create;
 pub mod drill;
+mod filling;
 pub mod format;
 pub mod history;
 pub mod into;

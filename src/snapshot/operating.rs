@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ use crate::store::{Refusal, Store, Submission};
 
 /// Where a drill makes its store.
 pub const DRILL: &str = "drill.unfinished";
+
+/// The file that whoever works in a folder of snapshots has locked.
+const LOCK: &str = "lock";
 
 /// The snapshots of a store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -341,7 +344,8 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Works on a thread of its own, with the snapshots to itself until it ends.
+    /// Works on a thread of its own, with the snapshots to itself until it ends, also where other stores' servers, or somebody
+    /// at the command line, have theirs in the same folder: whatever is unfinished in it was left by somebody who is gone.
     async fn alone<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
@@ -349,7 +353,13 @@ impl Snapshots {
         let (this, alone) = (self.clone(), Arc::clone(&self.working).lock_owned().await);
         spawn_blocking(move || {
             let _alone = alone;
-            work(&this)
+            let folder = lock(&this.folder).inspect_err(|error| {
+                let folder = this.folder.display();
+                tracing::warn!(%error, "{folder} cannot be locked: no other store may have its snapshots there");
+            });
+            let done = work(&this);
+            drop(folder);
+            done
         })
         .await
     }
@@ -416,6 +426,14 @@ impl Snapshots {
             _ => Ok(()),
         }
     }
+}
+
+/// Locks a folder until the file is closed, once nobody else has it locked.
+fn lock(folder: &Path) -> io::Result<File> {
+    private::make_durable_dir(folder)?;
+    let file = private::options().write(true).create(true).truncate(false).open(folder.join(LOCK))?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// Does something to its end, also where whoever asked for it goes away: what is taken is noted.

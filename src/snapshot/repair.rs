@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::data_dir::{DataDir, DataDirError, StoreDir};
 use crate::ids::{DataKeyId, Fresh, StoreId, StreamId};
-use crate::log::frame::{Frame, frame_hash};
+use crate::log::frame::Frame;
 use crate::log::head::{self, HeadRecord};
 use crate::log::heads::Heads;
 use crate::log::sled::open::{self, HeadPolicy, OpenError, SledOptions};
@@ -352,20 +352,19 @@ impl<'a> Frames<'a> {
     }
 
     fn follows(&self, frame: &Bytes) -> bool {
-        self.heads.clone().follow(std::slice::from_ref(frame)).is_ok()
+        Frame::parse(frame.clone()).is_ok_and(|frame| self.heads.after(&frame).is_ok())
     }
 
     fn take(&mut self, bytes: Bytes) -> Result<(), RepairError> {
         let position = Position(self.heads.end().0 + 1);
-        let damaged = |_| RepairError::Foreign(position);
-        self.heads.follow(std::slice::from_ref(&bytes)).map_err(|_| RepairError::Foreign(position))?;
+        let frame = Frame::parse(bytes).map_err(|_| RepairError::Foreign(position))?;
+        let head = self.heads.follow_frame(&frame).map_err(|_| RepairError::Foreign(position))?;
         if position == self.head.position {
-            if frame_hash(&bytes) != self.head.hash {
+            if head.hash != self.head.hash {
                 return Err(RepairError::Foreign(position));
             }
             self.reached = true;
         }
-        let frame = Frame::parse(bytes).map_err(damaged)?;
         let stream = frame.header().stream;
         for at in 0..frame.len() {
             let event = frame.recorded(at).map_err(|_| RepairError::Foreign(position))?;
