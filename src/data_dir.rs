@@ -398,6 +398,15 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Whether two paths lie on one disk; what is not there yet lies where the folder above it does.
+pub fn on_one_disk(one: &Path, other: &Path) -> bool {
+    let disk = |path: &Path| {
+        let path = std::path::absolute(path).ok()?;
+        path.ancestors().find_map(|above| fs::metadata(above).ok()).map(|found| found.dev())
+    };
+    disk(one) == disk(other)
+}
+
 /// Makes the ballast of a data directory, or makes it whole again, if so many bytes stay free beside it. Returns
 /// whether it is there.
 ///

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::clock::Clock;
 use crate::config::value::DnsServer;
 use crate::config::{Config, Founding, Signup};
-use crate::data_dir::{DataDir, DataDirError};
+use crate::data_dir::{DataDir, DataDirError, on_one_disk};
 use crate::dns::Dns;
 use crate::http;
 use crate::http::app::{App, OrganizationsPolicy, Policy, SignupPolicy};
@@ -353,7 +353,11 @@ fn app(
     let streams = Streams::new(config.streams_per_credential as usize);
     let (throttle, mail_throttle) = (Arc::new(Throttle::new()), Arc::new(Throttle::new()));
     let (rate_limits, policy) = (Arc::new(RateLimits::default()), Arc::new(policy));
-    let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id).in_place(place);
+    let left = match on_one_disk(&config.data_dir, &config.snapshots_dir()) {
+        true => config.min_free_disk.bytes(),
+        false => 0,
+    };
+    let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id).leaving(left).in_place(place);
     let dns = Dns::new(config.dns_resolver.map(DnsServer::address), store.clock().clone());
     Ok(App {
         store,

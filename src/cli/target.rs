@@ -115,13 +115,15 @@ pub fn close(opened: &OpenDir, otherwise: Exit) -> Exit {
 /// What a running server answered.
 ///
 /// # Errors
-/// How the command ends; why has been printed. What the server refused is no trouble of the store.
+/// How the command ends; why has been printed. What the server cannot do now, or failed at, is trouble of the store, as it
+/// were without a server; any other refusal is none.
 pub fn answered<T: DeserializeOwned>(answer: Result<Bytes, SocketError>) -> Result<T, Exit> {
     match answer {
         Ok(body) => serde_json::from_slice(&body).map_err(|error| failed(&error)),
         Err(error) => {
             failed(&error);
             Err(match error {
+                SocketError::Refused { status, .. } if status.is_server_error() => Exit::Store,
                 SocketError::Refused { .. } => Exit::DoesNotHold,
                 SocketError::Io(_) | SocketError::Http(_) => Exit::Store,
             })

@@ -64,7 +64,7 @@ pub struct Config {
     #[arg(long, env = "SETTLED_SNAPSHOT_EVERY", value_name = "TIME", help_heading = "Snapshots")]
     pub snapshot_every: Option<Span>,
 
-    /// How many of the scheduled snapshots are kept [default: all]
+    /// How many snapshots are kept of those that this store put there under their ids, on time or asked for [default: all]
     #[arg(long, env = "SETTLED_SNAPSHOT_KEEP", value_name = "N", help_heading = "Snapshots")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub snapshot_keep: Option<u32>,

@@ -54,6 +54,8 @@ pub struct Snapshots {
     pub place: Arc<dyn Place>,
     /// The store.
     store: StoreId,
+    /// The bytes of the folder's disk that are left to the log.
+    left: u64,
     /// Held by whoever works on one: two at a time would only keep the disk from serving.
     working: Arc<Mutex<()>>,
     /// The files of keys that have nothing that is destroyed, as far as was looked at last.
@@ -135,7 +137,13 @@ impl Snapshots {
     /// Those of a store, in a folder.
     pub fn new(folder: PathBuf, store: StoreId) -> Self {
         let place = Arc::new(Folder(folder.clone()));
-        Self { folder, place, store, working: Arc::default(), renewed: Arc::default() }
+        Self { folder, place, store, left: 0, working: Arc::default(), renewed: Arc::default() }
+    }
+
+    /// The same, which takes no room that would leave less than so many bytes of the folder's disk: that of a log which
+    /// takes no writes without them.
+    pub fn leaving(self, bytes: u64) -> Self {
+        Self { left: bytes, ..self }
     }
 
     /// The same in another place. What is at hand in any case stays in the folder.
@@ -265,7 +273,7 @@ impl Snapshots {
             None => self.newest()?,
         };
         private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
-        room::look_for(room::of_store(found.bytes), &self.folder)?;
+        room::look_for(room::of_store(found.bytes).saturating_add(self.left), &self.folder)?;
         let failed = |error: &dyn Error| DrillReport::failed(found.id, found.position, with_causes(error));
         let destroyed = match store.ledger().map(Ledger::destroyed_keys).transpose() {
             Ok(destroyed) => destroyed,
@@ -333,7 +341,8 @@ impl Snapshots {
     pub async fn expire(&self, now: Timestamp, retention: Retention) -> Result<(), OperatingError> {
         let removed = self.alone(move |this| {
             let listing = list(&this.place)?;
-            let expired = retention.expired(&listing, &orphans(&this.place, &listing)?, now);
+            let orphans = orphans(&this.place, &listing)?;
+            let expired = retention.expired(this.store, &listing, &orphans, now);
             expired.remove(&this.place)?;
             Ok::<_, SnapshotError>(expired)
         });
@@ -410,7 +419,7 @@ impl Snapshots {
         // A bucket that cannot be listed now keeps nobody from taking one elsewhere.
         if let Some(free) = to.free_bytes()? {
             let listing = list(&self.place).unwrap_or_default();
-            room::refuse(room::of_next(&listing), Some(free), to.path())?;
+            room::refuse(room::of_next(&listing).saturating_add(self.left), Some(free), to.path())?;
         }
         Ok(to)
     }

@@ -26,6 +26,7 @@ use crate::store::key_uses::KeyUses;
 use crate::store::lanes::Lanes;
 use crate::store::ledger::Ledger;
 use crate::store::lookup::{Claim, Hasher};
+use crate::store::proofs::Newest;
 use crate::store::resident::{Handle, View};
 use crate::store::residents::Residents;
 use crate::store::savepoint::Savepoints;
@@ -265,6 +266,7 @@ struct Inner {
     pasts: Pasts,
     totals: Totals,
     shown: Shown,
+    newest_leaves: Newest,
     segments: Arc<Segments>,
     saver: Arc<Saver>,
     platform: Arc<Handle>,
@@ -353,6 +355,7 @@ impl Store {
                 pasts: Pasts::default(),
                 totals: Totals::default(),
                 shown: Shown::default(),
+                newest_leaves: Newest::default(),
                 segments,
                 saver,
                 platform,

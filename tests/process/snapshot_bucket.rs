@@ -67,7 +67,7 @@ async fn a_store_that_is_lost_comes_back_from_a_bucket_without_what_was_destroye
 
     storage.decide(|_, _| Fate::Refused);
     let unreachable = on(&["drill"]);
-    assert!(unreachable.code == Some(1) && unreachable.stderr.contains("503"), "{unreachable:?}");
+    assert!(unreachable.code == Some(3) && unreachable.stderr.contains("503"), "{unreachable:?}");
     let unreachable = on(&["list"]);
     assert!(unreachable.code == Some(3) && unreachable.stderr.contains("403"), "{unreachable:?}");
     storage.decide(|_, _| Fate::Answered);

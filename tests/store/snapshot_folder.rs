@@ -55,6 +55,47 @@ async fn a_snapshot_whose_asker_went_away_is_taken_and_noted() {
 }
 
 #[tokio::test]
+async fn what_another_store_has_under_way_in_the_folder_is_waited_for_and_left_alone() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let (one, other) = (snapshots(&place), snapshots(&place));
+    let (began, begins) = tokio::sync::oneshot::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    let mut first = Some((began, goes_on));
+    let taking = one.take(&store.store, None, Actor::OPERATOR, move |_, _: Position| {
+        if let Some((began, goes_on)) = first.take() {
+            began.send(()).expect("the test listens");
+            goes_on.recv().expect("the test says so");
+        }
+    });
+    let sweeping = async {
+        begins.await.expect("it begins");
+        let its_store = store.store.clone();
+        let swept = tokio::spawn(async move { other.renew_keys(&its_store).await });
+        let unfinished = || {
+            let mut names = fs::read_dir(place.path("snapshots")).unwrap().map(|file| file.unwrap().path());
+            names.any(|path| path.extension().is_some_and(|extension| extension == "unfinished"))
+        };
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert!(unfinished() && !swept.is_finished(), "it is not swept away meanwhile");
+        go_on.send(()).expect("it waits");
+        swept.await.expect("it ends");
+    };
+    let (taken, ()) = tokio::join!(taking, sweeping);
+    assert!(taken.unwrap().path.exists());
+}
+
+#[tokio::test]
+async fn no_snapshot_takes_the_room_that_the_log_needs() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place).leaving(u64::MAX / 2);
+    let refused = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap_err();
+    assert!(refused.to_string().contains("there is no room"), "{refused}");
+    assert!(list(&snapshots.place).unwrap().data.is_empty());
+}
+
+#[tokio::test]
 async fn two_files_of_one_snapshot_are_both_named() {
     let (store, _, _) = given().await;
     let place = Place::new();
