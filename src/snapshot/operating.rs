@@ -437,12 +437,14 @@ impl Snapshots {
     }
 }
 
-/// Locks a folder until the file is closed, once nobody else has it locked.
-fn lock(folder: &Path) -> io::Result<File> {
-    private::make_durable_dir(folder)?;
+/// Locks a folder until the file is closed, once nobody else has it locked; one that is not there yet has nothing to lock.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
     let file = private::options().write(true).create(true).truncate(false).open(folder.join(LOCK))?;
     file.lock()?;
-    Ok(file)
+    Ok(Some(file))
 }
 
 /// Does something to its end, also where whoever asked for it goes away: what is taken is noted.

@@ -391,7 +391,7 @@ async fn older_keys_are_rewritten_without_what_was_destroyed_and_open_all_else()
     }
     assert_ne!(std::fs::read(&later.0).unwrap(), later.1);
     let names = std::fs::read_dir(place.path("snapshots")).unwrap().count();
-    assert_eq!(names, 4, "two histories and their keys, and nothing else");
+    assert_eq!(names, 5, "two histories and their keys, the lock, and nothing else");
 }
 
 /// Whether a path is the one that an error names.
