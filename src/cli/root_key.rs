@@ -11,8 +11,7 @@ use crate::clock::Clock;
 use crate::config::RootKeySource;
 use crate::log::EventLog;
 use crate::metrics::Metrics;
-use crate::open::{OpenDir, read_root_key};
-use crate::seal::keyring::KeyRing;
+use crate::open::{OpenDir, key_ring, read_root_key};
 use crate::seal::root::{RootKey, RootKeyError};
 use crate::store::{Parts, Store};
 
@@ -58,7 +57,7 @@ impl RootKeyOptions {
     pub fn open_store(&self, opened: &OpenDir, clock: Clock) -> Result<Store, Box<dyn Error>> {
         let root = self.read(opened.dir.root())?;
         let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
-        let ring = Arc::new(KeyRing::open(opened.store.keys(), root, Arc::clone(&log))?);
+        let ring = key_ring(opened, root)?;
         Ok(Store::open(Parts {
             log,
             ring,

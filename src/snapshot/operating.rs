@@ -215,9 +215,8 @@ impl Snapshots {
                 Ok(verify(&history, found.has_keys.then_some((&keys, &root)), &mut |_, _| {}))
             };
             let verified: Result<_, OperatingError> = this.alone(looks).await?;
-            // What cannot be reached now may be sound.
             let verified = match verified? {
-                Err(error @ SnapshotError::Io { .. }) => return Err(error.into()),
+                Err(error) if !error.is_verdict() => return Err(error.into()),
                 verified => verified,
             };
             let sound = verified.is_ok();
@@ -267,15 +266,17 @@ impl Snapshots {
         private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
         room::look_for(room::of_store(found.bytes), &self.folder)?;
         let failed = |error: &dyn Error| DrillReport::failed(found.id, found.position, with_causes(error));
-        let destroyed = match store.ledger().map(Ledger::destroyed_keys).transpose() {
-            Ok(destroyed) => destroyed,
-            Err(error) => return Ok(failed(&error)),
+        // Without a server the store has none, and it lies where the snapshots do.
+        let destroyed = match store.ledger() {
+            Some(ledger) => ledger.destroyed_keys().map(Some),
+            None => Ledger::destroyed_keys_in(&self.folder),
         };
+        let destroyed = destroyed.map_err(SnapshotError::io("read the ledger in", &self.folder))?;
         let (root, place) = (store.ring().root(), self.folder.join(DRILL));
         let drilled =
             drill(&**store.log(), &root, destroyed.as_ref(), &self.located(&found), &place, progress);
         match drilled {
-            Err(RestoreError::Snapshot(error @ SnapshotError::Io { .. })) => Err(error.into()),
+            Err(RestoreError::Snapshot(error)) if !error.is_verdict() => Err(error.into()),
             drilled => Ok(drilled.unwrap_or_else(|error| failed(&error))),
         }
     }
@@ -302,7 +303,7 @@ impl Snapshots {
         };
         let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         renewed.since(Against { destroyed: destroyed.len(), rotations: store.ring().rotations() });
-        let present = Present { store: self.store, ring: store.ring(), destroyed: &destroyed };
+        let present = Present { ring: store.ring(), destroyed: &destroyed };
         let mut failed = None;
         for file in files_of_keys(&self.place)? {
             if renewed.files.contains(file.path()) {

@@ -5,16 +5,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::ids::{DataKeyId, StoreId, StreamId};
+use crate::ids::StreamId;
 use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::RootKey;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::keys::{KeysFile, KeysWriter};
 use crate::snapshot::place::Located;
-
-/// Data keys that were destroyed.
-pub type DestroyedKeys = BTreeSet<(StreamId, DataKeyId)>;
+use crate::store::ledger::lines::DestroyedKeys;
 
 /// What changes what is to be rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +42,7 @@ impl Renewed {
 
 /// Against what files of keys are held.
 pub struct Present<'a> {
-    /// The store in use.
-    pub store: StoreId,
-    /// Its keys.
+    /// The keys of the store in use.
     pub ring: &'a KeyRing,
     /// What was destroyed, as the ledger says.
     pub destroyed: &'a DestroyedKeys,
@@ -83,14 +79,14 @@ impl Present<'_> {
 
     /// The streams of a file that have something which must go.
     fn concerned(&self, file: &Located, root: &RootKey) -> Result<BTreeSet<StreamId>, SnapshotError> {
-        let keys = KeysFile::open(file, root)?;
-        let is_own = keys.header.store == self.store;
         let mut concerned = BTreeSet::new();
-        keys.read(|_, keys| {
+        // Also in the files of stores that this one was restored from, or that were from this one: keys that they share wrapped
+        // what lies about here.
+        KeysFile::open(file, root)?.read(|_, keys| {
             let stream = keys.stream;
             let newest = keys.generations.last().map_or(0, |(generation, _)| *generation);
             if keys.data_keys.iter().any(|(id, _)| self.destroyed.contains(&(stream, *id)))
-                || is_own && newest < self.generation(stream)?
+                || newest < self.generation(stream)?
             {
                 concerned.insert(stream);
             }

@@ -76,9 +76,7 @@ pub async fn once(store: &Store, snapshots: &Snapshots, retention: Retention) ->
     tracing::info!(snapshot = %taken.id, position = taken.position, bytes = taken.bytes, "took a snapshot");
     let drilled = snapshots.drill(store, Some(taken.id), Actor::SYSTEM, |_, _| {}).await?;
     if !drilled.is_sound() {
-        let why =
-            drilled.failure.unwrap_or_else(|| format!("other states: {}", drilled.different.join(", ")));
-        return Err(OperatingError::Unsound { snapshot: taken.id, why });
+        return Err(OperatingError::Unsound { snapshot: taken.id, why: drilled.why() });
     }
     snapshots.expire(store.clock().credible_now(), retention).await
 }

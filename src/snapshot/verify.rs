@@ -11,9 +11,9 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded};
 use crate::ids::{DataKeyId, StreamId};
-use crate::log::{Head, Position};
 use crate::log::frame::Frame;
 use crate::log::heads::Heads;
+use crate::log::{Head, Position};
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::Commitment;
 use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
@@ -109,6 +109,7 @@ pub fn survey_and_take<E: From<SnapshotError>>(
         path: &path,
         until,
         survey: Survey::default(),
+        begins_at: None,
         all: Heads::default(),
         told: 0,
         last_told: None,
@@ -130,6 +131,8 @@ struct Pass<'a> {
     path: &'a Path,
     until: Option<Until>,
     survey: Survey,
+    /// When the first frame was recorded.
+    begins_at: Option<Timestamp>,
     /// Of all frames, also beyond what is wanted.
     all: Heads,
     /// How many heads it told, and the stream of the last.
@@ -179,6 +182,7 @@ impl Pass<'_> {
             self.events.push(event);
         }
         self.survey.frames += 1;
+        self.begins_at.get_or_insert(frame.header().at);
         if is_wanted {
             (self.survey.end, self.survey.ended_at) = (position, Some(frame.header().at));
         }
@@ -206,11 +210,11 @@ impl Pass<'_> {
         if streams != manifest.streams {
             return Err(damaged("it counts other streams than there are"));
         }
-        if let Some(Until::Position(wanted)) = self.until
-            && wanted > end
+        let is_beyond = matches!(self.until, Some(Until::Position(wanted)) if wanted > end);
+        if let (Some(until), Some(begins_at)) = (self.until, self.begins_at)
+            && (is_beyond || self.survey.end == Position(0))
         {
-            let what = format!("position {} is wanted, and it ends at {}", wanted.0, end.0);
-            return Err(SnapshotError::damaged(self.path, "its end", what));
+            return Err(SnapshotError::OutOfReach { path: self.path.to_owned(), until, begins_at, end });
         }
         if self.survey.end == end {
             self.survey.heads = self.all;
@@ -289,6 +293,20 @@ pub struct HeldKeys {
     pub accepted: Option<AcceptedKeys>,
 }
 
+/// Holds what two files of one snapshot say of themselves against each other.
+fn hold_header(file: &KeysFile, history: &History) -> Result<(), SnapshotError> {
+    let (keys, header) = (&file.header, &history.header);
+    let epoch = keys.epochs.last().map(|own| &own.epoch);
+    let is_same = keys.store == header.store
+        && keys.position == Position(header.position)
+        && epoch.is_none_or(|epoch| *epoch == header.epoch);
+    if keys.snapshot == header.snapshot && !is_same {
+        let what = "store, epoch or position are not those that its keys name";
+        return Err(SnapshotError::damaged(history.path(), "its header", what));
+    }
+    Ok(())
+}
+
 /// Verifies a file of keys from its first byte to its last, and holds it against a history, which must be signed by one of
 /// them: whoever lacks the root key signs with none. `take` gets each stream's keys with those data keys alone that the
 /// history has up to where it is wanted.
@@ -302,6 +320,7 @@ pub fn hold_keys(
     mut take: impl FnMut(&SnapshotKey, CarriedKeys) -> Result<(), SnapshotError>,
 ) -> Result<HeldKeys, SnapshotError> {
     let path = file.at().path().to_owned();
+    hold_header(&file, history)?;
     let mut missing: BTreeSet<_> = survey.keys.keys().copied().collect();
     let mut is_signed = false;
     let signed_with = survey.signing_keys.get(&history.signed_by).copied();

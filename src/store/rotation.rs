@@ -70,6 +70,9 @@ pub struct StreamRotated {
     pub through: Version,
     /// How many data keys were wrapped anew.
     pub data_keys: usize,
+    /// How many key files of the stream were overwritten in stores that lie beside this one.
+    #[serde(default)]
+    pub beside: usize,
 }
 
 impl Store {
@@ -170,6 +173,11 @@ impl Store {
             return Err(RotationError::NoSuchStream(stream));
         }
         let handle = self.stream(stream).await?;
+        // Before it is noted that nothing opens any more what was destroyed, which ends all of this.
+        let beside = self.with_ring(move |ring| ring.forget_beside(stream)).await?;
+        for file in beside.iter().map(|path| path.display()) {
+            tracing::warn!(%stream, %file, "overwrote the key of a store that is not in use: it opened what is destroyed here");
+        }
         if let Some(old) = self.with_ring(move |ring| ring.old_generation(stream)).await? {
             // One that was cut off. Nobody knows what was destroyed while its generation was the newest and may lie about
             // wrapped by that, so it is not enough.
@@ -186,7 +194,7 @@ impl Store {
             StreamId::Organization(_) => Command::Organization(OrganizationCommand::EncryptionKeys(note)),
         };
         self.execute(&handle, Submission::new(note, actor)).await?;
-        Ok(StreamRotated { stream, generation, through, data_keys })
+        Ok(StreamRotated { stream, generation, through, data_keys, beside: beside.len() })
     }
 
     /// Wraps all data keys of a stream by the newest generation of its key, and lets the older one go; gives how many.
@@ -219,6 +227,7 @@ impl Store {
             };
             self.with_ring(rewrap).await?;
         }
+        self.with_ring(KeyRing::rewrap_beside).await?;
         let (from, to) = (change.from.to_string(), change.to.to_string());
         // Before the end: if we die in between, whoever finishes the rotation notes it again, which appends nothing.
         let note = NoteRotation::Root(RootKeyRotated { from: from.clone(), to: to.clone() });

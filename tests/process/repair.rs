@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::journal::Journal;
 use crate::keys::copy;
 use crate::process::{Ended, Login, Server, Start, run, scale, settled_on};
+use crate::replaced::Left;
 use crate::snapshots::{as_text, until};
 
 /// A store that was stopped: snapshots of it in the midst of its history and at its end, and what it comes to.
@@ -81,7 +82,7 @@ impl Given {
 }
 
 /// The folder of the store in use.
-fn in_use(data: &Path) -> PathBuf {
+pub fn in_use(data: &Path) -> PathBuf {
     data.join("stores").join(fs::read_to_string(data.join("current")).unwrap().trim_end())
 }
 
@@ -146,10 +147,9 @@ async fn what_is_damaged_is_brought_back_and_nothing_is_made_up() {
         );
         assert_eq!(in_use(&data), store, "it only looked");
         // A repair that came to no end left it, with keys that the root key opens.
-        let left = data.join("stores/unfinished-left");
-        fs::create_dir_all(left.join("keys")).unwrap();
+        let left = Left::beside(&store);
         let repaired = given.repair(&data, snapshot, &[]).json();
-        assert!(!left.exists(), "it goes with the next one");
+        assert!(left.is_gone(), "it goes with the next one");
         assert_eq!((&repaired["key_files"], &repaired["lost"]), (&json!([organization]), &json!([])));
         assert!(in_use(&data) != store && store.exists(), "the damaged one stays");
         given.is_as_it_was(&data);

@@ -43,6 +43,7 @@ mod signing;
 mod snapshot_bucket;
 mod snapshot_damage;
 mod snapshot_folder;
+mod snapshot_hostile;
 mod snapshot_newest;
 mod snapshots;
 #[path = "../support/counted.rs"]

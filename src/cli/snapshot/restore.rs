@@ -35,7 +35,7 @@ pub struct Restore {
     #[arg(long, value_name = "TIME|POSITION")]
     until: Option<Until>,
     /// The keys: the newest file of keys there is, so that nothing comes back that was destroyed since
-    /// [default: FILE.keys]
+    /// [default: the newest one beside FILE that knows all of it]
     #[arg(long, value_name = "FILE")]
     keys: Option<FileName>,
     /// Print one JSON object
@@ -53,6 +53,9 @@ impl Restore {
                     Some(RestoreError::Snapshot(SnapshotError::NoRoom { .. } | SnapshotError::Io { .. })) => {
                         Exit::Store
                     }
+                    Some(RestoreError::Snapshot(
+                        SnapshotError::OutOfReach { .. } | SnapshotError::NoKeys { .. },
+                    )) => Exit::Usage,
                     Some(RestoreError::Snapshot(_)) => Exit::DoesNotHold,
                     _ => Exit::Store,
                 }
@@ -103,6 +106,18 @@ impl Restore {
                 restored.snapshot
             ));
             output::line(format_args!(
+                "the keys are those in {}, of {}",
+                restored.keys.display(),
+                restored.keys_of
+            ));
+            if let Some(replaced) = restored.replaced {
+                output::line(format_args!(
+                    "{replaced}, which was in use before, stays in {}/stores; `settled snapshot restore --help` says how \
+                     to go back to it, and up to when",
+                    self.data_dir.display()
+                ));
+            }
+            output::line(format_args!(
                 "its epoch is {}: every session has ended, and so have mailed links and idempotency keys",
                 restored.epoch
             ));
@@ -140,6 +155,6 @@ impl Restore {
         for what in &restored.unknown {
             output::note(format_args!("WARNING: {what}"));
         }
-        Exit::Fine
+        if restored.ledgers.iter().any(|held| held.damaged > 0) { Exit::DoesNotHold } else { Exit::Fine }
     }
 }
