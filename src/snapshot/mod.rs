@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::log::{AppendError, Position, ReadError};
 use crate::seal::keyring::KeyError;
+use crate::store::load::LoadError;
 
 pub mod create;
 pub mod drill;
@@ -102,6 +103,9 @@ pub enum SnapshotError {
     /// A key could not be had.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The root of a stream's tree could not be had.
+    #[error("the root of a stream's tree could not be had")]
+    Root(#[from] LoadError),
 }
 
 impl SnapshotError {

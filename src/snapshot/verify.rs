@@ -1,4 +1,4 @@
-//! Reading a whole snapshot without believing anything of it: every hash, every frame, every event, every head, every key.
+//! Reading a whole snapshot without believing anything of it: every hash, every frame, every event, every head and root, every key.
 //! What a restore rests on is found here, in one pass.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,7 @@ use crate::ids::{DataKeyId, StreamId};
 use crate::log::Position;
 use crate::log::frame::Frame;
 use crate::log::heads::Heads;
+use crate::log::segment::tree::Growing;
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::Commitment;
 use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
@@ -92,8 +93,14 @@ pub fn survey(
 ) -> Result<Survey, SnapshotError> {
     let path = history.path().to_owned();
     let end = Position(history.header.position);
-    let mut pass =
-        Pass { path: &path, until, survey: Survey::default(), all: Heads::default(), told: Vec::new() };
+    let mut pass = Pass {
+        path: &path,
+        until,
+        survey: Survey::default(),
+        all: Heads::default(),
+        trees: BTreeMap::new(),
+        told: Vec::new(),
+    };
     history.read(|chunk| {
         match chunk {
             Chunk::Frames(frames) => pass.frames(frames)?,
@@ -132,6 +139,8 @@ struct Pass<'a> {
     survey: Survey,
     /// Of all frames, also beyond what is wanted.
     all: Heads,
+    /// Likewise, of each stream.
+    trees: BTreeMap<StreamId, Growing>,
     told: Vec<StreamHead>,
 }
 
@@ -152,9 +161,11 @@ impl Pass<'_> {
                 .map_err(|(_, broken)| damaged(broken.to_string()))?;
             let frame = Frame::parse(bytes).map_err(|error| damaged(error.to_string()))?;
             let is_wanted = self.survey.end.0 + 1 == position.0 && wants(self.until, position, &frame);
-            for (event, version) in frame.events().zip(frame.header().first_version..) {
-                let event = event.map_err(|error| damaged(format!("version {version}: {error}")))?;
-                self.survey.take(event, is_wanted);
+            let tree = self.trees.entry(frame.header().stream).or_default();
+            for (at, version) in (0..frame.len()).zip(frame.header().first_version..) {
+                let unread = |error| damaged(format!("version {version}: {error}"));
+                tree.push(frame.leaf(at).map_err(unread)?);
+                self.survey.take(frame.recorded(at).map_err(unread)?, is_wanted);
             }
             self.survey.frames += 1;
             if is_wanted {
@@ -173,6 +184,10 @@ impl Pass<'_> {
         for told in &self.told {
             if self.all.last(told.stream) != Some(told.head) {
                 return Err(damaged(format!("that of {} is not what its frames come to", told.stream)));
+            }
+            let root = self.trees.get(&told.stream).and_then(Growing::root);
+            if told.root.is_some() && told.root != root {
+                return Err(damaged(format!("the root of {} is not that of its events", told.stream)));
             }
         }
         match self.all.iter().count() == self.told.len() {

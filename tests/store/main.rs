@@ -10,6 +10,8 @@ mod checkpoints;
 mod clock;
 mod commands;
 mod courses;
+mod damage;
+mod deletions;
 mod demo;
 mod derived;
 mod durable;
@@ -44,6 +46,7 @@ mod snapshot_bucket;
 mod snapshot_damage;
 mod snapshot_folder;
 mod snapshot_newest;
+mod snapshot_roots;
 mod snapshots;
 #[path = "../support/counted.rs"]
 mod counted;
