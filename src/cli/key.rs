@@ -161,7 +161,7 @@ impl Rotate {
     }
 
     fn rotate(&self, opened: &OpenDir, wanted: Wanted) -> Result<Rotated, Box<dyn Error>> {
-        let store = self.root_key.open_store(opened, Clock::system())?;
+        let store = self.root_key.open_store(opened, Clock::system(), None)?;
         store.resume_clock();
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let rotated = runtime.block_on(async {

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::log::{AppendError, Position, ReadError};
 use crate::seal::keyring::KeyError;
 use crate::snapshot::verify::Until;
+use crate::store::load::LoadError;
 
 pub mod create;
 pub mod drill;
@@ -128,6 +129,9 @@ pub enum SnapshotError {
     /// A key could not be had.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The root of a stream's tree could not be had.
+    #[error("the root of a stream's tree could not be had")]
+    Root(#[from] LoadError),
 }
 
 impl SnapshotError {

@@ -1,4 +1,4 @@
-//! Reading a whole snapshot without believing anything of it: every hash, every frame, every event, every head, every key.
+//! Reading a whole snapshot without believing anything of it: every hash, every frame, every event, every head and root, every key.
 //! What a restore rests on is found here, in one pass.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,7 @@ use crate::event::{Event, Recorded};
 use crate::ids::{DataKeyId, StreamId};
 use crate::log::frame::Frame;
 use crate::log::heads::Heads;
+use crate::log::segment::tree::Growing;
 use crate::log::{Head, Position};
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::Commitment;
@@ -111,6 +112,7 @@ pub fn survey_and_take<E: From<SnapshotError>>(
         survey: Survey::default(),
         begins_at: None,
         all: Heads::default(),
+        trees: BTreeMap::new(),
         told: 0,
         last_told: None,
         events: Vec::new(),
@@ -135,6 +137,8 @@ struct Pass<'a> {
     begins_at: Option<Timestamp>,
     /// Of all frames, also beyond what is wanted.
     all: Heads,
+    /// Likewise, of each stream.
+    trees: BTreeMap<StreamId, Growing>,
     /// How many heads it told, and the stream of the last.
     told: u64,
     last_told: Option<StreamId>,
@@ -176,8 +180,11 @@ impl Pass<'_> {
         }
         let head = self.all.follow_frame(&frame).map_err(|broken| damaged(broken.to_string()))?;
         self.events.clear();
-        for (event, version) in frame.events().zip(frame.header().first_version..) {
-            let event = event.map_err(|error| damaged(format!("version {version}: {error}")))?;
+        let tree = self.trees.entry(frame.header().stream).or_default();
+        for (at, version) in (0..frame.len()).zip(frame.header().first_version..) {
+            let unread = |error| damaged(format!("version {version}: {error}"));
+            tree.push(frame.leaf(at).map_err(unread)?);
+            let event = frame.recorded(at).map_err(unread)?;
             self.survey.note(&event, is_wanted);
             self.events.push(event);
         }
@@ -231,6 +238,10 @@ impl Pass<'_> {
             }
             if self.all.last(told.stream) != Some(told.head) {
                 return Err(damaged(format!("that of {} is not what its frames come to", told.stream)));
+            }
+            let root = self.trees.get(&told.stream).and_then(Growing::root);
+            if told.root.is_some() && told.root != root {
+                return Err(damaged(format!("the root of {} is not that of its events", told.stream)));
             }
             self.last_told = Some(told.stream);
             self.told += 1;

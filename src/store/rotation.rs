@@ -141,6 +141,7 @@ impl Store {
                     tracing::info!(%stream, through, "what was destroyed opens with nothing any more");
                 }
                 Err(RotationError::Refused(Refusal::Stopped)) => return,
+                Err(RotationError::Refused(Refusal::DiskFull)) => self.say_once_without_room(stream),
                 Err(error) => {
                     let error = with_causes(&error);
                     tracing::error!(%stream, error, "copies of what was destroyed may open still; it is tried again");
@@ -172,6 +173,11 @@ impl Store {
         if self.directory().head(stream).is_none() {
             return Err(RotationError::NoSuchStream(stream));
         }
+        // Without room its end could not be noted, and each further try would begin with a further generation.
+        if !(self.inner.disk)() {
+            return Err(Refusal::DiskFull.into());
+        }
+        self.inner.trouble.key_has_room(stream);
         let handle = self.stream(stream).await?;
         // Before it is noted that nothing opens any more what was destroyed, which ends all of this.
         let beside = self.with_ring(move |ring| ring.forget_beside(stream)).await?;
@@ -195,6 +201,16 @@ impl Store {
         };
         self.execute(&handle, Submission::new(note, actor)).await?;
         Ok(StreamRotated { stream, generation, through, data_keys, beside: beside.len() })
+    }
+
+    /// Logs that the key of a stream is replaced as soon as there is room, unless that was said.
+    pub(super) fn say_once_without_room(&self, stream: StreamId) {
+        if self.inner.trouble.key_waits_for_room(stream) {
+            tracing::error!(
+                %stream,
+                "the disk is nearly full: copies of what was destroyed may open until there is room to replace a key"
+            );
+        }
     }
 
     /// Wraps all data keys of a stream by the newest generation of its key, and lets the older one go; gives how many.

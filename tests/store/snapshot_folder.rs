@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use settled::actor::Actor;
 use settled::ids::{Fresh, StreamId};
@@ -12,6 +13,7 @@ use settled::seal::root::RootKey;
 use settled::settings::api_keys::command::{ApiKeysCommand, RevokeApiKey};
 use settled::snapshot::listing::{Listed, list};
 use settled::snapshot::operating::{OperatingError, Snapshots};
+use settled::snapshot::schedule;
 use settled::snapshot::{SnapshotError, keys_of};
 use settled::store::Submission;
 use settled::store::ledger::Ledger;
@@ -125,6 +127,34 @@ async fn keys_whose_history_is_gone_are_rewritten_all_the_same() {
     destroy(&store, &founded, at).await;
     snapshots.renew_keys(&store.store).await;
     assert!(fs::read(&keys).unwrap().len() < before);
+}
+
+#[tokio::test]
+async fn keys_that_could_not_be_rewritten_are_told_of_and_tried_again_long_before_the_next_look() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place);
+    let keys = keys_of(&take(&snapshots, &store).await.path);
+    let before = fs::read(&keys).unwrap();
+    fs::write(&keys, &before[..before.len() / 2]).unwrap();
+    destroy(&store, &founded, at).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let looks = schedule::renew_keys(store.store.clone(), snapshots.clone(), async { drop(stopped.await) });
+    let looks = tokio::spawn(looks);
+    let until = async |is_done: &dyn Fn() -> bool| {
+        while !is_done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    until(&|| snapshots.problem().is_some()).await;
+    let told = snapshots.problem().unwrap();
+    assert!(told.contains(&keys.display().to_string()), "{told}");
+    fs::write(&keys, &before).unwrap();
+    store.hands.advance(Duration::from_secs(10 * 60));
+    until(&|| snapshots.problem().is_none()).await;
+    assert!(fs::read(&keys).unwrap().len() < before.len(), "they were rewritten");
+    drop(stop);
+    looks.await.unwrap();
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ fn peak_bytes() -> u64 {
 type Forgery = (&'static str, fn(&mut Forged), &'static str);
 
 /// What is whole by every hash and its signature, and is no history that a store had.
-const FORGERIES: [Forgery; 23] = [
+const FORGERIES: [Forgery; 24] = [
     ("a frame too many counted", |it| it.manifest.frames += 1, "counts other frames or events"),
     ("an event too few counted", |it| it.manifest.events -= 1, "counts other frames or events"),
     ("a stream too many counted", |it| it.manifest.streams += 1, "counts other streams"),
@@ -190,6 +190,11 @@ const FORGERIES: [Forgery; 23] = [
         "a head with another hash",
         |it| it.heads().change(0, |plain| plain[16 + 8 + 8] ^= 1),
         "is not what its frames come to",
+    ),
+    (
+        "a head with another root",
+        |it| it.heads().change(0, |plain| plain[HEAD - 1] ^= 1),
+        "is not that of its events",
     ),
     (
         "half a head",

@@ -92,7 +92,7 @@ fn with_store<T>(
     snapshots_dir: &SnapshotsDir,
     work: impl AsyncFnOnce(&Store, &Snapshots) -> Result<T, OperatingError>,
 ) -> Result<T, Box<dyn Error>> {
-    let store = root_key.open_store(opened, Clock::system())?;
+    let store = root_key.open_store(opened, Clock::system(), None)?;
     store.resume_clock();
     let snapshots = Snapshots::new(snapshots_dir.of(opened.dir.root()), opened.store.id);
     let snapshots = snapshots.in_place(snapshots_dir.place(opened.dir.root())?);

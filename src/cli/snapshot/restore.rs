@@ -9,6 +9,7 @@ use super::SnapshotsDir;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::root_key::RootKeyOptions;
+use crate::cli::target::failed;
 use crate::clock::Clock;
 use crate::data_dir::{DEFAULT_BALLAST_BYTES, DataDir};
 use crate::snapshot::SnapshotError;
@@ -48,16 +49,16 @@ impl Restore {
         match self.restore() {
             Ok(restored) => self.print(&restored),
             Err(error) => {
-                output::error(&*error);
+                let exit = failed(&*error);
                 match error.downcast_ref::<RestoreError>() {
                     Some(RestoreError::Snapshot(SnapshotError::NoRoom { .. } | SnapshotError::Io { .. })) => {
-                        Exit::Store
+                        exit
                     }
                     Some(RestoreError::Snapshot(
                         SnapshotError::OutOfReach { .. } | SnapshotError::NoKeys { .. },
                     )) => Exit::Usage,
                     Some(RestoreError::Snapshot(_)) => Exit::DoesNotHold,
-                    _ => Exit::Store,
+                    _ => exit,
                 }
             }
         }
