@@ -13,6 +13,7 @@ use crate::cli::socket::SocketError;
 use crate::data_dir::{DEFAULT_BALLAST_BYTES, DataDir, DataDirError};
 use crate::log::sled::open::HeadPolicy;
 use crate::open::{DirError, LogOptions, OpenDir, open_log};
+use crate::snapshot::place::UnusableBucket;
 
 /// Where the store is.
 #[derive(Args, Clone, Debug)]
@@ -131,8 +132,9 @@ pub fn answered<T: DeserializeOwned>(answer: Result<Bytes, SocketError>) -> Resu
     }
 }
 
-/// Prints an error of opening or reaching a store.
-pub fn failed(error: &dyn Error) -> Exit {
+/// Prints an error of opening or reaching a store. A bucket that cannot be used as the command line and the environment name it
+/// is no trouble of the store.
+pub fn failed(error: &(dyn Error + 'static)) -> Exit {
     output::error(error);
-    Exit::Store
+    if error.is::<UnusableBucket>() { Exit::Usage } else { Exit::Store }
 }

@@ -138,12 +138,13 @@ async fn readyz(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
     Ok((status, Json(Readiness { ready, problems: problems(&app) })).into_response())
 }
 
-/// What is wrong: what writes wait for, and logins.
+/// What is wrong: what writes wait for, and logins; and that keys lie about which open what was destroyed.
 fn problems(app: &App) -> Vec<String> {
     let mut problems = app.store.problems();
     if app.passwords.is_full() {
         problems.push("the password queue is full".to_owned());
     }
+    problems.extend(app.snapshots.problem());
     problems
 }
 

@@ -32,6 +32,7 @@ use crate::store::checkpoints::SignError;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
+use crate::store::organizations::DeletionError;
 use crate::store::rotation::RotationError;
 use crate::store::signing::SigningError;
 
@@ -98,6 +99,18 @@ impl From<IntentError> for Problem {
             IntentError::Refused(refusal) => refusal.into(),
             IntentError::Rotation(error) => error.into(),
             other => internal(&other, "an intent could not be finished"),
+        }
+    }
+}
+
+impl From<DeletionError> for Problem {
+    /// What is unfinished goes on by itself.
+    fn from(error: DeletionError) -> Self {
+        match error {
+            DeletionError::NotFound(_) => Self::not_found(),
+            DeletionError::Load(error) => error.into(),
+            DeletionError::Refused(refusal) => refusal.into(),
+            DeletionError::Unfinished(error) => error.into(),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::log::heads::Heads;
 use crate::log::sled::open::{self, HeadPolicy, OpenError, SledOptions};
 use crate::log::sled::salvage::Salvage;
 use crate::log::{AppendError, EventLog, Key, Position, refill};
+use crate::open::{DirError, forget_unfinished};
 use crate::private;
 use crate::seal::keyring::KeyError;
 use crate::seal::keyring::mending::MendedKey;
@@ -26,7 +27,6 @@ use crate::snapshot::SnapshotError;
 use crate::snapshot::history::{Chunk, History};
 use crate::snapshot::keys::KeysFile;
 use crate::snapshot::place::Located;
-use crate::snapshot::restore::forget_unfinished;
 use crate::snapshot::room;
 use crate::snapshot::verify::{KnownKeys, hold_keys, survey};
 
@@ -110,6 +110,9 @@ pub enum RepairError {
     /// The data directory.
     #[error(transparent)]
     Dir(#[from] DataDirError),
+    /// What an earlier one left.
+    #[error("what was left of an earlier repair could not be removed")]
+    Unfinished(#[source] DirError),
     /// The head file, or the new log.
     #[error(transparent)]
     Log(#[from] OpenError),
@@ -143,7 +146,7 @@ pub fn repair(dir: &DataDir, means: &Means<'_>, only_look: bool) -> Result<Repai
         damaged.close()?;
         return Ok(looked);
     }
-    forget_unfinished(dir)?;
+    forget_unfinished(dir).map_err(RepairError::Unfinished)?;
     room::look_for(room::of_store(damaged.history.bytes), dir.root())?;
     let id = Fresh.id();
     let made = dir.create_store(id, |new| {
@@ -151,7 +154,7 @@ pub fn repair(dir: &DataDir, means: &Means<'_>, only_look: bool) -> Result<Repai
         damaged.close()
     });
     if let Err(error) = made {
-        forget_unfinished(dir)?;
+        forget_unfinished(dir).map_err(RepairError::Unfinished)?;
         return Err(error);
     }
     looked.store = Some(id);

@@ -2,7 +2,6 @@
 //! away again, and only then put in use. A restore always begins another epoch.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,24 +12,24 @@ use crate::actor::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::data_dir::{DataDir, DataDirError, StoreDir};
 use crate::ids::{DataKeyId, Fresh, SnapshotId, StoreId, StreamId};
+use crate::log::EventLog;
 use crate::log::head::Epoch;
 use crate::log::refill;
-use crate::log::EventLog;
 use crate::log::sled::SledLog;
 use crate::log::sled::durability::Deferred;
 use crate::log::sled::open::{self, HeadPolicy, Known, OpenError, SledOptions};
 use crate::metrics::Metrics;
+use crate::open::{DirError, forget_unfinished};
 use crate::platform::operations::command::OperationsCommand;
 use crate::platform::operations::event::StoreRestored;
-use crate::seal::keyring::snapshot::remove_keys;
+use crate::private;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::RootKey;
-use crate::private;
 use crate::snapshot::filling::{Filled, fill};
 use crate::snapshot::history::History;
 use crate::snapshot::keys::{AcceptedKeys, KeysFile, KeysHeader};
+use crate::snapshot::newest_keys::newest_keys;
 use crate::snapshot::place::Located;
-use crate::snapshot::renewal::DestroyedKeys;
 use crate::snapshot::room;
 use crate::snapshot::taken_away::{Gone, HeldAgainst, KnownKeys, Told, read_ledgers, take_away, unknown};
 use crate::snapshot::verify::{HeldKeys, Survey, Until, hold_keys};
@@ -38,6 +37,7 @@ use crate::snapshot::{Progress, SnapshotError};
 use crate::store::directory::Directory;
 use crate::store::finishing::FinishError;
 use crate::store::ledger::Ledger;
+use crate::store::ledger::lines::DestroyedKeys;
 use crate::store::load::LoadError;
 use crate::store::{Parts, Refusal, Store, Submission};
 
@@ -46,7 +46,7 @@ use crate::store::{Parts, Refusal, Store, Submission};
 pub struct Wanted<'a> {
     /// The history.
     pub history: Located,
-    /// The keys; those beside the history unless somebody says otherwise.
+    /// The keys; the newest beside the history that know all of it, unless somebody says otherwise.
     pub keys: Option<Located>,
     /// Up to where.
     pub until: Option<Until>,
@@ -79,8 +79,13 @@ pub struct Restored {
     pub revoked: usize,
     /// Where what was destroyed was looked up.
     pub ledgers: Vec<HeldAgainst>,
+    /// The keys that it was restored with.
+    pub keys: PathBuf,
     /// Up to when the keys are known.
     pub keys_of: Timestamp,
+    /// The store that was in use before, which stays beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<StoreId>,
     /// What nobody can know.
     pub unknown: Vec<String>,
 }
@@ -94,6 +99,9 @@ pub enum RestoreError {
     /// The data directory.
     #[error(transparent)]
     Dir(#[from] DataDirError),
+    /// What an earlier one left.
+    #[error("what was left of an earlier restore could not be removed")]
+    Unfinished(#[source] DirError),
     /// The new log.
     #[error(transparent)]
     Log(#[from] OpenError),
@@ -151,9 +159,10 @@ pub fn restore_under(
     clock: &Clock,
     progress: Progress<'_>,
 ) -> Result<Restored, RestoreError> {
-    forget_unfinished(dir)?;
+    forget_unfinished(dir).map_err(RestoreError::Unfinished)?;
     room::look_for(room::of_store(History::open(&wanted.history)?.bytes), dir.root())?;
     let id: StoreId = Fresh.id();
+    let replaced = dir.current()?.map(|before| before.id);
     let mut restored = None;
     let made = dir.create_store(id, |store| {
         let built = Built::make(store, wanted, root, progress)?;
@@ -161,24 +170,10 @@ pub fn restore_under(
         Ok::<_, RestoreError>(())
     });
     if let Err(error) = made {
-        forget_unfinished(dir)?;
+        forget_unfinished(dir).map_err(RestoreError::Unfinished)?;
         return Err(error);
     }
-    Ok(restored.expect("made above"))
-}
-
-/// Removes what restores and repairs that came to no end left behind. Their files of keys are overwritten: what is destroyed later would
-/// be opened by them otherwise, with the root key.
-pub(super) fn forget_unfinished(dir: &DataDir) -> Result<(), DataDirError> {
-    for store in dir.unfinished_stores()? {
-        let keys = store.keys();
-        let Ok(entries) = fs::read_dir(&keys) else { continue };
-        for entry in entries {
-            let path = entry.map_err(DataDirError::io("list", &keys))?.path();
-            remove_keys(&path).map_err(DataDirError::io("overwrite", &path))?;
-        }
-    }
-    dir.remove_unfinished().map(drop)
+    Ok(Restored { replaced, ..restored.expect("made above") })
 }
 
 /// A store's log and keys as a snapshot has them, not in use.
@@ -191,6 +186,7 @@ pub struct Built {
     /// What the log means to a server.
     directory: Directory,
     keys: KeysHeader,
+    keys_at: Located,
     /// Data keys of the history that are not among the keys.
     pub missing: BTreeSet<(StreamId, DataKeyId)>,
     /// The API keys that were accepted when the keys were written, where that is known.
@@ -210,7 +206,7 @@ impl Built {
         progress: Progress<'_>,
     ) -> Result<Self, RestoreError> {
         let mut history = History::open(&wanted.history)?;
-        let keys_at = wanted.keys.clone().unwrap_or_else(|| wanted.history.keys());
+        let keys_at = wanted.keys.clone().map_or_else(|| newest_keys(&history), Ok)?;
         // Before the long work: that they are there, and that the root key is theirs.
         let keys = KeysFile::open(&keys_at, wanted.root)?;
         let header = keys.header.clone();
@@ -241,7 +237,17 @@ impl Built {
         // From here on it is a log as any other.
         let known = Known { end: directory.end(), heads: directory.heads() };
         let log = open::open(SledOptions { known: Some(known), ..options }, HeadPolicy::Require)?.log;
-        Ok(Self { log: Arc::new(log), history, epoch, survey, directory, keys: header, missing, accepted })
+        Ok(Self {
+            log: Arc::new(log),
+            history,
+            epoch,
+            survey,
+            directory,
+            keys: header,
+            keys_at,
+            missing,
+            accepted,
+        })
     }
 
     /// The snapshot.
@@ -273,7 +279,7 @@ impl Built {
         ledgers: &[PathBuf],
         clock: &Clock,
     ) -> Result<Restored, RestoreError> {
-        let Self { log, history, epoch, survey, directory, keys, missing, accepted } = self;
+        let Self { log, history, epoch, survey, directory, keys, keys_at, missing, accepted } = self;
         let ledger = ledgers.first().map(|folder| Ledger::open(folder, dir.ledger_mark(), epoch.as_str()));
         let ledger = ledger.transpose().map_err(failed("the ledger of what was destroyed cannot be read"))?;
         let Told { entries: mut later, in_first, ledgers } = read_ledgers(ledgers, dir, &epoch, &survey)?;
@@ -294,7 +300,7 @@ impl Built {
         };
         let known = KnownKeys { is_all: keys.know(header, survey.end), accepted, at: keys.at };
         let gone = runtime.block_on(async {
-            let gone = take_away(&store, &survey, &later, missing, &known).await?;
+            let gone = take_away(&store, &survey, later, missing, &known).await?;
             let begin = OperationsCommand::BeginEpoch(begun);
             store.execute(store.platform(), Submission::new(begin, Actor::OPERATOR)).await?;
             Ok::<_, RestoreError>(gone)
@@ -323,7 +329,9 @@ impl Built {
             lost,
             revoked,
             ledgers,
+            keys: keys_at.path().to_owned(),
             keys_of: keys.at,
+            replaced: None,
             unknown,
         })
     }

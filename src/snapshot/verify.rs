@@ -1,4 +1,4 @@
-//! Reading a whole snapshot without believing anything of it: every hash, every frame, every event, every head, every key.
+//! Reading a whole snapshot without believing anything of it: every hash, every frame, every event, every head and root, every key.
 //! What a restore rests on is found here, in one pass.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,9 +11,10 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded};
 use crate::ids::{DataKeyId, StreamId};
-use crate::log::{Head, Position};
 use crate::log::frame::Frame;
 use crate::log::heads::Heads;
+use crate::log::segment::tree::Growing;
+use crate::log::{Head, Position};
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::Commitment;
 use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
@@ -109,7 +110,9 @@ pub fn survey_and_take<E: From<SnapshotError>>(
         path: &path,
         until,
         survey: Survey::default(),
+        begins_at: None,
         all: Heads::default(),
+        trees: BTreeMap::new(),
         told: 0,
         last_told: None,
         events: Vec::new(),
@@ -130,8 +133,12 @@ struct Pass<'a> {
     path: &'a Path,
     until: Option<Until>,
     survey: Survey,
+    /// When the first frame was recorded.
+    begins_at: Option<Timestamp>,
     /// Of all frames, also beyond what is wanted.
     all: Heads,
+    /// Likewise, of each stream.
+    trees: BTreeMap<StreamId, Growing>,
     /// How many heads it told, and the stream of the last.
     told: u64,
     last_told: Option<StreamId>,
@@ -173,12 +180,16 @@ impl Pass<'_> {
         }
         let head = self.all.follow_frame(&frame).map_err(|broken| damaged(broken.to_string()))?;
         self.events.clear();
-        for (event, version) in frame.events().zip(frame.header().first_version..) {
-            let event = event.map_err(|error| damaged(format!("version {version}: {error}")))?;
+        let tree = self.trees.entry(frame.header().stream).or_default();
+        for (at, version) in (0..frame.len()).zip(frame.header().first_version..) {
+            let unread = |error| damaged(format!("version {version}: {error}"));
+            tree.push(frame.leaf(at).map_err(unread)?);
+            let event = frame.recorded(at).map_err(unread)?;
             self.survey.note(&event, is_wanted);
             self.events.push(event);
         }
         self.survey.frames += 1;
+        self.begins_at.get_or_insert(frame.header().at);
         if is_wanted {
             (self.survey.end, self.survey.ended_at) = (position, Some(frame.header().at));
         }
@@ -206,11 +217,11 @@ impl Pass<'_> {
         if streams != manifest.streams {
             return Err(damaged("it counts other streams than there are"));
         }
-        if let Some(Until::Position(wanted)) = self.until
-            && wanted > end
+        let is_beyond = matches!(self.until, Some(Until::Position(wanted)) if wanted > end);
+        if let (Some(until), Some(begins_at)) = (self.until, self.begins_at)
+            && (is_beyond || self.survey.end == Position(0))
         {
-            let what = format!("position {} is wanted, and it ends at {}", wanted.0, end.0);
-            return Err(SnapshotError::damaged(self.path, "its end", what));
+            return Err(SnapshotError::OutOfReach { path: self.path.to_owned(), until, begins_at, end });
         }
         if self.survey.end == end {
             self.survey.heads = self.all;
@@ -227,6 +238,10 @@ impl Pass<'_> {
             }
             if self.all.last(told.stream) != Some(told.head) {
                 return Err(damaged(format!("that of {} is not what its frames come to", told.stream)));
+            }
+            let root = self.trees.get(&told.stream).and_then(Growing::root);
+            if told.root.is_some() && told.root != root {
+                return Err(damaged(format!("the root of {} is not that of its events", told.stream)));
             }
             self.last_told = Some(told.stream);
             self.told += 1;
@@ -289,6 +304,20 @@ pub struct HeldKeys {
     pub accepted: Option<AcceptedKeys>,
 }
 
+/// Holds what two files of one snapshot say of themselves against each other.
+fn hold_header(file: &KeysFile, history: &History) -> Result<(), SnapshotError> {
+    let (keys, header) = (&file.header, &history.header);
+    let epoch = keys.epochs.last().map(|own| &own.epoch);
+    let is_same = keys.store == header.store
+        && keys.position == Position(header.position)
+        && epoch.is_none_or(|epoch| *epoch == header.epoch);
+    if keys.snapshot == header.snapshot && !is_same {
+        let what = "store, epoch or position are not those that its keys name";
+        return Err(SnapshotError::damaged(history.path(), "its header", what));
+    }
+    Ok(())
+}
+
 /// Verifies a file of keys from its first byte to its last, and holds it against a history, which must be signed by one of
 /// them: whoever lacks the root key signs with none. `take` gets each stream's keys with those data keys alone that the
 /// history has up to where it is wanted.
@@ -302,6 +331,7 @@ pub fn hold_keys(
     mut take: impl FnMut(&SnapshotKey, CarriedKeys) -> Result<(), SnapshotError>,
 ) -> Result<HeldKeys, SnapshotError> {
     let path = file.at().path().to_owned();
+    hold_header(&file, history)?;
     let mut missing: BTreeSet<_> = survey.keys.keys().copied().collect();
     let mut is_signed = false;
     let signed_with = survey.signing_keys.get(&history.signed_by).copied();

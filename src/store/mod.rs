@@ -65,6 +65,7 @@ mod lanes;
 pub mod ledger;
 pub mod load;
 pub mod lookup;
+pub mod organizations;
 pub mod proofs;
 mod rehearsal;
 pub mod rechecks;

@@ -10,12 +10,15 @@ use sha2::{Digest, Sha256};
 
 use crate::event::Version;
 use crate::ids::{EventId, StreamId};
+use crate::log::Head;
 use crate::log::canonical::leaf_of;
+use crate::log::reading::as_one;
 use crate::log::segment::tree::{HIGHEST_LEVEL, Hash, LOWEST_LEVEL, node_hash, root};
 use crate::proof::tree::{Node, Span, consistency, inclusion};
 use crate::store::Store;
 use crate::store::bounded::Bounded;
 use crate::store::history::HistoryError;
+use crate::store::load::{LoadError, load_index};
 use crate::store::resident::{Handle, View};
 
 /// How many events have one lowest stored hash.
@@ -195,6 +198,34 @@ fn place(within: u64) -> usize {
 }
 
 impl Store {
+    /// The root of a stream's tree over its first `size` events, which are durable. A stream that is not in memory is not taken
+    /// in for it. Blocks.
+    ///
+    /// # Errors
+    /// When an event or an index cannot be read.
+    pub fn root_over(&self, stream: StreamId, size: Version) -> Result<Hash, LoadError> {
+        as_one(|| {
+            // What is durable may not be published yet.
+            let resident = self.resident(stream).filter(|handle| handle.view().version() >= size);
+            if let Some(handle) = resident {
+                return Ok(Prover::new(self, &handle, &handle.view()).root(size)?);
+            }
+            let handle = Arc::new(self.load_indexed(stream)?);
+            let (view, index) = (handle.view(), handle.index().version());
+            match self.root(&handle)?.filter(|_| index == size) {
+                Some(root) => Ok(root),
+                None => Ok(Prover::new(self, &handle, &view).root(size)?),
+            }
+        })
+    }
+
+    /// A stream as an index alone, for this one caller: it has no state.
+    fn load_indexed(&self, stream: StreamId) -> Result<Handle, LoadError> {
+        let index = load_index(&*self.inner.log, self.inner.savepoints.as_deref(), stream)?;
+        let head = Head { version: index.version(), ..self.log().last(stream).unwrap_or_default() };
+        Ok(Handle::new(View { head, ..View::empty(stream) }, index, 0))
+    }
+
     /// The hash of a full segment's leaves; `None` where it is not full. Whoever needs it first reads the segment.
     fn whole_segment(&self, handle: &Handle, number: u64) -> Result<Option<Hash>, HistoryError> {
         if let Some(whole) = handle.index().whole(number) {

@@ -10,6 +10,8 @@ mod checkpoints;
 mod clock;
 mod commands;
 mod courses;
+mod damage;
+mod deletions;
 mod demo;
 mod derived;
 mod durable;
@@ -43,7 +45,9 @@ mod signing;
 mod snapshot_bucket;
 mod snapshot_damage;
 mod snapshot_folder;
+mod snapshot_hostile;
 mod snapshot_newest;
+mod snapshot_roots;
 mod snapshots;
 #[path = "../support/counted.rs"]
 mod counted;

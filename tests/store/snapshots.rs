@@ -83,7 +83,7 @@ pub fn file(path: &Path) -> Located {
 
 /// All of a snapshot, with the keys beside it.
 pub fn all<'a>(taken: &'a Listed, root: &'a RootKey) -> Wanted<'a> {
-    Wanted { history: file(&taken.path), keys: None, until: None, root }
+    Wanted { history: file(&taken.path), keys: Some(file(&keys_of(&taken.path))), until: None, root }
 }
 
 /// The folder of a store's ledger.

@@ -75,8 +75,7 @@ impl Place for Folder {
     fn sweep_all(&self) -> io::Result<()> {
         for name in self.names()? {
             let whole = Path::new(&name).with_extension("");
-            let is_history =
-                has_extension(Path::new(&name), UNFINISHED) && has_extension(&whole, HISTORY);
+            let is_history = has_extension(Path::new(&name), UNFINISHED) && has_extension(&whole, HISTORY);
             if (is_keys(&whole) || is_history)
                 && let Err(error) = self.sweep(whole.as_os_str())
             {

@@ -246,7 +246,10 @@ impl Server {
     ///
     /// # Errors
     /// When the work fails, or the system does not tell.
-    pub fn highest_resident_bytes<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<(T, f64)> {
+    pub fn highest_resident_bytes<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<(T, f64)> {
         std::thread::scope(|scope| {
             let working = scope.spawn(work);
             let mut highest = 0.0_f64;

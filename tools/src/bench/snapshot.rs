@@ -163,7 +163,8 @@ impl BesideSnapshots {
     fn writes(&mut self, server: &Server) -> Result<(f64, f64)> {
         self.seed += 1;
         let (request, seconds, seed) = (values(server), self.length.seconds(), self.seed);
-        let (measured, highest) = server.highest_resident_bytes(|| load(&request, CONNECTIONS, seconds, seed))?;
+        let (measured, highest) =
+            server.highest_resident_bytes(|| load(&request, CONNECTIONS, seconds, seed))?;
         self.details.push(format!("{}, {:.0} MiB", measured.times(), highest / MIB));
         Ok((1.0 / measured.p99.as_secs_f64().max(1e-6), highest))
     }
@@ -206,7 +207,9 @@ impl Row for BesideSnapshots {
                 while !done.load(Ordering::Relaxed) {
                     taken += 1;
                     let mut next = Command::new(create.get_program());
-                    next.args(create.get_args()).arg("--output").arg(dir.path().join(format!("{taken}.settled")));
+                    next.args(create.get_args())
+                        .arg("--output")
+                        .arg(dir.path().join(format!("{taken}.settled")));
                     run(next)?;
                 }
                 Ok(taken)
@@ -216,7 +219,8 @@ impl Row for BesideSnapshots {
             let taken = taking.join().ok().context("the thread that takes snapshots panicked")??;
             anyhow::Ok((measured?, taken))
         })?;
-        self.details.push(format!("{taken} snapshots meanwhile, memory + {:.0} MiB", (highest - before) / MIB));
+        self.details
+            .push(format!("{taken} snapshots meanwhile, memory + {:.0} MiB", (highest - before) / MIB));
         Ok(quickness)
     }
 
