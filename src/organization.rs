@@ -7,6 +7,7 @@ use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
 use crate::settings::invitations::projection::Invitations;
 use crate::settings::join_requests::projection::JoinRequests;
+use crate::settings::oauth_apps::projection::OauthApps;
 use crate::settings::people::projection::People;
 use crate::settings::roles::projection::Roles;
 use crate::settings::secrets::projection::Secrets;
@@ -42,6 +43,8 @@ stream_state! {
             environments: Environments,
             /// Secrets, sealed.
             secrets: Secrets,
+            /// As whom people are asked to connect.
+            oauth_apps: OauthApps,
         }
         beside {
             /// Who is logged in.

@@ -26,6 +26,7 @@ use crate::mail::transport::{Transport, TransportError};
 use crate::mail::{InvalidSender, Mailer};
 use crate::metrics::Metrics;
 use crate::open::{DirError, LogOptions, OpenDir, open_store, root_key};
+use crate::outgoing::{Guard, Outgoing};
 use crate::password::{HashCost, PasswordError, Passwords};
 use crate::private;
 use crate::room::Room;
@@ -347,6 +348,7 @@ fn app(
         },
         free_bytes: Arc::new(move || crate::data_dir::free_bytes(&root)),
         host: config.public_host(address),
+        public_url: config.public_url(address),
         trusted_proxies: config.trusted_proxies.clone(),
     };
     let cursors = Cursors::new(store.ring().derive("cursors"), store.epoch());
@@ -359,6 +361,8 @@ fn app(
     };
     let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id).leaving(left).in_place(place);
     let dns = Dns::new(config.dns_resolver.map(DnsServer::address), store.clock().clone());
+    let guard = if config.oauth_allow_loopback { Guard::PublicOrLoopback } else { Guard::Public };
+    let outgoing = Outgoing::new(guard, store.clock().clone());
     Ok(App {
         store,
         passwords,
@@ -366,6 +370,7 @@ fn app(
         mail_throttle,
         mailer,
         dns,
+        outgoing,
         rate_limits,
         cursors,
         streams,

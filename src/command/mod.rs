@@ -14,6 +14,7 @@ use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::deletions::command::{DeletionsCommand, DeletionsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
+use crate::platform::managed_apps::command::{ManagedAppsCommand, ManagedAppsRejection};
 use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection};
 use crate::platform::operations::command::OperationsCommand;
 use crate::platform::signing_keys::command::SigningKeysCommand;
@@ -23,6 +24,7 @@ use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRe
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
 use crate::settings::join_requests::command::{JoinRequestsCommand, JoinRequestsRejection};
+use crate::settings::oauth_apps::command::{OauthAppsCommand, OauthAppsRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
 use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
@@ -68,6 +70,8 @@ pub enum OrganizationCommand {
     Environments(EnvironmentsCommand),
     /// To its secrets.
     Secrets(SecretsCommand),
+    /// To its OAuth apps.
+    OauthApps(OauthAppsCommand),
     /// To its sessions.
     Sessions(SessionsCommand),
     /// Something was refused or failed, and is recorded.
@@ -97,6 +101,8 @@ pub enum PlatformCommand {
     Memberships(MembershipsCommand),
     /// To sessions without an organization.
     Sessions(SessionsCommand),
+    /// To the operator's OAuth apps.
+    ManagedApps(ManagedAppsCommand),
     /// An operator's.
     Operations(OperationsCommand),
     /// To signing keys.
@@ -304,6 +310,9 @@ pub enum Rejection {
     /// Of secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsRejection),
+    /// Of OAuth apps.
+    #[error(transparent)]
+    OauthApps(#[from] OauthAppsRejection),
     /// Of sessions.
     #[error(transparent)]
     Sessions(#[from] SessionsRejection),
@@ -319,6 +328,9 @@ pub enum Rejection {
     /// Of memberships to be.
     #[error(transparent)]
     Memberships(#[from] MembershipsRejection),
+    /// Of the operator's OAuth apps.
+    #[error(transparent)]
+    ManagedApps(#[from] ManagedAppsRejection),
     /// Of what was denied or failed.
     #[error(transparent)]
     Denials(#[from] DenialsRejection),
@@ -337,6 +349,7 @@ impl OrganizationCommand {
             Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
             Self::Secrets(command) => command.need(),
+            Self::OauthApps(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
@@ -361,6 +374,7 @@ impl OrganizationCommand {
             Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
+            Self::OauthApps(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs =
                     |holder| matches!(holder, Holder::Person(id) if state.people.active(id).is_some());
@@ -388,6 +402,7 @@ impl PlatformCommand {
             Self::Foundings(command) => command.need(),
             Self::Memberships(command) => command.need(),
             Self::Deletions(_)
+            | Self::ManagedApps(_)
             | Self::Operations(_)
             | Self::SigningKeys(_)
             | Self::EncryptionKeys(_)
@@ -412,6 +427,7 @@ impl PlatformCommand {
                     |holder| matches!(holder, Holder::Account(id) if state.accounts.get(id).is_some());
                 command.decide(&state.sessions, belongs, context)
             }
+            Self::ManagedApps(command) => Ok(command.decide(&state.managed_apps)?),
             Self::Operations(command) => Ok(command.decide(context)),
             Self::SigningKeys(command) => Ok(command.decide(&state.signing_keys)),
             Self::EncryptionKeys(note) => {
@@ -443,11 +459,13 @@ command_from! {
     OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
     OrganizationCommand::Secrets(SecretsCommand) in Organization;
+    OrganizationCommand::OauthApps(OauthAppsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;
     PlatformCommand::Deletions(DeletionsCommand) in Platform;
     PlatformCommand::Memberships(MembershipsCommand) in Platform;
+    PlatformCommand::ManagedApps(ManagedAppsCommand) in Platform;
     PlatformCommand::Operations(OperationsCommand) in Platform;
 }
 

@@ -157,6 +157,13 @@ pub struct Config {
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "People")]
     pub password_queue: u32,
 
+    /// Let OAuth apps have URLs of this machine itself, also by plain http: for development, with a provider beside the
+    /// server. Whoever may make an app can then have the server ask what listens here
+    #[arg(long, env = "SETTLED_OAUTH_ALLOW_LOOPBACK", value_name = "BOOL", default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    #[arg(help_heading = "Where")]
+    pub oauth_allow_loopback: bool,
+
     /// How many commands may wait for the writer before writes are answered 503
     #[arg(long, env = "SETTLED_QUEUE_CAPACITY", value_name = "N", default_value = "1024")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]

@@ -19,6 +19,7 @@ use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::deletions::event::DeletionsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
+use crate::platform::managed_apps::event::ManagedAppsEvent;
 use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
 use crate::platform::signing_keys::event::SigningKeysEvent;
@@ -28,6 +29,7 @@ use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::invitations::event::InvitationsEvent;
 use crate::settings::join_requests::event::JoinRequestsEvent;
+use crate::settings::oauth_apps::event::OauthAppsEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::secrets::event::SecretsEvent;
@@ -118,6 +120,8 @@ event_sum! {
     Environments(EnvironmentsEvent),
     /// Secrets and their values.
     Secrets(SecretsEvent),
+    /// OAuth apps and their credentials.
+    OauthApps(OauthAppsEvent),
     /// The people of an organization.
     People(PeopleEvent),
     /// Who is invited to join.
@@ -138,6 +142,8 @@ event_sum! {
     Deletions(DeletionsEvent),
     /// Accounts about to be somebody in an organization, in the platform's stream.
     Memberships(MembershipsEvent),
+    /// The operator's OAuth apps, in the platform's stream.
+    ManagedApps(ManagedAppsEvent),
     /// What operators do, in the platform's stream.
     Operations(OperationsEvent),
     /// What checkpoints and snapshots are signed with, in the platform's stream.
@@ -232,6 +238,8 @@ pub enum ResourceType {
     Config,
     /// A secret.
     Secret,
+    /// An OAuth app.
+    OauthApp,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -242,6 +250,8 @@ pub enum ResourceType {
     Server,
     /// A snapshot, in the platform's stream.
     Snapshot,
+    /// The operator's OAuth app of a provider, in the platform's stream; its id is the provider's.
+    ManagedOauthApp,
     /// A key that wraps others: `root`, or a stream's by the stream's id.
     EncryptionKey,
     /// A key that signs, in the platform's stream.
@@ -262,6 +272,7 @@ impl ResourceType {
             Self::ApiKey,
             Self::Environment,
             Self::Secret,
+            Self::OauthApp,
             Self::Session,
             Self::Audit,
             Self::Account,
@@ -285,11 +296,13 @@ impl ResourceType {
             Self::Environment => "environment",
             Self::Config => "config",
             Self::Secret => "secret",
+            Self::OauthApp => "oauth_app",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
             Self::Snapshot => "snapshot",
+            Self::ManagedOauthApp => "managed_oauth_app",
             Self::EncryptionKey => "encryption_key",
             Self::SigningKey => "signing_key",
         }

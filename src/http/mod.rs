@@ -18,12 +18,14 @@ use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
 use crate::http::problem::Problem;
+use crate::oauth;
 use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
 use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
+    api_keys, environments, general, invitations, join_requests, oauth_apps, people, roles, secrets,
+    sessions, teams,
 };
 
 pub mod access;
@@ -51,6 +53,7 @@ pub mod openapi;
 pub mod operator;
 pub mod operator_audit;
 pub mod operator_keys;
+pub mod operator_oauth;
 pub mod operator_snapshots;
 pub mod page;
 pub mod patch;
@@ -106,6 +109,7 @@ pub fn routes() -> Vec<Route> {
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
     let secret = "/v1/secrets/{sec}";
+    let oauth_app = "/v1/oauth-apps/{app}";
     vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
@@ -375,6 +379,30 @@ pub fn routes() -> Vec<Route> {
                 "secret.destroy_version",
             ),
             post(secrets::values::destroy_version),
+        ),
+        route(
+            row("GET", "/v1/oauth-providers", Organization(P::OauthAppRead), "oauth_app.read"),
+            get(oauth::http::list),
+        ),
+        route(
+            row("GET", "/v1/oauth-apps", Organization(P::OauthAppRead), "oauth_app.read"),
+            get(oauth_apps::http::list),
+        ),
+        route(
+            row("POST", "/v1/oauth-apps", Organization(P::OauthAppManage), "oauth_app.create"),
+            post(oauth_apps::http::create),
+        ),
+        route(
+            row("GET", oauth_app, Organization(P::OauthAppRead), "oauth_app.read"),
+            get(oauth_apps::http::show),
+        ),
+        route(
+            row("PATCH", oauth_app, Organization(P::OauthAppManage), "oauth_app.update"),
+            patch(oauth_apps::http::update),
+        ),
+        route(
+            row("DELETE", oauth_app, Organization(P::OauthAppManage), "oauth_app.delete"),
+            delete(oauth_apps::http::delete),
         ),
         route(row("GET", "/v1/ctx", Program(P::CtxRead), "ctx.read"), recorded_get(ctx::http::show)),
         route(

@@ -17,11 +17,13 @@ use crate::http::health;
 use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
+use crate::oauth;
 use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
 use crate::proof;
 use crate::settings::{
-    api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
+    api_keys, environments, general, invitations, join_requests, oauth_apps, people, roles, secrets,
+    sessions, teams,
 };
 
 #[derive(OpenApi)]
@@ -122,6 +124,12 @@ use crate::settings::{
         secrets::values::reveal,
         secrets::values::rollback,
         secrets::values::destroy_version,
+        oauth::http::list,
+        oauth_apps::http::list,
+        oauth_apps::http::create,
+        oauth_apps::http::show,
+        oauth_apps::http::update,
+        oauth_apps::http::delete,
         ctx::http::show,
         ctx::http::secret,
         ctx::http::watch,

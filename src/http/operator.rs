@@ -1,5 +1,5 @@
 //! The operator's routes, on the socket in the data directory: figures, status, checks, exports, the log's tail, and
-//! vouching for the clock; keys and snapshots have files of their own. Whoever may open that file is the operator.
+//! vouching for the clock; keys, managed OAuth apps and snapshots have files of their own. Whoever may open that file is the operator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use crate::http::limits::Limits;
 use crate::http::ndjson::{self, BrokenOff};
 use crate::http::operator_audit;
 use crate::http::operator_keys;
+use crate::http::operator_oauth;
 use crate::http::operator_snapshots;
 use crate::http::pieces;
 use crate::http::problem::Problem;
@@ -96,6 +97,11 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/status", get(status))
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/keys/rotate", post(operator_keys::rotate))
+        .route("/v1/operator/managed-oauth-apps", get(operator_oauth::list))
+        .route(
+            "/v1/operator/managed-oauth-apps/{provider}",
+            get(operator_oauth::show).put(operator_oauth::set).delete(operator_oauth::delete),
+        )
         .route("/v1/operator/audit", get(operator_audit::audit))
         .route("/v1/operator/organizations", get(operator_audit::organizations))
         .route(

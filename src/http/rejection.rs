@@ -15,6 +15,7 @@ use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::deletions::command::DeletionsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
+use crate::platform::managed_apps::command::ManagedAppsRejection;
 use crate::platform::memberships::command::MembershipsRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
@@ -22,6 +23,7 @@ use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::invitations::command::InvitationsRejection;
 use crate::settings::join_requests::command::JoinRequestsRejection;
+use crate::settings::oauth_apps::command::OauthAppsRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::secrets::command::SecretsRejection;
@@ -196,12 +198,14 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
+        Rejection::OauthApps(rejection) => oauth_apps(*rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
         }
         Rejection::Accounts(rejection) => accounts(*rejection),
         Rejection::Foundings(rejection) => foundings(*rejection),
-        Rejection::Deletions(DeletionsRejection::NotFound) => Problem::not_found(),
+        Rejection::Deletions(DeletionsRejection::NotFound)
+        | Rejection::ManagedApps(ManagedAppsRejection::NotFound) => Problem::not_found(),
         Rejection::Memberships(rejection) => memberships(*rejection),
         Rejection::Denials(_) => Problem::internal(),
     }
@@ -376,6 +380,35 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
         }
         EnvironmentsRejection::TooManyValues => {
             Problem::conflict("too_many_values", "the environment has as many configuration values as it can")
+        }
+    }
+}
+
+fn oauth_apps(rejection: OauthAppsRejection) -> Problem {
+    match rejection {
+        OauthAppsRejection::NotFound => Problem::not_found(),
+        OauthAppsRejection::UnknownProvider => Problem::invalid_field(
+            "/provider",
+            "unknown",
+            "there is no such provider; see /v1/oauth-providers",
+        ),
+        OauthAppsRejection::NotCustom => Problem::invalid_field(
+            "/provider",
+            "not_custom",
+            "the catalogue has this provider's URLs, and how apps prove to be themselves there",
+        ),
+        OauthAppsRejection::UrlsMissing => Problem::invalid_field(
+            "/authorize_url",
+            "missing",
+            "a custom provider needs authorize_url and token_url",
+        ),
+        OauthAppsRejection::SecretMissing => Problem::invalid_field(
+            "/client_secret",
+            "missing",
+            "whoever changes a URL says the client secret again, so that it goes nowhere unseen",
+        ),
+        OauthAppsRejection::TooMany => {
+            Problem::conflict("too_many_oauth_apps", "the organization has as many OAuth apps as it can")
         }
     }
 }

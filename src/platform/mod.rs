@@ -5,6 +5,7 @@
 use crate::platform::accounts::projection::Accounts;
 use crate::platform::deletions::projection::Deletions;
 use crate::platform::foundings::projection::Foundings;
+use crate::platform::managed_apps::projection::ManagedApps;
 use crate::platform::memberships::projection::Memberships;
 use crate::platform::operations::projection::Operations;
 use crate::platform::signing_keys::projection::SigningKeys;
@@ -17,6 +18,7 @@ use crate::stream_state;
 pub mod accounts;
 pub mod deletions;
 pub mod foundings;
+pub mod managed_apps;
 pub mod memberships;
 pub mod operations;
 pub mod signing_keys;
@@ -36,6 +38,8 @@ stream_state! {
             memberships: Memberships,
             /// Sessions of accounts without an organization.
             sessions: Sessions,
+            /// The operator's OAuth apps.
+            managed_apps: ManagedApps,
             /// What operators did.
             operations: Operations,
             /// What checkpoints and snapshots are signed with.

@@ -4,6 +4,7 @@ pub mod environments;
 pub mod general;
 pub mod invitations;
 pub mod join_requests;
+pub mod oauth_apps;
 pub mod people;
 pub mod roles;
 pub mod secrets;

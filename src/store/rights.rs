@@ -54,6 +54,8 @@ fn can_change(event: &Event) -> bool {
         | Event::Operations(_)
         | Event::Exports(_)
         | Event::EncryptionKeys(_)
+        | Event::OauthApps(_)
+        | Event::ManagedApps(_)
         | Event::SigningKeys(_)
         | Event::Refused(_) => false,
     }

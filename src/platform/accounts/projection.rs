@@ -296,6 +296,8 @@ impl Fold for Accounts {
             | Event::JoinRequests(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::OauthApps(_)
+            | Event::ManagedApps(_)
             | Event::SigningKeys(_)
             | Event::Refused(_) => {}
         }

@@ -244,6 +244,8 @@ impl Fold for Roles {
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::OauthApps(_)
+            | Event::ManagedApps(_)
             | Event::SigningKeys(_)
             | Event::Refused(_) => {}
         }

@@ -343,6 +343,8 @@ impl Fold for Secrets {
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::OauthApps(_)
+            | Event::ManagedApps(_)
             | Event::SigningKeys(_)
             | Event::Refused(_) => return,
         };

@@ -182,6 +182,8 @@ impl Fold for Sessions {
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::OauthApps(_)
+            | Event::ManagedApps(_)
             | Event::SigningKeys(_)
             | Event::Refused(_) => return,
         };
