@@ -24,6 +24,7 @@ use crate::platform::operations::event::OperationsEvent;
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
+use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::invitations::event::InvitationsEvent;
@@ -118,6 +119,8 @@ event_sum! {
     Environments(EnvironmentsEvent),
     /// Secrets and their values.
     Secrets(SecretsEvent),
+    /// The customers of an organization.
+    Customers(CustomersEvent),
     /// The people of an organization.
     People(PeopleEvent),
     /// Who is invited to join.
@@ -232,6 +235,8 @@ pub enum ResourceType {
     Config,
     /// A secret.
     Secret,
+    /// A customer; without a name, as a person is.
+    Customer,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -262,6 +267,7 @@ impl ResourceType {
             Self::ApiKey,
             Self::Environment,
             Self::Secret,
+            Self::Customer,
             Self::Session,
             Self::Audit,
             Self::Account,
@@ -285,6 +291,7 @@ impl ResourceType {
             Self::Environment => "environment",
             Self::Config => "config",
             Self::Secret => "secret",
+            Self::Customer => "customer",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",

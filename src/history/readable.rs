@@ -4,8 +4,8 @@ use crate::area::{AnyArea, Reads};
 use crate::event::ResourceType;
 use crate::history::description::{Focus, Subject};
 use crate::ids::{
-    ApiKeyId, EnvironmentId, InvitationId, JoinRequestId, OrganizationId, RoleAssignmentId, RoleId, SecretId,
-    TeamId, UserId,
+    ApiKeyId, CustomerId, EnvironmentId, InvitationId, JoinRequestId, OrganizationId, RoleAssignmentId,
+    RoleId, SecretId, TeamId, UserId,
 };
 use crate::organization::Organization;
 use crate::settings::environments::value::ConfigKey;
@@ -93,6 +93,8 @@ pub fn kind_of(id: &str) -> Option<ResourceType> {
         Some(ResourceType::Environment)
     } else if id.parse::<SecretId>().is_ok() {
         Some(ResourceType::Secret)
+    } else if id.parse::<CustomerId>().is_ok() {
+        Some(ResourceType::Customer)
     } else if id.parse::<ApiKeyId>().is_ok() {
         Some(ResourceType::ApiKey)
     } else if id.parse::<UserId>().is_ok() {
@@ -151,6 +153,7 @@ mod tests {
                 "roles",
                 "api_keys",
                 "environments",
+                "customers",
                 "secrets"
             ]
         );
@@ -167,6 +170,7 @@ mod tests {
                 "roles",
                 "api_keys",
                 "environments",
+                "customers",
                 "secrets"
             ]
         );

@@ -21,7 +21,8 @@ use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
 use crate::proof;
 use crate::settings::{
-    api_keys, environments, general, invitations, join_requests, people, roles, secrets, sessions, teams,
+    api_keys, customers, environments, general, invitations, join_requests, people, roles, secrets, sessions,
+    teams,
 };
 
 #[derive(OpenApi)]
@@ -122,6 +123,14 @@ use crate::settings::{
         secrets::values::reveal,
         secrets::values::rollback,
         secrets::values::destroy_version,
+        customers::listing::list,
+        customers::http::create,
+        customers::http::show,
+        customers::patching::update,
+        customers::http::delete,
+        customers::http::suspend,
+        customers::http::reactivate,
+        customers::http::erase,
         ctx::http::show,
         ctx::http::secret,
         ctx::http::watch,

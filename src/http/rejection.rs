@@ -18,6 +18,7 @@ use crate::platform::foundings::command::FoundingsRejection;
 use crate::platform::memberships::command::MembershipsRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
+use crate::settings::customers::command::CustomersRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::invitations::command::InvitationsRejection;
@@ -29,6 +30,7 @@ use crate::settings::sessions::command::SessionsRejection;
 use crate::settings::teams::command::TeamsRejection;
 use crate::store::Refusal;
 use crate::store::checkpoints::SignError;
+use crate::store::customers::SearchError;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
@@ -66,6 +68,17 @@ impl From<PrepareError> for Problem {
         match error {
             PrepareError::History(error) => error.into(),
             PrepareError::Key(error) => error.into(),
+            PrepareError::Search(error) => error.into(),
+        }
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Key(error) => error.into(),
+            SearchError::History(error) => error.into(),
+            SearchError::Refused(refusal) => refusal.into(),
         }
     }
 }
@@ -182,6 +195,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Roles(rejection) => roles(rejection),
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
+        Rejection::Customers(rejection) => customers(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
@@ -363,6 +377,15 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
         }
         EnvironmentsRejection::TooManyValues => {
             Problem::conflict("too_many_values", "the environment has as many configuration values as it can")
+        }
+    }
+}
+
+fn customers(rejection: CustomersRejection) -> Problem {
+    match rejection {
+        CustomersRejection::NotFound => Problem::not_found(),
+        CustomersRejection::TooManyCustomers => {
+            Problem::conflict("too_many_customers", "the organization has as many customers as it can")
         }
     }
 }

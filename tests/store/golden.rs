@@ -107,9 +107,9 @@ async fn record_settings(store: &TestStore, founded: &Founded) {
     let view = handle.view();
     let (scope, focus) = (RestoredScope::Organization, Focus::All);
     let wanted = Wanted { as_of: view.version() - 4, scope, focus, include_access: false };
-    let Planned { command, keys, .. } = prepare(&store.store, &handle, &view, &wanted).unwrap();
+    let Planned { command, brought, .. } = prepare(&store.store, &handle, &view, &wanted).unwrap();
     let mut restore = Submission::new(command, owner);
-    restore.keys = keys;
+    brought.add_to(&mut restore);
     store.execute(founded, restore).await.unwrap();
 }
 

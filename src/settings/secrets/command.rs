@@ -432,9 +432,7 @@ pub fn version_destroyed(secret: &Secret, value_version: u64, key: DataKeyId) ->
 fn destroy(at: At, secrets: &Secrets, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
     let current = at.find(secrets)?;
     context.check_version(current.version)?;
-    let kept = current.versions.values().filter(|version| !version.destroyed);
-    let destroyed_keys: Vec<DataKeyId> = kept.map(|version| version.key).collect();
-    let destroyed = SecretDestroyed { secret: at.secret, destroyed_keys };
+    let destroyed = SecretDestroyed { secret: at.secret, destroyed_keys: current.kept_keys().collect() };
     Ok(vec![about(at, &current.name, SecretsEvent::SecretDestroyed(destroyed))])
 }
 
