@@ -342,8 +342,8 @@ fn api_keys(rejection: ApiKeysRejection) -> Problem {
         ApiKeysRejection::EnvironmentOfOtherMode => {
             Problem::invalid_field("/environments", "wrong_mode", "an environment is of the other mode")
         }
-        ApiKeysRejection::NoCustomers => {
-            Problem::invalid_field("/customers", "customers_unavailable", "there are no customers yet")
+        ApiKeysRejection::UnknownCustomer => {
+            Problem::invalid_field("/customers", "unknown", "there is no such customer")
         }
         ApiKeysRejection::ExpiryInThePast => {
             Problem::invalid_field("/expires_at", "in_the_past", "the time lies in the past")
@@ -438,9 +438,16 @@ fn secrets(rejection: SecretsRejection) -> Problem {
         SecretsRejection::EnvironmentGone => {
             Problem::conflict("environment_gone", "the secret's environment is deleted; restore that first")
         }
-        SecretsRejection::CustomersUnavailable => {
-            Problem::invalid_field("/customer", "customers_unavailable", "there are no customers yet")
+        SecretsRejection::UnknownCustomer => {
+            Problem::invalid_field("/customer", "unknown", "there is no such customer")
         }
+        SecretsRejection::CustomerGone => {
+            Problem::conflict("customer_gone", "the secret's customer is deleted; restore that first")
+        }
+        SecretsRejection::CustomerFull => Problem::conflict(
+            "too_many_versions",
+            "the customer's secrets have as many values as they can in all; destroy some",
+        ),
         SecretsRejection::TooManySecrets => Problem::conflict(
             "too_many_secrets",
             "there are as many secrets in this place as it can have, deleted ones included",

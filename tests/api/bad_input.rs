@@ -40,8 +40,7 @@ fn resolved(document: &Value, schema: &Value) -> Value {
 }
 
 /// A body that each route takes, by method and template; routes with a body that are not here fail the test.
-fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str, &'static str), Value> {
-    let _ = server;
+fn sound_bodies(things: &Things, owner: &Somebody) -> BTreeMap<(&'static str, &'static str), Value> {
     BTreeMap::from([
         (
             ("POST", "/v1/setup"),
@@ -76,13 +75,13 @@ fn sound_bodies(server: &TestServer, owner: &Somebody) -> BTreeMap<(&'static str
         (
             ("POST", "/v1/api-keys"),
             json!({"name": "K", "mode": "test", "role": "viewer", "environments": ["dev"],
-                "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
+                "customers": [things.of("cus")], "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
                 "rate_limit": {"requests": 1, "window_seconds": 1}}),
         ),
         (
             ("PATCH", "/v1/api-keys/{api_key}"),
             json!({"name": "K", "disabled": false, "environments": ["dev"],
-                "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
+                "customers": [things.of("cus")], "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
                 "rate_limit": {"requests": 1, "window_seconds": 1}}),
         ),
         (("POST", "/v1/api-keys/{api_key}/rotate"), json!({"grace_seconds": 0})),
@@ -161,9 +160,9 @@ fn wrong_value(name: &str) -> Option<&'static str> {
     }
 }
 
-fn operations(server: &TestServer, owner: &Somebody, things: &Things) -> Vec<Operation> {
+fn operations(owner: &Somebody, things: &Things) -> Vec<Operation> {
     let document = document();
-    let bodies = sound_bodies(server, owner);
+    let bodies = sound_bodies(things, owner);
     let mut operations = Vec::new();
     // Keys alone come to `/v1/ctx`, and each use of one is an event: what is wrong there is tested in `ctx`.
     let is_tested = |path: &String| !path.starts_with("/v1/ctx");
@@ -245,7 +244,7 @@ async fn every_field_of_every_body_is_checked_and_named() {
     let things = Things::make(&server, &owner, "dev", owner.person).await;
     let before = versions(&server, &owner);
     let mut sent = 0;
-    for operation in operations(&server, &owner, &things) {
+    for operation in operations(&owner, &things) {
         let Some(schema) = &operation.body else { continue };
         // Any name and any value: what is wrong there is not in the schema, and has tests of its own.
         let is_free = operation.path.ends_with("/config");
@@ -348,8 +347,7 @@ async fn bodies_that_are_no_json_object_are_refused_on_every_route() {
     let (server, owner) = TestServer::set_up().await;
     let things = Things::make(&server, &owner, "dev", owner.person).await;
     let before = versions(&server, &owner);
-    for operation in operations(&server, &owner, &things).iter().filter(|operation| operation.body.is_some())
-    {
+    for operation in operations(&owner, &things).iter().filter(|operation| operation.body.is_some()) {
         let sound = serde_json::to_string(&operation.sound).unwrap();
         let name = operation.sound.as_object().unwrap().keys().next().unwrap();
         let twice = sound.replacen('{', &format!("{{\"{name}\": 1, "), 1);
@@ -390,7 +388,7 @@ async fn every_parameter_of_every_route_is_checked_and_named() {
     let before = versions(&server, &owner);
     // What programs read has such tests in `ctx`: there a use is recorded whatever comes of it.
     let of_people = |operation: &Operation| !operation.path.starts_with("/v1/ctx");
-    for operation in operations(&server, &owner, &things).into_iter().filter(of_people) {
+    for operation in operations(&owner, &things).into_iter().filter(of_people) {
         let path = &operation.path;
         let mut queries: Vec<(String, String)> = Vec::new();
         for (name, wrong) in &operation.query {
@@ -440,7 +438,7 @@ async fn segments_of_paths_that_name_nothing_are_not_found() {
         "'--",
         &*long,
     ];
-    for operation in operations(&server, &owner, &things) {
+    for operation in operations(&owner, &things) {
         for segment in segments {
             let paths = things
                 .iter()

@@ -37,6 +37,7 @@ mod canaries;
 mod canary;
 mod conventions;
 mod ctx;
+mod customer_scope;
 mod customers;
 mod domains;
 mod environments;

@@ -242,6 +242,7 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
         name: None,
         disabled: Some(true),
         environments: None,
+        customers: None,
         expires_at: Some(None),
         allowed_cidrs: None,
         rate_limit: None,

@@ -170,7 +170,10 @@ impl FromRequestParts<App> for AtCustomer {
         let path = PathText::from_request_parts(parts, app).await?;
         let call = Call::from_request_parts(parts, app).await?;
         let customer = named(&path)?;
-        call.settings().customers.get(customer).ok_or_else(Problem::not_found)?;
+        let is_there = call.settings().customers.get(customer).is_some();
+        if !is_there || !call.organization.grants.reaches(customer) {
+            return Err(Problem::not_found());
+        }
         Ok(Self { call, customer })
     }
 }
@@ -218,7 +221,8 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
     (status = 200, body = CustomerBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let id = named(&path)?;
-    let is_there = |customers: &Customers| customers.get(id).is_some();
+    let reaches = call.organization.grants.reaches(id);
+    let is_there = |customers: &Customers| reaches && customers.get(id).is_some();
     let (asked, customers) =
         call.seen_at::<Customers>(&query, Focus::Resource(id.to_string()), is_there).await?;
     let NoParameters {} = asked.query.parse()?;

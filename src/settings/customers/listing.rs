@@ -137,7 +137,11 @@ impl Asking {
         found: impl Iterator<Item = &'a Customer>,
         filled: &mut Filled<CustomerBody>,
     ) -> Result<(), Problem> {
-        for customer in found.filter(|customer| self.status.is_none_or(|status| customer.status == status)) {
+        let grants = &call.organization.grants;
+        let is_meant = |customer: &&Customer| {
+            self.status.is_none_or(|status| customer.status == status) && grants.reaches(customer.id)
+        };
+        for customer in found.filter(is_meant) {
             let body = CustomerBody::of(call, customer)?;
             if !filled.push(json_bytes(&body), body) {
                 break;

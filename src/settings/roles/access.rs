@@ -4,8 +4,10 @@
 use rpds::RedBlackTreeMapSync;
 
 use crate::actor::ActorId;
-use crate::ids::{ApiKeyId, EnvironmentId, RoleAssignmentId, TeamId, UserId};
+use crate::ids::{ApiKeyId, CustomerId, EnvironmentId, RoleAssignmentId, TeamId, UserId};
 use crate::organization::Organization;
+use crate::settings::api_keys::projection::extents;
+use crate::settings::api_keys::value::Limits;
 use crate::settings::environments::event::Mode;
 use crate::settings::people::projection::People;
 use crate::settings::roles::permission::{Permission, PermissionSet};
@@ -99,24 +101,44 @@ fn gives(organization: &Organization, assignment: &Assignment) -> Held {
 
 fn by_key(organization: &Organization, key: ApiKeyId) -> Vec<(Source, Held)> {
     let Some(key) = organization.api_keys.get(key).filter(|key| !key.is_revoked()) else { return Vec::new() };
-    let held = key_holds(organization, key.role, key.mode, &key.extents()).unwrap_or_default();
+    let held = key_holds(organization, key.role, key.mode, key.limits()).unwrap_or_default();
     held.into_iter().map(|held| (Source::Key(key.role), held)).collect()
 }
 
+/// What a key that is limited to some customers can hold: what is about customers one by one, and what it reads at run
+/// time. Nothing that tells of all of them at once, or lets it give somebody more than it has.
+const OF_BOUND_KEYS: [Permission; 10] = [
+    Permission::EnvironmentRead,
+    Permission::ConfigRead,
+    Permission::SecretRead,
+    Permission::CtxRead,
+    Permission::ConnectionRead,
+    Permission::CustomerRead,
+    Permission::CustomerDataRead,
+    Permission::CustomerDataWrite,
+    Permission::ExecutionRead,
+    Permission::ExecutionWrite,
+];
+
 /// What a key of this role and mode holds: what is an environment's as far as it is meant for, what is not only if it is
 /// live, and the organization itself never. One that is limited to some environments takes no log out, which tells of all
-/// of them. `None` if there is no such role.
+/// of them; one that is limited to some customers holds little else. `None` if there is no such role.
 pub fn key_holds(
     organization: &Organization,
     role: RoleRef,
     mode: Mode,
-    extents: &[Extent],
+    limits: &Limits,
 ) -> Option<Vec<Held>> {
     let role = organization.roles.permissions(role)?;
     let mut permissions = role.minus(PermissionSet::of_one(Permission::OrganizationOwn));
-    if !extents.iter().any(|extent| matches!(extent, Extent::Mode(_))) {
+    if limits.environments.is_some() {
         permissions = permissions.minus(PermissionSet::of_one(Permission::AuditExport));
     }
+    if limits.customers.is_some() {
+        let others = permissions.minus(OF_BOUND_KEYS.into_iter().collect());
+        permissions = permissions.minus(others);
+    }
+    let extents = extents(mode, limits);
     let scoped = permissions.per_environment();
     let mut held: Vec<Held> = extents.iter().map(|extent| (*extent, scoped)).collect();
     if mode == Mode::Live {
@@ -213,7 +235,11 @@ pub fn reaches_team(
 
 /// What an actor may do.
 pub fn grants(organization: &Organization, actor: ActorId) -> Grants {
-    Grants::of(organization, held(organization, actor))
+    let customers = match actor {
+        ActorId::ApiKey(key) => organization.api_keys.get(key).and_then(|key| key.limits().customers.clone()),
+        ActorId::Person(_) | ActorId::Account(_) | ActorId::System | ActorId::Operator => None,
+    };
+    Grants { customers, ..Grants::of(organization, held(organization, actor)) }
 }
 
 /// What one subject may do.
@@ -225,6 +251,8 @@ pub struct Grants {
     pub environments: RedBlackTreeMapSync<EnvironmentId, PermissionSet>,
     /// In the environments of a mode, of a key that is not limited to some of them.
     pub in_mode: Option<InMode>,
+    /// The customers that it is limited to; `None` for all.
+    pub customers: Option<Vec<CustomerId>>,
 }
 
 /// What holds in all environments of a mode.
@@ -267,6 +295,11 @@ impl Grants {
     /// The first permission of others that is not held as far as theirs is.
     pub fn lacking(&self, others: &[Held]) -> Option<Permission> {
         others.iter().find_map(|(extent, permissions)| permissions.minus(self.at(*extent)).iter().next())
+    }
+
+    /// Whether what is held reaches a customer.
+    pub fn reaches(&self, customer: CustomerId) -> bool {
+        self.customers.as_ref().is_none_or(|customers| customers.contains(&customer))
     }
 
     /// Whether the permission is held in the whole organization.

@@ -208,15 +208,19 @@ impl Secrets {
         self.scopes.get(&scope).map_or(0, |within| within.count)
     }
 
-    /// The secrets that are meant: one, or those in an environment.
+    /// The secrets that are meant: one, or those in an environment, or those of a customer.
     fn meant(&self, focus: &Focus) -> Vec<&Secret> {
-        let environment = match focus {
-            Focus::Resource(id) => id.parse::<EnvironmentId>().ok(),
-            Focus::All | Focus::Actions(_) | Focus::Named(..) => None,
+        let whole = match focus {
+            Focus::Resource(id) => id,
+            Focus::All | Focus::Actions(_) | Focus::Named(..) => "",
         };
-        match environment {
-            Some(_) => self.iter().filter(|secret| secret.scope.environment() == environment).collect(),
-            None => focus.among(self.iter(), |id| self.get(id)),
+        if let Ok(environment) = whole.parse::<EnvironmentId>() {
+            let within = |secret: &&Secret| secret.scope.environment() == Some(environment);
+            return self.iter().filter(within).collect();
+        }
+        match whole.parse::<CustomerId>() {
+            Ok(customer) => self.of_customer(customer).collect(),
+            Err(_) => focus.among(self.iter(), |id| self.get(id)),
         }
     }
 
