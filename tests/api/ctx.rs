@@ -231,10 +231,11 @@ async fn what_was_opened_is_kept_only_while_it_is_current() {
     };
     let kept = || {
         let (view, store) = (server.handle(owner.organization).view(), &server.app().store);
-        let environment = view.organization().environments.by_slug("prod").unwrap().clone();
-        let secret = settled::ctx::seen::secret(view.organization(), &environment, "TOKEN");
+        let environment = view.organization().environments.by_slug("prod").unwrap();
+        let place = settled::ctx::seen::Place { environment, customer: None };
+        let secret = settled::ctx::seen::secret(view.organization(), place, "TOKEN");
         let value = secret.is_some_and(|secret| store.ctx().value(&view, &secret).is_some());
-        (value, store.ctx().whole(&view, &environment).is_some())
+        (value, store.ctx().whole(&view, place).is_some())
     };
     assert_eq!((value().await, kept()), (json!("first"), (true, true)));
     let path = format!("/v1/secrets/{id}");

@@ -204,7 +204,7 @@ async fn a_key_that_is_limited_to_customers_names_one_and_sees_no_other() {
     }
     // An Admin's key, and yet it writes nothing, and reads of secrets what it is limited to.
     let listed = ids(&server.get("/v1/secrets", &bound).await.is(200).json());
-    assert!(listed.len() == 2 && !listed.contains(&of_b), "{listed:?}");
+    assert!(listed.len() == 3 && !listed.contains(&of_b), "{listed:?}");
     let of_b = format!("/v1/secrets/{of_b}");
     server.get(&of_b, &bound).await.is_problem(404, "not_found");
     let write = json!({"name": "NEW", "value": "x", "environment": "dev", "customer": a});

@@ -17,7 +17,7 @@ impl TestServer {
     }
 
     /// Brings something back as it was told before; what it came to.
-    async fn restored(&self, who: &Somebody, as_of: u64, scope: &Value) -> Value {
+    pub async fn restored(&self, who: &Somebody, as_of: u64, scope: &Value) -> Value {
         let of = |dry_run: bool| json!({"as_of": as_of, "scope": scope, "dry_run": dry_run});
         let planned = self.post("/v1/restore", Some(who), &of(true)).await.is(200);
         let seen = [("if-match", &*planned.etag())];

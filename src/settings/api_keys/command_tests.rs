@@ -5,8 +5,8 @@ use crate::actor::Actor;
 use crate::command::PreconditionFailed;
 use crate::event::Event;
 use crate::given::{
-    by, by_having_seen, environment, events, founded, granted, has_customer, id, member, now, organization,
-    person, recorded, sealed,
+    by, by_having_seen, environment, events, founded, granted, id, member, now, organization, person,
+    recorded, sealed,
 };
 use crate::ids::StreamId;
 use crate::seal::Commitment;
@@ -188,40 +188,6 @@ fn what_no_key_can_be_is_refused() {
     ] {
         assert_eq!(found, rejection.into());
     }
-}
-
-#[test]
-fn a_key_that_is_limited_to_customers_holds_what_is_about_them_alone() {
-    let bound = Limits { customers: Some(vec![id(1)]), ..Limits::NONE };
-    let state = acme([
-        has_customer(1),
-        has_customer(2),
-        created(1, Mode::Live, ADMIN, bound.clone()),
-        created(2, Mode::Live, ADMIN, Limits::NONE),
-    ]);
-    let (one, all) = (grants(&state, key(1).id), grants(&state, key(2).id));
-    assert!(one.reaches(id(1)) && !one.reaches(id(2)) && all.reaches(id(2)));
-    for permission in [Permission::CustomerRead, Permission::CustomerDataWrite] {
-        assert!(one.allows(permission), "{permission}");
-    }
-    for permission in [
-        Permission::CustomerManage,
-        Permission::AuditRead,
-        Permission::AuditExport,
-        Permission::HistoryRead,
-        Permission::OrganizationRestore,
-        Permission::PersonManage,
-        Permission::RoleAssign,
-        Permission::SecretWrite,
-        Permission::SecretReveal,
-        Permission::ApiKeyManage,
-        Permission::ConfigWrite,
-    ] {
-        assert!(all.allows_somewhere(permission) && !one.allows_somewhere(permission), "{permission}");
-    }
-    // What it makes it could make wider nowhere: it makes no keys at all.
-    let make = new(9, Mode::Live, WORKFLOW, bound);
-    assert_eq!(decide(make, &state, key(1)), Err(Rejection::Forbidden(Permission::ApiKeyManage)));
 }
 
 #[test]

@@ -339,3 +339,46 @@ impl Grants {
         self.organization.union(beyond)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::given::{founded, has_customer, id, organization};
+    use crate::seal::Commitment;
+    use crate::settings::api_keys::event::{ApiKeyCreated, ApiKeysEvent};
+    use crate::settings::roles::role::SystemRole;
+
+    fn key(number: u128, customers: Option<Vec<CustomerId>>) -> Event {
+        Event::ApiKeys(ApiKeysEvent::ApiKeyCreated(ApiKeyCreated {
+            key: id(number),
+            name: "CI".to_owned(),
+            mode: Mode::Live,
+            role: RoleRef::System(SystemRole::Admin),
+            token: Commitment([7; 32]),
+            last4: "abcd".to_owned(),
+            environments: None,
+            customers,
+            expires_at: None,
+            allowed_cidrs: None,
+            rate_limit: None,
+        }))
+    }
+
+    #[test]
+    fn a_key_that_is_limited_to_customers_holds_what_is_about_them_alone() {
+        let keys = [key(1, Some(vec![id(1)])), key(2, None)];
+        let state = organization(founded().into_iter().chain([has_customer(1), has_customer(2)]).chain(keys));
+        let of = |number| grants(&state, ActorId::ApiKey(id(number)));
+        let (one, all) = (of(1), of(2));
+        assert!(one.reaches(id(1)) && !one.reaches(id(2)) && all.reaches(id(2)));
+        for permission in Permission::ALL.iter().copied().filter(|one| *one != Permission::OrganizationOwn) {
+            let about_them = OF_BOUND_KEYS.contains(&permission);
+            assert!(all.allows_somewhere(permission), "{permission}");
+            assert_eq!(one.allows_somewhere(permission), about_them, "{permission}");
+        }
+        for permission in [Permission::AuditRead, Permission::HistoryRead, Permission::RoleAssign] {
+            assert!(!one.allows_somewhere(permission), "it would tell of all, or give more: {permission}");
+        }
+    }
+}

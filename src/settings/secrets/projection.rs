@@ -378,25 +378,7 @@ impl Fold for Secrets {
             Event::Customers(CustomersEvent::CustomerErased(erased)) => {
                 return self.destroy_of(erased.customer, recorded);
             }
-            Event::General(_)
-            | Event::ApiKeys(_)
-            | Event::Environments(_)
-            | Event::Customers(_)
-            | Event::People(_)
-            | Event::Teams(_)
-            | Event::Roles(_)
-            | Event::Sessions(_)
-            | Event::Accounts(_)
-            | Event::Foundings(_)
-            | Event::Deletions(_)
-            | Event::Invitations(_)
-            | Event::JoinRequests(_)
-            | Event::Memberships(_)
-            | Event::Operations(_)
-            | Event::Exports(_)
-            | Event::EncryptionKeys(_)
-            | Event::SigningKeys(_)
-            | Event::Refused(_) => return,
+            _ => return,
         };
         match event {
             SecretsEvent::SecretCreated(created) => self.create(created, recorded),
