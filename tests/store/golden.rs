@@ -52,6 +52,7 @@ use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, rename, with_key, write};
 use crate::folded::digests;
+use crate::golden_customers::record_customers;
 use crate::golden_operations::{record_deletion, record_operations};
 use crate::golden_people::{record_departure, record_invitations, record_people, record_standing};
 use crate::key_asks::{closed, token_of};
@@ -71,6 +72,7 @@ pub async fn record() -> TestStore {
     let grace = record_people(&store, &founded).await;
     record_access(&store, &founded, grace).await;
     record_keys(&store, &founded).await;
+    record_customers(&store, &founded).await;
     record_departure(&store, &founded, grace).await;
     record_standing(&store, &founded).await;
     record_platform(&store, &founded).await;

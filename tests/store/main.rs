@@ -16,6 +16,7 @@ mod durable;
 mod escalation;
 mod folded;
 mod golden;
+mod golden_customers;
 mod golden_operations;
 mod golden_people;
 mod golden_snapshot;
