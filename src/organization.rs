@@ -3,6 +3,7 @@
 //! It fans out and nothing else; what an event means is told in the areas.
 
 use crate::settings::api_keys::projection::ApiKeys;
+use crate::settings::customers::projection::Customers;
 use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
 use crate::settings::invitations::projection::Invitations;
@@ -41,6 +42,8 @@ stream_state! {
             api_keys: ApiKeys,
             /// Environments and their configuration.
             environments: Environments,
+            /// Whom it works for.
+            customers: Customers,
             /// Secrets, sealed.
             secrets: Secrets,
             /// As whom people are asked to connect.

@@ -20,6 +20,7 @@ use crate::platform::operations::command::OperationsCommand;
 use crate::platform::signing_keys::command::SigningKeysCommand;
 use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
+use crate::settings::customers::command::{CustomersCommand, CustomersRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
@@ -68,6 +69,8 @@ pub enum OrganizationCommand {
     ApiKeys(ApiKeysCommand),
     /// To its environments.
     Environments(EnvironmentsCommand),
+    /// To its customers.
+    Customers(CustomersCommand),
     /// To its secrets.
     Secrets(SecretsCommand),
     /// To its OAuth apps.
@@ -307,6 +310,9 @@ pub enum Rejection {
     /// Of environments.
     #[error(transparent)]
     Environments(#[from] EnvironmentsRejection),
+    /// Of customers.
+    #[error(transparent)]
+    Customers(#[from] CustomersRejection),
     /// Of secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsRejection),
@@ -348,6 +354,7 @@ impl OrganizationCommand {
             Self::Roles(command) => command.need(),
             Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
+            Self::Customers(command) => command.need(),
             Self::Secrets(command) => command.need(),
             Self::OauthApps(command) => command.need(),
             Self::Sessions(command) => command.need(),
@@ -373,6 +380,7 @@ impl OrganizationCommand {
             Self::Roles(command) => command.decide(state, context),
             Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
+            Self::Customers(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
             Self::OauthApps(command) => command.decide(state, context),
             Self::Sessions(command) => {
@@ -458,6 +466,7 @@ command_from! {
     OrganizationCommand::Roles(RolesCommand) in Organization;
     OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
+    OrganizationCommand::Customers(CustomersCommand) in Organization;
     OrganizationCommand::Secrets(SecretsCommand) in Organization;
     OrganizationCommand::OauthApps(OauthAppsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;

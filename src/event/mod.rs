@@ -25,6 +25,7 @@ use crate::platform::operations::event::OperationsEvent;
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
+use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::invitations::event::InvitationsEvent;
@@ -122,6 +123,8 @@ event_sum! {
     Secrets(SecretsEvent),
     /// OAuth apps and their credentials.
     OauthApps(OauthAppsEvent),
+    /// The customers of an organization.
+    Customers(CustomersEvent),
     /// The people of an organization.
     People(PeopleEvent),
     /// Who is invited to join.
@@ -240,6 +243,8 @@ pub enum ResourceType {
     Secret,
     /// An OAuth app.
     OauthApp,
+    /// A customer; without a name, as a person is.
+    Customer,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -273,6 +278,7 @@ impl ResourceType {
             Self::Environment,
             Self::Secret,
             Self::OauthApp,
+            Self::Customer,
             Self::Session,
             Self::Audit,
             Self::Account,
@@ -297,6 +303,7 @@ impl ResourceType {
             Self::Config => "config",
             Self::Secret => "secret",
             Self::OauthApp => "oauth_app",
+            Self::Customer => "customer",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",

@@ -24,8 +24,8 @@ use crate::promotion;
 use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, environments, general, invitations, join_requests, oauth_apps, people, roles, secrets,
-    sessions, teams,
+    api_keys, customers, environments, general, invitations, join_requests, oauth_apps, people, roles,
+    secrets, sessions, teams,
 };
 
 pub mod access;
@@ -110,6 +110,7 @@ pub fn routes() -> Vec<Route> {
     let value = "/v1/environments/{env}/config/{key}";
     let secret = "/v1/secrets/{sec}";
     let oauth_app = "/v1/oauth-apps/{app}";
+    let customer = "/v1/customers/{cus}";
     vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
@@ -403,6 +404,43 @@ pub fn routes() -> Vec<Route> {
         route(
             row("DELETE", oauth_app, Organization(P::OauthAppManage), "oauth_app.delete"),
             delete(oauth_apps::http::delete),
+        ),
+        route(
+            row("GET", "/v1/customers", Organization(P::CustomerRead), "customer.read"),
+            get(customers::listing::list),
+        ),
+        route(
+            row("POST", "/v1/customers", Organization(P::CustomerManage), "customer.create"),
+            post(customers::http::create),
+        ),
+        route(
+            row("GET", customer, Organization(P::CustomerRead), "customer.read"),
+            get(customers::http::show),
+        ),
+        route(
+            row("PATCH", customer, Organization(P::CustomerManage), "customer.update"),
+            patch(customers::patching::update),
+        ),
+        route(
+            row("DELETE", customer, Organization(P::CustomerManage), "customer.delete"),
+            delete(customers::http::delete),
+        ),
+        route(
+            row("POST", "/v1/customers/{cus}/suspend", Organization(P::CustomerManage), "customer.suspend"),
+            post(customers::http::suspend),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/customers/{cus}/reactivate",
+                Organization(P::CustomerManage),
+                "customer.reactivate",
+            ),
+            post(customers::http::reactivate),
+        ),
+        route(
+            row("POST", "/v1/customers/{cus}/erase", Organization(P::CustomerManage), "customer.erase"),
+            post(customers::http::erase),
         ),
         route(row("GET", "/v1/ctx", Program(P::CtxRead), "ctx.read"), recorded_get(ctx::http::show)),
         route(

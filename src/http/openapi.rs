@@ -22,8 +22,8 @@ use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
 use crate::proof;
 use crate::settings::{
-    api_keys, environments, general, invitations, join_requests, oauth_apps, people, roles, secrets,
-    sessions, teams,
+    api_keys, customers, environments, general, invitations, join_requests, oauth_apps, people, roles,
+    secrets, sessions, teams,
 };
 
 #[derive(OpenApi)]
@@ -130,6 +130,14 @@ use crate::settings::{
         oauth_apps::http::show,
         oauth_apps::http::update,
         oauth_apps::http::delete,
+        customers::listing::list,
+        customers::http::create,
+        customers::http::show,
+        customers::patching::update,
+        customers::http::delete,
+        customers::http::suspend,
+        customers::http::reactivate,
+        customers::http::erase,
         ctx::http::show,
         ctx::http::secret,
         ctx::http::watch,

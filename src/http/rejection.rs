@@ -19,6 +19,7 @@ use crate::platform::managed_apps::command::ManagedAppsRejection;
 use crate::platform::memberships::command::MembershipsRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
+use crate::settings::customers::command::CustomersRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::invitations::command::InvitationsRejection;
@@ -31,6 +32,7 @@ use crate::settings::sessions::command::SessionsRejection;
 use crate::settings::teams::command::TeamsRejection;
 use crate::store::Refusal;
 use crate::store::checkpoints::SignError;
+use crate::store::customers::SearchError;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
@@ -69,6 +71,17 @@ impl From<PrepareError> for Problem {
         match error {
             PrepareError::History(error) => error.into(),
             PrepareError::Key(error) => error.into(),
+            PrepareError::Search(error) => error.into(),
+        }
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Key(error) => error.into(),
+            SearchError::History(error) => error.into(),
+            SearchError::Refused(refusal) => refusal.into(),
         }
     }
 }
@@ -197,6 +210,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Roles(rejection) => roles(rejection),
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
+        Rejection::Customers(rejection) => customers(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::OauthApps(rejection) => oauth_apps(*rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
@@ -345,8 +359,8 @@ fn api_keys(rejection: ApiKeysRejection) -> Problem {
         ApiKeysRejection::EnvironmentOfOtherMode => {
             Problem::invalid_field("/environments", "wrong_mode", "an environment is of the other mode")
         }
-        ApiKeysRejection::NoCustomers => {
-            Problem::invalid_field("/customers", "customers_unavailable", "there are no customers yet")
+        ApiKeysRejection::UnknownCustomer => {
+            Problem::invalid_field("/customers", "unknown", "there is no such customer")
         }
         ApiKeysRejection::ExpiryInThePast => {
             Problem::invalid_field("/expires_at", "in_the_past", "the time lies in the past")
@@ -413,6 +427,15 @@ fn oauth_apps(rejection: OauthAppsRejection) -> Problem {
     }
 }
 
+fn customers(rejection: CustomersRejection) -> Problem {
+    match rejection {
+        CustomersRejection::NotFound => Problem::not_found(),
+        CustomersRejection::TooManyCustomers => {
+            Problem::conflict("too_many_customers", "the organization has as many customers as it can")
+        }
+    }
+}
+
 fn accounts(rejection: AccountsRejection) -> Problem {
     match rejection {
         AccountsRejection::NotFound => Problem::not_found(),
@@ -461,9 +484,16 @@ fn secrets(rejection: SecretsRejection) -> Problem {
         SecretsRejection::EnvironmentGone => {
             Problem::conflict("environment_gone", "the secret's environment is deleted; restore that first")
         }
-        SecretsRejection::CustomersUnavailable => {
-            Problem::invalid_field("/customer", "customers_unavailable", "there are no customers yet")
+        SecretsRejection::UnknownCustomer => {
+            Problem::invalid_field("/customer", "unknown", "there is no such customer")
         }
+        SecretsRejection::CustomerGone => {
+            Problem::conflict("customer_gone", "the secret's customer is deleted; restore that first")
+        }
+        SecretsRejection::CustomerFull => Problem::conflict(
+            "too_many_versions",
+            "the customer's secrets have as many values as they can in all; destroy some",
+        ),
         SecretsRejection::TooManySecrets => Problem::conflict(
             "too_many_secrets",
             "there are as many secrets in this place as it can have, deleted ones included",

@@ -1,5 +1,6 @@
 //! The settings' areas, in the sidebar's order.
 pub mod api_keys;
+pub mod customers;
 pub mod environments;
 pub mod general;
 pub mod invitations;

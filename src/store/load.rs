@@ -283,7 +283,7 @@ pub fn fold_some(
 
 /// Which account an e-mail address belongs to: built by opening each address once.
 pub(super) fn account_lookup(platform: &View, ring: &KeyRing, hasher: &Hasher) -> Result<Lookup, LoadError> {
-    let mut lookup = Lookup::default();
+    let mut lookup = Lookup::complete();
     for account in platform.platform().accounts.iter() {
         let email = accounts::open_email(account, ring)
             .map_err(|error| LoadError::Lookup { account: account.id.to_string(), error })?;

@@ -20,6 +20,7 @@ use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::aggregate::Aggregator;
 use crate::store::as_of::Pasts;
 use crate::store::called::Called;
+use crate::store::customers::Sought;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
 use crate::store::key_uses::KeyUses;
@@ -42,12 +43,14 @@ pub mod aggregate;
 pub mod as_of;
 mod batch;
 pub mod bounded;
+pub mod brought;
 pub mod called;
 pub mod check;
 pub mod check_checkpoints;
 pub mod check_keys;
 pub mod check_ledger;
 pub mod checkpoints;
+pub mod customers;
 pub mod denials;
 pub mod derived;
 pub mod destroyed;
@@ -263,6 +266,7 @@ struct Inner {
     ledger: Option<Arc<Ledger>>,
     ctx: Arc<Memory>,
     called: Arc<Called>,
+    sought: Arc<Sought>,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
@@ -313,7 +317,7 @@ impl Store {
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
         let ledger = parts.ledger.map(Arc::new);
         let (trouble, ctx) = (Arc::new(Trouble::default()), Arc::new(Memory::default()));
-        let called = Arc::new(Called::default());
+        let (called, sought) = (Arc::new(Called::default()), Arc::new(Sought::default()));
         let writer = Writer {
             log: Arc::clone(&parts.log),
             ledger: ledger.clone(),
@@ -322,6 +326,7 @@ impl Store {
             directory: Arc::clone(&directory),
             ctx: Arc::clone(&ctx),
             called: Arc::clone(&called),
+            sought: Arc::clone(&sought),
             saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
@@ -352,6 +357,7 @@ impl Store {
                 ledger,
                 ctx,
                 called,
+                sought,
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),

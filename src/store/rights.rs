@@ -44,6 +44,7 @@ fn can_change(event: &Event) -> bool {
         }
         Event::General(_)
         | Event::Secrets(_)
+        | Event::Customers(_)
         | Event::Sessions(_)
         | Event::Accounts(_)
         | Event::Foundings(_)

@@ -37,6 +37,8 @@ mod canaries;
 mod canary;
 mod conventions;
 mod ctx;
+mod customer_scope;
+mod customers;
 mod deletions;
 mod domains;
 mod environments;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::server::{OWNER_EMAIL, PASSWORD, Somebody};
+use crate::things::Things;
 
 /// A body that each route takes, by method and template; routes with a body that are not here fail the test.
-pub fn sound_bodies(owner: &Somebody) -> BTreeMap<(&'static str, &'static str), Value> {
+pub fn sound_bodies(things: &Things, owner: &Somebody) -> BTreeMap<(&'static str, &'static str), Value> {
     BTreeMap::from([
         (
             ("POST", "/v1/setup"),
@@ -42,14 +43,22 @@ pub fn sound_bodies(owner: &Somebody) -> BTreeMap<(&'static str, &'static str), 
         (
             ("POST", "/v1/api-keys"),
             json!({"name": "K", "mode": "test", "role": "viewer", "environments": ["dev"],
-                "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
+                "customers": [things.of("cus")], "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
                 "rate_limit": {"requests": 1, "window_seconds": 1}}),
         ),
         (
             ("PATCH", "/v1/api-keys/{api_key}"),
             json!({"name": "K", "disabled": false, "environments": ["dev"],
-                "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
+                "customers": [things.of("cus")], "expires_at": "2999-01-01T00:00:00Z", "allowed_cidrs": ["192.0.2.0/24"],
                 "rate_limit": {"requests": 1, "window_seconds": 1}}),
+        ),
+        (
+            ("POST", "/v1/customers"),
+            json!({"name": "New", "external_id": "new", "tags": {"plan": "pro"}, "metadata": {"a": "b"}}),
+        ),
+        (
+            ("PATCH", "/v1/customers/{cus}"),
+            json!({"name": "dev", "external_id": "dev", "tags": {"plan": "pro"}, "metadata": {"a": "b"}}),
         ),
         (("POST", "/v1/api-keys/{api_key}/rotate"), json!({"grace_seconds": 0})),
         (

@@ -30,6 +30,7 @@ impl Things {
         let invited = json!({"email": format!("{mark}@example.net"), "role": "viewer"});
         let invited = server.post("/v1/invitations", Some(owner), &invited).await.is(201).json();
         let request = server.join_request(owner, mark).await;
+        let customer = server.customer(owner, &json!({"name": mark, "external_id": mark})).await;
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
@@ -44,6 +45,7 @@ impl Things {
             ("usr", member.to_string()),
             ("jr", request),
             ("role", role),
+            ("cus", customer),
             ("inv", text(&invited["id"])),
             ("ra", text(&given.json()["id"])),
             ("ses", text(&sessions["data"][0]["id"])),
@@ -55,7 +57,7 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec", "app"]
+            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec", "app", "cus"]
                 .map(|prefix| (prefix, of(prefix)))
                 .into();
         things.extend([
@@ -126,7 +128,7 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
         ("POST", "/v1/invitations") => {
             json!({"email": format!("new-{}@example.net", things.of("env")), "role": "viewer"})
         }
-        ("POST", "/v1/teams") => json!({"name": name}),
+        ("POST", "/v1/teams" | "/v1/customers") => json!({"name": name}),
         ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),
         ("POST", "/v1/role-assignments") => json!({"subject": things.of("team"), "role": things.of("role")}),
         ("POST", "/v1/restore") => {

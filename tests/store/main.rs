@@ -18,6 +18,7 @@ mod durable;
 mod escalation;
 mod folded;
 mod golden;
+mod golden_customers;
 mod golden_oauth;
 mod golden_operations;
 mod golden_people;

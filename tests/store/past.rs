@@ -198,10 +198,10 @@ fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: 
 async fn assert_restores(store: &TestStore, wanted: &Wanted, by: Actor) {
     let handle = store.handle(id(0));
     let before = handle.view();
-    let Planned { command, keys, cannot, .. } = prepare(&store.store, &handle, &before, wanted).unwrap();
+    let Planned { command, brought, cannot, .. } = prepare(&store.store, &handle, &before, wanted).unwrap();
     let submission = || {
         let mut submission = Submission::new(command.clone(), by);
-        submission.keys.clone_from(&keys);
+        brought.clone().add_to(&mut submission);
         submission
     };
     let told: Vec<_> =

@@ -65,6 +65,8 @@ const PLACES: &[(&str, &[&str])] = &[
 
 /// An area may spread its handlers over several files; these stand beside its `http.rs`.
 const MORE_HANDLERS: &[&str] = &[
+    "src/settings/customers/listing.rs",
+    "src/settings/customers/patching.rs",
     "src/settings/environments/config.rs",
     "src/settings/invitations/accepting.rs",
     "src/platform/accounts/address.rs",
@@ -245,6 +247,7 @@ fn is_pure(path: &str) -> bool {
         "/granting.rs",
         "/acceptance.rs",
         "/access.rs",
+        "/belongings.rs",
         "/joining.rs",
         "/projection.rs",
         "/standing.rs",

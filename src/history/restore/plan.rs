@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::command::{Context, Need, NewEvent, Rejection};
+use crate::event::Event;
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
 use crate::ids::{EnvironmentId, OauthAppId, SecretId, TeamId};
 use crate::organization::Organization;
@@ -171,6 +172,13 @@ impl Step {
     pub fn without(mut self, fields: &[&str]) -> Self {
         self.fields.retain(|change| !fields.contains(&change.field));
         self
+    }
+
+    /// Leaves a field as it is, and takes it out of the event; whether nothing is left to do.
+    pub fn leave_out(&mut self, field: &str, take_out: impl FnOnce(&mut Event) -> bool) -> bool {
+        self.fields.retain(|change| change.field != field);
+        let taken_out = take_out(&mut self.event.event);
+        taken_out && self.change == Change::Updated && self.fields.is_empty()
     }
 
     /// Whether whoever restores may make it.

@@ -286,6 +286,7 @@ impl Fold for Accounts {
             | Event::Deletions(_)
             | Event::General(_)
             | Event::Teams(_)
+            | Event::Customers(_)
             | Event::ApiKeys(_)
             | Event::Environments(_)
             | Event::Secrets(_)

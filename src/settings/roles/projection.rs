@@ -233,6 +233,7 @@ impl Fold for Roles {
             | Event::Environments(_)
             | Event::Secrets(_)
             | Event::Teams(_)
+            | Event::Customers(_)
             | Event::ApiKeys(_)
             | Event::Sessions(_)
             | Event::Accounts(_)

@@ -171,6 +171,7 @@ impl Fold for Sessions {
             | Event::Environments(_)
             | Event::Secrets(_)
             | Event::Teams(_)
+            | Event::Customers(_)
             | Event::ApiKeys(_)
             | Event::Roles(_)
             | Event::Accounts(_)
