@@ -16,6 +16,7 @@ use crate::platform::accounts::event::MailedLink;
 use crate::seal::{Commitment, Sealed, SealedBytes};
 use crate::settings::billing::event::{PlanLimit, PlanTaken, QuotaSet};
 use crate::settings::billing::value::{Meter, Quota};
+use crate::settings::customers::event::{CustomerCreated, CustomersEvent};
 use crate::settings::environments::event::{EnvironmentCreated, EnvironmentsEvent, Mode};
 use crate::settings::general::event::{GeneralEvent, OrganizationCreated};
 use crate::settings::invitations::event::InvitationCreated;
@@ -141,6 +142,24 @@ pub(crate) fn environment(number: u128, mode: Mode) -> Event {
         mode,
         description: None,
     }))
+}
+
+/// A customer, of whom name and key have its number.
+pub(crate) fn customer(number: u128) -> CustomerCreated {
+    CustomerCreated {
+        customer: id(number),
+        key: id(number),
+        name: sealed(number),
+        external_id: None,
+        tags: None,
+        metadata: None,
+        suspended: false,
+    }
+}
+
+/// It came to be.
+pub(crate) fn has_customer(number: u128) -> Event {
+    Event::Customers(CustomersEvent::CustomerCreated(customer(number)))
 }
 
 /// A limit that refuses.

@@ -4,10 +4,12 @@
 
 use crate::settings::api_keys::projection::ApiKeys;
 use crate::settings::billing::projection::Billing;
+use crate::settings::customers::projection::Customers;
 use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
 use crate::settings::invitations::projection::Invitations;
 use crate::settings::join_requests::projection::JoinRequests;
+use crate::settings::oauth_apps::projection::OauthApps;
 use crate::settings::people::projection::People;
 use crate::settings::roles::projection::Roles;
 use crate::settings::secrets::projection::Secrets;
@@ -41,8 +43,12 @@ stream_state! {
             api_keys: ApiKeys,
             /// Environments and their configuration.
             environments: Environments,
+            /// Whom it works for.
+            customers: Customers,
             /// Secrets, sealed.
             secrets: Secrets,
+            /// As whom people are asked to connect.
+            oauth_apps: OauthApps,
             /// Its plan and quotas.
             billing: Billing,
         }

@@ -16,6 +16,9 @@ pub enum InvalidText {
     /// A control character, a line break in a name, or a character that reverses the reading direction.
     #[error("must not hold control characters")]
     Control,
+    /// Blanks before or after it, where it is kept as it was sent.
+    #[error("must not begin or end with blanks")]
+    Padded,
 }
 
 /// The longest [`Name`], in characters: what a sidebar shows without breaking.

@@ -11,9 +11,11 @@ use crate::actor::{ActorId, ActorKind};
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, ResourceType, Version};
 use crate::history::description::Subject;
-use crate::ids::{EventId, SessionId, UserId};
+use crate::ids::{CustomerId, EventId, SessionId, UserId};
 use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
+use crate::settings::customers;
+use crate::settings::customers::profile::Opener;
 use crate::settings::general::reason_field;
 use crate::settings::people;
 use crate::settings::people::projection::Status;
@@ -73,7 +75,7 @@ pub struct RowResource {
     pub kind: ResourceType,
     /// Its id.
     pub id: String,
-    /// Its name as recorded; a person's, and that of whom a membership is about, as of now.
+    /// Its name as recorded; a person's, a customer's, and that of whom a membership is about, as of now.
     pub name: Option<String>,
 }
 
@@ -155,6 +157,7 @@ impl Rows {
                 let person = resource.name.as_deref().and_then(|person| person.parse().ok());
                 person.and_then(|person| self.name(person))
             }
+            ResourceType::Customer => resource.id.parse().ok().and_then(|customer| self.customer(customer)),
             _ => resource.name.clone(),
         };
         RowResource { kind: resource.kind, id: resource.id.clone(), name }
@@ -176,6 +179,20 @@ impl Rows {
             }
         });
         remember(&mut self.names, person, name)
+    }
+
+    /// A customer's name as of the view. Each is opened once a page, and no more than a page has.
+    fn customer(&self, id: CustomerId) -> Option<String> {
+        let customers = &self.view.organization().customers;
+        if customers.is_erased(id) {
+            return Some(customers::ERASED.to_owned());
+        }
+        let customer = customers.get(id)?;
+        let open = || Opener::of(self.view.stream, customer, self.store.ring())?.name();
+        match self.handle.open_of_customer(id, open).ok()? {
+            Some(name) => shown(&name),
+            None => Some(customers::ERASED.to_owned()),
+        }
     }
 
     fn ip(&mut self, session: SessionId, until: Version) -> Result<Option<String>, HistoryError> {

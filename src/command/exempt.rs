@@ -2,6 +2,7 @@
 
 use super::{Command, OrganizationCommand, PlatformCommand};
 use crate::settings::api_keys::command::ApiKeysCommand;
+use crate::settings::customers::command::CustomersCommand;
 use crate::settings::general::command::GeneralCommand;
 use crate::settings::invitations::command::InvitationsCommand;
 use crate::settings::join_requests::command::JoinRequestsCommand;
@@ -49,6 +50,12 @@ impl Command {
             }
             Self::Organization(OrganizationCommand::ApiKeys(command)) => {
                 matches!(command, ApiKeysCommand::Revoke(_))
+            }
+            Self::Organization(OrganizationCommand::Customers(command)) => {
+                matches!(
+                    command,
+                    CustomersCommand::Suspend(_) | CustomersCommand::Delete(_) | CustomersCommand::Erase(_)
+                )
             }
             Self::Organization(OrganizationCommand::Invitations(command)) => {
                 matches!(command, InvitationsCommand::Revoke(_) | InvitationsCommand::Decline(_))

@@ -14,6 +14,7 @@ use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::deletions::command::{DeletionsCommand, DeletionsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
+use crate::platform::managed_apps::command::{ManagedAppsCommand, ManagedAppsRejection};
 use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection};
 use crate::platform::operations::command::OperationsCommand;
 use crate::platform::plans::command::{PlansCommand, PlansRejection};
@@ -22,10 +23,12 @@ use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::billing::command::{BillingCommand, BillingRejection};
 use crate::settings::billing::value::Excess;
+use crate::settings::customers::command::{CustomersCommand, CustomersRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
 use crate::settings::join_requests::command::{JoinRequestsCommand, JoinRequestsRejection};
+use crate::settings::oauth_apps::command::{OauthAppsCommand, OauthAppsRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
 use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
@@ -69,8 +72,12 @@ pub enum OrganizationCommand {
     ApiKeys(ApiKeysCommand),
     /// To its environments.
     Environments(EnvironmentsCommand),
+    /// To its customers.
+    Customers(CustomersCommand),
     /// To its secrets.
     Secrets(SecretsCommand),
+    /// To its OAuth apps.
+    OauthApps(OauthAppsCommand),
     /// To its plan and quotas.
     Billing(BillingCommand),
     /// To its sessions.
@@ -102,6 +109,8 @@ pub enum PlatformCommand {
     Memberships(MembershipsCommand),
     /// To sessions without an organization.
     Sessions(SessionsCommand),
+    /// To the operator's OAuth apps.
+    ManagedApps(ManagedAppsCommand),
     /// An operator's.
     Operations(OperationsCommand),
     /// To plans.
@@ -323,9 +332,15 @@ pub enum Rejection {
     /// Of environments.
     #[error(transparent)]
     Environments(#[from] EnvironmentsRejection),
+    /// Of customers.
+    #[error(transparent)]
+    Customers(#[from] CustomersRejection),
     /// Of secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsRejection),
+    /// Of OAuth apps.
+    #[error(transparent)]
+    OauthApps(#[from] OauthAppsRejection),
     /// Of plan and quotas.
     #[error(transparent)]
     Billing(#[from] BillingRejection),
@@ -347,6 +362,9 @@ pub enum Rejection {
     /// Of memberships to be.
     #[error(transparent)]
     Memberships(#[from] MembershipsRejection),
+    /// Of the operator's OAuth apps.
+    #[error(transparent)]
+    ManagedApps(#[from] ManagedAppsRejection),
     /// Of what was denied or failed.
     #[error(transparent)]
     Denials(#[from] DenialsRejection),
@@ -364,7 +382,9 @@ impl OrganizationCommand {
             Self::Roles(command) => command.need(),
             Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
+            Self::Customers(command) => command.need(),
             Self::Secrets(command) => command.need(),
+            Self::OauthApps(command) => command.need(),
             Self::Billing(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
@@ -389,7 +409,9 @@ impl OrganizationCommand {
             Self::Roles(command) => command.decide(state, context),
             Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
+            Self::Customers(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
+            Self::OauthApps(command) => command.decide(state, context),
             Self::Billing(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs =
@@ -418,6 +440,7 @@ impl PlatformCommand {
             Self::Foundings(command) => command.need(),
             Self::Memberships(command) => command.need(),
             Self::Deletions(_)
+            | Self::ManagedApps(_)
             | Self::Operations(_)
             | Self::Plans(_)
             | Self::SigningKeys(_)
@@ -443,6 +466,7 @@ impl PlatformCommand {
                     |holder| matches!(holder, Holder::Account(id) if state.accounts.get(id).is_some());
                 command.decide(&state.sessions, belongs, context)
             }
+            Self::ManagedApps(command) => Ok(command.decide(&state.managed_apps)?),
             Self::Operations(command) => Ok(command.decide(context)),
             Self::Plans(command) => Ok(command.decide(&state.plans)?),
             Self::SigningKeys(command) => Ok(command.decide(&state.signing_keys)),
@@ -474,13 +498,16 @@ command_from! {
     OrganizationCommand::Roles(RolesCommand) in Organization;
     OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
+    OrganizationCommand::Customers(CustomersCommand) in Organization;
     OrganizationCommand::Secrets(SecretsCommand) in Organization;
+    OrganizationCommand::OauthApps(OauthAppsCommand) in Organization;
     OrganizationCommand::Billing(BillingCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;
     PlatformCommand::Deletions(DeletionsCommand) in Platform;
     PlatformCommand::Memberships(MembershipsCommand) in Platform;
+    PlatformCommand::ManagedApps(ManagedAppsCommand) in Platform;
     PlatformCommand::Operations(OperationsCommand) in Platform;
     PlatformCommand::Plans(PlansCommand) in Platform;
 }

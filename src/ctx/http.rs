@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::actor::Actor;
 use crate::ctx::large::Large;
 use crate::ctx::memory::{Value, Whole, json};
-use crate::ctx::seen::{self, Basis};
+use crate::ctx::seen::{self, Basis, Place};
 use crate::ctx::watch::Watch;
 use crate::http::access::Denial;
 use crate::http::app::App;
@@ -29,9 +29,10 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
 use crate::http::sse::{self, Start};
 use crate::http::streams::Kind;
-use crate::ids::{ApiKeyId, SecretId};
+use crate::ids::{ApiKeyId, CustomerId, SecretId};
 use crate::log::reading::as_one;
 use crate::seal::keyring::KeyError;
+use crate::settings::customers::projection::{Customer, Status};
 use crate::settings::environments::projection::Environment;
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::general::own_key;
@@ -47,7 +48,8 @@ pub struct CtxParameters {
     /// The environment, by slug or id.
     #[param(required)]
     environment: Option<String>,
-    /// The customer. There are none yet.
+    /// The customer for whom, by id: what it has goes before what the environment has. A key that is limited to some
+    /// customers names one of them; for one who is suspended nothing is read (403 `customer_suspended`).
     customer: Option<String>,
 }
 
@@ -61,7 +63,7 @@ pub struct CtxBody {
     pub version: String,
     /// Configuration values by name.
     pub config: serde_json::Map<String, serde_json::Value>,
-    /// Secrets' values by name; an environment's own before the organization's.
+    /// Secrets' values by name; a customer's before an environment's own, and these before the organization's.
     pub secrets: std::collections::BTreeMap<String, String>,
     /// Access to others' services by name. There is none yet.
     pub connections: serde_json::Map<String, serde_json::Value>,
@@ -126,17 +128,19 @@ pub async fn watch(State(app): State<App>, at: InCtx, headers: HeaderMap) -> Res
     let slot = app.streams.open(Kind::Stream, at.call.caller.proof())?;
     let start = Start::of(&headers, None, app.store.epoch())?;
     let told = at.version(&app).await?;
-    let basis = Basis::of(at.call.organization.settings(), &at.environment);
-    let watch = Watch::begin(&app, &at.call, at.environment.id, (basis.newest(), told), start, slot);
+    let basis = Basis::of(at.call.organization.settings(), at.place());
+    let watch = Watch::begin(&app, &at.call, at.place().id(), (basis.newest(), told), start, slot);
     Ok(sse::response(pieces::body(watch, Watch::next)))
 }
 
-/// A program's call to an environment that it reads in.
+/// A program's call to a place that it reads in.
 pub struct InCtx {
     /// The call.
     pub call: Call,
     /// The environment.
     pub environment: Environment,
+    /// The customer.
+    pub customer: Option<CustomerId>,
 }
 
 impl FromRequestParts<App> for InCtx {
@@ -149,10 +153,6 @@ impl FromRequestParts<App> for InCtx {
         let named = environment.ok_or_else(|| {
             Problem::invalid_parameter("environment", "missing", "name the environment to read in")
         })?;
-        if customer.is_some() {
-            let message = "there are no customers yet";
-            return Err(Problem::invalid_parameter("customer", "customers_unavailable", message));
-        }
         let found = by_id_or_slug(&call.settings().environments, &named).ok_or_else(Problem::not_found)?;
         if call.caller.mode().is_some_and(|mode| mode != found.mode) {
             return Err(call.refuse_in(Denial::WrongMode, found.id).await);
@@ -161,11 +161,33 @@ impl FromRequestParts<App> for InCtx {
             return Err(Problem::not_found());
         }
         let environment = found.clone();
-        Ok(Self { call, environment })
+        let customer = customer.map(|id| find_customer(&call, &id)).transpose()?;
+        match customer.map(|customer| (customer.id, customer.status)) {
+            None if call.organization.grants.customers.is_some() => {
+                let message = "the API key is limited to some customers: name one of them";
+                Err(Problem::invalid_parameter("customer", "missing", message))
+            }
+            Some((_, Status::Suspended)) => {
+                Err(call.refuse_in(Denial::CustomerSuspended, environment.id).await)
+            }
+            Some((id, Status::Active)) => Ok(Self { customer: Some(id), call, environment }),
+            None => Ok(Self { customer: None, call, environment }),
+        }
     }
 }
 
+/// A customer by id, if there is one whom the caller reads for.
+fn find_customer<'a>(call: &'a Call, id: &str) -> Result<&'a Customer, Problem> {
+    let found = id.parse().ok().and_then(|id| call.settings().customers.get(id));
+    found.filter(|found| call.organization.grants.reaches(found.id)).ok_or_else(Problem::not_found)
+}
+
 impl InCtx {
+    /// Where it reads.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { environment: &self.environment, customer: self.customer }
+    }
+
     /// The key that reads, and its session.
     ///
     /// # Errors
@@ -198,12 +220,12 @@ impl InCtx {
     /// The version of what is seen.
     pub(super) async fn version(&self, app: &App) -> Result<Arc<str>, Problem> {
         let view = &self.call.organization.view;
-        if let Some(known) = app.store.ctx().version(view, &self.environment) {
+        if let Some(known) = app.store.ctx().version(view, self.place()) {
             return Ok(known);
         }
-        self.apart(app, |app, _, view, environment| {
+        self.apart(app, |app, _, view, place| {
             let under = own_key(view.stream, &view.organization().general, app.store.ring())?;
-            Ok(app.store.ctx().version_of(&under, view, environment))
+            Ok(app.store.ctx().version_of(&under, view, place))
         })
         .await
     }
@@ -211,13 +233,13 @@ impl InCtx {
     /// All that is seen; `None` where it is too large to be kept.
     async fn whole(&self, app: &App) -> Result<Option<Arc<Whole>>, Problem> {
         let view = &self.call.organization.view;
-        if let Some(kept) = app.store.ctx().whole(view, &self.environment) {
+        if let Some(kept) = app.store.ctx().whole(view, self.place()) {
             return Ok(Some(kept));
         }
-        self.apart(app, |app, handle, view, environment| {
+        self.apart(app, |app, handle, view, place| {
             let (ctx, ring) = (app.store.ctx(), app.store.ring());
             let under = own_key(view.stream, &view.organization().general, ring)?;
-            ctx.whole_of(ring, &under, handle, view, environment)
+            ctx.whole_of(ring, &under, handle, view, place)
         })
         .await
     }
@@ -225,14 +247,14 @@ impl InCtx {
     /// The value of the secret of this name.
     async fn secret(&self, app: &App, name: &str) -> Result<(SecretId, Arc<Value>), Problem> {
         let view = &self.call.organization.view;
-        let readable = seen::secret(view.organization(), &self.environment, name);
+        let readable = seen::secret(view.organization(), self.place(), name);
         let readable = readable.ok_or_else(Problem::not_found)?;
         if let Some(kept) = app.store.ctx().value(view, &readable) {
             return Ok((readable.secret.id, kept));
         }
         let name = name.to_owned();
-        let opened = self.apart(app, move |app, handle, view, environment| {
-            let Some(readable) = seen::secret(view.organization(), environment, &name) else {
+        let opened = self.apart(app, move |app, handle, view, place| {
+            let Some(readable) = seen::secret(view.organization(), place, &name) else {
                 return Ok(None);
             };
             let value = app.store.ctx().value_of(app.store.ring(), handle, view, &readable)?;
@@ -246,14 +268,14 @@ impl InCtx {
     async fn apart<T: Send + 'static>(
         &self,
         app: &App,
-        read: impl Fn(&App, &Handle, &View, &Environment) -> Result<T, KeyError> + Send + 'static,
+        read: impl Fn(&App, &Handle, &View, Place<'_>) -> Result<T, KeyError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let (app, id) = (app.clone(), self.environment.id);
+        let (app, id) = (app.clone(), self.place().id());
         let OrganizationScope { handle, view, .. } = self.call.organization.clone();
         let read = move || {
             let read = |view: &View| {
-                let environment = view.organization().environments.get(id);
-                environment.map(|environment| read(&app, &handle, view, environment)).transpose()
+                let place = Place::find(view.organization(), id);
+                place.map(|place| read(&app, &handle, view, place)).transpose()
             };
             read(&view).or_else(|error| {
                 let newest = handle.view();

@@ -7,18 +7,17 @@ use zeroize::Zeroizing;
 
 use crate::ctx::http::InCtx;
 use crate::ctx::memory::json;
-use crate::ctx::seen;
+use crate::ctx::seen::{self, PlaceId};
+use crate::ctx::watch::still_reads_in;
 use crate::http::app::App;
-use crate::http::auth::still_may_in;
 use crate::http::caller::Proof;
 use crate::http::ndjson::BrokenOff;
 use crate::http::problem::Problem;
 use crate::http::streams::{Kind, Slot};
-use crate::ids::{EnvironmentId, SecretId};
+use crate::ids::SecretId;
 use crate::organization::Organization;
 use crate::seal::keyring::KeyError;
 use crate::settings::environments::projection::Environment;
-use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::value_field;
 use crate::store::Store;
 use crate::store::resident::{Handle, View};
@@ -32,7 +31,7 @@ pub struct Large {
     handle: Arc<Handle>,
     proof: Proof,
     view: Arc<View>,
-    environment: EnvironmentId,
+    place: PlaceId,
     version: Arc<str>,
     left: Vec<Item>,
     _slot: Slot,
@@ -55,7 +54,7 @@ impl Large {
         let slot = app.streams.open(Kind::Export, proof)?;
         let version = at.version(app).await?;
         let view = Arc::clone(&at.call.organization.view);
-        let secrets = seen::secrets(view.organization(), &at.environment);
+        let secrets = seen::secrets(view.organization(), at.place());
         let values: Vec<_> = secrets.values().map(|readable| readable.id()).collect();
         at.note(app, &version, &values).await?;
         let text = |text: &str| Item::Text(Zeroizing::new(text.as_bytes().to_vec()));
@@ -70,8 +69,8 @@ impl Large {
         left.push(text("},\"connections\":{}}"));
         left.reverse();
         let handle = Arc::clone(&at.call.organization.handle);
-        let environment = at.environment.id;
-        Ok(Self { app: app.clone(), handle, proof, view, environment, version, left, _slot: slot })
+        let place = at.place().id();
+        Ok(Self { app: app.clone(), handle, proof, view, place, version, left, _slot: slot })
     }
 
     /// The version of what is told.
@@ -84,7 +83,7 @@ impl Large {
     /// # Errors
     /// When the caller may not read them any more; when a value does not open: it was destroyed since.
     pub async fn next(mut self) -> Result<Option<(Zeroizing<Vec<u8>>, Self)>, BrokenOff> {
-        if !still_may_in(&self.app, &self.handle, self.proof, Permission::CtxRead, self.environment) {
+        if !still_reads_in(&self.app, &self.handle, self.proof, self.place) {
             return Err(BrokenOff);
         }
         let streams = self.app.streams.clone();
@@ -103,7 +102,7 @@ impl Large {
 
     fn told(&self, item: Item) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let organization = self.view.organization();
-        let environment = organization.environments.get(self.environment);
+        let environment = organization.environments.get(self.place.0);
         Ok(match item {
             Item::Text(text) => text,
             Item::Config(name) => config(environment, &name),

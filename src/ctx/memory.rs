@@ -9,10 +9,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use crate::ctx::seen::{self, Basis, Readable};
+use crate::ctx::seen::{self, Basis, Place, PlaceId, Readable};
 use crate::event::{Event, Recorded};
 use crate::http::page::json_bytes;
-use crate::ids::{EnvironmentId, SecretId, StreamId};
+use crate::ids::{CustomerId, EnvironmentId, SecretId, StreamId};
 use crate::organization::Organization;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::{DataKey, Plain};
@@ -20,6 +20,7 @@ use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::environments::projection::Environment;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::secrets::projection::{CurrentValue, Secret};
+use crate::settings::secrets::value::Scope;
 use crate::settings::secrets::value_field;
 use crate::store::bounded::Bounded;
 use crate::store::resident::{Handle, View};
@@ -39,8 +40,8 @@ const KEPT_OVERHEAD_BYTES: usize = 256;
 #[derive(Debug)]
 pub struct Memory {
     values: Bounded<(StreamId, SecretId), Arc<Value>>,
-    wholes: Bounded<(StreamId, EnvironmentId), Arc<Whole>>,
-    versions: Bounded<(StreamId, EnvironmentId), Arc<Known>>,
+    wholes: Bounded<(StreamId, PlaceId), Arc<Whole>>,
+    versions: Bounded<(StreamId, PlaceId), Arc<Known>>,
 }
 
 impl Default for Memory {
@@ -88,30 +89,30 @@ impl AsRef<[u8]> for Whole {
 }
 
 impl Memory {
-    /// The version of what is seen in an environment, if it is known.
-    pub fn version(&self, view: &View, environment: &Environment) -> Option<Arc<str>> {
-        let basis = Basis::of(view.organization(), environment);
-        let known = self.versions.get(&(view.stream, environment.id)).filter(|known| known.basis == basis);
+    /// The version of what is seen in a place, if it is known.
+    pub fn version(&self, view: &View, place: Place<'_>) -> Option<Arc<str>> {
+        let basis = Basis::of(view.organization(), place);
+        let known = self.versions.get(&(view.stream, place.id())).filter(|known| known.basis == basis);
         known.map(|known| Arc::clone(&known.version))
     }
 
     /// The same, computed under the organization's key where it is not known.
-    pub fn version_of(&self, under: &DataKey, view: &View, environment: &Environment) -> Arc<str> {
-        if let Some(known) = self.version(view, environment) {
+    pub fn version_of(&self, under: &DataKey, view: &View, place: Place<'_>) -> Arc<str> {
+        if let Some(known) = self.version(view, place) {
             return known;
         }
         let organization = view.organization();
-        let secrets = seen::secrets(organization, environment);
-        let version: Arc<str> = seen::version(under, environment, &secrets).into();
-        let known = Known { basis: Basis::of(organization, environment), version: Arc::clone(&version) };
-        self.versions.put((view.stream, environment.id), Arc::new(known), KEPT_OVERHEAD_BYTES);
+        let secrets = seen::secrets(organization, place);
+        let version: Arc<str> = seen::version(under, place.environment, &secrets).into();
+        let known = Known { basis: Basis::of(organization, place), version: Arc::clone(&version) };
+        self.versions.put((view.stream, place.id()), Arc::new(known), KEPT_OVERHEAD_BYTES);
         version
     }
 
-    /// All that is seen in an environment, if it is kept.
-    pub fn whole(&self, view: &View, environment: &Environment) -> Option<Arc<Whole>> {
-        let basis = Basis::of(view.organization(), environment);
-        self.wholes.get(&(view.stream, environment.id)).filter(|whole| whole.basis == basis)
+    /// All that is seen in a place, if it is kept.
+    pub fn whole(&self, view: &View, place: Place<'_>) -> Option<Arc<Whole>> {
+        let basis = Basis::of(view.organization(), place);
+        self.wholes.get(&(view.stream, place.id())).filter(|whole| whole.basis == basis)
     }
 
     /// The same, made where it is not kept; `None` where it is too large for that. Blocks.
@@ -124,30 +125,29 @@ impl Memory {
         under: &DataKey,
         handle: &Handle,
         view: &View,
-        environment: &Environment,
+        place: Place<'_>,
     ) -> Result<Option<Arc<Whole>>, KeyError> {
-        let organization = view.organization();
-        let secrets = seen::secrets(organization, environment);
+        let (organization, Place { environment, .. }) = (view.organization(), place);
+        let secrets = seen::secrets(organization, place);
         if size(environment, secrets.values()) > WHOLE_BYTES_MAX {
             return Ok(None);
         }
-        let version = self.version_of(under, view, environment);
+        let version = self.version_of(under, view, place);
         let opened = secrets.values().map(|secret| self.value_of(ring, handle, view, secret));
         let opened: Vec<Arc<Value>> = opened.collect::<Result<_, _>>()?;
         let named = secrets.keys().copied().zip(opened.iter().map(|value| &**value));
         let told = Told { environment, version: &version, secrets: &named.collect::<Vec<_>>() };
         let whole = Arc::new(Whole {
-            basis: Basis::of(organization, environment),
+            basis: Basis::of(organization, place),
             version: Arc::clone(&version),
             values: secrets.values().map(Readable::id).collect(),
             json: json(&told),
         });
-        let key = (view.stream, environment.id);
+        let key = (view.stream, place.id());
         self.wholes.put(key, Arc::clone(&whole), KEPT_OVERHEAD_BYTES + whole.json.len());
         // What the writer has published meanwhile it has not found here.
         let newest = handle.view();
-        self.wholes
-            .forget(key..=key, |_, kept| is_current(newest.organization(), environment.id, kept.basis));
+        self.wholes.forget(key..=key, |_, kept| is_current(newest.organization(), place.id(), kept.basis));
         Ok(Some(whole))
     }
 
@@ -188,15 +188,27 @@ impl Memory {
             return;
         }
         let stream = view.stream;
-        let (mut whole, mut values) = (false, Vec::new());
+        let organization = view.organization();
+        let (mut whole, mut places, mut values) = (false, Vec::new(), Vec::new());
         for event in events {
             match &event.event {
                 Event::Secrets(_) => {
-                    whole = true;
-                    values.extend(event.resource.id.parse::<SecretId>().map(|id| id..=id));
+                    let Ok(id) = event.resource.id.parse::<SecretId>() else { continue };
+                    values.push(id..=id);
+                    // A customer's secret is seen in one place; of thousands of customers, the others' stay.
+                    match organization.secrets.get(id).map(|secret| secret.scope) {
+                        Some(Scope::Customer(environment, customer)) => {
+                            places.push((environment, Some(customer)))
+                        }
+                        Some(Scope::Organization | Scope::Environment(_)) | None => whole = true,
+                    }
                 }
                 Event::Environments(EnvironmentsEvent::EnvironmentDeleted(_))
                 | Event::General(GeneralEvent::OrganizationEnded(_)) => {
+                    whole = true;
+                    values.push(SecretId::min()..=SecretId::max());
+                }
+                Event::Customers(event) if event.departed().is_some() => {
                     whole = true;
                     values.push(SecretId::min()..=SecretId::max());
                 }
@@ -204,15 +216,21 @@ impl Memory {
                 _ => {}
             }
         }
-        let organization = view.organization();
         for range in values {
             let (first, last) = range.into_inner();
             self.values
                 .forget((stream, first)..=(stream, last), |(_, id), kept| is_value(organization, *id, kept));
         }
+        let is_current = |(_, place): &(StreamId, PlaceId), kept: &Arc<Whole>| {
+            is_current(organization, *place, kept.basis)
+        };
         if whole {
-            let all = (stream, EnvironmentId::min())..=(stream, EnvironmentId::max());
-            self.wholes.forget(all, |(_, id), kept| is_current(organization, *id, kept.basis));
+            let last = (EnvironmentId::max(), Some(CustomerId::max()));
+            self.wholes.forget((stream, (EnvironmentId::min(), None))..=(stream, last), is_current);
+        } else {
+            for place in places {
+                self.wholes.forget((stream, place)..=(stream, place), is_current);
+            }
         }
     }
 }
@@ -225,9 +243,9 @@ fn is_value(organization: &Organization, secret: SecretId, kept: &Value) -> bool
     !organization.general.is_over() && organization.secrets.get(secret).is_some_and(is)
 }
 
-fn is_current(organization: &Organization, environment: EnvironmentId, basis: Basis) -> bool {
-    let environment = organization.environments.get(environment).filter(|_| !organization.general.is_over());
-    environment.is_some_and(|environment| Basis::of(organization, environment) == basis)
+fn is_current(organization: &Organization, place: PlaceId, basis: Basis) -> bool {
+    let place = Place::find(organization, place).filter(|_| !organization.general.is_over());
+    place.is_some_and(|place| Basis::of(organization, place) == basis)
 }
 
 /// What of an environment has to be held to answer with all of it, in bytes: not less than the values have.

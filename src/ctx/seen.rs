@@ -1,7 +1,8 @@
-//! What a program sees in an environment, and the version of that. Pure, but for the key that the version is made under.
+//! What a program sees in an environment, for a customer or for none, and the version of that. Pure, but for the key that
+//! the version is made under.
 //!
-//! An environment's secret hides the organization's of the same name, also where its own value was destroyed: whoever
-//! destroys it does not mean another to be read in its place.
+//! A customer's secret hides the environment's of the same name, and that the organization's, also where its own value was
+//! destroyed: whoever destroys it does not mean another to be read in its place.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::event::Version;
-use crate::ids::SecretId;
+use crate::ids::{CustomerId, EnvironmentId, SecretId};
 use crate::organization::Organization;
 use crate::seal::DataKey;
 use crate::settings::environments::projection::Environment;
@@ -19,31 +20,62 @@ use crate::settings::secrets::value::Scope;
 /// How many bytes of an HMAC a version has: enough that no two are ever the same.
 const VERSION_BYTES: usize = 16;
 
-/// When what is seen in an environment may have changed last, by whatever it is made of. While this is the same, so is
+/// Where a program reads: in an environment, for a customer or for none.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The environment.
+    pub environment: &'a Environment,
+    /// The customer.
+    pub customer: Option<CustomerId>,
+}
+
+/// [`Place`] by its ids, which outlive a state.
+pub type PlaceId = (EnvironmentId, Option<CustomerId>);
+
+impl<'a> Place<'a> {
+    /// The place with these ids; `None` where the environment or the customer is not there.
+    pub fn find(organization: &'a Organization, (environment, customer): PlaceId) -> Option<Self> {
+        let is_there = customer.is_none_or(|customer| organization.customers.get(customer).is_some());
+        let environment = organization.environments.get(environment).filter(|_| is_there)?;
+        Some(Self { environment, customer })
+    }
+
+    /// Its ids.
+    pub fn id(&self) -> PlaceId {
+        (self.environment.id, self.customer)
+    }
+
+    /// The scopes of what is seen there, what goes before all others last.
+    fn scopes(&self) -> impl DoubleEndedIterator<Item = Scope> {
+        let id = self.environment.id;
+        let of_customer = self.customer.map(|customer| Scope::Customer(id, customer));
+        [Scope::Organization, Scope::Environment(id)].into_iter().chain(of_customer)
+    }
+}
+
+/// When what is seen in a place may have changed last, by whatever it is made of. While this is the same, so is
 /// what is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Basis {
     environment: Version,
     config: Version,
-    organization: Version,
-    own: Version,
+    secrets: [Version; 3],
 }
 
 impl Basis {
-    /// Of an environment as it is.
-    pub fn of(organization: &Organization, environment: &Environment) -> Self {
-        let secrets = &organization.secrets;
-        Self {
-            environment: environment.version,
-            config: environment.config_version,
-            organization: secrets.changed(Scope::Organization),
-            own: secrets.changed(Scope::Environment(environment.id)),
+    /// Of a place as it is.
+    pub fn of(organization: &Organization, place: Place<'_>) -> Self {
+        let mut secrets = [0; 3];
+        for (changed, scope) in secrets.iter_mut().zip(place.scopes()) {
+            *changed = organization.secrets.changed(scope);
         }
+        let Place { environment, .. } = place;
+        Self { environment: environment.version, config: environment.config_version, secrets }
     }
 
     /// The stream version of the last change.
     pub fn newest(&self) -> Version {
-        self.environment.max(self.config).max(self.organization).max(self.own)
+        self.secrets.into_iter().fold(self.environment.max(self.config), Version::max)
     }
 }
 
@@ -67,28 +99,21 @@ impl<'a> Readable<'a> {
     }
 }
 
-/// The secrets that a program reads in an environment, by name.
-pub fn secrets<'a>(
-    organization: &'a Organization,
-    environment: &Environment,
-) -> BTreeMap<&'a str, Readable<'a>> {
-    let whole = organization.secrets.in_scope(Scope::Organization);
-    let whole = whole.filter(|secret| secret.reaches(environment.mode));
-    let own = organization.secrets.in_scope(Scope::Environment(environment.id));
-    let seen: BTreeMap<_, _> = whole.chain(own).map(|secret| (secret.name.as_str(), secret)).collect();
+/// The secrets that a program reads in a place, by name.
+pub fn secrets<'a>(organization: &'a Organization, place: Place<'_>) -> BTreeMap<&'a str, Readable<'a>> {
+    let mode = place.environment.mode;
+    let all = place.scopes().flat_map(|scope| organization.secrets.in_scope(scope));
+    let all = all.filter(|secret| secret.reaches(mode));
+    let seen: BTreeMap<_, _> = all.map(|secret| (secret.name.as_str(), secret)).collect();
     seen.into_iter().filter_map(|(name, secret)| Some((name, Readable::of(secret)?))).collect()
 }
 
-/// The secret of a name that a program reads in an environment.
-pub fn secret<'a>(
-    organization: &'a Organization,
-    environment: &Environment,
-    name: &str,
-) -> Option<Readable<'a>> {
-    let find = |scope| organization.secrets.find(scope, name);
-    let own = find(Scope::Environment(environment.id));
-    let whole = || find(Scope::Organization).filter(|secret| secret.reaches(environment.mode));
-    own.or_else(whole).and_then(Readable::of)
+/// The secret of a name that a program reads in a place.
+pub fn secret<'a>(organization: &'a Organization, place: Place<'_>, name: &str) -> Option<Readable<'a>> {
+    let mode = place.environment.mode;
+    let found = place.scopes().rev().filter_map(|scope| organization.secrets.find(scope, name));
+    let mut found = found.filter(|secret| secret.reaches(mode));
+    found.next().and_then(Readable::of)
 }
 
 /// The version of what is seen: opaque text that is another exactly when something of it is. Under a key of the

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::ctx::seen::{Place, PlaceId};
 use crate::event::Version;
 use crate::http::app::App;
-use crate::http::auth::still_may_in;
+use crate::http::auth::still;
 use crate::http::call::Call;
 use crate::http::caller::Proof;
 use crate::http::ndjson::BrokenOff;
 use crate::http::sse::{COMMENT_EVERY, Start, Text};
 use crate::http::streams::Slot;
-use crate::ids::EnvironmentId;
+use crate::settings::customers::projection::Status;
 use crate::settings::general::own_key;
+use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
 use crate::store::resident::{Handle, View};
 
@@ -27,7 +29,7 @@ pub struct Watch {
     app: App,
     proof: Proof,
     handle: Arc<Handle>,
-    environment: EnvironmentId,
+    place: PlaceId,
     /// What the client knows: what is seen at this version of the stream.
     told: Told,
     opening: Option<Text>,
@@ -58,7 +60,7 @@ impl Watch {
     pub fn begin(
         app: &App,
         call: &Call,
-        environment: EnvironmentId,
+        place: PlaceId,
         (changed, version): (Version, Arc<str>),
         start: Start,
         slot: Slot,
@@ -78,7 +80,7 @@ impl Watch {
         };
         let silence = Box::pin(app.store.clock().sleep(COMMENT_EVERY));
         let (app, proof, opening) = (app.clone(), call.caller.proof(), Some(opening));
-        Self { app, proof, handle, environment, told, opening, news, silence, _slot: slot }
+        Self { app, proof, handle, place, told, opening, news, silence, _slot: slot }
     }
 
     /// Waits for the next piece; `None` at the stream's end.
@@ -114,21 +116,19 @@ impl Watch {
     }
 
     fn may(&self) -> bool {
-        still_may_in(&self.app, &self.handle, self.proof, Permission::CtxRead, self.environment)
+        still_reads_in(&self.app, &self.handle, self.proof, self.place)
     }
 
     /// The version of what is seen, if the client knows another.
     fn changed(&self, view: &View) -> Result<Option<Arc<str>>, BrokenOff> {
-        let Some(environment) = view.organization().environments.get(self.environment) else {
-            return Ok(None);
-        };
+        let Some(place) = Place::find(view.organization(), self.place) else { return Ok(None) };
         let (store, ctx) = (&self.app.store, self.app.store.ctx());
-        let version = match ctx.version(view, environment) {
+        let version = match ctx.version(view, place) {
             Some(known) => known,
             None => {
                 let under = own_key(view.stream, &view.organization().general, store.ring());
                 let under = under.map_err(|_| BrokenOff)?;
-                ctx.version_of(&under, view, environment)
+                ctx.version_of(&under, view, place)
             }
         };
         Ok(match &self.told {
@@ -141,4 +141,21 @@ impl Watch {
         self.silence = Box::pin(self.app.store.clock().sleep(COMMENT_EVERY));
         (text.into_bytes(), self)
     }
+}
+
+/// Whether a credential may still read in a place, of the newest state: in the environment, and for the customer, who is not
+/// suspended.
+pub(super) fn still_reads_in(app: &App, handle: &Handle, proof: Proof, place: PlaceId) -> bool {
+    let (environment, customer) = place;
+    let is_active = |id| {
+        let view = handle.view();
+        let found = view.organization().customers.get(id);
+        found.is_some_and(|customer| customer.status == Status::Active)
+    };
+    let reads = |grants: &Grants| match customer {
+        None => grants.customers.is_none(),
+        Some(customer) => grants.reaches(customer) && is_active(customer),
+    };
+    still(app, handle, proof)
+        .is_some_and(|grants| grants.allows_in(Permission::CtxRead, environment) && reads(&grants))
 }

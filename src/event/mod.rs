@@ -19,6 +19,7 @@ use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::deletions::event::DeletionsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
+use crate::platform::managed_apps::event::ManagedAppsEvent;
 use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
 use crate::platform::plans::event::PlansEvent;
@@ -26,10 +27,12 @@ use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::billing::event::BillingEvent;
+use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::invitations::event::InvitationsEvent;
 use crate::settings::join_requests::event::JoinRequestsEvent;
+use crate::settings::oauth_apps::event::OauthAppsEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::secrets::event::SecretsEvent;
@@ -120,6 +123,10 @@ event_sum! {
     Environments(EnvironmentsEvent),
     /// Secrets and their values.
     Secrets(SecretsEvent),
+    /// OAuth apps and their credentials.
+    OauthApps(OauthAppsEvent),
+    /// The customers of an organization.
+    Customers(CustomersEvent),
     /// The people of an organization.
     People(PeopleEvent),
     /// Who is invited to join.
@@ -142,6 +149,8 @@ event_sum! {
     Deletions(DeletionsEvent),
     /// Accounts about to be somebody in an organization, in the platform's stream.
     Memberships(MembershipsEvent),
+    /// The operator's OAuth apps, in the platform's stream.
+    ManagedApps(ManagedAppsEvent),
     /// What operators do, in the platform's stream.
     Operations(OperationsEvent),
     /// Plans, in the platform's stream.
@@ -238,6 +247,10 @@ pub enum ResourceType {
     Config,
     /// A secret.
     Secret,
+    /// An OAuth app.
+    OauthApp,
+    /// A customer; without a name, as a person is.
+    Customer,
     /// An organization's plan and quotas; its id is the organization's.
     Billing,
     /// A session.
@@ -250,6 +263,8 @@ pub enum ResourceType {
     Server,
     /// A snapshot, in the platform's stream.
     Snapshot,
+    /// The operator's OAuth app of a provider, in the platform's stream; its id is the provider's.
+    ManagedOauthApp,
     /// A plan, in the platform's stream.
     Plan,
     /// A key that wraps others: `root`, or a stream's by the stream's id.
@@ -272,6 +287,8 @@ impl ResourceType {
             Self::ApiKey,
             Self::Environment,
             Self::Secret,
+            Self::OauthApp,
+            Self::Customer,
             Self::Billing,
             Self::Session,
             Self::Audit,
@@ -297,12 +314,15 @@ impl ResourceType {
             Self::Environment => "environment",
             Self::Config => "config",
             Self::Secret => "secret",
+            Self::OauthApp => "oauth_app",
+            Self::Customer => "customer",
             Self::Billing => "billing",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
             Self::Snapshot => "snapshot",
+            Self::ManagedOauthApp => "managed_oauth_app",
             Self::Plan => "plan",
             Self::EncryptionKey => "encryption_key",
             Self::SigningKey => "signing_key",

@@ -231,6 +231,8 @@ pub enum Denial {
     WrongMode,
     /// A key is used from an address that it is not allowed from.
     AddressNotAllowed,
+    /// A program reads for a customer who is suspended.
+    CustomerSuspended,
 }
 
 impl Denial {
@@ -270,6 +272,7 @@ impl Denial {
             Self::AddressNotAllowed => {
                 Problem::refused("address_not_allowed", "the API key may not be used from this address")
             }
+            Self::CustomerSuspended => Problem::refused("customer_suspended", "the customer is suspended"),
         }
     }
 
@@ -284,7 +287,8 @@ impl Denial {
             | Self::SessionRequired
             | Self::ApiKeyRequired
             | Self::WrongMode
-            | Self::AddressNotAllowed => {
+            | Self::AddressNotAllowed
+            | Self::CustomerSuspended => {
                 RefusedData { permission: None, cause: Some(self.problem().code().to_owned()) }
             }
         }

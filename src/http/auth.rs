@@ -9,7 +9,7 @@ use crate::http::caller::{Caller, OrganizationScope, Own, Proof, Scope, Showed, 
 use crate::http::credentials::Token;
 use crate::http::key::accepted;
 use crate::http::problem::Problem;
-use crate::ids::{AccountId, EnvironmentId, OrganizationId, SessionId, StreamId, UserId};
+use crate::ids::{AccountId, OrganizationId, SessionId, StreamId, UserId};
 use crate::seal::token::PlainToken;
 use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
@@ -40,19 +40,8 @@ pub fn still_may(app: &App, handle: &Handle, proof: Proof, permission: Permissio
     still(app, handle, proof).is_some_and(|grants| grants.allows(permission))
 }
 
-/// The same, in one environment.
-pub fn still_may_in(
-    app: &App,
-    handle: &Handle,
-    proof: Proof,
-    permission: Permission,
-    environment: EnvironmentId,
-) -> bool {
-    still(app, handle, proof).is_some_and(|grants| grants.allows_in(permission, environment))
-}
-
 /// What a caller may do now, if it would still be found.
-fn still(app: &App, handle: &Handle, proof: Proof) -> Option<Arc<Grants>> {
+pub fn still(app: &App, handle: &Handle, proof: Proof) -> Option<Arc<Grants>> {
     let view = handle.view();
     if matches!(view.stream, StreamId::Organization(id) if app.store.is_deleted(id)) {
         return None;

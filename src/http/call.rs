@@ -34,6 +34,7 @@ use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::general::reason_field;
 use crate::settings::roles::access::Extent;
 use crate::settings::roles::permission::Permission;
+use crate::store::brought::Brought;
 use crate::store::history::HistoryError;
 use crate::store::resident::View;
 use crate::store::{Done, Idempotency, Refusal, Replay, Submission};
@@ -204,10 +205,23 @@ impl Call {
         keys: Vec<NewDataKey>,
         status: StatusCode,
     ) -> Result<Done, Problem> {
+        self.submit_with(command, keys.into(), status).await
+    }
+
+    /// As [`Call::submit`], of a command that brings data keys or unique values with it.
+    ///
+    /// # Errors
+    /// The problem that the refusal is.
+    pub async fn submit_with(
+        &self,
+        command: impl Into<Command>,
+        brought: Brought,
+        status: StatusCode,
+    ) -> Result<Done, Problem> {
         let mut submission = self.submission(command)?;
         submission.preconditions = preconditions(&self.headers, self.app.store.epoch())?;
         submission.idempotency = self.idempotency(status)?;
-        submission.keys = keys;
+        brought.add_to(&mut submission);
         self.execute(submission).await
     }
 
@@ -243,17 +257,13 @@ impl Call {
         }
     }
 
-    /// What a command would come to, with the headers and the data keys that are recorded with it. Nothing is appended.
+    /// What a command would come to, with the headers and what it brings with it. Nothing is appended.
     ///
     /// # Errors
     /// The problem that the refusal is.
-    pub async fn rehearse(
-        &self,
-        command: impl Into<Command>,
-        keys: Vec<NewDataKey>,
-    ) -> Result<Done, Problem> {
+    pub async fn rehearse(&self, command: impl Into<Command>, brought: Brought) -> Result<Done, Problem> {
         let mut submission = self.submission(command)?;
-        submission.keys = keys;
+        brought.add_to(&mut submission);
         let (store, handle) = (self.app.store.clone(), Arc::clone(&self.organization.handle));
         match tokio::task::spawn_blocking(move || store.rehearse(&handle, &submission)).await? {
             Ok(done) => Ok(done),

@@ -255,7 +255,8 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     for segment in path {
         match segment {
             Segment::Seq { index } => push(&mut pointer, &index.to_string()),
-            Segment::Map { key } if key.len() <= 128 => push(&mut pointer, key),
+            // A key that a client chose may be a value that slipped into its place: it is not repeated.
+            Segment::Map { key } if is_nameable(key) => push(&mut pointer, key),
             Segment::Enum { .. } => {}
             Segment::Map { .. } | Segment::Unknown => break,
         }

@@ -18,13 +18,14 @@ use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
 use crate::http::problem::Problem;
+use crate::oauth;
 use crate::platform::{accounts, foundings, memberships, plans};
 use crate::promotion;
 use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, billing, environments, general, invitations, join_requests, people, roles, secrets, sessions,
-    teams,
+    api_keys, billing, customers, environments, general, invitations, join_requests, oauth_apps, people,
+    roles, secrets, sessions, teams,
 };
 
 pub mod access;
@@ -53,6 +54,7 @@ pub mod operator;
 pub mod operator_audit;
 pub mod operator_billing;
 pub mod operator_keys;
+pub mod operator_oauth;
 pub mod operator_snapshots;
 pub mod page;
 pub mod patch;
@@ -108,6 +110,8 @@ pub fn routes() -> Vec<Route> {
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
     let secret = "/v1/secrets/{sec}";
+    let oauth_app = "/v1/oauth-apps/{app}";
+    let customer = "/v1/customers/{cus}";
     let quota = "/v1/billing/quotas/{meter}";
     vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
@@ -378,6 +382,67 @@ pub fn routes() -> Vec<Route> {
                 "secret.destroy_version",
             ),
             post(secrets::values::destroy_version),
+        ),
+        route(
+            row("GET", "/v1/oauth-providers", Organization(P::OauthAppRead), "oauth_app.read"),
+            get(oauth::http::list),
+        ),
+        route(
+            row("GET", "/v1/oauth-apps", Organization(P::OauthAppRead), "oauth_app.read"),
+            get(oauth_apps::http::list),
+        ),
+        route(
+            row("POST", "/v1/oauth-apps", Organization(P::OauthAppManage), "oauth_app.create"),
+            post(oauth_apps::http::create),
+        ),
+        route(
+            row("GET", oauth_app, Organization(P::OauthAppRead), "oauth_app.read"),
+            get(oauth_apps::http::show),
+        ),
+        route(
+            row("PATCH", oauth_app, Organization(P::OauthAppManage), "oauth_app.update"),
+            patch(oauth_apps::http::update),
+        ),
+        route(
+            row("DELETE", oauth_app, Organization(P::OauthAppManage), "oauth_app.delete"),
+            delete(oauth_apps::http::delete),
+        ),
+        route(
+            row("GET", "/v1/customers", Organization(P::CustomerRead), "customer.read"),
+            get(customers::listing::list),
+        ),
+        route(
+            row("POST", "/v1/customers", Organization(P::CustomerManage), "customer.create"),
+            post(customers::http::create),
+        ),
+        route(
+            row("GET", customer, Organization(P::CustomerRead), "customer.read"),
+            get(customers::http::show),
+        ),
+        route(
+            row("PATCH", customer, Organization(P::CustomerManage), "customer.update"),
+            patch(customers::patching::update),
+        ),
+        route(
+            row("DELETE", customer, Organization(P::CustomerManage), "customer.delete"),
+            delete(customers::http::delete),
+        ),
+        route(
+            row("POST", "/v1/customers/{cus}/suspend", Organization(P::CustomerManage), "customer.suspend"),
+            post(customers::http::suspend),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/customers/{cus}/reactivate",
+                Organization(P::CustomerManage),
+                "customer.reactivate",
+            ),
+            post(customers::http::reactivate),
+        ),
+        route(
+            row("POST", "/v1/customers/{cus}/erase", Organization(P::CustomerManage), "customer.erase"),
+            post(customers::http::erase),
         ),
         route(row("GET", "/v1/plans", Organization(P::BillingRead), "billing.read"), get(plans::http::list)),
         route(

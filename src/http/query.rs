@@ -76,6 +76,26 @@ impl RawQuery {
         (Self(of.join("&")), Self(others.join("&")))
     }
 
+    /// The parameters whose names begin so, each with the rest of its name, and the others.
+    ///
+    /// # Errors
+    /// 422 `invalid_encoding`; `duplicate_parameter` for a name that stands twice.
+    pub fn split_prefixed(&self, prefix: &str) -> Result<(Vec<(String, String)>, Self), Problem> {
+        let (mut of, mut others) = (Vec::<(String, String)>::new(), Vec::new());
+        for pair in self.0.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = decode_pair(pair)?;
+            match name.strip_prefix(prefix) {
+                None => others.push(pair),
+                Some(rest) if of.iter().any(|(known, _)| known == rest) => {
+                    return Err(Fault { parameter: Some(repeatable(&name)), kind: FaultKind::Duplicate }
+                        .into_problem());
+                }
+                Some(rest) => of.push((rest.to_owned(), value.into_owned())),
+            }
+        }
+        Ok((of, Self(others.join("&"))))
+    }
+
     /// The parameters in order, decoded.
     ///
     /// # Errors

@@ -15,16 +15,19 @@ use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::deletions::command::DeletionsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
+use crate::platform::managed_apps::command::ManagedAppsRejection;
 use crate::platform::memberships::command::MembershipsRejection;
 use crate::platform::plans::command::PlansRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::billing::command::BillingRejection;
 use crate::settings::billing::value::Excess;
+use crate::settings::customers::command::CustomersRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::invitations::command::InvitationsRejection;
 use crate::settings::join_requests::command::JoinRequestsRejection;
+use crate::settings::oauth_apps::command::OauthAppsRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::secrets::command::SecretsRejection;
@@ -32,9 +35,11 @@ use crate::settings::sessions::command::SessionsRejection;
 use crate::settings::teams::command::TeamsRejection;
 use crate::store::Refusal;
 use crate::store::checkpoints::SignError;
+use crate::store::customers::SearchError;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
+use crate::store::organizations::DeletionError;
 use crate::store::rotation::RotationError;
 use crate::store::signing::SigningError;
 
@@ -69,6 +74,17 @@ impl From<PrepareError> for Problem {
         match error {
             PrepareError::History(error) => error.into(),
             PrepareError::Key(error) => error.into(),
+            PrepareError::Search(error) => error.into(),
+        }
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Key(error) => error.into(),
+            SearchError::History(error) => error.into(),
+            SearchError::Refused(refusal) => refusal.into(),
         }
     }
 }
@@ -101,6 +117,18 @@ impl From<IntentError> for Problem {
             IntentError::Refused(refusal) => refusal.into(),
             IntentError::Rotation(error) => error.into(),
             other => internal(&other, "an intent could not be finished"),
+        }
+    }
+}
+
+impl From<DeletionError> for Problem {
+    /// What is unfinished goes on by itself.
+    fn from(error: DeletionError) -> Self {
+        match error {
+            DeletionError::NotFound(_) => Self::not_found(),
+            DeletionError::Load(error) => error.into(),
+            DeletionError::Refused(refusal) => refusal.into(),
+            DeletionError::Unfinished(error) => error.into(),
         }
     }
 }
@@ -188,14 +216,17 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Roles(rejection) => roles(rejection),
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
+        Rejection::Customers(rejection) => customers(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
+        Rejection::OauthApps(rejection) => oauth_apps(*rejection),
         Rejection::Billing(rejection) => billing(rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
         }
         Rejection::Accounts(rejection) => accounts(*rejection),
         Rejection::Foundings(rejection) => foundings(*rejection),
-        Rejection::Deletions(DeletionsRejection::NotFound) => Problem::not_found(),
+        Rejection::Deletions(DeletionsRejection::NotFound)
+        | Rejection::ManagedApps(ManagedAppsRejection::NotFound) => Problem::not_found(),
         Rejection::Plans(rejection) => plans(*rejection),
         Rejection::Memberships(rejection) => memberships(*rejection),
         Rejection::Denials(_) => Problem::internal(),
@@ -336,8 +367,8 @@ fn api_keys(rejection: ApiKeysRejection) -> Problem {
         ApiKeysRejection::EnvironmentOfOtherMode => {
             Problem::invalid_field("/environments", "wrong_mode", "an environment is of the other mode")
         }
-        ApiKeysRejection::NoCustomers => {
-            Problem::invalid_field("/customers", "customers_unavailable", "there are no customers yet")
+        ApiKeysRejection::UnknownCustomer => {
+            Problem::invalid_field("/customers", "unknown", "there is no such customer")
         }
         ApiKeysRejection::ExpiryInThePast => {
             Problem::invalid_field("/expires_at", "in_the_past", "the time lies in the past")
@@ -371,6 +402,44 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
         }
         EnvironmentsRejection::TooManyValues => {
             Problem::conflict("too_many_values", "the environment has as many configuration values as it can")
+        }
+    }
+}
+
+fn oauth_apps(rejection: OauthAppsRejection) -> Problem {
+    match rejection {
+        OauthAppsRejection::NotFound => Problem::not_found(),
+        OauthAppsRejection::UnknownProvider => Problem::invalid_field(
+            "/provider",
+            "unknown",
+            "there is no such provider; see /v1/oauth-providers",
+        ),
+        OauthAppsRejection::NotCustom => Problem::invalid_field(
+            "/provider",
+            "not_custom",
+            "the catalogue has this provider's URLs, and how apps prove to be themselves there",
+        ),
+        OauthAppsRejection::UrlsMissing => Problem::invalid_field(
+            "/authorize_url",
+            "missing",
+            "a custom provider needs authorize_url and token_url",
+        ),
+        OauthAppsRejection::SecretMissing => Problem::invalid_field(
+            "/client_secret",
+            "missing",
+            "whoever changes a URL says the client secret again, so that it goes nowhere unseen",
+        ),
+        OauthAppsRejection::TooMany => {
+            Problem::conflict("too_many_oauth_apps", "the organization has as many OAuth apps as it can")
+        }
+    }
+}
+
+fn customers(rejection: CustomersRejection) -> Problem {
+    match rejection {
+        CustomersRejection::NotFound => Problem::not_found(),
+        CustomersRejection::TooManyCustomers => {
+            Problem::conflict("too_many_customers", "the organization has as many customers as it can")
         }
     }
 }
@@ -423,9 +492,16 @@ fn secrets(rejection: SecretsRejection) -> Problem {
         SecretsRejection::EnvironmentGone => {
             Problem::conflict("environment_gone", "the secret's environment is deleted; restore that first")
         }
-        SecretsRejection::CustomersUnavailable => {
-            Problem::invalid_field("/customer", "customers_unavailable", "there are no customers yet")
+        SecretsRejection::UnknownCustomer => {
+            Problem::invalid_field("/customer", "unknown", "there is no such customer")
         }
+        SecretsRejection::CustomerGone => {
+            Problem::conflict("customer_gone", "the secret's customer is deleted; restore that first")
+        }
+        SecretsRejection::CustomerFull => Problem::conflict(
+            "too_many_versions",
+            "the customer's secrets have as many values as they can in all; destroy some",
+        ),
         SecretsRejection::TooManySecrets => Problem::conflict(
             "too_many_secrets",
             "there are as many secrets in this place as it can have, deleted ones included",

@@ -5,6 +5,7 @@
 use crate::platform::accounts::projection::Accounts;
 use crate::platform::deletions::projection::Deletions;
 use crate::platform::foundings::projection::Foundings;
+use crate::platform::managed_apps::projection::ManagedApps;
 use crate::platform::memberships::projection::Memberships;
 use crate::platform::operations::projection::Operations;
 use crate::platform::plans::projection::Plans;
@@ -18,6 +19,7 @@ use crate::stream_state;
 pub mod accounts;
 pub mod deletions;
 pub mod foundings;
+pub mod managed_apps;
 pub mod memberships;
 pub mod operations;
 pub mod plans;
@@ -38,6 +40,8 @@ stream_state! {
             memberships: Memberships,
             /// Sessions of accounts without an organization.
             sessions: Sessions,
+            /// The operator's OAuth apps.
+            managed_apps: ManagedApps,
             /// What operators did.
             operations: Operations,
             /// What organizations may have.

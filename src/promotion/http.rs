@@ -250,7 +250,7 @@ pub async fn promote(path: PathText, call: Call, _: NoParameters) -> Result<Resp
         let Planned { view, command, keys } = planned;
         let steps: Vec<StepBody> = command.steps.iter().map(StepBody::from).collect();
         let done = if new.dry_run {
-            call.rehearse(promotion(command), keys).await
+            call.rehearse(promotion(command), keys.into()).await
         } else {
             call.submit_sealed(promotion(command), keys, StatusCode::OK).await
         };

@@ -1,10 +1,12 @@
 //! The settings' areas, in the sidebar's order.
 pub mod api_keys;
+pub mod customers;
 pub mod billing;
 pub mod environments;
 pub mod general;
 pub mod invitations;
 pub mod join_requests;
+pub mod oauth_apps;
 pub mod people;
 pub mod roles;
 pub mod secrets;

@@ -10,9 +10,11 @@ use crate::ids::{ApiKeyId, DataKeyId, OrganizationId, StreamId};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{deleted, expired as sign_up_expired};
+use crate::platform::managed_apps::command::deleted as managed_app_deleted;
 use crate::seal::Commitment;
 use crate::settings::api_keys::command::revoked;
 use crate::settings::api_keys::event::{ApiKeyRotated, ApiKeysEvent};
+use crate::settings::customers::command::erased as customer_erased;
 use crate::settings::invitations::command::expired as invitation_expired;
 use crate::settings::join_requests::command::declined;
 use crate::settings::people::projection::Status;
@@ -101,11 +103,16 @@ fn of_organization(state: &Organization, absent: &BTreeSet<DataKeyId>) -> Vec<Ne
         let gone = kept.filter(|(_, version)| absent.contains(&version.key));
         gone.map(|(number, version)| version_destroyed(secret, *number, version.key))
     });
+    let customers = state.customers.iter().map(|customer| (customer.id, customer.key));
+    let former = state.customers.all_former().filter_map(|(id, former)| Some((id, former.key?.id)));
+    let customers = customers.chain(former).filter(|(_, key)| absent.contains(key));
+    let customers = customers.map(|(id, key)| customer_erased(state, id, key));
     let people = state.people.iter().chain(state.people.former());
     let people = people.filter(|person| person.status != Status::Erased && absent.contains(&person.key));
     let invitations = state.invitations.iter().filter(|invitation| absent.contains(&invitation.key));
     let requests = state.join_requests.pending().filter(|request| absent.contains(&request.key));
     values
+        .chain(customers)
         .chain(people.map(erased))
         .chain(invitations.map(invitation_expired))
         .chain(requests.map(declined))
@@ -115,5 +122,10 @@ fn of_organization(state: &Organization, absent: &BTreeSet<DataKeyId>) -> Vec<Ne
 fn of_platform(state: &Platform, absent: &BTreeSet<DataKeyId>) -> Vec<NewEvent> {
     let accounts = state.accounts.iter().filter(|account| absent.contains(&account.key));
     let sign_ups = state.accounts.sign_ups.keys().filter(|(_, key)| absent.contains(key));
-    accounts.map(deleted).chain(sign_ups.map(|(id, key)| sign_up_expired(id, key))).collect()
+    let apps = state.managed_apps.iter().filter(|app| absent.contains(&app.client_secret.key));
+    accounts
+        .map(deleted)
+        .chain(sign_ups.map(|(id, key)| sign_up_expired(id, key)))
+        .chain(apps.map(managed_app_deleted))
+        .collect()
 }

@@ -22,6 +22,7 @@ use crate::log::segment::frames::FramePlace;
 use crate::log::{Append, Head, Key, Position};
 use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::called::Called;
+use crate::store::customers::Sought;
 use crate::store::resident::{Handle, Indexed, View, directory_entries};
 use crate::store::{Done, Refusal, Replay, Submission};
 
@@ -172,6 +173,7 @@ impl Publication {
         ring: &KeyRing,
         ctx: &Memory,
         called: &Called,
+        sought: &Sought,
     ) -> (Head, bool) {
         for key in self.minted.drain(..) {
             ring.remember(self.view.stream, key);
@@ -187,6 +189,7 @@ impl Publication {
         let filled = self.handle.publish(view, &events, place);
         ctx.published(&self.view, events.iter().map(|event| &event.recorded));
         called.published(self.view.stream, events.iter().map(|event| &event.recorded));
+        sought.published(self.view.stream, events.iter().map(|event| &event.recorded));
         (head, filled)
     }
 }
@@ -235,9 +238,7 @@ impl Working {
         let preconditions = submission.preconditions.clone();
         let context = Context { actor: submission.actor, now, preconditions, ordinal: submission.ordinal };
         let decided = self.view.state.decide(&submission.command, &context)?;
-        if !submission.claims.iter().all(|claim| self.view.lookup.admits(claim)) {
-            return Err(Rejection::Taken.into());
-        }
+        self.check_claims(submission)?;
         let first = self.frame.next_version();
         let count = decided.len() as u64;
         let mut packed = Vec::with_capacity(decided.len());
@@ -246,6 +247,17 @@ impl Working {
             packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(with_causes(&error)))?);
         }
         Ok(Prepared::Events(packed))
+    }
+
+    /// Refuses a value that is another's. Whoever claims one has made the look-up before.
+    fn check_claims(&self, submission: &Submission) -> Result<(), Rejection> {
+        let Submission { claims, releases, .. } = submission;
+        let View { lookup, state, .. } = &self.view;
+        if !claims.is_empty() && !lookup.is_complete() {
+            return Err(Rejection::Stale);
+        }
+        let admits = |claim| lookup.admits(claim, releases, |owner| state.holds_a_value(owner));
+        if claims.iter().all(admits) { Ok(()) } else { Err(Rejection::Taken) }
     }
 
     /// The envelope around a decided event. `first_of` is the number of the command's events on its first.

@@ -29,6 +29,11 @@ impl Hasher {
         self.hash("email", &folded(address))
     }
 
+    /// The look-up key of a customer's external id, as it was written.
+    pub fn external_id(&self, id: &str) -> LookupKey {
+        self.hash("external id", id)
+    }
+
     /// The look-up key of a domain, in its ASCII form.
     pub fn domain(&self, domain: &str) -> LookupKey {
         self.hash("domain", domain)
@@ -66,17 +71,31 @@ pub struct Lookup {
     owners: HashTrieMapSync<LookupKey, String>,
     /// The owners of a group's values; each has one value.
     groups: HashTrieMapSync<LookupKey, RedBlackTreeSetSync<String>>,
+    is_complete: bool,
 }
 
 impl Lookup {
+    /// One that has all values of its stream from here on, once those that are there are granted.
+    pub fn complete() -> Self {
+        Self { is_complete: true, ..Self::default() }
+    }
+
+    /// Whether it has all values of its stream. Until then nobody claims one.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
     /// The owner of a value.
     pub fn owner(&self, key: LookupKey) -> Option<&str> {
         self.owners.get(&key).map(String::as_str)
     }
 
-    /// Whether a claim can be granted: the value is nobody's, or the claimant's already.
-    pub fn admits(&self, claim: &Claim) -> bool {
-        self.owner(claim.key).is_none_or(|owner| owner == claim.owner)
+    /// Whether a claim can be granted: the value is nobody's, the claimant's already, given up together with the claim, or
+    /// of somebody who does not hold one any more.
+    pub fn admits(&self, claim: &Claim, releases: &[Claim], holds: impl Fn(&str) -> bool) -> bool {
+        let Some(owner) = self.owner(claim.key) else { return true };
+        let given_up = releases.iter().any(|release| release.key == claim.key && release.owner == owner);
+        owner == claim.owner || given_up || !holds(owner)
     }
 
     /// The owners of the values of a group.
@@ -119,11 +138,15 @@ mod tests {
         let of = |owner: &str| Claim { key, group: None, owner: owner.to_owned() };
         let mut lookup = Lookup::default();
         lookup.grant(of("one"));
-        assert!(lookup.admits(&of("one")) && !lookup.admits(&of("other")));
+        let admits = |lookup: &Lookup, owner| lookup.admits(&of(owner), &[], |_| true);
+        assert!(admits(&lookup, "one") && !admits(&lookup, "other"));
+        assert!(lookup.admits(&of("other"), &[of("one")], |_| true), "it is given up for the other");
+        assert!(!lookup.admits(&of("other"), &[of("third")], |_| true), "nobody else gives it up");
+        assert!(lookup.admits(&of("other"), &[], |owner| owner != "one"), "the owner is gone");
         lookup.release(&of("other"));
         assert_eq!(lookup.owner(hasher.email("ada@EXAMPLE.com")), Some("one"));
         lookup.release(&of("one"));
-        assert!(lookup.admits(&of("other")));
+        assert!(admits(&lookup, "other"));
     }
 
     #[test]

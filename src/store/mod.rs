@@ -21,12 +21,14 @@ use crate::store::aggregate::Aggregator;
 use crate::store::api_requests::Counting;
 use crate::store::as_of::Pasts;
 use crate::store::called::Called;
+use crate::store::customers::Sought;
 use crate::store::derived::DerivedFiles;
 use crate::store::directory::Directory;
 use crate::store::key_uses::KeyUses;
 use crate::store::lanes::Lanes;
 use crate::store::ledger::Ledger;
 use crate::store::lookup::{Claim, Hasher};
+use crate::store::proofs::Newest;
 use crate::store::resident::{Handle, View};
 use crate::store::residents::Residents;
 use crate::store::savepoint::Savepoints;
@@ -43,12 +45,14 @@ pub mod api_requests;
 pub mod as_of;
 mod batch;
 pub mod bounded;
+pub mod brought;
 pub mod called;
 pub mod check;
 pub mod check_checkpoints;
 pub mod check_keys;
 pub mod check_ledger;
 pub mod checkpoints;
+pub mod customers;
 pub mod denials;
 pub mod derived;
 pub mod destroyed;
@@ -66,6 +70,7 @@ mod lanes;
 pub mod ledger;
 pub mod load;
 pub mod lookup;
+pub mod organizations;
 pub mod proofs;
 mod rehearsal;
 pub mod rechecks;
@@ -267,10 +272,12 @@ struct Inner {
     ledger: Option<Arc<Ledger>>,
     ctx: Arc<Memory>,
     called: Arc<Called>,
+    sought: Arc<Sought>,
     savepoints: Option<Arc<Savepoints>>,
     pasts: Pasts,
     totals: Totals,
     shown: Shown,
+    newest_leaves: Newest,
     segments: Arc<Segments>,
     saver: Arc<Saver>,
     platform: Arc<Handle>,
@@ -316,7 +323,7 @@ impl Store {
         let (sender, receiver) = mpsc::channel(parts.queue_capacity);
         let ledger = parts.ledger.map(Arc::new);
         let (trouble, ctx) = (Arc::new(Trouble::default()), Arc::new(Memory::default()));
-        let called = Arc::new(Called::default());
+        let (called, sought) = (Arc::new(Called::default()), Arc::new(Sought::default()));
         let writer = Writer {
             log: Arc::clone(&parts.log),
             ledger: ledger.clone(),
@@ -325,6 +332,7 @@ impl Store {
             directory: Arc::clone(&directory),
             ctx: Arc::clone(&ctx),
             called: Arc::clone(&called),
+            sought: Arc::clone(&sought),
             saver: Arc::clone(&saver),
             disk: Arc::clone(&parts.disk),
             metrics: parts.metrics.clone(),
@@ -356,10 +364,12 @@ impl Store {
                 ledger,
                 ctx,
                 called,
+                sought,
                 savepoints,
                 pasts: Pasts::default(),
                 totals: Totals::default(),
                 shown: Shown::default(),
+                newest_leaves: Newest::default(),
                 segments,
                 saver,
                 platform,

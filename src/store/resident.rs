@@ -90,6 +90,18 @@ impl State {
         }
     }
 
+    /// Whether somebody holds a value of the look-up, so far as the state can tell: who has gone holds none, though nobody
+    /// released it.
+    pub fn holds_a_value(&self, owner: &str) -> bool {
+        match self {
+            Self::Platform(_) => true,
+            Self::Organization(organization) => {
+                let customer = owner.parse().ok().and_then(|id| organization.customers.get(id));
+                customer.is_some_and(|customer| customer.external_id.is_some())
+            }
+        }
+    }
+
     /// How many things it holds.
     pub fn items(&self) -> usize {
         match self {
@@ -314,6 +326,14 @@ impl Handle {
     /// Ends what `begin_saving` began.
     pub(super) fn end_saving(&self) {
         self.saving.store(false, Ordering::Relaxed);
+    }
+
+    /// Publishes the same state with a look-up, unless it has one. Only the writer does, between batches.
+    pub(super) fn learn(&self, lookup: Lookup) {
+        let view = self.view();
+        if !view.lookup.is_complete() {
+            self.published.store(Arc::new(View { lookup, ..(*view).clone() }));
+        }
     }
 
     /// Publishes a newer state with the events that led to it; whether they filled a segment. Only the writer does, and

@@ -44,6 +44,7 @@ fn can_change(event: &Event) -> bool {
         }
         Event::General(_)
         | Event::Secrets(_)
+        | Event::Customers(_)
         | Event::Sessions(_)
         | Event::Accounts(_)
         | Event::Foundings(_)
@@ -54,6 +55,8 @@ fn can_change(event: &Event) -> bool {
         | Event::Operations(_)
         | Event::Exports(_)
         | Event::EncryptionKeys(_)
+        | Event::OauthApps(_)
+        | Event::ManagedApps(_)
         | Event::SigningKeys(_)
         | Event::Billing(_)
         | Event::Plans(_)

@@ -4,7 +4,7 @@
 use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
 use crate::event::Version;
-use crate::ids::{AccountId, UserId};
+use crate::ids::{AccountId, CustomerId, UserId};
 use crate::seal::keyring::KeyError;
 use crate::store::resident::{Handle, View};
 
@@ -19,6 +19,18 @@ impl Handle {
         open: impl FnOnce() -> Result<T, KeyError>,
     ) -> Result<Option<T>, KeyError> {
         self.open_unless(|view| view.organization().people.is_erased(person), open)
+    }
+
+    /// Opens something of a customer; `None` where it is erased, however lately.
+    ///
+    /// # Errors
+    /// When the key of a customer who is not erased is not to be had.
+    pub fn open_of_customer<T>(
+        &self,
+        customer: CustomerId,
+        open: impl FnOnce() -> Result<T, KeyError>,
+    ) -> Result<Option<T>, KeyError> {
+        self.open_unless(|view| view.organization().customers.is_erased(customer), open)
     }
 
     /// Opens something of an account, in the platform's stream; `None` where it is deleted, however lately.

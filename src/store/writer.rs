@@ -1,5 +1,5 @@
 //! The writer: one thread, one batch at a time. Decide, append and sync, publish, answer. Between batches it puts data keys
-//! that a rotation wrapped anew, and checkpoints that were signed.
+//! that a rotation wrapped anew, and checkpoints that were signed, and takes look-ups that were made.
 //!
 //! Nothing that a caller is told, not even "no change" or "not found", is told before every event that it rests on
 //! is durable: all answers of a batch wait for its sync. The next batch is not begun before.
@@ -17,8 +17,10 @@ use crate::metrics::Metrics;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::store::batch::{Admission, Batch, Outcome, Publication};
 use crate::store::called::Called;
+use crate::store::customers::Sought;
 use crate::store::directory::Directory;
 use crate::store::ledger::Ledger;
+use crate::store::lookup::Lookup;
 use crate::store::resident::Handle;
 use crate::store::rotation::RotationError;
 use crate::store::savepoint;
@@ -35,6 +37,8 @@ pub(super) enum Job {
     Rewrap(Rewrap),
     /// A checkpoint, signed.
     Keep(Keep),
+    /// A look-up, made of what there is.
+    Learn(Learn),
 }
 
 /// A command. Its handle pins the stream, so the writer never loads one.
@@ -50,6 +54,13 @@ pub(super) struct Rewrap {
     pub(super) stream: StreamId,
     pub(super) keys: Vec<(DataKeyId, Vec<u8>)>,
     pub(super) reply: oneshot::Sender<Result<(), RotationError>>,
+}
+
+/// A stream's look-up. It is taken between batches, so that no batch grants what another's state does not have.
+pub(super) struct Learn {
+    pub(super) handle: Arc<Handle>,
+    pub(super) lookup: Lookup,
+    pub(super) taken: std::sync::mpsc::Sender<()>,
 }
 
 /// A stream's newest checkpoint, which takes the place of the one before.
@@ -83,6 +94,7 @@ pub(super) struct Writer {
     pub(super) directory: Arc<Directory>,
     pub(super) ctx: Arc<Memory>,
     pub(super) called: Arc<Called>,
+    pub(super) sought: Arc<Sought>,
     pub(super) saver: Arc<Saver>,
     pub(super) disk: DiskGauge,
     pub(super) metrics: Metrics,
@@ -139,6 +151,11 @@ impl Writer {
                 Job::Decide(first) => self.batch(first, &mut queue),
                 Job::Rewrap(rewrap) => self.rewrap(rewrap).map(|()| None),
                 Job::Keep(keep) => self.keep(keep).map(|()| None),
+                Job::Learn(Learn { handle, lookup, taken }) => {
+                    handle.learn(lookup);
+                    let _gone = taken.send(());
+                    Ok(None)
+                }
             };
             match worked {
                 Ok(left_over) => first = left_over,
@@ -271,7 +288,8 @@ impl Writer {
         self.ledger.iter().for_each(|ledger| ledger.appended());
         let mut heads = Vec::with_capacity(publications.len());
         for (publication, position) in publications.iter_mut().zip(positions) {
-            let (head, filled) = publication.publish(position, &self.ring, &self.ctx, &self.called);
+            let (head, filled) =
+                publication.publish(position, &self.ring, &self.ctx, &self.called, &self.sought);
             heads.push(head);
             let handle = &publication.handle;
             let items = handle.view().state.items();

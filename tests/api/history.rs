@@ -18,6 +18,7 @@ const NO_SETTINGS: &[&str] = &[
     "/v1/diff",
     "/v1/proof",
     "/v1/plans",
+    "/v1/oauth-providers",
     "/v1/billing/usage",
 ];
 

@@ -99,6 +99,25 @@ async fn every_way_of_making_environments_and_keys_meets_their_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_making_customers_meets_their_limit() {
+    let (server, owner) = TestServer::set_up().await;
+    let one = server.customer(&owner, &json!({"name": "One"})).await;
+    let with_one = server.version(owner.organization);
+    server.delete(&format!("/v1/customers/{one}"), &owner).await.is(204);
+    let two = server.customer(&owner, &json!({"name": "Two"})).await;
+    server.limit(&owner, hard("customers", 1)).await;
+    let new = (Method::POST, "/v1/customers", json!({"name": "New"}));
+    is_full(&server, &owner, new.clone(), "customers").await;
+    let back = json!({"as_of": with_one, "scope": {"resource": one}, "dry_run": true});
+    is_full(&server, &owner, (Method::POST, "/v1/restore", back), "customers").await;
+    // Suspending makes no room, erasing does.
+    server.post(&format!("/v1/customers/{two}/suspend"), Some(&owner), &json!({})).await.is(200);
+    is_full(&server, &owner, new, "customers").await;
+    server.post(&format!("/v1/customers/{two}/erase"), Some(&owner), &json!({})).await.is(200);
+    server.customer(&owner, &json!({"name": "New"})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_way_in_meets_the_limit_of_people() {
     let (server, owner) = TestServer::set_up().await;
     server.prove_domain(&owner).await;

@@ -25,11 +25,15 @@ impl Things {
         let path = format!("/v1/teams/{team}/members/{member}");
         server.put(&path, owner, &json!({})).await.is(204);
         let secret = server.secret(owner, mark, "TOKEN").await;
+        let app = json!({"provider": "custom", "client_id": mark, "client_secret": "a client secret",
+            "authorize_url": "https://idp.example.com/authorize", "token_url": "https://idp.example.com/token"});
+        let app = server.post("/v1/oauth-apps", Some(owner), &app).await.is(201).json();
         let key = json!({"name": mark, "mode": "test", "environments": [mark]});
         let (api_key, _) = server.api_key(owner, &key).await;
         let invited = json!({"email": format!("{mark}@example.net"), "role": "viewer"});
         let invited = server.post("/v1/invitations", Some(owner), &invited).await.is(201).json();
         let request = server.join_request(owner, mark).await;
+        let customer = server.customer(owner, &json!({"name": mark, "external_id": mark})).await;
         let quota = format!("/v1/billing/quotas/{METER}");
         server.put(&quota, owner, &json!({"limit": 1_000_000, "soft": true})).await.is(200);
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
@@ -38,6 +42,7 @@ impl Things {
             ("other", mark.to_owned()),
             ("key", "A".to_owned()),
             ("sec", secret),
+            ("app", text(&app["id"])),
             ("name", "TOKEN".to_owned()),
             ("n", "1".to_owned()),
             ("api_key", api_key),
@@ -45,6 +50,7 @@ impl Things {
             ("usr", member.to_string()),
             ("jr", request),
             ("role", role),
+            ("cus", customer),
             ("inv", text(&invited["id"])),
             ("ra", text(&given.json()["id"])),
             ("ses", text(&sessions["data"][0]["id"])),
@@ -57,7 +63,7 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec"]
+            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec", "app", "cus"]
                 .map(|prefix| (prefix, of(prefix)))
                 .into();
         things.extend([
@@ -121,13 +127,16 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
         ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
         ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
+        ("POST", "/v1/oauth-apps") => {
+            json!({"provider": "github", "client_id": "new", "client_secret": "a client secret"})
+        }
         ("POST", "/v1/api-keys") => {
             json!({"name": "K", "mode": "test", "environments": [things.of("env")]})
         }
         ("POST", "/v1/invitations") => {
             json!({"email": format!("new-{}@example.net", things.of("env")), "role": "viewer"})
         }
-        ("POST", "/v1/teams") => json!({"name": name}),
+        ("POST", "/v1/teams" | "/v1/customers") => json!({"name": name}),
         ("POST", "/v1/roles") => json!({"name": name, "permissions": []}),
         ("POST", "/v1/role-assignments") => json!({"subject": things.of("team"), "role": things.of("role")}),
         ("POST", "/v1/restore") => {

@@ -25,6 +25,7 @@ pub fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.roles);
                 line(&mut lines, stream, &state.api_keys);
                 line(&mut lines, stream, &state.environments);
+                line(&mut lines, stream, &state.customers);
                 line(&mut lines, stream, &state.secrets);
                 line(&mut lines, stream, &state.billing);
                 line(&mut lines, stream, &state.sessions);

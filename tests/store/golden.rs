@@ -53,6 +53,8 @@ use settled::text::Name;
 use crate::commands::{accept_clock, create, delete, rename, with_key, write};
 use crate::folded::digests;
 use crate::golden_billing::record_billing;
+use crate::golden_customers::record_customers;
+use crate::golden_oauth::{record_managed_apps, record_oauth_apps};
 use crate::golden_operations::{record_deletion, record_operations};
 use crate::golden_people::{record_departure, record_invitations, record_people, record_standing};
 use crate::key_asks::{closed, token_of};
@@ -69,12 +71,15 @@ pub async fn record() -> TestStore {
     let founded = store.found("Acme").await;
     record_settings(&store, &founded).await;
     record_secrets(&store, &founded).await;
+    record_oauth_apps(&store, &founded).await;
     let grace = record_people(&store, &founded).await;
     record_access(&store, &founded, grace).await;
     record_keys(&store, &founded).await;
+    record_customers(&store, &founded).await;
     record_departure(&store, &founded, grace).await;
     record_standing(&store, &founded).await;
     record_platform(&store, &founded).await;
+    record_managed_apps(&store).await;
     record_invitations(&store, &founded).await;
     crate::memberships::record(&store, &founded).await;
     record_billing(&store, &founded).await;
@@ -109,9 +114,9 @@ async fn record_settings(store: &TestStore, founded: &Founded) {
     let view = handle.view();
     let (scope, focus) = (RestoredScope::Organization, Focus::All);
     let wanted = Wanted { as_of: view.version() - 4, scope, focus, include_access: false };
-    let Planned { command, keys, .. } = prepare(&store.store, &handle, &view, &wanted).unwrap();
+    let Planned { command, brought, .. } = prepare(&store.store, &handle, &view, &wanted).unwrap();
     let mut restore = Submission::new(command, owner);
-    restore.keys = keys;
+    brought.add_to(&mut restore);
     store.execute(founded, restore).await.unwrap();
 }
 
@@ -244,6 +249,7 @@ async fn record_keys(store: &TestStore, founded: &Founded) {
         name: None,
         disabled: Some(true),
         environments: None,
+        customers: None,
         expires_at: Some(None),
         allowed_cidrs: None,
         rate_limit: None,

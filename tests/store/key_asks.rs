@@ -70,6 +70,7 @@ impl KeyAsk {
                 name: Some(named(name)),
                 disabled: Some(disabled),
                 environments: limited.map(|which| Some(vec![environment(which)])),
+                customers: None,
                 expires_at: None,
                 allowed_cidrs: None,
                 rate_limit: None,

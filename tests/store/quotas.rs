@@ -21,6 +21,7 @@ use settled::store::{Refusal, Submission};
 use settled::text::Name;
 
 use crate::commands::create;
+use crate::golden_customers::Customer;
 use crate::histories::{BASE, MARKS, history, prepare};
 use crate::key_asks::token_of;
 use crate::properties::{config, in_memory, runtime, submit};
@@ -39,6 +40,7 @@ fn makes(store: &TestStore, founded: &Founded, meter: Meter, number: usize) -> S
             submission.keys = vec![key];
             submission
         }
+        Meter::Customers => Customer::new(store, founded).created(founded),
         Meter::Environments => create(founded.owner, Fresh.id(), &format!("e-{number}")),
         Meter::Secrets => {
             let at = At { secret: Fresh.id(), scope: Scope::Organization };

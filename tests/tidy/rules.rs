@@ -58,13 +58,15 @@ const PLACES: &[(&str, &[&str])] = &[
     ("rmp_serde", &["src/log/codec.rs", "src/store/encoding.rs"]),
     ("aes_siv", &["src/seal/"]),
     ("lettre", &["src/mail/"]),
-    ("tokio_rustls", &["src/http/tls.rs", "src/client/"]),
+    ("tokio_rustls", &["src/http/tls.rs", "src/client/", "src/outgoing/"]),
     ("reqwest", &["src/client/"]),
     ("axum", &["src/http/", "http.rs", "src/server.rs", "src/metrics.rs"]),
 ];
 
 /// An area may spread its handlers over several files; these stand beside its `http.rs`.
 const MORE_HANDLERS: &[&str] = &[
+    "src/settings/customers/listing.rs",
+    "src/settings/customers/patching.rs",
     "src/settings/environments/config.rs",
     "src/settings/billing/usage.rs",
     "src/settings/invitations/accepting.rs",
@@ -246,6 +248,7 @@ fn is_pure(path: &str) -> bool {
         "/granting.rs",
         "/acceptance.rs",
         "/access.rs",
+        "/belongings.rs",
         "/joining.rs",
         "/projection.rs",
         "/standing.rs",

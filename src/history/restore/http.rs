@@ -129,11 +129,11 @@ impl Restorer for Request<'_> {
 
     async fn attempt(&self, planned: &Planned) -> Result<Done, Problem> {
         let command = Command::from(planned.command.clone());
-        let keys = planned.keys.clone();
+        let brought = planned.brought.clone();
         if self.dry_run {
-            self.call.rehearse(command, keys).await
+            self.call.rehearse(command, brought).await
         } else {
-            self.call.submit_sealed(command, keys, StatusCode::OK).await
+            self.call.submit_with(command, brought, StatusCode::OK).await
         }
     }
 

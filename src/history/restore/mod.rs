@@ -18,18 +18,22 @@ use crate::audit::row::RowResource;
 use crate::clock::{InvalidTimestamp, Timestamp};
 use crate::event::Version;
 use crate::history::description::Focus;
+use crate::history::restore::claiming::claim;
 use crate::history::restore::command::{PLAN_MAX_BYTES, RestoreSettings};
 use crate::history::restore::plan::{Cannot, Step, plan};
 use crate::history::restore::sealing::seal_anew;
 use crate::http::page::json_bytes;
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
-use crate::seal::keyring::{KeyError, NewDataKey};
+use crate::seal::keyring::KeyError;
 use crate::settings::general::event::RestoredScope;
 use crate::store::Store;
+use crate::store::brought::Brought;
+use crate::store::customers::SearchError;
 use crate::store::history::HistoryError;
 use crate::store::resident::{Handle, View};
 
+pub mod claiming;
 pub mod command;
 pub mod http;
 pub mod operator;
@@ -128,8 +132,8 @@ pub struct Planned {
     pub view: Arc<View>,
     /// What it would append.
     pub command: RestoreSettings,
-    /// The data keys of the values that come back.
-    pub keys: Vec<NewDataKey>,
+    /// The data keys of the values that come back, and the unique values that come and go.
+    pub brought: Brought,
     /// What does not come back.
     pub cannot: Vec<Cannot>,
 }
@@ -143,6 +147,9 @@ pub enum PrepareError {
     /// A value could not be sealed anew: its key is not to be had, or was destroyed since the state was read.
     #[error("a value could not be sealed anew")]
     Key(#[from] KeyError),
+    /// The look-up of external ids could not be made.
+    #[error(transparent)]
+    Search(#[from] SearchError),
 }
 
 /// Plans a restore from a stream's state. Blocks.
@@ -151,7 +158,7 @@ pub enum PrepareError {
 /// See [`PrepareError`].
 pub fn prepare(
     store: &Store,
-    handle: &Handle,
+    handle: &Arc<Handle>,
     view: &Arc<View>,
     wanted: &Wanted,
 ) -> Result<Planned, PrepareError> {
@@ -163,15 +170,15 @@ pub fn prepare(
         Focus::Resource(id) => Some(id.clone()),
         Focus::Named(id, name) => Some(format!("{id}/{name}")),
     };
-    let (mut steps, cannot) = plan.finish();
+    let (mut steps, mut cannot) = plan.finish();
+    let mut brought = Brought::default();
+    let states = (past.organization(), present);
+    claim(store, handle, states, (&mut steps, &mut cannot), &mut brought)?;
     let mut bytes = told_bytes(&steps, &cannot);
-    let keys = match seal_anew(&mut steps, view.stream, store.ring())? {
-        Some(keys) => keys,
-        None => {
-            bytes = PLAN_MAX_BYTES + 1;
-            Vec::new()
-        }
-    };
+    match seal_anew(&mut steps, view.stream, store.ring())? {
+        Some(keys) => brought.keys = keys,
+        None => bytes = PLAN_MAX_BYTES + 1,
+    }
     let command = RestoreSettings {
         as_of: wanted.as_of,
         scope: wanted.scope,
@@ -181,7 +188,7 @@ pub fn prepare(
         bytes,
         steps,
     };
-    Ok(Planned { view: Arc::clone(view), command, keys, cannot })
+    Ok(Planned { view: Arc::clone(view), command, brought, cannot })
 }
 
 /// How long a plan is when it is told: counted step by step, and no further than one that is too long.

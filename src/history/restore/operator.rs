@@ -129,7 +129,7 @@ impl Restorer for Operator<'_> {
 
     async fn attempt(&self, planned: &Planned) -> Result<Done, OperatorError> {
         let mut submission = Submission::new(planned.command.clone(), Actor::OPERATOR);
-        submission.keys.clone_from(&planned.keys);
+        planned.brought.clone().add_to(&mut submission);
         if !self.dry_run {
             return Ok(self.store.execute(self.handle, submission).await?);
         }

@@ -5,8 +5,9 @@
 use serde_json::{Map, Value};
 
 use crate::command::{Context, Need, NewEvent, Rejection};
+use crate::event::Event;
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
-use crate::ids::{EnvironmentId, SecretId, TeamId};
+use crate::ids::{EnvironmentId, OauthAppId, SecretId, TeamId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::roles::access::{Held, ceiling};
@@ -49,10 +50,19 @@ pub struct Step {
 /// A sealed value that is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// The secret that it is the value of.
-    pub from: SecretId,
+    /// What it is the value of.
+    pub from: CopiedFrom,
     /// What history committed to of its key.
     pub commitment: Option<Commitment>,
+}
+
+/// What a value is copied from; the copy stays within its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopiedFrom {
+    /// A secret.
+    Secret(SecretId),
+    /// An OAuth app: its client secret.
+    OauthApp(OauthAppId),
 }
 
 /// A thing that does not come back, or not all of it.
@@ -162,6 +172,13 @@ impl Step {
     pub fn without(mut self, fields: &[&str]) -> Self {
         self.fields.retain(|change| !fields.contains(&change.field));
         self
+    }
+
+    /// Leaves a field as it is, and takes it out of the event; whether nothing is left to do.
+    pub fn leave_out(&mut self, field: &str, take_out: impl FnOnce(&mut Event) -> bool) -> bool {
+        self.fields.retain(|change| change.field != field);
+        let taken_out = take_out(&mut self.event.event);
+        taken_out && self.change == Change::Updated && self.fields.is_empty()
     }
 
     /// Whether whoever restores may make it.

@@ -6,7 +6,7 @@ use crate::actor::ActorId;
 use crate::clock::Timestamp;
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
-use crate::ids::{ApiKeyId, EnvironmentId};
+use crate::ids::{ApiKeyId, CustomerId, EnvironmentId};
 use crate::organization::Organization;
 use crate::settings::api_keys::event::{
     ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated, ApiKeyUsed, ApiKeysEvent, EnvironmentRead,
@@ -73,6 +73,8 @@ pub struct UpdateApiKey {
     pub disabled: Option<bool>,
     /// The environments that it is to be limited to.
     pub environments: Option<Option<Vec<EnvironmentId>>>,
+    /// The customers that it is to be limited to.
+    pub customers: Option<Option<Vec<CustomerId>>>,
     /// When it is to end.
     pub expires_at: Option<Option<Timestamp>>,
     /// The networks that it is to be used from.
@@ -146,9 +148,9 @@ pub enum ApiKeysRejection {
     /// An environment is of the other mode.
     #[error("the environment is of the other mode")]
     EnvironmentOfOtherMode,
-    /// There are no customers to limit a key to.
-    #[error("there are no customers")]
-    NoCustomers,
+    /// There is no such customer.
+    #[error("there is no such customer")]
+    UnknownCustomer,
     /// It would end before it begins.
     #[error("the time lies in the past")]
     ExpiryInThePast,
@@ -238,8 +240,8 @@ fn check_limits(
             return Err(ApiKeysRejection::EnvironmentOfOtherMode);
         }
     }
-    if limits.customers.is_some() {
-        return Err(ApiKeysRejection::NoCustomers);
+    if limits.customers.iter().flatten().any(|id| state.customers.get(*id).is_none()) {
+        return Err(ApiKeysRejection::UnknownCustomer);
     }
     if limits.expires_at.is_some_and(|at| at <= context.now) {
         return Err(ApiKeysRejection::ExpiryInThePast);
@@ -259,7 +261,8 @@ impl CreateApiKey {
     fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let extents = extents(self.mode, &self.limits);
         manages(state, context, &extents)?;
-        let given = key_holds(state, self.role, self.mode, &extents).ok_or(ApiKeysRejection::UnknownRole)?;
+        let given = key_holds(state, self.role, self.mode, &self.limits);
+        let given = given.ok_or(ApiKeysRejection::UnknownRole)?;
         check_maker(state, context, self.mode, &self.limits)?;
         ceiling(state, context.actor.id, &given).map_err(Rejection::Forbidden)?;
         if self.role == RoleRef::System(SystemRole::Owner) {
@@ -283,13 +286,18 @@ impl CreateApiKey {
             rate_limit: self.limits.rate_limit,
         };
         let event = about(self.key, self.name.as_str(), ApiKeysEvent::ApiKeyCreated(created));
-        Ok(vec![concerning(event, self.limits.environments.as_deref())])
+        Ok(vec![concerning(event, self.limits.environments.as_deref(), self.limits.customers.as_deref())])
     }
 }
 
-/// The event, which concerns the environments that it names, too.
-fn concerning(event: NewEvent, environments: Option<&[EnvironmentId]>) -> NewEvent {
-    environments.into_iter().flatten().fold(event, NewEvent::relating)
+/// The event, which concerns the environments and customers that it names, too.
+fn concerning(
+    event: NewEvent,
+    environments: Option<&[EnvironmentId]>,
+    customers: Option<&[CustomerId]>,
+) -> NewEvent {
+    let event = environments.into_iter().flatten().fold(event, NewEvent::relating);
+    customers.into_iter().flatten().fold(event, NewEvent::relating)
 }
 
 impl UpdateApiKey {
@@ -310,7 +318,7 @@ impl UpdateApiKey {
         }
         let name = updated.name.as_deref().unwrap_or(&current.name);
         let event = about(self.key, name, ApiKeysEvent::ApiKeyUpdated(updated.clone()));
-        Ok(vec![concerning(event, updated.environments.as_deref())])
+        Ok(vec![concerning(event, updated.environments.as_deref(), updated.customers.as_deref())])
     }
 
     /// Whoever enables a key or limits it otherwise gives what it may do from then on.
@@ -324,14 +332,13 @@ impl UpdateApiKey {
         let extents = extents(current.mode, limits);
         manages(state, context, &extents)?;
         check_maker(state, context, current.mode, limits)?;
-        let given = key_holds(state, current.role, current.mode, &extents).unwrap_or_default();
+        let given = key_holds(state, current.role, current.mode, limits).unwrap_or_default();
         ceiling(state, context.actor.id, &given).map_err(Rejection::Forbidden)?;
         // What was there before is not held against whoever changes something else: environments go, time passes.
+        let old = current.limits();
         let changed = Limits {
-            environments: limits
-                .environments
-                .clone()
-                .filter(|_| limits.environments != current.limits().environments),
+            environments: limits.environments.clone().filter(|_| limits.environments != old.environments),
+            customers: limits.customers.clone().filter(|_| limits.customers != old.customers),
             expires_at: limits.expires_at.filter(|_| limits.expires_at != current.limits().expires_at),
             ..Limits::NONE
         };
@@ -342,7 +349,7 @@ impl UpdateApiKey {
     fn limits(&self, current: &Limits) -> Limits {
         Limits {
             environments: self.environments.clone().unwrap_or_else(|| current.environments.clone()),
-            customers: current.customers.clone(),
+            customers: self.customers.clone().unwrap_or_else(|| current.customers.clone()),
             expires_at: self.expires_at.unwrap_or(current.expires_at),
             allowed_cidrs: self.allowed_cidrs.clone().unwrap_or_else(|| current.allowed_cidrs.clone()),
             rate_limit: self.rate_limit.unwrap_or(current.rate_limit),
@@ -355,6 +362,7 @@ impl UpdateApiKey {
             name: None,
             disabled: None,
             environments: None,
+            customers: None,
             expires_at: None,
             allowed_cidrs: None,
             rate_limit: None,
@@ -372,6 +380,7 @@ impl UpdateApiKey {
             }
         };
         lifts("environments", old.environments.is_some(), limits.environments.is_some());
+        lifts("customers", old.customers.is_some(), limits.customers.is_some());
         lifts("expires_at", old.expires_at.is_some(), limits.expires_at.is_some());
         lifts("allowed_cidrs", old.allowed_cidrs.is_some(), limits.allowed_cidrs.is_some());
         lifts("rate_limit", old.rate_limit.is_some(), limits.rate_limit.is_some());
@@ -380,6 +389,7 @@ impl UpdateApiKey {
             name: self.name.as_ref().map(ToString::to_string).filter(|name| **name != *current.name),
             disabled: self.disabled.filter(|disabled| *disabled != current.is_disabled()),
             environments: limits.environments.clone().filter(|new| old.environments.as_ref() != Some(new)),
+            customers: limits.customers.clone().filter(|new| old.customers.as_ref() != Some(new)),
             expires_at: limits.expires_at.filter(|new| old.expires_at != Some(*new)),
             allowed_cidrs: networks.filter(|_| old.allowed_cidrs != limits.allowed_cidrs),
             rate_limit: limits.rate_limit.filter(|new| old.rate_limit != Some(*new)),

@@ -110,6 +110,7 @@ fn update(number: u128) -> UpdateApiKey {
         name: None,
         disabled: None,
         environments: None,
+        customers: None,
         expires_at: None,
         allowed_cidrs: None,
         rate_limit: None,
@@ -183,7 +184,7 @@ fn what_no_key_can_be_is_refused() {
         (make(Mode::Live, WORKFLOW, in_environments(&[77])), ApiKeysRejection::UnknownEnvironment),
         (make(Mode::Live, WORKFLOW, in_environments(&[3, 1])), ApiKeysRejection::EnvironmentOfOtherMode),
         (make(Mode::Live, WORKFLOW, limits(Some(now()), None)), ApiKeysRejection::ExpiryInThePast),
-        (make(Mode::Live, WORKFLOW, limits(None, Some(vec![id(1)]))), ApiKeysRejection::NoCustomers),
+        (make(Mode::Live, WORKFLOW, limits(None, Some(vec![id(1)]))), ApiKeysRejection::UnknownCustomer),
     ] {
         assert_eq!(found, rejection.into());
     }

@@ -80,6 +80,9 @@ pub struct ApiKeyUpdated {
     /// The environments that it is limited to from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environments: Option<Vec<EnvironmentId>>,
+    /// The customers that it is limited to from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customers: Option<Vec<CustomerId>>,
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -89,7 +92,7 @@ pub struct ApiKeyUpdated {
     /// How often it may be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// Names of limits that were lifted: `environments`, `expires_at`, `allowed_cidrs`, `rate_limit`.
+    /// Names of limits that were lifted: `environments`, `customers`, `expires_at`, `allowed_cidrs`, `rate_limit`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cleared: Vec<String>,
 }

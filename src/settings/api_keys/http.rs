@@ -21,14 +21,14 @@ use crate::http::patch::{Patch, not_null};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
-use crate::ids::{ApiKeyId, EnvironmentId, Fresh};
+use crate::ids::{ApiKeyId, CustomerId, EnvironmentId, Fresh};
 use crate::seal::api_key::PlainKey;
 use crate::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, RevokeApiKey, RotateApiKey, UpdateApiKey,
 };
 use crate::settings::api_keys::projection::{ApiKey, ApiKeys, Previous, Status};
 use crate::settings::api_keys::value::{
-    CIDRS_MAX, ENVIRONMENTS_MAX, GRACE_SECONDS_MAX, Limits, RateLimit, network, prefix,
+    CIDRS_MAX, CUSTOMERS_MAX, ENVIRONMENTS_MAX, GRACE_SECONDS_MAX, Limits, RateLimit, network, prefix,
 };
 use crate::settings::environments::event::Mode;
 use crate::settings::roles::access::Grants;
@@ -52,6 +52,8 @@ pub struct ApiKeyBody {
     pub role: RoleRef,
     /// The environments that it is limited to; null for all of its mode.
     pub environments: Option<Vec<EnvironmentId>>,
+    /// The customers that it is limited to; null for all.
+    pub customers: Option<Vec<CustomerId>>,
     /// How its value begins.
     pub prefix: &'static str,
     /// How its value ends.
@@ -88,6 +90,7 @@ impl ApiKeyBody {
             mode: key.mode,
             role: key.role,
             environments: limits.environments,
+            customers: limits.customers,
             prefix: prefix(key.mode),
             last4: shown(key.last4),
             status: key.status(now),
@@ -151,10 +154,11 @@ pub struct ApiKeyRequest {
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false, min_items = 1, max_items = 100)]
     environments: Option<Vec<String>>,
-    /// The customers that it is limited to. There are none yet.
+    /// The customers that it is limited to, by id; all where it is absent. Such a key reads at run time for one of them,
+    /// reads and writes their documents and executions, and nothing else.
     #[serde(default, deserialize_with = "not_null")]
-    #[schema(nullable = false)]
-    customers: Option<Vec<String>>,
+    #[schema(nullable = false, min_items = 1, max_items = 100)]
+    customers: Option<Vec<CustomerId>>,
     /// When it ends.
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
@@ -185,6 +189,10 @@ pub struct ApiKeyPatch {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     environments: Patch<Vec<String>>,
+    /// The customers that it is limited to, by id; null for all.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<CustomerId>>)]
+    customers: Patch<Vec<CustomerId>>,
     /// When it ends; null for never.
     #[serde(default)]
     #[schema(value_type = Option<Timestamp>)]
@@ -246,13 +254,9 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
     (status = 201, body = NewApiKeyBody), (status = "4XX", body = ProblemBody)))]
 pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
     let new: ApiKeyRequest = call.body().parse()?;
-    if new.customers.is_some() {
-        let message = "there are no customers yet that a key can be limited to";
-        return Err(Problem::invalid_field("/customers", "customers_unavailable", message));
-    }
     let limits = Limits {
         environments: new.environments.map(|listed| environments(&call, &listed)).transpose()?,
-        customers: None,
+        customers: new.customers.map(|listed| customers(&call, listed)).transpose()?,
         expires_at: new.expires_at,
         allowed_cidrs: new.allowed_cidrs.map(|texts| networks(&texts)).transpose()?,
         rate_limit: new.rate_limit.map(rate_limit).transpose()?,
@@ -300,6 +304,7 @@ pub async fn update(AtKey { call, key }: AtKey, _: NoParameters) -> Result<Respo
         name: patch.name,
         disabled: patch.disabled,
         environments: each(listed, |listed| environments(&call, &listed))?,
+        customers: each(patch.customers.into_option(), |listed| customers(&call, listed))?,
         expires_at: patch.expires_at.into_option(),
         allowed_cidrs: each(cidrs, |texts| networks(&texts))?,
         rate_limit: each(rate, rate_limit)?,
@@ -411,6 +416,21 @@ fn environments(call: &Call, listed: &[String]) -> Result<Vec<EnvironmentId>, Pr
     found.sort_unstable();
     found.dedup();
     Ok(found)
+}
+
+/// Customers, each once. Whoever names one by its id need not see what it is called.
+fn customers(call: &Call, mut listed: Vec<CustomerId>) -> Result<Vec<CustomerId>, Problem> {
+    if !(1..=CUSTOMERS_MAX).contains(&listed.len()) {
+        return Err(Problem::invalid_field("/customers", "invalid", "expected 1 to 100 customers"));
+    }
+    let is_there = |id: &CustomerId| call.settings().customers.get(*id).is_some();
+    if let Some(at) = listed.iter().position(|id| !is_there(id)) {
+        let pointer = format!("/customers/{at}");
+        return Err(Problem::invalid_field(pointer, "unknown", "there is no such customer"));
+    }
+    listed.sort_unstable();
+    listed.dedup();
+    Ok(listed)
 }
 
 fn networks(texts: &[String]) -> Result<Vec<IpNet>, Problem> {

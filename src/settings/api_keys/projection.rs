@@ -300,6 +300,7 @@ fn update(key: &mut ApiKey, updated: &ApiKeyUpdated) {
     for field in &updated.cleared {
         match field.as_str() {
             "environments" => limits.environments = None,
+            "customers" => limits.customers = None,
             "expires_at" => limits.expires_at = None,
             "allowed_cidrs" => limits.allowed_cidrs = None,
             "rate_limit" => limits.rate_limit = None,
@@ -308,6 +309,9 @@ fn update(key: &mut ApiKey, updated: &ApiKeyUpdated) {
     }
     if updated.environments.is_some() {
         limits.environments.clone_from(&updated.environments);
+    }
+    if updated.customers.is_some() {
+        limits.customers.clone_from(&updated.customers);
     }
     if let Some(texts) = &updated.allowed_cidrs {
         limits.allowed_cidrs = Some(networks(texts));

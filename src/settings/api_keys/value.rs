@@ -10,6 +10,8 @@ use crate::clock::Timestamp;
 use crate::ids::{CustomerId, EnvironmentId};
 use crate::settings::environments::event::Mode;
 
+/// The most customers that a key is limited to.
+pub const CUSTOMERS_MAX: usize = 100;
 /// The most environments that a key can be limited to.
 pub const ENVIRONMENTS_MAX: usize = 100;
 /// The most networks that a key can be limited to.

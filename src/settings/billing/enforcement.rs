@@ -16,6 +16,7 @@ use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::billing::event::{Alerted, BillingEvent};
 use crate::settings::billing::period::Period;
 use crate::settings::billing::value::{Excess, Meter, Quota};
+use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::projection::Founded;
 use crate::settings::people::event::PeopleEvent;
@@ -31,6 +32,7 @@ const TRIED_FROM: Version = 1 << 62;
 fn raises(event: &Event) -> Option<Meter> {
     match event {
         Event::People(PeopleEvent::PersonJoined(_)) => Some(Meter::People),
+        Event::Customers(CustomersEvent::CustomerCreated(_)) => Some(Meter::Customers),
         Event::Environments(EnvironmentsEvent::EnvironmentCreated(_)) => Some(Meter::Environments),
         Event::Secrets(SecretsEvent::SecretCreated(_) | SecretsEvent::SecretUndeleted(_)) => {
             Some(Meter::Secrets)
@@ -45,6 +47,7 @@ fn raises(event: &Event) -> Option<Meter> {
 pub fn used(organization: &Organization, meter: Meter, now: Timestamp) -> u64 {
     let used = match meter {
         Meter::People => organization.people.count(),
+        Meter::Customers => organization.customers.len(),
         Meter::Environments => organization.environments.count(),
         Meter::Secrets => organization.secrets.live(),
         Meter::ApiKeys => organization.api_keys.count(),

@@ -19,6 +19,7 @@ use crate::settings::api_keys::projection::ApiKeys;
 use crate::settings::billing::event::BillingEvent;
 use crate::settings::billing::period::{Granularity, Period};
 use crate::settings::billing::value::Meter;
+use crate::settings::customers::projection::Customers;
 use crate::settings::environments::projection::Environments;
 use crate::settings::people::projection::People;
 use crate::settings::secrets::projection::Secrets;
@@ -185,6 +186,10 @@ fn at_end(
             let focus = Focus::Actions(&["person.join", "person.remove", "person.erase"]);
             store.area_as_of::<People>(handle, view, version, &focus)?.count()
         }
+        Meter::Customers => {
+            let focus = Focus::Actions(&["customer.create", "customer.delete", "customer.erase"]);
+            store.area_as_of::<Customers>(handle, view, version, &focus)?.len()
+        }
         Meter::Environments => {
             let focus = Focus::Actions(&["environment.create", "environment.delete"]);
             store.area_as_of::<Environments>(handle, view, version, &focus)?.count()
@@ -196,6 +201,8 @@ fn at_end(
                 "secret.undelete",
                 "secret.destroy",
                 "environment.delete",
+                "customer.delete",
+                "customer.erase",
             ]);
             store.area_as_of::<Secrets>(handle, view, version, &focus)?.live()
         }

@@ -22,6 +22,8 @@ pub const UNLIMITED: &str = "unlimited";
 pub enum Meter {
     /// Members, suspended ones included.
     People,
+    /// Customers, suspended ones included.
+    Customers,
     /// Environments.
     Environments,
     /// Secrets that are not deleted.
@@ -34,13 +36,13 @@ pub enum Meter {
 
 impl Meter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 5] =
-        [Self::People, Self::Environments, Self::Secrets, Self::ApiKeys, Self::ApiRequests];
+    pub const ALL: [Self; 6] =
+        [Self::People, Self::Customers, Self::Environments, Self::Secrets, Self::ApiKeys, Self::ApiRequests];
 
     /// Whether it counts what happens in a period, and not what there is.
     pub fn is_counted(self) -> bool {
         match self {
-            Self::People | Self::Environments | Self::Secrets | Self::ApiKeys => false,
+            Self::People | Self::Customers | Self::Environments | Self::Secrets | Self::ApiKeys => false,
             Self::ApiRequests => true,
         }
     }
@@ -49,6 +51,7 @@ impl Meter {
     pub fn name(self) -> &'static str {
         match self {
             Self::People => "people",
+            Self::Customers => "customers",
             Self::Environments => "environments",
             Self::Secrets => "secrets",
             Self::ApiKeys => "api_keys",

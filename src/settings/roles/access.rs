@@ -4,8 +4,10 @@
 use rpds::RedBlackTreeMapSync;
 
 use crate::actor::ActorId;
-use crate::ids::{ApiKeyId, EnvironmentId, RoleAssignmentId, TeamId, UserId};
+use crate::ids::{ApiKeyId, CustomerId, EnvironmentId, RoleAssignmentId, TeamId, UserId};
 use crate::organization::Organization;
+use crate::settings::api_keys::projection::extents;
+use crate::settings::api_keys::value::Limits;
 use crate::settings::environments::event::Mode;
 use crate::settings::people::projection::People;
 use crate::settings::roles::permission::{Permission, PermissionSet};
@@ -99,24 +101,44 @@ fn gives(organization: &Organization, assignment: &Assignment) -> Held {
 
 fn by_key(organization: &Organization, key: ApiKeyId) -> Vec<(Source, Held)> {
     let Some(key) = organization.api_keys.get(key).filter(|key| !key.is_revoked()) else { return Vec::new() };
-    let held = key_holds(organization, key.role, key.mode, &key.extents()).unwrap_or_default();
+    let held = key_holds(organization, key.role, key.mode, key.limits()).unwrap_or_default();
     held.into_iter().map(|held| (Source::Key(key.role), held)).collect()
 }
 
+/// What a key that is limited to some customers can hold: what is about customers one by one, and what it reads at run
+/// time. Nothing that tells of all of them at once, or lets it give somebody more than it has.
+const OF_BOUND_KEYS: [Permission; 10] = [
+    Permission::EnvironmentRead,
+    Permission::ConfigRead,
+    Permission::SecretRead,
+    Permission::CtxRead,
+    Permission::ConnectionRead,
+    Permission::CustomerRead,
+    Permission::CustomerDataRead,
+    Permission::CustomerDataWrite,
+    Permission::ExecutionRead,
+    Permission::ExecutionWrite,
+];
+
 /// What a key of this role and mode holds: what is an environment's as far as it is meant for, what is not only if it is
 /// live, and the organization itself never. One that is limited to some environments takes no log out, which tells of all
-/// of them. `None` if there is no such role.
+/// of them; one that is limited to some customers holds little else. `None` if there is no such role.
 pub fn key_holds(
     organization: &Organization,
     role: RoleRef,
     mode: Mode,
-    extents: &[Extent],
+    limits: &Limits,
 ) -> Option<Vec<Held>> {
     let role = organization.roles.permissions(role)?;
     let mut permissions = role.minus(PermissionSet::of_one(Permission::OrganizationOwn));
-    if !extents.iter().any(|extent| matches!(extent, Extent::Mode(_))) {
+    if limits.environments.is_some() {
         permissions = permissions.minus(PermissionSet::of_one(Permission::AuditExport));
     }
+    if limits.customers.is_some() {
+        let others = permissions.minus(OF_BOUND_KEYS.into_iter().collect());
+        permissions = permissions.minus(others);
+    }
+    let extents = extents(mode, limits);
     let scoped = permissions.per_environment();
     let mut held: Vec<Held> = extents.iter().map(|extent| (*extent, scoped)).collect();
     if mode == Mode::Live {
@@ -213,7 +235,11 @@ pub fn reaches_team(
 
 /// What an actor may do.
 pub fn grants(organization: &Organization, actor: ActorId) -> Grants {
-    Grants::of(organization, held(organization, actor))
+    let customers = match actor {
+        ActorId::ApiKey(key) => organization.api_keys.get(key).and_then(|key| key.limits().customers.clone()),
+        ActorId::Person(_) | ActorId::Account(_) | ActorId::System | ActorId::Operator => None,
+    };
+    Grants { customers, ..Grants::of(organization, held(organization, actor)) }
 }
 
 /// What one subject may do.
@@ -225,6 +251,8 @@ pub struct Grants {
     pub environments: RedBlackTreeMapSync<EnvironmentId, PermissionSet>,
     /// In the environments of a mode, of a key that is not limited to some of them.
     pub in_mode: Option<InMode>,
+    /// The customers that it is limited to; `None` for all.
+    pub customers: Option<Vec<CustomerId>>,
 }
 
 /// What holds in all environments of a mode.
@@ -269,6 +297,11 @@ impl Grants {
         others.iter().find_map(|(extent, permissions)| permissions.minus(self.at(*extent)).iter().next())
     }
 
+    /// Whether what is held reaches a customer.
+    pub fn reaches(&self, customer: CustomerId) -> bool {
+        self.customers.as_ref().is_none_or(|customers| customers.contains(&customer))
+    }
+
     /// Whether the permission is held in the whole organization.
     pub fn allows(&self, permission: Permission) -> bool {
         self.organization.contains(permission)
@@ -304,5 +337,48 @@ impl Grants {
         let beyond =
             single.unwrap_or_default().union(in_mode.map(|held| held.permissions).unwrap_or_default());
         self.organization.union(beyond)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::given::{founded, has_customer, id, organization};
+    use crate::seal::Commitment;
+    use crate::settings::api_keys::event::{ApiKeyCreated, ApiKeysEvent};
+    use crate::settings::roles::role::SystemRole;
+
+    fn key(number: u128, customers: Option<Vec<CustomerId>>) -> Event {
+        Event::ApiKeys(ApiKeysEvent::ApiKeyCreated(ApiKeyCreated {
+            key: id(number),
+            name: "CI".to_owned(),
+            mode: Mode::Live,
+            role: RoleRef::System(SystemRole::Admin),
+            token: Commitment([7; 32]),
+            last4: "abcd".to_owned(),
+            environments: None,
+            customers,
+            expires_at: None,
+            allowed_cidrs: None,
+            rate_limit: None,
+        }))
+    }
+
+    #[test]
+    fn a_key_that_is_limited_to_customers_holds_what_is_about_them_alone() {
+        let keys = [key(1, Some(vec![id(1)])), key(2, None)];
+        let state = organization(founded().into_iter().chain([has_customer(1), has_customer(2)]).chain(keys));
+        let of = |number| grants(&state, ActorId::ApiKey(id(number)));
+        let (one, all) = (of(1), of(2));
+        assert!(one.reaches(id(1)) && !one.reaches(id(2)) && all.reaches(id(2)));
+        for permission in Permission::ALL.iter().copied().filter(|one| *one != Permission::OrganizationOwn) {
+            let about_them = OF_BOUND_KEYS.contains(&permission);
+            assert!(all.allows_somewhere(permission), "{permission}");
+            assert_eq!(one.allows_somewhere(permission), about_them, "{permission}");
+        }
+        for permission in [Permission::AuditRead, Permission::HistoryRead, Permission::RoleAssign] {
+            assert!(!one.allows_somewhere(permission), "it would tell of all, or give more: {permission}");
+        }
     }
 }

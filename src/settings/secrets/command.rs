@@ -23,6 +23,9 @@ pub const SECRETS_MAX: usize = 10_000;
 /// the keys of all in one batch, which has room for so many.
 pub const VALUES_MAX: usize = 1_000;
 
+/// The most values that the secrets of a customer keep in all: erasing the customer removes the keys of all in one batch.
+pub const CUSTOMER_VALUES_MAX: usize = 1_000;
+
 /// A command to secrets.
 #[derive(Clone, Debug)]
 pub enum SecretsCommand {
@@ -156,12 +159,18 @@ pub enum SecretsRejection {
     /// The environment of a deleted secret is deleted, too.
     #[error("the secret's environment is deleted")]
     EnvironmentGone,
-    /// Secrets of customers need customers.
-    #[error("there are no customers yet")]
-    CustomersUnavailable,
+    /// There is no such customer.
+    #[error("there is no such customer")]
+    UnknownCustomer,
+    /// The customer of a deleted secret is deleted, too.
+    #[error("the secret's customer is deleted")]
+    CustomerGone,
+    /// More values than the secrets of a customer can have in all.
+    #[error("the secrets of a customer keep at most {CUSTOMER_VALUES_MAX} values in all; destroy some")]
+    CustomerFull,
     /// More secrets than a scope can have.
     #[error(
-        "there are at most {SECRETS_MAX} secrets in an environment or for the organization, deleted ones included"
+        "there are at most {SECRETS_MAX} secrets in an environment, for a customer in it or for the organization, deleted ones included"
     )]
     TooManySecrets,
     /// More values than a secret can have.
@@ -227,13 +236,11 @@ impl SecretsCommand {
     }
 }
 
-/// An event about a secret, which concerns the environment that the secret lies in.
+/// An event about a secret, which concerns the environment that the secret lies in, and the customer whose it is.
 pub(super) fn about(at: At, name: &str, event: SecretsEvent) -> NewEvent {
     let event = NewEvent::new(Resource::named(ResourceType::Secret, at.secret, name), event);
-    match at.scope.environment() {
-        Some(environment) => event.relating(environment),
-        None => event,
-    }
+    let event = at.scope.environment().into_iter().fold(event, NewEvent::relating);
+    at.scope.customer().into_iter().fold(event, NewEvent::relating)
 }
 
 /// Refuses a name that another secret of the scope has.
@@ -242,6 +249,13 @@ fn check_free(secrets: &Secrets, at: At, name: &str) -> Result<(), SecretsReject
         Some(other) if other.id != at.secret => Err(SecretsRejection::NameTaken),
         _ => Ok(()),
     }
+}
+
+/// Refuses one more value where the secrets of its customer have as many as they can, or will with those to come.
+pub(super) fn check_room(secrets: &Secrets, scope: Scope, coming: usize) -> Result<(), SecretsRejection> {
+    let Some(customer) = scope.customer() else { return Ok(()) };
+    let kept = secrets.of_customer(customer).flat_map(Secret::kept_keys).count();
+    if kept + coming < CUSTOMER_VALUES_MAX { Ok(()) } else { Err(SecretsRejection::CustomerFull) }
 }
 
 /// The number of a secret's next value.
@@ -261,8 +275,8 @@ impl CreateSecret {
 
     fn decide(&self, state: &Organization) -> Result<Vec<NewEvent>, SecretsRejection> {
         let At { secret, scope } = self.at;
-        if scope.customer().is_some() {
-            return Err(SecretsRejection::CustomersUnavailable);
+        if scope.customer().is_some_and(|customer| state.customers.get(customer).is_none()) {
+            return Err(SecretsRejection::UnknownCustomer);
         }
         if scope.environment().is_some_and(|environment| state.environments.get(environment).is_none()) {
             return Err(SecretsRejection::UnknownEnvironment);
@@ -271,6 +285,7 @@ impl CreateSecret {
         if state.secrets.count(scope) >= SECRETS_MAX {
             return Err(SecretsRejection::TooManySecrets);
         }
+        check_room(&state.secrets, scope, 0)?;
         let created = SecretCreated {
             secret,
             name: self.name.to_string(),
@@ -308,6 +323,9 @@ impl UpdateSecret {
         }
         if let Some(name) = name {
             check_free(secrets, self.at, name.as_str())?;
+        }
+        if self.value.is_some() {
+            check_room(secrets, self.at.scope, 0)?;
         }
         let cleared = [("description", description == Some(&None)), ("expires_at", expires_at == Some(None))];
         let updated = SecretUpdated {
@@ -368,6 +386,9 @@ fn undelete(at: At, state: &Organization, context: &Context) -> Result<Vec<NewEv
     if at.scope.environment().is_some_and(|environment| state.environments.get(environment).is_none()) {
         return Err(SecretsRejection::EnvironmentGone.into());
     }
+    if at.scope.customer().is_some_and(|customer| state.customers.get(customer).is_none()) {
+        return Err(SecretsRejection::CustomerGone.into());
+    }
     check_free(&state.secrets, at, &current.name)?;
     let expires_at = current.expires_at.filter(|_| !current.expired);
     let undeleted = SecretsEvent::SecretUndeleted(SecretUndeleted { secret: at.secret, expires_at });
@@ -387,6 +408,7 @@ impl RollBackSecret {
         if current.current_origin() == Some(copied_from) {
             return Ok(Vec::new());
         }
+        check_room(secrets, at.scope, 0)?;
         let rolled_back = SecretRolledBack {
             secret: at.secret,
             to_version,
@@ -432,9 +454,7 @@ pub fn version_destroyed(secret: &Secret, value_version: u64, key: DataKeyId) ->
 fn destroy(at: At, secrets: &Secrets, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
     let current = at.find(secrets)?;
     context.check_version(current.version)?;
-    let kept = current.versions.values().filter(|version| !version.destroyed);
-    let destroyed_keys: Vec<DataKeyId> = kept.map(|version| version.key).collect();
-    let destroyed = SecretDestroyed { secret: at.secret, destroyed_keys };
+    let destroyed = SecretDestroyed { secret: at.secret, destroyed_keys: current.kept_keys().collect() };
     Ok(vec![about(at, &current.name, SecretsEvent::SecretDestroyed(destroyed))])
 }
 

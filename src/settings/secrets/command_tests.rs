@@ -4,7 +4,11 @@ use super::*;
 use crate::actor::Actor;
 use crate::command::PreconditionFailed;
 use crate::event::{Event, Version};
-use crate::given::{by, by_having_seen, environment, events, founded, id, now, organization, person, sealed};
+use crate::given::{
+    by, by_having_seen, environment, events, founded, has_customer, id, now, organization, person, sealed,
+};
+use crate::ids::CustomerId;
+use crate::settings::customers::event::{CustomerNamed, CustomersEvent};
 use crate::settings::environments::event::{EnvironmentDeleted, EnvironmentsEvent};
 use crate::settings::secrets::event::Origin;
 
@@ -35,7 +39,7 @@ fn created(number: u128, scope: Scope, name: &str) -> Event {
         secret: id(number),
         name: name.to_owned(),
         environment: scope.environment(),
-        customer: None,
+        customer: scope.customer(),
         modes: if scope == Scope::Organization { vec![Mode::Test] } else { Vec::new() },
         description: None,
         expires_at: None,
@@ -177,8 +181,44 @@ fn an_import_is_prepared_again_if_a_name_came_or_went() {
 fn a_secret_belongs_where_something_is() {
     let gone = create(at(2, Scope::Environment(id(9))), "B");
     assert_eq!(decide(gone, &acme([])), Err(SecretsRejection::UnknownEnvironment.into()));
-    let customers = create(at(2, Scope::Customer(id(1), id(1))), "B");
-    assert_eq!(decide(customers, &acme([])), Err(SecretsRejection::CustomersUnavailable.into()));
+    let customers = || create(at(2, Scope::Customer(id(1), id(1))), "B");
+    assert_eq!(decide(customers(), &acme([])), Err(SecretsRejection::UnknownCustomer.into()));
+    let made = customers().decide(&acme([has_customer(1)]), &by(person(id(1)))).unwrap();
+    let (environment, customer): (EnvironmentId, CustomerId) = (id(1), id(1));
+    assert_eq!(made[0].related, [environment.to_string(), customer.to_string()]);
+}
+
+#[test]
+fn a_customers_secret_comes_back_with_its_customer_alone() {
+    let scope = Scope::Customer(id(1), id(1));
+    let gone = CustomersEvent::CustomerDeleted(CustomerNamed { customer: id(1) });
+    let given = || [has_customer(1), created(2, scope, "B"), Event::Customers(gone.clone())];
+    let undelete = SecretsCommand::Undelete(at(2, scope));
+    assert_eq!(decide(undelete.clone(), &acme(given())), Err(SecretsRejection::CustomerGone.into()));
+    let back = acme(given().into_iter().chain([has_customer(1)]));
+    assert_eq!(decide(undelete, &back).map(|events| events.len()), Ok(1));
+}
+
+#[test]
+fn the_secrets_of_a_customer_have_so_many_values_in_all() {
+    let of = |customer: u128| Scope::Customer(id(1), id(customer));
+    let many =
+        |count: u128| (0..count).map(move |number| created(number + 10, of(1), &format!("N_{number}")));
+    let state = |count| acme([has_customer(1), has_customer(2)].into_iter().chain(many(count)));
+    let one_more = || create(at(2, of(1)), "B");
+    assert!(decide(one_more(), &state(CUSTOMER_VALUES_MAX as u128 - 1)).is_ok());
+    let full = state(CUSTOMER_VALUES_MAX as u128);
+    let refused = || Err(SecretsRejection::CustomerFull.into());
+    assert_eq!(decide(one_more(), &full), refused());
+    assert!(decide(create(at(2, of(2)), "B"), &full).is_ok(), "another customer has room");
+    let write = |value| {
+        SecretsCommand::Update(UpdateSecret { value, ..UpdateSecret::value(at(10, of(1)), sealed(5)) })
+    };
+    assert_eq!(decide(write(Some(sealed(5))), &full), refused());
+    let destroyed = SecretsCommand::Destroy(at(11, of(1)));
+    let destroyed = decide(destroyed, &full).unwrap();
+    let room = acme([has_customer(1)].into_iter().chain(many(CUSTOMER_VALUES_MAX as u128)).chain(destroyed));
+    assert!(decide(write(Some(sealed(5))), &room).is_ok());
 }
 
 #[test]

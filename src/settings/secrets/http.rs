@@ -23,6 +23,7 @@ use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{CustomerId, EnvironmentId, Fresh, SecretId};
 use crate::seal::Sealed;
 use crate::seal::keyring::NewDataKey;
+use crate::settings::customers::projection::Customers;
 use crate::settings::environments::event::Mode;
 use crate::settings::environments::http::OWN_ACTIONS;
 use crate::settings::environments::projection::Environments;
@@ -145,7 +146,7 @@ pub struct SecretPatch {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SecretFilters {
-    /// Only those of this environment, by id or slug.
+    /// Only those of this environment, by id or slug, those of customers in it included.
     environment: Option<String>,
     /// Only those of this customer.
     #[param(value_type = Option<String>)]
@@ -182,16 +183,26 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
     if filters.q.as_ref().is_some_and(|q| !(1..=CONFIG_KEY_MAX_CHARS).contains(&q.chars().count())) {
         return Err(Problem::invalid_parameter("q", "invalid", "expected a part of a name"));
     }
+    if let Some(customer) = filters.customer {
+        let focus = Focus::Resource(customer.to_string());
+        if call.seen::<Customers>(&asked, focus).await?.get(customer).is_none() {
+            let message = "there is no such customer";
+            return Err(Problem::invalid_parameter("customer", "unknown", message));
+        }
+    }
     let secrets = call.seen::<Secrets>(&asked, Focus::All).await?;
     let after = request.after.as_ref().and_then(|after| after.last.parse::<SecretId>().ok());
     let q = filters.q.map(|q| q.to_ascii_uppercase());
-    let found = secrets
-        .iter()
+    let all: Box<dyn Iterator<Item = &Secret> + Send> = match filters.customer {
+        Some(customer) => Box::new(secrets.of_customer(customer)),
+        None => Box::new(secrets.iter()),
+    };
+    let found = all
         .filter(|secret| after.is_none_or(|after| secret.id > after))
         .filter(|secret| secret.is_deleted() == (filters.status == Status::Deleted))
         .filter(|secret| within.is_none() || secret.scope.environment() == within)
         .filter(|secret| q.as_ref().is_none_or(|q| secret.name.contains(q)))
-        .filter(|secret| holds(&call.organization.grants, Permission::SecretRead, secret.scope))
+        .filter(|secret| sees(&call.organization.grants, secret.scope))
         .map(SecretBody::from);
     let page = app.cursors.page(&scope, "secrets", &request, found, |last| After {
         last: last.id.to_string(),
@@ -206,10 +217,6 @@ async fn within(
     asked: &Asked,
     filters: &SecretFilters,
 ) -> Result<Option<EnvironmentId>, Problem> {
-    if filters.customer.is_some() {
-        let message = "there are no customers yet";
-        return Err(Problem::invalid_parameter("customer", "customers_unavailable", message));
-    }
     let Some(named) = &filters.environment else { return Ok(None) };
     let environments = call.seen::<Environments>(asked, Focus::Actions(OWN_ACTIONS)).await?;
     match environment::visible(call, &environments, named) {
@@ -264,10 +271,11 @@ impl NewSecret {
         let environment = environment.ok_or_else(|| {
             Problem::invalid_field("/environment", "unknown", "there is no such environment")
         })?;
-        Ok(match self.customer {
-            None => Scope::Environment(environment),
-            Some(customer) => Scope::Customer(environment, customer),
-        })
+        let Some(customer) = self.customer else { return Ok(Scope::Environment(environment)) };
+        if call.settings().customers.get(customer).is_none() {
+            return Err(Problem::invalid_field("/customer", "unknown", "there is no such customer"));
+        }
+        Ok(Scope::Customer(environment, customer))
     }
 
     /// The modes that it is to have, in their order.
@@ -403,7 +411,7 @@ impl AtKeptSecret {
         let id = path.first().parse().map_err(|_| Problem::not_found())?;
         let grants = &call.organization.grants;
         let found = call.settings().secrets.get(id).filter(|secret| !hidden(secret));
-        let seen = found.filter(|secret| holds(grants, Permission::SecretRead, secret.scope));
+        let seen = found.filter(|secret| sees(grants, secret.scope));
         let secret = seen.ok_or_else(Problem::not_found)?.clone();
         require(&call, permission, secret.scope).await?;
         Ok(Self { call, secret })
@@ -418,6 +426,12 @@ pub(super) fn holds(grants: &Grants, permission: Permission, scope: Scope) -> bo
     }
 }
 
+/// Whether somebody sees what belongs there: a key that is limited to some customers none of others'.
+pub(super) fn sees(grants: &Grants, scope: Scope) -> bool {
+    holds(grants, Permission::SecretRead, scope)
+        && scope.customer().is_none_or(|customer| grants.reaches(customer))
+}
+
 /// Asks for a permission where a secret belongs.
 async fn require(call: &Call, permission: Permission, scope: Scope) -> Result<(), Problem> {
     match scope.environment() {
@@ -429,9 +443,7 @@ async fn require(call: &Call, permission: Permission, scope: Scope) -> Result<()
 /// A secret as it was at the point in time asked about, if the caller may see it today.
 pub(super) fn visible<'a>(call: &Call, secrets: &'a Secrets, id: &str) -> Result<&'a Secret, Problem> {
     let found = id.parse().ok().and_then(|id| secrets.get(id)).filter(|secret| !secret.is_deleted());
-    found
-        .filter(|secret| holds(&call.organization.grants, Permission::SecretRead, secret.scope))
-        .ok_or_else(Problem::not_found)
+    found.filter(|secret| sees(&call.organization.grants, secret.scope)).ok_or_else(Problem::not_found)
 }
 
 /// The query of a GET about the secret of a path's segment. That there is no such secret comes before what is wrong with

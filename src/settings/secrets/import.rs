@@ -148,7 +148,7 @@ impl SecretsImport {
         let (command, keys) = self.prepared(call, environment, state)?;
         let command = SecretsCommand::Import(command);
         if self.dry_run {
-            call.rehearse(command, keys).await
+            call.rehearse(command, keys.into()).await
         } else {
             call.submit_sealed(command, keys, StatusCode::OK).await
         }

@@ -12,9 +12,10 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, ResourceType, Version};
 use crate::history::description::{Description, Difference, Field, Focus, Subject, fields};
 use crate::history::restore::plan::{Outlook, Plan};
-use crate::ids::{DataKeyId, EnvironmentId, SecretId};
+use crate::ids::{CustomerId, DataKeyId, EnvironmentId, SecretId};
 use crate::organization::Organization;
 use crate::seal::{Commitment, Sealed};
+use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::{EnvironmentsEvent, Mode};
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::VALUES_MAX;
@@ -29,6 +30,8 @@ use crate::settings::secrets::value::Scope;
 pub struct Secrets {
     secrets: RedBlackTreeMapSync<SecretId, Secret>,
     scopes: RedBlackTreeMapSync<Scope, InScope>,
+    /// Those of customers, deleted ones included.
+    of_customers: RedBlackTreeMapSync<(CustomerId, SecretId), ()>,
     /// How many are not deleted.
     live: usize,
 }
@@ -116,6 +119,11 @@ impl Secret {
         self.value.as_ref().and_then(|_| self.origin(self.value_version))
     }
 
+    /// The keys of its values that were not destroyed.
+    pub fn kept_keys(&self) -> impl Iterator<Item = DataKeyId> + '_ {
+        self.versions.values().filter(|version| !version.destroyed).map(|version| version.key)
+    }
+
     /// Whether it is deleted.
     pub fn is_deleted(&self) -> bool {
         self.deleted_at.is_some()
@@ -186,6 +194,12 @@ impl Secrets {
         self.secrets.values()
     }
 
+    /// The secrets of a customer in all environments, by id, deleted ones included.
+    pub fn of_customer(&self, customer: CustomerId) -> impl Iterator<Item = &Secret> {
+        let whole = (customer, SecretId::min())..=(customer, SecretId::max());
+        self.of_customers.range(whole).filter_map(|((_, id), ())| self.secrets.get(id))
+    }
+
     /// How many secrets there are that are not deleted.
     pub fn live(&self) -> usize {
         self.live
@@ -201,15 +215,19 @@ impl Secrets {
         self.scopes.get(&scope).map_or(0, |within| within.count)
     }
 
-    /// The secrets that are meant: one, or those in an environment.
+    /// The secrets that are meant: one, or those in an environment, or those of a customer.
     fn meant(&self, focus: &Focus) -> Vec<&Secret> {
-        let environment = match focus {
-            Focus::Resource(id) => id.parse::<EnvironmentId>().ok(),
-            Focus::All | Focus::Actions(_) | Focus::Named(..) => None,
+        let whole = match focus {
+            Focus::Resource(id) => id,
+            Focus::All | Focus::Actions(_) | Focus::Named(..) => "",
         };
-        match environment {
-            Some(_) => self.iter().filter(|secret| secret.scope.environment() == environment).collect(),
-            None => focus.among(self.iter(), |id| self.get(id)),
+        if let Ok(environment) = whole.parse::<EnvironmentId>() {
+            let within = |secret: &&Secret| secret.scope.environment() == Some(environment);
+            return self.iter().filter(within).collect();
+        }
+        match whole.parse::<CustomerId>() {
+            Ok(customer) => self.of_customer(customer).collect(),
+            Err(_) => focus.among(self.iter(), |id| self.get(id)),
         }
     }
 
@@ -269,6 +287,9 @@ impl Secrets {
         };
         secret.write(created.value_version, &created.value, created.copied_from, recorded);
         self.secrets.insert_mut(created.secret, secret);
+        if let Some(customer) = scope.customer() {
+            self.of_customers.insert_mut((customer, created.secret), ());
+        }
         self.live += 1;
         if let Some(within) = self.scope_mut(scope) {
             within.count += 1;
@@ -311,6 +332,9 @@ impl Secrets {
         let (scope, name) = (secret.scope, secret.name.clone());
         self.live -= usize::from(!secret.is_deleted());
         self.secrets.remove_mut(&id);
+        if let Some(customer) = scope.customer() {
+            self.of_customers.remove_mut(&(customer, id));
+        }
         self.called(scope, id, Some(&name), None, recorded.version);
         if let Some(within) = self.scope_mut(scope) {
             within.count -= 1;
@@ -321,22 +345,49 @@ impl Secrets {
     fn delete_within(&mut self, environment: EnvironmentId, recorded: &Recorded) {
         let within =
             |secret: &&Secret| secret.scope.environment() == Some(environment) && !secret.is_deleted();
-        let ids: Vec<SecretId> = self.iter().filter(within).map(|secret| secret.id).collect();
+        let ids = self.iter().filter(within).map(|secret| secret.id).collect();
+        self.delete_all(ids, recorded);
+    }
+
+    /// Secrets are deleted with their customer.
+    fn delete_of(&mut self, customer: CustomerId, recorded: &Recorded) {
+        let live = self.of_customer(customer).filter(|secret| !secret.is_deleted());
+        let ids = live.map(|secret| secret.id).collect();
+        self.delete_all(ids, recorded);
+    }
+
+    fn delete_all(&mut self, ids: Vec<SecretId>, recorded: &Recorded) {
         for id in ids {
             self.change(id, recorded, |secret| secret.deleted_at = Some(recorded.at));
+        }
+    }
+
+    /// Whoever is erased has no secrets any more.
+    fn destroy_of(&mut self, customer: CustomerId, recorded: &Recorded) {
+        let all: Vec<(SecretId, Scope)> =
+            self.of_customer(customer).map(|secret| (secret.id, secret.scope)).collect();
+        for (id, scope) in all {
+            self.destroy(id, recorded);
+            self.scopes.remove_mut(&scope);
         }
     }
 }
 
 impl Fold for Secrets {
     const NAME: &'static str = "secrets";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
             Event::Secrets(event) => event,
             Event::Environments(EnvironmentsEvent::EnvironmentDeleted(deleted)) => {
                 return self.delete_within(deleted.environment, recorded);
+            }
+            Event::Customers(CustomersEvent::CustomerDeleted(deleted)) => {
+                return self.delete_of(deleted.customer, recorded);
+            }
+            Event::Customers(CustomersEvent::CustomerErased(erased)) => {
+                return self.destroy_of(erased.customer, recorded);
             }
             Event::General(_)
             | Event::ApiKeys(_)
@@ -354,6 +405,9 @@ impl Fold for Secrets {
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::Customers(_)
+            | Event::OauthApps(_)
+            | Event::ManagedApps(_)
             | Event::SigningKeys(_)
             | Event::Billing(_)
             | Event::Plans(_)
@@ -426,8 +480,10 @@ impl Area for Secrets {
         "secret.destroy",
         "secret.expire",
         "environment.delete",
+        "customer.delete",
+        "customer.erase",
     ];
-    const CASCADES: &'static [&'static str] = &["environment.delete"];
+    const CASCADES: &'static [&'static str] = &["environment.delete", "customer.delete", "customer.erase"];
     const NOTES: &'static [&'static str] = &["secret.expire"];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] =
@@ -444,6 +500,9 @@ impl Area for Secrets {
         let mut narrowed = Self::default();
         for secret in self.meant(focus) {
             narrowed.secrets.insert_mut(secret.id, secret.clone());
+            if let Some(customer) = secret.scope.customer() {
+                narrowed.of_customers.insert_mut((customer, secret.id), ());
+            }
             narrowed.live += usize::from(!secret.is_deleted());
             let changed = self.changed(secret.scope);
             // Amid a restore two secrets can have one name; whose it is then, only this map knows.

@@ -1,18 +1,22 @@
 //! Bringing secrets back. A value comes back as a new version, sealed anew by whoever restores; what was destroyed does
 //! not.
 
+use std::collections::BTreeMap;
+
 use crate::command::Need;
 use crate::event::ResourceType;
 use crate::history::description::{Change, Difference, Subject};
-use crate::history::restore::plan::{Copied, Outlook, Phase, Plan, Step};
-use crate::ids::{EnvironmentId, SecretId};
+use crate::history::restore::plan::{Copied, CopiedFrom, Outlook, Phase, Plan, Step};
+use crate::ids::{CustomerId, EnvironmentId, SecretId};
 use crate::settings::roles::permission::Permission;
-use crate::settings::secrets::command::{about, next_version};
+use crate::settings::secrets::command::{about, check_room, next_version};
 use crate::settings::secrets::event::{SecretDeleted, SecretUndeleted, SecretUpdated, SecretsEvent};
 use crate::settings::secrets::projection::{CurrentValue, Secret};
 
 /// Plans the steps that make differences go. Environments have planned theirs before.
 pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan) {
+    // How many values come back for each customer by the steps so far.
+    let mut coming = BTreeMap::new();
     for difference in differences {
         let Ok(id) = difference.subject.id.parse::<SecretId>() else { continue };
         let past = outlook.past.secrets.get(id).filter(|past| !past.is_deleted());
@@ -20,7 +24,7 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
             (None, Some(present)) => delete(difference, present, plan),
             (Some(past), Some(present)) => {
                 let taken = is_taken(past, differences, outlook);
-                Restoring { difference, past, present, taken }.plan(outlook, plan);
+                Restoring { difference, past, present, taken }.plan(outlook, plan, &mut coming);
             }
             // Nothing but destroying takes a secret out of the state.
             (Some(_), None) => plan.cannot(difference, "destroyed"),
@@ -34,6 +38,9 @@ fn delete(difference: &Difference, present: &Secret, plan: &mut Plan) {
     if let Some(environment) = present.scope.environment()
         && change_of(environment, plan) == Some(Change::Deleted)
     {
+        return;
+    }
+    if present.scope.customer().is_some_and(|id| change_of_customer(id, plan) == Some(Change::Deleted)) {
         return;
     }
     let deleted = SecretsEvent::SecretDeleted(SecretDeleted { secret: present.id });
@@ -60,11 +67,14 @@ struct Restoring<'a> {
 }
 
 impl Restoring<'_> {
-    fn plan(&self, outlook: &Outlook<'_>, plan: &mut Plan) {
+    fn plan(&self, outlook: &Outlook<'_>, plan: &mut Plan, coming: &mut BTreeMap<CustomerId, usize>) {
         let Self { difference, past, present, taken } = *self;
         let comes_back = present.is_deleted();
         if comes_back && !past.scope.environment().is_none_or(|id| will_exist(id, outlook, plan)) {
             return plan.cannot(difference, "environment_gone");
+        }
+        if comes_back && !past.scope.customer().is_none_or(|id| customer_will_exist(id, outlook, plan)) {
+            return plan.cannot(difference, "customer_gone");
         }
         if comes_back && taken {
             return plan.cannot(difference, "name_taken");
@@ -74,7 +84,7 @@ impl Restoring<'_> {
             plan.cannot(difference, "name_taken");
             kept.push("name");
         }
-        let value = match self.value() {
+        let value = match self.value(outlook, coming) {
             Ok(value) => value,
             Err(why) => {
                 plan.cannot(difference, why);
@@ -96,14 +106,20 @@ impl Restoring<'_> {
         plan.step(
             Phase::Updates,
             match value {
-                Some(value) => step.copying(Copied { from: past.id, commitment: value.commitment }),
+                Some(value) => {
+                    step.copying(Copied { from: CopiedFrom::Secret(past.id), commitment: value.commitment })
+                }
                 None => step,
             },
         );
     }
 
     /// The value that has to come back, if it is not there already.
-    fn value(&self) -> Result<Option<&CurrentValue>, &'static str> {
+    fn value(
+        &self,
+        outlook: &Outlook<'_>,
+        coming: &mut BTreeMap<CustomerId, usize>,
+    ) -> Result<Option<&CurrentValue>, &'static str> {
         let Self { past, present, .. } = self;
         let origin = past.current_origin();
         if origin == present.current_origin() {
@@ -116,6 +132,11 @@ impl Restoring<'_> {
             return Err("version_destroyed");
         }
         next_version(present).map_err(|_| "too_many_versions")?;
+        if let Some(customer) = present.scope.customer() {
+            let coming = coming.entry(customer).or_default();
+            check_room(&outlook.present.secrets, present.scope, *coming).map_err(|_| "too_many_versions")?;
+            *coming += 1;
+        }
         Ok(Some(value))
     }
 
@@ -159,6 +180,19 @@ fn step(difference: &Difference, secret: &Secret, name: &str, event: SecretsEven
 /// What the plan does to an environment.
 fn change_of(environment: EnvironmentId, plan: &Plan) -> Option<Change> {
     plan.change_of(&Subject::new(ResourceType::Environment, environment))
+}
+
+/// What the plan does to a customer.
+fn change_of_customer(customer: CustomerId, plan: &Plan) -> Option<Change> {
+    plan.change_of(&Subject::new(ResourceType::Customer, customer))
+}
+
+/// Whether a customer is there once the plan is carried out.
+fn customer_will_exist(customer: CustomerId, outlook: &Outlook<'_>, plan: &Plan) -> bool {
+    match change_of_customer(customer, plan) {
+        Some(change) => change != Change::Deleted,
+        None => outlook.present.customers.get(customer).is_some(),
+    }
 }
 
 /// Whether an environment is there once the plan is carried out.

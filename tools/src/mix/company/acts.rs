@@ -310,6 +310,7 @@ impl Company {
             name: Some(Name::try_from(name.as_str())?),
             disabled: None,
             environments: None,
+            customers: None,
             expires_at: None,
             allowed_cidrs: None,
             rate_limit: None,
