@@ -80,7 +80,7 @@ async fn two_hundred_requests_race_for_fifty_and_exactly_fifty_write() {
     let problem = refused.is_problem(402, "quota_exceeded");
     assert_eq!((&problem["quota"], &problem["limit"]), (&json!("api_requests"), &json!(50)));
     // What is wrong with a request comes before that.
-    server.put("/v1/environments/dev/config/lower", &program, &json!({"value": 1})).await.is(404);
+    server.put("/v1/environments/dev/config/lower", &program, &json!({"value": 1})).await.is(422);
     server.put("/v1/environments/dev/config/MORE", &program, &json!({})).await.is(422);
     // Reading goes on, and so does taking away, and what people do.
     ask(&server, &program, 2).await;
@@ -128,7 +128,8 @@ async fn use_is_told_by_the_hours_days_and_months_of_the_place() {
         assert_eq!(server.requests(&owner).await, 7, "{timezone}");
         let hours = server.spans(&owner, "granularity=hour").await;
         assert_eq!(hours.iter().map(|(_, used)| *used).collect::<Vec<_>>(), [3, 4], "{timezone}");
-        assert_eq!(server.spans(&owner, "").await[0].1, 7, "{timezone}");
+        let days = server.spans(&owner, "").await;
+        assert_eq!(days.iter().map(|(_, used)| used).sum::<u64>(), 7, "{timezone}");
     }
 }
 
@@ -175,7 +176,7 @@ async fn what_there_is_has_a_level_at_the_end_of_each_span() {
         "api_requests&from=2020-01-01",
         "api_requests&from=2025-06-01&granularity=hour",
     ] {
-        server.get(&long(query), &owner).await.is_problem(422, "too_many");
+        server.get(&long(query), &owner).await.is_problem(422, "invalid_request");
     }
     let future = server.get(&long("people&from=2027-01-01"), &owner).await.is(200).json();
     assert_eq!(future["data"], Value::Array(Vec::new()));
