@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use settled::actor::Actor;
-use settled::ctx::seen::{self, Place};
+use settled::ctx::seen;
 use settled::event::Version;
 use settled::ids::{EnvironmentId, Fresh, OrganizationId, StreamId};
 use settled::log::memory::MemoryLog;
@@ -70,7 +70,7 @@ async fn what_was_opened_of_it_is_forgotten_when_it_ends_and_not_kept_after_that
     let (before, ring, ctx) = (handle.view(), store.store.ring(), store.store.ctx());
     let organization = before.organization();
     let environment = organization.environments.get(environment).unwrap();
-    let place = Place { environment, customer: None };
+    let place = seen::Place { environment, customer: None };
     let secrets = seen::secrets(organization, place);
     let under = own_key(before.stream, &organization.general, ring).unwrap();
     let person = organization.people.get(person_of(founded.owner)).unwrap();
