@@ -76,9 +76,9 @@ async fn without_a_plan_nothing_is_limited_and_use_is_told() {
     let answer = server.get(BILLING, &owner).await.is(200);
     let billing = answer.json();
     assert_eq!((&billing["plan"], &billing["alerts"]), (&json!("unlimited"), &json!([])));
-    // The clock of these tests stands in January.
-    assert_eq!(billing["period"]["start"], "2025-12-31T23:00:00.000000Z");
-    assert_eq!(billing["period"]["end"], "2026-01-31T23:00:00.000000Z");
+    // The clock of these tests stands in March, within which Paris goes to summer time.
+    assert_eq!(billing["period"]["start"], "2026-02-28T23:00:00.000000Z");
+    assert_eq!(billing["period"]["end"], "2026-03-31T22:00:00.000000Z");
     for usage in billing["usage"].as_array().unwrap() {
         assert_eq!((&usage["limit"], &usage["percent"]), (&Value::Null, &Value::Null), "{usage}");
         let is_there = !["api_requests", "customers"].contains(&usage["meter"].as_str().unwrap());
