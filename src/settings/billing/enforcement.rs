@@ -52,8 +52,9 @@ pub fn used(organization: &Organization, meter: Meter, now: Timestamp) -> u64 {
         Meter::Secrets => organization.secrets.live(),
         Meter::ApiKeys => organization.api_keys.count(),
         Meter::ApiRequests => {
-            let period = Period::of(organization, now).name;
-            return organization.billing.counted(meter, &period);
+            // A month that has begun is gone on with, also where another time zone would go back to the one before.
+            let (period, newest) = (Period::of(organization, now).name, organization.billing.period());
+            return organization.billing.counted(meter, newest.max(&period));
         }
     };
     used as u64

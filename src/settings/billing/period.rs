@@ -90,7 +90,9 @@ pub fn hour(timezone: &str, time: Timestamp) -> (Timestamp, Timestamp) {
 /// A time as the clocks of a time zone show it.
 fn local(timezone: &str, time: Timestamp) -> ZonedDateTime {
     let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
-    jiff::Timestamp::from_microsecond(time.micros()).unwrap_or_default().to_zoned_datetime(zone)
+    // The last day of the year 9999 is not everywhere in it.
+    let time = jiff::Timestamp::from_microsecond(time.micros()).unwrap_or(jiff::Timestamp::MAX);
+    time.to_zoned_datetime(zone)
 }
 
 fn timestamp(zoned: &ZonedDateTime) -> Timestamp {

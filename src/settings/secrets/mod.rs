@@ -6,6 +6,8 @@
 //! them and is final.
 
 pub mod command;
+mod description;
+mod due;
 pub mod event;
 pub mod http;
 pub mod import;

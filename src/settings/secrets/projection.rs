@@ -10,7 +10,7 @@ use crate::actor::Actor;
 use crate::area::{Area, DirectoryEntry, Fold, Reads};
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, ResourceType, Version};
-use crate::history::description::{Description, Difference, Field, Focus, Subject, fields};
+use crate::history::description::{Description, Difference, Focus};
 use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{CustomerId, DataKeyId, EnvironmentId, SecretId};
 use crate::organization::Organization;
@@ -19,8 +19,10 @@ use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::{EnvironmentsEvent, Mode};
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::VALUES_MAX;
+use crate::settings::secrets::description::describe;
+use crate::settings::secrets::due::due;
 use crate::settings::secrets::event::{
-    Origin, SecretCreated, SecretUndeleted, SecretUpdated, SecretVersionDestroyed, SecretsEvent,
+    Origin, SecretCreated, SecretUpdated, SecretVersionDestroyed, SecretsEvent,
 };
 use crate::settings::secrets::restore::restore;
 use crate::settings::secrets::value::Scope;
@@ -153,22 +155,6 @@ impl Secret {
         {
             self.versions.remove_mut(&oldest);
         }
-    }
-
-    fn describe(&self, into: &mut Description) {
-        let environment = self.scope.environment();
-        let text = |value: &dyn ToString| Field::from(value.to_string().as_str());
-        let modes: Vec<&str> = self.modes.iter().map(|mode| mode.name()).collect();
-        let told = fields([
-            ("name", Some(self.name.as_str().into())),
-            ("environment", environment.map(|environment| text(&environment))),
-            ("customer", self.scope.customer().map(|customer| text(&customer))),
-            ("modes", (!modes.is_empty()).then(|| Field::Open(modes.into()))),
-            ("description", self.description.as_deref().map(Into::into)),
-            ("expires_at", self.expires_at.map(|at| text(&at))),
-            ("value", self.current_origin().map(Field::Secret)),
-        ]);
-        into.insert(Subject::new(ResourceType::Secret, self.id).within(environment), told);
     }
 }
 
@@ -439,29 +425,7 @@ impl Fold for Secrets {
 
     fn directory(recorded: &Recorded, entries: &mut Vec<DirectoryEntry>) {
         let Event::Secrets(event) = &recorded.event else { return };
-        let due = |secret: SecretId, at| DirectoryEntry::Due { resource: secret.to_string(), at };
-        let done = |secret: SecretId| DirectoryEntry::NotDue { resource: secret.to_string() };
-        entries.extend(match event {
-            SecretsEvent::SecretCreated(SecretCreated { secret, expires_at: Some(at), .. })
-            | SecretsEvent::SecretUpdated(SecretUpdated { secret, expires_at: Some(at), .. })
-            | SecretsEvent::SecretUndeleted(SecretUndeleted { secret, expires_at: Some(at) }) => {
-                Some(due(*secret, *at))
-            }
-            SecretsEvent::SecretUpdated(updated)
-                if updated.cleared.iter().any(|field| field == "expires_at") =>
-            {
-                Some(done(updated.secret))
-            }
-            SecretsEvent::SecretDeleted(deleted) => Some(done(deleted.secret)),
-            SecretsEvent::SecretDestroyed(destroyed) => Some(done(destroyed.secret)),
-            SecretsEvent::SecretExpired(expired) => Some(done(expired.secret)),
-            SecretsEvent::SecretCreated(_)
-            | SecretsEvent::SecretUpdated(_)
-            | SecretsEvent::SecretUndeleted(_)
-            | SecretsEvent::SecretRolledBack(_)
-            | SecretsEvent::SecretRevealed(_)
-            | SecretsEvent::SecretVersionDestroyed(_) => None,
-        });
+        entries.extend(due(event));
     }
 
     fn items(&self) -> usize {
@@ -517,7 +481,7 @@ impl Area for Secrets {
 
     fn describe(&self, focus: &Focus, into: &mut Description) {
         let meant = self.meant(focus).into_iter().filter(|secret| !secret.is_deleted());
-        meant.for_each(|secret| secret.describe(into));
+        meant.for_each(|secret| describe(secret, into));
     }
 
     fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan) {
