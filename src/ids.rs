@@ -131,6 +131,8 @@ ids! {
     SecretId, SecretKind = "sec";
     /// A customer of the organization.
     CustomerId, CustomerKind = "cus";
+    /// An execution of a workflow for a customer.
+    ExecutionId, ExecutionKind = "exe";
     /// An API key.
     ApiKeyId, ApiKeyKind = "key";
     /// One recorded event.

@@ -3,8 +3,10 @@
 //! It fans out and nothing else; what an event means is told in the areas.
 
 use crate::settings::api_keys::projection::ApiKeys;
+use crate::settings::customer_data::projection::CustomerData;
 use crate::settings::customers::projection::Customers;
 use crate::settings::environments::projection::Environments;
+use crate::settings::executions::projection::Executions;
 use crate::settings::general::projection::General;
 use crate::settings::invitations::projection::Invitations;
 use crate::settings::join_requests::projection::JoinRequests;
@@ -43,10 +45,14 @@ stream_state! {
             environments: Environments,
             /// Whom it works for.
             customers: Customers,
+            /// Their documents.
+            customer_data: CustomerData,
             /// Secrets, sealed.
             secrets: Secrets,
         }
         beside {
+            /// What runs for customers, and what ended lately.
+            executions: Executions,
             /// Who is logged in.
             sessions: Sessions,
             /// Idempotency keys of the last day.

@@ -19,8 +19,10 @@ use crate::platform::operations::command::OperationsCommand;
 use crate::platform::signing_keys::command::SigningKeysCommand;
 use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
+use crate::settings::customer_data::command::{CustomerDataCommand, CustomerDataRejection};
 use crate::settings::customers::command::{CustomersCommand, CustomersRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
+use crate::settings::executions::command::{ExecutionsCommand, ExecutionsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
 use crate::settings::join_requests::command::{JoinRequestsCommand, JoinRequestsRejection};
@@ -69,6 +71,10 @@ pub enum OrganizationCommand {
     Environments(EnvironmentsCommand),
     /// To its customers.
     Customers(CustomersCommand),
+    /// To customers' documents.
+    CustomerData(CustomerDataCommand),
+    /// To executions.
+    Executions(ExecutionsCommand),
     /// To its secrets.
     Secrets(SecretsCommand),
     /// To its sessions.
@@ -307,6 +313,12 @@ pub enum Rejection {
     /// Of customers.
     #[error(transparent)]
     Customers(#[from] CustomersRejection),
+    /// Of customers' documents.
+    #[error(transparent)]
+    CustomerData(#[from] CustomerDataRejection),
+    /// Of executions.
+    #[error(transparent)]
+    Executions(#[from] ExecutionsRejection),
     /// Of secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsRejection),
@@ -343,6 +355,8 @@ impl OrganizationCommand {
             Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
             Self::Customers(command) => command.need(),
+            Self::CustomerData(command) => command.need(),
+            Self::Executions(command) => command.need(),
             Self::Secrets(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
@@ -368,6 +382,8 @@ impl OrganizationCommand {
             Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
             Self::Customers(command) => command.decide(state, context),
+            Self::CustomerData(command) => command.decide(state, context),
+            Self::Executions(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs =
@@ -451,6 +467,8 @@ command_from! {
     OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
     OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
     OrganizationCommand::Customers(CustomersCommand) in Organization;
+    OrganizationCommand::CustomerData(CustomerDataCommand) in Organization;
+    OrganizationCommand::Executions(ExecutionsCommand) in Organization;
     OrganizationCommand::Secrets(SecretsCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;

@@ -24,8 +24,10 @@ use crate::platform::operations::event::OperationsEvent;
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
+use crate::settings::customer_data::event::CustomerDataEvent;
 use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
+use crate::settings::executions::event::ExecutionsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::invitations::event::InvitationsEvent;
 use crate::settings::join_requests::event::JoinRequestsEvent;
@@ -121,6 +123,10 @@ event_sum! {
     Secrets(SecretsEvent),
     /// The customers of an organization.
     Customers(CustomersEvent),
+    /// Customers' documents.
+    CustomerData(CustomerDataEvent),
+    /// Executions of workflows for customers.
+    Executions(ExecutionsEvent),
     /// The people of an organization.
     People(PeopleEvent),
     /// Who is invited to join.
@@ -237,6 +243,10 @@ pub enum ResourceType {
     Secret,
     /// A customer; without a name, as a person is.
     Customer,
+    /// A customer's document; its id is the customer's, its name the key.
+    CustomerData,
+    /// An execution; its name is the workflow's.
+    Execution,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -268,6 +278,7 @@ impl ResourceType {
             Self::Environment,
             Self::Secret,
             Self::Customer,
+            Self::Execution,
             Self::Session,
             Self::Audit,
             Self::Account,
@@ -292,6 +303,8 @@ impl ResourceType {
             Self::Config => "config",
             Self::Secret => "secret",
             Self::Customer => "customer",
+            Self::CustomerData => "customer_data",
+            Self::Execution => "execution",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",
@@ -325,7 +338,7 @@ impl Resource {
 
     /// Whether it has no id of its own, and is named inside the thing with the id.
     pub fn is_inner(&self) -> bool {
-        matches!(self.kind, ResourceType::Config | ResourceType::TeamMember)
+        matches!(self.kind, ResourceType::Config | ResourceType::TeamMember | ResourceType::CustomerData)
     }
 
     /// A resource with its name.

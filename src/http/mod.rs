@@ -23,8 +23,8 @@ use crate::promotion;
 use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, customers, environments, general, invitations, join_requests, people, roles, secrets, sessions,
-    teams,
+    api_keys, customer_data, customers, environments, executions, general, invitations, join_requests,
+    people, roles, secrets, sessions, teams,
 };
 
 pub mod access;
@@ -108,6 +108,8 @@ pub fn routes() -> Vec<Route> {
     let value = "/v1/environments/{env}/config/{key}";
     let secret = "/v1/secrets/{sec}";
     let customer = "/v1/customers/{cus}";
+    let document = "/v1/customers/{cus}/data/{key}";
+    let executions_of = "/v1/customers/{cus}/executions";
     vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
@@ -414,6 +416,48 @@ pub fn routes() -> Vec<Route> {
         route(
             row("POST", "/v1/customers/{cus}/erase", Organization(P::CustomerManage), "customer.erase"),
             post(customers::http::erase),
+        ),
+        route(
+            row("GET", "/v1/customers/{cus}/data", Organization(P::CustomerDataRead), "customer_data.read"),
+            get(customer_data::http::list),
+        ),
+        route(
+            row("GET", document, Organization(P::CustomerDataRead), "customer_data.read"),
+            get(customer_data::http::show),
+        ),
+        route(
+            row("PUT", document, Organization(P::CustomerDataWrite), "customer_data.set"),
+            put(customer_data::http::put),
+        ),
+        route(
+            row("DELETE", document, Organization(P::CustomerDataWrite), "customer_data.delete"),
+            delete(customer_data::http::delete),
+        ),
+        route(
+            row("GET", executions_of, Environment(P::ExecutionRead), "execution.read"),
+            get(executions::listing::list),
+        ),
+        route(
+            row("POST", executions_of, Environment(P::ExecutionWrite), "execution.start"),
+            post(executions::http::start),
+        ),
+        route(
+            row(
+                "GET",
+                "/v1/customers/{cus}/executions/{exe}",
+                Environment(P::ExecutionRead),
+                "execution.read",
+            ),
+            get(executions::http::show),
+        ),
+        route(
+            row(
+                "POST",
+                "/v1/customers/{cus}/executions/{exe}/finish",
+                Environment(P::ExecutionWrite),
+                "execution.finish",
+            ),
+            post(executions::http::finish),
         ),
         route(row("GET", "/v1/ctx", Program(P::CtxRead), "ctx.read"), recorded_get(ctx::http::show)),
         route(

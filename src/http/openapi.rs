@@ -21,8 +21,8 @@ use crate::platform::{accounts, foundings, memberships};
 use crate::promotion;
 use crate::proof;
 use crate::settings::{
-    api_keys, customers, environments, general, invitations, join_requests, people, roles, secrets, sessions,
-    teams,
+    api_keys, customer_data, customers, environments, executions, general, invitations, join_requests,
+    people, roles, secrets, sessions, teams,
 };
 
 #[derive(OpenApi)]
@@ -30,7 +30,7 @@ use crate::settings::{
     info(title = "Settled", description = "An event-sourced settings store."),
     modifiers(&Credentials, &OwnRoutes, &Problems, &EmptyBodies),
     // Named by parameters alone, which do not bring their schemas with them.
-    components(schemas(environments::value::ConfigKey)),
+    components(schemas(environments::value::ConfigKey, customer_data::value::DataKeyName)),
     paths(
         health::healthz,
         health::readyz,
@@ -131,6 +131,14 @@ use crate::settings::{
         customers::http::suspend,
         customers::http::reactivate,
         customers::http::erase,
+        customer_data::http::list,
+        customer_data::http::show,
+        customer_data::http::put,
+        customer_data::http::delete,
+        executions::listing::list,
+        executions::http::start,
+        executions::http::show,
+        executions::http::finish,
         ctx::http::show,
         ctx::http::secret,
         ctx::http::watch,

@@ -18,8 +18,10 @@ use crate::platform::foundings::command::FoundingsRejection;
 use crate::platform::memberships::command::MembershipsRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
+use crate::settings::customer_data::command::CustomerDataRejection;
 use crate::settings::customers::command::CustomersRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
+use crate::settings::executions::command::ExecutionsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::invitations::command::InvitationsRejection;
 use crate::settings::join_requests::command::JoinRequestsRejection;
@@ -196,6 +198,8 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
         Rejection::Customers(rejection) => customers(*rejection),
+        Rejection::CustomerData(rejection) => customer_data(*rejection),
+        Rejection::Executions(rejection) => executions(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
@@ -386,6 +390,31 @@ fn customers(rejection: CustomersRejection) -> Problem {
         CustomersRejection::NotFound => Problem::not_found(),
         CustomersRejection::TooManyCustomers => {
             Problem::conflict("too_many_customers", "the organization has as many customers as it can")
+        }
+    }
+}
+
+fn customer_data(rejection: CustomerDataRejection) -> Problem {
+    match rejection {
+        CustomerDataRejection::UnknownCustomer | CustomerDataRejection::NotFound => Problem::not_found(),
+        CustomerDataRejection::TooManyDocuments => {
+            Problem::conflict("too_many_documents", "there are as many documents as there can be")
+        }
+    }
+}
+
+fn executions(rejection: ExecutionsRejection) -> Problem {
+    match rejection {
+        ExecutionsRejection::UnknownCustomer | ExecutionsRejection::NotFound => Problem::not_found(),
+        ExecutionsRejection::UnknownEnvironment => {
+            Problem::invalid_field("/environment", "unknown", "there is no such environment")
+        }
+        ExecutionsRejection::CustomerSuspended => {
+            Problem::conflict("customer_suspended", "the customer is suspended")
+        }
+        ExecutionsRejection::Finished => Problem::conflict("execution_finished", "the execution has ended"),
+        ExecutionsRejection::TooManyRunning => {
+            Problem::conflict("too_many_executions", "as many executions run as can at once")
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The settings' areas, in the sidebar's order.
 pub mod api_keys;
+pub mod customer_data;
 pub mod customers;
 pub mod environments;
+pub mod executions;
 pub mod general;
 pub mod invitations;
 pub mod join_requests;

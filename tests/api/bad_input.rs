@@ -108,6 +108,15 @@ fn sound_bodies(things: &Things, owner: &Somebody) -> BTreeMap<(&'static str, &'
             ("PATCH", "/v1/customers/{cus}"),
             json!({"name": "dev", "external_id": "dev", "tags": {"plan": "pro"}, "metadata": {"a": "b"}}),
         ),
+        (("PUT", "/v1/customers/{cus}/data/{key}"), json!({"value": 1})),
+        (
+            ("POST", "/v1/customers/{cus}/executions"),
+            json!({"workflow": "sync", "environment": "dev", "trigger": "t"}),
+        ),
+        (
+            ("POST", "/v1/customers/{cus}/executions/{exe}/finish"),
+            json!({"status": "failed", "error": "e", "duration_ms": 1, "usage": {"tokens": 1}}),
+        ),
         (("POST", "/v1/teams"), json!({"name": "New", "description": "d"})),
         (("PATCH", "/v1/teams/{team}"), json!({"name": "dev team", "description": "d"})),
         (("POST", "/v1/roles"), json!({"name": "New", "description": "d", "permissions": ["config:read"]})),
@@ -155,7 +164,9 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "event" => Some("first"),
         "type" | "outcome" | "format" | "mode" | "permission" | "status" | "in_sync" | "environment"
         | "customer" => Some("nothing"),
-        "user" | "resource" | "action" | "subject" | "role" | "q" | "team" | "external_id" => Some(""),
+        "user" | "resource" | "action" | "subject" | "role" | "q" | "team" | "external_id" | "workflow" => {
+            Some("")
+        }
         _ => None,
     }
 }
@@ -251,7 +262,8 @@ async fn every_field_of_every_body_is_checked_and_named() {
         let mut found = Vec::new();
         places(&operation.sound, "", &mut found);
         for (pointer, value) in found {
-            let is_value = operation.path.ends_with("/config/A") || pointer.starts_with("/metadata");
+            let is_value = ["/config/A", "/data/A"].iter().any(|end| operation.path.ends_with(end))
+                || pointer.starts_with("/metadata");
             let mut wrong: Vec<(Value, &str)> = Vec::new();
             if !is_free && !is_value {
                 for other in [

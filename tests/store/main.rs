@@ -9,6 +9,7 @@ mod check;
 mod checkpoints;
 mod clock;
 mod commands;
+mod customer_asks;
 mod courses;
 mod demo;
 mod derived;
