@@ -361,6 +361,14 @@ impl DataDir {
         self.stores_dir().join(format!("{UNFINISHED}{id}"))
     }
 
+    /// The stores that lie beside one.
+    ///
+    /// # Errors
+    /// When the folder of the stores cannot be listed.
+    pub fn stores_beside(&self, store: &StoreDir) -> Result<Vec<StoreDir>, DataDirError> {
+        Ok(self.store_dirs()?.into_iter().filter(|other| other.id != store.id).collect())
+    }
+
     /// Every store that is there, in use or not.
     ///
     /// # Errors
@@ -396,6 +404,15 @@ impl DataDir {
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether two paths lie on one disk; what is not there yet lies where the folder above it does.
+pub fn on_one_disk(one: &Path, other: &Path) -> bool {
+    let disk = |path: &Path| {
+        let path = std::path::absolute(path).ok()?;
+        path.ancestors().find_map(|above| fs::metadata(above).ok()).map(|found| found.dev())
+    };
+    disk(one) == disk(other)
 }
 
 /// Makes the ballast of a data directory, or makes it whole again, if so many bytes stay free beside it. Returns

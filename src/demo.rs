@@ -33,6 +33,9 @@ pub const ENVIRONMENT: &str = "staging";
 /// A time in the middle of its history.
 pub const HALF_WAY: &str = "2026-06-01T00:00:00Z";
 
+/// What says of a data directory that a demo is in it.
+const MARKER: &str = "demo";
+
 /// Both files of the snapshot, and the root key that wraps its keys.
 const FILES: Files = Files {
     history: include_bytes!("../snapshots/demo.settled"),
@@ -61,6 +64,15 @@ pub enum DemoError {
     /// Somebody's own store is there.
     #[error("the store in {} is not a demo: serve it without --demo, or name another --data-dir", .0.display())]
     OwnStore(PathBuf),
+    /// What a demo left is to be served as if it were somebody's own.
+    #[error(
+        "the store in {dir} is a demo, whose password and API key everybody has: serve it with --demo, or change both, \
+         then remove {}", .dir.join(MARKER).display(), dir = .dir.display()
+    )]
+    Public {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// A file could not be written.
     #[error("could not write {}", path.display())]
     Io {
@@ -79,7 +91,7 @@ pub enum DemoError {
 /// When it cannot be made, or a store that is no demo is there.
 pub fn unpack(config: &Config, clock: &Clock) -> Result<(), DemoError> {
     let dir = DataDir::open(&config.data_dir, config.ballast.bytes())?;
-    let marker = dir.root().join("demo");
+    let marker = dir.root().join(MARKER);
     if dir.current()?.is_some() {
         return if marker.exists() { Ok(()) } else { Err(DemoError::OwnStore(dir.root().to_owned())) };
     }
@@ -89,6 +101,17 @@ pub fn unpack(config: &Config, clock: &Clock) -> Result<(), DemoError> {
     let restored = restore_packed(&dir, &packed, &own, config, clock);
     let _gone = fs::remove_dir_all(&packed);
     restored.map(drop)
+}
+
+/// Whether what lies in a data directory may be served without a word of warning: no demo may.
+///
+/// # Errors
+/// `Public`.
+pub fn forbid_unannounced(data_dir: &Path) -> Result<(), DemoError> {
+    match data_dir.join(MARKER).exists() {
+        true => Err(DemoError::Public { dir: data_dir.to_owned() }),
+        false => Ok(()),
+    }
 }
 
 fn restore_packed(

@@ -129,6 +129,8 @@ ids! {
     EnvironmentId, EnvironmentKind = "env";
     /// A secret.
     SecretId, SecretKind = "sec";
+    /// An OAuth app.
+    OauthAppId, OauthAppKind = "app";
     /// A customer of the organization.
     CustomerId, CustomerKind = "cus";
     /// An execution of a workflow for a customer.

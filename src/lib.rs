@@ -49,6 +49,8 @@ pub mod canonical;
 mod varint;
 pub mod password;
 pub mod dns;
+pub mod outgoing;
+pub mod oauth;
 pub mod mail;
 pub mod server;
 pub mod config;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::causes::with_causes;
 use crate::config::RootKeySource as Configured;
 use crate::data_dir::{DataDir, DataDirError, StoreDir};
 use crate::ids::{Fresh, StoreId, StreamId};
@@ -11,6 +12,7 @@ use crate::log::EventLog;
 use crate::log::head::Epoch;
 use crate::log::sled::SledLog;
 use crate::log::sled::open::{self, Finding, HeadPolicy, Known, OpenError, SledOptions};
+use crate::seal::keyring::beside::overwrite_all;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
 use crate::store::derived::{DerivedFiles, holds};
@@ -149,7 +151,7 @@ pub fn open_store(
     match dir.current()? {
         Some(store) => KeyRing::verify_root(&store.keys(), &root.key)?,
         None => {
-            dir.remove_unfinished()?;
+            forget_unfinished(&dir)?;
             let id: StoreId = Fresh.id();
             dir.create_store(id, |store| {
                 open::create(&SledOptions::new(&store.path, id), &Epoch::default())?;
@@ -163,9 +165,44 @@ pub fn open_store(
         let failed = |source| DataDirError::Io { action: "clear", path: opened.store.derived(), source };
         opened.derived.clear().map_err(failed)?;
     }
-    let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
-    let ring = Arc::new(KeyRing::open(opened.store.keys(), root.key, log)?);
+    let ring = key_ring(&opened, root.key)?;
     // The platform's stream comes first in every store; a crash before this line leaves a store without events.
     ring.create_stream_key(StreamId::Platform)?;
     Ok((opened, ring))
+}
+
+/// The keys of the store that is open, whose root key is the right one. Of stores that never came to be nothing is left then,
+/// and those that lie beside it are kept in mind.
+///
+/// # Errors
+/// When the root key is another one, or a key file cannot be read.
+pub fn key_ring(opened: &OpenDir, root: RootKey) -> Result<Arc<KeyRing>, DirError> {
+    let OpenDir { dir, store, .. } = opened;
+    let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
+    let ring = KeyRing::open(store.keys(), root, log)?;
+    if let Err(error) = forget_unfinished(dir) {
+        // Keys of nobody are no reason not to serve.
+        let error = with_causes(&error);
+        tracing::error!(
+            error,
+            "what an interrupted restore left may open what is destroyed; the next start tries again"
+        );
+    }
+    let beside = dir.stores_beside(store)?.iter().map(StoreDir::keys).collect();
+    Ok(Arc::new(ring.beside(beside)))
+}
+
+/// Removes what set-ups, restores and repairs that came to no end left behind. Their files of keys are overwritten: what is
+/// destroyed later would be opened by them otherwise, with the root key.
+///
+/// # Errors
+/// When something of it cannot be overwritten or removed; repeating this is safe.
+pub fn forget_unfinished(dir: &DataDir) -> Result<(), DirError> {
+    for store in dir.unfinished_stores()? {
+        overwrite_all(&store.keys())?;
+    }
+    for name in dir.remove_unfinished()? {
+        tracing::warn!(name, "removed a store that never came to be");
+    }
+    Ok(())
 }

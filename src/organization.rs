@@ -3,6 +3,7 @@
 //! It fans out and nothing else; what an event means is told in the areas.
 
 use crate::settings::api_keys::projection::ApiKeys;
+use crate::settings::billing::projection::Billing;
 use crate::settings::customer_data::projection::CustomerData;
 use crate::settings::customers::projection::Customers;
 use crate::settings::environments::projection::Environments;
@@ -10,6 +11,7 @@ use crate::settings::executions::projection::Executions;
 use crate::settings::general::projection::General;
 use crate::settings::invitations::projection::Invitations;
 use crate::settings::join_requests::projection::JoinRequests;
+use crate::settings::oauth_apps::projection::OauthApps;
 use crate::settings::people::projection::People;
 use crate::settings::roles::projection::Roles;
 use crate::settings::secrets::projection::Secrets;
@@ -49,6 +51,10 @@ stream_state! {
             customer_data: CustomerData,
             /// Secrets, sealed.
             secrets: Secrets,
+            /// As whom people are asked to connect.
+            oauth_apps: OauthApps,
+            /// Its plan and quotas.
+            billing: Billing,
         }
         beside {
             /// What runs for customers, and what ended lately.

@@ -61,6 +61,23 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_dir(dir)
 }
 
+/// Writes a file that is not there yet, mode 0600; durable once [`sync_all_under`] has returned, and not before.
+///
+/// # Errors
+/// Those of the system.
+pub fn write_undurably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    options().write(true).create_new(true).open(path)?.write_all(bytes)
+}
+
+/// Brings a folder and all that is in it onto the disk at once, however many files that are: whatever else waits to be
+/// written to the same file system goes with it.
+///
+/// # Errors
+/// Those of the system.
+pub fn sync_all_under(dir: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(dir)?)?)
+}
+
 /// Makes a folder and those above it, where they are missing, with mode 0700.
 ///
 /// # Errors

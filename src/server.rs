@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::clock::Clock;
 use crate::config::value::DnsServer;
 use crate::config::{Config, Founding, Signup};
-use crate::data_dir::{DataDir, DataDirError};
+use crate::data_dir::{DataDir, DataDirError, on_one_disk};
 use crate::dns::Dns;
 use crate::http;
 use crate::http::app::{App, OrganizationsPolicy, Policy, SignupPolicy};
@@ -26,6 +26,7 @@ use crate::mail::transport::{Transport, TransportError};
 use crate::mail::{InvalidSender, Mailer};
 use crate::metrics::Metrics;
 use crate::open::{DirError, LogOptions, OpenDir, open_store, root_key};
+use crate::outgoing::{Guard, Outgoing};
 use crate::password::{HashCost, PasswordError, Passwords};
 use crate::private;
 use crate::room::Room;
@@ -347,14 +348,21 @@ fn app(
         },
         free_bytes: Arc::new(move || crate::data_dir::free_bytes(&root)),
         host: config.public_host(address),
+        public_url: config.public_url(address),
         trusted_proxies: config.trusted_proxies.clone(),
     };
     let cursors = Cursors::new(store.ring().derive("cursors"), store.epoch());
     let streams = Streams::new(config.streams_per_credential as usize);
     let (throttle, mail_throttle) = (Arc::new(Throttle::new()), Arc::new(Throttle::new()));
     let (rate_limits, policy) = (Arc::new(RateLimits::default()), Arc::new(policy));
-    let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id).in_place(place);
+    let left = match on_one_disk(&config.data_dir, &config.snapshots_dir()) {
+        true => config.min_free_disk.bytes(),
+        false => 0,
+    };
+    let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id).leaving(left).in_place(place);
     let dns = Dns::new(config.dns_resolver.map(DnsServer::address), store.clock().clone());
+    let guard = if config.oauth_allow_loopback { Guard::PublicOrLoopback } else { Guard::Public };
+    let outgoing = Outgoing::new(guard, store.clock().clone());
     Ok(App {
         store,
         passwords,
@@ -362,6 +370,7 @@ fn app(
         mail_throttle,
         mailer,
         dns,
+        outgoing,
         rate_limits,
         cursors,
         streams,

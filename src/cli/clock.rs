@@ -68,7 +68,7 @@ impl Accept {
     fn append(&self, opened: &OpenDir) -> Result<Timestamp, Box<dyn Error>> {
         let clock = Clocks::system();
         let wall = clock.accept();
-        let store = self.root_key.open_store(opened, clock)?;
+        let store = self.root_key.open_store(opened, clock, None)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let command = OperationsCommand::AcceptClock { wall, newest: store.newest() };
         let done =

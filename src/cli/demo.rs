@@ -25,7 +25,8 @@ impl Demo {
     /// When it cannot be made, or a store that is no demo is in the folder.
     pub fn prepare(config: &Config) -> Result<Self, DemoError> {
         // What is public does not go where somebody's own snapshots lie.
-        let mut demo = Self { config: Config { snapshots_url: None, ..config.clone() }, temporary: None };
+        let config_of_demo = Config { snapshots_url: None, snapshots_dir: None, ..config.clone() };
+        let mut demo = Self { config: config_of_demo, temporary: None };
         if config.data_dir == Path::new(DEFAULT_DATA_DIR) {
             let folder = temporary().map_err(|(path, source)| DemoError::Io { path, source })?;
             demo.config.data_dir.clone_from(&folder);
@@ -100,13 +101,19 @@ mod tests {
     }
 
     #[test]
-    fn a_demo_keeps_away_from_the_bucket_of_somebodys_own_snapshots() {
+    fn a_demo_keeps_away_from_where_somebodys_own_snapshots_lie() {
         let place = tempfile::tempdir().expect("a temporary folder");
         let dir = place.path().join("demo");
         let dir = dir.to_str().expect("it is text");
-        let demo = ["--demo", "--data-dir", dir, "--snapshots-url", "s3://prod"];
-        let demo = Demo::prepare(&config(&demo)).expect("it can be made");
-        assert_eq!(demo.config.snapshots_url, None);
+        let own = place.path().join("own");
+        let own = own.to_str().expect("it is text");
+        for named in [["--snapshots-url", "s3://prod"], ["--snapshots-dir", own]] {
+            let flags = [&["--demo", "--data-dir", dir][..], &named].concat();
+            let demo = Demo::prepare(&config(&flags)).expect("it can be made");
+            assert_eq!(demo.config.snapshots_url, None);
+            assert!(demo.config.snapshots_dir().starts_with(dir));
+        }
+        assert!(!Path::new(own).exists(), "nothing of a demo is there");
     }
 
     #[test]

@@ -22,6 +22,8 @@ use crate::open::{DirError, OpenDir};
 use crate::seal::keyring::{KeyRing, files};
 use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
 use crate::snapshot::SnapshotError;
+use crate::snapshot::history::History;
+use crate::snapshot::newest_keys::newest_keys;
 use crate::snapshot::place::url::FileName;
 use crate::snapshot::repair::{Means, RepairError, Repaired, repair};
 use crate::store::check::DerivedReport;
@@ -50,7 +52,7 @@ pub struct Fsck {
     /// beside it
     #[arg(long, value_name = "SNAPSHOT", conflicts_with = "accept_head")]
     repair_from: Option<FileName>,
-    /// The snapshot's keys [default: SNAPSHOT.keys]
+    /// The keys [default: the newest file of keys beside SNAPSHOT that knows all of it]
     #[arg(long, value_name = "FILE", requires = "repair_from")]
     keys: Option<FileName>,
     /// Only look what would be brought back; exits with 1 where that is anything
@@ -114,7 +116,7 @@ impl Fsck {
         let notes = self.snapshots_dir.clone().unwrap_or_else(|| self.target.data_dir.join(SNAPSHOTS));
         let history = history.locate(&notes)?;
         let keys = self.keys.as_ref().map(|keys| keys.locate(&notes)).transpose()?;
-        let keys = keys.unwrap_or_else(|| history.keys());
+        let keys = keys.map_or_else(|| newest_keys(&History::open(&history)?), Ok)?;
         let means = Means { history: &history, keys: &keys, root: &root };
         let spinner = output::waiting("repairing");
         let repaired = repair(&dir, &means, self.dry_run);

@@ -161,7 +161,7 @@ impl Rotate {
     }
 
     fn rotate(&self, opened: &OpenDir, wanted: Wanted) -> Result<Rotated, Box<dyn Error>> {
-        let store = self.root_key.open_store(opened, Clock::system())?;
+        let store = self.root_key.open_store(opened, Clock::system(), None)?;
         store.resume_clock();
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let rotated = runtime.block_on(async {
@@ -195,7 +195,7 @@ impl Rotate {
                     self.what.place()
                 ));
             }
-            Rotated::Stream(StreamRotated { stream, generation, through, data_keys }) => {
+            Rotated::Stream(StreamRotated { stream, generation, through, data_keys, beside }) => {
                 output::line(format_args!(
                     "{data_keys} keys of {stream} are wrapped by generation {generation} of its key now, and none by \
                      an older one."
@@ -203,6 +203,11 @@ impl Rotate {
                 output::line(format_args!(
                     "What was destroyed up to version {through} cannot be opened by anything on this disk any more."
                 ));
+                if *beside > 0 {
+                    output::line(format_args!(
+                        "{beside} keys of it were overwritten in stores that are not in use, which open nothing of it now."
+                    ));
+                }
             }
             Rotated::SigningKey(SigningKeyRotated { from, to }) => {
                 output::line(format_args!("The signing key is {to} from now on."));

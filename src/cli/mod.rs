@@ -18,6 +18,7 @@ pub mod exit;
 pub mod fsck;
 pub mod key;
 pub mod log;
+pub mod organizations;
 pub mod output;
 pub mod replay;
 pub mod restore;
@@ -54,6 +55,9 @@ enum Command {
     /// Take, list, verify and restore snapshots of the whole store
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
+    /// List the organizations of a store, and delete one for ever
+    #[command(subcommand)]
+    Organizations(organizations::Organizations),
     /// Run a command with an environment's configuration and secrets as its environment variables
     Run(run::Run),
     /// Take an environment's secrets in from a file, or out
@@ -129,6 +133,7 @@ impl Cli {
             Command::Fsck(command) => command.run(),
             Command::Restore(command) => command.run(),
             Command::Snapshot(command) => command.run(),
+            Command::Organizations(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Secrets(command) => command.run(),
             Command::Verify(command) => command.run(),

@@ -67,7 +67,7 @@ impl Restore {
 
     fn append(&self, opened: &OpenDir) -> Result<Value, Box<dyn Error>> {
         let clock = Clock::system();
-        let store = self.root_key.open_store(opened, clock)?;
+        let store = self.root_key.open_store(opened, clock, None)?;
         store.resume_clock();
         let wanted = OperatorRestore {
             organization: self.organization,

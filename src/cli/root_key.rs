@@ -11,9 +11,9 @@ use crate::clock::Clock;
 use crate::config::RootKeySource;
 use crate::log::EventLog;
 use crate::metrics::Metrics;
-use crate::open::{OpenDir, read_root_key};
-use crate::seal::keyring::KeyRing;
+use crate::open::{OpenDir, key_ring, read_root_key};
 use crate::seal::root::{RootKey, RootKeyError};
+use crate::store::ledger::Ledger;
 use crate::store::{Parts, Store};
 
 /// Where the root key is, which is needed where no server runs.
@@ -51,14 +51,19 @@ impl RootKeyOptions {
         })
     }
 
-    /// Opens the store over a log that this process holds.
+    /// Opens the store over a log that this process holds, with the ledger where something is to be taken away for good.
     ///
     /// # Errors
     /// When the root key is not to be had or is another store's, or the log is damaged.
-    pub fn open_store(&self, opened: &OpenDir, clock: Clock) -> Result<Store, Box<dyn Error>> {
+    pub fn open_store(
+        &self,
+        opened: &OpenDir,
+        clock: Clock,
+        ledger: Option<Ledger>,
+    ) -> Result<Store, Box<dyn Error>> {
         let root = self.read(opened.dir.root())?;
         let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
-        let ring = Arc::new(KeyRing::open(opened.store.keys(), root, Arc::clone(&log))?);
+        let ring = key_ring(opened, root)?;
         Ok(Store::open(Parts {
             log,
             ring,
@@ -67,8 +72,7 @@ impl RootKeyOptions {
             queue_capacity: 1,
             disk: Arc::new(|| true),
             derived: Some((opened.derived.clone(), Arc::new(|| false))),
-            // No command takes anything away for good: that is asked of a server.
-            ledger: None,
+            ledger,
             directory: None,
             resident_streams: 1,
             metrics: Metrics::new(),

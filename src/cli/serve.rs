@@ -1,6 +1,7 @@
 //! `settled serve`: runs the server until it is told to stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,7 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::demo::DemoError;
+use crate::demo::{DemoError, forbid_unannounced};
 use crate::http::tls::Tls;
 use crate::seal::core_dump::forbid_core_dumps;
 use crate::server::{Server, StartError, Started};
@@ -21,6 +22,9 @@ use crate::store::Fatal;
 /// Files of the store, listeners, connections that are just refused or leaving, and some to spare.
 const FILES_BESIDE_CONNECTIONS: u64 = 256;
 
+/// How long work that nobody waits for may go on after a stop.
+const LEAVING: Duration = Duration::from_secs(2);
+
 /// Serves until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> Exit {
     if let Err(error) = forbid_core_dumps() {
@@ -28,11 +32,16 @@ pub fn run(config: &Config) -> Exit {
     }
     give_back_large();
     allow_open_files(config);
-    let demo = match config.demo.then(|| Demo::prepare(config)).transpose() {
+    let demo = match config.demo {
+        true => Demo::prepare(config).map(Some),
+        false => forbid_unannounced(&config.data_dir).map(|()| None),
+    };
+    let demo = match demo {
         Ok(demo) => demo,
         Err(error) => {
             output::error(&error);
-            return if matches!(error, DemoError::OwnStore(_)) { Exit::Usage } else { Exit::Store };
+            let is_usage = matches!(error, DemoError::OwnStore(_) | DemoError::Public { .. });
+            return if is_usage { Exit::Usage } else { Exit::Store };
         }
     };
     let config = demo.as_ref().map_or(config, |demo| &demo.config);
@@ -43,7 +52,10 @@ pub fn run(config: &Config) -> Exit {
             return Exit::Store;
         }
     };
-    match runtime.block_on(serve(config, demo.as_ref())) {
+    let served = runtime.block_on(serve(config, demo.as_ref()));
+    // The log is closed. A drill that is under way may take minutes yet, and what it leaves goes with the next one.
+    runtime.shutdown_timeout(LEAVING);
+    match served {
         Ok(exit) => exit,
         Err(error) => {
             output::error(&error);

@@ -13,6 +13,7 @@ use crate::cli::socket::SocketError;
 use crate::data_dir::{DEFAULT_BALLAST_BYTES, DataDir, DataDirError};
 use crate::log::sled::open::HeadPolicy;
 use crate::open::{DirError, LogOptions, OpenDir, open_log};
+use crate::snapshot::place::UnusableBucket;
 
 /// Where the store is.
 #[derive(Args, Clone, Debug)]
@@ -115,13 +116,15 @@ pub fn close(opened: &OpenDir, otherwise: Exit) -> Exit {
 /// What a running server answered.
 ///
 /// # Errors
-/// How the command ends; why has been printed. What the server refused is no trouble of the store.
+/// How the command ends; why has been printed. What the server cannot do now, or failed at, is trouble of the store, as it
+/// were without a server; any other refusal is none.
 pub fn answered<T: DeserializeOwned>(answer: Result<Bytes, SocketError>) -> Result<T, Exit> {
     match answer {
         Ok(body) => serde_json::from_slice(&body).map_err(|error| failed(&error)),
         Err(error) => {
             failed(&error);
             Err(match error {
+                SocketError::Refused { status, .. } if status.is_server_error() => Exit::Store,
                 SocketError::Refused { .. } => Exit::DoesNotHold,
                 SocketError::Io(_) | SocketError::Http(_) => Exit::Store,
             })
@@ -129,8 +132,9 @@ pub fn answered<T: DeserializeOwned>(answer: Result<Bytes, SocketError>) -> Resu
     }
 }
 
-/// Prints an error of opening or reaching a store.
-pub fn failed(error: &dyn Error) -> Exit {
+/// Prints an error of opening or reaching a store. A bucket that cannot be used as the command line and the environment name it
+/// is no trouble of the store.
+pub fn failed(error: &(dyn Error + 'static)) -> Exit {
     output::error(error);
-    Exit::Store
+    if error.is::<UnusableBucket>() { Exit::Usage } else { Exit::Store }
 }

@@ -64,6 +64,9 @@ enum Trouble {
         #[source]
         source: ClientError,
     },
+    /// It signed for something, and answers with what proves nothing of it: somebody on the way may have mixed answers up.
+    #[error("{to} events were signed for, and what was answered is no proof for the first {from} of them")]
+    NoProof { from: u64, to: u64 },
     /// It signed for something, proved it never, and goes on in another epoch, in which nobody can.
     #[error(
         "{size} events were signed for in epoch {after}, which ended; that the first {proved} of them are those of before was \
@@ -178,8 +181,9 @@ impl WatchCheckpoints {
         while let Some((from, to)) = seen.wanted() {
             let path = format!("/v1/proof/consistency?from={from}&to={to}");
             let proof = api.get::<Consistency>(&path).await;
-            let proof = hashes(&proof.map_err(|source| Trouble::Unproved { from, to, source })?);
-            seen.prove(&proof.unwrap_or_default()).map_err(Box::new)?;
+            let proof = proof.map_err(|source| Trouble::Unproved { from, to, source })?;
+            let proof = hashes(&proof, from, to).ok_or(Trouble::NoProof { from, to })?;
+            seen.prove(&proof).map_err(Box::new)?;
             self.keep(&seen)?;
             output::line(format_args!("{to} events, the first {from} as before"));
         }
@@ -229,9 +233,11 @@ impl Trouble {
     /// How the command ends after it.
     fn exit(&self) -> Exit {
         match self {
-            Self::Fork(_) | Self::Evidence(_) | Self::Checkpoint(_) | Self::NeverProved { .. } => {
-                Exit::DoesNotHold
-            }
+            Self::Fork(_)
+            | Self::Evidence(_)
+            | Self::Checkpoint(_)
+            | Self::NoProof { .. }
+            | Self::NeverProved { .. } => Exit::DoesNotHold,
             Self::NotSeen { .. } | Self::File { .. } => Exit::Usage,
             Self::Client(error) | Self::Unproved { source: error, .. } if error.is_passing() => Exit::Store,
             Self::Client(error) | Self::Unproved { source: error, .. } if is_ours(error) => Exit::Usage,
@@ -249,9 +255,11 @@ fn is_ours(error: &ClientError) -> bool {
     }
 }
 
-fn hashes(proof: &Consistency) -> Option<Vec<Hash>> {
+/// What a proof says, if it is one between these sizes.
+fn hashes(proof: &Consistency, from: u64, to: u64) -> Option<Vec<Hash>> {
     let hash = |text: &String| STANDARD.decode(text).ok()?.try_into().ok();
-    proof.proof.iter().map(hash).collect()
+    let hashes = proof.proof.iter().map(hash).collect::<Option<_>>()?;
+    ((proof.from, proof.to) == (from, to)).then_some(hashes)
 }
 
 /// A file's name with an ending.

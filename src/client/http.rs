@@ -24,6 +24,14 @@ pub fn trusting_the_system() -> Result<ClientBuilder, rustls::Error> {
     Ok(over(tls().with_platform_verifier()?))
 }
 
+/// How TLS is spoken to servers whose certificates the system trusts, without a client around it.
+///
+/// # Errors
+/// When the system has no certificates.
+pub fn tls_trusting_the_system() -> Result<ClientConfig, rustls::Error> {
+    Ok(tls().with_platform_verifier()?.with_no_client_auth())
+}
+
 fn tls() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

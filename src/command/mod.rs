@@ -8,17 +8,20 @@ use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, Version};
 use crate::history::restore::command::RestoreSettings;
-use crate::ids::{DataKeyId, EnvironmentId, StreamId};
+use crate::ids::{DataKeyId, EnvironmentId};
 use crate::organization::Organization;
-use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::deletions::command::{DeletionsCommand, DeletionsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
+use crate::platform::managed_apps::command::{ManagedAppsCommand, ManagedAppsRejection};
 use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection};
 use crate::platform::operations::command::OperationsCommand;
+use crate::platform::plans::command::{PlansCommand, PlansRejection};
 use crate::platform::signing_keys::command::SigningKeysCommand;
 use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
+use crate::settings::billing::command::{BillingCommand, BillingRejection};
+use crate::settings::billing::value::Excess;
 use crate::settings::customer_data::command::{CustomerDataCommand, CustomerDataRejection};
 use crate::settings::customers::command::{CustomersCommand, CustomersRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
@@ -26,6 +29,7 @@ use crate::settings::executions::command::{ExecutionsCommand, ExecutionsRejectio
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
 use crate::settings::join_requests::command::{JoinRequestsCommand, JoinRequestsRejection};
+use crate::settings::oauth_apps::command::{OauthAppsCommand, OauthAppsRejection};
 use crate::settings::people::command::{PeopleCommand, PeopleRejection};
 use crate::settings::roles::access::grants;
 use crate::settings::roles::command::{RolesCommand, RolesRejection};
@@ -40,6 +44,8 @@ use crate::store::exports::NoteExport;
 use crate::store::finishing::FinishEntry;
 
 pub mod exempt;
+mod from;
+mod platform;
 
 /// A command to one stream.
 #[derive(Clone, Debug)]
@@ -77,6 +83,10 @@ pub enum OrganizationCommand {
     Executions(ExecutionsCommand),
     /// To its secrets.
     Secrets(SecretsCommand),
+    /// To its OAuth apps.
+    OauthApps(OauthAppsCommand),
+    /// To its plan and quotas.
+    Billing(BillingCommand),
     /// To its sessions.
     Sessions(SessionsCommand),
     /// Something was refused or failed, and is recorded.
@@ -106,8 +116,12 @@ pub enum PlatformCommand {
     Memberships(MembershipsCommand),
     /// To sessions without an organization.
     Sessions(SessionsCommand),
+    /// To the operator's OAuth apps.
+    ManagedApps(ManagedAppsCommand),
     /// An operator's.
     Operations(OperationsCommand),
+    /// To plans.
+    Plans(PlansCommand),
     /// To signing keys.
     SigningKeys(SigningKeysCommand),
     /// A key that wraps others was rotated.
@@ -127,6 +141,8 @@ pub struct Context {
     pub now: Timestamp,
     /// What the caller asks of what it changes; all of it must hold.
     pub preconditions: Vec<Precondition>,
+    /// Of a program's request: which of its organization's in this month it is.
+    pub ordinal: Option<u64>,
 }
 
 /// What a caller asks of the resource that it changes (`If-Match`, `If-None-Match`).
@@ -184,6 +200,8 @@ pub struct NewEvent {
     pub count: Option<u64>,
     /// Data keys that it is the first to use.
     pub uses: Vec<DataKeyId>,
+    /// Who did it, where that is not whoever asked.
+    pub by: Option<Actor>,
     /// What happened.
     pub event: Event,
 }
@@ -197,6 +215,7 @@ impl NewEvent {
             outcome: Outcome::Success,
             count: None,
             uses: Vec::new(),
+            by: None,
             event: event.into(),
         }
     }
@@ -212,6 +231,13 @@ impl NewEvent {
     #[must_use]
     pub fn using(mut self, key: DataKeyId) -> Self {
         self.uses.push(key);
+        self
+    }
+
+    /// The same, which somebody else did than whoever asked.
+    #[must_use]
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.by = Some(actor);
         self
     }
 }
@@ -286,6 +312,9 @@ pub enum Rejection {
     /// A value that must be unique is another's.
     #[error("the value is taken")]
     Taken,
+    /// There would be more of something than a quota allows.
+    #[error(transparent)]
+    QuotaExceeded(#[from] Excess),
     /// Of general settings.
     #[error(transparent)]
     General(#[from] GeneralRejection),
@@ -322,6 +351,12 @@ pub enum Rejection {
     /// Of secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsRejection),
+    /// Of OAuth apps.
+    #[error(transparent)]
+    OauthApps(#[from] OauthAppsRejection),
+    /// Of plan and quotas.
+    #[error(transparent)]
+    Billing(#[from] BillingRejection),
     /// Of sessions.
     #[error(transparent)]
     Sessions(#[from] SessionsRejection),
@@ -334,9 +369,15 @@ pub enum Rejection {
     /// Of deletions.
     #[error(transparent)]
     Deletions(#[from] DeletionsRejection),
+    /// Of plans.
+    #[error(transparent)]
+    Plans(#[from] PlansRejection),
     /// Of memberships to be.
     #[error(transparent)]
     Memberships(#[from] MembershipsRejection),
+    /// Of the operator's OAuth apps.
+    #[error(transparent)]
+    ManagedApps(#[from] ManagedAppsRejection),
     /// Of what was denied or failed.
     #[error(transparent)]
     Denials(#[from] DenialsRejection),
@@ -358,6 +399,8 @@ impl OrganizationCommand {
             Self::CustomerData(command) => command.need(),
             Self::Executions(command) => command.need(),
             Self::Secrets(command) => command.need(),
+            Self::OauthApps(command) => command.need(),
+            Self::Billing(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
@@ -385,6 +428,8 @@ impl OrganizationCommand {
             Self::CustomerData(command) => command.decide(state, context),
             Self::Executions(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
+            Self::OauthApps(command) => command.decide(state, context),
+            Self::Billing(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs =
                     |holder| matches!(holder, Holder::Person(id) if state.people.active(id).is_some());
@@ -403,79 +448,6 @@ impl OrganizationCommand {
 /// The organization's id, which is its stream's name; nothing before it was founded.
 fn own_id(state: &Organization) -> String {
     state.general.founded().map(|founded| founded.organization.to_string()).unwrap_or_default()
-}
-
-impl PlatformCommand {
-    /// What it needs of its actor.
-    pub fn need(&self) -> Need {
-        match self {
-            Self::Foundings(command) => command.need(),
-            Self::Memberships(command) => command.need(),
-            Self::Deletions(_)
-            | Self::Operations(_)
-            | Self::SigningKeys(_)
-            | Self::EncryptionKeys(_)
-            | Self::Finish(_) => Need::System,
-            Self::Accounts(command) => command.need(),
-            Self::Sessions(_) | Self::Refuse(_) => Need::Own,
-        }
-    }
-
-    /// Decides, without asking whether the actor may.
-    ///
-    /// # Errors
-    /// The area's rejection.
-    pub fn decide(&self, state: &Platform, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
-        match self {
-            Self::Accounts(command) => Ok(command.decide(state, context)?),
-            Self::Foundings(command) => Ok(command.decide(state, context)?),
-            Self::Deletions(command) => Ok(command.decide(state)?),
-            Self::Memberships(command) => Ok(command.decide(state, context)?),
-            Self::Sessions(command) => {
-                let belongs =
-                    |holder| matches!(holder, Holder::Account(id) if state.accounts.get(id).is_some());
-                command.decide(&state.sessions, belongs, context)
-            }
-            Self::Operations(command) => Ok(command.decide(context)),
-            Self::SigningKeys(command) => Ok(command.decide(&state.signing_keys)),
-            Self::EncryptionKeys(note) => {
-                Ok(note.decide(&state.encryption_keys, &StreamId::Platform.to_string()))
-            }
-            Self::Finish(entry) => Ok(entry.decide()),
-            Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
-        }
-    }
-}
-
-macro_rules! command_from {
-    ($($sum:ident::$area:ident($command:ty) in $stream:ident;)*) => {$(
-        impl From<$command> for Command {
-            fn from(command: $command) -> Self {
-                Self::$stream($sum::$area(command))
-            }
-        }
-    )*};
-}
-
-command_from! {
-    OrganizationCommand::General(GeneralCommand) in Organization;
-    OrganizationCommand::People(PeopleCommand) in Organization;
-    OrganizationCommand::Invitations(InvitationsCommand) in Organization;
-    OrganizationCommand::JoinRequests(JoinRequestsCommand) in Organization;
-    OrganizationCommand::Teams(TeamsCommand) in Organization;
-    OrganizationCommand::Roles(RolesCommand) in Organization;
-    OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
-    OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
-    OrganizationCommand::Customers(CustomersCommand) in Organization;
-    OrganizationCommand::CustomerData(CustomerDataCommand) in Organization;
-    OrganizationCommand::Executions(ExecutionsCommand) in Organization;
-    OrganizationCommand::Secrets(SecretsCommand) in Organization;
-    OrganizationCommand::Restore(RestoreSettings) in Organization;
-    PlatformCommand::Accounts(AccountsCommand) in Platform;
-    PlatformCommand::Foundings(FoundingsCommand) in Platform;
-    PlatformCommand::Deletions(DeletionsCommand) in Platform;
-    PlatformCommand::Memberships(MembershipsCommand) in Platform;
-    PlatformCommand::Operations(OperationsCommand) in Platform;
 }
 
 impl Command {

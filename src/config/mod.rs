@@ -64,7 +64,7 @@ pub struct Config {
     #[arg(long, env = "SETTLED_SNAPSHOT_EVERY", value_name = "TIME", help_heading = "Snapshots")]
     pub snapshot_every: Option<Span>,
 
-    /// How many of the scheduled snapshots are kept [default: all]
+    /// How many snapshots are kept of those that this store put there under their ids, on time or asked for [default: all]
     #[arg(long, env = "SETTLED_SNAPSHOT_KEEP", value_name = "N", help_heading = "Snapshots")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub snapshot_keep: Option<u32>,
@@ -156,6 +156,13 @@ pub struct Config {
     #[arg(long, env = "SETTLED_PASSWORD_QUEUE", value_name = "N", default_value = "64")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "People")]
     pub password_queue: u32,
+
+    /// Let OAuth apps have URLs of this machine itself, also by plain http: for development, with a provider beside the
+    /// server. Whoever may make an app can then have the server ask what listens here
+    #[arg(long, env = "SETTLED_OAUTH_ALLOW_LOOPBACK", value_name = "BOOL", default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    #[arg(help_heading = "Where")]
+    pub oauth_allow_loopback: bool,
 
     /// How many commands may wait for the writer before writes are answered 503
     #[arg(long, env = "SETTLED_QUEUE_CAPACITY", value_name = "N", default_value = "1024")]

@@ -55,6 +55,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("password-memory", "64MiB", "'64MiB'"),
     ("password-passes", "3", "3"),
     ("password-queue", "8", "8"),
+    ("oauth-allow-loopback", "true", "true"),
     ("queue-capacity", "16", "16"),
     ("resident-streams", "7", "7"),
     ("log-cache", "4MiB", "'4MiB'"),

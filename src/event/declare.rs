@@ -62,6 +62,13 @@ pub trait AreaEvent: Sized {
 /// Renaming a variant never changes what is on disk: the name is the literal.
 #[macro_export]
 macro_rules! events {
+    (@destroyed $data:ident $keys:ident) => {
+        &$data.$keys
+    };
+    (@destroyed $data:ident) => {{
+        let _kept = $data;
+        &[]
+    }};
     (
         $(#[$doc:meta])*
         $vis:vis enum $name:ident {
@@ -100,8 +107,7 @@ macro_rules! events {
 
             fn destroyed_keys(&self) -> &[$crate::ids::DataKeyId] {
                 match self {
-                    $($(Self::$variant(data) => &data.$keys,)?)*
-                    _ => &[],
+                    $(Self::$variant(data) => $crate::events!(@destroyed data $($keys)?),)*
                 }
             }
 

@@ -19,11 +19,14 @@ use crate::ids::{DataKeyId, EnvironmentId, EventId, StreamId};
 use crate::platform::accounts::event::AccountsEvent;
 use crate::platform::deletions::event::DeletionsEvent;
 use crate::platform::foundings::event::FoundingsEvent;
+use crate::platform::managed_apps::event::ManagedAppsEvent;
 use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
+use crate::platform::plans::event::PlansEvent;
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
+use crate::settings::billing::event::BillingEvent;
 use crate::settings::customer_data::event::CustomerDataEvent;
 use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
@@ -31,6 +34,7 @@ use crate::settings::executions::event::ExecutionsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::invitations::event::InvitationsEvent;
 use crate::settings::join_requests::event::JoinRequestsEvent;
+use crate::settings::oauth_apps::event::OauthAppsEvent;
 use crate::settings::people::event::PeopleEvent;
 use crate::settings::roles::event::RolesEvent;
 use crate::settings::secrets::event::SecretsEvent;
@@ -121,6 +125,8 @@ event_sum! {
     Environments(EnvironmentsEvent),
     /// Secrets and their values.
     Secrets(SecretsEvent),
+    /// OAuth apps and their credentials.
+    OauthApps(OauthAppsEvent),
     /// The customers of an organization.
     Customers(CustomersEvent),
     /// Customers' documents.
@@ -137,6 +143,8 @@ event_sum! {
     Teams(TeamsEvent),
     /// Roles and who has them.
     Roles(RolesEvent),
+    /// The organization's plan and quotas.
+    Billing(BillingEvent),
     /// Sessions: opened by a login, closed by logout, switch or revocation.
     Sessions(SessionsEvent),
     /// Accounts, in the platform's stream.
@@ -147,8 +155,12 @@ event_sum! {
     Deletions(DeletionsEvent),
     /// Accounts about to be somebody in an organization, in the platform's stream.
     Memberships(MembershipsEvent),
+    /// The operator's OAuth apps, in the platform's stream.
+    ManagedApps(ManagedAppsEvent),
     /// What operators do, in the platform's stream.
     Operations(OperationsEvent),
+    /// Plans, in the platform's stream.
+    Plans(PlansEvent),
     /// What checkpoints and snapshots are signed with, in the platform's stream.
     SigningKeys(SigningKeysEvent),
     /// What was taken out.
@@ -241,12 +253,16 @@ pub enum ResourceType {
     Config,
     /// A secret.
     Secret,
+    /// An OAuth app.
+    OauthApp,
     /// A customer; without a name, as a person is.
     Customer,
     /// A customer's document; its id is the customer's, its name the key.
     CustomerData,
     /// An execution; its name is the workflow's.
     Execution,
+    /// An organization's plan and quotas; its id is the organization's.
+    Billing,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -257,6 +273,10 @@ pub enum ResourceType {
     Server,
     /// A snapshot, in the platform's stream.
     Snapshot,
+    /// The operator's OAuth app of a provider, in the platform's stream; its id is the provider's.
+    ManagedOauthApp,
+    /// A plan, in the platform's stream.
+    Plan,
     /// A key that wraps others: `root`, or a stream's by the stream's id.
     EncryptionKey,
     /// A key that signs, in the platform's stream.
@@ -277,13 +297,16 @@ impl ResourceType {
             Self::ApiKey,
             Self::Environment,
             Self::Secret,
+            Self::OauthApp,
             Self::Customer,
             Self::Execution,
+            Self::Billing,
             Self::Session,
             Self::Audit,
             Self::Account,
             Self::Server,
             Self::Snapshot,
+            Self::Plan,
         ]
     }
 
@@ -302,14 +325,18 @@ impl ResourceType {
             Self::Environment => "environment",
             Self::Config => "config",
             Self::Secret => "secret",
+            Self::OauthApp => "oauth_app",
             Self::Customer => "customer",
             Self::CustomerData => "customer_data",
             Self::Execution => "execution",
+            Self::Billing => "billing",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
             Self::Snapshot => "snapshot",
+            Self::ManagedOauthApp => "managed_oauth_app",
+            Self::Plan => "plan",
             Self::EncryptionKey => "encryption_key",
             Self::SigningKey => "signing_key",
         }

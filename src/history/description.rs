@@ -15,6 +15,7 @@ use crate::event::{Outcome, Recorded, Resource, ResourceType, Version};
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
 use crate::seal::Sealed;
+use crate::settings::oauth_apps::event::CredentialsOrigin;
 use crate::settings::secrets::event::Origin;
 
 /// Which things are meant.
@@ -143,6 +144,8 @@ pub enum Field {
     Recorded(Version),
     /// A secret's value, told by where it was first written: copies of one value are the same. Never shown, either.
     Secret(Origin),
+    /// An OAuth app's client secret, told in the same way.
+    Credentials(CredentialsOrigin),
 }
 
 impl Field {
@@ -150,7 +153,7 @@ impl Field {
     pub fn shown(&self) -> Option<&Value> {
         match self {
             Self::Open(value) => Some(value),
-            Self::Sealed(_) | Self::Recorded(_) | Self::Secret(_) => None,
+            Self::Sealed(_) | Self::Recorded(_) | Self::Secret(_) | Self::Credentials(_) => None,
         }
     }
 }

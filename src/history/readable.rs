@@ -4,8 +4,8 @@ use crate::area::{AnyArea, Reads};
 use crate::event::ResourceType;
 use crate::history::description::{Focus, Subject};
 use crate::ids::{
-    ApiKeyId, CustomerId, EnvironmentId, InvitationId, JoinRequestId, OrganizationId, RoleAssignmentId,
-    RoleId, SecretId, TeamId, UserId,
+    ApiKeyId, CustomerId, EnvironmentId, InvitationId, JoinRequestId, OauthAppId, OrganizationId,
+    RoleAssignmentId, RoleId, SecretId, TeamId, UserId,
 };
 use crate::organization::Organization;
 use crate::settings::customer_data::value::DataKeyName;
@@ -100,6 +100,8 @@ pub fn kind_of(id: &str) -> Option<ResourceType> {
         Some(ResourceType::Environment)
     } else if id.parse::<SecretId>().is_ok() {
         Some(ResourceType::Secret)
+    } else if id.parse::<OauthAppId>().is_ok() {
+        Some(ResourceType::OauthApp)
     } else if id.parse::<CustomerId>().is_ok() {
         Some(ResourceType::Customer)
     } else if id.parse::<ApiKeyId>().is_ok() {
@@ -129,13 +131,24 @@ pub fn focus(text: &str) -> Option<Focus> {
     match text.split_once('/') {
         None => kind_of(text).map(|_| Focus::Resource(text.to_owned())),
         Some((id, key)) => {
-            let is_key = match named_in(id) {
-                ResourceType::CustomerData => DataKeyName::try_from(key).is_ok(),
-                _ => id.parse::<EnvironmentId>().is_ok() && ConfigKey::try_from(key).is_ok(),
-            };
-            is_key.then(|| Focus::Named(id.to_owned(), key.to_owned()))
+            let has_such = id.parse::<CustomerId>().is_ok() || id.parse::<EnvironmentId>().is_ok();
+            named(id, key).ok().filter(|_| has_such)
         }
     }
+}
+
+/// What has a name inside the thing with an id: a document's key in a customer, that of a configuration value elsewhere.
+///
+/// # Errors
+/// When it is no such key, with what one is.
+pub fn named(id: &str, name: &str) -> Result<Focus, String> {
+    match named_in(id) {
+        ResourceType::CustomerData => {
+            DataKeyName::try_from(name).map(drop).map_err(|error| error.to_string())?;
+        }
+        _ => ConfigKey::try_from(name).map(drop).map_err(|error| error.to_string())?,
+    }
+    Ok(Focus::Named(id.to_owned(), name.to_owned()))
 }
 
 #[cfg(test)]
@@ -148,7 +161,7 @@ mod tests {
     #[test]
     fn an_area_is_omitted_unless_all_of_it_may_be_seen() {
         let all = Grants { organization: PermissionSet::of(SystemRole::Auditor), ..Grants::default() };
-        assert_eq!(omitted(&all), [""; 0]);
+        assert_eq!(omitted(&all), ["customer_data"]);
         let mut some = Grants {
             organization: [Permission::OrganizationRead, Permission::EnvironmentRead].into_iter().collect(),
             ..Grants::default()
@@ -165,7 +178,9 @@ mod tests {
                 "environments",
                 "customers",
                 "customer_data",
-                "secrets"
+                "secrets",
+                "oauth_apps",
+                "billing"
             ]
         );
         let environment: EnvironmentId = id(1);
@@ -183,7 +198,9 @@ mod tests {
                 "environments",
                 "customers",
                 "customer_data",
-                "secrets"
+                "secrets",
+                "oauth_apps",
+                "billing"
             ]
         );
         assert!(check(&some, ResourceType::Config, Some(environment)).is_ok());

@@ -10,6 +10,7 @@ use crate::http::rate_limit::RateLimits;
 use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
 use crate::mail::Mailer;
+use crate::outgoing::Outgoing;
 use crate::password::Passwords;
 use crate::snapshot::operating::Snapshots;
 use crate::store::Store;
@@ -29,6 +30,8 @@ pub struct App {
     pub mailer: Option<Mailer>,
     /// Asks DNS.
     pub dns: Dns,
+    /// Asks OAuth providers.
+    pub outgoing: Outgoing,
     /// How often API keys may be used.
     pub rate_limits: Arc<RateLimits>,
     /// Makes and reads cursors.
@@ -70,6 +73,8 @@ pub struct Policy {
     pub free_bytes: FreeBytes,
     /// The host that users reach the server under, with its port where the URL has one: whose checkpoints they are.
     pub host: String,
+    /// The URL that users reach the server under, without a slash at its end.
+    pub public_url: String,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
 }

@@ -18,13 +18,14 @@ use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
 use crate::http::problem::Problem;
-use crate::platform::{accounts, foundings, memberships};
+use crate::oauth;
+use crate::platform::{accounts, foundings, memberships, plans};
 use crate::promotion;
 use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, customer_data, customers, environments, executions, general, invitations, join_requests,
-    people, roles, secrets, sessions, teams,
+    api_keys, billing, customer_data, customers, environments, executions, general, invitations,
+    join_requests, oauth_apps, people, roles, secrets, sessions, teams,
 };
 
 pub mod access;
@@ -48,10 +49,13 @@ pub mod key;
 pub mod layers;
 pub mod limits;
 pub mod ndjson;
+mod of_customers;
 pub mod openapi;
 pub mod operator;
 pub mod operator_audit;
+pub mod operator_billing;
 pub mod operator_keys;
+pub mod operator_oauth;
 pub mod operator_snapshots;
 pub mod page;
 pub mod patch;
@@ -63,6 +67,7 @@ pub mod query;
 pub mod rate_limit;
 pub mod raw_answer;
 pub mod rejection;
+mod rejection_kept;
 pub mod request_id;
 pub mod server;
 pub mod sse;
@@ -83,6 +88,10 @@ fn recorded_get<H: Handler<T, App>, T: 'static>(handler: H) -> MethodRouter<App>
     get(handler).head(async || Problem::method_not_allowed(Some(HeaderValue::from_static("GET"))))
 }
 
+fn route(row: Row, handler: MethodRouter<App>) -> Route {
+    Route { row, handler }
+}
+
 const fn row(method: &'static str, path: &'static str, access: Access, attempt: &'static str) -> Row {
     let takes_a_body = !matches!(method.as_bytes(), b"GET" | b"DELETE");
     Row { method, path, access, attempt, takes_a_body }
@@ -93,7 +102,6 @@ pub fn routes() -> Vec<Route> {
     use Access::{Environment, Founder, Member, Organization, OwnAccount, Program, Public};
     use Permission as P;
 
-    let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
     let person = "/v1/people/{usr}";
     let invitation = "/v1/invitations/{inv}";
     let team = "/v1/teams/{team}";
@@ -107,10 +115,9 @@ pub fn routes() -> Vec<Route> {
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
     let secret = "/v1/secrets/{sec}";
-    let customer = "/v1/customers/{cus}";
-    let document = "/v1/customers/{cus}/data/{key}";
-    let executions_of = "/v1/customers/{cus}/executions";
-    vec![
+    let oauth_app = "/v1/oauth-apps/{app}";
+    let quota = "/v1/billing/quotas/{meter}";
+    let mut routes = vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
         route(row("GET", "/v1/version", Public, ""), get(health::version)),
@@ -381,83 +388,49 @@ pub fn routes() -> Vec<Route> {
             post(secrets::values::destroy_version),
         ),
         route(
-            row("GET", "/v1/customers", Organization(P::CustomerRead), "customer.read"),
-            get(customers::listing::list),
+            row("GET", "/v1/oauth-providers", Organization(P::OauthAppRead), "oauth_app.read"),
+            get(oauth::http::list),
         ),
         route(
-            row("POST", "/v1/customers", Organization(P::CustomerManage), "customer.create"),
-            post(customers::http::create),
+            row("GET", "/v1/oauth-apps", Organization(P::OauthAppRead), "oauth_app.read"),
+            get(oauth_apps::http::list),
         ),
         route(
-            row("GET", customer, Organization(P::CustomerRead), "customer.read"),
-            get(customers::http::show),
+            row("POST", "/v1/oauth-apps", Organization(P::OauthAppManage), "oauth_app.create"),
+            post(oauth_apps::http::create),
         ),
         route(
-            row("PATCH", customer, Organization(P::CustomerManage), "customer.update"),
-            patch(customers::patching::update),
+            row("GET", oauth_app, Organization(P::OauthAppRead), "oauth_app.read"),
+            get(oauth_apps::http::show),
         ),
         route(
-            row("DELETE", customer, Organization(P::CustomerManage), "customer.delete"),
-            delete(customers::http::delete),
+            row("PATCH", oauth_app, Organization(P::OauthAppManage), "oauth_app.update"),
+            patch(oauth_apps::http::update),
         ),
         route(
-            row("POST", "/v1/customers/{cus}/suspend", Organization(P::CustomerManage), "customer.suspend"),
-            post(customers::http::suspend),
+            row("DELETE", oauth_app, Organization(P::OauthAppManage), "oauth_app.delete"),
+            delete(oauth_apps::http::delete),
+        ),
+        route(row("GET", "/v1/plans", Organization(P::BillingRead), "billing.read"), get(plans::http::list)),
+        route(
+            row("GET", "/v1/billing", Organization(P::BillingRead), "billing.read"),
+            get(billing::http::show),
         ),
         route(
-            row(
-                "POST",
-                "/v1/customers/{cus}/reactivate",
-                Organization(P::CustomerManage),
-                "customer.reactivate",
-            ),
-            post(customers::http::reactivate),
+            row("GET", "/v1/billing/usage", Organization(P::BillingRead), "billing.read"),
+            get(billing::usage::show),
         ),
         route(
-            row("POST", "/v1/customers/{cus}/erase", Organization(P::CustomerManage), "customer.erase"),
-            post(customers::http::erase),
+            row("PUT", "/v1/billing/plan", Organization(P::BillingManage), "billing.change_plan"),
+            put(billing::http::change_plan),
         ),
         route(
-            row("GET", "/v1/customers/{cus}/data", Organization(P::CustomerDataRead), "customer_data.read"),
-            get(customer_data::http::list),
+            row("PUT", quota, Organization(P::BillingManage), "billing.set_quota"),
+            put(billing::http::set_quota),
         ),
         route(
-            row("GET", document, Organization(P::CustomerDataRead), "customer_data.read"),
-            get(customer_data::http::show),
-        ),
-        route(
-            row("PUT", document, Organization(P::CustomerDataWrite), "customer_data.set"),
-            put(customer_data::http::put),
-        ),
-        route(
-            row("DELETE", document, Organization(P::CustomerDataWrite), "customer_data.delete"),
-            delete(customer_data::http::delete),
-        ),
-        route(
-            row("GET", executions_of, Environment(P::ExecutionRead), "execution.read"),
-            get(executions::listing::list),
-        ),
-        route(
-            row("POST", executions_of, Environment(P::ExecutionWrite), "execution.start"),
-            post(executions::http::start),
-        ),
-        route(
-            row(
-                "GET",
-                "/v1/customers/{cus}/executions/{exe}",
-                Environment(P::ExecutionRead),
-                "execution.read",
-            ),
-            get(executions::http::show),
-        ),
-        route(
-            row(
-                "POST",
-                "/v1/customers/{cus}/executions/{exe}/finish",
-                Environment(P::ExecutionWrite),
-                "execution.finish",
-            ),
-            post(executions::http::finish),
+            row("DELETE", quota, Organization(P::BillingManage), "billing.set_quota"),
+            delete(billing::http::lift_quota),
         ),
         route(row("GET", "/v1/ctx", Program(P::CtxRead), "ctx.read"), recorded_get(ctx::http::show)),
         route(
@@ -508,7 +481,9 @@ pub fn routes() -> Vec<Route> {
             row("POST", "/v1/restore", Organization(P::OrganizationRestore), "organization.restore"),
             post(history::restore::http::restore),
         ),
-    ]
+    ];
+    routes.extend(of_customers::routes());
+    routes
 }
 
 /// The router of the public listener: every route behind its row's check.

@@ -17,12 +17,13 @@ use crate::http::health;
 use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
-use crate::platform::{accounts, foundings, memberships};
+use crate::oauth;
+use crate::platform::{accounts, foundings, memberships, plans};
 use crate::promotion;
 use crate::proof;
 use crate::settings::{
-    api_keys, customer_data, customers, environments, executions, general, invitations, join_requests,
-    people, roles, secrets, sessions, teams,
+    api_keys, billing, customer_data, customers, environments, executions, general, invitations,
+    join_requests, oauth_apps, people, roles, secrets, sessions, teams,
 };
 
 #[derive(OpenApi)]
@@ -123,6 +124,12 @@ use crate::settings::{
         secrets::values::reveal,
         secrets::values::rollback,
         secrets::values::destroy_version,
+        oauth::http::list,
+        oauth_apps::http::list,
+        oauth_apps::http::create,
+        oauth_apps::http::show,
+        oauth_apps::http::update,
+        oauth_apps::http::delete,
         customers::listing::list,
         customers::http::create,
         customers::http::show,
@@ -139,6 +146,12 @@ use crate::settings::{
         executions::http::start,
         executions::http::show,
         executions::http::finish,
+        plans::http::list,
+        billing::http::show,
+        billing::usage::show,
+        billing::http::change_plan,
+        billing::http::set_quota,
+        billing::http::lift_quota,
         ctx::http::show,
         ctx::http::secret,
         ctx::http::watch,

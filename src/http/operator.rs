@@ -1,5 +1,5 @@
 //! The operator's routes, on the socket in the data directory: figures, status, checks, exports, the log's tail, and
-//! vouching for the clock; keys and snapshots have files of their own. Whoever may open that file is the operator.
+//! vouching for the clock; keys, managed OAuth apps and snapshots have files of their own. Whoever may open that file is the operator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,9 @@ use crate::http::layers;
 use crate::http::limits::Limits;
 use crate::http::ndjson::{self, BrokenOff};
 use crate::http::operator_audit;
+use crate::http::operator_billing;
 use crate::http::operator_keys;
+use crate::http::operator_oauth;
 use crate::http::operator_snapshots;
 use crate::http::pieces;
 use crate::http::problem::Problem;
@@ -96,12 +98,25 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/status", get(status))
         .route("/v1/operator/clock/accept", post(accept_clock))
         .route("/v1/operator/keys/rotate", post(operator_keys::rotate))
+        .route("/v1/operator/managed-oauth-apps", get(operator_oauth::list))
+        .route(
+            "/v1/operator/managed-oauth-apps/{provider}",
+            get(operator_oauth::show).put(operator_oauth::set).delete(operator_oauth::delete),
+        )
         .route("/v1/operator/audit", get(operator_audit::audit))
         .route("/v1/operator/organizations", get(operator_audit::organizations))
         .route(
             "/v1/operator/organizations/{organization}",
             get(operator_audit::organization).delete(operator_audit::delete),
         )
+        .route("/v1/operator/organizations/{organization}/billing", get(operator_billing::billing))
+        .route("/v1/operator/organizations/{organization}/plan", put(operator_billing::change_plan))
+        .route(
+            "/v1/operator/organizations/{organization}/quotas/{meter}",
+            put(operator_billing::set_quota).delete(operator_billing::lift_quota),
+        )
+        .route("/v1/operator/plans", get(operator_billing::plans))
+        .route("/v1/operator/plans/{plan}", get(operator_billing::plan).put(operator_billing::set_plan))
         .route("/v1/operator/snapshots", get(operator_snapshots::index).post(operator_snapshots::create))
         .route("/v1/operator/snapshots/{snapshot}", get(operator_snapshots::download))
         .route("/v1/operator/snapshots/{snapshot}/keys", get(operator_snapshots::download_keys))
@@ -138,12 +153,13 @@ async fn readyz(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
     Ok((status, Json(Readiness { ready, problems: problems(&app) })).into_response())
 }
 
-/// What is wrong: what writes wait for, and logins.
+/// What is wrong: what writes wait for, and logins; and that keys lie about which open what was destroyed.
 fn problems(app: &App) -> Vec<String> {
     let mut problems = app.store.problems();
     if app.passwords.is_full() {
         problems.push("the password queue is full".to_owned());
     }
+    problems.extend(app.snapshots.problem());
     problems
 }
 

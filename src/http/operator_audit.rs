@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::actor::{Actor, ActorKind};
+use crate::actor::ActorKind;
 use crate::audit::query::AuditParameters;
 use crate::clock::Timestamp;
 use crate::event::{Outcome, Resource, Version};
@@ -19,10 +19,8 @@ use crate::http::page::{After, invalid_cursor};
 use crate::http::path::PathText;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
-use crate::ids::{EventId, OrganizationId, StreamId};
-use crate::platform::deletions::command::DeletionsCommand;
-use crate::store::Submission;
-use crate::store::resident::View;
+use crate::ids::{EventId, OrganizationId};
+use crate::store::organizations::OrganizationRow;
 use crate::store::shown::Envelope;
 
 /// What cursors of these lists are of: no organization has such an id.
@@ -31,37 +29,13 @@ const SCOPE: &str = "operator";
 /// Times without an offset are the server's, not an organization's.
 const TIMEZONE: &str = "UTC";
 
-/// An organization, as operators see it.
-#[derive(Serialize)]
-struct OrganizationRow {
-    id: OrganizationId,
-    name: String,
-    timezone: String,
-    people: usize,
-    environments: usize,
-    created_at: Timestamp,
-    /// When anything of it changed last.
-    changed_at: Timestamp,
-    version: Version,
-}
-
 /// The organizations, by id.
 pub async fn organizations(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let request = app.cursors.request(SCOPE, "organizations", &query)?;
     let NoParameters {} = request.filters.parse()?;
     let after = request.after.as_ref().map(|after| after.last.parse::<OrganizationId>());
     let after = after.transpose().map_err(|_| invalid_cursor())?;
-    let ids = app.store.directory().streams().into_iter().filter_map(|stream| match stream {
-        StreamId::Organization(id) if after.is_none_or(|after| after < id) => Some(id),
-        StreamId::Organization(_) | StreamId::Platform => None,
-    });
-    let mut rows = Vec::new();
-    for id in ids {
-        rows.extend(row(&app, id).await?);
-        if rows.len() > request.limit {
-            break;
-        }
-    }
+    let rows = app.store.organization_rows(after, request.limit + 1).await?;
     let last = |last: &OrganizationRow| After { last: last.id.to_string(), version: None };
     Ok(Json(app.cursors.page(SCOPE, "organizations", &request, rows, last)).into_response())
 }
@@ -73,43 +47,17 @@ pub async fn organization(
     _: NoParameters,
 ) -> Result<Response, Problem> {
     let id = path.first().parse().map_err(|_| Problem::not_found())?;
-    Ok(Json(row(&app, id).await?.ok_or_else(Problem::not_found)?).into_response())
+    Ok(Json(app.store.organization_row(id).await?.ok_or_else(Problem::not_found)?).into_response())
 }
 
 /// Deletes one: its people, keys and sessions are refused from then on, and its data keys are destroyed, so that what it sealed
-/// opens with nothing. Answers when that is done; one that was cut off is gone on with.
+/// opens with nothing. Answers when that is done; one that was cut off is gone on with. Copies of its keys beside snapshots go
+/// with it; where they cannot be rewritten now, the status says so until they are.
 pub async fn delete(State(app): State<App>, path: PathText, _: NoParameters) -> Result<StatusCode, Problem> {
     let id: OrganizationId = path.first().parse().map_err(|_| Problem::not_found())?;
-    let store = &app.store;
-    if !store.platform().view().platform().deletions.is_open(id) {
-        store.organization(id).await?.ok_or_else(Problem::not_found)?;
-        let open = Submission::new(DeletionsCommand::Open(id), Actor::OPERATOR);
-        store.execute(store.platform(), open).await?;
-    }
-    store.finish_deletion_detached(id).await?;
-    app.snapshots.renew_keys(store).await;
+    app.store.delete_organization(id).await?;
+    app.snapshots.renew_keys(&app.store).await;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Nothing of one whose founding is not finished, or that was deleted.
-async fn row(app: &App, id: OrganizationId) -> Result<Option<OrganizationRow>, Problem> {
-    let Some(handle) = app.store.organization(id).await? else { return Ok(None) };
-    Ok(shown(id, &handle.view()))
-}
-
-fn shown(id: OrganizationId, view: &View) -> Option<OrganizationRow> {
-    let organization = view.organization();
-    let founded = organization.general.founded()?;
-    Some(OrganizationRow {
-        id,
-        name: founded.name.clone(),
-        timezone: founded.timezone.clone(),
-        people: organization.people.iter().count(),
-        environments: organization.environments.iter().count(),
-        created_at: founded.created_at,
-        changed_at: view.head.at,
-        version: view.version(),
-    })
 }
 
 /// A row of the platform's audit log.

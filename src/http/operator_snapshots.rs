@@ -176,6 +176,13 @@ impl From<OperatingError> for Problem {
             OperatingError::Signing(error) => error.into(),
             OperatingError::Refused(refusal) => refusal.into(),
             OperatingError::Snapshot(SnapshotError::NoRoom { .. }) => Self::insufficient_storage(),
+            OperatingError::Snapshot(SnapshotError::WrongRootKey { .. }) => {
+                Self::conflict("other_root_key", "its keys are wrapped by another root key than the store's")
+            }
+            OperatingError::Snapshot(SnapshotError::Newer { .. }) => Self::conflict(
+                "newer_format",
+                "it was written by a newer Settled, and cannot be read by this one",
+            ),
             OperatingError::Snapshot(error @ SnapshotError::Io { .. }) => {
                 tracing::error!(error = with_causes(&error), "the place of the snapshots cannot be reached");
                 Self::unavailable("snapshots_unreachable", UNREACHABLE_SECONDS)

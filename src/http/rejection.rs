@@ -11,17 +11,19 @@ use crate::command::Rejection;
 use crate::history::restore::PrepareError;
 use crate::http::access::Denial;
 use crate::http::problem::Problem;
+use crate::http::rejection_kept::{customer_data, customers, executions, oauth_apps, secrets};
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::deletions::command::DeletionsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
+use crate::platform::managed_apps::command::ManagedAppsRejection;
 use crate::platform::memberships::command::MembershipsRejection;
+use crate::platform::plans::command::PlansRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
-use crate::settings::customer_data::command::CustomerDataRejection;
-use crate::settings::customers::command::CustomersRejection;
+use crate::settings::billing::command::BillingRejection;
+use crate::settings::billing::value::Excess;
 use crate::settings::environments::command::EnvironmentsRejection;
-use crate::settings::executions::command::ExecutionsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::invitations::command::InvitationsRejection;
 use crate::settings::join_requests::command::JoinRequestsRejection;
@@ -36,6 +38,7 @@ use crate::store::customers::SearchError;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
+use crate::store::organizations::DeletionError;
 use crate::store::rotation::RotationError;
 use crate::store::signing::SigningError;
 
@@ -117,6 +120,18 @@ impl From<IntentError> for Problem {
     }
 }
 
+impl From<DeletionError> for Problem {
+    /// What is unfinished goes on by itself.
+    fn from(error: DeletionError) -> Self {
+        match error {
+            DeletionError::NotFound(_) => Self::not_found(),
+            DeletionError::Load(error) => error.into(),
+            DeletionError::Refused(refusal) => refusal.into(),
+            DeletionError::Unfinished(error) => error.into(),
+        }
+    }
+}
+
 impl From<RotationError> for Problem {
     /// What was begun goes on by itself.
     fn from(error: RotationError) -> Self {
@@ -189,6 +204,9 @@ fn rejected(rejection: &Rejection) -> Problem {
             Problem::internal()
         }
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
+        Rejection::QuotaExceeded(excess) => {
+            Problem::quota_exceeded(excess.meter.name(), excess.limit, excess.used)
+        }
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(rejection) => people(*rejection),
         Rejection::Invitations(rejection) => invitations(*rejection),
@@ -201,12 +219,16 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::CustomerData(rejection) => customer_data(*rejection),
         Rejection::Executions(rejection) => executions(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
+        Rejection::OauthApps(rejection) => oauth_apps(*rejection),
+        Rejection::Billing(rejection) => billing(rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
         }
         Rejection::Accounts(rejection) => accounts(*rejection),
         Rejection::Foundings(rejection) => foundings(*rejection),
-        Rejection::Deletions(DeletionsRejection::NotFound) => Problem::not_found(),
+        Rejection::Deletions(DeletionsRejection::NotFound)
+        | Rejection::ManagedApps(ManagedAppsRejection::NotFound) => Problem::not_found(),
+        Rejection::Plans(rejection) => plans(*rejection),
         Rejection::Memberships(rejection) => memberships(*rejection),
         Rejection::Denials(_) => Problem::internal(),
     }
@@ -385,40 +407,6 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
     }
 }
 
-fn customers(rejection: CustomersRejection) -> Problem {
-    match rejection {
-        CustomersRejection::NotFound => Problem::not_found(),
-        CustomersRejection::TooManyCustomers => {
-            Problem::conflict("too_many_customers", "the organization has as many customers as it can")
-        }
-    }
-}
-
-fn customer_data(rejection: CustomerDataRejection) -> Problem {
-    match rejection {
-        CustomerDataRejection::UnknownCustomer | CustomerDataRejection::NotFound => Problem::not_found(),
-        CustomerDataRejection::TooManyDocuments => {
-            Problem::conflict("too_many_documents", "there are as many documents as there can be")
-        }
-    }
-}
-
-fn executions(rejection: ExecutionsRejection) -> Problem {
-    match rejection {
-        ExecutionsRejection::UnknownCustomer | ExecutionsRejection::NotFound => Problem::not_found(),
-        ExecutionsRejection::UnknownEnvironment => {
-            Problem::invalid_field("/environment", "unknown", "there is no such environment")
-        }
-        ExecutionsRejection::CustomerSuspended => {
-            Problem::conflict("customer_suspended", "the customer is suspended")
-        }
-        ExecutionsRejection::Finished => Problem::conflict("execution_finished", "the execution has ended"),
-        ExecutionsRejection::TooManyRunning => {
-            Problem::conflict("too_many_executions", "as many executions run as can at once")
-        }
-    }
-}
-
 fn accounts(rejection: AccountsRejection) -> Problem {
     match rejection {
         AccountsRejection::NotFound => Problem::not_found(),
@@ -452,39 +440,30 @@ impl From<SecretsRejection> for Problem {
     }
 }
 
-fn secrets(rejection: SecretsRejection) -> Problem {
+fn billing(rejection: &BillingRejection) -> Problem {
     match rejection {
-        SecretsRejection::NotFound | SecretsRejection::VersionNotFound => Problem::not_found(),
-        SecretsRejection::VersionDestroyed => {
-            Problem::conflict("version_destroyed", "this version of the secret was destroyed")
+        BillingRejection::NotFound => Problem::not_found(),
+        BillingRejection::NotSelfService => {
+            Problem::conflict("plan_not_self_service", "only the operator gives this plan")
         }
-        SecretsRejection::NameTaken => {
-            Problem::conflict("name_taken", "another secret has this name in the same place")
+        BillingRejection::Exceeds(exceeds) => {
+            let told = |Excess { meter, limit, used }: &Excess| json!({"quota": meter.name(), "limit": limit, "used": used});
+            Problem::conflict("plan_exceeded", "the organization has more than the plan allows")
+                .with("exceeds", exceeds.iter().map(told).collect::<Vec<_>>())
         }
-        SecretsRejection::UnknownEnvironment => {
-            Problem::invalid_field("/environment", "unknown", "there is no such environment")
+        BillingRejection::AbovePlan(limit) => {
+            Problem::conflict("above_plan", "an organization limits itself within its plan")
+                .with("limit", *limit)
         }
-        SecretsRejection::EnvironmentGone => {
-            Problem::conflict("environment_gone", "the secret's environment is deleted; restore that first")
+    }
+}
+
+fn plans(rejection: PlansRejection) -> Problem {
+    match rejection {
+        PlansRejection::BuiltIn => Problem::conflict("built_in_plan", "this plan is built in"),
+        PlansRejection::TooMany => {
+            Problem::conflict("too_many_plans", "there are as many plans as there can be")
         }
-        SecretsRejection::UnknownCustomer => {
-            Problem::invalid_field("/customer", "unknown", "there is no such customer")
-        }
-        SecretsRejection::CustomerGone => {
-            Problem::conflict("customer_gone", "the secret's customer is deleted; restore that first")
-        }
-        SecretsRejection::CustomerFull => Problem::conflict(
-            "too_many_versions",
-            "the customer's secrets have as many values as they can in all; destroy some",
-        ),
-        SecretsRejection::TooManySecrets => Problem::conflict(
-            "too_many_secrets",
-            "there are as many secrets in this place as it can have, deleted ones included",
-        ),
-        SecretsRejection::TooManyVersions => Problem::conflict(
-            "too_many_versions",
-            "the secret has as many versions as it can; destroy the oldest one",
-        ),
     }
 }
 

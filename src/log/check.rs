@@ -114,16 +114,19 @@ pub fn check(log: &dyn EventLog, mut progress: impl FnMut(Position, Position)) -
                     at = position;
                     report.frames += 1;
                     report.bytes += bytes.len() as u64;
-                    if linked && let Err((_, broken)) = heads.follow(std::slice::from_ref(&bytes)) {
-                        linked = false;
-                        report.add(Defect::Frame { position: position.0, what: broken.to_string() });
-                    }
+                    let mut defect = |what| report.add(Defect::Frame { position: position.0, what });
                     match Frame::parse(bytes) {
-                        Ok(frame) => check_events(position, &frame, &mut report),
-                        Err(error) if !linked => {
-                            report.add(Defect::Frame { position: position.0, what: error.to_string() });
+                        Ok(frame) => {
+                            if linked && let Err(broken) = heads.follow_frame(&frame) {
+                                linked = false;
+                                defect(broken.to_string());
+                            }
+                            check_events(position, &frame, &mut report);
                         }
-                        Err(_) => {}
+                        Err(error) => {
+                            linked = false;
+                            defect(error.to_string());
+                        }
                     }
                 }
             }

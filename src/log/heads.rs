@@ -159,6 +159,25 @@ impl Heads {
         self.end = end;
         Ok(())
     }
+
+    /// Follows the frame after the end, and says where its stream ends then.
+    ///
+    /// # Errors
+    /// When it does not continue its stream; nothing has changed then.
+    pub fn follow_frame(&mut self, frame: &Frame) -> Result<Head, Break> {
+        let head = self.after(frame)?;
+        self.streams.insert(frame.header().stream, head);
+        self.end = head.position;
+        Ok(head)
+    }
+
+    /// Where its stream would end with a frame after the end. Nothing changes.
+    ///
+    /// # Errors
+    /// When it does not continue its stream.
+    pub fn after(&self, frame: &Frame) -> Result<Head, Break> {
+        continues(frame, Position(self.end.0 + 1), self.last(frame.header().stream).unwrap_or_default())
+    }
 }
 
 /// The head that a frame gives its stream, which ended at `head`.

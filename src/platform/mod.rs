@@ -5,8 +5,10 @@
 use crate::platform::accounts::projection::Accounts;
 use crate::platform::deletions::projection::Deletions;
 use crate::platform::foundings::projection::Foundings;
+use crate::platform::managed_apps::projection::ManagedApps;
 use crate::platform::memberships::projection::Memberships;
 use crate::platform::operations::projection::Operations;
+use crate::platform::plans::projection::Plans;
 use crate::platform::signing_keys::projection::SigningKeys;
 use crate::settings::sessions::projection::Sessions;
 use crate::store::denials::Denials;
@@ -17,8 +19,10 @@ use crate::stream_state;
 pub mod accounts;
 pub mod deletions;
 pub mod foundings;
+pub mod managed_apps;
 pub mod memberships;
 pub mod operations;
+pub mod plans;
 pub mod signing_keys;
 
 stream_state! {
@@ -36,8 +40,12 @@ stream_state! {
             memberships: Memberships,
             /// Sessions of accounts without an organization.
             sessions: Sessions,
+            /// The operator's OAuth apps.
+            managed_apps: ManagedApps,
             /// What operators did.
             operations: Operations,
+            /// What organizations may have.
+            plans: Plans,
             /// What checkpoints and snapshots are signed with.
             signing_keys: SigningKeys,
             /// Keys that wrap others.

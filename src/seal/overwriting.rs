@@ -80,17 +80,44 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     wipe(&going)
 }
 
+/// Overwrites and removes a file that nobody goes on with, and what was left of replacing it; gives whether there was any
+/// of that.
+///
+/// # Errors
+/// Those of the file system; repeating this is safe.
+pub(super) fn remove_all(path: &Path) -> io::Result<bool> {
+    let mut found = false;
+    for path in [path, &path.with_added_extension(REPLACED), &path.with_added_extension(UNFINISHED)] {
+        match wipe(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            wiped => {
+                wiped?;
+                found = true;
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Writes zeros over a file where it lies, and removes it; durable before this returns. Nothing reads a file of its name.
 ///
 /// # Errors
 /// Those of the file system; the file is still there then.
 fn wipe(path: &Path) -> io::Result<()> {
+    zero(path)?;
+    fs::remove_file(path)?;
+    sync_folder_of(path)
+}
+
+/// Writes zeros over a file where it lies, durable before this returns.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn zero(path: &Path) -> io::Result<()> {
     let mut file = private::options().write(true).open(path)?;
     let length = file.metadata()?.len();
     io::copy(&mut io::Read::take(io::repeat(0), length), &mut file)?;
-    file.sync_all()?;
-    fs::remove_file(path)?;
-    sync_folder_of(path)
+    file.sync_all()
 }
 
 /// The file that a leftover belongs to; `None` for any other path.
@@ -204,6 +231,20 @@ mod tests {
         fs::rename(&path, path.with_added_extension(REPLACED)).expect("renamed");
         sweep(&path).expect("swept");
         assert_eq!(names(folder.path()), ["key.replaced"]);
+    }
+
+    #[test]
+    fn of_a_file_that_nobody_goes_on_with_nothing_is_left_whatever_replacing_it_left() {
+        let (folder, path, file) = given(b"the key");
+        assert!(!remove_all(&folder.path().join("another")).expect("there is none"));
+        fs::write(path.with_added_extension(REPLACED), b"the old key").expect("written");
+        fs::hard_link(&path, path.with_added_extension(UNFINISHED)).expect("linked");
+        let old = File::open(path.with_added_extension(REPLACED)).expect("there");
+        assert!(remove_all(&path).expect("removed"));
+        assert_eq!((bytes_of(&file), bytes_of(&old)), (vec![0; 7], vec![0; 11]));
+        assert!(names(folder.path()).is_empty());
+        fs::write(path.with_added_extension(REPLACED), b"the old key").expect("written");
+        assert!(remove_all(&path).expect("removed") && names(folder.path()).is_empty());
     }
 
     #[test]

@@ -64,8 +64,12 @@ impl Roots {
 
     /// The root key of a fingerprint.
     pub(super) fn of(&self, fingerprint: RootFingerprint) -> Option<&RootKey> {
-        let both = std::iter::once(&self.current).chain(&self.previous);
-        both.into_iter().find(|root| root.fingerprint() == fingerprint)
+        self.all().find(|root| root.fingerprint() == fingerprint)
+    }
+
+    /// The root keys, the one that new keys are wrapped by first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &RootKey> {
+        std::iter::once(&self.current).chain(&self.previous)
     }
 }
 

@@ -2,11 +2,13 @@
 pub mod api_keys;
 pub mod customer_data;
 pub mod customers;
+pub mod billing;
 pub mod environments;
 pub mod executions;
 pub mod general;
 pub mod invitations;
 pub mod join_requests;
+pub mod oauth_apps;
 pub mod people;
 pub mod roles;
 pub mod secrets;

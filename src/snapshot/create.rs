@@ -6,7 +6,8 @@ use crate::event::{Event, Version};
 use crate::ids::{SnapshotId, StoreId, StreamId};
 use crate::log::frame::Frame;
 use crate::log::heads::Heads;
-use crate::log::{EventLog, Position, ReadError};
+use crate::log::segment::tree::Hash;
+use crate::log::{EventLog, Head, Position, ReadError};
 use crate::platform::operations::event::OperationsEvent;
 use crate::seal::keyring::KeyRing;
 use crate::seal::signing::Signer;
@@ -15,6 +16,7 @@ use crate::snapshot::history::HistoryWriter;
 use crate::snapshot::keys::{AcceptedKeys, KeysHeader, KeysWriter, Shared};
 use crate::snapshot::place::Located;
 use crate::snapshot::{Progress, SnapshotError};
+use crate::store::load::LoadError;
 
 /// What a snapshot is taken of.
 pub struct Source<'a> {
@@ -28,8 +30,8 @@ pub struct Source<'a> {
     pub epoch: &'a str,
     /// The time.
     pub now: Timestamp,
-    /// The root of a stream's tree at a version, where it is known without reading all of the stream.
-    pub root: &'a dyn Fn(StreamId, Version) -> Option<[u8; 32]>,
+    /// The root of a stream's tree over its first events, which the store knows otherwise than by the frames that are copied.
+    pub root: &'a dyn Fn(StreamId, Version) -> Result<Hash, LoadError>,
     /// The API keys that are accepted now.
     pub accepted: &'a dyn Fn() -> AcceptedKeys,
     /// Signs it. Its key is one that the log names already.
@@ -91,10 +93,10 @@ fn write<T>(
     };
     let mut history = HistoryWriter::create(to, &header)?;
     let Copied { heads, events, mut epochs } = copy_frames(log, position, &mut history, progress)?;
-    let mut heads: Vec<StreamHead> = heads
-        .iter()
-        .map(|(stream, head)| StreamHead { stream, head, root: root(stream, head.version) })
-        .collect();
+    let with_root = |(stream, head): (StreamId, Head)| {
+        Ok(StreamHead { stream, head, root: Some(root(stream, head.version)?) })
+    };
+    let mut heads = heads.iter().map(with_root).collect::<Result<Vec<_>, SnapshotError>>()?;
     heads.sort_by_key(|head| head.stream);
     history.heads(&heads)?;
     let history = history.finish(signer)?;
@@ -145,9 +147,8 @@ fn copy_frames(
             }
             after = position;
             let damaged = |what: String| ReadError::Damaged { position: position.0, what };
-            let followed = copied.heads.follow(std::slice::from_ref(&bytes));
-            followed.map_err(|(_, broken)| damaged(broken.to_string()))?;
             let frame = Frame::parse(bytes).map_err(|error| damaged(error.to_string()))?;
+            copied.heads.follow_frame(&frame).map_err(|broken| damaged(broken.to_string()))?;
             copied.events += frame.header().count;
             if frame.header().stream == StreamId::Platform {
                 for recorded in frame.events() {

@@ -13,8 +13,8 @@ use crate::private;
 use crate::seal::root::RootKey;
 use crate::snapshot::Progress;
 use crate::snapshot::place::Located;
-use crate::snapshot::renewal::DestroyedKeys;
 use crate::snapshot::restore::{Built, RestoreError, Wanted};
+use crate::store::ledger::lines::DestroyedKeys;
 use crate::store::replay::{ReplayReport, digests};
 
 /// What a drill came to.
@@ -30,18 +30,31 @@ pub struct DrillReport {
     pub different: Vec<String>,
     /// Data keys of its history that are not among its keys.
     pub missing_keys: u64,
-    /// Of them, those of which nothing says that they were destroyed.
-    #[serde(default)]
-    pub lost_keys: u64,
+    /// Of them, those of which nothing says that they were destroyed; absent where no ledger was at hand, and nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_keys: Option<u64>,
     /// Why it did not come back at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
 
 impl DrillReport {
-    /// Whether everything came out as it is here, with all keys that there should be.
+    /// Whether everything came out as it is here, with all keys that there should be, as far as anybody knows that.
     pub fn is_sound(&self) -> bool {
-        self.different.is_empty() && self.failure.is_none() && self.lost_keys == 0
+        self.different.is_empty() && self.failure.is_none() && self.lost_keys == Some(0)
+    }
+
+    /// What of it is not as it should be, in words; nothing of a sound one.
+    pub fn why(&self) -> String {
+        let Self { different, missing_keys, lost_keys, failure, .. } = self;
+        let different = (!different.is_empty()).then(|| format!("other states: {}", different.join(", ")));
+        let lost = match lost_keys {
+            Some(0) => None,
+            Some(lost) => Some(format!("of {lost} data keys nothing says that they were destroyed")),
+            None => Some(format!("{missing_keys} data keys are missing, and no ledger is at hand")),
+        };
+        let all = [failure.clone(), different, lost.filter(|_| failure.is_none())];
+        all.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
     /// Of a snapshot that did not come back.
@@ -52,7 +65,7 @@ impl DrillReport {
             streams: 0,
             different: Vec::new(),
             missing_keys: 0,
-            lost_keys: 0,
+            lost_keys: None,
             failure: Some(failure),
         }
     }
@@ -108,7 +121,10 @@ fn drill_in(
         streams: came_out.streams.len() as u64,
         different: different(&came_out, &here),
         missing_keys: built.missing.len() as u64,
-        lost_keys: destroyed.map_or(0, |destroyed| built.lost(destroyed).count() as u64),
+        lost_keys: match destroyed {
+            Some(destroyed) => Some(built.lost(destroyed).count() as u64),
+            None => built.missing.is_empty().then_some(0),
+        },
         failure: None,
     };
     built.close()?;

@@ -12,7 +12,8 @@
 //! ```
 //! Integers are big-endian. The frames come in the order of the log and are the log's own bytes, so that nothing of what
 //! proofs rest on depends on this format. The heads of all streams follow them, in the order of the streams: they are what
-//! the frames come to, and a second account of them. What is not finished has no end, and is no snapshot.
+//! the frames come to, and a second account of them; so are the roots, which checkpoints were signed over. A reader of before
+//! there were roots passes them over. What is not finished has no end, and is no snapshot.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::{SnapshotId, StoreId, StreamId};
 use crate::log::frame::MAX_FRAME_BYTES;
+use crate::log::segment::tree::Hash;
 use crate::log::{FrameHash, Head, Position};
 use crate::seal::signing::{PUBLIC_KEY_BYTES, SIGNATURE_BYTES};
 use crate::varint::{self, Reader};
@@ -125,8 +127,8 @@ pub struct StreamHead {
     pub stream: StreamId,
     /// Where it ends.
     pub head: Head,
-    /// The root of its RFC 6962 tree at that version, where it was known.
-    pub root: Option<[u8; 32]>,
+    /// The root of its RFC 6962 tree at that version. Snapshots that were taken before roots were told have none.
+    pub root: Option<Hash>,
 }
 
 /// Adds a frame to the plain bytes of a chunk.

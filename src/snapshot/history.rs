@@ -230,6 +230,11 @@ impl History {
         Ok(Self { at: at.clone(), file, header, manifest, signed_by, bytes, chunks_from })
     }
 
+    /// The file.
+    pub fn at(&self) -> &Located {
+        &self.at
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.at.path()

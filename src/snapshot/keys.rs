@@ -76,8 +76,14 @@ impl KeysHeader {
     /// Whether these keys know all that a history has up to a position: they are no older, and of the same course of events.
     /// What they lack of it was taken away since; what they lack of another they may never have had.
     pub fn know(&self, history: &Header, end: Position) -> bool {
-        let is_own = history.store == self.store && end <= self.position;
-        is_own || self.epochs.iter().any(|shared| shared.epoch == history.epoch && end <= shared.until)
+        let shares = |shared: &Shared| shared.epoch == history.epoch && end <= shared.until;
+        let is_own = history.store == self.store;
+        match self.epochs.split_last() {
+            // The same store may have given up a part of its log: then it has positions again, in another epoch. And every
+            // store's first epoch is called alike.
+            Some((own, before)) => is_own && shares(own) || before.iter().any(shares),
+            None => is_own && end <= self.position,
+        }
     }
 }
 

@@ -8,16 +8,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::clock::Timestamp;
 use crate::log::{AppendError, Position, ReadError};
 use crate::seal::keyring::KeyError;
+use crate::snapshot::verify::Until;
+use crate::store::load::LoadError;
 
 pub mod create;
 pub mod drill;
+mod filling;
 pub mod format;
 pub mod history;
 pub mod into;
 pub mod keys;
 pub mod listing;
+pub mod newest_keys;
 pub mod operating;
 pub mod place;
 pub mod renewal;
@@ -75,6 +80,28 @@ pub enum SnapshotError {
         /// What is wrong.
         what: String,
     },
+    /// What is wanted of it is before its beginning, or after its end.
+    #[error(
+        "{} has nothing at {until}: its first frame is of {begins_at}, and its last one at position {}", path.display(), end.0
+    )]
+    OutOfReach {
+        /// The file.
+        path: PathBuf,
+        /// What is wanted.
+        until: Until,
+        /// When its first frame was recorded.
+        begins_at: Timestamp,
+        /// The position of its last frame.
+        end: Position,
+    },
+    /// Nobody named its keys, and no newer ones are beside it either.
+    #[error("beside {} are no keys that know all of it: {there}; name a file of keys with --keys", path.display())]
+    NoKeys {
+        /// The history.
+        path: PathBuf,
+        /// The files of keys that are there.
+        there: String,
+    },
     /// Another build's.
     #[error("{} is of format {format}, which this build does not read: it was written by a newer Settled", path.display())]
     Newer {
@@ -102,12 +129,20 @@ pub enum SnapshotError {
     /// A key could not be had.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The root of a stream's tree could not be had.
+    #[error("the root of a stream's tree could not be had")]
+    Root(#[from] LoadError),
 }
 
 impl SnapshotError {
     /// For `map_err`: the error of an action on a path.
     pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Whether it says that a snapshot is not sound. One that cannot be reached or opened now may be.
+    pub fn is_verdict(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
     }
 
     /// What is wrong at a place of a file.

@@ -1,12 +1,11 @@
 //! What operators and the schedule do with snapshots: taking one, verifying it, drilling it; each is noted in the platform's
 //! stream. The server and the command line go through here alike.
 
-use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -26,10 +25,10 @@ use crate::snapshot::create::{Source, create};
 use crate::snapshot::drill::{DrillReport, drill};
 use crate::snapshot::history::History;
 use crate::snapshot::keys::KeysFile;
-use crate::snapshot::listing::{Listed, files_of_keys, list, listed, orphans};
+use crate::snapshot::listing::{Listed, list, listed, orphans};
 use crate::snapshot::place::folder::Folder;
 use crate::snapshot::place::{Located, Place};
-use crate::snapshot::renewal::{Against, Present, Renewed};
+use crate::snapshot::renewal::Renewal;
 use crate::snapshot::restore::RestoreError;
 use crate::snapshot::retention::Retention;
 use crate::snapshot::room;
@@ -42,6 +41,9 @@ use crate::store::{Refusal, Store, Submission};
 /// Where a drill makes its store.
 pub const DRILL: &str = "drill.unfinished";
 
+/// The file that whoever works in a folder of snapshots has locked.
+const LOCK: &str = "lock";
+
 /// The snapshots of a store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
@@ -50,11 +52,13 @@ pub struct Snapshots {
     /// Where they lie.
     pub place: Arc<dyn Place>,
     /// The store.
-    store: StoreId,
+    pub(super) store: StoreId,
+    /// The bytes of the folder's disk that are left to the log.
+    left: u64,
     /// Held by whoever works on one: two at a time would only keep the disk from serving.
     working: Arc<Mutex<()>>,
-    /// The files of keys that have nothing that is destroyed, as far as was looked at last.
-    renewed: Arc<std::sync::Mutex<Renewed>>,
+    /// What is known of the files of keys.
+    pub(super) renewal: Arc<Renewal>,
 }
 
 /// What a verification found.
@@ -119,20 +123,17 @@ pub enum OperatingError {
     Died(#[from] JoinError),
 }
 
-/// Why keys could not be rewritten.
-#[derive(Debug, thiserror::Error)]
-enum RenewalError {
-    #[error("the ledger of what was destroyed cannot be read")]
-    Ledger(#[from] io::Error),
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-}
-
 impl Snapshots {
     /// Those of a store, in a folder.
     pub fn new(folder: PathBuf, store: StoreId) -> Self {
         let place = Arc::new(Folder(folder.clone()));
-        Self { folder, place, store, working: Arc::default(), renewed: Arc::default() }
+        Self { folder, place, store, left: 0, working: Arc::default(), renewal: Arc::default() }
+    }
+
+    /// The same, which takes no room that would leave less than so many bytes of the folder's disk: that of a log which
+    /// takes no writes without them.
+    pub fn leaving(self, bytes: u64) -> Self {
+        Self { left: bytes, ..self }
     }
 
     /// The same in another place. What is at hand in any case stays in the folder.
@@ -185,7 +186,7 @@ impl Snapshots {
             store: self.store,
             epoch: store.epoch(),
             now: store.clock().now(),
-            root: &|_, _| None,
+            root: &|stream, size| store.root_over(stream, size),
             accepted: &|| store.directory().accepted_keys(),
             signer,
         };
@@ -212,9 +213,8 @@ impl Snapshots {
                 Ok(verify(&history, found.has_keys.then_some((&keys, &root)), &mut |_, _| {}))
             };
             let verified: Result<_, OperatingError> = this.alone(looks).await?;
-            // What cannot be reached now may be sound.
             let verified = match verified? {
-                Err(error @ SnapshotError::Io { .. }) => return Err(error.into()),
+                Err(error) if !error.is_verdict() => return Err(error.into()),
                 verified => verified,
             };
             let sound = verified.is_ok();
@@ -262,65 +262,21 @@ impl Snapshots {
             None => self.newest()?,
         };
         private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
-        room::look_for(room::of_store(found.bytes), &self.folder)?;
+        room::look_for(room::of_store(found.bytes).saturating_add(self.left), &self.folder)?;
         let failed = |error: &dyn Error| DrillReport::failed(found.id, found.position, with_causes(error));
-        let destroyed = match store.ledger().map(Ledger::destroyed_keys).transpose() {
-            Ok(destroyed) => destroyed,
-            Err(error) => return Ok(failed(&error)),
+        // Without a server the store has none, and it lies where the snapshots do.
+        let destroyed = match store.ledger() {
+            Some(ledger) => ledger.destroyed_keys().map(Some),
+            None => Ledger::destroyed_keys_in(&self.folder),
         };
+        let destroyed = destroyed.map_err(SnapshotError::io("read the ledger in", &self.folder))?;
         let (root, place) = (store.ring().root(), self.folder.join(DRILL));
         let drilled =
             drill(&**store.log(), &root, destroyed.as_ref(), &self.located(&found), &place, progress);
         match drilled {
-            Err(RestoreError::Snapshot(error @ SnapshotError::Io { .. })) => Err(error.into()),
+            Err(RestoreError::Snapshot(error)) if !error.is_verdict() => Err(error.into()),
             drilled => Ok(drilled.unwrap_or_else(|error| failed(&error))),
         }
-    }
-
-    /// Rewrites the keys that lie in the folder without what was destroyed, whether or not their histories are there. What
-    /// cannot be rewritten now is logged, and tried again with the next look.
-    pub async fn renew_keys(&self, store: &Store) {
-        let of = store.clone();
-        let renewed = self.alone(move |this| this.renew_all(&of)).await;
-        if let Ok(Err(error)) = renewed {
-            let error = with_causes(&error);
-            tracing::error!(
-                error,
-                "the keys of older snapshots may open what was destroyed; it is tried again"
-            );
-        }
-    }
-
-    fn renew_all(&self, store: &Store) -> Result<(), RenewalError> {
-        self.sweep()?;
-        let destroyed = match store.ledger() {
-            Some(ledger) => ledger.destroyed_keys()?,
-            None => BTreeSet::new(),
-        };
-        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        renewed.since(Against { destroyed: destroyed.len(), rotations: store.ring().rotations() });
-        let present = Present { store: self.store, ring: store.ring(), destroyed: &destroyed };
-        let mut failed = None;
-        for file in files_of_keys(&self.place)? {
-            if renewed.files.contains(file.path()) {
-                continue;
-            }
-            match present.renew(&file) {
-                Ok(is_rewritten) => {
-                    if is_rewritten {
-                        let path = file.path().display();
-                        tracing::info!(%path, "rewrote these keys without what was destroyed");
-                    }
-                    renewed.files.insert(file.path().to_owned());
-                }
-                // As a rotation of the root key leaves them: they open with the one before, if anybody has kept it.
-                Err(error @ SnapshotError::WrongRootKey { .. }) => {
-                    tracing::warn!(%error, "these keys cannot be rewritten")
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Removes what is not to be kept any longer.
@@ -330,7 +286,8 @@ impl Snapshots {
     pub async fn expire(&self, now: Timestamp, retention: Retention) -> Result<(), OperatingError> {
         let removed = self.alone(move |this| {
             let listing = list(&this.place)?;
-            let expired = retention.expired(&listing, &orphans(&this.place, &listing)?, now);
+            let orphans = orphans(&this.place, &listing)?;
+            let expired = retention.expired(this.store, &listing, &orphans, now);
             expired.remove(&this.place)?;
             Ok::<_, SnapshotError>(expired)
         });
@@ -341,15 +298,22 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Works on a thread of its own, with the snapshots to itself until it ends.
-    async fn alone<T: Send + 'static>(
+    /// Works on a thread of its own, with the snapshots to itself until it ends, also where other stores' servers, or somebody
+    /// at the command line, have theirs in the same folder: whatever is unfinished in it was left by somebody who is gone.
+    pub(super) async fn alone<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         let (this, alone) = (self.clone(), Arc::clone(&self.working).lock_owned().await);
         spawn_blocking(move || {
             let _alone = alone;
-            work(&this)
+            let folder = lock(&this.folder).inspect_err(|error| {
+                let folder = this.folder.display();
+                tracing::warn!(%error, "{folder} cannot be locked: no other store may have its snapshots there");
+            });
+            let done = work(&this);
+            drop(folder);
+            done
         })
         .await
     }
@@ -400,13 +364,13 @@ impl Snapshots {
         // A bucket that cannot be listed now keeps nobody from taking one elsewhere.
         if let Some(free) = to.free_bytes()? {
             let listing = list(&self.place).unwrap_or_default();
-            room::refuse(room::of_next(&listing), Some(free), to.path())?;
+            room::refuse(room::of_next(&listing).saturating_add(self.left), Some(free), to.path())?;
         }
         Ok(to)
     }
 
     /// Removes what takings, rewritings and drills that were cut off left. Nobody else may be at work with these snapshots.
-    fn sweep(&self) -> Result<(), SnapshotError> {
+    pub(super) fn sweep(&self) -> Result<(), SnapshotError> {
         self.place.sweep_all().map_err(SnapshotError::io("sweep", &self.place.root()))?;
         let drill = self.folder.join(DRILL);
         match fs::remove_dir_all(&drill) {
@@ -416,6 +380,16 @@ impl Snapshots {
             _ => Ok(()),
         }
     }
+}
+
+/// Locks a folder until the file is closed, once nobody else has it locked; one that is not there yet has nothing to lock.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let file = private::options().write(true).create(true).truncate(false).open(folder.join(LOCK))?;
+    file.lock()?;
+    Ok(Some(file))
 }
 
 /// Does something to its end, also where whoever asked for it goes away: what is taken is noted.

@@ -3,50 +3,131 @@
 //! were wrapped by the one before.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
-use crate::ids::{DataKeyId, StoreId, StreamId};
+use tokio::task::JoinError;
+
+use crate::causes::with_causes;
+use crate::ids::StreamId;
 use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::RootKey;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::keys::{KeysFile, KeysWriter};
+use crate::snapshot::listing::files_of_keys;
+use crate::snapshot::operating::Snapshots;
 use crate::snapshot::place::Located;
+use crate::store::Store;
+use crate::store::ledger::lines::DestroyedKeys;
 
-/// Data keys that were destroyed.
-pub type DestroyedKeys = BTreeSet<(StreamId, DataKeyId)>;
+/// What is known of the files of keys.
+#[derive(Debug, Default)]
+pub struct Renewal {
+    renewed: Mutex<Renewed>,
+    /// Why not all of them could be rewritten at the last look.
+    failure: Mutex<Option<String>>,
+}
 
 /// What changes what is to be rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Against {
+struct Against {
     /// How many data keys were destroyed.
-    pub destroyed: usize,
+    destroyed: usize,
     /// How many times keys of streams were replaced.
-    pub rotations: u64,
+    rotations: u64,
 }
 
 /// The files of keys that need not be read again, as long as nothing more is destroyed and no key of a stream is replaced.
 #[derive(Debug, Default)]
-pub struct Renewed {
+struct Renewed {
     against: Option<Against>,
-    /// The files.
-    pub files: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
 }
 
 impl Renewed {
     /// Forgets the files if they were held against something else.
-    pub fn since(&mut self, against: Against) {
+    fn since(&mut self, against: Against) {
         if self.against.replace(against) != Some(against) {
             self.files.clear();
         }
     }
 }
 
+/// Why keys could not be rewritten.
+#[derive(Debug, thiserror::Error)]
+enum RenewalError {
+    #[error("the ledger of what was destroyed cannot be read")]
+    Ledger(#[from] io::Error),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("the thread that rewrites keys died")]
+    Died(#[from] JoinError),
+}
+
+impl Snapshots {
+    /// Rewrites the keys that lie in the folder without what was destroyed, whether or not their histories are there; gives
+    /// whether all could be. What cannot be rewritten now is logged, told by [`Snapshots::problem`], and tried again with the
+    /// next look.
+    pub async fn renew_keys(&self, store: &Store) -> bool {
+        let of = store.clone();
+        let renewed = self.alone(move |this| this.renew_all(&of)).await.map_err(RenewalError::from);
+        let failure = renewed.flatten().err().map(|error| with_causes(&error));
+        if let Some(error) = &failure {
+            tracing::error!(
+                error,
+                "the keys of older snapshots may open what was destroyed; it is tried again"
+            );
+        }
+        let is_done = failure.is_none();
+        *self.renewal.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        is_done
+    }
+
+    /// What is wrong with the keys of older snapshots, for operators: what was destroyed is gone here, and its keys lie there
+    /// still.
+    pub fn problem(&self) -> Option<String> {
+        let failure = self.renewal.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failure.map(|error| format!("the keys of older snapshots may open what was destroyed: {error}"))
+    }
+
+    fn renew_all(&self, store: &Store) -> Result<(), RenewalError> {
+        self.sweep()?;
+        let destroyed = match store.ledger() {
+            Some(ledger) => ledger.destroyed_keys()?,
+            None => DestroyedKeys::new(),
+        };
+        let mut renewed = self.renewal.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        renewed.since(Against { destroyed: destroyed.len(), rotations: store.ring().rotations() });
+        let present = Present { ring: store.ring(), destroyed: &destroyed };
+        let mut failed = None;
+        for file in files_of_keys(&self.place)? {
+            if renewed.files.contains(file.path()) {
+                continue;
+            }
+            match present.renew(&file) {
+                Ok(is_rewritten) => {
+                    if is_rewritten {
+                        let path = file.path().display();
+                        tracing::info!(%path, "rewrote these keys without what was destroyed");
+                    }
+                    renewed.files.insert(file.path().to_owned());
+                }
+                // As a rotation of the root key leaves them: they open with the one before, if anybody has kept it.
+                Err(error @ SnapshotError::WrongRootKey { .. }) => {
+                    tracing::warn!(%error, "these keys cannot be rewritten")
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
 /// Against what files of keys are held.
 pub struct Present<'a> {
-    /// The store in use.
-    pub store: StoreId,
-    /// Its keys.
+    /// The keys of the store in use.
     pub ring: &'a KeyRing,
     /// What was destroyed, as the ledger says.
     pub destroyed: &'a DestroyedKeys,
@@ -83,14 +164,14 @@ impl Present<'_> {
 
     /// The streams of a file that have something which must go.
     fn concerned(&self, file: &Located, root: &RootKey) -> Result<BTreeSet<StreamId>, SnapshotError> {
-        let keys = KeysFile::open(file, root)?;
-        let is_own = keys.header.store == self.store;
         let mut concerned = BTreeSet::new();
-        keys.read(|_, keys| {
+        // Also in the files of stores that this one was restored from, or that were from this one: keys that they share wrapped
+        // what lies about here.
+        KeysFile::open(file, root)?.read(|_, keys| {
             let stream = keys.stream;
             let newest = keys.generations.last().map_or(0, |(generation, _)| *generation);
             if keys.data_keys.iter().any(|(id, _)| self.destroyed.contains(&(stream, *id)))
-                || is_own && newest < self.generation(stream)?
+                || newest < self.generation(stream)?
             {
                 concerned.insert(stream);
             }

@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use crate::data_dir::{DataDir, DataDirError, StoreDir};
 use crate::ids::{DataKeyId, Fresh, StoreId, StreamId};
-use crate::log::frame::{Frame, frame_hash};
+use crate::log::frame::Frame;
 use crate::log::head::{self, HeadRecord};
 use crate::log::heads::Heads;
 use crate::log::sled::open::{self, HeadPolicy, OpenError, SledOptions};
 use crate::log::sled::salvage::Salvage;
 use crate::log::{AppendError, EventLog, Key, Position, refill};
+use crate::open::{DirError, forget_unfinished};
 use crate::private;
 use crate::seal::keyring::KeyError;
 use crate::seal::keyring::mending::MendedKey;
@@ -26,7 +27,6 @@ use crate::snapshot::SnapshotError;
 use crate::snapshot::history::{Chunk, History};
 use crate::snapshot::keys::KeysFile;
 use crate::snapshot::place::Located;
-use crate::snapshot::restore::forget_unfinished;
 use crate::snapshot::room;
 use crate::snapshot::verify::{KnownKeys, hold_keys, survey};
 
@@ -110,6 +110,9 @@ pub enum RepairError {
     /// The data directory.
     #[error(transparent)]
     Dir(#[from] DataDirError),
+    /// What an earlier one left.
+    #[error("what was left of an earlier repair could not be removed")]
+    Unfinished(#[source] DirError),
     /// The head file, or the new log.
     #[error(transparent)]
     Log(#[from] OpenError),
@@ -143,7 +146,7 @@ pub fn repair(dir: &DataDir, means: &Means<'_>, only_look: bool) -> Result<Repai
         damaged.close()?;
         return Ok(looked);
     }
-    forget_unfinished(dir)?;
+    forget_unfinished(dir).map_err(RepairError::Unfinished)?;
     room::look_for(room::of_store(damaged.history.bytes), dir.root())?;
     let id = Fresh.id();
     let made = dir.create_store(id, |new| {
@@ -151,7 +154,7 @@ pub fn repair(dir: &DataDir, means: &Means<'_>, only_look: bool) -> Result<Repai
         damaged.close()
     });
     if let Err(error) = made {
-        forget_unfinished(dir)?;
+        forget_unfinished(dir).map_err(RepairError::Unfinished)?;
         return Err(error);
     }
     looked.store = Some(id);
@@ -352,20 +355,19 @@ impl<'a> Frames<'a> {
     }
 
     fn follows(&self, frame: &Bytes) -> bool {
-        self.heads.clone().follow(std::slice::from_ref(frame)).is_ok()
+        Frame::parse(frame.clone()).is_ok_and(|frame| self.heads.after(&frame).is_ok())
     }
 
     fn take(&mut self, bytes: Bytes) -> Result<(), RepairError> {
         let position = Position(self.heads.end().0 + 1);
-        let damaged = |_| RepairError::Foreign(position);
-        self.heads.follow(std::slice::from_ref(&bytes)).map_err(|_| RepairError::Foreign(position))?;
+        let frame = Frame::parse(bytes).map_err(|_| RepairError::Foreign(position))?;
+        let head = self.heads.follow_frame(&frame).map_err(|_| RepairError::Foreign(position))?;
         if position == self.head.position {
-            if frame_hash(&bytes) != self.head.hash {
+            if head.hash != self.head.hash {
                 return Err(RepairError::Foreign(position));
             }
             self.reached = true;
         }
-        let frame = Frame::parse(bytes).map_err(damaged)?;
         let stream = frame.header().stream;
         for at in 0..frame.len() {
             let event = frame.recorded(at).map_err(|_| RepairError::Foreign(position))?;

@@ -2,7 +2,6 @@
 //! away again, and only then put in use. A restore always begins another epoch.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,28 +12,32 @@ use crate::actor::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::data_dir::{DataDir, DataDirError, StoreDir};
 use crate::ids::{DataKeyId, Fresh, SnapshotId, StoreId, StreamId};
-use crate::log::frame::Frame;
+use crate::log::EventLog;
 use crate::log::head::Epoch;
 use crate::log::refill;
 use crate::log::sled::SledLog;
-use crate::log::sled::open::{self, HeadPolicy, OpenError, SledOptions};
-use crate::log::{EventLog, Position};
+use crate::log::sled::durability::Deferred;
+use crate::log::sled::open::{self, HeadPolicy, Known, OpenError, SledOptions};
 use crate::metrics::Metrics;
+use crate::open::{DirError, forget_unfinished};
 use crate::platform::operations::command::OperationsCommand;
 use crate::platform::operations::event::StoreRestored;
-use crate::seal::keyring::snapshot::remove_keys;
+use crate::private;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::RootKey;
-use crate::snapshot::history::{Chunk, History};
+use crate::snapshot::filling::{Filled, fill};
+use crate::snapshot::history::History;
 use crate::snapshot::keys::{AcceptedKeys, KeysFile, KeysHeader};
+use crate::snapshot::newest_keys::newest_keys;
 use crate::snapshot::place::Located;
-use crate::snapshot::renewal::DestroyedKeys;
 use crate::snapshot::room;
 use crate::snapshot::taken_away::{Gone, HeldAgainst, KnownKeys, Told, read_ledgers, take_away, unknown};
-use crate::snapshot::verify::{HeldKeys, Survey, Until, hold_keys, survey};
+use crate::snapshot::verify::{HeldKeys, Survey, Until, hold_keys};
 use crate::snapshot::{Progress, SnapshotError};
+use crate::store::directory::Directory;
 use crate::store::finishing::FinishError;
 use crate::store::ledger::Ledger;
+use crate::store::ledger::lines::DestroyedKeys;
 use crate::store::load::LoadError;
 use crate::store::{Parts, Refusal, Store, Submission};
 
@@ -43,7 +46,7 @@ use crate::store::{Parts, Refusal, Store, Submission};
 pub struct Wanted<'a> {
     /// The history.
     pub history: Located,
-    /// The keys; those beside the history unless somebody says otherwise.
+    /// The keys; the newest beside the history that know all of it, unless somebody says otherwise.
     pub keys: Option<Located>,
     /// Up to where.
     pub until: Option<Until>,
@@ -76,8 +79,13 @@ pub struct Restored {
     pub revoked: usize,
     /// Where what was destroyed was looked up.
     pub ledgers: Vec<HeldAgainst>,
+    /// The keys that it was restored with.
+    pub keys: PathBuf,
     /// Up to when the keys are known.
     pub keys_of: Timestamp,
+    /// The store that was in use before, which stays beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<StoreId>,
     /// What nobody can know.
     pub unknown: Vec<String>,
 }
@@ -91,6 +99,9 @@ pub enum RestoreError {
     /// The data directory.
     #[error(transparent)]
     Dir(#[from] DataDirError),
+    /// What an earlier one left.
+    #[error("what was left of an earlier restore could not be removed")]
+    Unfinished(#[source] DirError),
     /// The new log.
     #[error(transparent)]
     Log(#[from] OpenError),
@@ -148,9 +159,10 @@ pub fn restore_under(
     clock: &Clock,
     progress: Progress<'_>,
 ) -> Result<Restored, RestoreError> {
-    forget_unfinished(dir)?;
+    forget_unfinished(dir).map_err(RestoreError::Unfinished)?;
     room::look_for(room::of_store(History::open(&wanted.history)?.bytes), dir.root())?;
     let id: StoreId = Fresh.id();
+    let replaced = dir.current()?.map(|before| before.id);
     let mut restored = None;
     let made = dir.create_store(id, |store| {
         let built = Built::make(store, wanted, root, progress)?;
@@ -158,24 +170,10 @@ pub fn restore_under(
         Ok::<_, RestoreError>(())
     });
     if let Err(error) = made {
-        forget_unfinished(dir)?;
+        forget_unfinished(dir).map_err(RestoreError::Unfinished)?;
         return Err(error);
     }
-    Ok(restored.expect("made above"))
-}
-
-/// Removes what restores and repairs that came to no end left behind. Their files of keys are overwritten: what is destroyed later would
-/// be opened by them otherwise, with the root key.
-pub(super) fn forget_unfinished(dir: &DataDir) -> Result<(), DataDirError> {
-    for store in dir.unfinished_stores()? {
-        let keys = store.keys();
-        let Ok(entries) = fs::read_dir(&keys) else { continue };
-        for entry in entries {
-            let path = entry.map_err(DataDirError::io("list", &keys))?.path();
-            remove_keys(&path).map_err(DataDirError::io("overwrite", &path))?;
-        }
-    }
-    dir.remove_unfinished().map(drop)
+    Ok(Restored { replaced, ..restored.expect("made above") })
 }
 
 /// A store's log and keys as a snapshot has them, not in use.
@@ -185,7 +183,10 @@ pub struct Built {
     history: History,
     epoch: Epoch,
     survey: Survey,
+    /// What the log means to a server.
+    directory: Directory,
     keys: KeysHeader,
+    keys_at: Located,
     /// Data keys of the history that are not among the keys.
     pub missing: BTreeSet<(StreamId, DataKeyId)>,
     /// The API keys that were accepted when the keys were written, where that is known.
@@ -194,7 +195,7 @@ pub struct Built {
 
 impl Built {
     /// Makes them in a folder that has `keys/` and else nothing, the streams' keys wrapped by a root key. Both files are read
-    /// twice: all of them is verified before anything is made of them.
+    /// once, and verified while the log is made of them: after an error nothing in the folder counts for anything.
     ///
     /// # Errors
     /// With the first place that is not what was written, or the file that could not be made.
@@ -205,36 +206,48 @@ impl Built {
         progress: Progress<'_>,
     ) -> Result<Self, RestoreError> {
         let mut history = History::open(&wanted.history)?;
-        let end = history.header.position;
-        // It is read twice. Nothing vouches for the number yet.
-        let whole = Position(end.saturating_mul(2));
-        let keys_at = wanted.keys.clone().unwrap_or_else(|| wanted.history.keys());
-        let survey = survey(&mut history, wanted.until, &mut |at, _| progress(at, whole))?;
+        let keys_at = wanted.keys.clone().map_or_else(|| newest_keys(&history), Ok)?;
+        // Before the long work: that they are there, and that the root key is theirs.
         let keys = KeysFile::open(&keys_at, wanted.root)?;
         let header = keys.header.clone();
-        let HeldKeys { missing, accepted } = hold_keys(keys, &history, &survey, |_, _| Ok(()))?;
 
         let epoch = Epoch::fresh();
         let options = SledOptions::new(&store.path, store.id);
         open::create(&options, &epoch)?;
-        let log = Arc::new(open::open(options, HeadPolicy::Require)?.log);
+        let deferred = SledOptions { durability: Arc::new(Deferred), ..options.clone() };
+        let log = open::open(deferred, HeadPolicy::Require)?.log;
+        let Filled { survey, directory } = fill(&mut history, wanted.until, &log, progress)?;
         let mut waiting = Vec::new();
-        hold_keys(KeysFile::open(&keys_at, wanted.root)?, &history, &survey, |snapshot_key, carried| {
+        let HeldKeys { missing, accepted } = hold_keys(keys, &history, &survey, |snapshot_key, carried| {
             let opened = snapshot_key.open(&carried).map_err(|what| {
                 SnapshotError::damaged(keys_at.path(), format!("the keys of {}", carried.stream), what)
             })?;
-            opened.put(&store.keys(), wrapped_by)?;
+            opened.put_undurably(&store.keys(), wrapped_by)?;
             for (id, wrapped) in &carried.data_keys {
                 waiting.push((carried.stream, *id, wrapped.to_vec()));
                 if waiting.len() == KEYS_AT_ONCE {
-                    refill::data_keys(&*log, waiting.drain(..))?;
+                    refill::data_keys(&log, waiting.drain(..))?;
                 }
             }
             Ok(())
         })?;
-        refill::data_keys(&*log, waiting).map_err(SnapshotError::from)?;
-        fill(&mut history, &survey, &*log, &mut |at, _| progress(Position(end.saturating_add(at.0)), whole))?;
-        Ok(Self { log, history, epoch, survey, keys: header, missing, accepted })
+        refill::data_keys(&log, waiting).map_err(SnapshotError::from)?;
+        private::sync_all_under(&store.keys()).map_err(failed("the new store's keys could not be synced"))?;
+        log.close().map_err(failed("the new log could not be closed"))?;
+        // From here on it is a log as any other.
+        let known = Known { end: directory.end(), heads: directory.heads() };
+        let log = open::open(SledOptions { known: Some(known), ..options }, HeadPolicy::Require)?.log;
+        Ok(Self {
+            log: Arc::new(log),
+            history,
+            epoch,
+            survey,
+            directory,
+            keys: header,
+            keys_at,
+            missing,
+            accepted,
+        })
     }
 
     /// The snapshot.
@@ -266,12 +279,12 @@ impl Built {
         ledgers: &[PathBuf],
         clock: &Clock,
     ) -> Result<Restored, RestoreError> {
-        let Self { log, history, epoch, survey, keys, missing, accepted } = self;
+        let Self { log, history, epoch, survey, directory, keys, keys_at, missing, accepted } = self;
         let ledger = ledgers.first().map(|folder| Ledger::open(folder, dir.ledger_mark(), epoch.as_str()));
         let ledger = ledger.transpose().map_err(failed("the ledger of what was destroyed cannot be read"))?;
         let Told { entries: mut later, in_first, ledgers } = read_ledgers(ledgers, dir, &epoch, &survey)?;
         later.extend(survey.taken_away.iter().cloned());
-        let store = open_store(dir, &log, root, &epoch, clock)?;
+        let store = open_store(dir, &log, directory, root, &epoch, clock)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -287,7 +300,7 @@ impl Built {
         };
         let known = KnownKeys { is_all: keys.know(header, survey.end), accepted, at: keys.at };
         let gone = runtime.block_on(async {
-            let gone = take_away(&store, &survey, &later, missing, &known).await?;
+            let gone = take_away(&store, &survey, later, missing, &known).await?;
             let begin = OperationsCommand::BeginEpoch(begun);
             store.execute(store.platform(), Submission::new(begin, Actor::OPERATOR)).await?;
             Ok::<_, RestoreError>(gone)
@@ -316,56 +329,21 @@ impl Built {
             lost,
             revoked,
             ledgers,
+            keys: keys_at.path().to_owned(),
             keys_of: keys.at,
+            replaced: None,
             unknown,
         })
     }
 }
 
-/// Data keys that are put into the log at a time, of however many streams: each time is a commit, with its sync.
+/// Data keys that are put into the log at a time, of however many streams.
 const KEYS_AT_ONCE: usize = 256;
-
-/// Frames come from a history in pieces of some 1 MiB, which are committed in pieces that sled writes at once.
-const COMMIT_BYTES: usize = 1 << 20;
-
-fn fill(
-    history: &mut History,
-    survey: &Survey,
-    log: &dyn EventLog,
-    progress: Progress<'_>,
-) -> Result<(), SnapshotError> {
-    history.read(|chunk| {
-        let Chunk::Frames(frames) = chunk else { return Ok(()) };
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        let wanted = frames.into_iter().filter(|(position, _)| *position <= survey.end);
-        for (position, frame) in wanted {
-            bytes += frame.len();
-            let parsed = Frame::parse(frame.clone());
-            let stream = parsed.expect("it was verified").header().stream;
-            batch.push((stream, frame));
-            if bytes >= COMMIT_BYTES {
-                refill::frames(log, batch.drain(..))?;
-                bytes = 0;
-                progress(position, survey.end);
-            }
-        }
-        if !batch.is_empty() {
-            refill::frames(log, batch)?;
-        }
-        progress(log.end(), survey.end);
-        Ok::<_, SnapshotError>(())
-    })?;
-    if log.end() == survey.end {
-        return Ok(());
-    }
-    let what = format!("the new log ends at position {}, not at {}", log.end().0, survey.end.0);
-    Err(SnapshotError::damaged(history.path(), "its frames", what))
-}
 
 fn open_store(
     dir: &StoreDir,
     log: &Arc<SledLog>,
+    directory: Directory,
     root: &RootKey,
     epoch: &Epoch,
     clock: &Clock,
@@ -383,7 +361,7 @@ fn open_store(
         derived: None,
         // Others act on what a ledger says. What is only concluded here, of a store that is not in use yet, is not for them.
         ledger: None,
-        directory: None,
+        directory: Some(directory),
         resident_streams: 64,
         metrics: Metrics::new(),
         fatal: Arc::new(|why| tracing::error!(why, "the new log cannot be written")),

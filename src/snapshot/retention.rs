@@ -1,7 +1,6 @@
 //! Which files of the folder go: histories beyond those that are kept, and keys that are old. The newest keys never go, since
-//! every history is restored with them. Stores that share a place have theirs each: what one has says nothing of another's.
+//! every history is restored with them. Stores that share a place have theirs each: one server touches nothing of another's.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,19 +29,9 @@ pub struct Expired {
 }
 
 impl Retention {
-    /// What of a place goes now. Only what its owner put there under its id counts, and is touched.
-    pub fn expired(&self, listing: &Listing, orphans: &[Orphan], now: Timestamp) -> Expired {
-        let stores: BTreeSet<StoreId> = listing.data.iter().map(|found| found.store).collect();
-        let mut expired = Expired::default();
-        for store in stores {
-            let Expired { histories, keys } = self.expired_of(store, listing, orphans, now);
-            expired.histories.extend(histories);
-            expired.keys.extend(keys);
-        }
-        expired
-    }
-
-    fn expired_of(&self, store: StoreId, listing: &Listing, orphans: &[Orphan], now: Timestamp) -> Expired {
+    /// What of a store's snapshots in a place goes now. Only what it put there under its id counts, and is touched: those of
+    /// other stores are their own affair, also those of the store that this one was restored from.
+    pub fn expired(&self, store: StoreId, listing: &Listing, orphans: &[Orphan], now: Timestamp) -> Expired {
         let is_own = |found: &&Listed| found.store == store && is_named(&found.path, found.id);
         let own: Vec<&Listed> = listing.data.iter().filter(is_own).collect();
         let kept = self.histories.unwrap_or(usize::MAX);
@@ -102,7 +91,7 @@ mod tests {
 
     fn expired(histories: Option<usize>, data: Vec<Listed>) -> (usize, Vec<PathBuf>) {
         let retention = Retention { histories, keys_seconds: 30 * DAY_SECONDS };
-        let expired = retention.expired(&Listing { data, unreadable: Vec::new() }, &[], now());
+        let expired = retention.expired(id(9), &Listing { data, unreadable: Vec::new() }, &[], now());
         (expired.histories.len(), expired.keys)
     }
 
@@ -133,7 +122,8 @@ mod tests {
             Orphan { keys: Located::from(&*keys_of(&path)), snapshot, store, at }
         };
         let orphans = [orphan(1, 40), orphan(2, 29)];
-        let of = |data| retention.expired(&Listing { data, unreadable: Vec::new() }, &orphans, now()).keys;
+        let of =
+            |data| retention.expired(id(9), &Listing { data, unreadable: Vec::new() }, &orphans, now()).keys;
         assert_eq!(of(vec![listed(3, 1, true)]), [orphans[0].keys.path().to_owned()]);
         assert_eq!(
             of(vec![listed(3, 1, false)]),
@@ -143,12 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn what_another_store_has_in_the_place_says_nothing_of_this_ones() {
+    fn what_another_store_has_in_the_place_stays_and_says_nothing_of_this_ones() {
         let others = |number, days_ago| Listed { store: id(8), ..listed(number, days_ago, true) };
         let data = vec![others(1, 60), listed(2, 50, true), others(3, 40), listed(4, 1, true)];
-        let keys = [keys_of(&data[0].path), keys_of(&data[1].path)];
-        assert_eq!(expired(Some(2), data.clone()), (0, keys.to_vec()), "the newest of each stay");
-        assert_eq!(expired(Some(1), data), (2, keys.to_vec()));
+        let own = data[1].path.clone();
+        assert_eq!(expired(Some(1), data), (1, vec![keys_of(&own)]));
     }
 
     #[test]

@@ -55,14 +55,14 @@ pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: i
     }
 }
 
-/// Rewrites, each hour until `stop`, the keys of the folder's snapshots without what was destroyed.
+/// Rewrites, each hour until `stop` and sooner where it failed, the keys of the folder's snapshots without what was destroyed.
 pub async fn renew_keys(store: Store, snapshots: Snapshots, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     loop {
-        snapshots.renew_keys(&store).await;
+        let seconds = if snapshots.renew_keys(&store).await { HOUR_SECONDS } else { AGAIN_SECONDS };
         tokio::select! {
             () = &mut stop => return,
-            () = store.clock().sleep(Duration::from_secs(HOUR_SECONDS.unsigned_abs())) => {}
+            () = store.clock().sleep(Duration::from_secs(seconds.unsigned_abs())) => {}
         }
     }
 }
@@ -76,9 +76,7 @@ pub async fn once(store: &Store, snapshots: &Snapshots, retention: Retention) ->
     tracing::info!(snapshot = %taken.id, position = taken.position, bytes = taken.bytes, "took a snapshot");
     let drilled = snapshots.drill(store, Some(taken.id), Actor::SYSTEM, |_, _| {}).await?;
     if !drilled.is_sound() {
-        let why =
-            drilled.failure.unwrap_or_else(|| format!("other states: {}", drilled.different.join(", ")));
-        return Err(OperatingError::Unsound { snapshot: taken.id, why });
+        return Err(OperatingError::Unsound { snapshot: taken.id, why: drilled.why() });
     }
     snapshots.expire(store.clock().credible_now(), retention).await
 }

@@ -2,7 +2,6 @@
 //! history tell of, what its keys do not have, and API keys whose values they do not know. And what nobody can know.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -33,6 +32,18 @@ pub struct HeldAgainst {
     pub last_at: Option<Timestamp>,
     /// Whether its last line was cut off.
     pub is_torn: bool,
+    /// How many of its lines are not what was written: what they told, nobody knows.
+    pub damaged: u64,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_damaged: Option<String>,
+}
+
+impl HeldAgainst {
+    fn new(ledger: &Ledger) -> Self {
+        let ledger = ledger.path().to_owned();
+        Self { ledger, lines: 0, last_at: None, is_torn: false, damaged: 0, first_damaged: None }
+    }
 }
 
 /// What was taken away again.
@@ -94,17 +105,14 @@ pub(super) fn read_ledgers(
         if !ledger.path().exists() {
             continue;
         }
-        let mut held =
-            HeldAgainst { ledger: ledger.path().to_owned(), lines: 0, last_at: None, is_torn: false };
+        let mut held = HeldAgainst::new(&ledger);
         let mut at = 0;
         loop {
             let lines = ledger
                 .read(at..u64::MAX)
                 .map_err(failed("the ledger of what was destroyed cannot be read"))?;
-            if let Some(what) = lines.damaged.into_iter().next() {
-                let damaged = io::Error::new(io::ErrorKind::InvalidData, what);
-                return Err(failed("the ledger of what was destroyed is damaged")(damaged));
-            }
+            held.damaged += lines.damaged.len() as u64;
+            held.first_damaged = held.first_damaged.or(lines.damaged.into_iter().next());
             for (_, entry) in lines.entries {
                 if streams.contains(&about(&entry)) {
                     (held.lines, held.last_at) = (held.lines + 1, held.last_at.max(Some(entry.at)));
@@ -140,19 +148,20 @@ fn about(entry: &Recorded) -> StreamId {
 pub(super) async fn take_away(
     store: &Store,
     survey: &Survey,
-    later: &[Recorded],
+    later: Vec<Recorded>,
     missing: BTreeSet<(StreamId, DataKeyId)>,
     known: &KnownKeys,
 ) -> Result<Gone, FinishError> {
+    let later = once_each_in_order(later);
     let mut gone = Gone { lost: missing, ..Gone::default() };
     let mut done = BTreeSet::new();
-    for entry in later {
+    for entry in &later {
         let keys: Vec<DataKeyId> = entry.event.destroyed_keys().to_vec();
         for key in &keys {
             gone.lost.remove(&(entry.stream, *key));
         }
         let is_of_it = keys.is_empty() || survey.has_any_of(entry.stream, &entry.event);
-        // The ledger and the history beyond a time may both tell of it.
+        // What was finished at a start has two lines.
         let is_told = !keys.is_empty() && !done.insert((entry.stream, keys));
         if is_of_it
             && !is_told
@@ -174,6 +183,15 @@ pub(super) async fn take_away(
         gone.revoked = store.revoke_unknown(is_accepted).await?;
     }
     Ok(gone)
+}
+
+/// What several ledgers and the rest of the history tell of, each event once, in the order in which they came: of an API key's
+/// values the last is to be its value.
+fn once_each_in_order(mut told: Vec<Recorded>) -> Vec<Recorded> {
+    let mut ids = BTreeSet::new();
+    told.retain(|event| ids.insert(event.id));
+    told.sort_by_key(|event| (event.at, event.stream, event.version));
+    told
 }
 
 /// The value that an API key got by an event.
@@ -217,6 +235,15 @@ pub(super) fn unknown(
             "no ledger is at hand that tells what was destroyed of this history: whatever was destroyed after {}, when \
              these keys were written, can be read again, {accepted}",
             keys.at
+        ));
+    }
+    for HeldAgainst { ledger, damaged, first_damaged, .. } in ledgers {
+        let Some(first) = first_damaged else { continue };
+        unknown.push(format!(
+            "{damaged} lines of the ledger {} are damaged, the first: {first}. What they told is not known: what was \
+             destroyed or revoked then is here as it was before. Restore again once you have a whole copy of the ledger, \
+             or with newer keys",
+            ledger.display()
         ));
     }
     for held in ledgers.iter().filter(|held| held.is_torn) {

@@ -1,4 +1,4 @@
-//! Reading a whole snapshot without believing anything of it: every hash, every frame, every event, every head, every key.
+//! Reading a whole snapshot without believing anything of it: every hash, every frame, every event, every head and root, every key.
 //! What a restore rests on is found here, in one pass.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,9 +11,10 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded};
 use crate::ids::{DataKeyId, StreamId};
-use crate::log::Position;
 use crate::log::frame::Frame;
 use crate::log::heads::Heads;
+use crate::log::segment::tree::Growing;
+use crate::log::{Head, Position};
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::Commitment;
 use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
@@ -90,95 +91,162 @@ pub fn survey(
     until: Option<Until>,
     progress: Progress<'_>,
 ) -> Result<Survey, SnapshotError> {
+    survey_and_take(history, until, progress, |_, _, _| Ok(()))
+}
+
+/// The same, and gives each frame that is wanted to `take`, with the head that it gives its stream and its events, in order. That is before all of
+/// the history is verified: what is made of them must count for nothing until this has returned.
+///
+/// # Errors
+/// As those of [`survey`], and what `take` says.
+pub fn survey_and_take<E: From<SnapshotError>>(
+    history: &mut History,
+    until: Option<Until>,
+    progress: Progress<'_>,
+    mut take: impl FnMut(&Frame, Head, &[Recorded]) -> Result<(), E>,
+) -> Result<Survey, E> {
     let path = history.path().to_owned();
+    let mut pass = Pass {
+        path: &path,
+        until,
+        survey: Survey::default(),
+        begins_at: None,
+        all: Heads::default(),
+        trees: BTreeMap::new(),
+        told: 0,
+        last_told: None,
+        events: Vec::new(),
+    };
     let end = Position(history.header.position);
-    let mut pass =
-        Pass { path: &path, until, survey: Survey::default(), all: Heads::default(), told: Vec::new() };
     history.read(|chunk| {
         match chunk {
-            Chunk::Frames(frames) => pass.frames(frames)?,
-            Chunk::Heads(heads) => pass.told.extend(heads),
+            Chunk::Frames(frames) => pass.frames(frames, &mut take)?,
+            Chunk::Heads(heads) => pass.heads(&heads)?,
         }
         progress(pass.all.end(), end);
-        Ok::<_, SnapshotError>(())
+        Ok::<_, E>(())
     })?;
-    let manifest = &history.manifest;
-    let damaged = |what: &str| SnapshotError::damaged(&path, "its manifest", what);
-    if !pass.survey.signing_keys.contains_key(&history.signed_by) {
-        return Err(SnapshotError::damaged(&path, "its seal", "its history has no such signing key"));
-    }
-    if pass.all.end() != end {
-        return Err(damaged("the frames do not end at the position of its header"));
-    }
-    if (pass.survey.frames, pass.survey.events) != (manifest.frames, manifest.events) {
-        return Err(damaged("it counts other frames or events than there are"));
-    }
-    pass.hold_heads()?;
-    if pass.told.len() as u64 != manifest.streams {
-        return Err(damaged("it counts other streams than there are"));
-    }
-    if let Some(Until::Position(wanted)) = until
-        && wanted > end
-    {
-        let what = format!("position {} is wanted, and it ends at {}", wanted.0, end.0);
-        return Err(SnapshotError::damaged(&path, "its end", what));
-    }
-    Ok(pass.survey)
+    Ok(pass.hold_against(history)?)
 }
 
 struct Pass<'a> {
     path: &'a Path,
     until: Option<Until>,
     survey: Survey,
+    /// When the first frame was recorded.
+    begins_at: Option<Timestamp>,
     /// Of all frames, also beyond what is wanted.
     all: Heads,
-    told: Vec<StreamHead>,
+    /// Likewise, of each stream.
+    trees: BTreeMap<StreamId, Growing>,
+    /// How many heads it told, and the stream of the last.
+    told: u64,
+    last_told: Option<StreamId>,
+    /// Those of the frame that is looked at.
+    events: Vec<Recorded>,
 }
 
 impl Pass<'_> {
-    fn frames(&mut self, frames: Vec<(Position, Bytes)>) -> Result<(), SnapshotError> {
-        if !self.told.is_empty() {
-            return Err(SnapshotError::damaged(self.path, "its chunks", "frames follow the heads"));
+    fn frames<E: From<SnapshotError>>(
+        &mut self,
+        frames: Vec<(Position, Bytes)>,
+        take: &mut impl FnMut(&Frame, Head, &[Recorded]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.told > 0 {
+            return Err(SnapshotError::damaged(self.path, "its chunks", "frames follow the heads").into());
         }
         for (position, bytes) in frames {
-            let damaged = |what: String| {
-                SnapshotError::damaged(self.path, format!("the frame at position {}", position.0), what)
-            };
-            if position.0 != self.all.end().0 + 1 {
-                return Err(damaged(format!("position {} was to follow", self.all.end().0 + 1)));
-            }
-            self.all
-                .follow(std::slice::from_ref(&bytes))
-                .map_err(|(_, broken)| damaged(broken.to_string()))?;
-            let frame = Frame::parse(bytes).map_err(|error| damaged(error.to_string()))?;
-            let is_wanted = self.survey.end.0 + 1 == position.0 && wants(self.until, position, &frame);
-            for (event, version) in frame.events().zip(frame.header().first_version..) {
-                let event = event.map_err(|error| damaged(format!("version {version}: {error}")))?;
-                self.survey.take(event, is_wanted);
-            }
-            self.survey.frames += 1;
-            if is_wanted {
-                (self.survey.end, self.survey.ended_at) = (position, Some(frame.header().at));
-                self.survey.heads.follow(std::slice::from_ref(frame.bytes())).expect("as it just did");
+            let (frame, head) = self.frame(position, bytes)?;
+            if self.survey.end == position {
+                take(&frame, head, &self.events)?;
             }
         }
         Ok(())
     }
 
-    fn hold_heads(&self) -> Result<(), SnapshotError> {
-        let damaged = |what: String| SnapshotError::damaged(self.path, "the heads of its streams", what);
-        if !self.told.is_sorted_by(|a, b| a.stream < b.stream) {
-            return Err(damaged("they are not in the order of the streams".to_owned()));
+    /// Verifies a frame and keeps its events.
+    fn frame(&mut self, position: Position, bytes: Bytes) -> Result<(Frame, Head), SnapshotError> {
+        let damaged = |what: String| {
+            SnapshotError::damaged(self.path, format!("the frame at position {}", position.0), what)
+        };
+        if position.0 != self.all.end().0 + 1 {
+            return Err(damaged(format!("position {} was to follow", self.all.end().0 + 1)));
         }
-        for told in &self.told {
+        let frame = Frame::parse(bytes).map_err(|error| damaged(error.to_string()))?;
+        let was_wanted = self.survey.end == self.all.end();
+        let is_wanted = was_wanted && wants(self.until, position, &frame);
+        if was_wanted && !is_wanted {
+            self.survey.heads = self.all.clone();
+        }
+        let head = self.all.follow_frame(&frame).map_err(|broken| damaged(broken.to_string()))?;
+        self.events.clear();
+        let tree = self.trees.entry(frame.header().stream).or_default();
+        for (at, version) in (0..frame.len()).zip(frame.header().first_version..) {
+            let unread = |error| damaged(format!("version {version}: {error}"));
+            tree.push(frame.leaf(at).map_err(unread)?);
+            let event = frame.recorded(at).map_err(unread)?;
+            self.survey.note(&event, is_wanted);
+            self.events.push(event);
+        }
+        self.survey.frames += 1;
+        self.begins_at.get_or_insert(frame.header().at);
+        if is_wanted {
+            (self.survey.end, self.survey.ended_at) = (position, Some(frame.header().at));
+        }
+        Ok((frame, head))
+    }
+
+    /// What the whole of the frames came to, once it is what the rest of the file says.
+    fn hold_against(mut self, history: &History) -> Result<Survey, SnapshotError> {
+        let (end, manifest) = (Position(history.header.position), &history.manifest);
+        let damaged = |what: &str| SnapshotError::damaged(self.path, "its manifest", what);
+        if !self.survey.signing_keys.contains_key(&history.signed_by) {
+            return Err(SnapshotError::damaged(self.path, "its seal", "its history has no such signing key"));
+        }
+        if self.all.end() != end {
+            return Err(damaged("the frames do not end at the position of its header"));
+        }
+        if (self.survey.frames, self.survey.events) != (manifest.frames, manifest.events) {
+            return Err(damaged("it counts other frames or events than there are"));
+        }
+        let streams = self.all.iter().count() as u64;
+        if self.told < streams {
+            let what = "there are more streams than heads";
+            return Err(SnapshotError::damaged(self.path, "the heads of its streams", what));
+        }
+        if streams != manifest.streams {
+            return Err(damaged("it counts other streams than there are"));
+        }
+        let is_beyond = matches!(self.until, Some(Until::Position(wanted)) if wanted > end);
+        if let (Some(until), Some(begins_at)) = (self.until, self.begins_at)
+            && (is_beyond || self.survey.end == Position(0))
+        {
+            return Err(SnapshotError::OutOfReach { path: self.path.to_owned(), until, begins_at, end });
+        }
+        if self.survey.end == end {
+            self.survey.heads = self.all;
+        }
+        Ok(self.survey)
+    }
+
+    /// Holds heads against the frames, which all came before: so no more of them are kept than there are streams.
+    fn heads(&mut self, told: &[StreamHead]) -> Result<(), SnapshotError> {
+        let damaged = |what: String| SnapshotError::damaged(self.path, "the heads of its streams", what);
+        for told in told {
+            if self.last_told >= Some(told.stream) {
+                return Err(damaged("they are not in the order of the streams".to_owned()));
+            }
             if self.all.last(told.stream) != Some(told.head) {
                 return Err(damaged(format!("that of {} is not what its frames come to", told.stream)));
             }
+            let root = self.trees.get(&told.stream).and_then(Growing::root);
+            if told.root.is_some() && told.root != root {
+                return Err(damaged(format!("the root of {} is not that of its events", told.stream)));
+            }
+            self.last_told = Some(told.stream);
+            self.told += 1;
         }
-        match self.all.iter().count() == self.told.len() {
-            true => Ok(()),
-            false => Err(damaged("there are more streams than heads".to_owned())),
-        }
+        Ok(())
     }
 }
 
@@ -192,7 +260,7 @@ fn wants(until: Option<Until>, position: Position, frame: &Frame) -> bool {
 }
 
 impl Survey {
-    fn take(&mut self, event: Recorded, is_wanted: bool) {
+    fn note(&mut self, event: &Recorded, is_wanted: bool) {
         self.events += 1;
         if let Event::SigningKeys(SigningKeysEvent::Created(made) | SigningKeysEvent::Rotated(made)) =
             &event.event
@@ -201,7 +269,7 @@ impl Survey {
         }
         if !is_wanted {
             if event.is_for_good() {
-                self.taken_away.push(event);
+                self.taken_away.push(event.clone());
             }
             return;
         }
@@ -236,6 +304,20 @@ pub struct HeldKeys {
     pub accepted: Option<AcceptedKeys>,
 }
 
+/// Holds what two files of one snapshot say of themselves against each other.
+fn hold_header(file: &KeysFile, history: &History) -> Result<(), SnapshotError> {
+    let (keys, header) = (&file.header, &history.header);
+    let epoch = keys.epochs.last().map(|own| &own.epoch);
+    let is_same = keys.store == header.store
+        && keys.position == Position(header.position)
+        && epoch.is_none_or(|epoch| *epoch == header.epoch);
+    if keys.snapshot == header.snapshot && !is_same {
+        let what = "store, epoch or position are not those that its keys name";
+        return Err(SnapshotError::damaged(history.path(), "its header", what));
+    }
+    Ok(())
+}
+
 /// Verifies a file of keys from its first byte to its last, and holds it against a history, which must be signed by one of
 /// them: whoever lacks the root key signs with none. `take` gets each stream's keys with those data keys alone that the
 /// history has up to where it is wanted.
@@ -249,6 +331,7 @@ pub fn hold_keys(
     mut take: impl FnMut(&SnapshotKey, CarriedKeys) -> Result<(), SnapshotError>,
 ) -> Result<HeldKeys, SnapshotError> {
     let path = file.at().path().to_owned();
+    hold_header(&file, history)?;
     let mut missing: BTreeSet<_> = survey.keys.keys().copied().collect();
     let mut is_signed = false;
     let signed_with = survey.signing_keys.get(&history.signed_by).copied();

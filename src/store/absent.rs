@@ -10,6 +10,7 @@ use crate::ids::{ApiKeyId, DataKeyId, OrganizationId, StreamId};
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::command::{deleted, expired as sign_up_expired};
+use crate::platform::managed_apps::command::deleted as managed_app_deleted;
 use crate::seal::Commitment;
 use crate::settings::api_keys::command::revoked;
 use crate::settings::api_keys::event::{ApiKeyRotated, ApiKeysEvent};
@@ -121,5 +122,10 @@ fn of_organization(state: &Organization, absent: &BTreeSet<DataKeyId>) -> Vec<Ne
 fn of_platform(state: &Platform, absent: &BTreeSet<DataKeyId>) -> Vec<NewEvent> {
     let accounts = state.accounts.iter().filter(|account| absent.contains(&account.key));
     let sign_ups = state.accounts.sign_ups.keys().filter(|(_, key)| absent.contains(key));
-    accounts.map(deleted).chain(sign_ups.map(|(id, key)| sign_up_expired(id, key))).collect()
+    let apps = state.managed_apps.iter().filter(|app| absent.contains(&app.client_secret.key));
+    accounts
+        .map(deleted)
+        .chain(sign_ups.map(|(id, key)| sign_up_expired(id, key)))
+        .chain(apps.map(managed_app_deleted))
+        .collect()
 }

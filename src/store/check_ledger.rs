@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Recorded;
 use crate::log::{EventLog, Key, ReadError};
-use crate::store::ledger::{Ledger, Lines};
+use crate::store::ledger::Ledger;
+use crate::store::ledger::lines::Lines;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

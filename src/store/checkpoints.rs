@@ -33,7 +33,7 @@ pub enum SignError {
     /// The checkpoint that was signed last cannot be read.
     #[error("the last checkpoint cannot be read")]
     Read(#[from] ReadError),
-    /// What is kept as the last checkpoint is none.
+    /// What is kept as the last checkpoint is none that was signed here for this stream.
     #[error("the last checkpoint of {stream} is damaged")]
     Damaged {
         /// Whose.
@@ -127,7 +127,8 @@ impl Store {
             return Ok(Next::ToSign(checkpoint));
         };
         let note = String::from_utf8_lossy(&kept).into_owned();
-        let last = Checkpoint::unverified(&note).map_err(|error| SignError::Damaged { stream, error })?;
+        let last = self.last_signed(&note, checkpoint.origin.organization());
+        let last = last.map_err(|error| SignError::Damaged { stream, error })?;
         if last.origin.epoch() != checkpoint.origin.epoch() {
             return Ok(Next::ToSign(checkpoint));
         }
@@ -140,6 +141,17 @@ impl Store {
             return Ok(Next::Stands(note, last));
         }
         Ok(Next::ToSign(checkpoint))
+    }
+
+    /// What was signed last, under whatever host and in whatever epoch: by a key of this store, for this organization. Of one that
+    /// was changed nobody knows what it took back.
+    fn last_signed(&self, note: &str, organization: OrganizationId) -> Result<Checkpoint, CheckpointError> {
+        let claimed = Checkpoint::unverified(note)?.origin;
+        let own = Origin::new(claimed.host(), organization, claimed.epoch()).to_string();
+        let platform = self.platform().view();
+        let keys = platform.platform().signing_keys.newest_first();
+        let keys: Vec<_> = keys.map(|key| VerifierKey::new(own.clone(), key.public_key)).collect();
+        Checkpoint::open(note, &keys)
     }
 
     async fn keep(&self, stream: StreamId, note: String) -> Result<(), Refusal> {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::clock::Timestamp;
-use crate::event::Version;
+use crate::event::{Recorded, Version};
 use crate::ids::StreamId;
 use crate::log::codec::CodecError;
 use crate::log::frame::{Frame, FrameError};
@@ -91,14 +91,76 @@ pub(super) fn load_stream(
     let head = log.last(stream).unwrap_or_default();
     let view = savepoints.and_then(|savepoints| savepoints.view(log, stream, head.version));
     let view = view.unwrap_or_else(|| View::empty(stream));
-    let open = savepoints.and_then(|saved| newest_open(saved.files(), log, stream, head.version));
-    let open = open.unwrap_or_else(|| Segment::new(segment_of(head.version)));
-    let mut loaded = Loaded { saved: view.version(), view, index: StreamIndex::new(open) };
+    let index = saved_index(log, savepoints, stream, head.version);
+    let mut loaded = Loaded { saved: view.version(), view, index };
     let base = loaded.view.version().min(loaded.index.version());
     if base < head.version {
         frames_after(log, stream, base, head.position, |position, frame| loaded.take(position, &frame))?;
     }
     Ok(loaded)
+}
+
+/// The index of a stream alone, loaded likewise: to find its events and hashes, whatever they come to. Blocks.
+pub(super) fn load_index(
+    log: &dyn EventLog,
+    savepoints: Option<&Savepoints>,
+    stream: StreamId,
+) -> Result<StreamIndex, LoadError> {
+    let head = log.last(stream).unwrap_or_default();
+    let mut index = saved_index(log, savepoints, stream, head.version);
+    if index.version() < head.version {
+        frames_after(log, stream, index.version(), head.position, |position, frame| {
+            each_event(position, &frame, |at, recorded, place| {
+                index_next(&mut index, &frame, at, &recorded, place)
+            })
+        })?;
+    }
+    Ok(index)
+}
+
+/// The index of a stream as it was saved last, or that of its last segment without anything in it.
+fn saved_index(
+    log: &dyn EventLog,
+    savepoints: Option<&Savepoints>,
+    stream: StreamId,
+    until: Version,
+) -> StreamIndex {
+    let open = savepoints.and_then(|saved| newest_open(saved.files(), log, stream, until));
+    StreamIndex::new(open.unwrap_or_else(|| Segment::new(segment_of(until))))
+}
+
+/// Takes an event into an index, if it is the next one there.
+fn index_next(
+    index: &mut StreamIndex,
+    frame: &Frame,
+    at: usize,
+    recorded: &Recorded,
+    place: FramePlace,
+) -> Result<(), CodecError> {
+    if recorded.version == index.version() + 1 {
+        index.push(recorded, frame.leaf(at)?, place);
+    }
+    Ok(())
+}
+
+/// Hands out every event of a frame, with its number and the place of the frame.
+fn each_event(
+    position: Position,
+    frame: &Frame,
+    mut take: impl FnMut(usize, Recorded, FramePlace) -> Result<(), CodecError>,
+) -> Result<(), LoadError> {
+    let header = *frame.header();
+    let place = FramePlace { first: header.first_version, position, at: header.at };
+    for (at, version) in (0..frame.len()).zip(header.first_version..) {
+        let taken = frame.recorded(at).and_then(|recorded| take(at, recorded, place));
+        taken.map_err(|error| LoadError::Event {
+            stream: header.stream,
+            version,
+            position: position.0,
+            error,
+        })?;
+    }
+    Ok(())
 }
 
 /// The newest index of a stream's last versions that can be believed.
@@ -119,21 +181,15 @@ fn newest_open(
 impl Loaded {
     /// Takes in what comes next of a frame.
     fn take(&mut self, position: Position, frame: &Frame) -> Result<(), LoadError> {
-        let header = *frame.header();
-        let stream = header.stream;
-        let place = FramePlace { first: header.first_version, position, at: header.at };
-        for (index, version) in (0..frame.len()).zip(header.first_version..) {
-            let damaged = |error| LoadError::Event { stream, version, position: position.0, error };
-            let recorded = frame.recorded(index).map_err(damaged)?;
-            if version == self.index.version() + 1 {
-                self.index.push(&recorded, frame.leaf(index).map_err(damaged)?, place);
-            }
-            if version == self.view.version() + 1 {
+        each_event(position, frame, |at, recorded, place| {
+            index_next(&mut self.index, frame, at, &recorded, place)?;
+            if recorded.version == self.view.version() + 1 {
                 self.view.state.apply(&recorded);
-                self.view.head.version = version;
+                self.view.head.version = recorded.version;
             }
-        }
-        if header.last_version() == self.view.version() {
+            Ok(())
+        })?;
+        if frame.header().last_version() == self.view.version() {
             self.view.head = head_after(position, frame);
         }
         Ok(())

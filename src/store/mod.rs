@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::seal::Sealed;
 use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::aggregate::Aggregator;
+use crate::store::api_requests::Counting;
 use crate::store::as_of::Pasts;
 use crate::store::called::Called;
 use crate::store::customers::Sought;
@@ -27,6 +28,7 @@ use crate::store::key_uses::KeyUses;
 use crate::store::lanes::Lanes;
 use crate::store::ledger::Ledger;
 use crate::store::lookup::{Claim, Hasher};
+use crate::store::proofs::Newest;
 use crate::store::resident::{Handle, View};
 use crate::store::residents::Residents;
 use crate::store::savepoint::Savepoints;
@@ -39,6 +41,7 @@ use crate::store::writer::{Decide, Job, Writer};
 
 pub mod absent;
 pub mod aggregate;
+pub mod api_requests;
 pub mod as_of;
 mod batch;
 pub mod bounded;
@@ -67,6 +70,7 @@ mod lanes;
 pub mod ledger;
 pub mod load;
 pub mod lookup;
+pub mod organizations;
 pub mod proofs;
 mod rehearsal;
 pub mod rechecks;
@@ -105,6 +109,8 @@ pub struct Submission {
     pub actor: Actor,
     /// What the caller asks of what it changes.
     pub preconditions: Vec<Precondition>,
+    /// Of a program's request: which of its organization's in this month it is.
+    pub ordinal: Option<u64>,
     /// Why, sealed under the organization's key.
     pub reason: Option<Sealed>,
     /// The request that it came with.
@@ -126,6 +132,7 @@ impl Submission {
             command: command.into(),
             actor,
             preconditions: Vec::new(),
+            ordinal: None,
             reason: None,
             request_id: None,
             idempotency: None,
@@ -261,6 +268,7 @@ struct Inner {
     hasher: Hasher,
     aggregator: Aggregator,
     key_uses: KeyUses,
+    requests: Counting,
     ledger: Option<Arc<Ledger>>,
     ctx: Arc<Memory>,
     called: Arc<Called>,
@@ -269,6 +277,7 @@ struct Inner {
     pasts: Pasts,
     totals: Totals,
     shown: Shown,
+    newest_leaves: Newest,
     segments: Arc<Segments>,
     saver: Arc<Saver>,
     platform: Arc<Handle>,
@@ -351,6 +360,7 @@ impl Store {
                 hasher,
                 aggregator: Aggregator::default(),
                 key_uses: KeyUses::default(),
+                requests: Counting::default(),
                 ledger,
                 ctx,
                 called,
@@ -359,6 +369,7 @@ impl Store {
                 pasts: Pasts::default(),
                 totals: Totals::default(),
                 shown: Shown::default(),
+                newest_leaves: Newest::default(),
                 segments,
                 saver,
                 platform,

@@ -9,12 +9,16 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::event::Version;
-use crate::ids::EventId;
+use crate::ids::{EventId, StreamId};
+use crate::log::Head;
 use crate::log::canonical::leaf_of;
+use crate::log::reading::as_one;
 use crate::log::segment::tree::{HIGHEST_LEVEL, Hash, LOWEST_LEVEL, node_hash, root};
 use crate::proof::tree::{Node, Span, consistency, inclusion};
 use crate::store::Store;
+use crate::store::bounded::Bounded;
 use crate::store::history::HistoryError;
+use crate::store::load::{LoadError, load_index};
 use crate::store::resident::{Handle, View};
 
 /// How many events have one lowest stored hash.
@@ -22,6 +26,36 @@ pub const LEAVES: u64 = 1 << LOWEST_LEVEL;
 /// How many events around the place where an id should be are looked at: ids follow the clock of the machine, which may
 /// have been set back between two events.
 const LOOKED_AT: u64 = 512;
+
+/// How much memory the leaves of streams' newest stretches take, in bytes: of some hundred streams.
+const NEWEST_BYTES: usize = 1 << 20;
+
+/// The leaves of the newest stretch of each stream, by its number, as far as somebody needed them: every proof does, and has
+/// one other stretch to read. What was recorded never changes, so nothing here is ever stale.
+#[derive(Debug)]
+pub(super) struct Newest(Bounded<StreamId, (u64, Arc<[Hash]>)>);
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self(Bounded::new(NEWEST_BYTES))
+    }
+}
+
+impl Newest {
+    /// The first leaves of a stretch, and no more than so many.
+    fn leaves(&self, stream: StreamId, chunk: u64, at_most: usize) -> Vec<Hash> {
+        let kept = self.0.get(&stream).filter(|(of, _)| *of == chunk);
+        kept.map_or_else(Vec::new, |(_, leaves)| leaves[..leaves.len().min(at_most)].to_vec())
+    }
+
+    /// Keeps what is newer than what is kept.
+    fn keep(&self, stream: StreamId, chunk: u64, leaves: &[Hash]) {
+        let kept = self.0.get(&stream).map(|(of, kept)| (of, kept.len()));
+        if kept < Some((chunk, leaves.len())) {
+            self.0.put(stream, (chunk, leaves.into()), size_of_val(leaves));
+        }
+    }
+}
 
 /// Makes proofs of one view of a stream. It remembers the subtrees that it read.
 pub struct Prover {
@@ -100,8 +134,7 @@ impl Prover {
         if height < LOWEST_LEVEL {
             let (chunk, within) = (index >> (LOWEST_LEVEL - height), index & ((LEAVES >> height) - 1));
             if !self.subtrees.contains_key(&chunk) {
-                let texts = self.store.texts(&self.handle, &self.view, &self.versions(chunk))?;
-                self.subtrees.insert(chunk, levels(texts.iter().map(|text| leaf_of(text)).collect()));
+                self.subtrees.insert(chunk, levels(self.leaves(chunk)?));
             }
             let hash = self.subtrees[&chunk].get(height).and_then(|level| level.get(place(within)));
             return hash.copied().ok_or_else(|| self.absent(level, index));
@@ -120,6 +153,23 @@ impl Prover {
             segment.hashes().level(height).get(place(within)).copied()
         })?;
         hash.ok_or_else(|| self.absent(level, index))
+    }
+
+    /// The leaves of a stretch of 256, as far as the view has them.
+    fn leaves(&self, chunk: u64) -> Result<Vec<Hash>, HistoryError> {
+        let (stream, versions) = (self.handle.stream(), self.versions(chunk));
+        let newest = &self.store.inner.newest_leaves;
+        let mut leaves = newest.leaves(stream, chunk, versions.len());
+        let missing = &versions[leaves.len()..];
+        if missing.is_empty() {
+            return Ok(leaves);
+        }
+        let texts = self.store.texts(&self.handle, &self.view, missing)?;
+        leaves.extend(texts.iter().map(|text| leaf_of(text)));
+        if chunk == (self.view.version() - 1) / LEAVES {
+            newest.keep(stream, chunk, &leaves);
+        }
+        Ok(leaves)
     }
 
     /// The versions of a stretch of 256, as far as the view has them.
@@ -148,6 +198,34 @@ fn place(within: u64) -> usize {
 }
 
 impl Store {
+    /// The root of a stream's tree over its first `size` events, which are durable. A stream that is not in memory is not taken
+    /// in for it. Blocks.
+    ///
+    /// # Errors
+    /// When an event or an index cannot be read.
+    pub fn root_over(&self, stream: StreamId, size: Version) -> Result<Hash, LoadError> {
+        as_one(|| {
+            // What is durable may not be published yet.
+            let resident = self.resident(stream).filter(|handle| handle.view().version() >= size);
+            if let Some(handle) = resident {
+                return Ok(Prover::new(self, &handle, &handle.view()).root(size)?);
+            }
+            let handle = Arc::new(self.load_indexed(stream)?);
+            let (view, index) = (handle.view(), handle.index().version());
+            match self.root(&handle)?.filter(|_| index == size) {
+                Some(root) => Ok(root),
+                None => Ok(Prover::new(self, &handle, &view).root(size)?),
+            }
+        })
+    }
+
+    /// A stream as an index alone, for this one caller: it has no state.
+    fn load_indexed(&self, stream: StreamId) -> Result<Handle, LoadError> {
+        let index = load_index(&*self.inner.log, self.inner.savepoints.as_deref(), stream)?;
+        let head = Head { version: index.version(), ..self.log().last(stream).unwrap_or_default() };
+        Ok(Handle::new(View { head, ..View::empty(stream) }, index, 0))
+    }
+
     /// The hash of a full segment's leaves; `None` where it is not full. Whoever needs it first reads the segment.
     fn whole_segment(&self, handle: &Handle, number: u64) -> Result<Option<Hash>, HistoryError> {
         if let Some(whole) = handle.index().whole(number) {
@@ -188,5 +266,29 @@ impl Store {
         }
         let around = low.saturating_sub(LOOKED_AT).max(1)..=(low + LOOKED_AT).min(view.version());
         is_it(&around.collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_stretch_of_a_stream_grows_and_gives_way_to_the_next_one_alone() {
+        let (newest, stream) = (Newest::default(), StreamId::Platform);
+        let leaves: Vec<Hash> = (0..3).map(|byte| [byte; 32]).collect();
+        assert!(newest.leaves(stream, 7, 3).is_empty());
+        newest.keep(stream, 7, &leaves[..2]);
+        assert_eq!(newest.leaves(stream, 7, 3), leaves[..2]);
+        assert_eq!(newest.leaves(stream, 7, 1), leaves[..1], "an older view has fewer");
+        newest.keep(stream, 7, &leaves[..1]);
+        newest.keep(stream, 6, &leaves);
+        assert_eq!(newest.leaves(stream, 7, 3), leaves[..2], "what is kept is newer");
+        assert!(newest.leaves(stream, 6, 3).is_empty());
+        newest.keep(stream, 7, &leaves);
+        assert_eq!(newest.leaves(stream, 7, 3), leaves);
+        newest.keep(stream, 8, &leaves[..1]);
+        assert!(newest.leaves(stream, 7, 3).is_empty());
+        assert_eq!(newest.leaves(stream, 8, 3), leaves[..1]);
     }
 }

@@ -85,11 +85,14 @@ pub fn replay(
     Ok(ReplayReport::new(streams))
 }
 
-/// How many events the streams have together that are folded in one pass; a stream that has more is folded alone.
+/// How many events the streams have together, at least, that are folded in one pass; a stream that has more is folded alone.
 const EVENTS_AT_ONCE: u64 = 250_000;
 
+/// Of a longer log more events are folded at once, so that it is read no more often than about so many times.
+const PASSES: u64 = 8;
+
 /// Folds a log from zero up to the frame at a position: what every stream comes to, with nothing that is served beside
-/// it. Memory holds some streams at a time, for each of which the log is read once. `folded` hears the position reached.
+/// it. Memory holds some streams at a time, and the log is read once for each such group. `folded` hears the position reached.
 /// Blocks.
 ///
 /// # Errors
@@ -100,7 +103,9 @@ pub fn digests(
     mut folded: impl FnMut(Position),
 ) -> Result<ReplayReport, LoadError> {
     let mut streams = Vec::new();
-    for group in groups(log.streams(), EVENTS_AT_ONCE) {
+    let all = log.streams();
+    let events: u64 = all.iter().map(|(_, head)| head.version).sum();
+    for group in groups(all, EVENTS_AT_ONCE.max(events / PASSES)) {
         let views = fold_some(log, until.min(log.end()), |stream| group.contains(&stream), &mut folded)?;
         streams.extend(views.values().map(StreamReplay::of));
     }

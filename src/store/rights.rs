@@ -57,7 +57,11 @@ fn can_change(event: &Event) -> bool {
         | Event::Operations(_)
         | Event::Exports(_)
         | Event::EncryptionKeys(_)
+        | Event::OauthApps(_)
+        | Event::ManagedApps(_)
         | Event::SigningKeys(_)
+        | Event::Billing(_)
+        | Event::Plans(_)
         | Event::Refused(_) => false,
     }
 }

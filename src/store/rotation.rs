@@ -70,6 +70,9 @@ pub struct StreamRotated {
     pub through: Version,
     /// How many data keys were wrapped anew.
     pub data_keys: usize,
+    /// How many key files of the stream were overwritten in stores that lie beside this one.
+    #[serde(default)]
+    pub beside: usize,
 }
 
 impl Store {
@@ -138,6 +141,7 @@ impl Store {
                     tracing::info!(%stream, through, "what was destroyed opens with nothing any more");
                 }
                 Err(RotationError::Refused(Refusal::Stopped)) => return,
+                Err(RotationError::Refused(Refusal::DiskFull)) => self.say_once_without_room(stream),
                 Err(error) => {
                     let error = with_causes(&error);
                     tracing::error!(%stream, error, "copies of what was destroyed may open still; it is tried again");
@@ -169,7 +173,17 @@ impl Store {
         if self.directory().head(stream).is_none() {
             return Err(RotationError::NoSuchStream(stream));
         }
+        // Without room its end could not be noted, and each further try would begin with a further generation.
+        if !(self.inner.disk)() {
+            return Err(Refusal::DiskFull.into());
+        }
+        self.inner.trouble.key_has_room(stream);
         let handle = self.stream(stream).await?;
+        // Before it is noted that nothing opens any more what was destroyed, which ends all of this.
+        let beside = self.with_ring(move |ring| ring.forget_beside(stream)).await?;
+        for file in beside.iter().map(|path| path.display()) {
+            tracing::warn!(%stream, %file, "overwrote the key of a store that is not in use: it opened what is destroyed here");
+        }
         if let Some(old) = self.with_ring(move |ring| ring.old_generation(stream)).await? {
             // One that was cut off. Nobody knows what was destroyed while its generation was the newest and may lie about
             // wrapped by that, so it is not enough.
@@ -186,7 +200,17 @@ impl Store {
             StreamId::Organization(_) => Command::Organization(OrganizationCommand::EncryptionKeys(note)),
         };
         self.execute(&handle, Submission::new(note, actor)).await?;
-        Ok(StreamRotated { stream, generation, through, data_keys })
+        Ok(StreamRotated { stream, generation, through, data_keys, beside: beside.len() })
+    }
+
+    /// Logs that the key of a stream is replaced as soon as there is room, unless that was said.
+    pub(super) fn say_once_without_room(&self, stream: StreamId) {
+        if self.inner.trouble.key_waits_for_room(stream) {
+            tracing::error!(
+                %stream,
+                "the disk is nearly full: copies of what was destroyed may open until there is room to replace a key"
+            );
+        }
     }
 
     /// Wraps all data keys of a stream by the newest generation of its key, and lets the older one go; gives how many.
@@ -219,6 +243,7 @@ impl Store {
             };
             self.with_ring(rewrap).await?;
         }
+        self.with_ring(KeyRing::rewrap_beside).await?;
         let (from, to) = (change.from.to_string(), change.to.to_string());
         // Before the end: if we die in between, whoever finishes the rotation notes it again, which appends nothing.
         let note = NoteRotation::Root(RootKeyRotated { from: from.clone(), to: to.clone() });

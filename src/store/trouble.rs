@@ -1,8 +1,12 @@
-//! What operators are told of the write path: that a commit takes long, and that the queue was full a moment ago.
+//! What operators are told of the write path: that a commit takes long, that the queue was full a moment ago, and once, for which
+//! streams a key cannot be replaced until there is room.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::ids::StreamId;
 use crate::store::Store;
 
 /// A commit that takes longer is in trouble: a healthy disk syncs within milliseconds.
@@ -37,6 +41,8 @@ impl Since {
 pub struct Trouble {
     commit: Since,
     refused: Since,
+    /// Streams of which it was said that their key waits for room to be replaced.
+    without_room: Mutex<BTreeSet<StreamId>>,
 }
 
 impl Trouble {
@@ -63,6 +69,20 @@ impl Trouble {
     /// Whether a command found the queue full within the last five seconds.
     pub fn was_queue_full(&self, now: Duration) -> bool {
         self.refused.lasting(now).is_some_and(|ago| ago < LATELY)
+    }
+
+    /// The key of a stream waits for room to be replaced. Whether that is to be said: it is tried each minute.
+    pub fn key_waits_for_room(&self, stream: StreamId) -> bool {
+        self.without_room().insert(stream)
+    }
+
+    /// There is room for it.
+    pub fn key_has_room(&self, stream: StreamId) {
+        self.without_room().remove(&stream);
+    }
+
+    fn without_room(&self) -> MutexGuard<'_, BTreeSet<StreamId>> {
+        self.without_room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,5 +148,15 @@ mod tests {
         trouble.queue_was_full(at(5));
         assert!(trouble.was_queue_full(at(5)) && trouble.was_queue_full(at(9)));
         assert!(!trouble.was_queue_full(at(10)));
+    }
+
+    #[test]
+    fn that_a_key_waits_for_room_is_said_once_until_there_is_some() {
+        let trouble = Trouble::default();
+        let (one, other) = (StreamId::Platform, StreamId::Organization(crate::given::id(1)));
+        let said = |stream| trouble.key_waits_for_room(stream);
+        assert_eq!([said(one), said(one), said(other), said(one)], [true, false, true, false]);
+        trouble.key_has_room(one);
+        assert_eq!([said(one), said(other)], [true, false]);
     }
 }

@@ -122,7 +122,7 @@ async fn documents_are_told_as_they_were_and_brought_back() {
     server.get(&path, &owner).await.is_problem(404, "not_found");
     let listed = server.get(&format!("/v1/customers/{a}/data?as_of={then}"), &owner).await.is(200).json();
     assert_eq!(listed, before);
-    let history = server.get(&format!("/v1/history/{a}%2Fone"), &owner).await.is(200);
+    let history = server.get(&format!("/v1/history/{a}?name=one"), &owner).await.is(200);
     assert_eq!(history.json()["data"].as_array().map(Vec::len), Some(2));
     assert!(!history.text.contains("first") && !history.text.contains("changed"), "{}", history.text);
 

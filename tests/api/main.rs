@@ -20,6 +20,9 @@ mod mailbox;
 #[path = "../support/newcomers.rs"]
 mod newcomers;
 
+#[path = "../support/operator.rs"]
+mod operator;
+
 #[path = "../support/traced.rs"]
 mod process;
 
@@ -29,10 +32,12 @@ mod sse;
 mod accounts;
 mod api_key_use;
 mod api_keys;
+mod api_requests;
 mod attacks;
 mod audit;
 mod auth;
 mod bad_input;
+mod billing;
 mod canaries;
 mod canary;
 mod conventions;
@@ -41,6 +46,7 @@ mod customer_isolation;
 mod customer_data;
 mod customer_scope;
 mod customers;
+mod deletions;
 mod domains;
 mod environments;
 mod escalation;
@@ -59,11 +65,13 @@ mod lists;
 mod matrix;
 mod me;
 mod mutations;
+mod oauth_apps;
 mod outsiders;
 mod people;
 mod permissions;
 mod promotion;
 mod proof;
+mod quotas;
 mod races;
 mod restore;
 mod roles;
@@ -71,6 +79,7 @@ mod schemathesis;
 mod secret_values;
 mod secrets;
 mod setup;
+mod sound;
 mod streams;
 mod teams;
 mod things;

@@ -6,6 +6,9 @@ use settled::ids::UserId;
 
 use crate::server::{Somebody, TestServer, text};
 
+/// The meter that paths name: the organization has a quota of its own for it, which is far away.
+const METER: &str = "api_keys";
+
 /// What stands for the variable segments of paths.
 pub struct Things(Vec<(&'static str, String)>);
 
@@ -22,6 +25,9 @@ impl Things {
         let path = format!("/v1/teams/{team}/members/{member}");
         server.put(&path, owner, &json!({})).await.is(204);
         let secret = server.secret(owner, mark, "TOKEN").await;
+        let app = json!({"provider": "custom", "client_id": mark, "client_secret": "a client secret",
+            "authorize_url": "https://idp.example.com/authorize", "token_url": "https://idp.example.com/token"});
+        let app = server.post("/v1/oauth-apps", Some(owner), &app).await.is(201).json();
         let key = json!({"name": mark, "mode": "test", "environments": [mark]});
         let (api_key, _) = server.api_key(owner, &key).await;
         let invited = json!({"email": format!("{mark}@example.net"), "role": "viewer"});
@@ -33,12 +39,15 @@ impl Things {
         let runs = json!({"workflow": "sync", "environment": mark});
         let path = format!("/v1/customers/{customer}/executions");
         let execution = server.post(&path, Some(owner), &runs).await.is(201).json();
+        let quota = format!("/v1/billing/quotas/{METER}");
+        server.put(&quota, owner, &json!({"limit": 1_000_000, "soft": true})).await.is(200);
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
             ("other", mark.to_owned()),
             ("key", "A".to_owned()),
             ("sec", secret),
+            ("app", text(&app["id"])),
             ("name", "TOKEN".to_owned()),
             ("n", "1".to_owned()),
             ("api_key", api_key),
@@ -51,6 +60,7 @@ impl Things {
             ("inv", text(&invited["id"])),
             ("ra", text(&given.json()["id"])),
             ("ses", text(&sessions["data"][0]["id"])),
+            ("meter", METER.to_owned()),
             ("id", owner.organization.to_string()),
         ])
     }
@@ -59,7 +69,7 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec", "cus", "exe"]
+            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec", "app", "cus", "exe"]
                 .map(|prefix| (prefix, of(prefix)))
                 .into();
         things.extend([
@@ -67,6 +77,7 @@ impl Things {
             ("other", of("env")),
             ("n", "1".to_owned()),
             ("name", "TOKEN".to_owned()),
+            ("meter", "doors".to_owned()),
             ("api_key", of("key")),
             ("id", organization.to_string()),
         ]);
@@ -105,6 +116,7 @@ impl Things {
 pub fn with_query(path: &str, query: &str) -> String {
     let needed = match path {
         "/v1/access/explain" if !query.starts_with("permission=") => "permission=config:read&",
+        "/v1/billing/usage" if !query.starts_with("meter=") => "meter=people&",
         "/v1/diff" if !query.starts_with("from=") => "from=1&",
         "/v1/proof/inclusion" if !query.starts_with("event=") => "event=1&",
         "/v1/proof/consistency" if query.starts_with("from=") => "to=1&",
@@ -131,6 +143,9 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
         ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
         ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
+        ("POST", "/v1/oauth-apps") => {
+            json!({"provider": "github", "client_id": "new", "client_secret": "a client secret"})
+        }
         ("POST", "/v1/api-keys") => {
             json!({"name": "K", "mode": "test", "environments": [things.of("env")]})
         }
@@ -144,6 +159,8 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
             json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
         }
         ("PUT", path) if path.contains("/members/") => json!({}),
+        ("PUT", "/v1/billing/plan") => json!({"plan": "unlimited"}),
+        ("PUT", path) if path.contains("/quotas/") => json!({"limit": 1_000_000, "soft": true}),
         ("PUT", _) => json!({"value": "after"}),
         ("GET" | "DELETE", _) => Value::Null,
         _ => json!({}),

@@ -46,8 +46,14 @@ fn completions_are_printed_for_each_shell() {
     }
 }
 
-const STORE_COMMANDS: &[&[&str]] =
-    &[&["replay"], &["fsck"], &["log", "export"], &["log", "tail"], &["clock", "accept"]];
+const STORE_COMMANDS: &[&[&str]] = &[
+    &["replay"],
+    &["fsck"],
+    &["organizations", "list"],
+    &["log", "export"],
+    &["log", "tail"],
+    &["clock", "accept"],
+];
 
 #[test]
 fn a_wrong_command_line_is_exit_code_2_and_help_is_0() {

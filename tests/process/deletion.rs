@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use settled::cli::socket::{SocketError, call};
 
 use crate::destroy::{CANARY, is_canary, loot, make, reveal};
+use crate::disk::Disk;
 use crate::journal::assert_sound;
 use crate::keys::{is_stopped, stop};
 use crate::preload::library;
@@ -43,16 +44,21 @@ fn organizations(server: &Server) -> Vec<String> {
 }
 
 /// Two organizations of one person: one that stays, and one that goes, which has secrets and a program that reads them.
-struct Two {
-    stays: Login,
-    goes: Login,
-    secrets: Vec<String>,
+pub struct Two {
+    pub stays: Login,
+    pub goes: Login,
+    pub secrets: Vec<String>,
     program: Login,
 }
 
-async fn two(server: &Server) -> Two {
+pub async fn two(server: &Server) -> Two {
     let stays = server.set_up().await;
     make(server, &stays, 0..1).await;
+    beside(server, stays).await
+}
+
+/// One that goes beside one that stays.
+async fn beside(server: &Server, stays: Login) -> Two {
     let body = json!({"name": "Goes", "timezone": "UTC"});
     let (status, founded) = server.call(&stays, "POST", "/v1/organizations", Some(body)).await;
     assert_eq!(status, 201, "{founded}");
@@ -75,7 +81,7 @@ async fn two(server: &Server) -> Two {
 const CTX: &str = "/v1/ctx?environment=prod";
 
 /// That of the one that goes nothing is answered any more, and that the other is as it was.
-async fn is_gone(server: &Server, two: &Two) {
+pub async fn is_gone(server: &Server, two: &Two) {
     for who in [&two.goes, &two.program] {
         for path in ["/v1/environments", CTX, "/v1/audit"] {
             assert_eq!(server.call(who, "GET", path, None).await.0, 401, "{path}");
@@ -91,7 +97,7 @@ async fn is_gone(server: &Server, two: &Two) {
 }
 
 /// That whoever has all of a folder and the root key opens no value of the one that goes, and that of the one that stays.
-fn nothing_opens(dir: &Path, root: &Path, two: &Two) {
+pub fn nothing_opens(dir: &Path, root: &Path, two: &Two) {
     let thief = Thief::of(dir, &fs::read_to_string(root).unwrap());
     let gone = loot(dir, &two.goes.organization);
     assert_eq!(gone.len(), 3, "its history is there");
@@ -100,7 +106,7 @@ fn nothing_opens(dir: &Path, root: &Path, two: &Two) {
     assert!(is_canary(thief.opens(&kept[0].1), 0), "what stays does not open");
 }
 
-fn founding(dir: impl Into<PathBuf>) -> Start {
+pub fn founding(dir: impl Into<PathBuf>) -> Start {
     Start::on(dir).with(&["--organizations", "open"])
 }
 
@@ -188,6 +194,35 @@ async fn a_snapshot_of_before_does_not_bring_it_back() {
     nothing_opens(&by_keys, &root, &two);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_a_snapshot_that_cannot_be_rewritten_are_told_until_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = founding(dir.path().join("data"));
+    let server = start.serve();
+    let two = two(&server).await;
+    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let keys = PathBuf::from(text(&taken.json()["path"])).with_added_extension("keys");
+    let whole = fs::read(&keys).unwrap();
+    fs::write(&keys, &whole[..whole.len() / 2]).unwrap();
+    let problems = || {
+        let status: Value = serde_json::from_str(&server.operator("/v1/operator/status")).unwrap();
+        status["problems"].clone()
+    };
+    assert_eq!(problems(), json!([]));
+    assert_eq!(delete(&server, &two.goes.organization), Ok(Value::Null), "nothing of it opens here any more");
+    let told = text(&problems()[0]);
+    assert!(told.contains("may open what was destroyed") && told.contains(keys.to_str().unwrap()), "{told}");
+    assert!(server.process.log_lines().contains("may open what was destroyed"));
+
+    // Whoever rotates a key has all of them looked at again.
+    fs::write(&keys, &whole).unwrap();
+    let rotated = settled_on(&start.dir, &["key", "rotate", "--stream", &two.stays.organization]);
+    assert_eq!(rotated.code, Some(0), "{rotated:?}");
+    assert_eq!(problems(), json!([]));
+    assert!(fs::read(&keys).unwrap() != whole, "they were rewritten");
+}
+
 /// More steps than a deletion has.
 const STEPS_MAX: usize = 200;
 
@@ -246,4 +281,78 @@ async fn a_deletion_that_is_killed_before_any_of_its_steps_is_done_or_not_and_do
         finished > 1 && as_before > 0,
         "{finished} were finished at the next start, {as_before} had not begun"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cut_during_a_deletion_leaves_it_done_or_not_and_done_where_it_was_acknowledged() {
+    let disk = Disk::new(128);
+    let logs = tempfile::tempdir().unwrap();
+    let start = founding(disk.path().join("data"))
+        .with(&["--min-free-disk", "16MiB", "--ballast", "4MiB"])
+        .logging_to(logs.path().join("stderr"));
+    let server = start.serve();
+    let stays = server.set_up().await;
+    make(&server, &stays, 0..1).await;
+    stop(server);
+    let rounds = u64::from(3 * scale());
+    let (mut acknowledged, mut finished) = (0, 0);
+    for round in 0..rounds {
+        let mut server = start.serve();
+        let two = beside(&server, stays.clone()).await;
+        let (socket, path) = (server.socket(), organization_path(&two.goes.organization));
+        let answer = std::thread::spawn(move || operator(&socket, Method::DELETE, &path));
+        tokio::time::sleep(Duration::from_millis(2 + round * 29 % 250)).await;
+        disk.cut();
+        server.process.kill();
+        let is_acknowledged = answer.join().unwrap().is_ok();
+        disk.remount();
+        let server = start.serve();
+        if organizations(&server).len() == 2 {
+            assert!(!is_acknowledged, "round {round}: what was acknowledged is undone");
+            assert_eq!(reveal(&server, &two.goes, &two.secrets[0]).await, Ok(format!("{CANARY}1")));
+            assert_eq!(delete(&server, &two.goes.organization), Ok(Value::Null), "round {round}");
+        } else {
+            acknowledged += u32::from(is_acknowledged);
+            finished += u32::from(!is_acknowledged);
+        }
+        is_gone(&server, &two).await;
+        stop(server);
+        nothing_opens(&start.dir, &start.dir.join("root.key"), &two);
+    }
+    assert_sound(&start.dir);
+    println!(
+        "power cuts of a deletion: {rounds}; {acknowledged} were acknowledged, {finished} finished by the start"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_it_is_shut_at_once_and_finished_when_there_is_room() {
+    let disk = Disk::new(96);
+    let start = founding(disk.path().join("data")).with(&["--min-free-disk", "8MiB", "--ballast", "4MiB"]);
+    let server = start.serve();
+    let two = two(&server).await;
+    disk.fill(7 << 20);
+    let is_shut = async |server: &Server| {
+        for who in [&two.goes, &two.program] {
+            assert_eq!(server.call(who, "GET", CTX, None).await.0, 401);
+        }
+        assert_eq!(organizations(server), std::slice::from_ref(&two.stays.organization));
+    };
+    for _ in 0..2 {
+        assert_eq!(delete(&server, &two.goes.organization), Err(507), "not all of it is done");
+        is_shut(&server).await;
+    }
+    stop(server);
+    let server = start.serve();
+    is_shut(&server).await;
+    let log = server.process.log_lines();
+    assert_eq!(log.matches("until there is room to replace a key").count(), 1, "{log}");
+    disk.empty();
+    stop(server);
+    let server = start.serve();
+    is_gone(&server, &two).await;
+    assert_eq!(delete(&server, &two.goes.organization), Err(404), "it is done");
+    stop(server);
+    assert_sound(&start.dir);
+    nothing_opens(&start.dir, &start.dir.join("root.key"), &two);
 }

@@ -146,3 +146,18 @@ async fn a_store_of_somebodys_own_is_not_taken_for_a_demo() {
     let checked = settled_on(&start.dir, &["fsck"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_is_not_served_as_somebodys_own_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = Start::on(dir.path().join("data"));
+    let server = start.clone().with(&["--demo"]).serve();
+    assert!(server.stop().unwrap().success());
+    let refused = start.refused();
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("password and API key everybody has"), "{refused:?}");
+    assert!(start.clone().with(&["--demo"]).serve().stop().unwrap().success());
+    // Whoever made it their own says so.
+    std::fs::remove_file(start.dir.join("demo")).unwrap();
+    assert!(start.serve().stop().unwrap().success());
+}

@@ -44,13 +44,15 @@ pub async fn reveal(server: &Server, login: &Login, secret: &str) -> Result<Stri
     if status == 200 { Ok(text(&body["value"])) } else { Err(status) }
 }
 
-async fn destroy(server: &Server, login: &Login, secret: &str) {
+/// Destroys a secret.
+pub async fn destroy(server: &Server, login: &Login, secret: &str) {
     let (status, body) =
         server.call(login, "POST", &format!("/v1/secrets/{secret}/destroy"), Some(json!({}))).await;
     assert_eq!(status, 204, "{body}");
 }
 
-fn rotate(dir: &Path, stream: &str) -> Ended {
+/// Replaces the key of a stream.
+pub fn rotate(dir: &Path, stream: &str) -> Ended {
     settled_on(dir, &["key", "rotate", "--json", "--stream", stream])
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::disk::Disk;
 use crate::journal::{Journal, assert_sound};
-use crate::process::{Login, Server, Start, scale};
+use crate::process::{Login, Server, Start, scale, settled_on, text};
 
 const MIN_FREE: u64 = 8 << 20;
 
@@ -95,6 +95,41 @@ async fn logging_out_works_on_a_full_disk_and_holds_over_a_restart() {
         while_full(&server, &owner).await;
         stop(server);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_no_snapshot_is_begun_and_revoking_goes_on() {
+    let disk = Disk::new(96);
+    let start = start(&disk);
+    let server = start.serve();
+    let owner = server.set_up().await;
+    let body = Some(json!({"name": "leaked", "mode": "live"}));
+    let (status, key) = server.call(&owner, "POST", "/v1/api-keys", body).await;
+    assert_eq!(status, 201, "{key}");
+    let program = Login { token: text(&key["key"]), ..owner.clone() };
+    let reads =
+        async |server: &Server| server.call(&program, "GET", "/v1/ctx?environment=prod", None).await.0;
+    assert_eq!(reads(&server).await, 200);
+    disk.fill(MIN_FREE - (1 << 20));
+    while_full(&server, &owner).await;
+    let create = || settled_on(&start.dir, &["snapshot", "create"]);
+    let refused = create();
+    assert!(refused.code == Some(1) && refused.stderr.contains("507"), "{refused:?}");
+    let path = format!("/v1/api-keys/{}", text(&key["id"]));
+    assert_eq!(server.call(&owner, "DELETE", &path, None).await.0, 204);
+    assert_eq!(reads(&server).await, 401);
+    stop(server);
+    let server = start.serve();
+    assert_eq!(reads(&server).await, 401, "the revocation is durable");
+    while_full(&server, &owner).await;
+    let begun = std::fs::read_dir(start.dir.join("snapshots")).unwrap();
+    let begun: Vec<_> =
+        begun.map(|entry| entry.unwrap().file_name()).filter(|name| name != "ledger").collect();
+    assert!(begun.is_empty(), "{begun:?}");
+    disk.empty();
+    let taken = create();
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    stop(server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

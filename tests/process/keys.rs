@@ -14,7 +14,7 @@ use crate::preload::library;
 use crate::process::{Ended, Login, Server, Start, command, run, settled, settled_on};
 
 /// Makes a root key, and gives its fingerprint.
-fn generate(path: &Path) -> String {
+pub fn generate(path: &Path) -> String {
     let ended = settled(&["key", "generate", "--json", "--output", path.to_str().unwrap()]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     crate::process::text(&ended.json()["fingerprint"])

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::disk::Disk;
 use crate::journal::Journal;
 use crate::keys::copy;
 use crate::process::{Ended, Login, Server, Start, run, scale, settled_on};
+use crate::replaced::Left;
 use crate::snapshots::{as_text, until};
 
 /// A store that was stopped: snapshots of it in the midst of its history and at its end, and what it comes to.
@@ -81,7 +83,7 @@ impl Given {
 }
 
 /// The folder of the store in use.
-fn in_use(data: &Path) -> PathBuf {
+pub fn in_use(data: &Path) -> PathBuf {
     data.join("stores").join(fs::read_to_string(data.join("current")).unwrap().trim_end())
 }
 
@@ -146,10 +148,9 @@ async fn what_is_damaged_is_brought_back_and_nothing_is_made_up() {
         );
         assert_eq!(in_use(&data), store, "it only looked");
         // A repair that came to no end left it, with keys that the root key opens.
-        let left = data.join("stores/unfinished-left");
-        fs::create_dir_all(left.join("keys")).unwrap();
+        let left = Left::beside(&store);
         let repaired = given.repair(&data, snapshot, &[]).json();
-        assert!(!left.exists(), "it goes with the next one");
+        assert!(left.is_gone(), "it goes with the next one");
         assert_eq!((&repaired["key_files"], &repaired["lost"]), (&json!([organization]), &json!([])));
         assert!(in_use(&data) != store && store.exists(), "the damaged one stays");
         given.is_as_it_was(&data);
@@ -233,4 +234,26 @@ async fn a_snapshot_that_is_not_of_this_store_or_too_short_is_refused() {
     assert_eq!(restored.code, Some(0), "{restored:?}");
     let later = given.repair(&other, "end", &[]);
     assert!(later.stderr.contains("a restore lies between them"), "{later:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_room_nothing_is_repaired_and_nothing_is_written() {
+    let given = Given::stopped().await;
+    let disk = Disk::new(96);
+    let data = disk.path().join("data");
+    copy(&given.data(), &data);
+    let damaged = in_use(&data);
+    fs::remove_file(damaged.join("keys").join(&given.login.organization)).unwrap();
+    let stores = || fs::read_dir(data.join("stores")).unwrap().count();
+    // More than opening the store's engine takes, and less than another store does.
+    disk.fill(14 << 20);
+    let before = stores();
+    let refused = given.repair(&data, "end", &[]);
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(refused.stderr.contains("there is no room at"), "{refused:?}");
+    assert_eq!((in_use(&data), stores()), (damaged, before));
+    disk.empty();
+    let repaired = given.repair(&data, "end", &[]);
+    assert_eq!(repaired.code, Some(0), "{repaired:?}");
+    given.is_as_it_was(&data);
 }

@@ -67,7 +67,7 @@ async fn a_store_that_is_lost_comes_back_from_a_bucket_without_what_was_destroye
 
     storage.decide(|_, _| Fate::Refused);
     let unreachable = on(&["drill"]);
-    assert!(unreachable.code == Some(1) && unreachable.stderr.contains("503"), "{unreachable:?}");
+    assert!(unreachable.code == Some(3) && unreachable.stderr.contains("503"), "{unreachable:?}");
     let unreachable = on(&["list"]);
     assert!(unreachable.code == Some(3) && unreachable.stderr.contains("403"), "{unreachable:?}");
     storage.decide(|_, _| Fate::Answered);
@@ -121,11 +121,31 @@ async fn a_server_whose_bucket_does_not_answer_stops_all_the_same() {
     assert_ne!(create.join().unwrap().code, Some(0));
 }
 
-#[test]
-fn a_bucket_without_credentials_is_refused_before_anything_is_opened() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_without_credentials_is_a_mistake_of_whoever_named_it_whatever_is_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = Start::on(folder.path().join("data")).with(&["--snapshots-url", URL]).refused();
-    assert_eq!(refused.code, Some(2), "{refused:?}");
-    assert!(refused.stderr.contains("AWS_ACCESS_KEY_ID"), "{refused:?}");
-    assert!(!folder.path().join("data/current").exists());
+    let new = Start::on(folder.path().join("new")).with(&["--snapshots-url", URL]).refused();
+    let is_refused = |ended: &Ended| {
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("AWS_ACCESS_KEY_ID"), "{ended:?}");
+    };
+    is_refused(&new);
+    assert!(!folder.path().join("new/current").exists(), "before anything is opened");
+
+    let start = Start::on(folder.path().join("data"));
+    let server = start.serve();
+    server.set_up().await;
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    let object = format!("{URL}/a.settled");
+    let asked: [&[&str]; 6] = [
+        &["snapshot", "list", "--snapshots-url", URL],
+        &["snapshot", "create", "--snapshots-url", URL],
+        &["snapshot", "drill", "--snapshots-url", URL],
+        &["snapshot", "verify", &object],
+        &["snapshot", "restore", &object],
+        &["fsck", "--repair-from", &object],
+    ];
+    for args in asked {
+        is_refused(&settled_on(&start.dir, args));
+    }
 }

@@ -202,3 +202,51 @@ async fn a_server_that_takes_snapshots_by_itself_is_killed_at_any_moment() {
     });
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_snapshots_by_itself_loses_its_power_at_any_moment() {
+    let Given { folder, root, .. } = given();
+    let disk = Disk::new(192);
+    let start = Start::on(disk.path().join("data"))
+        .with(&[
+            "--min-free-disk",
+            "4MiB",
+            "--ballast",
+            "4MiB",
+            "--snapshot-every",
+            "1s",
+            "--snapshot-keep",
+            "3",
+        ])
+        .logging_to(folder.path().join("stderr"))
+        .env("SETTLED_ROOT_KEY_FILE", as_text(&root));
+    let journal = Arc::new(Journal::default());
+    let server = start.serve();
+    let login = server.set_up().await;
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    let (mut verified, data) = (BTreeSet::new(), start.dir.clone());
+    for round in 0..if scale() >= 10 { 12 } else { 2 } {
+        let mut server = start.serve();
+        journal.verify(&server, &login).await;
+        let writers = journal.write(&server, &login, 8);
+        tokio::time::sleep(Duration::from_millis(400 + round * 311 % 2_000)).await;
+        disk.cut();
+        server.process.kill();
+        writers.join_all().await;
+        drop(server);
+        disk.remount();
+        let listed = snapshot(&root, &["list", "--json", "--data-dir", as_text(&data)]);
+        assert_eq!(listed.code, Some(0), "nothing half has a name: {listed:?}");
+        for found in listed.json()["data"].as_array().unwrap() {
+            let path = found["path"].as_str().unwrap();
+            if verified.insert(path.to_owned()) {
+                let whole = snapshot(&root, &["verify", path]);
+                assert_eq!(whole.code, Some(0), "{whole:?}");
+            }
+        }
+    }
+    let server = start.serve();
+    journal.verify(&server, &login).await;
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    assert_sound(&data);
+}

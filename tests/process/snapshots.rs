@@ -168,3 +168,25 @@ fn download(server: &Server, path: &str) -> Vec<u8> {
     .expect("the socket answers");
     bytes
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_cannot_be_reached_are_not_taken_for_keys_that_are_not_there() {
+    let Given { folder, start, root } = given();
+    let server = start.serve();
+    server.set_up().await;
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    let history = folder.path().join("taken.settled");
+    let taken =
+        snapshot(&root, &["create", "--data-dir", as_text(&start.dir), "--output", as_text(&history)]);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let keys = history.with_added_extension("keys");
+    std::fs::remove_file(&keys).unwrap();
+    let verify = || snapshot(&root, &["verify", as_text(&history), "--json"]);
+    let without = verify();
+    assert_eq!((without.code, without.json().get("missing_keys")), (Some(0), None), "{without:?}");
+    // A name that leads to itself leads nowhere.
+    std::os::unix::fs::symlink(&keys, &keys).unwrap();
+    let unreachable = verify();
+    assert_eq!((unreachable.code, &*unreachable.stdout), (Some(3), ""), "{unreachable:?}");
+    assert!(unreachable.stderr.contains(as_text(&keys)), "{unreachable:?}");
+}

@@ -16,7 +16,7 @@ use crate::test_store::{Founded, Keys, TestStore, start};
 
 const HOST: &str = "settled.example";
 
-async fn sign(store: &TestStore, organization: OrganizationId) -> Result<Signed, SignError> {
+pub async fn sign(store: &TestStore, organization: OrganizationId) -> Result<Signed, SignError> {
     let origin = store.store.checkpoint_origin(HOST, organization);
     store.store.checkpoint(&store.handle(organization), origin).await
 }

@@ -19,14 +19,16 @@ use settled::snapshot::keys_of;
 use settled::snapshot::operating::Snapshots;
 use settled::snapshot::restore::Wanted;
 use settled::snapshot::verify::Until;
-use settled::store::{Parts, Store, Submission};
+use settled::store::{Parts, Store, Submission, scheduler};
 
+use crate::commands::rename;
 use crate::key_asks::token_of;
 use crate::keys::key;
+use crate::loaded::loaded;
 use crate::secrets::Values;
 use crate::snapshot_newest::{rotate, state, with_keys_of};
 use crate::snapshots::{Place, all, destroy, file, given, ledger_of};
-use crate::test_store::start;
+use crate::test_store::{copy, start};
 
 #[tokio::test]
 async fn what_is_only_concluded_is_in_no_ledger_and_what_is_known_is() {
@@ -84,11 +86,16 @@ async fn keys_that_are_older_than_the_history_destroy_nothing_of_it() {
 fn goes_on(opened: &OpenDir, root: &RootKey) -> Store {
     let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
     let ring = KeyRing::open(opened.store.keys(), root.clone(), Arc::clone(&log)).unwrap();
+    in_epoch(opened.epoch.as_str(), log, Arc::new(ring))
+}
+
+/// A store as it goes on in an epoch.
+fn in_epoch(epoch: &str, log: Arc<dyn EventLog>, ring: Arc<KeyRing>) -> Store {
     let parts = Parts {
         log,
-        ring: Arc::new(ring),
+        ring,
         clock: Clock::manual(start().plus_seconds(2 * 86_400)).0,
-        epoch: opened.epoch.as_str().to_owned(),
+        epoch: epoch.to_owned(),
         queue_capacity: 16,
         disk: Arc::new(|| true),
         derived: None,
@@ -173,4 +180,68 @@ async fn the_newest_snapshot_is_the_stores_own_where_others_lie_in_the_same_plac
     let others = other.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
     assert_eq!((one.newest().unwrap().id, other.newest().unwrap().id), (ones.id, others.id));
     third.newest().expect("whichever is there");
+}
+
+#[tokio::test]
+async fn keys_of_a_store_that_gave_up_a_part_of_its_log_know_nothing_of_that_part() {
+    let (store, founded, _) = given().await;
+    let place = Place::new();
+    place.take(&store, "first").await;
+    let cut: Arc<dyn EventLog> = Arc::new(copy(&*store.log));
+    let since = At { secret: Fresh.id(), scope: Scope::Organization };
+    let values = Values { store: &store, founded: &founded };
+    store.execute(&founded, values.create(since, "GIVEN_UP", "a value")).await.unwrap();
+    let given_up = place.take(&store, "given-up").await;
+
+    // As `fsck --accept-head` leaves it: the same store in another epoch, which has the same positions once more.
+    let goes_on = in_epoch("cut", Arc::clone(&cut), store.keys.ring(&cut));
+    let handle = loaded(&goes_on, founded.organization).unwrap();
+    for name in ["One", "Two", "Three", "Four"] {
+        goes_on.execute(&handle, rename(founded.owner, name)).await.unwrap();
+    }
+    let snapshots = Snapshots::new(place.path("snapshots"), given_up.store);
+    let newest = snapshots.take(&goes_on, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    assert!(newest.store == given_up.store && newest.position > given_up.position);
+    let restored = with_keys_of(&store, &place, &given_up, &newest, "data", &[]);
+    assert_eq!((restored.absent, restored.lost.len()), (0, 1), "nothing says that it was destroyed");
+    let own = with_keys_of(&store, &place, &newest, &newest, "own", &[]);
+    assert_eq!((own.absent, own.lost.len()), (0, 0));
+    goes_on.stop();
+}
+
+#[tokio::test]
+async fn of_two_values_that_leaked_the_newest_stays_the_keys_however_often_and_in_whatever_order_both_are_told()
+ {
+    let (store, founded, _) = given().await;
+    let id = key(&store, &founded).await;
+    let place = Place::new();
+    let before = place.take(&store, "before").await;
+    rotate(&store, &founded, id, 1, 0).await;
+    // A copy of the ledger from in between.
+    let stale = place.path("stale");
+    std::fs::create_dir(&stale).unwrap();
+    std::fs::copy(store.ledger().path(), stale.join("ledger")).unwrap();
+    rotate(&store, &founded, id, 2, 0).await;
+    let after = place.take(&store, "after").await;
+    let root = store.store.ring().root();
+    let until = Some(Until::Position(Position(before.position)));
+    for (into, wanted, ledgers) in [
+        ("stale", all(&before, &root), vec![ledger_of(&store), stale]),
+        ("rest", Wanted { until, ..all(&after, &root) }, vec![ledger_of(&store)]),
+    ] {
+        let restored = place.restore(&wanted, into, &ledgers).unwrap();
+        assert_eq!((restored.taken_away, restored.revoked), (2, 0), "{restored:?}");
+        let opened = place.open(into);
+        let goes_on = goes_on(&opened, &root);
+        scheduler::tick(&goes_on).await;
+        let handle = loaded(&goes_on, founded.organization).unwrap();
+        let view = handle.view();
+        let accepts = |number: u32| {
+            let token = token_of(id, number);
+            let key = view.organization().api_keys.get(id).unwrap();
+            key.accepts(token, goes_on.clock().now()) && goes_on.directory().key(token).is_some()
+        };
+        assert_eq!([0, 1, 2].map(accepts), [false, false, true], "{into}");
+        goes_on.stop();
+    }
 }

@@ -52,7 +52,9 @@ use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, rename, with_key, write};
 use crate::folded::digests;
+use crate::golden_billing::record_billing;
 use crate::golden_customers::record_customers;
+use crate::golden_oauth::{record_managed_apps, record_oauth_apps};
 use crate::golden_operations::{record_deletion, record_operations};
 use crate::golden_people::{record_departure, record_invitations, record_people, record_standing};
 use crate::key_asks::{closed, token_of};
@@ -69,6 +71,7 @@ pub async fn record() -> TestStore {
     let founded = store.found("Acme").await;
     record_settings(&store, &founded).await;
     record_secrets(&store, &founded).await;
+    record_oauth_apps(&store, &founded).await;
     let grace = record_people(&store, &founded).await;
     record_access(&store, &founded, grace).await;
     record_keys(&store, &founded).await;
@@ -76,8 +79,10 @@ pub async fn record() -> TestStore {
     record_departure(&store, &founded, grace).await;
     record_standing(&store, &founded).await;
     record_platform(&store, &founded).await;
+    record_managed_apps(&store).await;
     record_invitations(&store, &founded).await;
     crate::memberships::record(&store, &founded).await;
+    record_billing(&store, &founded).await;
     record_rotations(&store, &founded).await;
     record_deletion(&store).await;
     record_operations(&store).await;

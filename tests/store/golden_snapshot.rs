@@ -1,6 +1,6 @@
 //! The golden snapshots, in `snapshots/`: one of each released format of the keys, which changed more often than that of
-//! histories. Every later build restores all of them. Setting `SETTLED_RECORD_GOLDEN` writes the one of this build's format
-//! where there is none; one that is there never changes.
+//! histories, and the first whose history tells the roots of its streams. Every later build restores all of them. Setting
+//! `SETTLED_RECORD_GOLDEN` writes the newest where there is none; one that is there never changes.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,6 +19,7 @@ use settled::snapshot::operating::Snapshots;
 use settled::snapshot::restore::{Wanted, restore};
 
 use crate::golden::record;
+use crate::snapshot_roots::heads;
 use crate::snapshots::file;
 use crate::test_store::{frames, start};
 
@@ -40,9 +41,17 @@ fn leaves(log: &dyn EventLog, until: Position) -> String {
     text
 }
 
+/// All of them, each with whether it tells roots.
+fn golden() -> Vec<(String, bool)> {
+    let formats = (1..=FORMAT).map(|format| (format!("format-{format}"), false));
+    formats.chain([(NEWEST.to_owned(), true)]).collect()
+}
+
+const NEWEST: &str = "format-2-with-roots";
+
 #[tokio::test]
 async fn a_golden_snapshot_of_every_format_is_restored_for_ever() {
-    let newest = folder().join(format!("format-{FORMAT}.settled"));
+    let newest = folder().join(format!("{NEWEST}.settled"));
     if std::env::var_os("SETTLED_RECORD_GOLDEN").is_some() && !newest.exists() {
         let store = record().await;
         fs::create_dir_all(folder()).unwrap();
@@ -53,10 +62,11 @@ async fn a_golden_snapshot_of_every_format_is_restored_for_ever() {
         fs::write(newest.with_extension("leaves.txt"), leaves(&*store.log, Position(taken.position)))
             .unwrap();
     }
-    for format in 1..=FORMAT {
-        let history = folder().join(format!("format-{format}.settled"));
+    for (name, tells_roots) in golden() {
+        let history = folder().join(format!("{name}.settled"));
         let text = Plain::from(fs::read_to_string(history.with_extension("root.key")).unwrap());
         let root = RootKey::from_text(&text).unwrap();
+        assert!(heads(&history).iter().all(|head| head.root.is_some() == tells_roots), "{name}");
         let place = tempfile::tempdir().unwrap();
         let dir = DataDir::open(place.path().join("data"), 0).unwrap();
         let wanted = Wanted { history: file(&history), keys: None, until: None, root: &root };

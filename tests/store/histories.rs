@@ -30,6 +30,7 @@ use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
 use crate::access_asks::{AccessAsk, MadeAccess, access_ask};
+use crate::billing_asks::{BillingAsk, billing_ask};
 use crate::commands::{create, refusal};
 use crate::customer_asks::{CustomerAsk, MadeCustomers, customer_ask};
 use crate::invitation_asks::{InvitationAsk, Tried, having_seen, invitation_ask};
@@ -149,6 +150,7 @@ pub enum Ask {
     Joining(JoinAsk),
     Invitation(InvitationAsk),
     Customer(CustomerAsk),
+    Billing(BillingAsk),
     Deny,
     Export,
 }
@@ -193,6 +195,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         4 => join_ask().prop_map(Ask::Joining),
         6 => invitation_ask().prop_map(Ask::Invitation),
         14 => customer_ask().prop_map(Ask::Customer),
+        4 => billing_ask().prop_map(Ask::Billing),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
     ]
@@ -368,6 +371,7 @@ impl Made {
                 let changed = PersonEmailChanged { person, email, generation };
                 Submission::new(PeopleCommand::ChangeEmail(changed), Actor::SYSTEM)
             }
+            Ask::Billing(ask) => ask.submission(actor),
             Ask::Access(ask) => {
                 let command = ask.command(&mut self.access, &self.people, named, environment);
                 Submission::new(command, actor)

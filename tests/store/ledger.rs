@@ -268,3 +268,45 @@ async fn a_ledger_that_is_gone_is_a_defect_and_a_key_that_came_back_too() {
     let report = check(&store.ledger(), &*store.log);
     assert!(report.defects[0].contains("it is missing or was cut"), "{report:?}");
 }
+
+#[tokio::test]
+async fn what_another_store_noted_in_between_is_held_against_the_log_at_the_next_start() {
+    let (store, founded, secrets) = given(3).await;
+    destroy(&store, &founded, secrets[0]).await.unwrap();
+    let log: Arc<dyn EventLog> = Arc::new(copy(&*store.log));
+    let other = TestStore::open(log, store.keys.clone(), store.clock.now(), 1_024);
+    destroy(&other, &founded, secrets[1]).await.unwrap();
+    note(&store, "another", &destroyed(&other, &founded)[1]);
+    destroy(&store, &founded, secrets[2]).await.unwrap();
+    assert_eq!(entries(&store.ledger()).len(), 3);
+    store.store.stop();
+    let restarted = store.crashed();
+    restarted.store.finish_ledger().await;
+    assert_eq!(destroyed(&restarted, &founded).len(), 3, "what the other destroyed is, here too");
+    restarted.store.stop();
+    let length = fs::metadata(store.ledger().path()).unwrap().len();
+    let again = store.ledger().checked().unwrap().unwrap();
+    assert!(again <= length && again > length / 2, "from there on it is not looked at again");
+}
+
+/// Notes an event in a store's ledger, as another store that shares it.
+fn note(store: &TestStore, name: &str, event: &Recorded) {
+    let folder = store.ledger().path().parent().unwrap().to_owned();
+    Ledger::open(&folder, folder.join(name), name).unwrap().note([event]).unwrap();
+}
+
+#[tokio::test]
+async fn of_many_that_note_at_once_every_line_is_whole() {
+    let (store, founded, secrets) = given(1).await;
+    destroy(&store, &founded, secrets[0]).await.unwrap();
+    let event = destroyed(&store, &founded).remove(0);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (store, event) = (&store, &event);
+            scope.spawn(move || (0..25).for_each(|_| note(store, &thread.to_string(), event)));
+        }
+    });
+    let entries = entries(&store.ledger());
+    assert_eq!(entries.len(), 101);
+    assert!(entries.iter().all(|entry| *entry == event));
+}

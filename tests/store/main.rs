@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod access_asks;
+mod billing_asks;
 mod bounds;
 mod bucket_costs;
 mod check;
@@ -11,6 +12,8 @@ mod clock;
 mod commands;
 mod customer_asks;
 mod courses;
+mod damage;
+mod deletions;
 mod demo;
 mod derived;
 mod durable;
@@ -18,6 +21,8 @@ mod escalation;
 mod folded;
 mod golden;
 mod golden_customers;
+mod golden_oauth;
+mod golden_billing;
 mod golden_operations;
 mod golden_people;
 mod golden_snapshot;
@@ -35,6 +40,7 @@ mod past;
 mod pasts;
 mod promoting;
 mod properties;
+mod quotas;
 mod rechecks;
 mod restoring;
 mod rotation;
@@ -45,7 +51,9 @@ mod signing;
 mod snapshot_bucket;
 mod snapshot_damage;
 mod snapshot_folder;
+mod snapshot_hostile;
 mod snapshot_newest;
+mod snapshot_roots;
 mod snapshots;
 #[path = "../support/counted.rs"]
 mod counted;

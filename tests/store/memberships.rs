@@ -87,7 +87,7 @@ fn membership(account: AccountId, organization: OrganizationId) -> MembershipOpe
 }
 
 /// Opens a membership of somebody whose account is made with it, and whose address is so proven.
-async fn open_new(store: &TestStore, name: &str, organization: OrganizationId) -> MembershipOpened {
+pub async fn open_new(store: &TestStore, name: &str, organization: OrganizationId) -> MembershipOpened {
     let (signed_up, key) = store.stranger(name);
     let membership = membership(signed_up.account, organization);
     let open = OpenMembership {

@@ -22,6 +22,7 @@ use settled::settings::general::event::RestoredScope;
 use settled::settings::general::projection::General;
 use settled::settings::invitations::projection::Invitations;
 use settled::settings::join_requests::projection::JoinRequests;
+use settled::settings::oauth_apps::projection::OauthApps;
 use settled::settings::people::projection::People;
 use settled::settings::roles::projection::Roles;
 use settled::settings::secrets::projection::Secrets;
@@ -62,7 +63,7 @@ fn describe(view: &View, focus: &Focus) -> Description {
 /// Calls a function for each area of settings.
 macro_rules! of_each_area {
     ($function:ident $arguments:tt) => {
-        of_each_area!($function $arguments General People Invitations JoinRequests Teams Roles ApiKeys Environments Secrets)
+        of_each_area!($function $arguments General People Invitations JoinRequests Teams Roles ApiKeys Environments Secrets OauthApps)
     };
     ($function:ident $arguments:tt $($area:ident)*) => {
         $($function::<$area>$arguments;)*
@@ -221,7 +222,9 @@ async fn assert_restores(store: &TestStore, wanted: &Wanted, by: Actor) {
             let Some(told) = told else { return fields.is_none() };
             told.iter().all(|(name, value)| match fields.and_then(|fields| fields.get(name.as_str())) {
                 Some(Field::Open(is)) => is == value,
-                Some(Field::Sealed(_) | Field::Recorded(_) | Field::Secret(_)) => true,
+                Some(Field::Sealed(_) | Field::Recorded(_) | Field::Secret(_) | Field::Credentials(_)) => {
+                    true
+                }
                 None => value.is_null(),
             })
         };

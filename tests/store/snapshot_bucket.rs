@@ -107,8 +107,10 @@ fn a_stall_and_a_cut_download_are_gone_on_with() {
     let notes = tempfile::tempdir().unwrap();
     let place = bucket(&storage, notes.path(), Patience { stall: Duration::from_secs(3), ..quick() });
     let bytes = bytes();
+    // The second part stalls, and it alone is sent again.
     storage.decide(once(4, Fate::Stalled));
     put(&place, "stalled", &bytes).unwrap();
+    assert_eq!(parts(&storage), 2);
     // The first one reads the end, the next ones some MiB each.
     for at in 1..=4 {
         for fate in [Fate::OutOfOrder, Fate::Cut, Fate::AnswerCut] {

@@ -97,7 +97,7 @@ async fn no_damaged_snapshot_is_accepted_and_each_refusal_names_the_file() {
         let keys = keys_of(&path);
         let error = verify(&file(&path), Some((&file(&keys), &root)), &mut |_, _| {}).expect_err(what);
         assert!(error.to_string().contains(&path.display().to_string()), "{what}: {error}");
-        let wanted = Wanted { history: file(&path), keys: None, until: None, root: &root };
+        let wanted = Wanted { history: file(&path), keys: Some(file(&keys)), until: None, root: &root };
         let error = place.restore(&wanted, "data", &[]).expect_err(what);
         assert!(names(&error, &path), "{what}: {error}");
     };
@@ -176,7 +176,7 @@ async fn another_root_key_opens_nothing_and_both_are_named() {
     for named in [root.fingerprint().to_string(), another.fingerprint().to_string()] {
         assert!(error.contains(&named), "{error}");
     }
-    let wanted = Wanted { history: file(&one.path), keys: None, until: None, root: &another };
+    let wanted = Wanted { history: file(&one.path), keys: Some(file(&keys)), until: None, root: &another };
     let error = place.restore(&wanted, "data", &[]).unwrap_err();
     assert!(names(&error, &keys), "{error}");
 }

@@ -3,17 +3,23 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use settled::actor::Actor;
 use settled::ids::{Fresh, StreamId};
 
 use settled::log::{Append, Key, Position};
-use settled::snapshot::keys_of;
+use settled::seal::root::RootKey;
+use settled::settings::api_keys::command::{ApiKeysCommand, RevokeApiKey};
 use settled::snapshot::listing::{Listed, list};
-use settled::snapshot::operating::Snapshots;
+use settled::snapshot::operating::{OperatingError, Snapshots};
+use settled::snapshot::schedule;
+use settled::snapshot::{SnapshotError, keys_of};
+use settled::store::Submission;
 use settled::store::ledger::Ledger;
 
-use crate::snapshots::{Place, all, destroy, given, ledger_of};
+use crate::keys::key;
+use crate::snapshots::{Place, all, destroy, given, ledger_of, secrets};
 use crate::test_store::TestStore;
 
 fn snapshots(place: &Place) -> Snapshots {
@@ -52,6 +58,47 @@ async fn a_snapshot_whose_asker_went_away_is_taken_and_noted() {
         tokio::task::yield_now().await;
     }
     assert_eq!(noted().unwrap().snapshot, newest.id);
+}
+
+#[tokio::test]
+async fn what_another_store_has_under_way_in_the_folder_is_waited_for_and_left_alone() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let (one, other) = (snapshots(&place), snapshots(&place));
+    let (began, begins) = tokio::sync::oneshot::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    let mut first = Some((began, goes_on));
+    let taking = one.take(&store.store, None, Actor::OPERATOR, move |_, _: Position| {
+        if let Some((began, goes_on)) = first.take() {
+            began.send(()).expect("the test listens");
+            goes_on.recv().expect("the test says so");
+        }
+    });
+    let sweeping = async {
+        begins.await.expect("it begins");
+        let its_store = store.store.clone();
+        let swept = tokio::spawn(async move { other.renew_keys(&its_store).await });
+        let unfinished = || {
+            let mut names = fs::read_dir(place.path("snapshots")).unwrap().map(|file| file.unwrap().path());
+            names.any(|path| path.extension().is_some_and(|extension| extension == "unfinished"))
+        };
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert!(unfinished() && !swept.is_finished(), "it is not swept away meanwhile");
+        go_on.send(()).expect("it waits");
+        swept.await.expect("it ends");
+    };
+    let (taken, ()) = tokio::join!(taking, sweeping);
+    assert!(taken.unwrap().path.exists());
+}
+
+#[tokio::test]
+async fn no_snapshot_takes_the_room_that_the_log_needs() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place).leaving(u64::MAX / 2);
+    let refused = snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap_err();
+    assert!(refused.to_string().contains("there is no room"), "{refused}");
+    assert!(list(&snapshots.place).unwrap().data.is_empty());
 }
 
 #[tokio::test]
@@ -124,6 +171,34 @@ async fn keys_whose_history_is_gone_are_rewritten_all_the_same() {
 }
 
 #[tokio::test]
+async fn keys_that_could_not_be_rewritten_are_told_of_and_tried_again_long_before_the_next_look() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place);
+    let keys = keys_of(&take(&snapshots, &store).await.path);
+    let before = fs::read(&keys).unwrap();
+    fs::write(&keys, &before[..before.len() / 2]).unwrap();
+    destroy(&store, &founded, at).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let looks = schedule::renew_keys(store.store.clone(), snapshots.clone(), async { drop(stopped.await) });
+    let looks = tokio::spawn(looks);
+    let until = async |is_done: &dyn Fn() -> bool| {
+        while !is_done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    until(&|| snapshots.problem().is_some()).await;
+    let told = snapshots.problem().unwrap();
+    assert!(told.contains(&keys.display().to_string()), "{told}");
+    fs::write(&keys, &before).unwrap();
+    store.hands.advance(Duration::from_secs(10 * 60));
+    until(&|| snapshots.problem().is_none()).await;
+    assert!(fs::read(&keys).unwrap().len() < before.len(), "they were rewritten");
+    drop(stop);
+    looks.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_drill_tells_lost_keys_from_destroyed_ones() {
     let (store, founded, at) = given().await;
     let place = Place::new();
@@ -133,7 +208,7 @@ async fn a_drill_tells_lost_keys_from_destroyed_ones() {
     snapshots.renew_keys(&store.store).await;
     let drill = || snapshots.drill(&store.store, None, Actor::OPERATOR, |_, _| {});
     let report = drill().await.unwrap();
-    assert!(report.is_sound() && (report.missing_keys, report.lost_keys) == (1, 0), "{report:?}");
+    assert!(report.is_sound() && (report.missing_keys, report.lost_keys) == (1, Some(0)), "{report:?}");
 
     let stream = StreamId::Organization(founded.organization);
     let (lost, _) = store.log.data_keys(stream).unwrap().swap_remove(0);
@@ -141,7 +216,7 @@ async fn a_drill_tells_lost_keys_from_destroyed_ones() {
     store.log.append(vec![Append { stream, expected: None, frame: None, put: Vec::new(), remove }]).unwrap();
     take(&snapshots, &store).await;
     let report = drill().await.unwrap();
-    assert!(!report.is_sound() && report.failure.is_none() && report.lost_keys == 1, "{report:?}");
+    assert!(!report.is_sound() && report.failure.is_none() && report.lost_keys == Some(1), "{report:?}");
 }
 
 #[tokio::test]
@@ -165,4 +240,48 @@ async fn a_restored_store_goes_on_with_what_another_ledger_told() {
     // The old keys, and that ledger alone.
     let again = place.restore(&all(&taken, &root), "again", &[own]).unwrap();
     assert_eq!((again.taken_away, again.unknown), (1, Vec::new()));
+}
+
+#[tokio::test]
+async fn damaged_lines_of_a_ledger_stop_no_restore_and_are_told() {
+    let (store, founded, at) = given().await;
+    let id = key(&store, &founded).await;
+    let place = Place::new();
+    let taken = place.take(&store, "taken").await;
+    destroy(&store, &founded, at).await;
+    let revoke = ApiKeysCommand::Revoke(RevokeApiKey { key: id });
+    store.execute(&founded, Submission::new(revoke, founded.owner)).await.unwrap();
+    let path = store.ledger().path().to_owned();
+    let mut text = fs::read(&path).unwrap();
+    text[20] ^= 1;
+    fs::write(&path, text).unwrap();
+    let root = store.store.ring().root();
+    let restored = place.restore(&all(&taken, &root), "data", &[ledger_of(&store)]).unwrap();
+    assert_eq!((restored.taken_away, restored.ledgers[0].damaged), (1, 1), "the other line is whole");
+    let told = format!("1 lines of the ledger {} are damaged", path.display());
+    assert!(restored.unknown[0].starts_with(&told), "{restored:?}");
+    assert_eq!(secrets(&place, "data", &founded).0, 1, "it came back, and that is said");
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_after_a_rotation_of_the_root_key_is_no_bad_snapshot() {
+    let (store, _, _) = given().await;
+    let place = Place::new();
+    let snapshots = snapshots(&place);
+    let taken = take(&snapshots, &store).await;
+    store.store.rotate_root_key(RootKey::random()).await.unwrap();
+    let noted = || store.events(StreamId::Platform).len();
+    let before = noted();
+    let refused = |error: OperatingError| match error {
+        OperatingError::Snapshot(error @ SnapshotError::WrongRootKey { .. }) => drop(error),
+        error => panic!("{error}"),
+    };
+    refused(snapshots.verify(&store.store, taken.id).await.expect_err("its keys do not open"));
+    refused(snapshots.drill(&store.store, None, Actor::OPERATOR, |_, _| {}).await.expect_err("nor here"));
+    let mut newer = fs::read(keys_of(&taken.path)).unwrap();
+    newer[8] += 7;
+    fs::write(keys_of(&taken.path), newer).unwrap();
+    let error = snapshots.verify(&store.store, taken.id).await.expect_err("a newer format");
+    assert!(matches!(error, OperatingError::Snapshot(SnapshotError::Newer { .. })), "{error}");
+    assert_eq!(noted(), before, "nothing is noted of it");
 }

@@ -3,12 +3,14 @@
 
 use std::path::PathBuf;
 
-use settled::ids::{ApiKeyId, StreamId};
+use settled::actor::Actor;
+use settled::ids::{ApiKeyId, Fresh, StreamId};
 use settled::settings::api_keys::command::{ApiKeysCommand, RevokeApiKey, RotateApiKey};
 use settled::settings::api_keys::projection::ApiKey;
 use settled::settings::people::command::PeopleCommand;
 use settled::snapshot::keys_of;
 use settled::snapshot::listing::Listed;
+use settled::snapshot::operating::Snapshots;
 use settled::snapshot::restore::{Restored, Wanted};
 use settled::store::Submission;
 use settled::store::check_keys;
@@ -123,4 +125,34 @@ async fn an_api_key_that_was_revoked_or_rotated_since_is_not_accepted_again() {
     assert_eq!((restored.revoked, restored.absent), (0, 0), "{restored:?}");
     assert!(accepts("older-keys", newer, 0));
     assert!(restored.unknown[0].contains("do not say which"), "{restored:?}");
+}
+
+#[tokio::test]
+async fn unless_somebody_names_others_the_newest_keys_beside_the_history_that_know_it_are_taken() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    let before = place.take(&store, "before").await;
+    destroy(&store, &founded, at).await;
+    let after = place.take(&store, "after").await;
+    // Another store's are no newer ones, whatever they know of their own.
+    let (other, ..) = given().await;
+    let others = Snapshots::new(place.path(""), Fresh.id());
+    let output = Some(place.path("others.settled"));
+    for _ in 0..20 {
+        other.store.rotate_signing_key(Actor::OPERATOR).await.unwrap();
+    }
+    others.take(&other.store, output, Actor::OPERATOR, |_, _| {}).await.unwrap();
+    let root = store.store.ring().root();
+    let wanted = Wanted { keys: None, ..all(&before, &root) };
+    let restored = place.restore(&wanted, "newest", &[]).unwrap();
+    assert_eq!((&restored.keys, restored.absent), (&keys_of(&after.path), 1), "{restored:?}");
+    // Its own have expired.
+    std::fs::remove_file(keys_of(&before.path)).unwrap();
+    assert_eq!(place.restore(&wanted, "expired", &[]).unwrap().absent, 1);
+    let wanted = Wanted { keys: None, ..all(&after, &root) };
+    std::fs::remove_file(keys_of(&after.path)).unwrap();
+    let error = place.restore(&wanted, "none", &[]).unwrap_err().to_string();
+    for told in ["after.settled", "others.settled.keys", "--keys"] {
+        assert!(error.contains(told), "{error}");
+    }
 }

@@ -83,7 +83,7 @@ pub fn file(path: &Path) -> Located {
 
 /// All of a snapshot, with the keys beside it.
 pub fn all<'a>(taken: &'a Listed, root: &'a RootKey) -> Wanted<'a> {
-    Wanted { history: file(&taken.path), keys: None, until: None, root }
+    Wanted { history: file(&taken.path), keys: Some(file(&keys_of(&taken.path))), until: None, root }
 }
 
 /// The folder of a store's ledger.
@@ -391,7 +391,7 @@ async fn older_keys_are_rewritten_without_what_was_destroyed_and_open_all_else()
     }
     assert_ne!(std::fs::read(&later.0).unwrap(), later.1);
     let names = std::fs::read_dir(place.path("snapshots")).unwrap().count();
-    assert_eq!(names, 4, "two histories and their keys, and nothing else");
+    assert_eq!(names, 5, "two histories and their keys, the lock, and nothing else");
 }
 
 /// Whether a path is the one that an error names.

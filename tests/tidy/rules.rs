@@ -58,7 +58,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("rmp_serde", &["src/log/codec.rs", "src/store/encoding.rs"]),
     ("aes_siv", &["src/seal/"]),
     ("lettre", &["src/mail/"]),
-    ("tokio_rustls", &["src/http/tls.rs", "src/client/"]),
+    ("tokio_rustls", &["src/http/tls.rs", "src/client/", "src/outgoing/"]),
     ("reqwest", &["src/client/"]),
     ("axum", &["src/http/", "http.rs", "src/server.rs", "src/metrics.rs"]),
 ];
@@ -69,6 +69,7 @@ const MORE_HANDLERS: &[&str] = &[
     "src/settings/customers/patching.rs",
     "src/settings/environments/config.rs",
     "src/settings/executions/listing.rs",
+    "src/settings/billing/usage.rs",
     "src/settings/invitations/accepting.rs",
     "src/platform/accounts/address.rs",
     "src/platform/accounts/departure.rs",

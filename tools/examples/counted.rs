@@ -28,6 +28,7 @@ use settled::log::canonical::leaf_hash;
 use settled::log::codec::pack;
 use settled::log::frame::Frame;
 use settled::organization::Organization;
+use settled::outgoing::{Guard, Outgoing};
 use settled::password::{HashCost, Passwords};
 use settled::settings::environments::command::{Compares, EnvironmentsCommand, WriteConfig};
 use settled::settings::environments::value::ConfigKey;
@@ -169,6 +170,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         organizations: OrganizationsPolicy::Operator,
         free_bytes: Arc::new(|| Ok(u64::MAX)),
         host: "localhost".to_owned(),
+        public_url: "http://localhost".to_owned(),
         trusted_proxies: Vec::new(),
     };
     let app = App {
@@ -178,6 +180,7 @@ fn routes(open: &OpenStore) -> Result<Router> {
         mail_throttle: Arc::new(Throttle::new()),
         mailer: None,
         dns: Dns::new(None, open.store.clock().clone()),
+        outgoing: Outgoing::new(Guard::Public, open.store.clock().clone()),
         rate_limits: Arc::new(RateLimits::default()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
         streams: Streams::new(1),

@@ -80,12 +80,20 @@ impl Drill {
             report.snapshot,
             report.position,
             report.streams,
-            if report.is_sound() { "each as it was here then" } else { "NOT as it was here then" }
+            if report.different.is_empty() { "each as it was here then" } else { "NOT as it was here then" }
         ));
         if report.missing_keys > 0 {
+            let lost = match report.lost_keys {
+                Some(lost) => format!("of {lost} nothing says that they were destroyed"),
+                None => {
+                    "nobody knows whether they were destroyed, for there is no ledger in the folder of the snapshots: \
+                     name that by --snapshots-dir"
+                        .to_owned()
+                }
+            };
             output::line(format_args!(
-                "{} data keys of its history are not among its keys; of {} nothing says that they were destroyed",
-                report.missing_keys, report.lost_keys
+                "{} data keys of its history are not among its keys; {lost}",
+                report.missing_keys
             ));
         }
     }

@@ -33,6 +33,14 @@ pub enum Snapshot {
     Verify(verify::Verify),
     /// Make a store of a snapshot, verified whole, and put it in use in a data folder. The store that was in use stays
     /// beside it. Every session ends, and what was destroyed since is destroyed again
+    ///
+    /// To go back to the store before, stop the server, remove the file `succeeded-by` in its folder below `stores`, and write
+    /// its name into `current`. That is for when a restore was a mistake: what is destroyed in the new store is made to open
+    /// with nothing in the old one either, an hour later, by overwriting its key of that organization, or of the platform. Then
+    /// the old store lacks that key; `settled fsck --repair-from` a snapshot of it brings back what can be.
+    ///
+    /// Lines of the ledger that are damaged stop nothing: the store is made and in use, what they told is not known, which is
+    /// said, and the command exits with 1.
     Restore(restore::Restore),
     /// Restore a snapshot for practice, and compare what comes out with the store
     Drill(drill::Drill),
@@ -84,7 +92,7 @@ fn with_store<T>(
     snapshots_dir: &SnapshotsDir,
     work: impl AsyncFnOnce(&Store, &Snapshots) -> Result<T, OperatingError>,
 ) -> Result<T, Box<dyn Error>> {
-    let store = root_key.open_store(opened, Clock::system())?;
+    let store = root_key.open_store(opened, Clock::system(), None)?;
     store.resume_clock();
     let snapshots = Snapshots::new(snapshots_dir.of(opened.dir.root()), opened.store.id);
     let snapshots = snapshots.in_place(snapshots_dir.place(opened.dir.root())?);

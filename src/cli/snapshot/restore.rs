@@ -9,6 +9,7 @@ use super::SnapshotsDir;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::root_key::RootKeyOptions;
+use crate::cli::target::failed;
 use crate::clock::Clock;
 use crate::data_dir::{DEFAULT_BALLAST_BYTES, DataDir};
 use crate::snapshot::SnapshotError;
@@ -35,7 +36,7 @@ pub struct Restore {
     #[arg(long, value_name = "TIME|POSITION")]
     until: Option<Until>,
     /// The keys: the newest file of keys there is, so that nothing comes back that was destroyed since
-    /// [default: FILE.keys]
+    /// [default: the newest one beside FILE that knows all of it]
     #[arg(long, value_name = "FILE")]
     keys: Option<FileName>,
     /// Print one JSON object
@@ -48,13 +49,16 @@ impl Restore {
         match self.restore() {
             Ok(restored) => self.print(&restored),
             Err(error) => {
-                output::error(&*error);
+                let exit = failed(&*error);
                 match error.downcast_ref::<RestoreError>() {
                     Some(RestoreError::Snapshot(SnapshotError::NoRoom { .. } | SnapshotError::Io { .. })) => {
-                        Exit::Store
+                        exit
                     }
+                    Some(RestoreError::Snapshot(
+                        SnapshotError::OutOfReach { .. } | SnapshotError::NoKeys { .. },
+                    )) => Exit::Usage,
                     Some(RestoreError::Snapshot(_)) => Exit::DoesNotHold,
-                    _ => Exit::Store,
+                    _ => exit,
                 }
             }
         }
@@ -103,6 +107,18 @@ impl Restore {
                 restored.snapshot
             ));
             output::line(format_args!(
+                "the keys are those in {}, of {}",
+                restored.keys.display(),
+                restored.keys_of
+            ));
+            if let Some(replaced) = restored.replaced {
+                output::line(format_args!(
+                    "{replaced}, which was in use before, stays in {}/stores; `settled snapshot restore --help` says how \
+                     to go back to it, and up to when",
+                    self.data_dir.display()
+                ));
+            }
+            output::line(format_args!(
                 "its epoch is {}: every session has ended, and so have mailed links and idempotency keys",
                 restored.epoch
             ));
@@ -140,6 +156,6 @@ impl Restore {
         for what in &restored.unknown {
             output::note(format_args!("WARNING: {what}"));
         }
-        Exit::Fine
+        if restored.ledgers.iter().any(|held| held.damaged > 0) { Exit::DoesNotHold } else { Exit::Fine }
     }
 }

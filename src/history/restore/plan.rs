@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::Event;
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
-use crate::ids::{EnvironmentId, SecretId, TeamId};
+use crate::ids::{EnvironmentId, OauthAppId, SecretId, TeamId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::roles::access::{Held, ceiling};
@@ -50,10 +50,19 @@ pub struct Step {
 /// A sealed value that is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// The secret that it is the value of.
-    pub from: SecretId,
+    /// What it is the value of.
+    pub from: CopiedFrom,
     /// What history committed to of its key.
     pub commitment: Option<Commitment>,
+}
+
+/// What a value is copied from; the copy stays within its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopiedFrom {
+    /// A secret.
+    Secret(SecretId),
+    /// An OAuth app: its client secret.
+    OauthApp(OauthAppId),
 }
 
 /// A thing that does not come back, or not all of it.

@@ -1,11 +1,12 @@
 //! Sealing anew what steps copy: each copy of a value gets a key of its own.
 
 use crate::event::Event;
-use crate::history::restore::plan::{Copied, Step};
+use crate::history::restore::plan::{Copied, CopiedFrom, Step};
 use crate::ids::StreamId;
 use crate::log::frame::MAX_FRAME_BYTES;
 use crate::seal::Sealed;
 use crate::seal::keyring::{KeyError, KeyRing, NewDataKey};
+use crate::settings::oauth_apps::client_secret_field;
 use crate::settings::secrets::value_field;
 
 /// Opens each value that a step copies, and seals it under a new key where it goes; the keys. `None` as soon as
@@ -28,9 +29,18 @@ pub fn seal_anew(
         if bytes > MAX_FRAME_BYTES {
             return Ok(None);
         }
-        let (from, to) = (from.to_string(), &step.event.resource.id);
-        let (from, to) = (value_field(stream, &from), value_field(stream, to));
-        let (sealed, key) = ring.copy(value, commitment, &from, &to)?;
+        let to = &step.event.resource.id;
+        let (sealed, key) = match from {
+            CopiedFrom::Secret(from) => {
+                let from = from.to_string();
+                ring.copy(value, commitment, &value_field(stream, &from), &value_field(stream, to))?
+            }
+            CopiedFrom::OauthApp(from) => {
+                let from = from.to_string();
+                let (from, to) = (client_secret_field(stream, &from), client_secret_field(stream, to));
+                ring.copy(value, commitment, &from, &to)?
+            }
+        };
         *value = sealed;
         step.event.uses.push(key.id());
         keys.push(key);
@@ -41,6 +51,7 @@ pub fn seal_anew(
 fn copied(event: &mut Event) -> Option<&mut Sealed> {
     match event {
         Event::Secrets(event) => event.value_mut(),
+        Event::OauthApps(event) => event.client_secret_mut(),
         _ => None,
     }
 }

@@ -18,8 +18,8 @@ pub enum Step {
     Head,
 }
 
-/// The calls that reach the disk. There is one implementation, [`Disk`], outside of tests: they let it fail,
-/// lie or be slow, to show that each of these calls is needed and that each failure is noticed.
+/// The calls that reach the disk. Outside of tests a log that is in use has [`Disk`]; they let it fail, lie or be slow, to
+/// show that each of these calls is needed and that each failure is noticed.
 pub trait Durability: Send + Sync + 'static {
     /// Called before a step of a commit. An error stands for the failure of that step, which then is left out.
     ///
@@ -63,6 +63,11 @@ pub trait Durability: Send + Sync + 'static {
         Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
     }
 
+    /// Whether commits reach the disk when the log is closed, and not before.
+    fn is_deferred(&self) -> bool {
+        false
+    }
+
     /// Whether readers of the engine wait while a commit is under way. A reader splits and merges pages: what it
     /// writes between a batch and its sync can cost the whole store at a power cut.
     fn readers_wait(&self) -> bool {
@@ -75,3 +80,18 @@ pub trait Durability: Send + Sync + 'static {
 pub struct Disk;
 
 impl Durability for Disk {}
+
+/// The disk, once the log is closed: for a log that is being filled out of another, and that nobody names before it is whole.
+/// A power cut before then can cost all of it, so it must never be put in use without having been closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Deferred;
+
+impl Durability for Deferred {
+    fn sync_head(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_deferred(&self) -> bool {
+        true
+    }
+}

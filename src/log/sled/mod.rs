@@ -187,9 +187,12 @@ impl SledLog {
         Ok(())
     }
 
-    /// Makes one portion of a commit durable.
+    /// Makes one portion of a commit durable; where that is deferred, closing does.
     fn write(&self, writer: &mut Writer, db: &Db, portion: Portion) -> io::Result<()> {
         let disk = &*self.durability;
+        if disk.is_deferred() {
+            return guarded(|| db.apply_batch(portion.batch));
+        }
         disk.before(Step::Settle)?;
         for key in &writer.unsettled {
             guarded(|| db.get(key))?;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use self::files::KeyFiles;
 use self::lease::{Lease, Leases};
+use self::rotation::names_in;
 use self::stream_key::{StreamKey, path_of};
 use crate::ids::{DataKeyId, Fresh, StreamId};
 use crate::log::{EventLog, Key, ReadError};
@@ -22,6 +23,7 @@ use crate::seal::root::{RootFingerprint, RootKey};
 use crate::seal::root_rotation::Roots;
 use crate::seal::{Commitment, DataKey, OpenError, Sealed, SealedField};
 
+pub mod beside;
 pub mod files;
 mod lease;
 pub mod mending;
@@ -200,6 +202,8 @@ struct Cache {
 /// The store's keys.
 pub struct KeyRing {
     directory: PathBuf,
+    /// The folders of keys of other stores in the same data directory.
+    beside: Vec<PathBuf>,
     roots: RwLock<Roots>,
     log: Arc<dyn EventLog>,
     cache: Mutex<Cache>,
@@ -235,6 +239,7 @@ impl KeyRing {
         let (writing, changing) = (Mutex::default(), RwLock::default());
         Ok(Self {
             directory,
+            beside: Vec::new(),
             roots,
             log,
             cache: Mutex::new(cache),
@@ -467,17 +472,7 @@ impl KeyRing {
 
 /// Whether the folder has the key file of any stream.
 fn has_keys(directory: &Path) -> Result<bool, KeyError> {
-    let failed = |source| KeyError::Io { path: directory.to_owned(), source };
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        entries => entries.map_err(failed)?,
-    };
-    for entry in entries {
-        if entry.map_err(failed)?.file_name().to_str().is_some_and(|name| name.parse::<StreamId>().is_ok()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(names_in(directory)?.iter().any(|name| name.parse::<StreamId>().is_ok()))
 }
 
 #[cfg(test)]

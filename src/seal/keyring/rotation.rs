@@ -3,6 +3,7 @@
 //! Each function here is one step that is durable when it returns; in which order they come, and what is appended in
 //! between, is the store's business (`store/rotation.rs`).
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,14 +68,8 @@ impl KeyRing {
     /// # Errors
     /// `Io`.
     pub fn streams_with_keys(&self) -> Result<Vec<StreamId>, KeyError> {
-        let failed = |source| KeyError::Io { path: self.directory.clone(), source };
-        let mut streams = Vec::new();
-        for entry in std::fs::read_dir(&self.directory).map_err(failed)? {
-            streams.extend(
-                entry.map_err(failed)?.file_name().to_str().and_then(|name| name.parse::<StreamId>().ok()),
-            );
-        }
-        Ok(streams)
+        let names = names_in(&self.directory)?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Wraps a stream's key by the root key that is rotated to; `false` where it already is.
@@ -179,20 +174,18 @@ impl KeyRing {
         self.change_stream_key(stream, key.without_old())
     }
 
-    /// Overwrites what a crash left of key files that were being replaced.
+    /// Overwrites what a crash left of key files that were being replaced, also in the stores beside this one.
     ///
     /// # Errors
     /// `Io`.
     pub fn sweep(&self) -> Result<(), KeyError> {
         let _turn = self.writing();
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| KeyError::Io { path, source }
-        };
-        for entry in std::fs::read_dir(&self.directory).map_err(failed(&self.directory))? {
-            let path = entry.map_err(failed(&self.directory))?.path();
-            if let Some(of) = overwriting::of_leftover(&path) {
-                overwriting::sweep(&of).map_err(failed(&path))?;
+        for folder in std::iter::once(&self.directory).chain(&self.beside) {
+            for name in names_in(folder)? {
+                let path = folder.join(name);
+                if let Some(of) = overwriting::of_leftover(&path) {
+                    overwriting::sweep(&of).map_err(|source| KeyError::Io { path, source })?;
+                }
             }
         }
         Ok(())
@@ -216,4 +209,18 @@ impl KeyRing {
         let path = root_rotation::path_in(&self.directory);
         move |source| KeyError::Io { path, source }
     }
+}
+
+/// The names in a folder of keys; none where there is no such folder.
+///
+/// # Errors
+/// `Io`.
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, KeyError> {
+    let failed = |source| KeyError::Io { path: folder.to_owned(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let names = entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned()));
+    names.collect()
 }

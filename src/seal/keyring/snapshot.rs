@@ -123,12 +123,13 @@ impl OpenedKeys {
         self.0.unwrap(id, stored).is_ok_and(|key| key.signer().public_key() == public_key)
     }
 
-    /// Puts the stream's key into a folder of key files, wrapped by a root key; durable before this returns.
+    /// Puts the stream's key into an empty folder of key files, wrapped by a root key; durable once the folder is synced with
+    /// all that is in it.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn put(&self, directory: &Path, root: &RootKey) -> Result<(), KeyError> {
-        self.0.write(directory, root)
+    pub fn put_undurably(&self, directory: &Path, root: &RootKey) -> Result<(), KeyError> {
+        self.0.write_undurably(directory, root)
     }
 
     /// These data keys wrapped by a new key of the stream alone, of a generation of that number, for another snapshot.

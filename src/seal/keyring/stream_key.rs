@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ids::{DataKeyId, StreamId};
+use crate::private;
 use crate::seal::DataKey;
 use crate::seal::key_file::KeyFile;
 use crate::seal::keyring::KeyError;
@@ -84,15 +85,28 @@ impl StreamKey {
     /// # Errors
     /// Those of the file system.
     pub(super) fn write(&self, directory: &Path, root: &RootKey) -> Result<(), KeyError> {
+        let path = path_of(directory, self.stream);
+        self.file(root).write(&path).map_err(|source| KeyError::Io { path, source })
+    }
+
+    /// Puts it in a file that is not there yet; durable once the folder is synced with all that is in it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn write_undurably(&self, directory: &Path, root: &RootKey) -> Result<(), KeyError> {
+        let path = path_of(directory, self.stream);
+        private::write_undurably(&path, &self.file(root).encode())
+            .map_err(|source| KeyError::Io { path, source })
+    }
+
+    fn file(&self, root: &RootKey) -> KeyFile {
         let wrap =
             |(generation, key): &(u32, KeyMaterial)| (*generation, root.wrap(self.stream, *generation, key));
-        let file = KeyFile {
+        KeyFile {
             stream: self.stream,
             root: root.fingerprint(),
             generations: self.generations.iter().map(wrap).collect(),
-        };
-        let path = path_of(directory, self.stream);
-        file.write(&path).map_err(|source| KeyError::Io { path, source })
+        }
     }
 
     /// The generation that new data keys are wrapped by.

@@ -247,7 +247,11 @@ impl Fold for Roles {
             | Event::Operations(_)
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
+            | Event::OauthApps(_)
+            | Event::ManagedApps(_)
             | Event::SigningKeys(_)
+            | Event::Billing(_)
+            | Event::Plans(_)
             | Event::Refused(_) => {}
         }
     }

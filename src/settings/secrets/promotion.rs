@@ -3,7 +3,7 @@
 use crate::command::Need;
 use crate::event::ResourceType;
 use crate::history::description::{Change, Difference, Field, FieldChange, Subject};
-use crate::history::restore::plan::{Copied, Step};
+use crate::history::restore::plan::{Copied, CopiedFrom, Step};
 use crate::ids::{EnvironmentId, SecretId};
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::{At, SECRETS_MAX, SecretsRejection, about, next_version};
@@ -51,7 +51,7 @@ pub fn copy(
     };
     let need = Need::Environment(Permission::SecretWrite, to);
     let step = Step::new(&difference, about(at, &secret.name, event), need);
-    Ok(Some(step.copying(Copied { from: secret.id, commitment: value.commitment })))
+    Ok(Some(step.copying(Copied { from: CopiedFrom::Secret(secret.id), commitment: value.commitment })))
 }
 
 fn updated(there: &Secret, value: &CurrentValue, origin: Origin) -> Result<SecretUpdated, SecretsRejection> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::command::Need;
 use crate::event::ResourceType;
 use crate::history::description::{Change, Difference, Subject};
-use crate::history::restore::plan::{Copied, Outlook, Phase, Plan, Step};
+use crate::history::restore::plan::{Copied, CopiedFrom, Outlook, Phase, Plan, Step};
 use crate::ids::{CustomerId, EnvironmentId, SecretId};
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::{about, check_room, next_version};
@@ -106,7 +106,9 @@ impl Restoring<'_> {
         plan.step(
             Phase::Updates,
             match value {
-                Some(value) => step.copying(Copied { from: past.id, commitment: value.commitment }),
+                Some(value) => {
+                    step.copying(Copied { from: CopiedFrom::Secret(past.id), commitment: value.commitment })
+                }
                 None => step,
             },
         );

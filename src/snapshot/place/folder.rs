@@ -75,10 +75,12 @@ impl Place for Folder {
     fn sweep_all(&self) -> io::Result<()> {
         for name in self.names()? {
             let whole = Path::new(&name).with_extension("");
-            if is_keys(&whole)
-                || has_extension(Path::new(&name), UNFINISHED) && has_extension(&whole, HISTORY)
+            let is_history = has_extension(Path::new(&name), UNFINISHED) && has_extension(&whole, HISTORY);
+            if (is_keys(&whole) || is_history)
+                && let Err(error) = self.sweep(whole.as_os_str())
             {
-                self.sweep(whole.as_os_str())?;
+                // One that cannot go, which may be no file of ours, keeps no other from going.
+                tracing::warn!(%error, "{} could not be swept", self.path(&name).display());
             }
         }
         Ok(())

@@ -175,6 +175,11 @@ impl Located {
         Self { place: Arc::clone(place), path: place.path(&name), name }
     }
 
+    /// The place where it lies.
+    pub fn place(&self) -> &Arc<dyn Place> {
+        &self.place
+    }
+
     /// How people find it: its path, or its URL.
     pub fn path(&self) -> &Path {
         &self.path

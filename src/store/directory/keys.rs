@@ -70,6 +70,12 @@ impl Going {
         self.0.keys().any(|(_, going)| going == token)
     }
 
+    fn remove(&mut self, token: &[u8; 32]) {
+        while let Some(going) = self.0.keys().find(|(_, going)| going == token).copied() {
+            self.0.remove_mut(&going);
+        }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         varint::write(self.0.size() as u64, out);
         for (at, token) in self.0.keys() {
@@ -108,6 +114,10 @@ impl Keys {
 
     pub(super) fn open(&mut self, stream: StreamId, token: Commitment, key: ApiKeyId) {
         if let StreamId::Organization(organization) = stream {
+            // A value that was replaced, and is its key's again.
+            if self.get(token).is_some() {
+                self.ending.remove(&token.0);
+            }
             self.insert(token.0, KnownKey { organization, key });
         }
     }
@@ -240,6 +250,19 @@ mod tests {
         keys.drop_ended(now());
         assert_eq!(keys.get(Commitment([1; 32])), None);
         assert!(keys.get(Commitment([2; 32])).is_some());
+    }
+
+    #[test]
+    fn a_value_that_is_its_keys_again_does_not_end() {
+        let mut keys = opened(&[1, 2]);
+        for token in [1, 2] {
+            keys.end(Commitment([token; 32]), now());
+        }
+        keys.end(Commitment([1; 32]), now().plus_seconds(1));
+        keys.open(StreamId::Organization(id(1)), Commitment([1; 32]), id(1));
+        assert_eq!(keys.accepted(), [[1; 32]]);
+        keys.drop_ended(now().plus_seconds(1));
+        assert!(keys.get(Commitment([1; 32])).is_some() && keys.get(Commitment([2; 32])).is_none());
     }
 
     #[test]

@@ -10,7 +10,8 @@ use crate::platform::deletions::command::DeletionsCommand;
 use crate::seal::keyring::KeyError;
 use crate::settings::general::command::GeneralCommand;
 use crate::store::intents::IntentError;
-use crate::store::{Store, Submission};
+use crate::store::rotation::RotationError;
+use crate::store::{Refusal, Store, Submission};
 
 /// How many data keys one event destroys: what the log makes durable in one of its portions.
 const KEYS_AT_ONCE: usize = 256;
@@ -19,9 +20,15 @@ impl Store {
     pub(super) async fn finish_deletions(&self) {
         let open: Vec<OrganizationId> = self.platform().view().platform().deletions.open().collect();
         for organization in open {
-            if let Err(error) = self.finish_deletion(organization).await {
-                let error = with_causes(&error);
-                tracing::error!(%organization, error, "a deletion stays open; it is tried again each minute");
+            match self.finish_deletion(organization).await {
+                Ok(()) => {}
+                Err(IntentError::Rotation(RotationError::Refused(Refusal::DiskFull))) => {
+                    self.say_once_without_room(StreamId::Organization(organization));
+                }
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::error!(%organization, error, "a deletion stays open; it is tried again each minute");
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::load::{Request, load};
 use super::server::Servers;
@@ -65,18 +65,8 @@ impl Row for Memory {
         );
         let writes = values(&server);
         let (seconds, seed) = (self.length.seconds(), self.seed);
-        // Whatever is let go right after a load ends still counts: the readings are taken while it lasts.
-        let highest = std::thread::scope(|scope| -> Result<f64> {
-            let loads = scope.spawn(move || {
-                load(&reads, 64, seconds, seed).and_then(|_| load(&writes, 64, seconds, seed))
-            });
-            let mut highest = 0.0_f64;
-            while !loads.is_finished() {
-                highest = highest.max(server.resident_bytes()?);
-                std::thread::sleep(std::time::Duration::from_millis(100));
-            }
-            loads.join().ok().context("the load's thread panicked")??;
-            Ok(highest)
+        let ((), highest) = server.highest_resident_bytes(|| {
+            load(&reads, 64, seconds, seed).and_then(|_| load(&writes, 64, seconds, seed)).map(drop)
         })?;
         self.details.push(format!("{:.0} MiB", highest / MIB));
         Ok(1.0 / highest)

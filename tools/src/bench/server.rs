@@ -265,6 +265,26 @@ impl Server {
         let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(1_024.0 * kib)
     }
+
+    /// Does something, and looks meanwhile what memory it holds at most: whatever is let go right after a load ends still
+    /// counts.
+    ///
+    /// # Errors
+    /// When the work fails, or the system does not tell.
+    pub fn highest_resident_bytes<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<(T, f64)> {
+        std::thread::scope(|scope| {
+            let working = scope.spawn(work);
+            let mut highest = 0.0_f64;
+            while !working.is_finished() {
+                highest = highest.max(self.resident_bytes()?);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Ok((working.join().ok().context("the thread that works panicked")??, highest))
+        })
+    }
 }
 
 /// A process of it.

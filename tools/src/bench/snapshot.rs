@@ -4,13 +4,20 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
+use super::load::load;
+use super::memory::MIB;
 use super::server::{Server, Servers};
+use super::write::values;
 use super::{Length, Peer, Row, count, scratch, seconds};
 use crate::mix::generate::Size;
+
+/// From how many connections others write.
+const CONNECTIONS: u32 = 64;
 
 /// How many events there are, of a long history.
 pub fn events(long: u64, length: Length) -> u64 {
@@ -100,7 +107,7 @@ impl Row for Snapshot {
                 "reading every frame out of the engine, checking and hashing it; pages of SQLite are copied"
             }
             What::Restore => {
-                "reading the history twice, once to believe it, and the engine, which takes each frame as a log does"
+                "the engine, which takes each frame as a log does, beside a thread that verifies all of it"
             }
         }
     }
@@ -131,6 +138,98 @@ impl Row for Snapshot {
 
     fn process(&self) -> Result<u32> {
         Ok(self.server()?.process())
+    }
+}
+
+/// Writes from 64 connections while one snapshot after another is taken, held against writes without: the time within which
+/// 99 of 100 are answered.
+pub struct BesideSnapshots {
+    servers: Rc<Servers>,
+    size: Size,
+    length: Length,
+    seed: u32,
+    details: Vec<String>,
+}
+
+impl BesideSnapshots {
+    /// Of so many events of as many organizations as [`Snapshot`] has.
+    pub fn new(servers: &Rc<Servers>, events: u64, length: Length) -> Self {
+        let (servers, size) = (Rc::clone(servers), Size { events, organizations: 1_000 });
+        // Other values than those of any other row's writes.
+        Self { servers, size, length, seed: 9_000_000, details: Vec::new() }
+    }
+
+    /// One over the p99 of a load, and the highest resident memory while it lasted.
+    fn writes(&mut self, server: &Server) -> Result<(f64, f64)> {
+        self.seed += 1;
+        let (request, seconds, seed) = (values(server), self.length.seconds(), self.seed);
+        let (measured, highest) =
+            server.highest_resident_bytes(|| load(&request, CONNECTIONS, seconds, seed))?;
+        self.details.push(format!("{}, {:.0} MiB", measured.times(), highest / MIB));
+        Ok((1.0 / measured.p99.as_secs_f64().max(1e-6), highest))
+    }
+}
+
+impl Row for BesideSnapshots {
+    fn name(&self) -> &'static str {
+        "p99 of durable writes, 64 connections, while snapshots are taken"
+    }
+
+    fn reference_name(&self) -> &'static str {
+        "the same without snapshots"
+    }
+
+    fn goal(&self) -> f64 {
+        0.5
+    }
+
+    fn limit(&self) -> &'static str {
+        "a snapshot packs and hashes on one of the cores, and its reads of the engine take turns with commits"
+    }
+
+    fn reference(&mut self) -> Result<f64> {
+        let server = self.servers.settled(self.size)?;
+        Ok(self.writes(&server)?.0)
+    }
+
+    fn work(&mut self) -> Result<f64> {
+        let server = self.servers.settled(self.size)?;
+        let before = server.resident_bytes()?;
+        let done = AtomicBool::new(false);
+        let servers = Rc::clone(&self.servers);
+        let ((quickness, highest), taken) = std::thread::scope(|scope| {
+            let mut create = servers.program(&["snapshot", "create"]);
+            let dir = scratch()?;
+            create.arg("--data-dir").arg(server.data_dir());
+            let done = &done;
+            let taking = scope.spawn(move || -> Result<u32> {
+                let mut taken = 0;
+                while !done.load(Ordering::Relaxed) {
+                    taken += 1;
+                    let mut next = Command::new(create.get_program());
+                    next.args(create.get_args())
+                        .arg("--output")
+                        .arg(dir.path().join(format!("{taken}.settled")));
+                    run(next)?;
+                }
+                Ok(taken)
+            });
+            let measured = self.writes(&server);
+            done.store(true, Ordering::Relaxed);
+            let taken = taking.join().ok().context("the thread that takes snapshots panicked")??;
+            anyhow::Ok((measured?, taken))
+        })?;
+        self.details
+            .push(format!("{taken} snapshots meanwhile, memory + {:.0} MiB", (highest - before) / MIB));
+        Ok(quickness)
+    }
+
+    fn details(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.details)
+    }
+
+    fn process(&self) -> Result<u32> {
+        Ok(self.servers.settled(self.size)?.process())
     }
 }
 

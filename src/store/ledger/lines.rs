@@ -1,0 +1,153 @@
+//! The lines of a ledger: how one is written, and what is read of them without believing any that is not what was written.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use serde::de::DeserializeSeed as _;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::clock::Timestamp;
+use crate::event::packed::RecordedAt;
+use crate::event::{Recorded, Version};
+use crate::ids::{DataKeyId, StreamId};
+use crate::private;
+
+/// How many lines are in memory at once when it is read.
+const LINES_AT_ONCE: usize = 256;
+/// A line is longer than its event, which has at most 4 MiB, but not twice as long.
+const LINE_BYTES_MAX: u64 = 8 << 20;
+
+/// Data keys that were destroyed.
+pub type DestroyedKeys = BTreeSet<(StreamId, DataKeyId)>;
+
+/// What the ledger says from a place on.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// What was taken away for good, as it was to be recorded, each with its place.
+    pub entries: Vec<(u64, Recorded)>,
+    /// Lines that are not what was written, each with its place.
+    pub damaged: Vec<String>,
+    /// Whether the last line was cut off in the midst of being written, so that nothing rests on it.
+    pub torn: bool,
+    /// Where to go on; the same place where there is nothing more.
+    pub next: u64,
+}
+
+/// A line: an event, and the CRC-32 of its text in hexadecimal digits.
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    entry: &'a RawValue,
+    crc32: &'a str,
+}
+
+/// An event as recorded; `record` is all but its place in the stream.
+#[derive(Serialize, Deserialize)]
+struct Entry<R> {
+    stream: StreamId,
+    version: Version,
+    at: Timestamp,
+    record: R,
+}
+
+/// Adds the line of an event to a text.
+///
+/// # Errors
+/// When it cannot be told as JSON.
+pub(super) fn write(event: &Recorded, text: &mut Vec<u8>) -> io::Result<()> {
+    let Recorded { stream, version, at, .. } = *event;
+    let entry = to_raw_value(&Entry { stream, version, at, record: event.packed() })?;
+    let crc32 = crc_of(entry.get());
+    serde_json::to_writer(&mut *text, &Line { entry: &entry, crc32: &crc32 })?;
+    text.push(b'\n');
+    Ok(())
+}
+
+/// The next lines of a part of a file, at most [`LINES_AT_ONCE`]; none where there is no file.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn read(path: &Path, part: Range<u64>) -> io::Result<Lines> {
+    let mut found = Lines { next: part.start, ..Lines::default() };
+    let mut file = match private::options().read(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    file.seek(SeekFrom::Start(part.start))?;
+    let mut reader = BufReader::new(file.take(part.end.saturating_sub(part.start)));
+    let mut line = Vec::new();
+    for _ in 0..LINES_AT_ONCE {
+        line.clear();
+        (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+        let Some((b'\n', text)) = line.split_last() else {
+            found.torn = !line.is_empty();
+            break;
+        };
+        match parse(text) {
+            Ok(event) => found.entries.push((found.next, event)),
+            Err(what) => found.damaged.push(format!("{} at byte {}: {what}", path.display(), found.next)),
+        }
+        found.next += line.len() as u64;
+    }
+    Ok(found)
+}
+
+/// All data keys that a file says were destroyed.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn destroyed_keys(path: &Path) -> io::Result<DestroyedKeys> {
+    let mut destroyed = DestroyedKeys::new();
+    let mut at = 0;
+    loop {
+        let lines = read(path, at..u64::MAX)?;
+        for (_, entry) in &lines.entries {
+            destroyed.extend(entry.event.destroyed_keys().iter().map(|id| (entry.stream, *id)));
+        }
+        if lines.next == at {
+            return Ok(destroyed);
+        }
+        at = lines.next;
+    }
+}
+
+/// Where the last whole line of a file ends; what is after it was torn by a crash, and nothing rests on it.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn end_of_last(file: &File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut piece = Vec::new();
+    while end > 0 {
+        let from = end.saturating_sub(4096);
+        piece.resize(usize::try_from(end - from).unwrap_or(0), 0);
+        file.read_exact_at(&mut piece, from)?;
+        if let Some(at) = piece.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(from + at as u64 + 1);
+        }
+        end = from;
+    }
+    Ok(0)
+}
+
+fn parse(text: &[u8]) -> Result<Recorded, &'static str> {
+    let line: Line<'_> = serde_json::from_slice(text).map_err(|_| "it is no line of a ledger")?;
+    if crc_of(line.entry.get()) != line.crc32 {
+        return Err("its checksum does not fit");
+    }
+    let entry: Entry<&RawValue> = serde_json::from_str(line.entry.get())
+        .map_err(|_| "it holds no event: written by a newer Settled?")?;
+    let at = RecordedAt { stream: entry.stream, version: entry.version, at: entry.at };
+    let mut record = serde_json::Deserializer::from_str(entry.record.get());
+    at.deserialize(&mut record).map_err(|_| "its event cannot be read: written by a newer Settled?")
+}
+
+fn crc_of(text: &str) -> String {
+    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+}

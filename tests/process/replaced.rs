@@ -1,0 +1,122 @@
+//! Stores that are not in use, beside the one that is: what a restore took the place of, and what one left that came to no end.
+//! Nothing that is destroyed later opens in them, for whoever has the whole folder and the root key.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use settled::ids::{Fresh, StoreId, StreamId};
+
+use crate::destroy::{destroy, is_canary, loot, make, reveal, rotate};
+use crate::keys::{copy, generate, stop};
+use crate::process::{Start, settled_on, text};
+use crate::repair::in_use;
+use crate::thief::{Loot, Thief};
+
+/// What a restore or a repair left that was killed: a store that never came to be, with keys that the root key opens.
+pub struct Left {
+    folder: PathBuf,
+    /// They stay open whatever becomes of their names.
+    keys: Vec<fs::File>,
+}
+
+impl Left {
+    /// With the keys of a store, beside it.
+    pub fn beside(store: &Path) -> Self {
+        let id: StoreId = Fresh.id();
+        let folder = store.with_file_name(format!("unfinished-{id}"));
+        fs::create_dir(&folder).unwrap();
+        copy(&store.join("keys"), &folder.join("keys"));
+        let keys = fs::read_dir(folder.join("keys")).unwrap();
+        let keys: Vec<fs::File> = keys.map(|entry| fs::File::open(entry.unwrap().path()).unwrap()).collect();
+        assert!(!keys.is_empty());
+        Self { folder, keys }
+    }
+
+    /// Whether nothing is left of it, and its keys were overwritten where they lay.
+    pub fn is_gone(&self) -> bool {
+        let is_overwritten = |mut keys: &fs::File| {
+            let mut bytes = Vec::new();
+            keys.read_to_end(&mut bytes).unwrap();
+            bytes.iter().all(|byte| *byte == 0)
+        };
+        !self.folder.exists() && self.keys.iter().all(is_overwritten)
+    }
+}
+
+/// Which values a thief opens who has all of a folder.
+fn opened(data: &Path, root: &str, all: &[(String, Loot)]) -> Vec<usize> {
+    let thief = Thief::of(data, root);
+    let values = all.iter().enumerate();
+    values
+        .filter(|(number, (_, loot))| is_canary(thief.opens(loot), *number))
+        .map(|(number, _)| number)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_destroyed_after_a_restore_opens_in_the_store_before_neither_nor_does_an_old_root_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start::on(folder.path().join("data"));
+    let server = start.serve();
+    let login = server.set_up().await;
+    let secrets = make(&server, &login, 0..3).await;
+    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    stop(server);
+    let all = loot(&start.dir, &login.organization);
+    let before = in_use(&start.dir);
+    let taken = text(&taken.json()["path"]);
+    let restored = settled_on(&start.dir, &["snapshot", "restore", &taken, "--json"]);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    assert_eq!(restored.json()["replaced"], before.file_name().unwrap().to_str().unwrap());
+    let server = start.serve();
+    let login = server.log_in().await;
+    destroy(&server, &login, &secrets[1]).await;
+    stop(server);
+
+    let root = fs::read_to_string(start.dir.join("root.key")).unwrap();
+    assert_eq!(opened(&start.dir, &root, &all), [0, 1, 2], "the thief knows how");
+    let rotated = rotate(&start.dir, &login.organization);
+    assert_eq!((rotated.code, &rotated.json()["beside"]), (Some(0), &1.into()), "{rotated:?}");
+    assert_eq!(opened(&start.dir, &root, &all), [0, 2]);
+
+    // The store before stays, but for that key; and its other keys go over to another root key, too.
+    let new = folder.path().join("new.key");
+    generate(&new);
+    let rotated = settled_on(&start.dir, &["key", "rotate", "--new-root-key-file", new.to_str().unwrap()]);
+    assert_eq!(rotated.code, Some(0), "{rotated:?}");
+    let thief = Thief::of(&start.dir, &root);
+    for stream in [StreamId::Platform, login.organization.parse().unwrap()] {
+        assert!(thief.stream_keys(stream).is_empty(), "the old root key opens that of {stream}");
+    }
+    let thief = Thief::of(&before.join("keys"), &fs::read_to_string(&new).unwrap());
+    assert_eq!(thief.stream_keys(StreamId::Platform).len(), 1);
+    fs::rename(&new, start.dir.join("root.key")).unwrap();
+    let server = start.serve();
+    let login = server.log_in().await;
+    assert_eq!(reveal(&server, &login, &secrets[0]).await.as_deref().map(|value| value.len() > 9), Ok(true));
+    stop(server);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_restore_left_is_overwritten_by_whoever_opens_the_store_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start::on(folder.path().join("data"));
+    let server = start.serve();
+    server.set_up().await;
+    stop(server);
+    let store = in_use(&start.dir);
+    let left = Left::beside(&store);
+    let server = start.serve();
+    assert!(left.is_gone());
+    assert!(server.process.log_lines().contains("never came to be"), "it is said");
+    stop(server);
+    let left = Left::beside(&store);
+    let rotated = rotate(&start.dir, "platform");
+    assert_eq!(rotated.code, Some(0), "{rotated:?}");
+    assert!(left.is_gone());
+    let server = start.serve();
+    server.log_in().await;
+    stop(server);
+}
