@@ -24,8 +24,8 @@ use crate::promotion;
 use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, billing, customer_data, customers, environments, executions, general, invitations,
-    join_requests, oauth_apps, people, roles, secrets, sessions, teams,
+    api_keys, billing, environments, general, invitations, join_requests, oauth_apps, people, roles, secrets,
+    sessions, teams,
 };
 
 pub mod access;
