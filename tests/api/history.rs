@@ -20,6 +20,7 @@ const NO_SETTINGS: &[&str] = &[
     "/v1/plans",
     "/v1/oauth-providers",
     "/v1/billing/usage",
+    "/v1/customers/{cus}/executions",
 ];
 
 /// Every GET of settings, so that none can be forgotten.
