@@ -14,6 +14,8 @@ use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::platform::accounts::event::MailedLink;
 use crate::seal::{Commitment, Sealed, SealedBytes};
+use crate::settings::billing::event::{PlanLimit, PlanTaken, QuotaSet};
+use crate::settings::billing::value::{Meter, Quota};
 use crate::settings::customers::event::{CustomerCreated, CustomersEvent};
 use crate::settings::environments::event::{EnvironmentCreated, EnvironmentsEvent, Mode};
 use crate::settings::general::event::{GeneralEvent, OrganizationCreated};
@@ -96,6 +98,7 @@ pub(crate) fn founded() -> Vec<Event> {
         key: id(1),
         name: "Acme".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
+        plan: None,
     };
     let mut events = vec![Event::General(GeneralEvent::OrganizationCreated(created))];
     events.extend(member(1, Some(SystemRole::Owner)));
@@ -159,6 +162,31 @@ pub(crate) fn has_customer(number: u128) -> Event {
     Event::Customers(CustomersEvent::CustomerCreated(customer(number)))
 }
 
+/// A limit that refuses.
+pub(crate) fn hard(limit: u64) -> Quota {
+    Quota { limit, soft: false }
+}
+
+/// A limit that only tells.
+pub(crate) fn soft(limit: u64) -> Quota {
+    Quota { limit, soft: true }
+}
+
+/// That a quota is set.
+pub(crate) fn quota(meter: Meter, quota: Quota) -> QuotaSet {
+    QuotaSet { meter, quota: Some(quota) }
+}
+
+/// A plan as an organization takes it.
+pub(crate) fn plan(name: &str, limits: &[(Meter, Quota)]) -> PlanTaken {
+    let limit = |(meter, Quota { limit, soft }): &(Meter, Quota)| PlanLimit {
+        meter: *meter,
+        limit: *limit,
+        soft: *soft,
+    };
+    PlanTaken { plan: name.to_owned(), limits: limits.iter().map(limit).collect() }
+}
+
 /// A custom role, its name made of its number.
 pub(crate) fn custom(number: u128, permissions: &[Permission]) -> Event {
     Event::Roles(RolesEvent::RoleCreated(RoleCreated {
@@ -211,7 +239,7 @@ pub(crate) fn not_let_in(number: u128) -> Event {
 
 /// An actor asks now, whatever it saw.
 pub(crate) fn by(actor: Actor) -> Context {
-    Context { actor, now: now(), preconditions: Vec::new() }
+    Context { actor, now: now(), preconditions: Vec::new(), ordinal: None }
 }
 
 /// An actor asks now, having seen this version.

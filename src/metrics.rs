@@ -55,6 +55,7 @@ struct Inner {
     disk_free: Gauge<u64, AtomicU64>,
     denials_unrecorded: Counter,
     key_uses_unrecorded: Counter,
+    api_requests_unpinned: Counter,
     logins_throttled: Counter,
     mails_waiting: Gauge,
     mails_sent: Counter,
@@ -165,6 +166,12 @@ impl Metrics {
                 &mut registry,
                 "denials_unrecorded",
                 "Denials and failures that were only counted, not recorded",
+                Counter::default(),
+            ),
+            api_requests_unpinned: register(
+                &mut registry,
+                "api_requests_unpinned",
+                "Organizations whose requests may be forgotten before they are recorded, since too many have some",
                 Counter::default(),
             ),
             key_uses_unrecorded: register(
@@ -305,6 +312,11 @@ impl Metrics {
     /// A use of an API key could not even be counted for its next event.
     pub fn key_use_unrecorded(&self) {
         self.0.key_uses_unrecorded.inc();
+    }
+
+    /// Requests of an organization are counted that may be forgotten before they are recorded.
+    pub fn api_request_unpinned(&self) {
+        self.0.api_requests_unpinned.inc();
     }
 
     /// An attempt to log in came too soon.

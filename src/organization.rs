@@ -3,6 +3,7 @@
 //! It fans out and nothing else; what an event means is told in the areas.
 
 use crate::settings::api_keys::projection::ApiKeys;
+use crate::settings::billing::projection::Billing;
 use crate::settings::customers::projection::Customers;
 use crate::settings::environments::projection::Environments;
 use crate::settings::general::projection::General;
@@ -48,6 +49,8 @@ stream_state! {
             secrets: Secrets,
             /// As whom people are asked to connect.
             oauth_apps: OauthApps,
+            /// Its plan and quotas.
+            billing: Billing,
         }
         beside {
             /// Who is logged in.

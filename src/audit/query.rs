@@ -104,7 +104,7 @@ fn is_action_pattern(text: &str) -> bool {
 }
 
 /// A time, or the first moment of a date in a time zone.
-fn point_in_time(text: &str, timezone: &str) -> Option<Timestamp> {
+pub fn point_in_time(text: &str, timezone: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }

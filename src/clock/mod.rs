@@ -42,6 +42,8 @@ pub struct InvalidTimestamp;
 impl Timestamp {
     /// 1970.
     pub const EPOCH: Self = Self(0);
+    /// The last microsecond of the year 9999.
+    pub const LATEST: Self = Self(LATEST_MICROS);
 
     /// The time at `micros` microseconds since 1970, clamped to the years 1970 to 9999.
     pub fn from_micros(micros: i64) -> Self {

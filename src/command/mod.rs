@@ -17,9 +17,12 @@ use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
 use crate::platform::managed_apps::command::{ManagedAppsCommand, ManagedAppsRejection};
 use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection};
 use crate::platform::operations::command::OperationsCommand;
+use crate::platform::plans::command::{PlansCommand, PlansRejection};
 use crate::platform::signing_keys::command::SigningKeysCommand;
 use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
+use crate::settings::billing::command::{BillingCommand, BillingRejection};
+use crate::settings::billing::value::Excess;
 use crate::settings::customers::command::{CustomersCommand, CustomersRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
@@ -75,6 +78,8 @@ pub enum OrganizationCommand {
     Secrets(SecretsCommand),
     /// To its OAuth apps.
     OauthApps(OauthAppsCommand),
+    /// To its plan and quotas.
+    Billing(BillingCommand),
     /// To its sessions.
     Sessions(SessionsCommand),
     /// Something was refused or failed, and is recorded.
@@ -108,6 +113,8 @@ pub enum PlatformCommand {
     ManagedApps(ManagedAppsCommand),
     /// An operator's.
     Operations(OperationsCommand),
+    /// To plans.
+    Plans(PlansCommand),
     /// To signing keys.
     SigningKeys(SigningKeysCommand),
     /// A key that wraps others was rotated.
@@ -127,6 +134,8 @@ pub struct Context {
     pub now: Timestamp,
     /// What the caller asks of what it changes; all of it must hold.
     pub preconditions: Vec<Precondition>,
+    /// Of a program's request: which of its organization's in this month it is.
+    pub ordinal: Option<u64>,
 }
 
 /// What a caller asks of the resource that it changes (`If-Match`, `If-None-Match`).
@@ -184,6 +193,8 @@ pub struct NewEvent {
     pub count: Option<u64>,
     /// Data keys that it is the first to use.
     pub uses: Vec<DataKeyId>,
+    /// Who did it, where that is not whoever asked.
+    pub by: Option<Actor>,
     /// What happened.
     pub event: Event,
 }
@@ -197,6 +208,7 @@ impl NewEvent {
             outcome: Outcome::Success,
             count: None,
             uses: Vec::new(),
+            by: None,
             event: event.into(),
         }
     }
@@ -212,6 +224,13 @@ impl NewEvent {
     #[must_use]
     pub fn using(mut self, key: DataKeyId) -> Self {
         self.uses.push(key);
+        self
+    }
+
+    /// The same, which somebody else did than whoever asked.
+    #[must_use]
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.by = Some(actor);
         self
     }
 }
@@ -286,6 +305,9 @@ pub enum Rejection {
     /// A value that must be unique is another's.
     #[error("the value is taken")]
     Taken,
+    /// There would be more of something than a quota allows.
+    #[error(transparent)]
+    QuotaExceeded(#[from] Excess),
     /// Of general settings.
     #[error(transparent)]
     General(#[from] GeneralRejection),
@@ -319,6 +341,9 @@ pub enum Rejection {
     /// Of OAuth apps.
     #[error(transparent)]
     OauthApps(#[from] OauthAppsRejection),
+    /// Of plan and quotas.
+    #[error(transparent)]
+    Billing(#[from] BillingRejection),
     /// Of sessions.
     #[error(transparent)]
     Sessions(#[from] SessionsRejection),
@@ -331,6 +356,9 @@ pub enum Rejection {
     /// Of deletions.
     #[error(transparent)]
     Deletions(#[from] DeletionsRejection),
+    /// Of plans.
+    #[error(transparent)]
+    Plans(#[from] PlansRejection),
     /// Of memberships to be.
     #[error(transparent)]
     Memberships(#[from] MembershipsRejection),
@@ -357,6 +385,7 @@ impl OrganizationCommand {
             Self::Customers(command) => command.need(),
             Self::Secrets(command) => command.need(),
             Self::OauthApps(command) => command.need(),
+            Self::Billing(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
             Self::Export(_) => Need::Organization(Permission::AuditExport),
@@ -383,6 +412,7 @@ impl OrganizationCommand {
             Self::Customers(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
             Self::OauthApps(command) => command.decide(state, context),
+            Self::Billing(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs =
                     |holder| matches!(holder, Holder::Person(id) if state.people.active(id).is_some());
@@ -412,6 +442,7 @@ impl PlatformCommand {
             Self::Deletions(_)
             | Self::ManagedApps(_)
             | Self::Operations(_)
+            | Self::Plans(_)
             | Self::SigningKeys(_)
             | Self::EncryptionKeys(_)
             | Self::Finish(_) => Need::System,
@@ -437,6 +468,7 @@ impl PlatformCommand {
             }
             Self::ManagedApps(command) => Ok(command.decide(&state.managed_apps)?),
             Self::Operations(command) => Ok(command.decide(context)),
+            Self::Plans(command) => Ok(command.decide(&state.plans)?),
             Self::SigningKeys(command) => Ok(command.decide(&state.signing_keys)),
             Self::EncryptionKeys(note) => {
                 Ok(note.decide(&state.encryption_keys, &StreamId::Platform.to_string()))
@@ -469,6 +501,7 @@ command_from! {
     OrganizationCommand::Customers(CustomersCommand) in Organization;
     OrganizationCommand::Secrets(SecretsCommand) in Organization;
     OrganizationCommand::OauthApps(OauthAppsCommand) in Organization;
+    OrganizationCommand::Billing(BillingCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;
     PlatformCommand::Foundings(FoundingsCommand) in Platform;
@@ -476,6 +509,7 @@ command_from! {
     PlatformCommand::Memberships(MembershipsCommand) in Platform;
     PlatformCommand::ManagedApps(ManagedAppsCommand) in Platform;
     PlatformCommand::Operations(OperationsCommand) in Platform;
+    PlatformCommand::Plans(PlansCommand) in Platform;
 }
 
 impl Command {

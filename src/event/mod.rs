@@ -22,9 +22,11 @@ use crate::platform::foundings::event::FoundingsEvent;
 use crate::platform::managed_apps::event::ManagedAppsEvent;
 use crate::platform::memberships::event::MembershipsEvent;
 use crate::platform::operations::event::OperationsEvent;
+use crate::platform::plans::event::PlansEvent;
 use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
+use crate::settings::billing::event::BillingEvent;
 use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::general::event::GeneralEvent;
@@ -135,6 +137,8 @@ event_sum! {
     Teams(TeamsEvent),
     /// Roles and who has them.
     Roles(RolesEvent),
+    /// The organization's plan and quotas.
+    Billing(BillingEvent),
     /// Sessions: opened by a login, closed by logout, switch or revocation.
     Sessions(SessionsEvent),
     /// Accounts, in the platform's stream.
@@ -149,6 +153,8 @@ event_sum! {
     ManagedApps(ManagedAppsEvent),
     /// What operators do, in the platform's stream.
     Operations(OperationsEvent),
+    /// Plans, in the platform's stream.
+    Plans(PlansEvent),
     /// What checkpoints and snapshots are signed with, in the platform's stream.
     SigningKeys(SigningKeysEvent),
     /// What was taken out.
@@ -245,6 +251,8 @@ pub enum ResourceType {
     OauthApp,
     /// A customer; without a name, as a person is.
     Customer,
+    /// An organization's plan and quotas; its id is the organization's.
+    Billing,
     /// A session.
     Session,
     /// The audit log or the stream of events.
@@ -257,6 +265,8 @@ pub enum ResourceType {
     Snapshot,
     /// The operator's OAuth app of a provider, in the platform's stream; its id is the provider's.
     ManagedOauthApp,
+    /// A plan, in the platform's stream.
+    Plan,
     /// A key that wraps others: `root`, or a stream's by the stream's id.
     EncryptionKey,
     /// A key that signs, in the platform's stream.
@@ -279,11 +289,13 @@ impl ResourceType {
             Self::Secret,
             Self::OauthApp,
             Self::Customer,
+            Self::Billing,
             Self::Session,
             Self::Audit,
             Self::Account,
             Self::Server,
             Self::Snapshot,
+            Self::Plan,
         ]
     }
 
@@ -304,12 +316,14 @@ impl ResourceType {
             Self::Secret => "secret",
             Self::OauthApp => "oauth_app",
             Self::Customer => "customer",
+            Self::Billing => "billing",
             Self::Session => "session",
             Self::Audit => "audit",
             Self::Account => "account",
             Self::Server => "server",
             Self::Snapshot => "snapshot",
             Self::ManagedOauthApp => "managed_oauth_app",
+            Self::Plan => "plan",
             Self::EncryptionKey => "encryption_key",
             Self::SigningKey => "signing_key",
         }

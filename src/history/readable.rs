@@ -157,7 +157,8 @@ mod tests {
                 "environments",
                 "customers",
                 "secrets",
-                "oauth_apps"
+                "oauth_apps",
+                "billing"
             ]
         );
         let environment: EnvironmentId = id(1);
@@ -175,7 +176,8 @@ mod tests {
                 "environments",
                 "customers",
                 "secrets",
-                "oauth_apps"
+                "oauth_apps",
+                "billing"
             ]
         );
         assert!(check(&some, ResourceType::Config, Some(environment)).is_ok());

@@ -203,7 +203,9 @@ fn missing(caller: &Caller, scope: &OrganizationScope, permission: Permission) -
         role.is_some_and(|role| role.contains(permission))
     };
     match caller.showed {
-        Showed::Key(OfKey { shown, mode: Mode::Test }) if !permission.per_environment() && has(shown.key) => {
+        Showed::Key(OfKey { shown, mode: Mode::Test, .. })
+            if !permission.per_environment() && has(shown.key) =>
+        {
             Denial::WrongMode
         }
         Showed::Key(_) | Showed::Session(_) => Denial::Missing(permission),

@@ -238,6 +238,7 @@ impl Call {
     /// A command with what the request's headers say about it, but for what they say of the resource.
     fn submission(&self, command: impl Into<Command>) -> Result<Submission, Problem> {
         let mut submission = Submission::new(command, self.caller.actor);
+        submission.ordinal = self.caller.ordinal();
         submission.reason = sealed_reason(&self.app, &self.organization, &self.headers)?;
         submission.request_id = RequestId::to_record();
         Ok(submission)

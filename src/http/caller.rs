@@ -70,6 +70,8 @@ pub struct OfKey {
     pub shown: ShownKey,
     /// Whether it reaches test environments or live ones.
     pub mode: Mode,
+    /// Which of its organization's requests in this month it is.
+    pub ordinal: u64,
 }
 
 /// What is kept of a credential by what outlives its request.
@@ -97,6 +99,14 @@ impl Caller {
         match &self.showed {
             Showed::Session(own) => Proof::Session(own.session.id),
             Showed::Key(of) => Proof::Key(of.shown),
+        }
+    }
+
+    /// Of a program, which of its organization's requests in this month it is.
+    pub fn ordinal(&self) -> Option<u64> {
+        match &self.showed {
+            Showed::Session(_) => None,
+            Showed::Key(of) => Some(of.ordinal),
         }
     }
 

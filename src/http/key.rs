@@ -90,6 +90,7 @@ impl Presented {
             showed: Showed::Key(OfKey {
                 shown: ShownKey { key, token, from: origin.ip },
                 mode: self.key.mode,
+                ordinal: app.store.count_request(&handle, &view),
             }),
             scope: Scope::Organization(OrganizationScope { id, handle, view, grants }),
         }

@@ -19,13 +19,13 @@ use crate::http::app::App;
 use crate::http::limits::Limits;
 use crate::http::problem::Problem;
 use crate::oauth;
-use crate::platform::{accounts, foundings, memberships};
+use crate::platform::{accounts, foundings, memberships, plans};
 use crate::promotion;
 use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, customers, environments, general, invitations, join_requests, oauth_apps, people, roles,
-    secrets, sessions, teams,
+    api_keys, billing, customers, environments, general, invitations, join_requests, oauth_apps, people,
+    roles, secrets, sessions, teams,
 };
 
 pub mod access;
@@ -52,6 +52,7 @@ pub mod ndjson;
 pub mod openapi;
 pub mod operator;
 pub mod operator_audit;
+pub mod operator_billing;
 pub mod operator_keys;
 pub mod operator_oauth;
 pub mod operator_snapshots;
@@ -111,6 +112,7 @@ pub fn routes() -> Vec<Route> {
     let secret = "/v1/secrets/{sec}";
     let oauth_app = "/v1/oauth-apps/{app}";
     let customer = "/v1/customers/{cus}";
+    let quota = "/v1/billing/quotas/{meter}";
     vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
@@ -441,6 +443,27 @@ pub fn routes() -> Vec<Route> {
         route(
             row("POST", "/v1/customers/{cus}/erase", Organization(P::CustomerManage), "customer.erase"),
             post(customers::http::erase),
+        ),
+        route(row("GET", "/v1/plans", Organization(P::BillingRead), "billing.read"), get(plans::http::list)),
+        route(
+            row("GET", "/v1/billing", Organization(P::BillingRead), "billing.read"),
+            get(billing::http::show),
+        ),
+        route(
+            row("GET", "/v1/billing/usage", Organization(P::BillingRead), "billing.read"),
+            get(billing::usage::show),
+        ),
+        route(
+            row("PUT", "/v1/billing/plan", Organization(P::BillingManage), "billing.change_plan"),
+            put(billing::http::change_plan),
+        ),
+        route(
+            row("PUT", quota, Organization(P::BillingManage), "billing.set_quota"),
+            put(billing::http::set_quota),
+        ),
+        route(
+            row("DELETE", quota, Organization(P::BillingManage), "billing.set_quota"),
+            delete(billing::http::lift_quota),
         ),
         route(row("GET", "/v1/ctx", Program(P::CtxRead), "ctx.read"), recorded_get(ctx::http::show)),
         route(

@@ -18,12 +18,12 @@ use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
 use crate::oauth;
-use crate::platform::{accounts, foundings, memberships};
+use crate::platform::{accounts, foundings, memberships, plans};
 use crate::promotion;
 use crate::proof;
 use crate::settings::{
-    api_keys, customers, environments, general, invitations, join_requests, oauth_apps, people, roles,
-    secrets, sessions, teams,
+    api_keys, billing, customers, environments, general, invitations, join_requests, oauth_apps, people,
+    roles, secrets, sessions, teams,
 };
 
 #[derive(OpenApi)]
@@ -138,6 +138,12 @@ use crate::settings::{
         customers::http::suspend,
         customers::http::reactivate,
         customers::http::erase,
+        plans::http::list,
+        billing::http::show,
+        billing::usage::show,
+        billing::http::change_plan,
+        billing::http::set_quota,
+        billing::http::lift_quota,
         ctx::http::show,
         ctx::http::secret,
         ctx::http::watch,

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,7 @@ use crate::http::layers;
 use crate::http::limits::Limits;
 use crate::http::ndjson::{self, BrokenOff};
 use crate::http::operator_audit;
+use crate::http::operator_billing;
 use crate::http::operator_keys;
 use crate::http::operator_oauth;
 use crate::http::operator_snapshots;
@@ -108,6 +109,14 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
             "/v1/operator/organizations/{organization}",
             get(operator_audit::organization).delete(operator_audit::delete),
         )
+        .route("/v1/operator/organizations/{organization}/billing", get(operator_billing::billing))
+        .route("/v1/operator/organizations/{organization}/plan", put(operator_billing::change_plan))
+        .route(
+            "/v1/operator/organizations/{organization}/quotas/{meter}",
+            put(operator_billing::set_quota).delete(operator_billing::lift_quota),
+        )
+        .route("/v1/operator/plans", get(operator_billing::plans))
+        .route("/v1/operator/plans/{plan}", get(operator_billing::plan).put(operator_billing::set_plan))
         .route("/v1/operator/snapshots", get(operator_snapshots::index).post(operator_snapshots::create))
         .route("/v1/operator/snapshots/{snapshot}", get(operator_snapshots::download))
         .route("/v1/operator/snapshots/{snapshot}/keys", get(operator_snapshots::download_keys))

@@ -17,8 +17,11 @@ use crate::platform::deletions::command::DeletionsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
 use crate::platform::managed_apps::command::ManagedAppsRejection;
 use crate::platform::memberships::command::MembershipsRejection;
+use crate::platform::plans::command::PlansRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
+use crate::settings::billing::command::BillingRejection;
+use crate::settings::billing::value::Excess;
 use crate::settings::customers::command::CustomersRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
@@ -202,6 +205,9 @@ fn rejected(rejection: &Rejection) -> Problem {
             Problem::internal()
         }
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
+        Rejection::QuotaExceeded(excess) => {
+            Problem::quota_exceeded(excess.meter.name(), excess.limit, excess.used)
+        }
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(rejection) => people(*rejection),
         Rejection::Invitations(rejection) => invitations(*rejection),
@@ -213,6 +219,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Customers(rejection) => customers(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::OauthApps(rejection) => oauth_apps(*rejection),
+        Rejection::Billing(rejection) => billing(rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
         }
@@ -220,6 +227,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Foundings(rejection) => foundings(*rejection),
         Rejection::Deletions(DeletionsRejection::NotFound)
         | Rejection::ManagedApps(ManagedAppsRejection::NotFound) => Problem::not_found(),
+        Rejection::Plans(rejection) => plans(*rejection),
         Rejection::Memberships(rejection) => memberships(*rejection),
         Rejection::Denials(_) => Problem::internal(),
     }
@@ -502,6 +510,33 @@ fn secrets(rejection: SecretsRejection) -> Problem {
             "too_many_versions",
             "the secret has as many versions as it can; destroy the oldest one",
         ),
+    }
+}
+
+fn billing(rejection: &BillingRejection) -> Problem {
+    match rejection {
+        BillingRejection::NotFound => Problem::not_found(),
+        BillingRejection::NotSelfService => {
+            Problem::conflict("plan_not_self_service", "only the operator gives this plan")
+        }
+        BillingRejection::Exceeds(exceeds) => {
+            let told = |Excess { meter, limit, used }: &Excess| json!({"quota": meter.name(), "limit": limit, "used": used});
+            Problem::conflict("plan_exceeded", "the organization has more than the plan allows")
+                .with("exceeds", exceeds.iter().map(told).collect::<Vec<_>>())
+        }
+        BillingRejection::AbovePlan(limit) => {
+            Problem::conflict("above_plan", "an organization limits itself within its plan")
+                .with("limit", *limit)
+        }
+    }
+}
+
+fn plans(rejection: PlansRejection) -> Problem {
+    match rejection {
+        PlansRejection::BuiltIn => Problem::conflict("built_in_plan", "this plan is built in"),
+        PlansRejection::TooMany => {
+            Problem::conflict("too_many_plans", "there are as many plans as there can be")
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::platform::foundings::projection::Foundings;
 use crate::platform::managed_apps::projection::ManagedApps;
 use crate::platform::memberships::projection::Memberships;
 use crate::platform::operations::projection::Operations;
+use crate::platform::plans::projection::Plans;
 use crate::platform::signing_keys::projection::SigningKeys;
 use crate::settings::sessions::projection::Sessions;
 use crate::store::denials::Denials;
@@ -21,6 +22,7 @@ pub mod foundings;
 pub mod managed_apps;
 pub mod memberships;
 pub mod operations;
+pub mod plans;
 pub mod signing_keys;
 
 stream_state! {
@@ -42,6 +44,8 @@ stream_state! {
             managed_apps: ManagedApps,
             /// What operators did.
             operations: Operations,
+            /// What organizations may have.
+            plans: Plans,
             /// What checkpoints and snapshots are signed with.
             signing_keys: SigningKeys,
             /// Keys that wrap others.

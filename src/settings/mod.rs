@@ -1,6 +1,7 @@
 //! The settings' areas, in the sidebar's order.
 pub mod api_keys;
 pub mod customers;
+pub mod billing;
 pub mod environments;
 pub mod general;
 pub mod invitations;

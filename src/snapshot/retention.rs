@@ -31,13 +31,7 @@ pub struct Expired {
 impl Retention {
     /// What of a store's snapshots in a place goes now. Only what it put there under its id counts, and is touched: those of
     /// other stores are their own affair, also those of the store that this one was restored from.
-    pub fn expired(
-        &self,
-        store: StoreId,
-        listing: &Listing,
-        orphans: &[Orphan],
-        now: Timestamp,
-    ) -> Expired {
+    pub fn expired(&self, store: StoreId, listing: &Listing, orphans: &[Orphan], now: Timestamp) -> Expired {
         let is_own = |found: &&Listed| found.store == store && is_named(&found.path, found.id);
         let own: Vec<&Listed> = listing.data.iter().filter(is_own).collect();
         let kept = self.histories.unwrap_or(usize::MAX);
@@ -128,7 +122,8 @@ mod tests {
             Orphan { keys: Located::from(&*keys_of(&path)), snapshot, store, at }
         };
         let orphans = [orphan(1, 40), orphan(2, 29)];
-        let of = |data| retention.expired(id(9), &Listing { data, unreadable: Vec::new() }, &orphans, now()).keys;
+        let of =
+            |data| retention.expired(id(9), &Listing { data, unreadable: Vec::new() }, &orphans, now()).keys;
         assert_eq!(of(vec![listed(3, 1, true)]), [orphans[0].keys.path().to_owned()]);
         assert_eq!(
             of(vec![listed(3, 1, false)]),

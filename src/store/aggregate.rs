@@ -182,6 +182,7 @@ impl Store {
         }
         recording.join_all().await;
         self.flush_uses(all).await;
+        self.flush_requests(all).await;
     }
 
     async fn record_count(&self, key: Key, count: Count) {

@@ -236,7 +236,7 @@ impl Working {
             return Ok(Prepared::Replay(replay));
         }
         let preconditions = submission.preconditions.clone();
-        let context = Context { actor: submission.actor, now, preconditions };
+        let context = Context { actor: submission.actor, now, preconditions, ordinal: submission.ordinal };
         let decided = self.view.state.decide(&submission.command, &context)?;
         self.check_claims(submission)?;
         let first = self.frame.next_version();
@@ -281,17 +281,22 @@ impl Working {
             .filter(|key| event.uses.contains(&key.id()))
             .map(|key| (key.id(), key.key().commitment()))
             .collect();
+        // Nobody else's doing has the reason of whoever asked.
+        let (actor, reason) = match event.by {
+            Some(other) => (other, None),
+            None => (submission.actor, submission.reason.clone()),
+        };
         Recorded {
             id: Fresh.id(),
             stream: self.view.stream,
             version,
             at: self.view.head.at,
-            actor: submission.actor,
+            actor,
             resource: event.resource,
             outcome: event.outcome,
             event: event.event,
             related: event.related,
-            reason: submission.reason.clone(),
+            reason,
             request_id: submission.request_id.clone(),
             request,
             count: event.count,

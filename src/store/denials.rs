@@ -67,6 +67,7 @@ impl RecordRefused {
             outcome: self.outcome,
             count: self.count,
             uses: Vec::new(),
+            by: None,
             event: Event::Refused(self.refused.clone()),
         }])
     }

@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::seal::Sealed;
 use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::aggregate::Aggregator;
+use crate::store::api_requests::Counting;
 use crate::store::as_of::Pasts;
 use crate::store::called::Called;
 use crate::store::customers::Sought;
@@ -40,6 +41,7 @@ use crate::store::writer::{Decide, Job, Writer};
 
 pub mod absent;
 pub mod aggregate;
+pub mod api_requests;
 pub mod as_of;
 mod batch;
 pub mod bounded;
@@ -107,6 +109,8 @@ pub struct Submission {
     pub actor: Actor,
     /// What the caller asks of what it changes.
     pub preconditions: Vec<Precondition>,
+    /// Of a program's request: which of its organization's in this month it is.
+    pub ordinal: Option<u64>,
     /// Why, sealed under the organization's key.
     pub reason: Option<Sealed>,
     /// The request that it came with.
@@ -128,6 +132,7 @@ impl Submission {
             command: command.into(),
             actor,
             preconditions: Vec::new(),
+            ordinal: None,
             reason: None,
             request_id: None,
             idempotency: None,
@@ -263,6 +268,7 @@ struct Inner {
     hasher: Hasher,
     aggregator: Aggregator,
     key_uses: KeyUses,
+    requests: Counting,
     ledger: Option<Arc<Ledger>>,
     ctx: Arc<Memory>,
     called: Arc<Called>,
@@ -354,6 +360,7 @@ impl Store {
                 hasher,
                 aggregator: Aggregator::default(),
                 key_uses: KeyUses::default(),
+                requests: Counting::default(),
                 ledger,
                 ctx,
                 called,

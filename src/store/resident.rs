@@ -19,7 +19,9 @@ use crate::log::segment::frames::FramePlace;
 use crate::log::segment::tree::Hash;
 use crate::organization::Organization;
 use crate::platform::Platform;
+use crate::settings::billing::enforcement::within_quotas;
 use crate::settings::roles::access::Grants;
+use crate::store::api_requests::ApiRequests;
 use crate::store::encoding::digest;
 use crate::store::index::StreamIndex;
 use crate::store::lookup::Lookup;
@@ -56,10 +58,10 @@ impl State {
         }
     }
 
-    /// Authorises and decides a command.
+    /// Authorises and decides a command, within the organization's quotas.
     ///
     /// # Errors
-    /// A missing permission or the area's rejection.
+    /// A missing permission, the area's rejection, or [`Rejection::QuotaExceeded`].
     pub fn decide(&self, command: &Command, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         match (self, command) {
             (Self::Organization(state), Command::Organization(command)) => {
@@ -67,7 +69,8 @@ impl State {
                     return Err(Rejection::Over);
                 }
                 command.need().check(state, context)?;
-                command.decide(state, context)
+                let decided = command.decide(state, context)?;
+                Ok(within_quotas(state, context, decided)?)
             }
             (Self::Platform(state), Command::Platform(command)) => {
                 if command.need() == Need::System && !context.actor.id.is_system() {
@@ -221,6 +224,7 @@ pub struct Handle {
     /// Whether something of it is about to be saved.
     saving: AtomicBool,
     rights: KnownRights,
+    requests: ApiRequests,
     versions: watch::Sender<Version>,
 }
 
@@ -245,6 +249,7 @@ impl Handle {
             saved_bytes: AtomicU64::new(0),
             saving: AtomicBool::new(false),
             rights: KnownRights::default(),
+            requests: ApiRequests::default(),
         }
     }
 
@@ -266,6 +271,11 @@ impl Handle {
     /// What an actor may do in a state of the stream, an organization's.
     pub fn grants(&self, view: &View, actor: ActorId) -> Arc<Grants> {
         self.rights.of(view.organization(), actor)
+    }
+
+    /// The requests of the organization's programs that are not recorded.
+    pub fn requests(&self) -> &ApiRequests {
+        &self.requests
     }
 
     /// Hears of every version that is published.

@@ -58,6 +58,8 @@ fn can_change(event: &Event) -> bool {
         | Event::OauthApps(_)
         | Event::ManagedApps(_)
         | Event::SigningKeys(_)
+        | Event::Billing(_)
+        | Event::Plans(_)
         | Event::Refused(_) => false,
     }
 }

@@ -47,7 +47,7 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "name" => Some("lower"),
         "event" => Some("first"),
         "type" | "outcome" | "format" | "mode" | "permission" | "status" | "in_sync" | "environment"
-        | "customer" => Some("nothing"),
+        | "customer" | "meter" | "granularity" => Some("nothing"),
         "user" | "resource" | "action" | "subject" | "role" | "q" | "team" | "external_id" => Some(""),
         _ => None,
     }

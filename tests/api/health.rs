@@ -1,8 +1,6 @@
 //! `/healthz`, `/readyz`, `/v1/version`, `/v1/openapi.json`, and the operator's socket.
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 
 use crate::server::TestServer;
 
@@ -25,33 +23,22 @@ async fn the_openapi_document_is_served_and_is_the_committed_one() {
     assert!(served == committed, "schemas/openapi.json is old: run `cargo xtask schemas`");
 }
 
-/// An answer over the operator's socket: status and body.
-async fn operator(server: &TestServer, method: &str, path: &str) -> (u16, String) {
-    let mut socket = UnixStream::connect(server.data_dir().join("operator.sock")).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: settled\r\nconnection: close\r\n\r\n");
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_figures_and_status_on_their_socket_alone() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let (server, owner) = TestServer::set_up().await;
     server.get("/v1/general", &owner).await.is(200);
-    let (status, metrics) = operator(&server, "GET", "/metrics").await;
+    let (status, metrics) = server.operator("GET", "/metrics", None).await;
     assert_eq!(status, 200);
     assert!(metrics.contains("/v1/general") && metrics.trim_end().ends_with("# EOF"), "{metrics}");
-    let (status, body) = operator(&server, "GET", "/v1/operator/status").await;
+    let (status, body) = server.operator("GET", "/v1/operator/status", None).await;
     assert_eq!(status, 200);
     assert!(body.contains("\"ready\":true"), "{body}");
-    let (status, body) = operator(&server, "POST", "/v1/operator/replay").await;
+    let (status, body) = server.operator("POST", "/v1/operator/replay", None).await;
     assert_eq!(status, 200, "{body}");
-    assert_eq!(operator(&server, "POST", "/v1/operator/fsck").await.0, 200);
-    assert_eq!(operator(&server, "GET", "/v1/general").await.0, 404);
+    assert_eq!(server.operator("POST", "/v1/operator/fsck", None).await.0, 200);
+    assert_eq!(server.operator("GET", "/v1/general", None).await.0, 404);
 
     let mode = std::fs::metadata(server.data_dir().join("operator.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

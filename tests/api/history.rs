@@ -11,8 +11,16 @@ use crate::server::{Somebody, TestServer, text};
 use crate::things::{Things, with_query};
 
 /// What is read of a stream and is no setting, or says itself which points in time it is about.
-const NO_SETTINGS: &[&str] =
-    &["/v1/audit", "/v1/events", "/v1/history/{id}", "/v1/diff", "/v1/proof", "/v1/oauth-providers"];
+const NO_SETTINGS: &[&str] = &[
+    "/v1/audit",
+    "/v1/events",
+    "/v1/history/{id}",
+    "/v1/diff",
+    "/v1/proof",
+    "/v1/plans",
+    "/v1/oauth-providers",
+    "/v1/billing/usage",
+];
 
 /// Every GET of settings, so that none can be forgotten.
 fn settings() -> impl Iterator<Item = Row> {

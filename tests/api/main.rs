@@ -20,6 +20,9 @@ mod mailbox;
 #[path = "../support/newcomers.rs"]
 mod newcomers;
 
+#[path = "../support/operator.rs"]
+mod operator;
+
 #[path = "../support/traced.rs"]
 mod process;
 
@@ -29,10 +32,12 @@ mod sse;
 mod accounts;
 mod api_key_use;
 mod api_keys;
+mod api_requests;
 mod attacks;
 mod audit;
 mod auth;
 mod bad_input;
+mod billing;
 mod canaries;
 mod canary;
 mod conventions;
@@ -63,6 +68,7 @@ mod people;
 mod permissions;
 mod promotion;
 mod proof;
+mod quotas;
 mod races;
 mod restore;
 mod roles;

@@ -6,6 +6,9 @@ use settled::ids::UserId;
 
 use crate::server::{Somebody, TestServer, text};
 
+/// The meter that paths name: the organization has a quota of its own for it, which is far away.
+const METER: &str = "api_keys";
+
 /// What stands for the variable segments of paths.
 pub struct Things(Vec<(&'static str, String)>);
 
@@ -31,6 +34,8 @@ impl Things {
         let invited = server.post("/v1/invitations", Some(owner), &invited).await.is(201).json();
         let request = server.join_request(owner, mark).await;
         let customer = server.customer(owner, &json!({"name": mark, "external_id": mark})).await;
+        let quota = format!("/v1/billing/quotas/{METER}");
+        server.put(&quota, owner, &json!({"limit": 1_000_000, "soft": true})).await.is(200);
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
         Self(vec![
             ("env", mark.to_owned()),
@@ -49,6 +54,7 @@ impl Things {
             ("inv", text(&invited["id"])),
             ("ra", text(&given.json()["id"])),
             ("ses", text(&sessions["data"][0]["id"])),
+            ("meter", METER.to_owned()),
             ("id", owner.organization.to_string()),
         ])
     }
@@ -65,6 +71,7 @@ impl Things {
             ("other", of("env")),
             ("n", "1".to_owned()),
             ("name", "TOKEN".to_owned()),
+            ("meter", "doors".to_owned()),
             ("api_key", of("key")),
             ("id", organization.to_string()),
         ]);
@@ -97,6 +104,7 @@ impl Things {
 pub fn with_query(path: &str, query: &str) -> String {
     let needed = match path {
         "/v1/access/explain" if !query.starts_with("permission=") => "permission=config:read&",
+        "/v1/billing/usage" if !query.starts_with("meter=") => "meter=people&",
         "/v1/diff" if !query.starts_with("from=") => "from=1&",
         "/v1/proof/inclusion" if !query.starts_with("event=") => "event=1&",
         "/v1/proof/consistency" if query.starts_with("from=") => "to=1&",
@@ -135,6 +143,8 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
             json!({"as_of": 1, "scope": {"resource": owner.organization}, "dry_run": true})
         }
         ("PUT", path) if path.contains("/members/") => json!({}),
+        ("PUT", "/v1/billing/plan") => json!({"plan": "unlimited"}),
+        ("PUT", path) if path.contains("/quotas/") => json!({"limit": 1_000_000, "soft": true}),
         ("PUT", _) => json!({"value": "after"}),
         ("GET" | "DELETE", _) => Value::Null,
         _ => json!({}),

@@ -46,6 +46,7 @@ fn records() -> Vec<Recorded> {
         key,
         name: "Käse & \"Söhne\"\n\u{1f}\u{7f}€😀".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
+        plan: None,
     }));
     let mut joined = config_set(of, 2, at, "");
     joined.resource = Resource::new(ResourceType::Person, person);

@@ -36,6 +36,7 @@ mod preload;
 #[path = "../support/process.rs"]
 mod process;
 mod proof;
+mod quotas;
 mod reads;
 mod repair;
 mod replaced;

@@ -100,6 +100,7 @@ async fn found_one(store: &Store, (account, key): &Owner, number: usize) -> Sett
         person,
         name: key.seal(&field, &Plain::from(name.as_str())),
         timezone: "Europe/Paris".to_owned(),
+        plan: None,
     };
     let actor = Actor { id: ActorId::Account(*account), session: None };
     let submission = Submission::new(FoundingsCommand::Open(opened.clone()), actor);

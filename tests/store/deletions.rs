@@ -70,13 +70,14 @@ async fn what_was_opened_of_it_is_forgotten_when_it_ends_and_not_kept_after_that
     let (before, ring, ctx) = (handle.view(), store.store.ring(), store.store.ctx());
     let organization = before.organization();
     let environment = organization.environments.get(environment).unwrap();
-    let secrets = seen::secrets(organization, environment);
+    let place = seen::Place { environment, customer: None };
+    let secrets = seen::secrets(organization, place);
     let under = own_key(before.stream, &organization.general, ring).unwrap();
     let person = organization.people.get(person_of(founded.owner)).unwrap();
     // As a request does that began before the end, whenever it comes to that.
     let open = || {
         ctx.value_of(ring, &handle, &before, &secrets["TOKEN"]).unwrap();
-        ctx.whole_of(ring, &under, &handle, &before, environment).unwrap();
+        ctx.whole_of(ring, &under, &handle, &before, place).unwrap();
         let mut names = store.store.called().of(before.stream);
         names.learn(person, "Ada", "ada@example.com");
         store.store.called().keep(&handle, names);
@@ -84,7 +85,7 @@ async fn what_was_opened_of_it_is_forgotten_when_it_ends_and_not_kept_after_that
     let kept = || {
         [
             ctx.value(&before, &secrets["TOKEN"]).is_some(),
-            ctx.whole(&before, environment).is_some(),
+            ctx.whole(&before, place).is_some(),
             store.store.called().of(before.stream).have(person, "ada").is_some(),
         ]
     };

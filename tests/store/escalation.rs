@@ -96,6 +96,7 @@ impl Acme {
             key: Fresh.id(),
             name: name("Acme", 0),
             timezone: Timezone::try_from("UTC").unwrap(),
+            plan: None,
             founder: joined(acme.people[0]),
             assignment: Fresh.id(),
         }));
@@ -157,7 +158,7 @@ impl Acme {
     /// Decides a command and takes its events in.
     fn submit(&mut self, actor: Actor, command: Command) -> Result<usize, Rejection> {
         let at = Timestamp::from_micros(1_767_323_045_000_000);
-        let context = Context { actor, now: at, preconditions: Vec::new() };
+        let context = Context { actor, now: at, preconditions: Vec::new(), ordinal: None };
         let events = self.state.decide(&command, &context)?;
         let count = events.len();
         for event in events {

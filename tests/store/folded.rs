@@ -27,6 +27,7 @@ pub fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.environments);
                 line(&mut lines, stream, &state.customers);
                 line(&mut lines, stream, &state.secrets);
+                line(&mut lines, stream, &state.billing);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.requests);
                 line(&mut lines, stream, &state.denials);
@@ -42,6 +43,7 @@ pub fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.memberships);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.operations);
+                line(&mut lines, stream, &state.plans);
                 line(&mut lines, stream, &state.signing_keys);
                 line(&mut lines, stream, &state.encryption_keys);
                 line(&mut lines, stream, &state.requests);

@@ -52,6 +52,7 @@ use settled::text::Name;
 
 use crate::commands::{accept_clock, create, delete, rename, with_key, write};
 use crate::folded::digests;
+use crate::golden_billing::record_billing;
 use crate::golden_customers::record_customers;
 use crate::golden_oauth::{record_managed_apps, record_oauth_apps};
 use crate::golden_operations::{record_deletion, record_operations};
@@ -81,6 +82,7 @@ pub async fn record() -> TestStore {
     record_managed_apps(&store).await;
     record_invitations(&store, &founded).await;
     crate::memberships::record(&store, &founded).await;
+    record_billing(&store, &founded).await;
     record_rotations(&store, &founded).await;
     record_deletion(&store).await;
     record_operations(&store).await;

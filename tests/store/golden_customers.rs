@@ -40,18 +40,21 @@ pub async fn record_customers(store: &TestStore, founded: &Founded) {
     }
 }
 
-struct Customer {
+/// A customer to be, with its key.
+pub struct Customer {
     id: CustomerId,
     key: NewDataKey,
 }
 
 impl Customer {
-    fn new(store: &TestStore, founded: &Founded) -> Self {
+    /// One that nobody has made yet.
+    pub fn new(store: &TestStore, founded: &Founded) -> Self {
         let stream = StreamId::Organization(founded.organization);
         Self { id: Fresh.id(), key: store.store.ring().mint(stream).unwrap() }
     }
 
-    fn created(&self, founded: &Founded) -> Submission {
+    /// That it comes to be.
+    pub fn created(&self, founded: &Founded) -> Submission {
         let seal = |field: Field, text: &str| self.seal(founded, field, text);
         let created = CustomerCreated {
             customer: self.id,

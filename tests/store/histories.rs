@@ -30,6 +30,7 @@ use settled::store::{Idempotency, Submission};
 use settled::text::{Description, Name};
 
 use crate::access_asks::{AccessAsk, MadeAccess, access_ask};
+use crate::billing_asks::{BillingAsk, billing_ask};
 use crate::commands::{create, refusal};
 use crate::invitation_asks::{InvitationAsk, Tried, having_seen, invitation_ask};
 use crate::join_asks::{JoinAsk, join_ask};
@@ -147,6 +148,7 @@ pub enum Ask {
     Key(KeyAsk),
     Joining(JoinAsk),
     Invitation(InvitationAsk),
+    Billing(BillingAsk),
     Deny,
     Export,
 }
@@ -190,6 +192,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         14 => key_ask().prop_map(Ask::Key),
         4 => join_ask().prop_map(Ask::Joining),
         6 => invitation_ask().prop_map(Ask::Invitation),
+        4 => billing_ask().prop_map(Ask::Billing),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
     ]
@@ -364,6 +367,7 @@ impl Made {
                 let changed = PersonEmailChanged { person, email, generation };
                 Submission::new(PeopleCommand::ChangeEmail(changed), Actor::SYSTEM)
             }
+            Ask::Billing(ask) => ask.submission(actor),
             Ask::Access(ask) => {
                 let command = ask.command(&mut self.access, &self.people, named, environment);
                 Submission::new(command, actor)

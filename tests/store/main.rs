@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod access_asks;
+mod billing_asks;
 mod bounds;
 mod bucket_costs;
 mod check;
@@ -20,6 +21,7 @@ mod folded;
 mod golden;
 mod golden_customers;
 mod golden_oauth;
+mod golden_billing;
 mod golden_operations;
 mod golden_people;
 mod golden_snapshot;
@@ -37,6 +39,7 @@ mod past;
 mod pasts;
 mod promoting;
 mod properties;
+mod quotas;
 mod rechecks;
 mod restoring;
 mod rotation;

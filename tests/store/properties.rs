@@ -18,6 +18,7 @@ use settled::log::sled::open::{HeadPolicy, SledOptions, create as create_store, 
 use settled::organization::Organization;
 use settled::platform::Platform;
 use settled::settings::api_keys::projection::ApiKeys;
+use settled::settings::billing::projection::Billing;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::projection::General;
 use settled::settings::invitations::projection::Invitations;
@@ -83,7 +84,7 @@ fn assert_deciding_is_pure(store: &TestStore, burst: &[Prepared]) {
     for prepared in burst {
         let view = store.handle(BASE.members[prepared.organization].founded.organization).view();
         let Submission { command, actor, preconditions, .. } = prepared.having_seen(&view);
-        let context = Context { actor, now: store.clock.now(), preconditions };
+        let context = Context { actor, now: store.clock.now(), preconditions, ordinal: None };
         let before = view.state.digest();
         let first = view.state.decide(&command, &context);
         assert_eq!(view.state.decide(&command, &context), first);
@@ -288,6 +289,7 @@ fn assert_areas_read_what_they_say(state: &Organization, events: &[Recorded]) {
     check::<ApiKeys>(state, events);
     check::<Environments>(state, events);
     check::<Secrets>(state, events);
+    check::<Billing>(state, events);
 }
 
 fn assert_reopened_the_same(store: &TestStore) {

@@ -92,6 +92,7 @@ impl TestServer {
             person,
             name: key.seal(&foundings::name_field(&organization.to_string()), &Plain::from("Acme")),
             timezone: "UTC".to_owned(),
+            plan: None,
         };
         let actor = Actor { id: ActorId::Account(account), session: None };
         let submission = Submission::new(FoundingsCommand::Open(pair), actor);

@@ -365,6 +365,7 @@ fn founding(account: AccountId, key: &settled::seal::DataKey, name: &str) -> Fou
         person: Fresh.id(),
         name: key.seal(&foundings::name_field(&organization.to_string()), &Plain::from(name)),
         timezone: "Europe/Berlin".to_owned(),
+        plan: None,
     }
 }
 

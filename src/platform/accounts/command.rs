@@ -265,6 +265,7 @@ mod tests {
             person: id(organization),
             name: sealed(1),
             timezone: "UTC".to_owned(),
+            plan: None,
         }))
     }
 

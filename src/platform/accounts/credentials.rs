@@ -229,6 +229,7 @@ mod tests {
             person: id(1),
             name: sealed(1),
             timezone: "UTC".to_owned(),
+            plan: None,
         }))
     }
 

@@ -300,6 +300,8 @@ impl Fold for Accounts {
             | Event::OauthApps(_)
             | Event::ManagedApps(_)
             | Event::SigningKeys(_)
+            | Event::Billing(_)
+            | Event::Plans(_)
             | Event::Refused(_) => {}
         }
     }

@@ -89,6 +89,7 @@ mod tests {
             person: id(1),
             name: sealed(1),
             timezone: "UTC".to_owned(),
+            plan: None,
         };
         let given = vec![Event::Foundings(FoundingsEvent::FoundingOpened(founding))];
         assert_eq!(decide(DeletionsCommand::Open(id(1)), given), Err(DeletionsRejection::NotFound));

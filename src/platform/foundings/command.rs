@@ -14,7 +14,7 @@ use crate::platform::foundings::event::{FoundingClosed, FoundingOpened, Founding
 pub enum FoundingsCommand {
     /// The first of all: an account and its organization.
     SetUp(SetUp),
-    /// A further organization.
+    /// A further organization, with the plan that is meant for such.
     Open(FoundingOpened),
     /// The second half is there. Repeating it appends nothing.
     Close(OrganizationId),
@@ -78,7 +78,8 @@ impl FoundingsCommand {
                 if account.persons.len() >= ORGANIZATIONS_PER_ACCOUNT_MAX {
                     return Err(FoundingsRejection::TooMany);
                 }
-                Ok(vec![opening(founding)])
+                let plan = state.plans.founding().map(|plan| plan.id.clone());
+                Ok(vec![opening(&FoundingOpened { plan, ..founding.clone() })])
             }
             Self::Close(organization) => {
                 if !state.foundings.open().any(|open| open.organization == *organization) {
@@ -126,6 +127,7 @@ mod tests {
             person: id(number),
             name: sealed(1),
             timezone: "Europe/Berlin".to_owned(),
+            plan: None,
         }
     }
 

@@ -31,6 +31,9 @@ pub struct FoundingOpened {
     pub name: Sealed,
     /// An IANA time zone name.
     pub timezone: String,
+    /// The plan that it will have; absent where that is the one that limits nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 /// The organization's stream has its second half.

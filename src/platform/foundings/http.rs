@@ -213,5 +213,6 @@ fn founding(account: AccountId, key: &DataKey, organization: &NewOrganization) -
         person: Fresh.id(),
         name: key.seal(&foundings::name_field(&id.to_string()), &Plain::from(organization.name.as_str())),
         timezone: organization.timezone.to_string(),
+        plan: None,
     }
 }

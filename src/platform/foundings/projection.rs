@@ -21,6 +21,11 @@ impl Foundings {
         self.open.values()
     }
 
+    /// The intent to found an organization, while it is open.
+    pub fn get(&self, organization: OrganizationId) -> Option<&FoundingOpened> {
+        self.open.get(&organization)
+    }
+
     /// Those of one account.
     pub fn of(&self, account: AccountId) -> impl Iterator<Item = &FoundingOpened> {
         self.open().filter(move |open| open.account == account)
@@ -34,7 +39,7 @@ impl Foundings {
 
 impl Fold for Foundings {
     const NAME: &'static str = "foundings";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Foundings(event) = &recorded.event else { return };

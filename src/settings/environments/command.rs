@@ -168,7 +168,7 @@ fn check_free(
 
 impl CreateEnvironment {
     fn decide(&self, environments: &Environments) -> Result<Vec<NewEvent>, EnvironmentsRejection> {
-        if environments.iter().count() >= ENVIRONMENTS_MAX {
+        if environments.count() >= ENVIRONMENTS_MAX {
             return Err(EnvironmentsRejection::TooManyEnvironments);
         }
         check_free(environments, self.environment, Some(&self.name), Some(&self.slug))?;

@@ -83,6 +83,11 @@ impl Environments {
         &self.by_mode
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.environments.size()
+    }
+
     /// All environments, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Environment> {
         self.environments.values()

@@ -5,6 +5,7 @@ use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
 use crate::ids::{DataKeyId, OrganizationId, RoleAssignmentId};
 use crate::organization::Organization;
+use crate::settings::billing::event::PlanTaken;
 use crate::settings::general::ending;
 use crate::settings::general::event::{
     DomainLapsed, DomainUnproven, DomainVerified, GeneralEvent, OrganizationCreated, OrganizationUpdated,
@@ -58,6 +59,8 @@ pub struct FoundOrganization {
     pub name: Name,
     /// Its time zone.
     pub timezone: Timezone,
+    /// Its plan, unless that limits nothing.
+    pub plan: Option<PlanTaken>,
     /// The Owner to be.
     pub founder: PersonJoined,
     /// The id of the Owner's role assignment.
@@ -138,6 +141,7 @@ impl FoundOrganization {
             key: self.key,
             name: self.name.to_string(),
             timezone: self.timezone.to_string(),
+            plan: self.plan.clone(),
         };
         let owner = RoleRef::System(SystemRole::Owner);
         let assigned = RoleAssigned::new(self.assignment, Grantee::Person(person), owner, None);
@@ -257,6 +261,7 @@ mod tests {
             key: id(1),
             name: Name::try_from("Acme").unwrap(),
             timezone: Timezone::try_from("Europe/Berlin").unwrap(),
+            plan: None,
             founder: joined(1),
             assignment: id(1),
         })

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::events;
 use crate::ids::{DataKeyId, OrganizationId};
+use crate::settings::billing::event::PlanTaken;
 use crate::settings::roles::role::RoleRef;
 
 events! {
@@ -43,6 +44,9 @@ pub struct OrganizationCreated {
     pub name: String,
     /// An IANA time zone name.
     pub timezone: String,
+    /// The plan that it was founded with; absent where that limits nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanTaken>,
 }
 
 /// Some settings changed; what is absent stayed.

@@ -85,6 +85,11 @@ impl People {
         self.former.get(&id).is_some_and(|person| person.status == Status::Erased)
     }
 
+    /// How many members there are, suspended ones included.
+    pub fn count(&self) -> usize {
+        self.members.size()
+    }
+
     /// All members, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Person> {
         self.members.values()

@@ -248,6 +248,8 @@ impl Fold for Roles {
             | Event::OauthApps(_)
             | Event::ManagedApps(_)
             | Event::SigningKeys(_)
+            | Event::Billing(_)
+            | Event::Plans(_)
             | Event::Refused(_) => {}
         }
     }

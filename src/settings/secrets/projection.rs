@@ -32,6 +32,8 @@ pub struct Secrets {
     scopes: RedBlackTreeMapSync<Scope, InScope>,
     /// Those of customers, deleted ones included.
     of_customers: RedBlackTreeMapSync<(CustomerId, SecretId), ()>,
+    /// How many are not deleted.
+    live: usize,
 }
 
 /// What belongs to one scope.
@@ -198,6 +200,11 @@ impl Secrets {
         self.of_customers.range(whole).filter_map(|((_, id), ())| self.secrets.get(id))
     }
 
+    /// How many secrets there are that are not deleted.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
     /// The stream version of the last change to what programs read in a scope; 0 before the first.
     pub fn changed(&self, scope: Scope) -> Version {
         self.scopes.get(&scope).map_or(0, |within| within.changed)
@@ -254,6 +261,8 @@ impl Secrets {
         change(secret);
         secret.updated_at = recorded.at;
         secret.version = recorded.version;
+        let (was_live, is_live) = (old.is_some(), !secret.is_deleted());
+        self.live = self.live + usize::from(is_live) - usize::from(was_live);
         let (scope, new) = (secret.scope, called(secret));
         self.called(scope, id, old.as_deref(), new.as_deref(), recorded.version);
     }
@@ -281,6 +290,7 @@ impl Secrets {
         if let Some(customer) = scope.customer() {
             self.of_customers.insert_mut((customer, created.secret), ());
         }
+        self.live += 1;
         if let Some(within) = self.scope_mut(scope) {
             within.count += 1;
         }
@@ -320,6 +330,7 @@ impl Secrets {
     fn destroy(&mut self, id: SecretId, recorded: &Recorded) {
         let Some(secret) = self.secrets.get(&id) else { return };
         let (scope, name) = (secret.scope, secret.name.clone());
+        self.live -= usize::from(!secret.is_deleted());
         self.secrets.remove_mut(&id);
         if let Some(customer) = scope.customer() {
             self.of_customers.remove_mut(&(customer, id));
@@ -364,7 +375,7 @@ impl Secrets {
 
 impl Fold for Secrets {
     const NAME: &'static str = "secrets";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
@@ -398,6 +409,8 @@ impl Fold for Secrets {
             | Event::OauthApps(_)
             | Event::ManagedApps(_)
             | Event::SigningKeys(_)
+            | Event::Billing(_)
+            | Event::Plans(_)
             | Event::Refused(_) => return,
         };
         match event {
@@ -490,6 +503,7 @@ impl Area for Secrets {
             if let Some(customer) = secret.scope.customer() {
                 narrowed.of_customers.insert_mut((customer, secret.id), ());
             }
+            narrowed.live += usize::from(!secret.is_deleted());
             let changed = self.changed(secret.scope);
             // Amid a restore two secrets can have one name; whose it is then, only this map knows.
             let name = self.find(secret.scope, &secret.name).filter(|found| found.id == secret.id);

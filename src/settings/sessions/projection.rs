@@ -186,6 +186,8 @@ impl Fold for Sessions {
             | Event::OauthApps(_)
             | Event::ManagedApps(_)
             | Event::SigningKeys(_)
+            | Event::Billing(_)
+            | Event::Plans(_)
             | Event::Refused(_) => return,
         };
         match event {

@@ -17,6 +17,7 @@ use crate::platform::foundings;
 use crate::platform::foundings::command::FoundingsCommand;
 use crate::platform::foundings::event::FoundingOpened;
 use crate::platform::memberships::event::MembershipOpened;
+use crate::platform::plans::projection::Plan;
 use crate::seal::keyring::{KeyError, NewDataKey};
 use crate::settings::general::command::{FoundOrganization, GeneralCommand};
 use crate::settings::general::value::Timezone;
@@ -207,11 +208,14 @@ impl Store {
     fn prepare_founding(&self, founding: &FoundingOpened) -> Result<Prepared, IntentError> {
         let stream = StreamId::Organization(founding.organization);
         let platform = self.platform().view();
+        let platform = platform.platform();
         let account = platform
-            .platform()
             .accounts
             .get(founding.account)
             .ok_or_else(|| IntentError::Invalid("its account is not there".to_owned()))?;
+        // Which plan it is was decided with the intent; what that limits is as of now.
+        let open = platform.foundings.get(founding.organization);
+        let plan = open.and_then(|open| platform.plans.get(open.plan.as_deref()?)).map(Plan::taken);
         let name = self.opened_name(account, founding)?;
         let timezone = Timezone::try_from(founding.timezone.as_str())
             .map_err(|error| IntentError::Invalid(error.to_string()))?;
@@ -236,6 +240,7 @@ impl Store {
             key: organization_key.id(),
             name,
             timezone,
+            plan,
             founder,
             assignment: Fresh.id(),
         };

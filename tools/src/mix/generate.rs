@@ -189,6 +189,7 @@ pub async fn found_one(
         person: Fresh.id(),
         name: account.1.seal(&foundings::name_field(&id.to_string()), &Plain::from(name)),
         timezone: timezone.to_owned(),
+        plan: None,
     };
     let actor = Actor { id: ActorId::Account(account.0), session: None };
     let submission = Submission::new(FoundingsCommand::Open(opened.clone()), actor);

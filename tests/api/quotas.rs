@@ -1,0 +1,225 @@
+//! Every way of making what is metered meets its limit, and nothing else does.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use settled::settings::roles::role::SystemRole;
+
+use crate::billing::hard;
+use crate::domain_users::DOMAIN;
+use crate::server::{Answer, PASSWORD, Somebody, TestServer, text};
+
+/// What is refused for want of room appends nothing.
+async fn is_full(server: &TestServer, who: &Somebody, request: (Method, &str, Value), meter: &str) {
+    let (method, path, body) = request;
+    let version = server.version(who.organization);
+    let answer = server.send(method.clone(), path, who, &[], &body).await;
+    let problem = answer.is_problem(402, "quota_exceeded");
+    assert_eq!(problem["quota"], meter, "{method} {path}");
+    assert_eq!(server.version(who.organization), version, "{method} {path} appended something");
+}
+
+async fn restored(server: &TestServer, who: &Somebody, as_of: u64) -> Answer {
+    let all = json!({"as_of": as_of, "scope": {"organization": true}});
+    // The entity tag of the dry run says that nothing has changed since.
+    server.send(Method::POST, "/v1/restore", who, &[("if-match", "*")], &all).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_making_secrets_meets_their_limit() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    server.environment(&owner, "Stage", "test").await;
+    let gone = server.secret(&owner, "dev", "GONE").await;
+    server.secret(&owner, "dev", "KEPT").await;
+    let both = server.version(owner.organization);
+    let path = format!("/v1/secrets/{gone}");
+    server.delete(&path, &owner).await.is(204);
+    server.limit(&owner, hard("secrets", 1)).await;
+
+    let import = "/v1/environments/dev/secrets/import";
+    let promote = "/v1/environments/dev/promote";
+    let undelete = format!("{path}/undelete");
+    for (path, body) in [
+        ("/v1/secrets", json!({"name": "NEW", "value": "v", "environment": "dev"})),
+        ("/v1/secrets", json!({"name": "NEW", "value": "v"})),
+        (import, json!({"secrets": [{"name": "NEW", "value": "v"}]})),
+        (import, json!({"secrets": [{"name": "NEW", "value": "v"}], "dry_run": true})),
+        (promote, json!({"to": "stage", "secrets": ["KEPT"]})),
+        (promote, json!({"to": "stage", "secrets": ["KEPT"], "dry_run": true})),
+        (&undelete, json!({})),
+        ("/v1/restore", json!({"as_of": both, "scope": {"organization": true}, "dry_run": true})),
+        ("/v1/restore", json!({"as_of": both, "scope": {"resource": gone}, "dry_run": true})),
+    ] {
+        is_full(&server, &owner, (Method::POST, path, body), "secrets").await;
+    }
+    let version = server.version(owner.organization);
+    restored(&server, &owner, both).await.is_problem(402, "quota_exceeded");
+    assert_eq!(server.version(owner.organization), version);
+    // Another value is no further secret.
+    let over = json!({"secrets": [{"name": "KEPT", "value": "v"}], "overwrite": true});
+    server.post(import, Some(&owner), &over).await.is(200);
+
+    server.limit(&owner, hard("secrets", 2)).await;
+    server.post(&undelete, Some(&owner), &json!({})).await.is(200);
+    is_full(&server, &owner, (Method::POST, promote, json!({"to": "stage", "secrets": ["KEPT"]})), "secrets")
+        .await;
+    // They go with their environment.
+    server.delete("/v1/environments/dev", &owner).await.is(204);
+    assert_eq!(server.meter(&owner, "secrets").await["used"], 0);
+    server.secret(&owner, "stage", "ONE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_making_environments_and_keys_meets_their_limit() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let (key, _) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
+    let with_dev = server.version(owner.organization);
+    server.delete("/v1/environments/dev", &owner).await.is(204);
+    server.environment(&owner, "Stage", "test").await;
+    let limits = json!({"environments": {"limit": 1}, "api_keys": {"limit": 1}});
+    server.limit(&owner, limits).await;
+    let new = json!({"name": "New", "mode": "test"});
+    is_full(&server, &owner, (Method::POST, "/v1/environments", new.clone()), "environments").await;
+    is_full(&server, &owner, (Method::POST, "/v1/api-keys", new.clone()), "api_keys").await;
+    let dev = text(&server.audit(&owner, "&action=environment.create").await[1]["resource"]["id"]);
+    let one = json!({"as_of": with_dev, "scope": {"environment": dev}, "dry_run": true});
+    is_full(&server, &owner, (Method::POST, "/v1/restore", one), "environments").await;
+    // A restore that takes one away and brings one back has room.
+    restored(&server, &owner, with_dev).await.is(200);
+    assert_eq!(server.meter(&owner, "environments").await["used"], 1);
+    // Rotating makes no further key, and revoking makes room.
+    server
+        .post(&format!("/v1/api-keys/{key}/rotate"), Some(&owner), &json!({"grace_seconds": 0}))
+        .await
+        .is(200);
+    server.delete(&format!("/v1/api-keys/{key}"), &owner).await.is(204);
+    server.post("/v1/api-keys", Some(&owner), &new).await.is(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_making_customers_meets_their_limit() {
+    let (server, owner) = TestServer::set_up().await;
+    let one = server.customer(&owner, &json!({"name": "One"})).await;
+    let with_one = server.version(owner.organization);
+    server.delete(&format!("/v1/customers/{one}"), &owner).await.is(204);
+    let two = server.customer(&owner, &json!({"name": "Two"})).await;
+    server.limit(&owner, hard("customers", 1)).await;
+    let new = (Method::POST, "/v1/customers", json!({"name": "New"}));
+    is_full(&server, &owner, new.clone(), "customers").await;
+    let back = json!({"as_of": with_one, "scope": {"resource": one}, "dry_run": true});
+    is_full(&server, &owner, (Method::POST, "/v1/restore", back), "customers").await;
+    // Suspending makes no room, erasing does.
+    server.post(&format!("/v1/customers/{two}/suspend"), Some(&owner), &json!({})).await.is(200);
+    is_full(&server, &owner, new, "customers").await;
+    server.post(&format!("/v1/customers/{two}/erase"), Some(&owner), &json!({})).await.is(200);
+    server.customer(&owner, &json!({"name": "New"})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_in_meets_the_limit_of_people() {
+    let (server, owner) = TestServer::set_up().await;
+    server.prove_domain(&owner).await;
+    let asking = server.domain_user(&format!("nora@{DOMAIN}")).await;
+    let request = text(&server.ask_to_join(&asking, owner.organization).await.is(201).json()["id"]);
+    let invitation = json!({"email": "ivy@example.net", "role": "viewer"});
+    server.post("/v1/invitations", Some(&owner), &invitation).await.is(201);
+    let token = server.mail_to("ivy@example.net", 1).await.token();
+    server.limit(&owner, hard("people", 1)).await;
+
+    let version = server.version(owner.organization);
+    let refused = server.answer_request(&owner, &request, "approve", &json!({})).await;
+    refused.is_problem(402, "quota_exceeded");
+    let accept = json!({"token": token, "name": "Ivy", "password": PASSWORD});
+    let accepts = "/v1/auth/invitations/accept";
+    server.post(accepts, None, &accept).await.is_problem(402, "quota_exceeded");
+    server.patch("/v1/general", &owner, &json!({"auto_approve_domain_users": true})).await.is(200);
+    let another = server.domain_user(&format!("otto@{DOMAIN}")).await;
+    server.ask_to_join(&another, owner.organization).await.is_problem(402, "quota_exceeded");
+    assert_eq!(server.version(owner.organization), version + 1, "only the toggle");
+    assert_eq!(server.get("/v1/people", &owner).await.json()["data"].as_array().unwrap().len(), 1);
+
+    // Where there is room again, the same invitation and the same request are good; the account is there by now.
+    server.limit(&owner, hard("people", 3)).await;
+    server.post(accepts, None, &json!({"token": token, "password": PASSWORD})).await.is(200);
+    server.answer_request(&owner, &request, "approve", &json!({})).await.is(200);
+    server.ask_to_join(&another, owner.organization).await.is_problem(402, "quota_exceeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn above_every_limit_sessions_reads_changes_and_removals_go_on() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    server.environment(&owner, "Stage", "test").await;
+    let secret = server.secret(&owner, "dev", "TOKEN").await;
+    let (key, program) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
+    let member = server.add_with_role(owner.organization, SystemRole::Developer).await;
+    let none = ["people", "environments", "secrets", "api_keys"]
+        .map(|meter| (meter.to_owned(), json!({"limit": 0})));
+    server.limit(&owner, none.into_iter().collect::<serde_json::Map<_, _>>().into()).await;
+
+    let owner = server.another_session(&owner).await;
+    server.another_session(&member).await;
+    for path in ["/v1/people", "/v1/secrets", "/v1/api-keys", "/v1/environments", "/v1/billing"] {
+        server.get(path, &owner).await.is(200);
+    }
+    server.get("/v1/ctx?environment=dev", &program).await.is(200);
+    server.post(&format!("/v1/secrets/{secret}/reveal"), Some(&owner), &json!({})).await.is(200);
+    server.patch(&format!("/v1/secrets/{secret}"), &owner, &json!({"value": "other"})).await.is(200);
+    server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 1})).await.is(201);
+    server.patch("/v1/environments/dev", &owner, &json!({"name": "Develop"})).await.is(200);
+    let invitation = json!({"email": "ivy@example.net", "role": "viewer"});
+    server.post("/v1/invitations", Some(&owner), &invitation).await.is(201);
+    for action in ["suspend", "reactivate"] {
+        let path = format!("/v1/people/{}/{action}", member.person);
+        server.post(&path, Some(&owner), &json!({})).await.is(200);
+    }
+    for path in [
+        format!("/v1/secrets/{secret}"),
+        format!("/v1/api-keys/{key}"),
+        "/v1/environments/stage".to_owned(),
+        format!("/v1/people/{}", member.person),
+    ] {
+        server.delete(&path, &owner).await.is(204);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_connections_race_for_fifty_environments() {
+    let (server, owner) = TestServer::set_up().await;
+    server.limit(&owner, hard("environments", 50)).await;
+    let version = server.version(owner.organization);
+    let made = (0..200).map(|number| {
+        let body = json!({"name": format!("E {number}"), "mode": "test"});
+        let server = &server;
+        let owner = &owner;
+        async move { server.post("/v1/environments", Some(owner), &body).await }
+    });
+    let answers = join_all(made).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 50);
+    for answer in answers.into_iter().filter(|answer| answer.status != 201) {
+        assert_eq!(answer.is_problem(402, "quota_exceeded")["used"], 50);
+    }
+    assert_eq!(server.version(owner.organization), version + 50);
+    assert_eq!(server.meter(&owner, "environments").await["used"], 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_is_not_counted_twice() {
+    let (server, owner) = TestServer::set_up().await;
+    server.limit(&owner, hard("environments", 1)).await;
+    let (key, body) = ([("idempotency-key", "once")], json!({"name": "Dev", "mode": "test"}));
+    let send = || server.send(Method::POST, "/v1/environments", &owner, &key, &body);
+    let first = send().await.is(201);
+    // It is full by now, and what was made is answered with all the same.
+    assert_eq!(send().await.is(201).json(), first.json());
+    let other = json!({"name": "Other", "mode": "test"});
+    is_full(&server, &owner, (Method::POST, "/v1/environments", other), "environments").await;
+    // What is wrong with a request comes before that there is no room for it.
+    server.post("/v1/environments", Some(&owner), &body).await.is_problem(409, "name_taken");
+    server.post("/v1/environments", Some(&owner), &json!({"name": "X"})).await.is(422);
+    let stale = [("if-match", "\"0-1\"")];
+    let restore = json!({"as_of": 1, "scope": {"organization": true}});
+    server.send(Method::POST, "/v1/restore", &owner, &stale, &restore).await.is(412);
+}
