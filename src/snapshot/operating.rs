@@ -156,6 +156,12 @@ impl Snapshots {
         to_its_end(async move {
             // Durable before the position is fixed, so that the history names the key that signs it.
             let signer = store.signer().await?;
+            if output.is_none() {
+                // There to be locked, also for the first one.
+                let folder = this.folder.clone();
+                let made = spawn_blocking(move || private::make_durable_dir(&folder)).await?;
+                made.map_err(SnapshotError::io("make", &this.folder))?;
+            }
             let of = store.clone();
             let write = move |this: &Self| this.write(&of, output, &signer, &mut progress);
             let (taken, bytes) = this.alone(write).await??;
@@ -356,7 +362,6 @@ impl Snapshots {
                 Some(Located::from(&*path)).filter(Located::is_history).ok_or(OperatingError::NoName(path))?
             }
             None => {
-                private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
                 self.sweep()?;
                 Located::new(&self.place, format!("{snapshot}.{HISTORY}"))
             }

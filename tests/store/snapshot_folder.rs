@@ -285,3 +285,19 @@ async fn what_cannot_be_opened_after_a_rotation_of_the_root_key_is_no_bad_snapsh
     assert!(matches!(error, OperatingError::Snapshot(SnapshotError::Newer { .. })), "{error}");
     assert_eq!(noted(), before, "nothing is noted of it");
 }
+
+#[tokio::test]
+async fn keys_of_a_store_that_this_one_was_restored_from_are_rewritten_when_a_key_of_both_is_replaced() {
+    let (store, founded, _) = given().await;
+    let place = Place::new();
+    let keys = keys_of(&take(&snapshots(&place), &store).await.path);
+    let before = fs::read(&keys).unwrap();
+    // A store of another id with the same keys, as a restore makes it.
+    let restored = snapshots(&place);
+    restored.renew_keys(&store.store).await;
+    assert_eq!(fs::read(&keys).unwrap(), before, "nothing was replaced");
+    let stream = StreamId::Organization(founded.organization);
+    store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
+    restored.renew_keys(&store.store).await;
+    assert_ne!(fs::read(&keys).unwrap(), before, "it opened what lies about here");
+}
