@@ -30,9 +30,12 @@ pub enum InvalidValue {
     /// Null: absence is said by deleting.
     #[error("null value: a value is any JSON but null; delete it instead")]
     Null,
-    /// Longer than [`LONGEST_CONFIG_VALUE`].
-    #[error("too long: at most 64 KiB of JSON")]
-    TooLong,
+    /// Longer than it may be.
+    #[error("too long: at most {kib} KiB of JSON")]
+    TooLong {
+        /// How long it may be, in KiB.
+        kib: usize,
+    },
     /// A number that a double cannot hold as written.
     #[error("lossy number: a number changes when read as a double; write it as a string")]
     LossyNumber,
@@ -44,7 +47,7 @@ impl InvalidValue {
         match self {
             Self::Syntax => "invalid_json",
             Self::Null => "null_value",
-            Self::TooLong => "too_long",
+            Self::TooLong { .. } => "too_long",
             Self::LossyNumber => "lossy_number",
         }
     }
@@ -53,17 +56,26 @@ impl InvalidValue {
 /// The canonical text of a configuration value: any JSON but null.
 ///
 /// # Errors
-/// Null at the top, more than 64 KiB, an integer beyond 2^53, a number whose decimal value would change.
+/// As [`value`], of more than 64 KiB.
 pub fn config_value(raw: &str) -> Result<String, InvalidValue> {
+    value(raw, LONGEST_CONFIG_VALUE)
+}
+
+/// The canonical text of a value of at most so many bytes: any JSON but null.
+///
+/// # Errors
+/// Null at the top, too many bytes, an integer beyond 2^53, a number whose decimal value would change.
+pub fn value(raw: &str, max_bytes: usize) -> Result<String, InvalidValue> {
+    let too_long = Err(InvalidValue::TooLong { kib: max_bytes >> 10 });
     if raw.trim_ascii() == "null" {
         return Err(InvalidValue::Null);
     }
     // Spaces are not part of the value, but ten times its limit in spaces is not a value either.
-    if raw.len() > 10 * LONGEST_CONFIG_VALUE {
-        return Err(InvalidValue::TooLong);
+    if raw.len() > 10 * max_bytes {
+        return too_long;
     }
     let text = canonical(raw)?;
-    if text.len() > LONGEST_CONFIG_VALUE { Err(InvalidValue::TooLong) } else { Ok(text) }
+    if text.len() > max_bytes { too_long } else { Ok(text) }
 }
 
 /// The canonical text of one JSON value.
@@ -267,7 +279,7 @@ mod tests {
     fn the_length_is_that_of_the_canonical_text() {
         let longest = format!("\"{}\"", "a".repeat(LONGEST_CONFIG_VALUE - 2));
         assert!(config_value(&format!("  {longest}")).is_ok());
-        assert_eq!(config_value(&format!("[{longest}]")), Err(InvalidValue::TooLong));
+        assert_eq!(config_value(&format!("[{longest}]")), Err(InvalidValue::TooLong { kib: 64 }));
     }
 
     #[test]

@@ -133,6 +133,8 @@ ids! {
     OauthAppId, OauthAppKind = "app";
     /// A customer of the organization.
     CustomerId, CustomerKind = "cus";
+    /// An execution of a workflow for a customer.
+    ExecutionId, ExecutionKind = "exe";
     /// An API key.
     ApiKeyId, ApiKeyKind = "key";
     /// One recorded event.

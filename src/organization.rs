@@ -4,8 +4,10 @@
 
 use crate::settings::api_keys::projection::ApiKeys;
 use crate::settings::billing::projection::Billing;
+use crate::settings::customer_data::projection::CustomerData;
 use crate::settings::customers::projection::Customers;
 use crate::settings::environments::projection::Environments;
+use crate::settings::executions::projection::Executions;
 use crate::settings::general::projection::General;
 use crate::settings::invitations::projection::Invitations;
 use crate::settings::join_requests::projection::JoinRequests;
@@ -45,6 +47,8 @@ stream_state! {
             environments: Environments,
             /// Whom it works for.
             customers: Customers,
+            /// Their documents.
+            customer_data: CustomerData,
             /// Secrets, sealed.
             secrets: Secrets,
             /// As whom people are asked to connect.
@@ -53,6 +57,8 @@ stream_state! {
             billing: Billing,
         }
         beside {
+            /// What runs for customers, and what ended lately.
+            executions: Executions,
             /// Who is logged in.
             sessions: Sessions,
             /// Idempotency keys of the last day.

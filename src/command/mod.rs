@@ -8,9 +8,8 @@ use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, Version};
 use crate::history::restore::command::RestoreSettings;
-use crate::ids::{DataKeyId, EnvironmentId, StreamId};
+use crate::ids::{DataKeyId, EnvironmentId};
 use crate::organization::Organization;
-use crate::platform::Platform;
 use crate::platform::accounts::command::{AccountsCommand, AccountsRejection};
 use crate::platform::deletions::command::{DeletionsCommand, DeletionsRejection};
 use crate::platform::foundings::command::{FoundingsCommand, FoundingsRejection};
@@ -23,8 +22,10 @@ use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::billing::command::{BillingCommand, BillingRejection};
 use crate::settings::billing::value::Excess;
+use crate::settings::customer_data::command::{CustomerDataCommand, CustomerDataRejection};
 use crate::settings::customers::command::{CustomersCommand, CustomersRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
+use crate::settings::executions::command::{ExecutionsCommand, ExecutionsRejection};
 use crate::settings::general::command::{GeneralCommand, GeneralRejection};
 use crate::settings::invitations::command::{InvitationsCommand, InvitationsRejection};
 use crate::settings::join_requests::command::{JoinRequestsCommand, JoinRequestsRejection};
@@ -43,6 +44,8 @@ use crate::store::exports::NoteExport;
 use crate::store::finishing::FinishEntry;
 
 pub mod exempt;
+mod from;
+mod platform;
 
 /// A command to one stream.
 #[derive(Clone, Debug)]
@@ -74,6 +77,10 @@ pub enum OrganizationCommand {
     Environments(EnvironmentsCommand),
     /// To its customers.
     Customers(CustomersCommand),
+    /// To customers' documents.
+    CustomerData(CustomerDataCommand),
+    /// To executions.
+    Executions(ExecutionsCommand),
     /// To its secrets.
     Secrets(SecretsCommand),
     /// To its OAuth apps.
@@ -335,6 +342,12 @@ pub enum Rejection {
     /// Of customers.
     #[error(transparent)]
     Customers(#[from] CustomersRejection),
+    /// Of customers' documents.
+    #[error(transparent)]
+    CustomerData(#[from] CustomerDataRejection),
+    /// Of executions.
+    #[error(transparent)]
+    Executions(#[from] ExecutionsRejection),
     /// Of secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsRejection),
@@ -383,6 +396,8 @@ impl OrganizationCommand {
             Self::ApiKeys(command) => command.need(),
             Self::Environments(command) => command.need(),
             Self::Customers(command) => command.need(),
+            Self::CustomerData(command) => command.need(),
+            Self::Executions(command) => command.need(),
             Self::Secrets(command) => command.need(),
             Self::OauthApps(command) => command.need(),
             Self::Billing(command) => command.need(),
@@ -410,6 +425,8 @@ impl OrganizationCommand {
             Self::ApiKeys(command) => command.decide(state, context),
             Self::Environments(command) => command.decide(state, context),
             Self::Customers(command) => command.decide(state, context),
+            Self::CustomerData(command) => command.decide(state, context),
+            Self::Executions(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
             Self::OauthApps(command) => command.decide(state, context),
             Self::Billing(command) => command.decide(state, context),
@@ -431,85 +448,6 @@ impl OrganizationCommand {
 /// The organization's id, which is its stream's name; nothing before it was founded.
 fn own_id(state: &Organization) -> String {
     state.general.founded().map(|founded| founded.organization.to_string()).unwrap_or_default()
-}
-
-impl PlatformCommand {
-    /// What it needs of its actor.
-    pub fn need(&self) -> Need {
-        match self {
-            Self::Foundings(command) => command.need(),
-            Self::Memberships(command) => command.need(),
-            Self::Deletions(_)
-            | Self::ManagedApps(_)
-            | Self::Operations(_)
-            | Self::Plans(_)
-            | Self::SigningKeys(_)
-            | Self::EncryptionKeys(_)
-            | Self::Finish(_) => Need::System,
-            Self::Accounts(command) => command.need(),
-            Self::Sessions(_) | Self::Refuse(_) => Need::Own,
-        }
-    }
-
-    /// Decides, without asking whether the actor may.
-    ///
-    /// # Errors
-    /// The area's rejection.
-    pub fn decide(&self, state: &Platform, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
-        match self {
-            Self::Accounts(command) => Ok(command.decide(state, context)?),
-            Self::Foundings(command) => Ok(command.decide(state, context)?),
-            Self::Deletions(command) => Ok(command.decide(state)?),
-            Self::Memberships(command) => Ok(command.decide(state, context)?),
-            Self::Sessions(command) => {
-                let belongs =
-                    |holder| matches!(holder, Holder::Account(id) if state.accounts.get(id).is_some());
-                command.decide(&state.sessions, belongs, context)
-            }
-            Self::ManagedApps(command) => Ok(command.decide(&state.managed_apps)?),
-            Self::Operations(command) => Ok(command.decide(context)),
-            Self::Plans(command) => Ok(command.decide(&state.plans)?),
-            Self::SigningKeys(command) => Ok(command.decide(&state.signing_keys)),
-            Self::EncryptionKeys(note) => {
-                Ok(note.decide(&state.encryption_keys, &StreamId::Platform.to_string()))
-            }
-            Self::Finish(entry) => Ok(entry.decide()),
-            Self::Refuse(command) => Ok(command.decide(&state.denials, context)?),
-        }
-    }
-}
-
-macro_rules! command_from {
-    ($($sum:ident::$area:ident($command:ty) in $stream:ident;)*) => {$(
-        impl From<$command> for Command {
-            fn from(command: $command) -> Self {
-                Self::$stream($sum::$area(command))
-            }
-        }
-    )*};
-}
-
-command_from! {
-    OrganizationCommand::General(GeneralCommand) in Organization;
-    OrganizationCommand::People(PeopleCommand) in Organization;
-    OrganizationCommand::Invitations(InvitationsCommand) in Organization;
-    OrganizationCommand::JoinRequests(JoinRequestsCommand) in Organization;
-    OrganizationCommand::Teams(TeamsCommand) in Organization;
-    OrganizationCommand::Roles(RolesCommand) in Organization;
-    OrganizationCommand::ApiKeys(ApiKeysCommand) in Organization;
-    OrganizationCommand::Environments(EnvironmentsCommand) in Organization;
-    OrganizationCommand::Customers(CustomersCommand) in Organization;
-    OrganizationCommand::Secrets(SecretsCommand) in Organization;
-    OrganizationCommand::OauthApps(OauthAppsCommand) in Organization;
-    OrganizationCommand::Billing(BillingCommand) in Organization;
-    OrganizationCommand::Restore(RestoreSettings) in Organization;
-    PlatformCommand::Accounts(AccountsCommand) in Platform;
-    PlatformCommand::Foundings(FoundingsCommand) in Platform;
-    PlatformCommand::Deletions(DeletionsCommand) in Platform;
-    PlatformCommand::Memberships(MembershipsCommand) in Platform;
-    PlatformCommand::ManagedApps(ManagedAppsCommand) in Platform;
-    PlatformCommand::Operations(OperationsCommand) in Platform;
-    PlatformCommand::Plans(PlansCommand) in Platform;
 }
 
 impl Command {

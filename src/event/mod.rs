@@ -27,8 +27,10 @@ use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::billing::event::BillingEvent;
+use crate::settings::customer_data::event::CustomerDataEvent;
 use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
+use crate::settings::executions::event::ExecutionsEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::invitations::event::InvitationsEvent;
 use crate::settings::join_requests::event::JoinRequestsEvent;
@@ -127,6 +129,10 @@ event_sum! {
     OauthApps(OauthAppsEvent),
     /// The customers of an organization.
     Customers(CustomersEvent),
+    /// Customers' documents.
+    CustomerData(CustomerDataEvent),
+    /// Executions of workflows for customers.
+    Executions(ExecutionsEvent),
     /// The people of an organization.
     People(PeopleEvent),
     /// Who is invited to join.
@@ -251,6 +257,10 @@ pub enum ResourceType {
     OauthApp,
     /// A customer; without a name, as a person is.
     Customer,
+    /// A customer's document; its id is the customer's, its name the key.
+    CustomerData,
+    /// An execution; its name is the workflow's.
+    Execution,
     /// An organization's plan and quotas; its id is the organization's.
     Billing,
     /// A session.
@@ -289,6 +299,7 @@ impl ResourceType {
             Self::Secret,
             Self::OauthApp,
             Self::Customer,
+            Self::Execution,
             Self::Billing,
             Self::Session,
             Self::Audit,
@@ -316,6 +327,8 @@ impl ResourceType {
             Self::Secret => "secret",
             Self::OauthApp => "oauth_app",
             Self::Customer => "customer",
+            Self::CustomerData => "customer_data",
+            Self::Execution => "execution",
             Self::Billing => "billing",
             Self::Session => "session",
             Self::Audit => "audit",
@@ -352,7 +365,7 @@ impl Resource {
 
     /// Whether it has no id of its own, and is named inside the thing with the id.
     pub fn is_inner(&self) -> bool {
-        matches!(self.kind, ResourceType::Config | ResourceType::TeamMember)
+        matches!(self.kind, ResourceType::Config | ResourceType::TeamMember | ResourceType::CustomerData)
     }
 
     /// A resource with its name.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::area::Area;
-use crate::event::{Outcome, Recorded, Resource, ResourceType};
+use crate::event::{Outcome, Recorded, Resource, ResourceType, Version};
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
 use crate::seal::Sealed;
@@ -140,6 +140,8 @@ pub enum Field {
     Open(Value),
     /// Sealed: only that it changed is ever shown.
     Sealed(Sealed),
+    /// A document, told by the version of the event that has what it says. Never shown, either.
+    Recorded(Version),
     /// A secret's value, told by where it was first written: copies of one value are the same. Never shown, either.
     Secret(Origin),
     /// An OAuth app's client secret, told in the same way.
@@ -151,7 +153,7 @@ impl Field {
     pub fn shown(&self) -> Option<&Value> {
         match self {
             Self::Open(value) => Some(value),
-            Self::Sealed(_) | Self::Secret(_) | Self::Credentials(_) => None,
+            Self::Sealed(_) | Self::Recorded(_) | Self::Secret(_) | Self::Credentials(_) => None,
         }
     }
 }

@@ -21,7 +21,6 @@ use crate::http::page::{After, Filled, PageParameters, json_bytes};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
-use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::access::Grants;
 
 /// A page of a thing's history.
@@ -105,7 +104,7 @@ pub struct DifferenceBody {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct HistoryParameters {
-    /// The name of one configuration value in the environment.
+    /// The name of one configuration value in the environment, or of one document of the customer.
     name: Option<String>,
 }
 
@@ -173,13 +172,13 @@ pub async fn history(
     let (scope, list) = (call.organization.id.to_string(), format!("history {id}"));
     let asked = app.cursors.request(&scope, &list, &query).and_then(|request| {
         let HistoryParameters { name } = request.filters.parse()?;
-        let name = name.map(|name| {
-            ConfigKey::try_from(name.as_str())
-                .map_err(|error| Problem::invalid_parameter("name", "invalid", error.to_string()))
-        });
-        Ok((request, name.transpose()?))
+        let inside = |name: String| {
+            readable::named(&id, &name)
+                .map_err(|message| Problem::invalid_parameter("name", "invalid", message))
+        };
+        Ok((request, name.map(inside).transpose()?))
     });
-    let (request, name) = match asked {
+    let (request, named) = match asked {
         Ok(asked) => asked,
         // That there is no such thing comes before what is wrong with the question.
         Err(problem) => {
@@ -187,10 +186,7 @@ pub async fn history(
             return Err(if is_known { problem } else { Problem::not_found() });
         }
     };
-    let focus = match name {
-        None => Focus::Resource(id.clone()),
-        Some(name) => Focus::Named(id.clone(), name.to_string()),
-    };
+    let focus = named.unwrap_or_else(|| Focus::Resource(id.clone()));
     let before = request.after.as_ref().and_then(|after| after.version);
     let past = past(&app, &call, focus, before.unwrap_or(Version::MAX), request.limit).await?;
     if past.is_nothing() && request.after.is_none() {

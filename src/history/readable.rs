@@ -8,6 +8,7 @@ use crate::ids::{
     RoleAssignmentId, RoleId, SecretId, TeamId, UserId,
 };
 use crate::organization::Organization;
+use crate::settings::customer_data::value::DataKeyName;
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
@@ -50,7 +51,8 @@ pub fn allows(grants: &Grants, subject: &Subject) -> bool {
     check(grants, subject.kind, subject.environment()).is_ok()
 }
 
-/// Whether what is meant may be seen: a configuration value where its environment may be, too. Of what lies in an
+/// Whether what is meant may be seen: a configuration value where its environment may be, too, and a document where its
+/// customer may be. Of what lies in an
 /// environment, a secret, each event says where; here it is enough that it may be seen somewhere.
 pub fn sees(grants: &Grants, focus: &Focus) -> bool {
     let whole = |id: &str| match (kind_of(id), id.parse().ok()) {
@@ -61,8 +63,13 @@ pub fn sees(grants: &Grants, focus: &Focus) -> bool {
     match focus {
         Focus::All | Focus::Actions(_) => true,
         Focus::Resource(id) => whole(id),
-        Focus::Named(id, _) => whole(id) && check(grants, ResourceType::Config, id.parse().ok()).is_ok(),
+        Focus::Named(id, _) => whole(id) && check(grants, named_in(id), id.parse().ok()).is_ok(),
     }
+}
+
+/// The kind of what is named inside the thing with this id.
+fn named_in(id: &str) -> ResourceType {
+    if id.parse::<CustomerId>().is_ok() { ResourceType::CustomerData } else { ResourceType::Config }
 }
 
 /// The first of some things that may not be seen.
@@ -118,16 +125,30 @@ pub fn kind_of(id: &str) -> Option<ResourceType> {
     }
 }
 
-/// What a text means: a thing by its id, or a configuration value as `<environment's id>/<KEY>`.
+/// What a text means: a thing by its id, a configuration value as `<environment's id>/<KEY>`, or a customer's document as
+/// `<customer's id>/<key>`.
 pub fn focus(text: &str) -> Option<Focus> {
     match text.split_once('/') {
         None => kind_of(text).map(|_| Focus::Resource(text.to_owned())),
         Some((id, key)) => {
-            let environment: EnvironmentId = id.parse().ok()?;
-            let key = ConfigKey::try_from(key).ok()?;
-            Some(Focus::Named(environment.to_string(), key.to_string()))
+            let has_such = id.parse::<CustomerId>().is_ok() || id.parse::<EnvironmentId>().is_ok();
+            named(id, key).ok().filter(|_| has_such)
         }
     }
+}
+
+/// What has a name inside the thing with an id: a document's key in a customer, that of a configuration value elsewhere.
+///
+/// # Errors
+/// When it is no such key, with what one is.
+pub fn named(id: &str, name: &str) -> Result<Focus, String> {
+    match named_in(id) {
+        ResourceType::CustomerData => {
+            DataKeyName::try_from(name).map(drop).map_err(|error| error.to_string())?;
+        }
+        _ => ConfigKey::try_from(name).map(drop).map_err(|error| error.to_string())?,
+    }
+    Ok(Focus::Named(id.to_owned(), name.to_owned()))
 }
 
 #[cfg(test)]
@@ -140,7 +161,7 @@ mod tests {
     #[test]
     fn an_area_is_omitted_unless_all_of_it_may_be_seen() {
         let all = Grants { organization: PermissionSet::of(SystemRole::Auditor), ..Grants::default() };
-        assert_eq!(omitted(&all), [""; 0]);
+        assert_eq!(omitted(&all), ["customer_data"]);
         let mut some = Grants {
             organization: [Permission::OrganizationRead, Permission::EnvironmentRead].into_iter().collect(),
             ..Grants::default()
@@ -156,6 +177,7 @@ mod tests {
                 "api_keys",
                 "environments",
                 "customers",
+                "customer_data",
                 "secrets",
                 "oauth_apps",
                 "billing"
@@ -175,6 +197,7 @@ mod tests {
                 "api_keys",
                 "environments",
                 "customers",
+                "customer_data",
                 "secrets",
                 "oauth_apps",
                 "billing"

@@ -24,8 +24,8 @@ use crate::promotion;
 use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, billing, customers, environments, general, invitations, join_requests, oauth_apps, people,
-    roles, secrets, sessions, teams,
+    api_keys, billing, environments, general, invitations, join_requests, oauth_apps, people, roles, secrets,
+    sessions, teams,
 };
 
 pub mod access;
@@ -49,6 +49,7 @@ pub mod key;
 pub mod layers;
 pub mod limits;
 pub mod ndjson;
+mod of_customers;
 pub mod openapi;
 pub mod operator;
 pub mod operator_audit;
@@ -66,6 +67,7 @@ pub mod query;
 pub mod rate_limit;
 pub mod raw_answer;
 pub mod rejection;
+mod rejection_kept;
 pub mod request_id;
 pub mod server;
 pub mod sse;
@@ -86,6 +88,10 @@ fn recorded_get<H: Handler<T, App>, T: 'static>(handler: H) -> MethodRouter<App>
     get(handler).head(async || Problem::method_not_allowed(Some(HeaderValue::from_static("GET"))))
 }
 
+fn route(row: Row, handler: MethodRouter<App>) -> Route {
+    Route { row, handler }
+}
+
 const fn row(method: &'static str, path: &'static str, access: Access, attempt: &'static str) -> Row {
     let takes_a_body = !matches!(method.as_bytes(), b"GET" | b"DELETE");
     Row { method, path, access, attempt, takes_a_body }
@@ -96,7 +102,6 @@ pub fn routes() -> Vec<Route> {
     use Access::{Environment, Founder, Member, Organization, OwnAccount, Program, Public};
     use Permission as P;
 
-    let route = |row: Row, handler: MethodRouter<App>| Route { row, handler };
     let person = "/v1/people/{usr}";
     let invitation = "/v1/invitations/{inv}";
     let team = "/v1/teams/{team}";
@@ -111,9 +116,8 @@ pub fn routes() -> Vec<Route> {
     let value = "/v1/environments/{env}/config/{key}";
     let secret = "/v1/secrets/{sec}";
     let oauth_app = "/v1/oauth-apps/{app}";
-    let customer = "/v1/customers/{cus}";
     let quota = "/v1/billing/quotas/{meter}";
-    vec![
+    let mut routes = vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
         route(row("GET", "/readyz", Public, ""), get(health::readyz)),
         route(row("GET", "/v1/version", Public, ""), get(health::version)),
@@ -407,43 +411,6 @@ pub fn routes() -> Vec<Route> {
             row("DELETE", oauth_app, Organization(P::OauthAppManage), "oauth_app.delete"),
             delete(oauth_apps::http::delete),
         ),
-        route(
-            row("GET", "/v1/customers", Organization(P::CustomerRead), "customer.read"),
-            get(customers::listing::list),
-        ),
-        route(
-            row("POST", "/v1/customers", Organization(P::CustomerManage), "customer.create"),
-            post(customers::http::create),
-        ),
-        route(
-            row("GET", customer, Organization(P::CustomerRead), "customer.read"),
-            get(customers::http::show),
-        ),
-        route(
-            row("PATCH", customer, Organization(P::CustomerManage), "customer.update"),
-            patch(customers::patching::update),
-        ),
-        route(
-            row("DELETE", customer, Organization(P::CustomerManage), "customer.delete"),
-            delete(customers::http::delete),
-        ),
-        route(
-            row("POST", "/v1/customers/{cus}/suspend", Organization(P::CustomerManage), "customer.suspend"),
-            post(customers::http::suspend),
-        ),
-        route(
-            row(
-                "POST",
-                "/v1/customers/{cus}/reactivate",
-                Organization(P::CustomerManage),
-                "customer.reactivate",
-            ),
-            post(customers::http::reactivate),
-        ),
-        route(
-            row("POST", "/v1/customers/{cus}/erase", Organization(P::CustomerManage), "customer.erase"),
-            post(customers::http::erase),
-        ),
         route(row("GET", "/v1/plans", Organization(P::BillingRead), "billing.read"), get(plans::http::list)),
         route(
             row("GET", "/v1/billing", Organization(P::BillingRead), "billing.read"),
@@ -514,7 +481,9 @@ pub fn routes() -> Vec<Route> {
             row("POST", "/v1/restore", Organization(P::OrganizationRestore), "organization.restore"),
             post(history::restore::http::restore),
         ),
-    ]
+    ];
+    routes.extend(of_customers::routes());
+    routes
 }
 
 /// The router of the public listener: every route behind its row's check.

@@ -22,8 +22,8 @@ use crate::platform::{accounts, foundings, memberships, plans};
 use crate::promotion;
 use crate::proof;
 use crate::settings::{
-    api_keys, billing, customers, environments, general, invitations, join_requests, oauth_apps, people,
-    roles, secrets, sessions, teams,
+    api_keys, billing, customer_data, customers, environments, executions, general, invitations,
+    join_requests, oauth_apps, people, roles, secrets, sessions, teams,
 };
 
 #[derive(OpenApi)]
@@ -31,7 +31,7 @@ use crate::settings::{
     info(title = "Settled", description = "An event-sourced settings store."),
     modifiers(&Credentials, &OwnRoutes, &Problems, &EmptyBodies),
     // Named by parameters alone, which do not bring their schemas with them.
-    components(schemas(environments::value::ConfigKey)),
+    components(schemas(environments::value::ConfigKey, customer_data::value::DataKeyName)),
     paths(
         health::healthz,
         health::readyz,
@@ -138,6 +138,14 @@ use crate::settings::{
         customers::http::suspend,
         customers::http::reactivate,
         customers::http::erase,
+        customer_data::http::list,
+        customer_data::http::show,
+        customer_data::http::put,
+        customer_data::http::delete,
+        executions::listing::list,
+        executions::http::start,
+        executions::http::show,
+        executions::http::finish,
         plans::http::list,
         billing::http::show,
         billing::usage::show,

@@ -11,6 +11,7 @@ use crate::command::Rejection;
 use crate::history::restore::PrepareError;
 use crate::http::access::Denial;
 use crate::http::problem::Problem;
+use crate::http::rejection_kept::{customer_data, customers, executions, oauth_apps, secrets};
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::deletions::command::DeletionsRejection;
@@ -22,12 +23,10 @@ use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::billing::command::BillingRejection;
 use crate::settings::billing::value::Excess;
-use crate::settings::customers::command::CustomersRejection;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::invitations::command::InvitationsRejection;
 use crate::settings::join_requests::command::JoinRequestsRejection;
-use crate::settings::oauth_apps::command::OauthAppsRejection;
 use crate::settings::people::command::PeopleRejection;
 use crate::settings::roles::command::RolesRejection;
 use crate::settings::secrets::command::SecretsRejection;
@@ -217,6 +216,8 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::ApiKeys(rejection) => api_keys(*rejection),
         Rejection::Environments(rejection) => environments(*rejection),
         Rejection::Customers(rejection) => customers(*rejection),
+        Rejection::CustomerData(rejection) => customer_data(*rejection),
+        Rejection::Executions(rejection) => executions(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::OauthApps(rejection) => oauth_apps(*rejection),
         Rejection::Billing(rejection) => billing(rejection),
@@ -406,44 +407,6 @@ fn environments(rejection: EnvironmentsRejection) -> Problem {
     }
 }
 
-fn oauth_apps(rejection: OauthAppsRejection) -> Problem {
-    match rejection {
-        OauthAppsRejection::NotFound => Problem::not_found(),
-        OauthAppsRejection::UnknownProvider => Problem::invalid_field(
-            "/provider",
-            "unknown",
-            "there is no such provider; see /v1/oauth-providers",
-        ),
-        OauthAppsRejection::NotCustom => Problem::invalid_field(
-            "/provider",
-            "not_custom",
-            "the catalogue has this provider's URLs, and how apps prove to be themselves there",
-        ),
-        OauthAppsRejection::UrlsMissing => Problem::invalid_field(
-            "/authorize_url",
-            "missing",
-            "a custom provider needs authorize_url and token_url",
-        ),
-        OauthAppsRejection::SecretMissing => Problem::invalid_field(
-            "/client_secret",
-            "missing",
-            "whoever changes a URL says the client secret again, so that it goes nowhere unseen",
-        ),
-        OauthAppsRejection::TooMany => {
-            Problem::conflict("too_many_oauth_apps", "the organization has as many OAuth apps as it can")
-        }
-    }
-}
-
-fn customers(rejection: CustomersRejection) -> Problem {
-    match rejection {
-        CustomersRejection::NotFound => Problem::not_found(),
-        CustomersRejection::TooManyCustomers => {
-            Problem::conflict("too_many_customers", "the organization has as many customers as it can")
-        }
-    }
-}
-
 fn accounts(rejection: AccountsRejection) -> Problem {
     match rejection {
         AccountsRejection::NotFound => Problem::not_found(),
@@ -474,42 +437,6 @@ impl From<AccountsRejection> for Problem {
 impl From<SecretsRejection> for Problem {
     fn from(rejection: SecretsRejection) -> Self {
         rejected(&rejection.into())
-    }
-}
-
-fn secrets(rejection: SecretsRejection) -> Problem {
-    match rejection {
-        SecretsRejection::NotFound | SecretsRejection::VersionNotFound => Problem::not_found(),
-        SecretsRejection::VersionDestroyed => {
-            Problem::conflict("version_destroyed", "this version of the secret was destroyed")
-        }
-        SecretsRejection::NameTaken => {
-            Problem::conflict("name_taken", "another secret has this name in the same place")
-        }
-        SecretsRejection::UnknownEnvironment => {
-            Problem::invalid_field("/environment", "unknown", "there is no such environment")
-        }
-        SecretsRejection::EnvironmentGone => {
-            Problem::conflict("environment_gone", "the secret's environment is deleted; restore that first")
-        }
-        SecretsRejection::UnknownCustomer => {
-            Problem::invalid_field("/customer", "unknown", "there is no such customer")
-        }
-        SecretsRejection::CustomerGone => {
-            Problem::conflict("customer_gone", "the secret's customer is deleted; restore that first")
-        }
-        SecretsRejection::CustomerFull => Problem::conflict(
-            "too_many_versions",
-            "the customer's secrets have as many values as they can in all; destroy some",
-        ),
-        SecretsRejection::TooManySecrets => Problem::conflict(
-            "too_many_secrets",
-            "there are as many secrets in this place as it can have, deleted ones included",
-        ),
-        SecretsRejection::TooManyVersions => Problem::conflict(
-            "too_many_versions",
-            "the secret has as many versions as it can; destroy the oldest one",
-        ),
     }
 }
 

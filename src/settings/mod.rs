@@ -1,8 +1,10 @@
 //! The settings' areas, in the sidebar's order.
 pub mod api_keys;
+pub mod customer_data;
 pub mod customers;
 pub mod billing;
 pub mod environments;
+pub mod executions;
 pub mod general;
 pub mod invitations;
 pub mod join_requests;

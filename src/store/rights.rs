@@ -45,6 +45,8 @@ fn can_change(event: &Event) -> bool {
         Event::General(_)
         | Event::Secrets(_)
         | Event::Customers(_)
+        | Event::CustomerData(_)
+        | Event::Executions(_)
         | Event::Sessions(_)
         | Event::Accounts(_)
         | Event::Foundings(_)

@@ -3,6 +3,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::settings::customer_data::value::DataKeyName;
 
 use crate::server::{Answer, Somebody, TestServer, send};
 use crate::sound::sound_bodies;
@@ -48,7 +49,9 @@ fn wrong_value(name: &str) -> Option<&'static str> {
         "event" => Some("first"),
         "type" | "outcome" | "format" | "mode" | "permission" | "status" | "in_sync" | "environment"
         | "customer" | "meter" | "granularity" => Some("nothing"),
-        "user" | "resource" | "action" | "subject" | "role" | "q" | "team" | "external_id" => Some(""),
+        "user" | "resource" | "action" | "subject" | "role" | "q" | "team" | "external_id" | "workflow" => {
+            Some("")
+        }
         _ => None,
     }
 }
@@ -144,7 +147,8 @@ async fn every_field_of_every_body_is_checked_and_named() {
         let mut found = Vec::new();
         places(&operation.sound, "", &mut found);
         for (pointer, value) in found {
-            let is_value = operation.path.ends_with("/config/A") || pointer.starts_with("/metadata");
+            let is_value = ["/config/A", "/data/A"].iter().any(|end| operation.path.ends_with(end))
+                || pointer.starts_with("/metadata");
             let mut wrong: Vec<(Value, &str)> = Vec::new();
             if !is_free && !is_value {
                 for other in [
@@ -341,8 +345,12 @@ async fn segments_of_paths_that_name_nothing_are_not_found() {
                         if thing == "1" { segment.replace("%2e%2e", "0") } else { segment.to_owned() };
                     operation.path.replace(&format!("/{thing}"), &format!("/{segment}"))
                 });
-            // That is a route of secrets.
-            let is_another = |path: &String| path.ends_with("/%2e%2e/secrets/import");
+            // That is a route of secrets; and documents may have such keys.
+            let names_a_document = |path: &String| {
+                path.rsplit_once("/data/").is_some_and(|(_, key)| DataKeyName::try_from(key).is_ok())
+            };
+            let is_another =
+                |path: &String| path.ends_with("/%2e%2e/secrets/import") || names_a_document(path);
             for path in paths.filter(|path| *path != operation.path && !is_another(path)) {
                 let answer =
                     server.send(operation.method.clone(), &path, &owner, &[], &operation.sound).await;

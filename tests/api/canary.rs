@@ -86,6 +86,14 @@ impl Canaries {
             "unwritten value",
             "large body",
             "description",
+            "customer name",
+            "customer id",
+            "customer tag",
+            "customer note",
+            "customer secret",
+            "document",
+            "trigger",
+            "execution error",
         ] {
             canaries.insert(kind, format!("Zq7{}Canary{}", kind.replace(' ', ""), kind.len()));
         }

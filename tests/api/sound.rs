@@ -60,6 +60,15 @@ pub fn sound_bodies(things: &Things, owner: &Somebody) -> BTreeMap<(&'static str
             ("PATCH", "/v1/customers/{cus}"),
             json!({"name": "dev", "external_id": "dev", "tags": {"plan": "pro"}, "metadata": {"a": "b"}}),
         ),
+        (("PUT", "/v1/customers/{cus}/data/{key}"), json!({"value": 1})),
+        (
+            ("POST", "/v1/customers/{cus}/executions"),
+            json!({"workflow": "sync", "environment": "dev", "trigger": "t"}),
+        ),
+        (
+            ("POST", "/v1/customers/{cus}/executions/{exe}/finish"),
+            json!({"status": "failed", "error": "e", "duration_ms": 1, "usage": {"tokens": 1}}),
+        ),
         (("POST", "/v1/api-keys/{api_key}/rotate"), json!({"grace_seconds": 0})),
         (
             ("POST", "/v1/environments"),

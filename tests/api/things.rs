@@ -34,6 +34,11 @@ impl Things {
         let invited = server.post("/v1/invitations", Some(owner), &invited).await.is(201).json();
         let request = server.join_request(owner, mark).await;
         let customer = server.customer(owner, &json!({"name": mark, "external_id": mark})).await;
+        let path = format!("/v1/customers/{customer}/data/A");
+        server.put(&path, owner, &json!({"value": "before"})).await.is(201);
+        let runs = json!({"workflow": "sync", "environment": mark});
+        let path = format!("/v1/customers/{customer}/executions");
+        let execution = server.post(&path, Some(owner), &runs).await.is(201).json();
         let quota = format!("/v1/billing/quotas/{METER}");
         server.put(&quota, owner, &json!({"limit": 1_000_000, "soft": true})).await.is(200);
         let sessions = server.get("/v1/me/sessions", owner).await.is(200).json();
@@ -51,6 +56,7 @@ impl Things {
             ("jr", request),
             ("role", role),
             ("cus", customer),
+            ("exe", text(&execution["id"])),
             ("inv", text(&invited["id"])),
             ("ra", text(&given.json()["id"])),
             ("ses", text(&sessions["data"][0]["id"])),
@@ -63,7 +69,7 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec", "app", "cus"]
+            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec", "app", "cus", "exe"]
                 .map(|prefix| (prefix, of(prefix)))
                 .into();
         things.extend([
@@ -76,6 +82,12 @@ impl Things {
             ("id", organization.to_string()),
         ]);
         Self(things)
+    }
+
+    /// Lets something else stand for a segment.
+    pub fn replace(&mut self, segment: &str, thing: String) {
+        let place = self.0.iter_mut().find(|(name, _)| *name == segment);
+        place.unwrap_or_else(|| panic!("nothing stands for {{{segment}}}")).1 = thing;
     }
 
     /// One of them.
@@ -120,6 +132,10 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
     let path = with_query(&things.path(template), "");
     let name = format!("New {}", things.of("env"));
     let body = match (method, template) {
+        ("POST", _) if template.ends_with("/executions") => {
+            json!({"workflow": "sync", "environment": things.of("env")})
+        }
+        ("POST", _) if template.ends_with("/finish") => json!({"status": "succeeded"}),
         ("POST", "/v1/secrets") => {
             json!({"name": "NEW", "value": "a value", "environment": things.of("env")})
         }

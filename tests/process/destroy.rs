@@ -80,7 +80,7 @@ pub fn loot(dir: &Path, stream: &str) -> Vec<(String, Loot)> {
 }
 
 /// The data keys that the keys of a snapshot open.
-fn carried(history: &str, root: &str) -> Vec<DataKeyId> {
+pub fn carried(history: &str, root: &str) -> Vec<DataKeyId> {
     let keys = Located::from(Path::new(history)).keys();
     let root = RootKey::from_text(&Plain::from(root.trim())).unwrap();
     let mut found = Vec::new();

@@ -16,6 +16,7 @@ mod deletion;
 mod demo;
 mod derived;
 mod destroy;
+mod erased;
 #[path = "../support/disk.rs"]
 mod disk;
 mod failing;

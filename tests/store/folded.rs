@@ -26,7 +26,9 @@ pub fn digests(log: &MemoryLog) -> String {
                 line(&mut lines, stream, &state.api_keys);
                 line(&mut lines, stream, &state.environments);
                 line(&mut lines, stream, &state.customers);
+                line(&mut lines, stream, &state.customer_data);
                 line(&mut lines, stream, &state.secrets);
+                line(&mut lines, stream, &state.executions);
                 line(&mut lines, stream, &state.billing);
                 line(&mut lines, stream, &state.sessions);
                 line(&mut lines, stream, &state.requests);

@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
-use settled::ids::{CustomerId, EnvironmentId, Fresh, StreamId};
+use settled::actor::Actor;
+use settled::command::Command;
+use settled::ids::{CustomerId, EnvironmentId, ExecutionId, Fresh, StreamId};
 use settled::seal::keyring::NewDataKey;
+use settled::seal::{Plain, Sealed};
+use settled::settings::customer_data::command::{CustomerDataCommand, DeleteDocument, SetDocument};
+use settled::settings::customer_data::value::DataKeyName;
+use settled::settings::customer_data::{field as document_field, path_of};
 use settled::settings::customers::command::{CustomersCommand, UpdateCustomer};
 use settled::settings::customers::event::CustomerCreated;
 use settled::settings::customers::profile::Field;
+use settled::settings::executions::command::{ExecutionsCommand, FinishExecution};
+use settled::settings::executions::event::{Ending, ExecutionStarted};
+use settled::settings::executions::field as execution_field;
 use settled::settings::secrets::command::At;
 use settled::settings::secrets::value::Scope;
 use settled::store::Submission;
@@ -15,25 +24,43 @@ use crate::commands::create;
 use crate::secrets::Values;
 use crate::test_store::{Founded, TestStore};
 
-/// One customer who stays, one who is deleted, one who is erased with what it has.
+fn of(owner: Actor, command: impl Into<Command>) -> Submission {
+    Submission::new(command, owner)
+}
+
+fn key(text: &str) -> DataKeyName {
+    DataKeyName::try_from(text).unwrap()
+}
+
+/// One customer who stays, with documents and executions, one who is deleted, one who is erased with what it has.
 pub async fn record_customers(store: &TestStore, founded: &Founded) {
     let (owner, environment): (_, EnvironmentId) = (founded.owner, Fresh.id());
     let [kept, gone, erased] = [(); 3].map(|()| Customer::new(store, founded));
     let at = At { secret: Fresh.id(), scope: Scope::Customer(environment, erased.id) };
     let values = Values { store, founded };
-    let of = |command| Submission::new(command, owner);
+    let ended = Fresh.id();
+    let started = |customer: &Customer, execution| {
+        let started = customer.started(founded, execution, environment);
+        Submission::new(ExecutionsCommand::Start(started), owner)
+    };
     for submission in [
         create(owner, environment, "customers"),
         kept.created(founded),
         gone.created(founded),
         erased.created(founded),
-        of(CustomersCommand::Update(kept.changed(founded))),
-        of(CustomersCommand::Suspend(kept.id)),
-        of(CustomersCommand::Reactivate(kept.id)),
-        of(CustomersCommand::Suspend(gone.id)),
+        of(owner, CustomersCommand::Update(kept.changed(founded))),
+        of(owner, CustomersCommand::Suspend(kept.id)),
+        of(owner, CustomersCommand::Reactivate(kept.id)),
+        of(owner, CustomersCommand::Suspend(gone.id)),
         values.create(at, "OF_CUSTOMER", "one"),
-        of(CustomersCommand::Delete(gone.id)),
-        of(CustomersCommand::Erase(erased.id)),
+        of(owner, kept.document(founded, "profile")),
+        of(owner, kept.document(founded, "gone")),
+        of(owner, CustomerDataCommand::Delete(DeleteDocument { customer: kept.id, key: key("gone") })),
+        started(&kept, Fresh.id()),
+        started(&kept, ended),
+        Submission::new(ExecutionsCommand::Finish(kept.finished(founded, ended, environment)), owner),
+        of(owner, CustomersCommand::Delete(gone.id)),
+        of(owner, CustomersCommand::Erase(erased.id)),
     ] {
         store.hands.advance(Duration::from_secs(7));
         store.execute(founded, submission).await.unwrap();
@@ -81,7 +108,47 @@ impl Customer {
         }
     }
 
-    fn seal(&self, founded: &Founded, field: Field, text: &str) -> settled::seal::Sealed {
+    fn document(&self, founded: &Founded, name: &str) -> CustomerDataCommand {
+        let (place, path) = (self.id.to_string(), path_of(name));
+        let field = document_field(StreamId::Organization(founded.organization), &place, &path);
+        let value = self.key.key().seal(&field, &Plain::from("{\"a\":1}"));
+        CustomerDataCommand::Set(SetDocument { customer: self.id, key: key(name), value })
+    }
+
+    fn started(
+        &self,
+        founded: &Founded,
+        execution: ExecutionId,
+        environment: EnvironmentId,
+    ) -> ExecutionStarted {
+        let trigger = Some(self.said(founded, execution, "trigger", "a timer"));
+        let workflow = "crm/sync".to_owned();
+        ExecutionStarted { execution, customer: self.id, environment, workflow, trigger }
+    }
+
+    fn finished(
+        &self,
+        founded: &Founded,
+        execution: ExecutionId,
+        environment: EnvironmentId,
+    ) -> FinishExecution {
+        FinishExecution {
+            execution,
+            customer: self.id,
+            environment,
+            status: Ending::Failed,
+            error: Some(self.said(founded, execution, "error", "no way")),
+            duration_ms: Some(1_200),
+            usage: Some(self.said(founded, execution, "usage", "{\"tokens\":5}")),
+        }
+    }
+
+    fn said(&self, founded: &Founded, execution: ExecutionId, field: &str, text: &str) -> Sealed {
+        let (stream, place) = (StreamId::Organization(founded.organization), execution.to_string());
+        self.key.key().seal(&execution_field(stream, &place, field), &Plain::from(text))
+    }
+
+    fn seal(&self, founded: &Founded, field: Field, text: &str) -> Sealed {
         field.seal(StreamId::Organization(founded.organization), self.id, self.key.key(), text)
     }
 }

@@ -32,6 +32,7 @@ use settled::text::{Description, Name};
 use crate::access_asks::{AccessAsk, MadeAccess, access_ask};
 use crate::billing_asks::{BillingAsk, billing_ask};
 use crate::commands::{create, refusal};
+use crate::customer_asks::{CustomerAsk, MadeCustomers, customer_ask};
 use crate::invitation_asks::{InvitationAsk, Tried, having_seen, invitation_ask};
 use crate::join_asks::{JoinAsk, join_ask};
 use crate::key_asks::{KeyAsk, key_ask};
@@ -148,6 +149,7 @@ pub enum Ask {
     Key(KeyAsk),
     Joining(JoinAsk),
     Invitation(InvitationAsk),
+    Customer(CustomerAsk),
     Billing(BillingAsk),
     Deny,
     Export,
@@ -192,6 +194,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         14 => key_ask().prop_map(Ask::Key),
         4 => join_ask().prop_map(Ask::Joining),
         6 => invitation_ask().prop_map(Ask::Invitation),
+        14 => customer_ask().prop_map(Ask::Customer),
         4 => billing_ask().prop_map(Ask::Billing),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
@@ -230,6 +233,7 @@ pub struct Made {
     secrets: Vec<At>,
     join_requests: Vec<JoinRequestId>,
     invitations: Vec<Tried>,
+    customers: MadeCustomers,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -399,6 +403,10 @@ impl Made {
             Ask::Invitation(ask) => {
                 let team = |which| self.access.team(which);
                 ask.submission(&mut self.invitations, team, actor, organization, with)
+            }
+            Ask::Customer(ask) => {
+                let secrets = &mut self.secrets;
+                ask.submission(&mut self.customers, secrets, environment, (mark, actor, organization), with)
             }
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {

@@ -10,6 +10,7 @@ mod check;
 mod checkpoints;
 mod clock;
 mod commands;
+mod customer_asks;
 mod courses;
 mod damage;
 mod deletions;

@@ -222,7 +222,9 @@ async fn assert_restores(store: &TestStore, wanted: &Wanted, by: Actor) {
             let Some(told) = told else { return fields.is_none() };
             told.iter().all(|(name, value)| match fields.and_then(|fields| fields.get(name.as_str())) {
                 Some(Field::Open(is)) => is == value,
-                Some(Field::Sealed(_) | Field::Secret(_) | Field::Credentials(_)) => true,
+                Some(Field::Sealed(_) | Field::Recorded(_) | Field::Secret(_) | Field::Credentials(_)) => {
+                    true
+                }
                 None => value.is_null(),
             })
         };

@@ -68,6 +68,7 @@ const MORE_HANDLERS: &[&str] = &[
     "src/settings/customers/listing.rs",
     "src/settings/customers/patching.rs",
     "src/settings/environments/config.rs",
+    "src/settings/executions/listing.rs",
     "src/settings/billing/usage.rs",
     "src/settings/invitations/accepting.rs",
     "src/platform/accounts/address.rs",

@@ -287,6 +287,8 @@ impl Fold for Accounts {
             | Event::General(_)
             | Event::Teams(_)
             | Event::Customers(_)
+            | Event::CustomerData(_)
+            | Event::Executions(_)
             | Event::ApiKeys(_)
             | Event::Environments(_)
             | Event::Secrets(_)

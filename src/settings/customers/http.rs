@@ -328,6 +328,6 @@ pub(super) async fn know_external_ids(call: &Call) -> Result<(), Problem> {
 }
 
 /// The customer that a path's first segment names by its id.
-fn named(path: &PathText) -> Result<CustomerId, Problem> {
+pub(in crate::settings) fn named(path: &PathText) -> Result<CustomerId, Problem> {
     path.first().parse().map_err(|_| Problem::not_found())
 }

@@ -234,6 +234,8 @@ impl Fold for Roles {
             | Event::Secrets(_)
             | Event::Teams(_)
             | Event::Customers(_)
+            | Event::CustomerData(_)
+            | Event::Executions(_)
             | Event::ApiKeys(_)
             | Event::Sessions(_)
             | Event::Accounts(_)

@@ -406,6 +406,8 @@ impl Fold for Secrets {
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
             | Event::Customers(_)
+            | Event::CustomerData(_)
+            | Event::Executions(_)
             | Event::OauthApps(_)
             | Event::ManagedApps(_)
             | Event::SigningKeys(_)

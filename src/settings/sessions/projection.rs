@@ -172,6 +172,8 @@ impl Fold for Sessions {
             | Event::Secrets(_)
             | Event::Teams(_)
             | Event::Customers(_)
+            | Event::CustomerData(_)
+            | Event::Executions(_)
             | Event::ApiKeys(_)
             | Event::Roles(_)
             | Event::Accounts(_)

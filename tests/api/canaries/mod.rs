@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use self::customers::customers_come_and_are_erased;
 use self::joining::people_come_and_are_erased;
 use self::mail::accounts_by_mail;
 use crate::canary::{CONTROL, Canaries, IMPORTED, nothing_on_disk};
@@ -16,6 +17,7 @@ use crate::process::Process;
 use crate::server::{Answer, send, text};
 use crate::things::Things;
 
+mod customers;
 mod joining;
 mod mail;
 
@@ -87,7 +89,8 @@ fn allowed(path: &str) -> &'static [&'static str] {
         "/v1/setup" | "/v1/auth/login" | "/v1/auth/switch" => &["name", "new name", "email"],
         "/v1/me" | "/v1/me/password" => &["name", "new name", "email"],
         "/v1/me/sessions" => &["user agent", "ip"],
-        "/v1/audit" => &["name", "new name", "reason", "ip"],
+        "/v1/audit" => &["name", "new name", "reason", "ip", "customer name"],
+        "/v1/customers" => &["customer name", "customer id", "customer tag", "customer note"],
         "/v1/people" => &["name", "new name", "email"],
         "/v1/environments/{env}/config" | "/v1/environments/{env}/config/{key}" => &["value"],
         "/v1/history/{id}" => &["name", "new name", "reason", "value"],
@@ -117,6 +120,7 @@ async fn what_must_not_get_out_does_not() {
     everyday_use(&mut client, &token).await;
     accounts_by_mail(&mut client, &mails).await;
     people_come_and_are_erased(&mut client, &mails, &token).await;
+    customers_come_and_are_erased(&client, &token).await;
     let secret = secrets(&client, &token).await;
     a_program(&mut client, &token).await;
     what_is_refused(&mut client, &token, &secret).await;
@@ -333,7 +337,7 @@ async fn everything_that_can_be_read(client: &mut Client<'_>, secret: &str) {
     let plain = client.request(Method::PATCH, "/v1/environments/dev/config", Some(token)).json(&plain);
     client.send(client.anew(plain), &[]).await.is(200);
     let history = format!("/v1/history/{secret}");
-    let shown = ["name", "new name", "email", "reason", "ip", "user agent"];
+    let shown = ["name", "new name", "email", "reason", "ip", "user agent", "customer name"];
     for path in [
         "/v1/audit?limit=200",
         "/v1/audit/facets",

@@ -16,6 +16,7 @@ use self::append::AppendInProcess;
 use self::as_of::AsOf;
 use self::audit::{AuditAtSize, AuditPage, Filter};
 use self::ctx::{Against, Ctx};
+use self::customers::{CustomersMemory, ManyCustomers};
 use self::disk::DiskPerEvent;
 use self::history::History;
 use self::keys_memory::KeysMemory;
@@ -39,6 +40,7 @@ pub mod append;
 pub mod as_of;
 pub mod audit;
 pub mod ctx;
+pub mod customers;
 pub mod disk;
 pub mod history;
 pub mod keys_memory;
@@ -235,6 +237,7 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         Box::new(AuditPage::new(&servers, filter, options.events, length, peers)) as Box<dyn Row>
     };
     let large = |what| Box::new(LargeOrganization::new(&servers, what, length)) as Box<dyn Row>;
+    let of_customers = |what| Box::new(ManyCustomers::new(&servers, what, length)) as Box<dyn Row>;
     let as_of = |what| Box::new(AsOf::new(&servers, what, options.events, length)) as Box<dyn Row>;
     let disk = |events| {
         Box::new(DiskPerEvent::new(&history, events, length, peers.of(Work::Disk(events)))) as Box<dyn Row>
@@ -253,6 +256,11 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         large(access::What::Lists),
         large(access::What::Everybody),
         large(access::What::Search),
+        of_customers(customers::What::List),
+        of_customers(customers::What::Search),
+        of_customers(customers::What::Filter),
+        of_customers(customers::What::Executions),
+        of_customers(customers::What::Failed),
         ctx(ctx::What::Secret, Against::Noop),
         ctx(ctx::What::SecretOfMany, Against::Read(ctx::What::Secret)),
         ctx(ctx::What::Environment, Against::Noop),
@@ -272,6 +280,7 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         Box::new(BesideSnapshots::new(&servers, options.events, length)),
         Box::new(Memory::new(&servers, many, length, peers.of(Work::Memory))),
         Box::new(KeysMemory::new(&servers)),
+        Box::new(CustomersMemory::new(&servers, length)),
         Box::new(Start::new(&servers, many)),
         disk(disk::EVENTS),
         disk(1),

@@ -16,11 +16,13 @@ use settled::clock::{Clock, Timestamp};
 use tempfile::TempDir;
 
 use super::access::crowded;
+use super::customers::Served;
 use super::history::SEED;
 use super::programs::{Programmed, with_keys};
 use super::reference::Noop;
 use super::{count, scratch, seconds};
 use crate::install;
+use crate::mix::customers::Customers;
 use crate::mix::generate::{Filled, Size, beginning, fill};
 use crate::mix::store::OpenStore;
 use crate::run::say;
@@ -35,6 +37,7 @@ pub struct Servers {
     settled: RefCell<HashMap<Size, Rc<Server>>>,
     crowded: OnceCell<Rc<Server>>,
     programs: OnceCell<Rc<Programmed>>,
+    customers: OnceCell<Rc<Served>>,
     noop: OnceCell<Noop>,
 }
 
@@ -46,6 +49,7 @@ impl Servers {
             settled: RefCell::default(),
             crowded: OnceCell::new(),
             programs: OnceCell::new(),
+            customers: OnceCell::new(),
             noop: OnceCell::new(),
         }
     }
@@ -88,6 +92,27 @@ impl Servers {
         install::wrk()?;
         let programs = Rc::new(Programmed::start(&self.binary)?);
         Ok(Rc::clone(self.programs.get_or_init(|| programs)))
+    }
+
+    /// The real server over a store of one organization with so many customers and executions, the same for all rows.
+    ///
+    /// # Errors
+    /// As for [`Servers::settled`].
+    pub fn with_customers(&self, size: Customers) -> Result<Rc<Served>> {
+        if let Some(served) = self.customers.get() {
+            return Ok(Rc::clone(served));
+        }
+        install::wrk()?;
+        let served = Rc::new(self.customers_apart(size)?);
+        Ok(Rc::clone(self.customers.get_or_init(|| served)))
+    }
+
+    /// As [`Servers::with_customers`], for one row alone.
+    ///
+    /// # Errors
+    /// As for [`Servers::settled`].
+    pub fn customers_apart(&self, size: Customers) -> Result<Served> {
+        Served::start(&self.binary, size)
     }
 
     /// The real server over a store of a size whose organizations have so many API keys between them beside, for one

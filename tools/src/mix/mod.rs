@@ -5,6 +5,7 @@
 
 pub mod company;
 pub mod crowd;
+pub mod customers;
 pub mod dice;
 pub mod generate;
 pub mod pace;

@@ -1,0 +1,153 @@
+//! Which documents customers have, as a fold; where each was recorded, not what it says.
+
+use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Serialize};
+
+use crate::area::{Area, DirectoryEntry, Fold, Reads};
+use crate::clock::Timestamp;
+use crate::event::{Event, Recorded, ResourceType, Version};
+use crate::history::description::{Description, Difference, Field, Focus, Subject, fields};
+use crate::history::restore::plan::{Outlook, Plan};
+use crate::ids::CustomerId;
+use crate::organization::Organization;
+use crate::settings::customer_data::event::{CustomerDataEvent, DocumentSet};
+use crate::settings::customer_data::restore::restore;
+use crate::settings::roles::permission::Permission;
+
+/// The documents of all customers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CustomerData {
+    documents: RedBlackTreeMapSync<(CustomerId, String), Document>,
+}
+
+/// A document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// The stream version of the event that has what it says.
+    pub recorded: Version,
+    /// When it was first written.
+    pub created_at: Timestamp,
+    /// When it was last written.
+    pub updated_at: Timestamp,
+    /// The stream version at which it was first written.
+    pub created_version: Version,
+    /// The stream version of its last change.
+    pub version: Version,
+}
+
+impl CustomerData {
+    /// A customer's document by its key.
+    pub fn get(&self, customer: CustomerId, key: &str) -> Option<&Document> {
+        self.documents.get(&(customer, key.to_owned()))
+    }
+
+    /// The documents of a customer, by key.
+    pub fn of(&self, customer: CustomerId) -> impl Iterator<Item = (&str, &Document)> {
+        let from = self.documents.range((customer, String::new())..);
+        let own = from.take_while(move |((of, _), _)| *of == customer);
+        own.map(|((_, key), document)| (key.as_str(), document))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.documents.size()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+    }
+
+    fn set(&mut self, set: &DocumentSet, recorded: &Recorded) {
+        let before = self.get(set.customer, &set.key);
+        let document = Document {
+            recorded: set.recorded.unwrap_or(recorded.version),
+            created_at: before.map_or(recorded.at, |before| before.created_at),
+            updated_at: recorded.at,
+            created_version: before.map_or(recorded.version, |before| before.created_version),
+            version: recorded.version,
+        };
+        self.documents.insert_mut((set.customer, set.key.clone()), document);
+    }
+
+    fn forget(&mut self, customer: CustomerId) {
+        let keys: Vec<String> = self.of(customer).map(|(key, _)| key.to_owned()).collect();
+        for key in keys {
+            self.documents.remove_mut(&(customer, key));
+        }
+    }
+}
+
+impl Fold for CustomerData {
+    const NAME: &'static str = "customer_data";
+    const PROJECTION: u32 = 1;
+
+    fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::CustomerData(CustomerDataEvent::DocumentSet(set)) => self.set(set, recorded),
+            Event::CustomerData(CustomerDataEvent::DocumentDeleted(deleted)) => {
+                self.documents.remove_mut(&(deleted.customer, deleted.key.clone()));
+            }
+            Event::Customers(event) => {
+                event.departed().into_iter().for_each(|customer| self.forget(customer))
+            }
+            _ => {}
+        }
+    }
+
+    fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
+
+    fn items(&self) -> usize {
+        self.documents.size()
+    }
+}
+
+impl Area for CustomerData {
+    const READS: &'static [&'static str] =
+        &["customer_data.set", "customer_data.delete", "customer.delete", "customer.erase"];
+    const CASCADES: &'static [&'static str] = &["customer.delete", "customer.erase"];
+    const RESTORABLE: bool = true;
+    const KINDS: &'static [Reads] =
+        &[Reads { kind: ResourceType::CustomerData, permission: Permission::CustomerDataRead }];
+
+    fn of(organization: &Organization) -> &Self {
+        &organization.customer_data
+    }
+
+    fn narrowed(&self, focus: &Focus) -> Self {
+        let (Focus::Resource(id) | Focus::Named(id, _)) = focus else { return self.clone() };
+        let mut narrowed = Self::default();
+        let Ok(customer) = id.parse::<CustomerId>() else { return narrowed };
+        for (key, document) in self.of(customer) {
+            if focus.includes_named(id, key) {
+                narrowed.documents.insert_mut((customer, key.to_owned()), *document);
+            }
+        }
+        narrowed
+    }
+
+    fn describe(&self, focus: &Focus, into: &mut Description) {
+        let tell = |into: &mut Description, customer: CustomerId, key: &str, document: &Document| {
+            let told =
+                fields([("key", Some(key.into())), ("value", Some(Field::Recorded(document.recorded)))]);
+            into.insert(Subject::named(ResourceType::CustomerData, customer, key), told);
+        };
+        match focus {
+            Focus::All | Focus::Actions(_) => {
+                for ((customer, key), document) in self.documents.iter() {
+                    tell(into, *customer, key, document);
+                }
+            }
+            Focus::Resource(id) | Focus::Named(id, _) => {
+                let Ok(customer) = id.parse::<CustomerId>() else { return };
+                for (key, document) in self.of(customer).filter(|(key, _)| focus.includes_named(id, key)) {
+                    tell(into, customer, key, document);
+                }
+            }
+        }
+    }
+
+    fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &mut Plan) {
+        restore(differences, outlook, plan);
+    }
+}

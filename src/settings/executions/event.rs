@@ -1,0 +1,71 @@
+//! What happens to executions.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::event::Version;
+use crate::events;
+use crate::ids::{CustomerId, EnvironmentId, ExecutionId};
+use crate::seal::Sealed;
+
+events! {
+    /// Executions of workflows for customers.
+    pub enum ExecutionsEvent {
+        /// An execution began.
+        "execution.start", 1 => ExecutionStarted(ExecutionStarted);
+        /// An execution ended.
+        "execution.finish", 1 => ExecutionFinished(ExecutionFinished);
+    }
+}
+
+/// How an execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// It did what it was to do.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+/// An execution began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionStarted {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// For whom.
+    pub customer: CustomerId,
+    /// In which environment.
+    pub environment: EnvironmentId,
+    /// Of which workflow.
+    pub workflow: String,
+    /// What set it off, under the customer's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Sealed>,
+}
+
+/// An execution ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutionFinished {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// For whom it was.
+    pub customer: CustomerId,
+    /// How it ended.
+    pub status: Ending,
+    /// The version of the event that began it.
+    pub started: Version,
+    /// What went wrong, under the customer's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Sealed>,
+    /// How long it took, in milliseconds, as whoever ran it measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// What it used: the text of one JSON object, under the customer's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Sealed>,
+}
