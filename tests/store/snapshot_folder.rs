@@ -183,9 +183,13 @@ async fn keys_that_could_not_be_rewritten_are_told_of_and_tried_again_long_befor
     let looks = schedule::renew_keys(store.store.clone(), snapshots.clone(), async { drop(stopped.await) });
     let looks = tokio::spawn(looks);
     let until = async |is_done: &dyn Fn() -> bool| {
-        while !is_done() {
+        for _ in 0..12_000 {
+            if is_done() {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        panic!("it did not happen within a minute");
     };
     until(&|| snapshots.problem().is_some()).await;
     let told = snapshots.problem().unwrap();
