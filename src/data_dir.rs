@@ -361,14 +361,6 @@ impl DataDir {
         self.stores_dir().join(format!("{UNFINISHED}{id}"))
     }
 
-    /// The stores that lie beside one.
-    ///
-    /// # Errors
-    /// When the folder of the stores cannot be listed.
-    pub fn stores_beside(&self, store: &StoreDir) -> Result<Vec<StoreDir>, DataDirError> {
-        Ok(self.store_dirs()?.into_iter().filter(|other| other.id != store.id).collect())
-    }
-
     /// Every store that is there, in use or not.
     ///
     /// # Errors

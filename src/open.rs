@@ -188,8 +188,8 @@ pub fn key_ring(opened: &OpenDir, root: RootKey) -> Result<Arc<KeyRing>, DirErro
             "what an interrupted restore left may open what is destroyed; the next start tries again"
         );
     }
-    let beside = dir.stores_beside(store)?.iter().map(StoreDir::keys).collect();
-    Ok(Arc::new(ring.beside(beside)))
+    let beside = dir.store_dirs()?.into_iter().filter(|other| other.id != store.id);
+    Ok(Arc::new(ring.beside(beside.map(|other| other.keys()).collect())))
 }
 
 /// Removes what set-ups, restores and repairs that came to no end left behind. Their files of keys are overwritten: what is

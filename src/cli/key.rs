@@ -43,7 +43,7 @@ pub enum Key {
     ///
     /// With --stream, the organization's own key is replaced, and all keys of its secrets and people are wrapped by the new
     /// one. Then nothing can open what lies about on the disk of those that were destroyed; the server does this by itself
-    /// an hour after something was destroyed.
+    /// an hour after something was destroyed. Stores that a restore left in the data folder lose that key.
     ///
     /// With --signing-key, checkpoints are signed by a new key from now on. Those signed before stay good: auditors find
     /// all keys under /v1/proof/keys, and are to be told of the new one.

@@ -112,7 +112,7 @@ async fn the_future_and_what_is_no_point_in_time_are_refused_on_every_get_of_set
 async fn the_past_is_shown_by_todays_rights() {
     let (server, owner, things) = acme_with_all().await;
     let other = server.add(owner.organization, "dora@example.com", "Dora").await;
-    let assignment = server.assign(&other, SystemRole::Developer, None).await;
+    let assignment = server.assign(&other, SystemRole::Admin, None).await;
     let viewer = server.add_with_role(owner.organization, SystemRole::Viewer).await;
     let version = server.version(owner.organization);
     let past = |row: &Row, at: u64| with_query(&things.path(row.path), &format!("as_of={at}"));

@@ -325,12 +325,12 @@ pub fn find_one(
     };
     let mut found = find(store, handle, &view, &began)?;
     let told = found.pop().filter(|told| told.customer() == customer);
-    Ok(told.map(|told| told.as_of(version)))
+    Ok(told.map(|told| told.until(version)))
 }
 
 impl Told {
     /// The same as it was at a version, at which it had begun.
-    fn as_of(mut self, version: Version) -> Self {
+    fn until(mut self, version: Version) -> Self {
         if self.ended.as_ref().is_some_and(|(recorded, _)| recorded.version > version) {
             self.ended = None;
             self.runs = true;
