@@ -68,7 +68,7 @@ pub fn sees(grants: &Grants, focus: &Focus) -> bool {
 }
 
 /// The kind of what is named inside the thing with this id.
-fn named_in(id: &str) -> ResourceType {
+pub fn named_in(id: &str) -> ResourceType {
     if id.parse::<CustomerId>().is_ok() { ResourceType::CustomerData } else { ResourceType::Config }
 }
 

@@ -369,6 +369,9 @@ async fn who_was_deleted_comes_back_by_a_restore_and_who_was_erased_does_not() {
     let back = server.get(&path, &owner).await.is(200).json();
     assert_eq!((&back["name"], &back["external_id"]), (&before["name"], &json!("K-20")));
     assert_eq!((&back["tags"], &back["status"]), (&before["tags"], &json!("suspended")));
+    // Whoever does not get theirs back keeps the one that they have.
+    let answer = server.post("/v1/customers", Some(&owner), &whole("X", "K-20")).await;
+    answer.is_problem(409, "external_id_taken");
     // Where all comes back, two may swap theirs, and whoever came since gives theirs up.
     server.patch(&format!("/v1/customers/{other}"), &owner, &json!({"external_id": "K-99"})).await.is(200);
     server.customer(&owner, &whole("C", "K-17")).await;

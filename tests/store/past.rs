@@ -17,6 +17,9 @@ use settled::ids::SecretId;
 use settled::organization::Organization;
 use settled::seal::Plain;
 use settled::settings::api_keys::projection::ApiKeys;
+use settled::settings::billing::projection::Billing;
+use settled::settings::customer_data::projection::CustomerData;
+use settled::settings::customers::projection::Customers;
 use settled::settings::environments::projection::Environments;
 use settled::settings::general::event::RestoredScope;
 use settled::settings::general::projection::General;
@@ -63,7 +66,8 @@ fn describe(view: &View, focus: &Focus) -> Description {
 /// Calls a function for each area of settings.
 macro_rules! of_each_area {
     ($function:ident $arguments:tt) => {
-        of_each_area!($function $arguments General People Invitations JoinRequests Teams Roles ApiKeys Environments Secrets OauthApps)
+        of_each_area!($function $arguments General People Invitations JoinRequests Teams Roles ApiKeys Environments
+            Customers CustomerData Secrets OauthApps Billing)
     };
     ($function:ident $arguments:tt $($area:ident)*) => {
         $($function::<$area>$arguments;)*
@@ -176,8 +180,13 @@ const ACCESS: [ResourceType; 4] =
     [ResourceType::Team, ResourceType::TeamMember, ResourceType::Role, ResourceType::RoleAssignment];
 
 /// What no restore touches.
-const KEPT: [ResourceType; 4] =
-    [ResourceType::Person, ResourceType::Invitation, ResourceType::JoinRequest, ResourceType::ApiKey];
+const KEPT: [ResourceType; 5] = [
+    ResourceType::Person,
+    ResourceType::Invitation,
+    ResourceType::JoinRequest,
+    ResourceType::ApiKey,
+    ResourceType::Billing,
+];
 
 /// What a restore promises: all that is meant as it was, but what none touches, grants without access, and what it says
 /// cannot be.

@@ -38,21 +38,36 @@ pub fn claim(
         return Ok(());
     }
     store.know_customers(handle)?;
-    let held = |customers, id| held(store, handle, customers, id);
-    for Move { customer, .. } in moves.iter().filter(|moved| moved.gives_up) {
-        brought.releases.extend(held(&present.customers, *customer)?);
+    let claim_of = |meant: bool, customers, id| match meant {
+        true => held(store, handle, customers, id),
+        false => Ok(None),
+    };
+    let mut exchanges = Vec::new();
+    for Move { step, customer, gives_up, takes } in moves {
+        let released = claim_of(gives_up, &present.customers, customer)?;
+        let claimed = claim_of(takes, &past.customers, customer)?;
+        exchanges.push(Exchange { step, released, claimed });
     }
     let view = handle.view();
+    let holds = |owner: &str| view.state.holds_a_value(owner);
     let mut left_out = Vec::new();
-    for Move { step, customer, .. } in moves.iter().filter(|moved| moved.takes) {
-        let Some(claim) = held(&past.customers, *customer)? else { continue };
-        let holds = |owner: &str| view.state.holds_a_value(owner);
-        if view.lookup.admits(&claim, &brought.releases, holds) {
-            brought.claims.push(claim);
-        } else {
-            left_out.push(*step);
+    // Whoever does not get theirs keeps what they have, which another may have counted on.
+    loop {
+        let releases: Vec<Claim> =
+            exchanges.iter().filter_map(|exchange| exchange.released.clone()).collect();
+        let admitted = |exchange: &Exchange| {
+            exchange.claimed.as_ref().is_none_or(|claim| view.lookup.admits(claim, &releases, holds))
+        };
+        let (remain, refused): (Vec<_>, Vec<_>) = exchanges.into_iter().partition(admitted);
+        exchanges = remain;
+        if refused.is_empty() {
+            brought.releases.extend(releases);
+            break;
         }
+        left_out.extend(refused.into_iter().map(|exchange| exchange.step));
     }
+    brought.claims.extend(exchanges.into_iter().filter_map(|exchange| exchange.claimed));
+    left_out.sort_unstable();
     for at in left_out.into_iter().rev() {
         let Step { subject, shown, .. } = &steps[at];
         cannot.push(Cannot { subject: subject.clone(), shown: shown.clone(), why: "external_id_taken" });
@@ -61,6 +76,13 @@ pub fn claim(
         }
     }
     Ok(())
+}
+
+/// The external ids that a step gives up and takes.
+struct Exchange {
+    step: usize,
+    released: Option<Claim>,
+    claimed: Option<Claim>,
 }
 
 /// A step by which an external id comes or goes.

@@ -11,7 +11,7 @@ use crate::actor::ActorId;
 use crate::audit::facets::{Facets, UserCount};
 use crate::audit::row::{RowUser, Rows};
 use crate::clock::Timestamp;
-use crate::event::{Outcome, ResourceType, Version};
+use crate::event::{Outcome, Version};
 use crate::history::description::Focus;
 use crate::history::readable;
 use crate::http::access::{Access, Row};
@@ -23,12 +23,12 @@ use crate::http::page::{After, PageParameters, PageRequest};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
 use crate::http::routes;
-use crate::ids::{EnvironmentId, RoleAssignmentId, TeamId};
+use crate::ids::{CustomerId, EnvironmentId, RoleAssignmentId, TeamId};
 use crate::log::filter::{ActionPattern, Filter};
 use crate::organization::Organization;
 use crate::settings::api_keys::projection::Status;
 use crate::settings::environments::event::Mode;
-use crate::settings::roles::access::{Extent, Grants, Held, Source, held, sources};
+use crate::settings::roles::access::{Extent, Grants, Held, Source, grants, sources};
 use crate::settings::roles::http::RoleName;
 use crate::settings::roles::permission::Permission;
 use crate::settings::roles::role::{Grantee, RoleRef};
@@ -184,6 +184,8 @@ struct Question {
     resource: Option<String>,
     /// As far as all of these the permission would have to hold.
     extents: Vec<Extent>,
+    /// The customer whose thing it is, whom a key that is limited to others does not reach.
+    customer: Option<CustomerId>,
     /// Whether only programs do what it allows.
     for_programs: bool,
     /// The actions that are recorded of whoever does it.
@@ -211,8 +213,11 @@ impl Question {
             }
         };
         let mut extents: Vec<Extent> = environment.map(Extent::Environment).into_iter().collect();
+        let mut customer = None;
         if let Some(resource) = &resource {
-            let of = extents_of(then, resource).filter(|of| sees(call, resource, of));
+            customer = customer_of(then, resource);
+            let reached = customer.is_none_or(|customer| call.organization.grants.reaches(customer));
+            let of = extents_of(then, resource).filter(|of| reached && sees(call, resource, of));
             extents.extend(of.ok_or_else(|| unknown("resource", "there is no such thing"))?);
         }
         if extents.is_empty() {
@@ -224,14 +229,19 @@ impl Question {
         // What is read is recorded where it is a secret's value; else only that somebody was denied.
         let done = rows().map(|row| row.attempt).filter(|action| !action.ends_with(".read"));
         let actions = done.chain(for_programs.then_some("secret.read")).collect();
-        Ok(Self { subject, permission, environment, resource, extents, for_programs, actions, now })
+        Ok(Self { subject, permission, environment, resource, extents, customer, for_programs, actions, now })
     }
 
     /// Whether somebody may.
     fn is_allowed(&self, then: &Organization, subject: ActorId) -> bool {
+        let allowed = || {
+            let grants = grants(then, subject);
+            grants.allows_at(self.permission, &self.extents)
+                && self.customer.is_none_or(|customer| grants.reaches(customer))
+        };
         is_accepted(then, subject, self.now)
             && (!self.for_programs || matches!(subject, ActorId::ApiKey(_)))
-            && Grants::of(then, held(then, subject)).allows_at(self.permission, &self.extents)
+            && allowed()
     }
 
     /// The grants that allow it to somebody who may.
@@ -323,6 +333,9 @@ fn extents_of(then: &Organization, resource: &str) -> Option<Vec<Extent>> {
         let environment = then.secrets.get(secret)?.scope.environment();
         return Some(vec![Extent::of(environment)]);
     }
+    if let Ok(customer) = id.parse() {
+        return whole(then.customers.get(customer).is_some());
+    }
     if let Ok(RoleRef::Custom(role)) = id.parse() {
         return whole(then.roles.get(role).is_some());
     }
@@ -336,10 +349,17 @@ fn extents_of(then: &Organization, resource: &str) -> Option<Vec<Extent>> {
     }
 }
 
+/// The customer that a thing is, or is of.
+fn customer_of(then: &Organization, resource: &str) -> Option<CustomerId> {
+    let id = resource.split_once('/').map_or(resource, |(id, _)| id);
+    let of_secret = || then.secrets.get(id.parse().ok()?)?.scope.customer();
+    id.parse().ok().or_else(of_secret)
+}
+
 /// Whether the caller may see a thing that these extents are of.
 fn sees(call: &Call, resource: &str, extents: &[Extent]) -> bool {
     let (id, kind) = match resource.split_once('/') {
-        Some((id, _)) => (id, Some(ResourceType::Config)),
+        Some((id, _)) => (id, Some(readable::named_in(id))),
         None => (resource, None),
     };
     let mut reads = [readable::kind_of(id), kind].into_iter().flatten().map(readable::permission);

@@ -185,7 +185,8 @@ pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result
     }
     if let Some(customer) = filters.customer {
         let focus = Focus::Resource(customer.to_string());
-        if call.seen::<Customers>(&asked, focus).await?.get(customer).is_none() {
+        let is_there = call.seen::<Customers>(&asked, focus).await?.get(customer).is_some();
+        if !is_there || !call.organization.grants.reaches(customer) {
             let message = "there is no such customer";
             return Err(Problem::invalid_parameter("customer", "unknown", message));
         }

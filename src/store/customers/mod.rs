@@ -2,7 +2,7 @@
 //! searches. Both are in memory alone, and made by opening every customer once; after that the index follows the events
 //! that came since, and the look-up the writer.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use crate::event::{Event, Outcome, Recorded};
 use crate::ids::{CustomerId, StreamId};
@@ -30,12 +30,12 @@ const CHANGES: [&str; 4] = ["customer.create", "customer.update", "customer.dele
 
 /// What customers are found by, an index an organization that somebody searched in.
 #[derive(Debug)]
-pub struct Sought(Bounded<StreamId, Arc<Index>>);
+pub struct Sought(Bounded<StreamId, Arc<Index>>, Mutex<()>);
 
 impl Default for Sought {
     /// Nobody's.
     fn default() -> Self {
-        Self(Bounded::new(BYTES))
+        Self(Bounded::new(BYTES), Mutex::default())
     }
 }
 
@@ -61,7 +61,7 @@ impl Sought {
             match &event.event {
                 Event::Customers(event) => gone.extend(event.departed()),
                 Event::General(GeneralEvent::OrganizationEnded(_)) => {
-                    return self.0.forget(stream..=stream, |_, _| false);
+                    return self.forget(stream);
                 }
                 _ => {}
             }
@@ -74,6 +74,15 @@ impl Sought {
             gone.into_iter().for_each(|customer| index.forget(customer));
             self.keep(stream, index);
         }
+    }
+
+    fn forget(&self, stream: StreamId) {
+        self.0.forget(stream..=stream, |_, _| false);
+    }
+
+    /// Whoever opens all customers of an organization does so alone: another who waits finds what they made.
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, stream: StreamId, index: Index) -> Arc<Index> {
@@ -101,10 +110,16 @@ impl Store {
     /// # Errors
     /// See [`SearchError`].
     pub fn know_customers(&self, handle: &Arc<Handle>) -> Result<(), SearchError> {
+        if handle.view().lookup.is_complete() {
+            return Ok(());
+        }
+        let alone = self.inner.sought.alone();
         if !handle.view().lookup.is_complete() {
             self.open_customers(handle)?;
         }
-        Ok(())
+        drop(alone);
+        // Whoever went meanwhile is not left in the index.
+        self.customer_index(handle).map(drop)
     }
 
     /// The index of an organization's customers, and the newest state that it is of. Blocks.
@@ -121,13 +136,25 @@ impl Store {
                     Some(index) => self.inner.sought.keep(stream, index),
                     None => self.open_customers(handle)?,
                 },
-                None => self.open_customers(handle)?,
+                None => self.first_index(handle)?,
             };
             // Of whoever goes from here on, the writer finds what is kept; who went before may have been put back by it.
             let newest = handle.view();
+            if newest.organization().general.is_over() {
+                self.inner.sought.forget(stream);
+            }
             if newest.organization().customers.departed() <= index.version() {
                 return Ok((newest, index));
             }
+        }
+    }
+
+    /// The index where there was none: of several who ask at once, one makes it.
+    fn first_index(&self, handle: &Arc<Handle>) -> Result<Arc<Index>, SearchError> {
+        let _alone = self.inner.sought.alone();
+        match self.inner.sought.0.get(&handle.stream()) {
+            Some(index) if index.version() >= handle.view().version() => Ok(index),
+            _ => self.open_customers(handle),
         }
     }
 
