@@ -187,7 +187,7 @@ async fn what_runs_for_whom_or_where_something_goes_is_abandoned() {
     server.get(&format!("{gone}/{of_a}"), &owner).await.is_problem(404, "not_found");
     server.restored(&owner, then, &json!({"resource": a})).await;
     assert_eq!(status(&a, &of_a).await, "abandoned");
-    assert_eq!(server.all_executions(&owner, &a, "status=abandoned").await, [of_a.clone()]);
+    assert_eq!(server.all_executions(&owner, &a, "status=abandoned").await, std::slice::from_ref(&of_a));
     server.finish(&owner, &a, &of_a, &json!({"status": "succeeded"})).await.is_problem(404, "not_found");
     assert_eq!(status(&b, &of_b).await, "running");
     server.delete("/v1/environments/dev", &owner).await.is(204);
@@ -205,8 +205,8 @@ async fn who_may_where_sees_and_ends_what_is_there_alone() {
     let in_prod = text(&server.post(&path, Some(&owner), &body).await.is(201).json()["id"]);
     let (_, test) = server.api_key(&owner, &json!({"name": "T", "mode": "test"})).await;
     let (_, live) = server.api_key(&owner, &json!({"name": "L", "mode": "live", "customers": [a]})).await;
-    assert_eq!(server.all_executions(&test, &a, "").await, [in_dev.clone()]);
-    assert_eq!(server.all_executions(&live, &a, "").await, [in_prod.clone()]);
+    assert_eq!(server.all_executions(&test, &a, "").await, std::slice::from_ref(&in_dev));
+    assert_eq!(server.all_executions(&live, &a, "").await, std::slice::from_ref(&in_prod));
     server.get(&format!("{path}/{in_prod}"), &test).await.is_problem(404, "not_found");
     server.finish(&test, &a, &in_prod, &json!({"status": "succeeded"})).await.is_problem(404, "not_found");
     server.post(&path, Some(&test), &body).await.is_problem(403, "wrong_mode");
