@@ -259,6 +259,48 @@ async fn a_restore_brings_urls_back_with_their_own_secret_alone() {
     assert_eq!(opened(&server, &owner, &app), SECRET);
 }
 
+async fn restore_to(server: &TestServer, owner: &Somebody, version: u64) -> Value {
+    let body = json!({"as_of": version, "scope": {"organization": true}, "dry_run": true});
+    let planned = server.post("/v1/restore", Some(owner), &body).await.is(200);
+    let (etag, body) = (planned.etag(), json!({"as_of": version, "scope": {"organization": true}}));
+    server.send(Method::POST, "/v1/restore", owner, &[("if-match", etag.as_str())], &body).await.is(200);
+    planned.json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_was_written_after_an_app_came_back_never_goes_to_urls_of_before() {
+    let (server, owner) = TestServer::set_up().await;
+    let app = make(&server, &owner, &custom()).await;
+    let (path, first) = (path_of(&app), server.version(owner.organization));
+    let moved = json!({"token_url": "https://elsewhere.example.net/token", "client_secret": "theirs"});
+    server.patch(&path, &owner, &moved).await.is(200);
+    let elsewhere = server.version(owner.organization);
+    server.delete(&path, &owner).await.is(204);
+    restore_to(&server, &owner, first).await;
+    assert_eq!(opened(&server, &owner, &app), SECRET);
+    server.patch(&path, &owner, &json!({"client_secret": "rotated"})).await.is(200);
+    restore_to(&server, &owner, elsewhere).await;
+    let back = server.get(&path, &owner).await.is(200).json();
+    assert_eq!(back["token_url"], "https://elsewhere.example.net/token");
+    assert_eq!(opened(&server, &owner, &app), "theirs", "and not the one that was never for that URL");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_an_app_proves_to_be_itself_comes_back_also_where_nobody_said_it() {
+    let (server, owner) = TestServer::set_up().await;
+    let mut quiet = custom();
+    quiet.as_object_mut().unwrap().remove("client_authentication");
+    let app = make(&server, &owner, &quiet).await;
+    let (then, said) = (server.version(owner.organization), text(&app["client_authentication"]));
+    let other = if said == "basic" { "body" } else { "basic" };
+    server.patch(&path_of(&app), &owner, &json!({"client_authentication": other})).await.is(200);
+    restore_to(&server, &owner, then).await;
+    let back = server.get(&path_of(&app), &owner).await.is(200).json();
+    assert_eq!(text(&back["client_authentication"]), said);
+    let nothing = restore_to(&server, &owner, then).await;
+    assert_eq!(nothing["steps"], json!([]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operators_app_is_everybodys_to_use_and_nobodys_to_see() {
     let (mut server, owner) = TestServer::set_up().await;

@@ -179,7 +179,8 @@ impl CreateOauthApp {
             client_secret: self.client_secret.clone(),
             scopes: self.scopes.to_texts(),
             urls: self.urls.clone(),
-            client_authentication: self.client_authentication,
+            // Said in any case, so that a restore knows what to bring back.
+            client_authentication: is_custom.then(|| self.client_authentication.unwrap_or_default()),
             copied_from: None,
         };
         let event = about(self.app, name, OauthAppsEvent::OauthAppCreated(created));

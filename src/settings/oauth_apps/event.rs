@@ -69,7 +69,7 @@ pub struct OauthAppCreated {
     pub name: String,
     /// Its id at the provider.
     pub client_id: String,
-    /// The number of its credentials: 1, or of an app that came back the one that it had.
+    /// The number of its credentials: 1, or of an app that came back the one after the last that it had.
     pub credentials_version: u64,
     /// Its secret at the provider, under a key of its own.
     pub client_secret: Sealed,

@@ -26,6 +26,8 @@ use crate::settings::roles::permission::Permission;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OauthApps {
     apps: RedBlackTreeMapSync<OauthAppId, OauthApp>,
+    /// The last number of the credentials of each app that was deleted: none is given twice, or two secrets would pass for one.
+    deleted: RedBlackTreeMapSync<OauthAppId, u64>,
 }
 
 /// An OAuth app.
@@ -145,6 +147,11 @@ impl OauthApps {
         self.apps.size()
     }
 
+    /// The number that the credentials of an app get that comes back.
+    pub fn next_credentials(&self, app: OauthAppId) -> u64 {
+        self.deleted.get(&app).map_or(1, |last| last + 1)
+    }
+
     fn create(&mut self, created: &OauthAppCreated, recorded: &Recorded) {
         let OauthAppCreated { app, credentials_version, client_secret, copied_from, .. } = created;
         let app = OauthApp {
@@ -166,6 +173,7 @@ impl OauthApps {
             updated_at: recorded.at,
             version: recorded.version,
         };
+        self.deleted.remove_mut(&app.id);
         self.apps.insert_mut(app.id, app);
     }
 
@@ -196,7 +204,7 @@ impl OauthApps {
 
 impl Fold for OauthApps {
     const NAME: &'static str = "oauth_apps";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::OauthApps(event) = &recorded.event else { return };
@@ -204,6 +212,8 @@ impl Fold for OauthApps {
             OauthAppsEvent::OauthAppCreated(created) => self.create(created, recorded),
             OauthAppsEvent::OauthAppUpdated(updated) => self.update(updated, recorded),
             OauthAppsEvent::OauthAppDeleted(deleted) => {
+                let Some(app) = self.get(deleted.app) else { return };
+                self.deleted.insert_mut(deleted.app, app.client_secret.credentials_version);
                 self.apps.remove_mut(&deleted.app);
             }
         }
@@ -212,7 +222,7 @@ impl Fold for OauthApps {
     fn directory(_recorded: &Recorded, _entries: &mut Vec<DirectoryEntry>) {}
 
     fn items(&self) -> usize {
-        self.apps.size()
+        self.apps.size() + self.deleted.size()
     }
 }
 

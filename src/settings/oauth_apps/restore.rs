@@ -28,7 +28,8 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
                     plan.cannot(difference, "too_many_oauth_apps");
                     continue;
                 }
-                let created = OauthAppsEvent::OauthAppCreated(created(past));
+                let number = outlook.present.oauth_apps.next_credentials(id);
+                let created = OauthAppsEvent::OauthAppCreated(created(past, number));
                 let step = Step::new(difference, about(id, &past.name, created), NEED);
                 plan.step(Phase::Creates, step.copying(copied(past)));
             }
@@ -51,14 +52,14 @@ fn copied(past: &OauthApp) -> Copied {
     Copied { from: CopiedFrom::OauthApp(past.id), commitment: past.client_secret.commitment }
 }
 
-fn created(past: &OauthApp) -> OauthAppCreated {
+fn created(past: &OauthApp, credentials_version: u64) -> OauthAppCreated {
     let secret = &past.client_secret;
     OauthAppCreated {
         app: past.id,
         provider: past.provider.clone(),
         name: past.name.clone(),
         client_id: past.client_id.clone(),
-        credentials_version: secret.credentials_version,
+        credentials_version,
         client_secret: (*secret.sealed).clone(),
         scopes: past.scopes.clone(),
         urls: past.urls.clone(),
@@ -68,8 +69,9 @@ fn created(past: &OauthApp) -> OauthAppCreated {
 }
 
 fn updated(past: &OauthApp, present: &OauthApp) -> OauthAppUpdated {
-    // Another URL never came without another secret, so both come back together.
-    let secret = Some(&past.client_secret).filter(|secret| secret.origin != present.client_secret.origin);
+    // A URL comes back with the secret that was for it, never with another.
+    let is_other = past.client_secret.origin != present.client_secret.origin || past.urls != present.urls;
+    let secret = Some(&past.client_secret).filter(|_| is_other);
     let differs = |same: bool| (!same).then_some(());
     OauthAppUpdated {
         app: past.id,
