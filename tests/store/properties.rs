@@ -421,7 +421,7 @@ fn random_histories_come_to_everything_that_can_be() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeMap::new();
     let (mut commands, mut appended) = (0, 0);
-    for _ in 0..200 {
+    for _ in 0..600 {
         let history = history().new_tree(&mut runner).unwrap().current();
         let results = runtime().block_on(async {
             let store = in_memory();
