@@ -51,8 +51,8 @@ fn created(provider: &str, name: &str, urls: Option<CustomUrls>) -> Event {
         credentials_version: 1,
         client_secret: sealed(1),
         scopes: Vec::new(),
+        client_authentication: urls.as_ref().map(|_| ClientAuthentication::default()),
         urls,
-        client_authentication: None,
         copied_from: None,
     }))
 }
