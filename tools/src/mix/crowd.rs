@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use futures_util::future::try_join_all;
 use settled::actor::{Actor, ActorId};
 use settled::command::Command;
 use settled::ids::{Fresh, RoleId, TeamId, UserId};
@@ -24,8 +23,6 @@ use super::dice::Dice;
 use super::generate::Filled;
 use super::store::OpenStore;
 
-/// How many commands wait for the writer at once.
-const IN_FLIGHT: usize = 256;
 /// In how many teams everybody is.
 const TEAMS_EACH: usize = 3;
 /// One of so many people has a role of their own, too.
@@ -83,10 +80,7 @@ impl Crowd {
                 submissions.push(Submission::new(own, owner));
             }
         }
-        while !submissions.is_empty() {
-            let next = submissions.drain(..submissions.len().min(IN_FLIGHT));
-            try_join_all(next.map(|submission| store.execute(&handle, submission))).await?;
-        }
+        open.submit_all(&handle, submissions.into_iter().map(Ok)).await?;
         Ok(handle)
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use futures_util::future::try_join_all;
 use settled::actor::{Actor, ActorId};
 use settled::ids::{CustomerId, EnvironmentId, ExecutionId, Fresh};
 use settled::settings::customers::command::CustomersCommand;
@@ -23,8 +22,6 @@ use super::dice::Dice;
 use super::generate::Filled;
 use super::store::OpenStore;
 
-/// How many commands wait for the writer at once.
-const IN_FLIGHT: usize = 256;
 /// The slug of the environment that all executions are in.
 pub const ENVIRONMENT: &str = "executions";
 /// One of so many executions fails, the others succeed.
@@ -158,12 +155,7 @@ impl Gathering<'_> {
     }
 
     async fn submit(&self, submissions: impl IntoIterator<Item = Result<Submission>>) -> Result<()> {
-        let mut submissions = submissions.into_iter().peekable();
-        while submissions.peek().is_some() {
-            let some = submissions.by_ref().take(IN_FLIGHT).collect::<Result<Vec<_>>>()?;
-            try_join_all(some.into_iter().map(|one| self.open.store.execute(&self.handle, one))).await?;
-        }
-        Ok(())
+        self.open.submit_all(&self.handle, submissions).await
     }
 }
 

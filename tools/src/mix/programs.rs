@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use futures_util::future::try_join_all;
 use settled::actor::{Actor, ActorId};
 use settled::ids::{EnvironmentId, Fresh, SecretId};
 use settled::seal::Plain;
@@ -26,8 +25,6 @@ use super::generate::Filled;
 use super::store::OpenStore;
 use super::words;
 
-/// How many commands wait for the writer at once.
-const IN_FLIGHT: usize = 64;
 /// The mode of all of it.
 const MODE: Mode = Mode::Live;
 
@@ -113,12 +110,7 @@ impl<'a> Programs<'a> {
     }
 
     async fn submit(&self, submissions: impl IntoIterator<Item = Result<Submission>>) -> Result<()> {
-        let mut submissions = submissions.into_iter().peekable();
-        while submissions.peek().is_some() {
-            let some = submissions.by_ref().take(IN_FLIGHT).collect::<Result<Vec<_>>>()?;
-            try_join_all(some.into_iter().map(|one| self.open.store.execute(&self.handle, one))).await?;
-        }
-        Ok(())
+        self.open.submit_all(&self.handle, submissions).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
+use futures_util::future::try_join_all;
 use settled::clock::{Clock, Hands, Timestamp};
 use settled::config::RootKeySource as Configured;
 use settled::data_dir::DataDir;
@@ -17,7 +18,8 @@ use settled::seal::keyring::KeyRing;
 use settled::seal::root::{RootKey, RootKeySource};
 use settled::store::derived::DerivedFiles;
 use settled::store::directory::Directory;
-use settled::store::{DiskGauge, Parts, Store};
+use settled::store::resident::Handle;
+use settled::store::{DiskGauge, Parts, Store, Submission};
 use tempfile::TempDir;
 
 use crate::run::say;
@@ -35,6 +37,9 @@ pub struct OpenStore {
 
 /// More than a store has whose organizations are all at work.
 const RESIDENT_STREAMS: usize = 10_000;
+
+/// How many commands wait for the writer at once.
+const IN_FLIGHT: usize = 256;
 
 /// What a directory keeps beside its log.
 struct Saved {
@@ -99,6 +104,23 @@ impl OpenStore {
             fatal: Arc::new(|message| say(&format!("the log failed: {message}"))),
         })?;
         Ok(Self { store, clock, hands, kept })
+    }
+
+    /// Has commands decided to one organization, in their order, many at a time: whole batches for the writer.
+    ///
+    /// # Errors
+    /// With the first that cannot be made or is refused.
+    pub async fn submit_all(
+        &self,
+        handle: &Arc<Handle>,
+        submissions: impl IntoIterator<Item = Result<Submission>>,
+    ) -> Result<()> {
+        let mut submissions = submissions.into_iter().peekable();
+        while submissions.peek().is_some() {
+            let some = submissions.by_ref().take(IN_FLIGHT).collect::<Result<Vec<_>>>()?;
+            try_join_all(some.into_iter().map(|one| self.store.execute(handle, one))).await?;
+        }
+        Ok(())
     }
 
     /// Ends the writer and closes the log as a clean stop does.
