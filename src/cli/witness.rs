@@ -268,3 +268,22 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.push(ending);
     name.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_proof_between_the_sizes_that_were_asked_about_or_none() {
+        let answer = |proof: &[&str]| Consistency {
+            from: 1,
+            to: 3,
+            proof: proof.iter().map(|hash| (*hash).to_owned()).collect(),
+        };
+        let hash = STANDARD.encode([7; 32]);
+        assert_eq!(hashes(&answer(&[&hash]), 1, 3), Some(vec![[7; 32]]));
+        assert_eq!(hashes(&answer(&[&hash]), 1, 4), None, "somebody mixed answers up");
+        assert_eq!(hashes(&answer(&[&hash]), 2, 3), None);
+        assert_eq!(hashes(&answer(&[&hash, "no hash"]), 1, 3), None);
+    }
+}
