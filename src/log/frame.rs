@@ -249,6 +249,15 @@ impl Frame {
         codec::unpack(self.header.dictionary, bytes, at)
     }
 
+    /// The event at an index from 0, with its type, and its leaf hash: for less than both apart.
+    ///
+    /// # Errors
+    /// When there is none, or it is no record that this build reads.
+    pub fn hashed(&self, index: usize) -> Result<(Recorded, [u8; 32]), CodecError> {
+        let (bytes, at) = self.event(index)?;
+        codec::unpack_hashed(self.header.dictionary, bytes, at)
+    }
+
     /// The event at an index from 0, as exported JSON, whatever its type.
     ///
     /// # Errors

@@ -129,9 +129,9 @@ pub(super) fn from_log(
         let place = FramePlace { first: header.first_version, position, at: header.at };
         for (index, version) in (0..frame.len()).zip(header.first_version..) {
             if version == segment.version() + 1 && !segment.is_full() {
-                let damaged = |error| HistoryError::Event { stream, error };
-                let recorded = frame.recorded(index).map_err(damaged)?;
-                segment.push(&recorded, frame.leaf(index).map_err(damaged)?, place);
+                let hashed = frame.hashed(index);
+                let (recorded, leaf) = hashed.map_err(|error| HistoryError::Event { stream, error })?;
+                segment.push(&recorded, leaf, place);
             }
         }
         Ok::<_, HistoryError>(())

@@ -38,6 +38,7 @@ mod lost_keys;
 mod memberships;
 mod past;
 mod pasts;
+mod platform_asks;
 mod promoting;
 mod properties;
 mod quotas;
