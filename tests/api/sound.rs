@@ -127,6 +127,11 @@ pub fn sound_bodies(things: &Things, owner: &Somebody) -> BTreeMap<(&'static str
                 "token_url": "https://idp.example.com/token", "revoke_url": "https://idp.example.com/revoke",
                 "issuer": "https://idp.example.com", "client_authentication": "basic"}),
         ),
+        (
+            ("POST", "/v1/connections"),
+            json!({"kind": "token", "name": "billing", "token": "t", "environment": "dev"}),
+        ),
+        (("PATCH", "/v1/connections/{con}"), json!({"name": "billing", "token": "t"})),
         (("PUT", "/v1/billing/plan"), json!({"plan": "unlimited"})),
         (("PUT", "/v1/billing/quotas/{meter}"), json!({"limit": 1_000_000, "soft": true})),
         (("POST", "/v1/secrets/{sec}/reveal"), json!({"version": 1})),

@@ -118,6 +118,9 @@ pub enum OauthAppsRejection {
     /// A URL changes, and the secret does not come with it.
     #[error("whoever changes a URL says the client secret again")]
     SecretMissing,
+    /// People were asked for connections as this app.
+    #[error("the OAuth app has connections")]
+    InUse,
     /// More apps than an organization can have.
     #[error("an organization has at most {OAUTH_APPS_MAX} OAuth apps")]
     TooMany,
@@ -138,7 +141,7 @@ impl OauthAppsCommand {
         match self {
             Self::Create(command) => Ok(command.decide(apps)?),
             Self::Update(command) => command.decide(apps, context),
-            Self::Delete(app) => delete(*app, apps, context),
+            Self::Delete(app) => delete(*app, state, context),
         }
     }
 }
@@ -233,9 +236,12 @@ fn changed<T: PartialEq>(new: Option<T>, current: &T) -> Option<T> {
     new.filter(|new| new != current)
 }
 
-fn delete(app: OauthAppId, apps: &OauthApps, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
-    let current = find(apps, app)?;
+fn delete(app: OauthAppId, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+    let current = find(&state.oauth_apps, app)?;
     context.check_version(current.version)?;
+    if state.connections.use_app(app) {
+        return Err(OauthAppsRejection::InUse.into());
+    }
     Ok(vec![about(app, &current.name, OauthAppsEvent::OauthAppDeleted(OauthAppDeleted { app }))])
 }
 

@@ -17,6 +17,7 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
     for difference in differences {
         let Ok(id) = difference.subject.id.parse::<OauthAppId>() else { continue };
         match (outlook.past.oauth_apps.get(id), outlook.present.oauth_apps.get(id)) {
+            (None, Some(_)) if outlook.present.connections.use_app(id) => plan.cannot(difference, "in_use"),
             (None, Some(present)) => {
                 let deleted = OauthAppsEvent::OauthAppDeleted(OauthAppDeleted { app: id });
                 let step = Step::new(difference, about(id, &present.name, deleted), NEED);
