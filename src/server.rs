@@ -370,7 +370,7 @@ fn app(
     let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id).leaving(left).in_place(place);
     let dns = Dns::new(config.dns_resolver.map(DnsServer::address), store.clock().clone());
     let guard = if config.oauth_allow_loopback { Guard::PublicOrLoopback } else { Guard::Public };
-    let outgoing = Outgoing::new(guard, store.clock().clone());
+    let outgoing = Outgoing::new(guard, dns.clone(), store.clock().clone());
     let refresher = Refresher::new(store.clone(), outgoing.clone());
     Ok(App {
         store,

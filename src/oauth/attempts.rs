@@ -31,8 +31,8 @@ pub struct Attempt {
     pub link: Commitment,
     /// SHA-256 of what their browser was given.
     pub browser: Commitment,
-    /// The verifier of PKCE.
-    pub verifier: Zeroizing<String>,
+    /// The verifier of PKCE, where it is sent.
+    pub verifier: Option<Zeroizing<String>>,
 }
 
 /// All of them.
@@ -93,7 +93,7 @@ mod tests {
             credentials_version: Some(1),
             link: Commitment([1; 32]),
             browser: Commitment([2; 32]),
-            verifier: Zeroizing::new("verifier".to_owned()),
+            verifier: Some(Zeroizing::new("verifier".to_owned())),
         }
     }
 

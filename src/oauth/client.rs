@@ -65,6 +65,7 @@ impl NotGranted {
             Self::Outgoing(OutgoingError::TimedOut) => "timed_out",
             Self::Outgoing(OutgoingError::NotPublic) => "host_not_public",
             Self::Outgoing(OutgoingError::Insecure) => "insecure",
+            Self::Outgoing(OutgoingError::NoCertificates) => "no_certificates",
             Self::Outgoing(OutgoingError::Unresolved | OutgoingError::Unreachable) => "unreachable",
         }
     }
@@ -93,14 +94,17 @@ pub async fn exchange_code(
     outgoing: &Outgoing,
     registration: &Registration,
     code: &str,
-    verifier: &str,
+    verifier: Option<&str>,
     redirect_uri: &str,
 ) -> Result<Granted, NotGranted> {
     let form = Form::default()
         .field("grant_type", "authorization_code")
         .field("code", code)
-        .field("redirect_uri", redirect_uri)
-        .field("code_verifier", verifier);
+        .field("redirect_uri", redirect_uri);
+    let form = match verifier {
+        Some(verifier) => form.field("code_verifier", verifier),
+        None => form,
+    };
     ask(outgoing, registration, form).await
 }
 
@@ -132,7 +136,11 @@ pub async fn revoke(outgoing: &Outgoing, registration: &Registration, token: &Pl
 
 async fn ask(outgoing: &Outgoing, registration: &Registration, form: Form) -> Result<Granted, NotGranted> {
     let form = authenticated(registration, form)?;
-    read(&outgoing.post(&registration.token_url, form).await?)
+    let mut granted = read(&outgoing.post(&registration.token_url, form).await?)?;
+    // Who does not say how long may have said it in their documentation.
+    let catalogued = registration.catalogued.and_then(|provider| provider.access_token_seconds);
+    granted.expires_in = granted.expires_in.or(catalogued);
+    Ok(granted)
 }
 
 fn authenticated(registration: &Registration, form: Form) -> Result<Form, NotGranted> {
@@ -189,7 +197,10 @@ fn read(answer: &Answer) -> Result<Granted, NotGranted> {
 mod tests {
     use super::*;
 
-    fn told(status: u16, body: &str) -> Result<(String, Option<u64>, Option<Vec<String>>), NotGranted> {
+    /// An access token, its lifetime and what was granted.
+    type Told = (String, Option<u64>, Option<Vec<String>>);
+
+    fn told(status: u16, body: &str) -> Result<Told, NotGranted> {
         let granted = read(&Answer { status, body: Plain::from(body) })?;
         let access_token = granted.access_token.as_str().unwrap().to_owned();
         Ok((access_token, granted.expires_in, granted.scopes))

@@ -127,8 +127,9 @@ pub async fn begin(State(app): State<App>, path: PathText, headers: HeaderMap) -
     let Some(registration) = linked.registration(&app).await? else { return Ok(no_link()) };
     // A browser that has one keeps it: somebody may be at several providers at once.
     let browser = cookie(&headers).unwrap_or_else(PlainToken::draw);
-    let verifier = Zeroizing::new(PlainToken::draw().expose().to_owned());
-    let code_challenge = challenge(&verifier);
+    let draw = || Zeroizing::new(PlainToken::draw().expose().to_owned());
+    let verifier = registration.sends_pkce.then(draw);
+    let code_challenge = verifier.as_ref().map(|verifier| challenge(verifier));
     let attempt = Attempt {
         stream: linked.handle.stream(),
         connection: linked.connection.id,
@@ -140,7 +141,8 @@ pub async fn begin(State(app): State<App>, path: PathText, headers: HeaderMap) -
     };
     let redirect_uri = callback_url(&app.policy.public_url, &attempt.app);
     let state = app.attempts.begin(attempt, app.store.clock().credible_now());
-    let url = authorize_url(&registration, &linked.grant.scopes, &redirect_uri, &state, &code_challenge);
+    let url =
+        authorize_url(&registration, &linked.grant.scopes, &redirect_uri, &state, code_challenge.as_deref());
     let host = registration.authorize_url.host().to_string();
     let mut response = page(StatusCode::OK, &ContinuePage { url: &url, host: &host });
     let set = format!(
@@ -159,14 +161,16 @@ fn authorize_url(
     scopes: &[String],
     redirect_uri: &str,
     state: &PlainToken,
-    code_challenge: &str,
+    code_challenge: Option<&str>,
 ) -> String {
     let mut url = registration.authorize_url.url().clone();
     {
         let mut query = url.query_pairs_mut();
         query.append_pair("response_type", "code").append_pair("client_id", &registration.client_id);
         query.append_pair("redirect_uri", redirect_uri).append_pair("state", state.expose());
-        query.append_pair("code_challenge", code_challenge).append_pair("code_challenge_method", "S256");
+        if let Some(challenge) = code_challenge {
+            query.append_pair("code_challenge", challenge).append_pair("code_challenge_method", "S256");
+        }
         if !scopes.is_empty() {
             query.append_pair("scope", &scopes.join(&registration.separator().to_string()));
         }
@@ -220,8 +224,8 @@ async fn finish(app: &App, attempt: &Attempt, said: &Said) -> Result<Response, P
         return Ok(told(StatusCode::BAD_REQUEST, "Not connected", text));
     };
     let redirect_uri = callback_url(&app.policy.public_url, &attempt.app);
-    let granted = exchange_code(&app.outgoing, &registration, code, &attempt.verifier, &redirect_uri).await;
-    let granted = match granted {
+    let verifier = attempt.verifier.as_ref().map(|verifier| verifier.as_str());
+    let granted = match exchange_code(&app.outgoing, &registration, code, verifier, &redirect_uri).await {
         Ok(granted) => granted,
         Err(error) => {
             tracing::warn!(%organization, connection = %connection.id, cause = error.cause(), "nobody was connected");

@@ -1,6 +1,8 @@
 //! The pages on which somebody consents, as they are answered: plain HTML that takes nothing from elsewhere, runs no script
 //! and shows in no frame. What a provider says is never in one.
 
+use std::sync::LazyLock;
+
 use askama::Template;
 use axum::http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -8,18 +10,28 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
 
 use crate::http::problem::Problem;
 
-/// What every page says beside what is on it. Who embeds a page could have its button pressed unseen (RFC 9700 §4.16).
-const HEADERS: [(HeaderName, HeaderValue); 5] = [
+/// How every page looks. It stands in the page, which the policy allows by its hash: nothing else that says how a page looks, as
+/// somebody's text on it might, has any effect.
+pub const STYLE: &str = include_str!("../../templates/page.css");
+
+/// Nothing but that style. Who embeds a page could have its button pressed unseen (RFC 9700 §4.16).
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    );
+    HeaderValue::try_from(policy).expect("base64 is visible ASCII")
+});
+
+/// What every page says beside that.
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-    (
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-        ),
-    ),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     // The link's token and the provider's code stand in the URL.
@@ -70,7 +82,9 @@ pub fn page(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
         Ok(html) => {
             let mut response = (status, html).into_response();
-            response.headers_mut().extend(HEADERS.map(|(name, value)| (Some(name), value)));
+            let headers = response.headers_mut();
+            headers.extend(HEADERS.map(|(name, value)| (Some(name), value)));
+            headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
             response
         }
         Err(error) => {

@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::ids::{ConnectionId, StreamId};
 use crate::oauth::client::{Granted, NotGranted, refresh};
 use crate::oauth::registration::{NoRegistration, Registration};
+use crate::oauth::revocation::give_back;
 use crate::outgoing::Outgoing;
 use crate::seal::keyring::KeyError;
 use crate::seal::{DataKey, Plain};
@@ -26,7 +27,7 @@ use crate::settings::connections::connection::Connection;
 use crate::settings::connections::granting::{HandedOut, NoteFailure, NoteRefresh};
 use crate::settings::connections::{ACCESS_TOKEN, REFRESH_TOKEN, credential_field};
 use crate::store::resident::Handle;
-use crate::store::{Store, Submission};
+use crate::store::{Done, Refusal, Store, Submission};
 
 /// The most refreshes that are at providers at once.
 const AT_ONCE_MAX: usize = 32;
@@ -40,8 +41,7 @@ const FIRST_PAUSE_SECONDS: i64 = 30;
 const LONGEST_PAUSE_SECONDS: i64 = 6 * 3_600;
 /// How long before its end a token is refreshed at the earliest, in seconds.
 const LEAD_MAX_SECONDS: u64 = 600;
-/// How often what a provider handed out is tried to be recorded, and after which pause.
-const RECORD_TRIES: usize = 120;
+/// After which pause what a provider handed out is tried to be recorded again.
 const RECORD_PAUSE: Duration = Duration::from_secs(5);
 
 /// Refreshes. Cheap to clone.
@@ -93,6 +93,12 @@ impl Inner {
         let at_host = at_host.acquire_owned().await.expect(held);
         (at_host, Arc::clone(&self.turns).acquire_owned().await.expect(held))
     }
+}
+
+/// What of a connection says which token is refreshed, and how often in a row that failed.
+struct Held {
+    from: u64,
+    tries: u64,
 }
 
 /// What a refresh needs, opened.
@@ -167,28 +173,25 @@ impl Refresher {
                 return self.store.clock().sleep(RECORD_PAUSE).await;
             }
         };
-        let view = handle.view();
-        let connection =
-            view.organization().connections.get(id).filter(|connection| is_refreshable(connection));
-        let Some((connection, credential)) =
-            connection.and_then(|connection| Some((connection.clone(), connection.credential.clone()?)))
-        else {
-            // It is gone, or waits for somebody to consent again.
+        let host = match self.prepare(&handle, id).await {
+            Some((_, Ok(prepared))) => Some(prepared.registration.token_url.host().to_string()),
+            Some((_, Err(_))) => None,
+            None => return self.store.directory().nothing_is_due(stream, id),
+        };
+        // Kept until what comes of it is recorded: while nothing can be, no more refresh tokens are used up.
+        let _turn = match host {
+            Some(host) => Some(self.inner.turn(&host).await),
+            None => None,
+        };
+        if self.is_stopping() {
+            return;
+        }
+        // Opened once more: it may be another by now, and nothing lies open while it waits for its turn.
+        let Some((Held { from, tries }, prepared)) = self.prepare(&handle, id).await else {
             return self.store.directory().nothing_is_due(stream, id);
         };
-        let tries = connection.grant.as_ref().map_or(0, |grant| grant.tries);
-        let granted = match self.prepare(&handle, &connection).await {
-            Ok(prepared) => {
-                let host = prepared.registration.token_url.host().to_string();
-                let _turn = self.inner.turn(&host).await;
-                if self.is_stopping() {
-                    return;
-                }
-                let granted = refresh(&self.outgoing, &prepared.registration, &prepared.refresh_token).await;
-                granted
-                    .map(|granted| (granted, prepared.key))
-                    .map_err(|error| (error.cause(), is_final(error)))
-            }
+        let asked = match prepared {
+            Ok(prepared) => self.ask(prepared).await,
             Err(NoRegistration::Gone) => Err(("app_gone", true)),
             // The panic that ended it has a log line of its own.
             Err(NoRegistration::Died) => Err(("not_opened", false)),
@@ -197,28 +200,45 @@ impl Refresher {
                 Err(("not_opened", false))
             }
         };
-        let (now, from) = (self.store.clock().credible_now(), credential.number);
-        let command = match granted {
-            Ok((granted, key)) => {
+        let now = self.store.clock().credible_now();
+        match asked {
+            Ok((Prepared { registration, key, .. }, granted)) => {
                 let handed_out = sealed(&granted, &key, stream, id, true, now);
-                ConnectionsCommand::NoteRefresh(NoteRefresh { connection: id, from, handed_out })
+                let note = NoteRefresh { connection: id, from, handed_out };
+                let recorded = self.record(&handle, ConnectionsCommand::NoteRefresh(note)).await;
+                if recorded.is_some_and(|done| done.view.organization().connections.get(id).is_none()) {
+                    // It was ended meanwhile, and the provider was asked to take back the token of before.
+                    give_back(&self.outgoing, &registration, &granted).await;
+                }
             }
             Err((cause, is_final)) => {
                 tracing::warn!(%stream, connection = %id, cause, "a token was not refreshed");
                 let next_at = (!is_final).then(|| now.plus_seconds(pause(tries)));
-                ConnectionsCommand::NoteFailure(NoteFailure { connection: id, from, cause, next_at })
+                let note = NoteFailure { connection: id, from, cause, next_at };
+                self.record(&handle, ConnectionsCommand::NoteFailure(note)).await;
             }
-        };
-        self.record(&handle, command).await;
+        }
     }
 
+    async fn ask(&self, prepared: Prepared) -> Result<(Prepared, Granted), (&'static str, bool)> {
+        match refresh(&self.outgoing, &prepared.registration, &prepared.refresh_token).await {
+            Ok(granted) => Ok((prepared, granted)),
+            Err(error) => Err((error.cause(), is_final(error))),
+        }
+    }
+
+    /// Opens what a refresh needs; `None` of a connection that is gone, or waits for somebody to consent again.
     async fn prepare(
         &self,
         handle: &Arc<Handle>,
-        connection: &Connection,
-    ) -> Result<Prepared, NoRegistration> {
+        id: ConnectionId,
+    ) -> Option<(Held, Result<Prepared, NoRegistration>)> {
+        let view = handle.view();
+        let connection =
+            view.organization().connections.get(id).filter(|connection| is_refreshable(connection))?;
+        let (connection, from) = (connection.clone(), connection.credential.as_ref()?.number);
+        let tries = connection.grant.as_ref().map_or(0, |grant| grant.tries);
         let (store, guard, handle) = (self.store.clone(), self.outgoing.guard(), Arc::clone(handle));
-        let connection = connection.clone();
         let open = move || {
             let (stream, view) = (handle.stream(), handle.view());
             let grant = connection.grant.as_ref().ok_or(NoRegistration::Gone)?;
@@ -229,22 +249,25 @@ impl Refresher {
             let refresh_token = key.open(&credential_field(stream, &field, REFRESH_TOKEN), sealed);
             Ok(Prepared { registration, refresh_token: refresh_token.map_err(KeyError::from)?, key })
         };
-        tokio::task::spawn_blocking(open).await.unwrap_or(Err(NoRegistration::Died))
+        let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(NoRegistration::Died));
+        Some((Held { from, tries }, opened))
     }
 
-    /// Records what came of it, however often that takes.
-    async fn record(&self, handle: &Arc<Handle>, command: ConnectionsCommand) {
-        for _ in 0..RECORD_TRIES {
+    /// Records what came of it, however often that takes: what a provider has handed out is lost otherwise. `None` where
+    /// the organization is gone, or the server stops.
+    async fn record(&self, handle: &Arc<Handle>, command: ConnectionsCommand) -> Option<Done> {
+        loop {
             let submission = Submission::new(command.clone(), Actor::SYSTEM);
             match self.store.execute(handle, submission).await {
-                Ok(_) => return,
+                Ok(done) => return Some(done),
+                Err(Refusal::Rejected(_)) => return None,
                 Err(error) => {
                     let stream = handle.stream();
                     tracing::error!(%stream, error = with_causes(&error), "what came of a refresh is not recorded yet");
                 }
             }
             if self.is_stopping() {
-                return;
+                return None;
             }
             self.store.clock().sleep(RECORD_PAUSE).await;
         }

@@ -2,7 +2,7 @@
 //! asked. Made anew for each use, so that the secret is in memory no longer than it is needed.
 
 use crate::ids::StreamId;
-use crate::oauth::provider::{ClientAuthentication, Provider, Separator, provider};
+use crate::oauth::provider::{ClientAuthentication, Pkce, Provider, Separator, provider};
 use crate::organization::Organization;
 use crate::outgoing::Guard;
 use crate::outgoing::endpoint::Endpoint;
@@ -27,6 +27,8 @@ pub struct Registration {
     pub client_secret: Plain,
     /// How it proves to be itself.
     pub authentication: ClientAuthentication,
+    /// Whether PKCE is sent.
+    pub sends_pkce: bool,
     /// Where people are sent to consent.
     pub authorize_url: Endpoint,
     /// Where codes and refresh tokens are exchanged.
@@ -83,6 +85,7 @@ impl Registration {
                     client_id: app.client_id.clone(),
                     client_secret,
                     authentication: app.effective_authentication(),
+                    sends_pkce: app.sends_pkce(),
                     authorize_url: endpoint(&urls.authorize_url)?,
                     token_url: endpoint(&urls.token_url)?,
                     revoke_url: urls.revoke_url.as_deref().map(endpoint).transpose()?,
@@ -108,6 +111,7 @@ impl Registration {
             client_id: app.client_id.clone(),
             client_secret: key.open(&field, &app.client_secret).map_err(KeyError::from)?,
             authentication: found.client_authentication,
+            sends_pkce: found.pkce != Pkce::Refused,
             authorize_url: endpoint(&found.authorize_url)?,
             token_url: endpoint(&found.token_url)?,
             revoke_url: found.revoke_url.as_deref().map(endpoint).transpose()?,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::causes::with_causes;
 use crate::http::app::App;
-use crate::oauth::client::revoke;
+use crate::oauth::client::{Granted, revoke};
 use crate::oauth::registration::{NoRegistration, Registration};
+use crate::outgoing::Outgoing;
 use crate::seal::keyring::KeyError;
 use crate::settings::connections::connection::Connection;
 use crate::settings::connections::{ACCESS_TOKEN, REFRESH_TOKEN, credential_field};
@@ -40,4 +41,11 @@ pub async fn take_back(app: &App, handle: &Arc<Handle>, connection: &Connection)
         // Of an app that is gone there is nobody to ask; a panic has a log line of its own.
         Ok(Err(NoRegistration::Gone | NoRegistration::Died)) | Err(_) => {}
     }
+}
+
+/// Gives back what was handed out and has no place any more.
+pub async fn give_back(outgoing: &Outgoing, registration: &Registration, granted: &Granted) {
+    let refresh_token = granted.refresh_token.as_ref().map(|token| (token, REFRESH_TOKEN));
+    let (token, hint) = refresh_token.unwrap_or((&granted.access_token, ACCESS_TOKEN));
+    revoke(outgoing, registration, token, hint).await;
 }

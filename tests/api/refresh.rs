@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::oauth::{Acme, app_at};
+use crate::consent::{Acme, app_at};
 use crate::provider::{Asked, Provider};
 use crate::server::text;
 
@@ -82,6 +82,42 @@ async fn a_failure_is_told_and_tried_again_with_growing_pauses() {
     acme.server.eventually(|| async { acme.read().await["crm"]["access_token"] == "Zq7access2" }).await;
     let shown = acme.show(&connection).await;
     assert_eq!((&shown["status"], &shown["cause"]), (&json!("connected"), &Value::Null));
+}
+
+/// RFC 9700 §4.14.2: a provider that rotates refresh tokens may take the one before once more, as after an answer that was
+/// lost; what it hands out then is the newest.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_lost_is_asked_for_again() {
+    let acme = Acme::manual().await;
+    let connection = acme.connected("crm").await;
+    acme.provider.state().lost = 1;
+    acme.server.advance(3_300);
+    acme.server.eventually(|| async { acme.show(&connection).await["cause"] == "meaningless_answer" }).await;
+    assert_eq!(acme.read().await["crm"]["access_token"], "Zq7access1", "it is good still");
+    acme.server.advance(31);
+    acme.server.eventually(|| async { acme.read().await["crm"]["access_token"] == "Zq7access3" }).await;
+    assert_eq!(refreshes(&acme.provider.asked()), ["Zq7refresh1", "Zq7refresh1"]);
+    let path = format!("/v1/connections/{connection}/refresh");
+    acme.server.post(&path, Some(&acme.owner), &json!({})).await.is(200);
+    assert_eq!(refreshes(&acme.provider.asked())[2], "Zq7refresh3", "the newest is the one that is used");
+}
+
+/// RFC 9700 §4.14.2: one that takes a refresh token once ends all of it where that comes again; then somebody has to consent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_lost_for_good_waits_for_another_consent() {
+    let acme = Acme::manual().await;
+    acme.provider.state().is_strict = true;
+    let connection = acme.connected("crm").await;
+    acme.provider.state().lost = 1;
+    acme.server.advance(3_300);
+    acme.server.eventually(|| async { acme.show(&connection).await["cause"] == "meaningless_answer" }).await;
+    acme.server.advance(31);
+    acme.server.eventually(|| async { acme.show(&connection).await["status"] == "revoked" }).await;
+    assert_eq!(acme.read().await, json!({}), "it is handed to no program");
+    let again = format!("/v1/connections/{connection}/reconnect");
+    let linked = acme.server.post(&again, Some(&acme.owner), &json!({})).await.is(200).json();
+    acme.consent(&acme.path_of(&linked)).await;
+    assert_eq!(acme.show(&connection).await["status"], "connected");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -118,14 +118,14 @@ pub fn sound_bodies(things: &Things, owner: &Somebody) -> BTreeMap<(&'static str
             json!({"provider": "custom", "name": "Ours", "client_id": "ours", "client_secret": "s",
                 "scopes": ["read"], "authorize_url": "https://idp.example.com/authorize",
                 "token_url": "https://idp.example.com/token", "revoke_url": "https://idp.example.com/revoke",
-                "issuer": "https://idp.example.com", "client_authentication": "basic"}),
+                "issuer": "https://idp.example.com", "client_authentication": "basic", "pkce": false}),
         ),
         (
             ("PATCH", "/v1/oauth-apps/{app}"),
             json!({"name": "Ours", "client_id": "ours", "client_secret": "s", "scopes": ["read"],
                 "authorize_url": "https://idp.example.com/authorize",
                 "token_url": "https://idp.example.com/token", "revoke_url": "https://idp.example.com/revoke",
-                "issuer": "https://idp.example.com", "client_authentication": "basic"}),
+                "issuer": "https://idp.example.com", "client_authentication": "basic", "pkce": false}),
         ),
         (
             ("POST", "/v1/connections"),

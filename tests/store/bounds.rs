@@ -208,7 +208,8 @@ async fn ended_sessions_leave_the_directory_by_the_scheduler() {
     let command = Command::Organization(OrganizationCommand::Sessions(SessionsCommand::Open(opened)));
     store.execute(&founded, Submission::new(command, founded.owner)).await.unwrap();
     let dns = Dns::new(None, store.clock.clone());
-    let refresher = Refresher::new(store.store.clone(), Outgoing::new(Guard::Public, store.clock.clone()));
+    let outgoing = Outgoing::new(Guard::Public, dns.clone(), store.clock.clone());
+    let refresher = Refresher::new(store.store.clone(), outgoing);
     let timers = tokio::spawn(scheduler::run(store.store.clone(), dns, refresher, std::future::pending()));
     for day in 1..=30 {
         store.hands.sleeping(1).await;

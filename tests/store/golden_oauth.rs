@@ -49,6 +49,7 @@ pub async fn record_oauth_apps(store: &TestStore, founded: &Founded) {
             client_secret,
             scopes: serde_json::from_str(r#"["read"]"#).expect("scopes"),
             client_authentication: urls.is_some().then_some(ClientAuthentication::Basic),
+            pkce: urls.is_some().then_some(false),
             urls,
         };
         let mut submission = Submission::new(OauthAppsCommand::Create(create), founded.owner);
@@ -67,6 +68,7 @@ pub async fn record_oauth_apps(store: &TestStore, founded: &Founded) {
             ..UrlsPatch::default()
         },
         client_authentication: None,
+        pkce: None,
     };
     let mut submission = Submission::new(OauthAppsCommand::Update(update), founded.owner);
     submission.keys = vec![key];

@@ -1,9 +1,12 @@
 //! An OAuth provider on a real port: it hands out tokens for codes and refresh tokens, says what it is told to, and remembers
 //! what it was asked.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -20,14 +23,23 @@ struct Inner {
     answers: watch::Sender<bool>,
 }
 
+/// What it does, and what it has done.
 #[derive(Default)]
-struct State {
+pub struct State {
     /// What it says next, whole answers as bytes; without, it hands out tokens.
-    scripted: VecDeque<Vec<u8>>,
+    pub scripted: VecDeque<Vec<u8>>,
     /// For how long the tokens that it hands out are good, in seconds.
-    lifetime: Option<u64>,
+    pub lifetime: Option<u64>,
     /// How many it has handed out.
     handed_out: u64,
+    /// The codes that it gave to people, each with the challenge of the browser that it gave it in. Every other is good.
+    pub codes: BTreeMap<String, String>,
+    /// Whether a refresh token is good once.
+    pub is_strict: bool,
+    /// The refresh tokens that were used.
+    used: BTreeSet<String>,
+    /// How many of the next answers get lost on the way.
+    pub lost: usize,
     asked: Vec<Asked>,
 }
 
@@ -35,7 +47,6 @@ struct State {
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub path: String,
-    pub head: String,
     /// The fields of the form.
     pub form: Vec<(String, String)>,
 }
@@ -65,17 +76,9 @@ impl Provider {
         Self { base, inner }
     }
 
-    /// What it says next, instead of handing out tokens.
-    pub fn says(&self, status: u16, body: &str) {
-        self.says_raw(format!(
-            "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        ));
-    }
-
-    /// The same, as bytes.
-    pub fn says_raw(&self, answer: impl Into<Vec<u8>>) {
-        self.inner.state.lock().unwrap().scripted.push_back(answer.into());
+    /// What it does from here on.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap()
     }
 
     /// Whether it answers, or keeps everybody waiting.
@@ -85,17 +88,19 @@ impl Provider {
 
     /// What it was asked so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.inner.state.lock().unwrap().asked.clone()
+        self.state().asked.clone()
     }
 }
 
 async fn answer(mut stream: TcpStream, inner: Arc<Inner>) {
     let Some(asked) = read(&mut stream).await else { return };
-    let path = asked.path.clone();
     let answer = {
         let mut state = inner.state.lock().unwrap();
+        let answer = state.scripted.pop_front().unwrap_or_else(|| state.answer(&asked));
         state.asked.push(asked);
-        state.scripted.pop_front().unwrap_or_else(|| state.tokens(&path))
+        let is_lost = state.lost > 0;
+        state.lost -= usize::from(is_lost);
+        if is_lost { Vec::new() } else { answer }
     };
     let mut answers = inner.answers.subscribe();
     if answers.wait_for(|answers| *answers).await.is_ok() {
@@ -105,20 +110,38 @@ async fn answer(mut stream: TcpStream, inner: Arc<Inner>) {
 }
 
 impl State {
-    fn tokens(&mut self, path: &str) -> Vec<u8> {
-        let body = if path.starts_with("/token") {
-            self.handed_out += 1;
-            let number = self.handed_out;
-            let expires =
-                self.lifetime.map(|seconds| format!(r#","expires_in":{seconds}"#)).unwrap_or_default();
-            format!(
-                r#"{{"access_token":"Zq7access{number}","refresh_token":"Zq7refresh{number}","token_type":"bearer"{expires}}}"#
-            )
+    fn answer(&mut self, asked: &Asked) -> Vec<u8> {
+        let (status, body) = if !asked.path.starts_with("/token") {
+            (200, String::new())
+        } else if self.accepts(asked) {
+            (200, self.tokens())
         } else {
-            String::new()
+            (400, r#"{"error":"invalid_grant"}"#.to_owned())
         };
-        format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        let length = body.len();
+        format!("HTTP/1.1 {status} Said\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
             .into_bytes()
+    }
+
+    /// Whether there are tokens for a code or a refresh token (RFC 6749 §5.2, RFC 7636 §4.6).
+    fn accepts(&mut self, asked: &Asked) -> bool {
+        if let Some(token) = asked.field("refresh_token") {
+            return self.used.insert(token.to_owned()) || !self.is_strict;
+        }
+        let challenge = asked.field("code").and_then(|code| self.codes.remove(code));
+        challenge.is_none_or(|challenge| {
+            let verifier = asked.field("code_verifier").unwrap_or_default();
+            URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())) == challenge
+        })
+    }
+
+    fn tokens(&mut self) -> String {
+        self.handed_out += 1;
+        let number = self.handed_out;
+        let expires = self.lifetime.map(|seconds| format!(r#","expires_in":{seconds}"#)).unwrap_or_default();
+        format!(
+            r#"{{"access_token":"Zq7access{number}","refresh_token":"Zq7refresh{number}","token_type":"bearer"{expires}}}"#
+        )
     }
 }
 
@@ -134,7 +157,7 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
             if body.len() >= length {
                 let path = head.split(' ').nth(1)?.to_owned();
                 let form = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
-                return Some(Asked { path, head: head.to_owned(), form });
+                return Some(Asked { path, form });
             }
         }
         match stream.read(&mut chunk).await {

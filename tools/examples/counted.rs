@@ -175,14 +175,15 @@ fn routes(open: &OpenStore) -> Result<Router> {
         public_url: "http://localhost".to_owned(),
         trusted_proxies: Vec::new(),
     };
-    let outgoing = Outgoing::new(Guard::Public, open.store.clock().clone());
+    let dns = Dns::new(None, open.store.clock().clone());
+    let outgoing = Outgoing::new(Guard::Public, dns.clone(), open.store.clock().clone());
     let app = App {
         store: open.store.clone(),
         passwords: Passwords::start(HashCost::CHEAPEST, 1)?,
         throttle: Arc::new(Throttle::new()),
         mail_throttle: Arc::new(Throttle::new()),
         mailer: None,
-        dns: Dns::new(None, open.store.clock().clone()),
+        dns,
         refresher: Refresher::new(open.store.clone(), outgoing.clone()),
         outgoing,
         attempts: Attempts::default(),

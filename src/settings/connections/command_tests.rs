@@ -53,6 +53,7 @@ fn app() -> Event {
         scopes: Vec::new(),
         urls: Some(urls),
         client_authentication: None,
+        pkce: None,
         copied_from: None,
     }))
 }

@@ -223,14 +223,8 @@ fn is_of(connection: &Connection, app: OauthAppId) -> bool {
 
 /// The refresh that a record says has failed.
 fn failed(recorded: &Recorded) -> Option<&Refused> {
-    match &recorded.event {
-        Event::Refused(refused)
-            if recorded.outcome == Outcome::Failure && refused.action == TOKEN_REFRESH =>
-        {
-            Some(refused)
-        }
-        _ => None,
-    }
+    let Event::Refused(refused) = &recorded.event else { return None };
+    (recorded.outcome == Outcome::Failure && refused.action == TOKEN_REFRESH).then_some(refused)
 }
 
 impl Fold for Connections {

@@ -65,6 +65,7 @@ fn created(past: &OauthApp, credentials_version: u64) -> OauthAppCreated {
         scopes: past.scopes.clone(),
         urls: past.urls.clone(),
         client_authentication: past.client_authentication,
+        pkce: past.pkce,
         copied_from: Some(secret.origin),
     }
 }
@@ -85,6 +86,7 @@ fn updated(past: &OauthApp, present: &OauthApp) -> OauthAppUpdated {
         client_authentication: past
             .client_authentication
             .filter(|_| past.client_authentication != present.client_authentication),
+        pkce: past.pkce.filter(|_| past.pkce != present.pkce),
         copied_from: secret.map(|secret| secret.origin),
     }
 }
