@@ -174,7 +174,9 @@ impl Refresher {
             }
         };
         let host = match self.prepare(&handle, id).await {
-            Some((_, Ok(prepared))) => Some(prepared.registration.token_url.host().to_string()),
+            Some((_, Ok(Prepared { registration: Registration { token_url, .. }, .. }))) => {
+                Some(format!("{}:{}", token_url.host(), token_url.port()))
+            }
             Some((_, Err(_))) => None,
             None => return self.store.directory().nothing_is_due(stream, id),
         };

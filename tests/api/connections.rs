@@ -171,7 +171,7 @@ async fn two_environments_are_compared_by_their_connections() {
         .iter()
         .map(|pair| {
             let of = |field: &str| text(&pair[field]);
-            (of("kind"), of("name"), of("presence"), pair["in_sync"] == true)
+            (of("type"), of("name"), of("presence"), pair["in_sync"] == true)
         })
         .collect();
     let expected = |kind: &str, name: &str, presence: &str, in_sync| {
