@@ -267,6 +267,25 @@ async fn the_button_is_pressed_on_our_own_page_alone() {
     send(own).await.is(200);
 }
 
+/// Whatever stands in a URL of a page, there is a page that says it leads nowhere, and nothing is recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_leads_nowhere_has_a_page() {
+    let acme = Acme::new().await;
+    let before = acme.server.version(acme.owner.organization);
+    let long = "a".repeat(2_000);
+    for segment in ["%00", "%ff", "..%2f..", "null", "app_", "con_01kqxk5rd0e5xrpzzv0jjq4zgn", "'--", &*long]
+    {
+        for query in ["", "?state=%ff&code=%00", "?as_off=1", &*format!("?state={long}&code={long}")] {
+            for path in [format!("/connect/{segment}{query}"), format!("/oauth/callback/{segment}{query}")] {
+                let page = acme.page(&path).await;
+                assert!([400, 404].contains(&page.status), "{path}: {}", page.status);
+                assert!(!page.text.contains(segment), "{path}: {}", page.text);
+            }
+        }
+    }
+    assert_eq!(acme.server.version(acme.owner.organization), before);
+}
+
 /// One organization's link, app and connection are nothing in another.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_organizations_link_app_and_connection_are_not_there() {

@@ -117,6 +117,12 @@ impl Things {
     }
 }
 
+/// Whether a route answers people's browsers, with pages: there is nothing else to a URL there that has a meaning, and what a
+/// provider puts into one beside is passed over (RFC 6749 §4.1.2).
+pub fn is_page(path: &str) -> bool {
+    path.starts_with("/connect/") || path.starts_with("/oauth/callback/")
+}
+
 /// A path with a query, and with what its route cannot do without, unless the query begins with that.
 pub fn with_query(path: &str, query: &str) -> String {
     let needed = match path {
