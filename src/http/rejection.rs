@@ -11,7 +11,7 @@ use crate::command::Rejection;
 use crate::history::restore::PrepareError;
 use crate::http::access::Denial;
 use crate::http::problem::Problem;
-use crate::http::rejection_kept::{customer_data, customers, executions, oauth_apps, secrets};
+use crate::http::rejection_kept::{connections, customer_data, customers, executions, oauth_apps, secrets};
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::deletions::command::DeletionsRejection;
@@ -220,6 +220,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Executions(rejection) => executions(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::OauthApps(rejection) => oauth_apps(*rejection),
+        Rejection::Connections(rejection) => connections(*rejection),
         Rejection::Billing(rejection) => billing(rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
@@ -392,6 +393,9 @@ fn last_owner() -> Problem {
 fn environments(rejection: EnvironmentsRejection) -> Problem {
     match rejection {
         EnvironmentsRejection::NotFound | EnvironmentsRejection::ValueNotFound => Problem::not_found(),
+        EnvironmentsRejection::HasConnections => {
+            Problem::conflict("has_connections", "end the environment's connections first")
+        }
         EnvironmentsRejection::NameTaken => {
             Problem::conflict("name_taken", "another environment has this name")
         }

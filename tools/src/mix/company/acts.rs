@@ -169,7 +169,7 @@ impl Company {
             outcome: Outcome::Failure,
             refused: Refused {
                 action: "auth.login".to_owned(),
-                data: RefusedData { permission: None, cause: Some("wrong_password".to_owned()) },
+                data: RefusedData { cause: Some("wrong_password".to_owned()), ..RefusedData::default() },
             },
             count: None,
         };
@@ -190,7 +190,7 @@ impl Company {
             outcome: Outcome::Denied,
             refused: Refused {
                 action: action.to_owned(),
-                data: RefusedData { permission: Some(permission.to_owned()), cause: None },
+                data: RefusedData { permission: Some(permission.to_owned()), ..RefusedData::default() },
             },
             count: None,
         };
