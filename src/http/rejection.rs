@@ -113,6 +113,10 @@ impl From<IntentError> for Problem {
     /// The intent stays open, and the next start finishes it.
     fn from(error: IntentError) -> Self {
         match error {
+            // Whoever is about to join is no member, and learns no figures.
+            IntentError::Refused(Refusal::Rejected(Rejection::QuotaExceeded(excess))) => {
+                Self::quota_exceeded(excess.meter.name())
+            }
             IntentError::Refused(refusal) => refusal.into(),
             IntentError::Rotation(error) => error.into(),
             other => internal(&other, "an intent could not be finished"),
@@ -205,7 +209,8 @@ fn rejected(rejection: &Rejection) -> Problem {
         }
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
         Rejection::QuotaExceeded(excess) => {
-            Problem::quota_exceeded(excess.meter.name(), excess.limit, excess.used)
+            let problem = Problem::quota_exceeded(excess.meter.name());
+            problem.with("limit", excess.limit).with("used", excess.used)
         }
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(rejection) => people(*rejection),

@@ -36,6 +36,7 @@ mod keys;
 mod ledger;
 mod lost_keys;
 mod memberships;
+mod oauth_asks;
 mod past;
 mod pasts;
 mod platform_asks;
