@@ -34,6 +34,7 @@ fn concerns_quotas(billing: &Billing, event: &Event) -> bool {
         | Event::Environments(_)
         | Event::Secrets(_)
         | Event::ApiKeys(_)
+        | Event::Connections(_)
         | Event::Executions(_) => billing.is_bounded(),
         Event::General(_)
         | Event::OauthApps(_)
@@ -65,6 +66,7 @@ pub fn used(organization: &Organization, meter: Meter, now: Timestamp) -> u64 {
         Meter::Environments => organization.environments.count(),
         Meter::Secrets => organization.secrets.live(),
         Meter::ApiKeys => organization.api_keys.count(),
+        Meter::Connections => organization.connections.total(),
         Meter::Executions => {
             let executions = &organization.executions;
             return executions.begun(&Period::counting(organization, executions.period(), now));
