@@ -88,10 +88,7 @@ impl Unpackers {
     ///
     /// # Errors
     /// As those of [`Self::give`].
-    pub(super) fn finish<E>(
-        &mut self,
-        take: &mut impl FnMut(Unpacking) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(super) fn finish<E>(&mut self, take: &mut impl FnMut(Unpacking) -> Result<(), E>) -> Result<(), E> {
         self.take_down_to(0, take)
     }
 
