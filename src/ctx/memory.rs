@@ -13,7 +13,7 @@ use crate::ctx::access::Access;
 use crate::ctx::seen::{self, Basis, Place, PlaceId, Readable};
 use crate::event::{Event, Recorded};
 use crate::http::page::json_bytes;
-use crate::ids::{CustomerId, EnvironmentId, SecretId, StreamId};
+use crate::ids::{ConnectionId, CustomerId, EnvironmentId, SecretId, StreamId};
 use crate::organization::Organization;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::{DataKey, Plain};
@@ -25,6 +25,7 @@ use crate::settings::secrets::projection::{CurrentValue, Secret};
 use crate::settings::secrets::value::Scope;
 use crate::settings::secrets::value_field;
 use crate::store::bounded::Bounded;
+use crate::store::key_uses::reads::Values;
 use crate::store::resident::{Handle, View};
 
 /// How much memory opened values take, in bytes.
@@ -80,7 +81,7 @@ pub struct Whole {
     /// The version of it.
     pub version: Arc<str>,
     /// The values in it.
-    pub values: Vec<(SecretId, u64)>,
+    pub values: Values,
     json: Zeroizing<Vec<u8>>,
 }
 
@@ -141,6 +142,7 @@ impl Memory {
         let opened = secrets.values().map(|secret| self.value_of(ring, handle, view, secret));
         let opened: Vec<Arc<Value>> = opened.collect::<Result<_, _>>()?;
         let named = secrets.keys().copied().zip(opened.iter().map(|value| &**value));
+        let values = seen::values(&secrets, &connections);
         let access = connections
             .into_iter()
             .map(|(name, held)| Ok((name, Access::open(ring, view.stream, held)?)))
@@ -150,7 +152,7 @@ impl Memory {
         let whole = Arc::new(Whole {
             basis: Basis::of(organization, place),
             version: Arc::clone(&version),
-            values: secrets.values().map(Readable::id).collect(),
+            values,
             json: json(&told),
         });
         let key = (view.stream, place.id());
@@ -201,17 +203,16 @@ impl Memory {
         let organization = view.organization();
         let (mut whole, mut places, mut values) = (false, Vec::new(), Vec::new());
         for event in events {
+            let linked = || {
+                let id = event.resource.id.parse::<ConnectionId>().ok();
+                id.and_then(|id| organization.connections.get(id)).map(|connection| connection.scope)
+            };
             match &event.event {
                 Event::Secrets(_) => {
                     let Ok(id) = event.resource.id.parse::<SecretId>() else { continue };
                     values.push(id..=id);
-                    // A customer's secret is seen in one place; of thousands of customers, the others' stay.
-                    match organization.secrets.get(id).map(|secret| secret.scope) {
-                        Some(Scope::Customer(environment, customer)) => {
-                            places.push((environment, Some(customer)))
-                        }
-                        Some(Scope::Organization | Scope::Environment(_)) | None => whole = true,
-                    }
+                    let scope = organization.secrets.get(id).map(|secret| secret.scope);
+                    changed_in(scope, &mut places, &mut whole);
                 }
                 Event::Environments(EnvironmentsEvent::EnvironmentDeleted(_))
                 | Event::General(GeneralEvent::OrganizationEnded(_)) => {
@@ -222,8 +223,11 @@ impl Memory {
                     whole = true;
                     values.push(SecretId::min()..=SecretId::max());
                 }
-                Event::Environments(_) | Event::Connections(_) | Event::OauthApps(_) => whole = true,
-                Event::Refused(refused) if refused.action == TOKEN_REFRESH => whole = true,
+                Event::Environments(_) | Event::OauthApps(_) => whole = true,
+                Event::Connections(_) => changed_in(linked(), &mut places, &mut whole),
+                Event::Refused(refused) if refused.action == TOKEN_REFRESH => {
+                    changed_in(linked(), &mut places, &mut whole);
+                }
                 _ => {}
             }
         }
@@ -243,6 +247,15 @@ impl Memory {
                 self.wholes.forget((stream, place)..=(stream, place), is_current);
             }
         }
+    }
+}
+
+/// Where something of a scope is seen that has changed. What a customer has is seen in one place; of thousands of customers, the
+/// others' stay.
+fn changed_in(scope: Option<Scope>, places: &mut Vec<PlaceId>, whole: &mut bool) {
+    match scope {
+        Some(Scope::Customer(environment, customer)) => places.push((environment, Some(customer))),
+        Some(Scope::Organization | Scope::Environment(_)) | None => *whole = true,
     }
 }
 

@@ -132,5 +132,8 @@ pub(super) fn connections(rejection: ConnectionsRejection) -> Problem {
         ConnectionsRejection::TooMany => {
             Problem::conflict("too_many_connections", "the environment has as many connections as it can")
         }
+        ConnectionsRejection::CustomerFull => {
+            Problem::conflict("customer_full", "the customer has as many connections as it can")
+        }
     }
 }

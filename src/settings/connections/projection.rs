@@ -257,6 +257,7 @@ impl Fold for Connections {
                     if let Some(grant) = &mut connection.grant {
                         grant.link = None;
                         grant.refresh_token = None;
+                        grant.granted = None;
                     }
                     connection.hold(&connected.tokens);
                 });

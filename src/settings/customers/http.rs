@@ -24,6 +24,7 @@ use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{CustomerId, Fresh};
+use crate::oauth::revocation::Held;
 use crate::seal::Plain;
 use crate::settings::customers::ERASED;
 use crate::settings::customers::command::CustomersCommand;
@@ -288,7 +289,16 @@ pub async fn erase(path: PathText, call: Call, _: NoParameters) -> Result<Respon
     }
     let Nothing {} = call.body().parse()?;
     let brought = giving_up(&call, customer)?;
+    let connections = call.settings().connections.of_customer(customer).map(|connection| connection.id);
+    let held = Held::of(&call.app, &call.organization.handle, connections.collect()).await;
     let done = call.submit_with(CustomersCommand::Erase(customer), brought, StatusCode::OK).await?;
+    // Nobody waits for providers to take theirs back.
+    let outgoing = call.app.outgoing.clone();
+    tokio::spawn(async move {
+        for held in held {
+            held.give_back(&outgoing).await;
+        }
+    });
     let former = done.view.organization().customers.former(customer).ok_or_else(Problem::not_found)?;
     let body = CustomerBody::erased(customer, former)?;
     Ok(call.done(&done, StatusCode::OK, former.version, None, &body))

@@ -1,4 +1,4 @@
-//! Which secrets keys read: the first time in an hour it is durable before the value leaves, later ones are counted with
+//! Which secrets and connections keys read: the first time in an hour it is durable before the value leaves, later ones are counted with
 //! the key's uses of the minute.
 //!
 //! What cannot be recorded is not read: here, unlike for other uses, the answer fails with the store.
@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::actor::Actor;
 use crate::clock::Timestamp;
-use crate::ids::{ApiKeyId, EnvironmentId, SecretId};
+use crate::ids::{ApiKeyId, ConnectionId, EnvironmentId, SecretId};
 use crate::settings::api_keys::command::{ApiKeysCommand, Reads, UseApiKey};
-use crate::settings::api_keys::event::{EnvironmentRead, SecretRead};
+use crate::settings::api_keys::event::{ConnectionRead, EnvironmentRead, SecretRead};
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 
@@ -28,6 +28,22 @@ pub enum Read {
     Secret(SecretId, u64),
 }
 
+/// The values of what is read: secrets' by their numbers, connections' credentials by theirs.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    /// Of secrets.
+    pub secrets: Vec<(SecretId, u64)>,
+    /// Of connections.
+    pub connections: Vec<(ConnectionId, u64)>,
+}
+
+impl Values {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && self.connections.is_empty()
+    }
+}
+
 impl Store {
     /// Notes that a key reads something, so that it may leave. `values` are the values that it is, which are recorded
     /// where nothing in this hour says so yet.
@@ -39,7 +55,7 @@ impl Store {
         handle: &Arc<Handle>,
         (key, actor): (ApiKeyId, Actor),
         read: Read,
-        values: &[(SecretId, u64)],
+        values: &Values,
     ) -> Result<(), Refusal> {
         let now = self.clock().credible_now();
         let known = (key, read);
@@ -56,7 +72,13 @@ impl Store {
         let mut reads = told(&BTreeMap::from([(known.1.clone(), 1)]));
         if reads.secrets.is_empty() {
             let read = |&(secret, value_version)| SecretRead { secret, value_version, count: 1 };
-            reads.secrets = values.iter().map(read).collect();
+            reads.secrets = values.secrets.iter().map(read).collect();
+            let read = |&(connection, credential_version)| ConnectionRead {
+                connection,
+                credential_version,
+                count: 1,
+            };
+            reads.connections = values.connections.iter().map(read).collect();
         }
         let command = UseApiKey { key, count: None, opened: None, reads };
         self.execute(handle, Submission::new(ApiKeysCommand::Use(command), actor)).await?;
