@@ -112,7 +112,7 @@ use crate::settings::{
         environments::config::delete,
         promotion::http::diff,
         promotion::http::promote,
-        secrets::http::list,
+        secrets::listing::list,
         secrets::http::create,
         secrets::http::show,
         secrets::http::update,

@@ -43,6 +43,7 @@ mod canary;
 mod conventions;
 mod ctx;
 mod customer_isolation;
+mod customer_changes;
 mod customer_data;
 mod customer_scope;
 mod customers;

@@ -11,6 +11,7 @@ mod checkpoints;
 mod clock;
 mod commands;
 mod customer_asks;
+mod customer_past;
 mod courses;
 mod damage;
 mod deletions;

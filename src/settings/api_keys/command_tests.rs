@@ -429,8 +429,10 @@ fn the_first_use_of_an_hour_is_recorded_and_so_is_every_session() {
 fn secrets_that_were_read_are_told_of_the_only_one_its_environment_or_the_key() {
     let state = acme([created(1, Mode::Test, WORKFLOW, Limits::NONE)]);
     let context = by(key(1));
-    let whole = |number| EnvironmentRead { environment: id(number), version: "v".to_owned(), count: 1 };
-    let value = |number| SecretRead { secret: id(number), value_version: 1, count: 1 };
+    let (customer, version, count) = (None, "v", 1);
+    let whole =
+        |number| EnvironmentRead { environment: id(number), customer, version: version.to_owned(), count };
+    let value = |number| SecretRead { secret: id(number), customer: None, value_version: 1, count: 1 };
     for (environments, secrets, about) in [
         (vec![], vec![value(1)], ResourceType::Secret),
         (vec![whole(1)], vec![value(1), value(2)], ResourceType::Environment),
