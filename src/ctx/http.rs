@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::actor::Actor;
+use crate::clock::Timestamp;
 use crate::ctx::large::Large;
 use crate::ctx::memory::{Value, Whole, json};
 use crate::ctx::seen::{self, Basis, Place};
@@ -32,6 +33,7 @@ use crate::http::streams::Kind;
 use crate::ids::{ApiKeyId, CustomerId, SecretId};
 use crate::log::reading::as_one;
 use crate::seal::keyring::KeyError;
+use crate::settings::connections::value::Kind as ConnectionKind;
 use crate::settings::customers::projection::{Customer, Status};
 use crate::settings::environments::projection::Environment;
 use crate::settings::environments::value::ConfigKey;
@@ -65,8 +67,30 @@ pub struct CtxBody {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Secrets' values by name; a customer's before an environment's own, and these before the organization's.
     pub secrets: std::collections::BTreeMap<String, String>,
-    /// Access to others' services by name. There is none yet.
-    pub connections: serde_json::Map<String, serde_json::Value>,
+    /// Access to others' services by name.
+    pub connections: std::collections::BTreeMap<String, CtxConnection>,
+}
+
+/// Access to somebody's account elsewhere; which fields it has says its kind.
+#[derive(Serialize, ToSchema)]
+pub struct CtxConnection {
+    /// `oauth`, `token` or `basic`.
+    pub kind: ConnectionKind,
+    /// What is sent as a bearer token, of kind `oauth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<String>,
+    /// When that ends; null where it does not. It is refreshed before, which is a change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Option<Timestamp>>,
+    /// The token, of kind `token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The name there, of kind `basic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 /// A secret's value.
@@ -98,7 +122,7 @@ pub async fn show(State(app): State<App>, at: InCtx, headers: HeaderMap) -> Resu
         let tag = etag(&app, large.version());
         return Ok(answer(pieces::body(large, Large::next), Some(tag)));
     };
-    at.note(&app, &whole.version, &whole.values).await?;
+    at.note(&app, &whole.version, &whole.values, whole.has_access).await?;
     let tag = etag(&app, &whole.version);
     Ok(answer(Body::from(Bytes::from_owner(Shared(whole))), Some(tag)))
 }
@@ -111,7 +135,7 @@ pub async fn secret(State(app): State<App>, path: PathText, at: InCtx) -> Result
     let name = path.first();
     let (id, value) = at.secret(&app, name).await?;
     let read = Read::Secret { secret: id, value_version: value.number, customer: at.customer };
-    app.store.note_read(&at.call.organization.handle, at.program()?, read, &[]).await?;
+    app.store.note_read(&at.call.organization.handle, at.program()?, read, (&[], false)).await?;
     let shown = value.plain.as_str().map_err(|_| Problem::internal())?;
     let body = json(&CtxSecretBody { name, value: shown, value_version: value.number });
     Ok(answer(Body::from(Bytes::from_owner(body)), None))
@@ -208,14 +232,18 @@ impl InCtx {
         app: &App,
         version: &Arc<str>,
         values: &[(SecretId, u64)],
+        has_access: bool,
     ) -> Result<(), Problem> {
         // Configuration alone is no secret.
-        if values.is_empty() {
+        if values.is_empty() && !has_access {
             return Ok(());
         }
         let (environment, customer) = self.place().id();
         let read = Read::Environment { environment, customer, version: Arc::clone(version) };
-        Ok(app.store.note_read(&self.call.organization.handle, self.program()?, read, values).await?)
+        Ok(app
+            .store
+            .note_read(&self.call.organization.handle, self.program()?, read, (values, has_access))
+            .await?)
     }
 
     /// The version of what is seen.

@@ -32,6 +32,7 @@ pub mod retention;
 pub mod room;
 pub mod schedule;
 pub mod taken_away;
+mod unpacking;
 pub mod verify;
 
 /// What the name of a history ends with.

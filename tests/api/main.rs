@@ -26,6 +26,9 @@ mod operator;
 #[path = "../support/traced.rs"]
 mod process;
 
+#[path = "../support/provider.rs"]
+mod provider;
+
 #[path = "../support/sse.rs"]
 mod sse;
 
@@ -40,9 +43,12 @@ mod bad_input;
 mod billing;
 mod canaries;
 mod canary;
+mod connections;
+mod consent;
 mod conventions;
 mod ctx;
 mod customer_isolation;
+mod customer_limits;
 mod customer_changes;
 mod customer_data;
 mod customer_scope;
@@ -66,7 +72,11 @@ mod lists;
 mod matrix;
 mod me;
 mod mutations;
+mod oauth;
+mod oauth_answers;
 mod oauth_apps;
+mod oauth_attacks;
+mod oauth_real;
 mod outsiders;
 mod people;
 mod permissions;
@@ -74,6 +84,7 @@ mod promotion;
 mod proof;
 mod quotas;
 mod races;
+mod refresh;
 mod restore;
 mod roles;
 mod schemathesis;

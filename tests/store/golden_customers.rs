@@ -7,14 +7,16 @@ use settled::command::Command;
 use settled::ids::{CustomerId, EnvironmentId, ExecutionId, Fresh, StreamId};
 use settled::seal::keyring::NewDataKey;
 use settled::seal::{Plain, Sealed};
+use settled::settings::billing::command::{BillingCommand, LimitCustomer};
+use settled::settings::billing::value::Meter;
 use settled::settings::customer_data::command::{CustomerDataCommand, DeleteDocument, SetDocument};
 use settled::settings::customer_data::value::DataKeyName;
 use settled::settings::customer_data::{field as document_field, path_of};
 use settled::settings::customers::command::{CustomersCommand, UpdateCustomer};
 use settled::settings::customers::event::CustomerCreated;
 use settled::settings::customers::profile::Field;
-use settled::settings::executions::command::{ExecutionsCommand, FinishExecution};
-use settled::settings::executions::event::{Ending, ExecutionStarted};
+use settled::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
+use settled::settings::executions::event::Ending;
 use settled::settings::executions::field as execution_field;
 use settled::settings::secrets::command::{At, CreateSecret, SecretsCommand};
 use settled::settings::secrets::described::Described;
@@ -44,8 +46,9 @@ pub async fn record_customers(store: &TestStore, founded: &Founded) {
     let mut described = of(owner, SecretsCommand::Create(secret));
     described.keys = vec![value_key];
     let ended = Fresh.id();
+    let limits = [(Meter::Secrets, 3), (Meter::Executions, 100)].into();
     let started = |customer: &Customer, execution| {
-        let started = customer.started(founded, execution, environment);
+        let started = customer.start(founded, execution, environment);
         Submission::new(ExecutionsCommand::Start(started), owner)
     };
     for submission in [
@@ -55,6 +58,7 @@ pub async fn record_customers(store: &TestStore, founded: &Founded) {
         erased.created(founded),
         of(owner, CustomersCommand::Update(kept.changed(founded))),
         of(owner, CustomersCommand::Suspend(kept.id)),
+        of(owner, BillingCommand::LimitCustomer(LimitCustomer { customer: kept.id, limits })),
         of(owner, CustomersCommand::Reactivate(kept.id)),
         of(owner, CustomersCommand::Suspend(gone.id)),
         described,
@@ -74,7 +78,7 @@ pub async fn record_customers(store: &TestStore, founded: &Founded) {
 
 /// A customer to be, with its key.
 pub struct Customer {
-    id: CustomerId,
+    pub id: CustomerId,
     key: NewDataKey,
 }
 
@@ -125,15 +129,16 @@ impl Customer {
         CustomerDataCommand::Set(SetDocument { customer: self.id, key: key(name), value })
     }
 
-    fn started(
+    /// That an execution begins for it.
+    pub fn start(
         &self,
         founded: &Founded,
         execution: ExecutionId,
         environment: EnvironmentId,
-    ) -> ExecutionStarted {
+    ) -> StartExecution {
         let trigger = Some(self.said(founded, execution, "trigger", "a timer"));
         let workflow = "crm/sync".to_owned();
-        ExecutionStarted { execution, customer: self.id, environment, workflow, trigger }
+        StartExecution { execution, customer: self.id, environment, workflow, trigger }
     }
 
     fn finished(

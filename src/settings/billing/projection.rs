@@ -9,10 +9,12 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, ResourceType, Version};
 use crate::history::description::{Description, Difference, Field, Focus, Subject, fields};
 use crate::history::restore::plan::{Outlook, Plan};
-use crate::ids::OrganizationId;
+use crate::ids::{CustomerId, OrganizationId};
 use crate::organization::Organization;
+use crate::settings::billing::customer_limits::{CustomerLimits, OF_CUSTOMERS};
 use crate::settings::billing::event::{Alerted, BillingEvent, PlanTaken, QuotaSet, UsageRecorded};
 use crate::settings::billing::value::{Meter, Quota, Quotas, UNLIMITED};
+use crate::settings::customers::event::CustomersEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::roles::permission::Permission;
 
@@ -26,8 +28,10 @@ pub struct Billing {
     operator: Quotas,
     /// The organization's own.
     own: Quotas,
-    /// The last alert of each share of each limit.
-    alerts: RedBlackTreeMapSync<(Meter, u8), Alert>,
+    /// Those of single customers, kept for who was deleted and may come back.
+    customers: RedBlackTreeMapSync<CustomerId, CustomerLimits>,
+    /// The last alert of each share of each soft limit that is in force, in percent.
+    alerts: RedBlackTreeMapSync<(Meter, u8, u64), Alert>,
     /// The newest month in which something was counted.
     period: String,
     /// How much was counted in it.
@@ -45,6 +49,7 @@ impl Default for Billing {
             limits: Quotas::default(),
             operator: Quotas::default(),
             own: Quotas::default(),
+            customers: RedBlackTreeMapSync::new_sync(),
             alerts: RedBlackTreeMapSync::new_sync(),
             period: String::new(),
             counted: RedBlackTreeMapSync::new_sync(),
@@ -58,8 +63,6 @@ impl Default for Billing {
 /// That use reached a share of a soft limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// The soft limit.
-    pub limit: u64,
     /// How much there was.
     pub used: u64,
     /// The month, as `2026-11`.
@@ -69,7 +72,7 @@ pub struct Alert {
 }
 
 /// What bounds one meter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// The plan's quota, or an operator's in its place: more than that the organization cannot set itself.
     pub ceiling: Option<Quota>,
@@ -89,8 +92,14 @@ impl Bounds {
         self.all().min_by_key(|quota| (quota.limit, quota.soft))
     }
 
+    /// The limits beyond which more is told.
+    pub fn soft(self) -> impl Iterator<Item = u64> {
+        self.all().filter(|quota| quota.soft).map(|quota| quota.limit)
+    }
+
+    /// Both; where they are the same, that one.
     fn all(self) -> impl Iterator<Item = Quota> {
-        self.ceiling.into_iter().chain(self.own)
+        self.ceiling.into_iter().chain(self.own.filter(|own| self.ceiling != Some(*own)))
     }
 }
 
@@ -116,14 +125,30 @@ impl Billing {
         Bounds { ceiling: ceiling.copied(), own: self.own.get(&meter).copied() }
     }
 
-    /// The last alert of a share of a limit, in percent.
-    pub fn alert(&self, meter: Meter, threshold: u8) -> Option<&Alert> {
-        self.alerts.get(&(meter, threshold))
+    /// The limits of a customer, if any were ever set.
+    pub fn customer_limits(&self, customer: CustomerId) -> Option<&CustomerLimits> {
+        self.customers.get(&customer)
     }
 
-    /// The last alert of each share of each limit.
-    pub fn alerts(&self) -> impl Iterator<Item = (Meter, u8, &Alert)> {
-        self.alerts.iter().map(|((meter, threshold), alert)| (*meter, *threshold, alert))
+    /// The customers who have limits, by id.
+    pub fn limited_customers(&self) -> impl Iterator<Item = CustomerId> + '_ {
+        self.customers.iter().filter(|(_, limited)| !limited.limits.is_empty()).map(|(id, _)| *id)
+    }
+
+    /// Whether anything is bounded.
+    pub fn is_bounded(&self) -> bool {
+        !self.customers.is_empty()
+            || [&self.limits, &self.operator, &self.own].into_iter().any(|quotas| !quotas.is_empty())
+    }
+
+    /// The last alert of a share of a soft limit, in percent, if that has been in force ever since.
+    pub fn alert(&self, meter: Meter, threshold: u8, limit: u64) -> Option<&Alert> {
+        self.alerts.get(&(meter, threshold, limit))
+    }
+
+    /// The last alert of each share of each soft limit that is in force: the meter, the share, the limit.
+    pub fn alerts(&self) -> impl Iterator<Item = (Meter, u8, u64, &Alert)> {
+        self.alerts.iter().map(|((meter, threshold, limit), alert)| (*meter, *threshold, *limit, alert))
     }
 
     /// The newest month in which something was counted, as `2026-11`; empty before the first.
@@ -165,9 +190,17 @@ impl Billing {
         self.plan.clone_from(&plan.plan);
         self.limits = plan.quotas();
     }
-}
 
-impl Billing {
+    /// Forgets the alerts of limits that are none any more: whoever sets one again is told of it again.
+    fn keep_alerts_in_force(&mut self) {
+        let is_over = |meter: Meter, limit: u64| self.bounds(meter).soft().all(|soft| soft != limit);
+        let over = self.alerts.keys().filter(|(meter, _, limit)| is_over(*meter, *limit));
+        let over: Vec<_> = over.copied().collect();
+        for key in over {
+            self.alerts.remove_mut(&key);
+        }
+    }
+
     /// Takes a count in. What belongs to an earlier month than the newest one is in the log alone.
     fn count(&mut self, usage: &UsageRecorded, count: u64) {
         if usage.period > self.period {
@@ -192,7 +225,7 @@ fn set(quotas: &mut Quotas, set: &QuotaSet) {
 
 impl Fold for Billing {
     const NAME: &'static str = "billing";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
@@ -204,6 +237,12 @@ impl Fold for Billing {
                 }
                 return self.touch(recorded);
             }
+            Event::Customers(CustomersEvent::CustomerErased(erased)) => {
+                if self.customers.remove_mut(&erased.customer) {
+                    self.touch(recorded);
+                }
+                return;
+            }
             Event::Billing(event) => event,
             _ => return,
         };
@@ -211,12 +250,16 @@ impl Fold for Billing {
             BillingEvent::PlanChanged(plan) => self.take(plan),
             BillingEvent::QuotaSet(quota) => set(&mut self.own, quota),
             BillingEvent::OperatorQuotaSet(quota) => set(&mut self.operator, quota),
+            BillingEvent::CustomerLimitsSet(set) => {
+                self.customers.insert_mut(set.customer, CustomerLimits::of(set, recorded));
+            }
             BillingEvent::UsageRecorded(usage) => return self.count(usage, recorded.count.unwrap_or(1)),
             BillingEvent::Alerted(Alerted { meter, threshold, limit, used, period }) => {
-                let alert = Alert { limit: *limit, used: *used, period: period.clone(), at: recorded.at };
-                return self.alerts.insert_mut((*meter, *threshold), alert);
+                let alert = Alert { used: *used, period: period.clone(), at: recorded.at };
+                return self.alerts.insert_mut((*meter, *threshold, *limit), alert);
             }
         }
+        self.keep_alerts_in_force();
         self.touch(recorded);
     }
 
@@ -226,6 +269,7 @@ impl Fold for Billing {
         1 + self.limits.size()
             + self.operator.size()
             + self.own.size()
+            + self.customers.size()
             + self.alerts.size()
             + self.counted.size()
     }
@@ -237,6 +281,8 @@ impl Area for Billing {
         "billing.change_plan",
         "billing.set_quota",
         "organization.set_quota",
+        "billing.set_customer_limit",
+        "customer.erase",
         "billing.alert",
         "billing.usage",
     ];
@@ -250,11 +296,24 @@ impl Area for Billing {
         &organization.billing
     }
 
-    fn narrowed(&self, _focus: &Focus) -> Self {
-        self.clone()
+    fn narrowed(&self, focus: &Focus) -> Self {
+        let mut narrowed = self.clone();
+        if let Focus::Resource(id) | Focus::Named(id, _) = focus {
+            let one = id.parse().ok().and_then(|id| Some((id, self.customer_limits(id)?.clone())));
+            narrowed.customers = one.into_iter().collect();
+        }
+        narrowed
     }
 
     fn describe(&self, focus: &Focus, into: &mut Description) {
+        for (customer, limited) in focus.among(self.customers.iter(), |id| self.customers.get_key_value(&id))
+        {
+            let limit = |meter| limited.limits.get(&meter).map(|limit| Field::Open(Value::from(*limit)));
+            let told = fields(OF_CUSTOMERS.map(|meter| (meter.name(), limit(meter))));
+            if !told.is_empty() {
+                into.insert(Subject::new(ResourceType::Billing, customer), told);
+            }
+        }
         let Some(organization) = self.organization else { return };
         let subject = Subject::new(ResourceType::Billing, organization);
         if !focus.includes(&subject.id) {

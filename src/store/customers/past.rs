@@ -21,8 +21,8 @@ pub fn customer_of(event: &Recorded) -> Option<CustomerId> {
 }
 
 impl Store {
-    /// What an organization was as of a version, as far as a customer is concerned: the customer, its documents and
-    /// secrets, and the environments. Blocks.
+    /// What an organization was as of a version, as far as a customer is concerned: the customer, its documents,
+    /// secrets, connections and limits, and the environments. Blocks.
     ///
     /// # Errors
     /// When the history cannot be read.
@@ -40,6 +40,8 @@ impl Store {
             customers: self.area_as_of(handle, view, version, &focus)?,
             customer_data: self.area_as_of(handle, view, version, &focus)?,
             secrets: self.area_as_of(handle, view, version, &focus)?,
+            connections: self.area_as_of(handle, view, version, &focus)?,
+            billing: self.area_as_of(handle, view, version, &focus)?,
             ..Organization::default()
         })
     }

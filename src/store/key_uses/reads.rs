@@ -11,7 +11,7 @@ use crate::ids::{ApiKeyId, CustomerId, EnvironmentId, SecretId};
 use crate::settings::api_keys::command::{ApiKeysCommand, Reads, UseApiKey};
 use crate::settings::api_keys::event::{EnvironmentRead, SecretRead};
 use crate::store::bounded::Bounded;
-use crate::store::key_uses::noting::{Noting, Value};
+use crate::store::key_uses::noting::{Noted, Noting, Value};
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 
@@ -46,14 +46,6 @@ pub enum Read {
     },
 }
 
-/// What it is durable of in an hour that a key read it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Noted {
-    Value(Value),
-    /// All values that are seen in an environment at a version: so of thousands none has to be looked up.
-    All(EnvironmentId, Arc<str>),
-}
-
 impl From<&Read> for Noted {
     fn from(read: &Read) -> Self {
         match read {
@@ -78,8 +70,8 @@ impl Default for KnownReads {
 }
 
 impl KnownReads {
-    fn is_noted(&self, key: ApiKeyId, what: Noted, now: Timestamp) -> bool {
-        self.noted.get(&(key, what)) == Some(now.hour())
+    fn is_noted(&self, key: ApiKeyId, what: &Noted, now: Timestamp) -> bool {
+        self.noted.get(&(key, what.clone())) == Some(now.hour())
     }
 
     fn note(&self, key: ApiKeyId, what: Noted, now: Timestamp) {
@@ -88,35 +80,42 @@ impl KnownReads {
 }
 
 impl Store {
-    /// Notes that a key reads something, so that it may leave. `values` are those of an environment that is read whole.
-    /// Recorded are the values of which nothing in this hour says yet that this key read them, for whichever customer.
+    /// Notes that a key reads something, so that it may leave. `values` are those of an environment that is read whole, and
+    /// `has_access` whether access to others' services is among what is seen there. Recorded are the values of which nothing
+    /// in this hour says yet that this key read them, for whichever customer; and that access is read, by the version of
+    /// what is seen.
     ///
     /// # Errors
-    /// Where a value is read the first time in the hour, and that cannot be recorded.
+    /// Where something is read the first time in the hour, and that cannot be recorded.
     pub async fn note_read(
         &self,
         handle: &Arc<Handle>,
         (key, actor): (ApiKeyId, Actor),
         read: Read,
-        values: &[Value],
+        (values, has_access): (&[Value], bool),
     ) -> Result<(), Refusal> {
         let (now, known) = (self.clock().credible_now(), &self.inner.key_uses.reads);
         let all = Noted::from(&read);
         let mut is_told = false;
-        if !known.is_noted(key, all.clone(), now) {
-            let mut left = match read {
-                Read::Environment { .. } => values.to_vec(),
-                Read::Secret { secret, value_version, .. } => vec![(secret, value_version)],
-            };
+        if !known.is_noted(key, &all, now) {
+            let mut left: Vec<Noted> = values.iter().copied().map(Noted::Value).collect();
+            left.extend((has_access || values.is_empty()).then(|| all.clone()));
             while !left.is_empty() {
-                let is_noted = |value| known.is_noted(key, Noted::Value(value), now);
-                let turn = known.noting.turn(key, &left, is_noted);
-                for part in turn.mine().chunks(READS_MAX) {
+                let turn = known.noting.turn(key, left, |one| known.is_noted(key, one, now));
+                let values = turn.mine().iter().filter_map(|one| match one {
+                    Noted::Value(value) => Some(*value),
+                    Noted::All(..) => None,
+                });
+                let values: Vec<Value> = values.collect();
+                let is_mine = !turn.mine().is_empty();
+                // Without a value, that access is read is told alone.
+                let parts = values.chunks(READS_MAX).chain((values.is_empty() && is_mine).then_some(&[][..]));
+                for part in parts {
                     let whole = (!is_told).then_some(&read);
                     self.record_first(handle, (key, actor), whole, part).await?;
-                    part.iter().for_each(|value| known.note(key, Noted::Value(*value), now));
                     is_told = true;
                 }
+                turn.mine().iter().for_each(|one| known.note(key, one.clone(), now));
                 left = turn.others_done().await;
             }
             known.note(key, all, now);
