@@ -39,7 +39,7 @@ use crate::settings::environments::projection::Environment;
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::general::own_key;
 use crate::settings::roles::permission::Permission;
-use crate::store::key_uses::reads::Read;
+use crate::store::key_uses::reads::{Read, Values};
 use crate::store::resident::{Handle, View};
 
 /// Where a program reads.
@@ -122,7 +122,7 @@ pub async fn show(State(app): State<App>, at: InCtx, headers: HeaderMap) -> Resu
         let tag = etag(&app, large.version());
         return Ok(answer(pieces::body(large, Large::next), Some(tag)));
     };
-    at.note(&app, &whole.version, &whole.values, whole.has_access).await?;
+    at.note(&app, &whole.version, &whole.values).await?;
     let tag = etag(&app, &whole.version);
     Ok(answer(Body::from(Bytes::from_owner(Shared(whole))), Some(tag)))
 }
@@ -135,7 +135,7 @@ pub async fn secret(State(app): State<App>, path: PathText, at: InCtx) -> Result
     let name = path.first();
     let (id, value) = at.secret(&app, name).await?;
     let read = Read::Secret { secret: id, value_version: value.number, customer: at.customer };
-    app.store.note_read(&at.call.organization.handle, at.program()?, read, (&[], false)).await?;
+    app.store.note_read(&at.call.organization.handle, at.program()?, read, &Values::default()).await?;
     let shown = value.plain.as_str().map_err(|_| Problem::internal())?;
     let body = json(&CtxSecretBody { name, value: shown, value_version: value.number });
     Ok(answer(Body::from(Bytes::from_owner(body)), None))
@@ -227,23 +227,14 @@ impl InCtx {
     ///
     /// # Errors
     /// When that cannot be recorded, so that nothing may leave.
-    pub(super) async fn note(
-        &self,
-        app: &App,
-        version: &Arc<str>,
-        values: &[(SecretId, u64)],
-        has_access: bool,
-    ) -> Result<(), Problem> {
+    pub(super) async fn note(&self, app: &App, version: &Arc<str>, values: &Values) -> Result<(), Problem> {
         // Configuration alone is no secret.
-        if values.is_empty() && !has_access {
+        if values.is_empty() {
             return Ok(());
         }
         let (environment, customer) = self.place().id();
         let read = Read::Environment { environment, customer, version: Arc::clone(version) };
-        Ok(app
-            .store
-            .note_read(&self.call.organization.handle, self.program()?, read, (values, has_access))
-            .await?)
+        Ok(app.store.note_read(&self.call.organization.handle, self.program()?, read, values).await?)
     }
 
     /// The version of what is seen.

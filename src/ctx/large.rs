@@ -57,9 +57,8 @@ impl Large {
         let version = at.version(app).await?;
         let view = Arc::clone(&at.call.organization.view);
         let secrets = seen::secrets(view.organization(), at.place());
-        let values: Vec<_> = secrets.values().map(|readable| readable.id()).collect();
         let connections = seen::connections(view.organization(), at.place());
-        at.note(app, &version, &values, !connections.is_empty()).await?;
+        at.note(app, &version, &seen::values(&secrets, &connections)).await?;
         let text = |text: &str| Item::Text(Zeroizing::new(text.as_bytes().to_vec()));
         let slug = serde_json::Value::from(at.environment.slug.as_str());
         let head = format!("{{\"environment\":{slug},\"version\":\"{version}\",\"config\":{{");

@@ -25,6 +25,7 @@ use crate::settings::secrets::projection::{CurrentValue, Secret};
 use crate::settings::secrets::value::Scope;
 use crate::settings::secrets::value_field;
 use crate::store::bounded::Bounded;
+use crate::store::key_uses::reads::Values;
 use crate::store::resident::{Handle, View};
 
 /// How much memory opened values take, in bytes.
@@ -82,9 +83,7 @@ pub struct Whole {
     /// The version of it.
     pub version: Arc<str>,
     /// The values in it.
-    pub values: Vec<(SecretId, u64)>,
-    /// Whether access to others' services is in it.
-    pub has_access: bool,
+    pub values: Values,
     json: Zeroizing<Vec<u8>>,
 }
 
@@ -145,6 +144,7 @@ impl Memory {
         let opened = secrets.values().map(|secret| self.value_of(ring, handle, view, secret));
         let opened: Vec<Arc<Value>> = opened.collect::<Result<_, _>>()?;
         let named = secrets.keys().copied().zip(opened.iter().map(|value| &**value));
+        let values = seen::values(&secrets, &connections);
         let access = connections
             .into_iter()
             .map(|(name, held)| Ok((name, Access::open(ring, view.stream, held)?)))
@@ -154,8 +154,7 @@ impl Memory {
         let whole = Arc::new(Whole {
             basis: Basis::of(organization, place),
             version: Arc::clone(&version),
-            values: secrets.values().map(Readable::id).collect(),
-            has_access: !access.is_empty(),
+            values,
             json: json(&told),
         });
         let key = (view.stream, place.id());

@@ -1,4 +1,4 @@
-//! Which secrets keys read: the first time in an hour it is durable before the value leaves, later ones are counted with
+//! Which secrets and connections keys read: the first time in an hour it is durable before the value leaves, later ones are counted with
 //! the key's uses of the minute.
 //!
 //! What cannot be recorded is not read: here, unlike for other uses, the answer fails with the store.
@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::actor::Actor;
 use crate::clock::Timestamp;
-use crate::ids::{ApiKeyId, CustomerId, EnvironmentId, SecretId};
+use crate::ids::{ApiKeyId, ConnectionId, CustomerId, EnvironmentId, SecretId};
 use crate::settings::api_keys::command::{ApiKeysCommand, Reads, UseApiKey};
-use crate::settings::api_keys::event::{EnvironmentRead, SecretRead};
+use crate::settings::api_keys::event::{ConnectionRead, EnvironmentRead, SecretRead};
 use crate::store::bounded::Bounded;
-use crate::store::key_uses::noting::{Noted, Noting, Value};
+use crate::store::key_uses::noting::{Noting, Value};
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 
@@ -50,8 +50,38 @@ impl From<&Read> for Noted {
     fn from(read: &Read) -> Self {
         match read {
             Read::Environment { environment, version, .. } => Self::All(*environment, Arc::clone(version)),
-            Read::Secret { secret, value_version, .. } => Self::Value((*secret, *value_version)),
+            Read::Secret { secret, value_version, .. } => Self::Value(Value::Secret(*secret, *value_version)),
         }
+    }
+}
+
+/// What it is durable of in an hour that a key read it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Noted {
+    Value(Value),
+    /// All values that are seen in an environment at a version: so of thousands none has to be looked up.
+    All(EnvironmentId, Arc<str>),
+}
+
+/// The values of what is read: secrets' by their numbers, connections' credentials by theirs.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    /// Of secrets.
+    pub secrets: Vec<(SecretId, u64)>,
+    /// Of connections.
+    pub connections: Vec<(ConnectionId, u64)>,
+}
+
+impl Values {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && self.connections.is_empty()
+    }
+
+    fn each(&self) -> Vec<Value> {
+        let secrets = self.secrets.iter().map(|(secret, number)| Value::Secret(*secret, *number));
+        let connections = self.connections.iter().map(|(id, number)| Value::Connection(*id, *number));
+        secrets.chain(connections).collect()
     }
 }
 
@@ -80,42 +110,35 @@ impl KnownReads {
 }
 
 impl Store {
-    /// Notes that a key reads something, so that it may leave. `values` are those of an environment that is read whole, and
-    /// `has_access` whether access to others' services is among what is seen there. Recorded are the values of which nothing
-    /// in this hour says yet that this key read them, for whichever customer; and that access is read, by the version of
-    /// what is seen.
+    /// Notes that a key reads something, so that it may leave. `values` are those of an environment that is read whole.
+    /// Recorded are the values of which nothing in this hour says yet that this key read them, for whichever customer.
     ///
     /// # Errors
-    /// Where something is read the first time in the hour, and that cannot be recorded.
+    /// Where a value is read the first time in the hour, and that cannot be recorded.
     pub async fn note_read(
         &self,
         handle: &Arc<Handle>,
         (key, actor): (ApiKeyId, Actor),
         read: Read,
-        (values, has_access): (&[Value], bool),
+        values: &Values,
     ) -> Result<(), Refusal> {
         let (now, known) = (self.clock().credible_now(), &self.inner.key_uses.reads);
         let all = Noted::from(&read);
         let mut is_told = false;
         if !known.is_noted(key, &all, now) {
-            let mut left: Vec<Noted> = values.iter().copied().map(Noted::Value).collect();
-            left.extend((has_access || values.is_empty()).then(|| all.clone()));
+            let mut left = match read {
+                Read::Environment { .. } => values.each(),
+                Read::Secret { secret, value_version, .. } => vec![Value::Secret(secret, value_version)],
+            };
             while !left.is_empty() {
-                let turn = known.noting.turn(key, left, |one| known.is_noted(key, one, now));
-                let values = turn.mine().iter().filter_map(|one| match one {
-                    Noted::Value(value) => Some(*value),
-                    Noted::All(..) => None,
-                });
-                let values: Vec<Value> = values.collect();
-                let is_mine = !turn.mine().is_empty();
-                // Without a value, that access is read is told alone.
-                let parts = values.chunks(READS_MAX).chain((values.is_empty() && is_mine).then_some(&[][..]));
-                for part in parts {
+                let is_noted = |value| known.is_noted(key, &Noted::Value(value), now);
+                let turn = known.noting.turn(key, &left, is_noted);
+                for part in turn.mine().chunks(READS_MAX) {
                     let whole = (!is_told).then_some(&read);
                     self.record_first(handle, (key, actor), whole, part).await?;
+                    part.iter().for_each(|value| known.note(key, Noted::Value(*value), now));
                     is_told = true;
                 }
-                turn.mine().iter().for_each(|one| known.note(key, one.clone(), now));
                 left = turn.others_done().await;
             }
             known.note(key, all, now);
@@ -136,9 +159,17 @@ impl Store {
     ) -> Result<(), Refusal> {
         let mut reads = told(read.map(|read| (read, 1)));
         if reads.secrets.is_empty() {
-            let read =
-                |&(secret, value_version)| SecretRead { secret, customer: None, value_version, count: 1 };
-            reads.secrets = values.iter().map(read).collect();
+            let count = 1;
+            for value in values.iter().copied() {
+                match value {
+                    Value::Secret(secret, value_version) => {
+                        reads.secrets.push(SecretRead { secret, customer: None, value_version, count });
+                    }
+                    Value::Connection(connection, credential_version) => {
+                        reads.connections.push(ConnectionRead { connection, credential_version, count });
+                    }
+                }
+            }
         }
         let command = UseApiKey { key, count: None, opened: None, reads };
         self.execute(handle, Submission::new(ApiKeysCommand::Use(command), actor)).await.map(drop)
