@@ -138,7 +138,8 @@ async fn what_cannot_be_recorded_is_not_read_until_it_can_be() {
     let key = key(&store, &founded).await;
     let handle = store.handle(founded.organization);
     let actor = Actor { id: ActorId::ApiKey(key), session: None };
-    let note = |number| store.store.note_read(&handle, (key, actor), value(number), &Values::default());
+    let none = Values::default();
+    let note = |number| store.store.note_read(&handle, (key, actor), value(number), &none);
     store.disk.store(false, Ordering::Relaxed);
     assert_eq!(note(1).await, Err(Refusal::DiskFull));
     store.disk.store(true, Ordering::Relaxed);
