@@ -260,6 +260,8 @@ struct Inner {
     deciding: Lanes,
     /// Held by whoever signs a checkpoint of a stream.
     checkpointing: Lanes,
+    /// Held by whoever changes a customer that others change at the same time.
+    changing: Lanes,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -352,6 +354,7 @@ impl Store {
                 rechecking: tokio::sync::Mutex::default(),
                 deciding: Lanes::default(),
                 checkpointing: Lanes::default(),
+                changing: Lanes::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,
