@@ -1,13 +1,13 @@
-//! Asking DNS whether a domain has a TXT record. What DNS answers leaves this file as a yes or a no: it is never shown and
-//! never logged.
+//! Asking DNS whether a domain has a TXT record, and which addresses a name has. What DNS answers leaves this file as a yes, a
+//! no, or addresses to connect to: it is never shown and never logged.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
@@ -73,6 +73,17 @@ impl Dns {
         self.ask(name, text).await
     }
 
+    /// The addresses of a name, of both kinds; none, too, where DNS does not answer. It can be given up at any time, and
+    /// holds no thread meanwhile, as the system's own way of asking would.
+    pub async fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        let look_up = async {
+            let resolver = self.resolver()?;
+            let found = resolver.lookup_ip(absolute(name)).await.ok()?;
+            Some(found.iter().collect())
+        };
+        self.clock.timeout(LONGEST, look_up).await.ok().flatten().unwrap_or_default()
+    }
+
     async fn ask(&self, name: &str, text: &str) -> bool {
         self.clock.timeout(LONGEST, self.look_up(name, text)).await.unwrap_or(false)
     }
@@ -80,8 +91,7 @@ impl Dns {
     async fn look_up(&self, name: &str, text: &str) -> bool {
         // Made anew each time, which is seldom: what the system says of its servers may have changed.
         let Some(resolver) = self.resolver() else { return false };
-        // With its last dot, so that no search domain of the system is tried.
-        let Ok(found) = resolver.txt_lookup(format!("{name}.")).await else { return false };
+        let Ok(found) = resolver.txt_lookup(absolute(name)).await else { return false };
         found.answers().iter().any(|record| match &record.data {
             // One text may come in several strings (RFC 1035 §3.3.14, RFC 7208 §3.3).
             RData::TXT(record) => record.txt_data.concat() == text.as_bytes(),
@@ -108,6 +118,11 @@ impl Dns {
     }
 }
 
+/// A name with its last dot, so that no search domain of the system is tried.
+fn absolute(name: &str) -> String {
+    format!("{name}.")
+}
+
 fn bounds(options: &mut ResolverOpts) {
     // The resolver's own time is not the clock's, so it ends nothing by itself.
     options.timeout = Duration::from_hours(1);
@@ -115,6 +130,7 @@ fn bounds(options: &mut ResolverOpts) {
     options.num_concurrent_reqs = SERVERS_AT_ONCE;
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
 }
 
 #[cfg(test)]

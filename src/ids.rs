@@ -131,6 +131,8 @@ ids! {
     SecretId, SecretKind = "sec";
     /// An OAuth app.
     OauthAppId, OauthAppKind = "app";
+    /// A connection to somebody's account elsewhere.
+    ConnectionId, ConnectionKind = "con";
     /// A customer of the organization.
     CustomerId, CustomerKind = "cus";
     /// An execution of a workflow for a customer.

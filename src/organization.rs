@@ -4,6 +4,7 @@
 
 use crate::settings::api_keys::projection::ApiKeys;
 use crate::settings::billing::projection::Billing;
+use crate::settings::connections::projection::Connections;
 use crate::settings::customer_data::projection::CustomerData;
 use crate::settings::customers::projection::Customers;
 use crate::settings::environments::projection::Environments;
@@ -53,6 +54,8 @@ stream_state! {
             secrets: Secrets,
             /// As whom people are asked to connect.
             oauth_apps: OauthApps,
+            /// Access to others' services, sealed.
+            connections: Connections,
             /// Its plan and quotas.
             billing: Billing,
         }

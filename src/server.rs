@@ -25,6 +25,8 @@ use crate::log::EventLog;
 use crate::mail::transport::{Transport, TransportError};
 use crate::mail::{InvalidSender, Mailer};
 use crate::metrics::Metrics;
+use crate::oauth::attempts::Attempts;
+use crate::oauth::refresh::Refresher;
 use crate::open::{DirError, LogOptions, OpenDir, open_store, root_key};
 use crate::outgoing::{Guard, Outgoing};
 use crate::password::{HashCost, PasswordError, Passwords};
@@ -187,7 +189,12 @@ impl Server {
         let Self { app, opened, room, schedule, limits, tls, public, operator, .. } = self;
         let metrics = app.store.metrics().clone();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
-        let timers = tokio::spawn(scheduler::run(app.store.clone(), app.dns.clone(), until(stopped.clone())));
+        let timers = tokio::spawn(scheduler::run(
+            app.store.clone(),
+            app.dns.clone(),
+            app.refresher.clone(),
+            until(stopped.clone()),
+        ));
         let renewals = tokio::spawn(schedule::renew_keys(
             app.store.clone(),
             app.snapshots.clone(),
@@ -224,6 +231,7 @@ impl Server {
         for task in certificate.into_iter().chain(snapshots).chain([renewals]) {
             let _ended = task.await;
         }
+        app.refresher.end().await;
         if let Some(mailer) = &app.mailer {
             mailer.end().await;
         }
@@ -361,7 +369,8 @@ fn app(
     let snapshots = Snapshots::new(config.snapshots_dir(), dir.store.id).leaving(left).in_place(place);
     let dns = Dns::new(config.dns_resolver.map(DnsServer::address), store.clock().clone());
     let guard = if config.oauth_allow_loopback { Guard::PublicOrLoopback } else { Guard::Public };
-    let outgoing = Outgoing::new(guard, store.clock().clone());
+    let outgoing = Outgoing::new(guard, dns.clone(), store.clock().clone());
+    let refresher = Refresher::new(store.clone(), outgoing.clone());
     Ok(App {
         store,
         passwords,
@@ -370,6 +379,8 @@ fn app(
         mailer,
         dns,
         outgoing,
+        attempts: Attempts::default(),
+        refresher,
         rate_limits,
         cursors,
         streams,

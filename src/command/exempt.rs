@@ -2,6 +2,7 @@
 
 use super::{Command, OrganizationCommand, PlatformCommand};
 use crate::settings::api_keys::command::ApiKeysCommand;
+use crate::settings::connections::command::ConnectionsCommand;
 use crate::settings::customers::command::CustomersCommand;
 use crate::settings::general::command::GeneralCommand;
 use crate::settings::invitations::command::InvitationsCommand;
@@ -50,6 +51,9 @@ impl Command {
             }
             Self::Organization(OrganizationCommand::ApiKeys(command)) => {
                 matches!(command, ApiKeysCommand::Revoke(_))
+            }
+            Self::Organization(OrganizationCommand::Connections(command)) => {
+                matches!(command, ConnectionsCommand::Revoke(_))
             }
             Self::Organization(OrganizationCommand::Customers(command)) => {
                 matches!(

@@ -11,6 +11,7 @@ use crate::platform::operations::command::OperationsCommand;
 use crate::platform::plans::command::PlansCommand;
 use crate::settings::api_keys::command::ApiKeysCommand;
 use crate::settings::billing::command::BillingCommand;
+use crate::settings::connections::command::ConnectionsCommand;
 use crate::settings::customer_data::command::CustomerDataCommand;
 use crate::settings::customers::command::CustomersCommand;
 use crate::settings::environments::command::EnvironmentsCommand;
@@ -48,6 +49,7 @@ command_from! {
     OrganizationCommand::Executions(ExecutionsCommand) in Organization;
     OrganizationCommand::Secrets(SecretsCommand) in Organization;
     OrganizationCommand::OauthApps(OauthAppsCommand) in Organization;
+    OrganizationCommand::Connections(ConnectionsCommand) in Organization;
     OrganizationCommand::Billing(BillingCommand) in Organization;
     OrganizationCommand::Restore(RestoreSettings) in Organization;
     PlatformCommand::Accounts(AccountsCommand) in Platform;

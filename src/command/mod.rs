@@ -22,6 +22,7 @@ use crate::promotion::command::PromoteEnvironment;
 use crate::settings::api_keys::command::{ApiKeysCommand, ApiKeysRejection};
 use crate::settings::billing::command::{BillingCommand, BillingRejection};
 use crate::settings::billing::value::Excess;
+use crate::settings::connections::command::{ConnectionsCommand, ConnectionsRejection};
 use crate::settings::customer_data::command::{CustomerDataCommand, CustomerDataRejection};
 use crate::settings::customers::command::{CustomersCommand, CustomersRejection};
 use crate::settings::environments::command::{EnvironmentsCommand, EnvironmentsRejection};
@@ -85,6 +86,8 @@ pub enum OrganizationCommand {
     Secrets(SecretsCommand),
     /// To its OAuth apps.
     OauthApps(OauthAppsCommand),
+    /// To its connections.
+    Connections(ConnectionsCommand),
     /// To its plan and quotas.
     Billing(BillingCommand),
     /// To its sessions.
@@ -354,6 +357,9 @@ pub enum Rejection {
     /// Of OAuth apps.
     #[error(transparent)]
     OauthApps(#[from] OauthAppsRejection),
+    /// Of connections.
+    #[error(transparent)]
+    Connections(#[from] ConnectionsRejection),
     /// Of plan and quotas.
     #[error(transparent)]
     Billing(#[from] BillingRejection),
@@ -400,6 +406,7 @@ impl OrganizationCommand {
             Self::Executions(command) => command.need(),
             Self::Secrets(command) => command.need(),
             Self::OauthApps(command) => command.need(),
+            Self::Connections(command) => command.need(),
             Self::Billing(command) => command.need(),
             Self::Sessions(command) => command.need(),
             Self::Refuse(_) => Need::Own,
@@ -429,6 +436,7 @@ impl OrganizationCommand {
             Self::Executions(command) => command.decide(state, context),
             Self::Secrets(command) => command.decide(state, context),
             Self::OauthApps(command) => command.decide(state, context),
+            Self::Connections(command) => command.decide(state, context),
             Self::Billing(command) => command.decide(state, context),
             Self::Sessions(command) => {
                 let belongs =

@@ -125,8 +125,8 @@ pub struct Config {
     #[arg(long, env = "SETTLED_MAIL_FROM", value_name = "ADDRESS", help_heading = "Mail")]
     pub mail_from: Option<EmailAddress>,
 
-    /// Ask this DNS server whether an e-mail domain is an organization's, by its address and perhaps a port
-    /// [default: the system's]
+    /// Ask this DNS server whether an e-mail domain is an organization's, and for the addresses of OAuth providers, by its
+    /// address and perhaps a port [default: the system's]
     #[arg(long, env = "SETTLED_DNS_RESOLVER", value_name = "ADDRESS", help_heading = "People")]
     pub dns_resolver: Option<DnsServer>,
 

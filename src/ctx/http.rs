@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::actor::Actor;
+use crate::clock::Timestamp;
 use crate::ctx::large::Large;
 use crate::ctx::memory::{Value, Whole, json};
 use crate::ctx::seen::{self, Basis, Place};
@@ -32,6 +33,7 @@ use crate::http::streams::Kind;
 use crate::ids::{ApiKeyId, CustomerId, SecretId};
 use crate::log::reading::as_one;
 use crate::seal::keyring::KeyError;
+use crate::settings::connections::value::Kind as ConnectionKind;
 use crate::settings::customers::projection::{Customer, Status};
 use crate::settings::environments::projection::Environment;
 use crate::settings::environments::value::ConfigKey;
@@ -65,8 +67,30 @@ pub struct CtxBody {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Secrets' values by name; a customer's before an environment's own, and these before the organization's.
     pub secrets: std::collections::BTreeMap<String, String>,
-    /// Access to others' services by name. There is none yet.
-    pub connections: serde_json::Map<String, serde_json::Value>,
+    /// Access to others' services by name.
+    pub connections: std::collections::BTreeMap<String, CtxConnection>,
+}
+
+/// Access to somebody's account elsewhere; which fields it has says its kind.
+#[derive(Serialize, ToSchema)]
+pub struct CtxConnection {
+    /// `oauth`, `token` or `basic`.
+    pub kind: ConnectionKind,
+    /// What is sent as a bearer token, of kind `oauth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<String>,
+    /// When that ends; null where it does not. It is refreshed before, which is a change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Option<Timestamp>>,
+    /// The token, of kind `token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The name there, of kind `basic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 /// A secret's value.

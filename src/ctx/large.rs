@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::ctx::access::Access;
 use crate::ctx::http::InCtx;
 use crate::ctx::memory::json;
 use crate::ctx::seen::{self, PlaceId};
@@ -14,7 +15,7 @@ use crate::http::caller::Proof;
 use crate::http::ndjson::BrokenOff;
 use crate::http::problem::Problem;
 use crate::http::streams::{Kind, Slot};
-use crate::ids::SecretId;
+use crate::ids::{ConnectionId, SecretId};
 use crate::organization::Organization;
 use crate::seal::keyring::KeyError;
 use crate::settings::environments::projection::Environment;
@@ -42,6 +43,7 @@ enum Item {
     Text(Zeroizing<Vec<u8>>),
     Config(String),
     Secret(SecretId),
+    Connection(ConnectionId),
 }
 
 impl Large {
@@ -66,7 +68,11 @@ impl Large {
         left.extend(separated(config));
         left.push(text("},\"secrets\":{"));
         left.extend(separated(secrets));
-        left.push(text("},\"connections\":{}}"));
+        left.push(text("},\"connections\":{"));
+        let connections = seen::connections(view.organization(), at.place());
+        let connections = connections.values().map(|(connection, _)| Item::Connection(connection.id));
+        left.extend(separated(connections));
+        left.push(text("}}"));
         left.reverse();
         let handle = Arc::clone(&at.call.organization.handle);
         let place = at.place().id();
@@ -107,6 +113,7 @@ impl Large {
             Item::Text(text) => text,
             Item::Config(name) => config(environment, &name),
             Item::Secret(id) => secret(&self.app.store, &self.view, organization, id)?,
+            Item::Connection(id) => connection(&self.app.store, &self.view, organization, id)?,
         })
     }
 }
@@ -139,5 +146,21 @@ fn secret(
     let mut told = Zeroizing::new(Vec::with_capacity(secret.name.len() + value.len() + 3));
     told.extend_from_slice(format!("\"{}\":", secret.name).as_bytes());
     told.extend_from_slice(&value);
+    Ok(told)
+}
+
+fn connection(
+    store: &Store,
+    view: &View,
+    organization: &Organization,
+    id: ConnectionId,
+) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let found = organization.connections.get(id).and_then(|found| Some((found, found.usable()?)));
+    let Some(held) = found else { return Ok(Zeroizing::default()) };
+    let access = json(&Access::open(store.ring(), view.stream, held)?);
+    let name = &held.0.name;
+    let mut told = Zeroizing::new(Vec::with_capacity(name.len() + access.len() + 3));
+    told.extend_from_slice(format!("\"{name}\":").as_bytes());
+    told.extend_from_slice(&access);
     Ok(told)
 }

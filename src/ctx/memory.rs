@@ -9,6 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use crate::ctx::access::Access;
 use crate::ctx::seen::{self, Basis, Place, PlaceId, Readable};
 use crate::event::{Event, Recorded};
 use crate::http::page::json_bytes;
@@ -16,6 +17,7 @@ use crate::ids::{CustomerId, EnvironmentId, SecretId, StreamId};
 use crate::organization::Organization;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::{DataKey, Plain};
+use crate::settings::connections::event::TOKEN_REFRESH;
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::environments::projection::Environment;
 use crate::settings::general::event::GeneralEvent;
@@ -103,7 +105,8 @@ impl Memory {
         }
         let organization = view.organization();
         let secrets = seen::secrets(organization, place);
-        let version: Arc<str> = seen::version(under, place.environment, &secrets).into();
+        let connections = seen::connections(organization, place);
+        let version: Arc<str> = seen::version(under, place.environment, &secrets, &connections).into();
         let known = Known { basis: Basis::of(organization, place), version: Arc::clone(&version) };
         self.versions.put((view.stream, place.id()), Arc::new(known), KEPT_OVERHEAD_BYTES);
         version
@@ -129,14 +132,21 @@ impl Memory {
     ) -> Result<Option<Arc<Whole>>, KeyError> {
         let (organization, Place { environment, .. }) = (view.organization(), place);
         let secrets = seen::secrets(organization, place);
-        if size(environment, secrets.values()) > WHOLE_BYTES_MAX {
+        let connections = seen::connections(organization, place);
+        let sealed: usize = connections.values().map(|(_, credential)| credential.sealed.data.0.len()).sum();
+        if size(environment, secrets.values()) + sealed > WHOLE_BYTES_MAX {
             return Ok(None);
         }
         let version = self.version_of(under, view, place);
         let opened = secrets.values().map(|secret| self.value_of(ring, handle, view, secret));
         let opened: Vec<Arc<Value>> = opened.collect::<Result<_, _>>()?;
         let named = secrets.keys().copied().zip(opened.iter().map(|value| &**value));
-        let told = Told { environment, version: &version, secrets: &named.collect::<Vec<_>>() };
+        let access = connections
+            .into_iter()
+            .map(|(name, held)| Ok((name, Access::open(ring, view.stream, held)?)))
+            .collect::<Result<Vec<_>, KeyError>>()?;
+        let secrets_named = named.collect::<Vec<_>>();
+        let told = Told { environment, version: &version, secrets: &secrets_named, connections: &access };
         let whole = Arc::new(Whole {
             basis: Basis::of(organization, place),
             version: Arc::clone(&version),
@@ -212,7 +222,8 @@ impl Memory {
                     whole = true;
                     values.push(SecretId::min()..=SecretId::max());
                 }
-                Event::Environments(_) => whole = true,
+                Event::Environments(_) | Event::Connections(_) | Event::OauthApps(_) => whole = true,
+                Event::Refused(refused) if refused.action == TOKEN_REFRESH => whole = true,
                 _ => {}
             }
         }
@@ -262,6 +273,8 @@ pub struct Told<'a> {
     pub version: &'a str,
     /// Secrets by name.
     pub secrets: &'a [(&'a str, &'a Value)],
+    /// Access to others' services, by name.
+    pub connections: &'a [(&'a str, Access)],
 }
 
 impl Serialize for Told<'_> {
@@ -271,8 +284,16 @@ impl Serialize for Told<'_> {
         map.serialize_entry("version", self.version)?;
         map.serialize_entry("config", &Config(self.environment))?;
         map.serialize_entry("secrets", &Named(self.secrets))?;
-        map.serialize_entry("connections", &serde_json::Map::new())?;
+        map.serialize_entry("connections", &Accesses(self.connections))?;
         map.end()
+    }
+}
+
+struct Accesses<'a>(&'a [(&'a str, Access)]);
+
+impl Serialize for Accesses<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, access)| (name, access)))
     }
 }
 

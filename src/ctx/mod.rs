@@ -4,6 +4,7 @@
 //! Nothing here is a setting or an event of its own: what is seen is resolved from the areas (`seen.rs`), and that it was
 //! read is recorded as a use of the key (`store/key_uses`).
 
+pub mod access;
 pub mod http;
 pub mod large;
 pub mod memory;

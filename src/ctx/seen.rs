@@ -13,6 +13,7 @@ use crate::event::Version;
 use crate::ids::{CustomerId, EnvironmentId, SecretId};
 use crate::organization::Organization;
 use crate::seal::DataKey;
+use crate::settings::connections::connection::{Connection, Credential};
 use crate::settings::environments::projection::Environment;
 use crate::settings::secrets::projection::{CurrentValue, Secret};
 use crate::settings::secrets::value::Scope;
@@ -60,22 +61,25 @@ pub struct Basis {
     environment: Version,
     config: Version,
     secrets: [Version; 3],
+    connections: [Version; 3],
 }
 
 impl Basis {
     /// Of a place as it is.
     pub fn of(organization: &Organization, place: Place<'_>) -> Self {
-        let mut secrets = [0; 3];
-        for (changed, scope) in secrets.iter_mut().zip(place.scopes()) {
-            *changed = organization.secrets.changed(scope);
+        let (mut secrets, mut connections) = ([0; 3], [0; 3]);
+        for (at, scope) in place.scopes().enumerate() {
+            secrets[at] = organization.secrets.changed(scope);
+            connections[at] = organization.connections.changed(scope);
         }
         let Place { environment, .. } = place;
-        Self { environment: environment.version, config: environment.config_version, secrets }
+        Self { environment: environment.version, config: environment.config_version, secrets, connections }
     }
 
     /// The stream version of the last change.
     pub fn newest(&self) -> Version {
-        self.secrets.into_iter().fold(self.environment.max(self.config), Version::max)
+        let changed = self.secrets.into_iter().chain(self.connections);
+        changed.fold(self.environment.max(self.config), Version::max)
     }
 }
 
@@ -108,6 +112,17 @@ pub fn secrets<'a>(organization: &'a Organization, place: Place<'_>) -> BTreeMap
     seen.into_iter().filter_map(|(name, secret)| Some((name, Readable::of(secret)?))).collect()
 }
 
+/// The connections that a program uses in a place, by name: those that can be used. A customer's goes before the
+/// environment's of the same name, also where it cannot be used.
+pub fn connections<'a>(
+    organization: &'a Organization,
+    place: Place<'_>,
+) -> BTreeMap<&'a str, (&'a Connection, &'a Credential)> {
+    let all = place.scopes().flat_map(|scope| organization.connections.in_scope(scope));
+    let seen: BTreeMap<_, _> = all.map(|connection| (connection.name.as_str(), connection)).collect();
+    seen.into_iter().filter_map(|(name, found)| Some((name, (found, found.usable()?)))).collect()
+}
+
 /// The secret of a name that a program reads in a place.
 pub fn secret<'a>(organization: &'a Organization, place: Place<'_>, name: &str) -> Option<Readable<'a>> {
     let mode = place.environment.mode;
@@ -118,7 +133,12 @@ pub fn secret<'a>(organization: &'a Organization, place: Place<'_>, name: &str) 
 
 /// The version of what is seen: opaque text that is another exactly when something of it is. Under a key of the
 /// organization, since a plain hash would tell two organizations' equal configurations.
-pub fn version(under: &DataKey, environment: &Environment, secrets: &BTreeMap<&str, Readable<'_>>) -> String {
+pub fn version(
+    under: &DataKey,
+    environment: &Environment,
+    secrets: &BTreeMap<&str, Readable<'_>>,
+    connections: &BTreeMap<&str, (&Connection, &Credential)>,
+) -> String {
     let mut items = vec![environment.id.to_string(), environment.slug.clone()];
     for (name, value) in environment.config.iter() {
         items.extend(["config".to_owned(), name.clone(), value.value.to_string()]);
@@ -126,6 +146,10 @@ pub fn version(under: &DataKey, environment: &Environment, secrets: &BTreeMap<&s
     for (name, readable) in secrets {
         let (id, number) = readable.id();
         items.extend(["secret".to_owned(), (*name).to_owned(), id.to_string(), number.to_string()]);
+    }
+    for (name, (connection, credential)) in connections {
+        let (id, number) = (connection.id.to_string(), credential.number.to_string());
+        items.extend(["connection".to_owned(), (*name).to_owned(), id, number]);
     }
     let items: Vec<&[u8]> = items.iter().map(String::as_bytes).collect();
     URL_SAFE_NO_PAD.encode(&under.fingerprint("ctx-version", &items)[..VERSION_BYTES])

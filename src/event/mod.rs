@@ -27,6 +27,7 @@ use crate::platform::signing_keys::event::SigningKeysEvent;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::settings::billing::event::BillingEvent;
+use crate::settings::connections::event::ConnectionsEvent;
 use crate::settings::customer_data::event::CustomerDataEvent;
 use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::EnvironmentsEvent;
@@ -127,6 +128,8 @@ event_sum! {
     Secrets(SecretsEvent),
     /// OAuth apps and their credentials.
     OauthApps(OauthAppsEvent),
+    /// Connections and their credentials.
+    Connections(ConnectionsEvent),
     /// The customers of an organization.
     Customers(CustomersEvent),
     /// Customers' documents.
@@ -176,7 +179,8 @@ impl Event {
     }
 }
 
-/// What was attempted and did not happen. Its action is the attempted one (or `<resource>.read`).
+/// What was attempted and did not happen. It applies nothing, but that a token was not refreshed: its connection knows when that
+/// is tried again. Its action is the attempted one (or `<resource>.read`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
     /// The attempted action.
@@ -200,6 +204,9 @@ pub struct RefusedData {
     /// Why else it did not happen: a fixed word, never something a caller sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// When it is tried again, of a token that was not refreshed; absent where nothing helps but that somebody consents again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
 }
 
 /// How it ended.
@@ -255,6 +262,8 @@ pub enum ResourceType {
     Secret,
     /// An OAuth app.
     OauthApp,
+    /// A connection.
+    Connection,
     /// A customer; without a name, as a person is.
     Customer,
     /// A customer's document; its id is the customer's, its name the key.
@@ -298,6 +307,7 @@ impl ResourceType {
             Self::Environment,
             Self::Secret,
             Self::OauthApp,
+            Self::Connection,
             Self::Customer,
             Self::Execution,
             Self::Billing,
@@ -326,6 +336,7 @@ impl ResourceType {
             Self::Config => "config",
             Self::Secret => "secret",
             Self::OauthApp => "oauth_app",
+            Self::Connection => "connection",
             Self::Customer => "customer",
             Self::CustomerData => "customer_data",
             Self::Execution => "execution",

@@ -65,7 +65,7 @@ impl Focus {
     /// Whether an area has to take an event in to tell what is meant.
     pub fn takes<A: Area>(&self, recorded: &Recorded) -> bool {
         let action = recorded.event.action();
-        if recorded.outcome != Outcome::Success || !A::READS.contains(&action) {
+        if recorded.outcome == Outcome::Denied || !A::READS.contains(&action) {
             return false;
         }
         match self {

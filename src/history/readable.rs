@@ -4,8 +4,8 @@ use crate::area::{AnyArea, Reads};
 use crate::event::ResourceType;
 use crate::history::description::{Focus, Subject};
 use crate::ids::{
-    ApiKeyId, CustomerId, EnvironmentId, InvitationId, JoinRequestId, OauthAppId, OrganizationId,
-    RoleAssignmentId, RoleId, SecretId, TeamId, UserId,
+    ApiKeyId, ConnectionId, CustomerId, EnvironmentId, InvitationId, JoinRequestId, OauthAppId,
+    OrganizationId, RoleAssignmentId, RoleId, SecretId, TeamId, UserId,
 };
 use crate::organization::Organization;
 use crate::settings::customer_data::value::DataKeyName;
@@ -52,11 +52,12 @@ pub fn allows(grants: &Grants, subject: &Subject) -> bool {
 }
 
 /// Whether what is meant may be seen: a configuration value where its environment may be, too, and a document where its
-/// customer may be. Of what lies in an
-/// environment, a secret, each event says where; here it is enough that it may be seen somewhere.
+/// customer may be. Of what lies in an environment, a secret or a connection, each event says where; here it is enough that
+/// it may be seen somewhere.
 pub fn sees(grants: &Grants, focus: &Focus) -> bool {
     let whole = |id: &str| match (kind_of(id), id.parse().ok()) {
         (Some(ResourceType::Secret), _) => grants.allows_somewhere(Permission::SecretRead),
+        (Some(ResourceType::Connection), _) => grants.allows_somewhere(Permission::ConnectionRead),
         (Some(kind), environment) => check(grants, kind, environment).is_ok(),
         (None, _) => false,
     };
@@ -100,6 +101,8 @@ pub fn kind_of(id: &str) -> Option<ResourceType> {
         Some(ResourceType::Environment)
     } else if id.parse::<SecretId>().is_ok() {
         Some(ResourceType::Secret)
+    } else if id.parse::<ConnectionId>().is_ok() {
+        Some(ResourceType::Connection)
     } else if id.parse::<OauthAppId>().is_ok() {
         Some(ResourceType::OauthApp)
     } else if id.parse::<CustomerId>().is_ok() {
@@ -180,6 +183,7 @@ mod tests {
                 "customer_data",
                 "secrets",
                 "oauth_apps",
+                "connections",
                 "billing"
             ]
         );
@@ -200,6 +204,7 @@ mod tests {
                 "customer_data",
                 "secrets",
                 "oauth_apps",
+                "connections",
                 "billing"
             ]
         );

@@ -279,7 +279,7 @@ impl Denial {
     fn recorded(self) -> RefusedData {
         match self {
             Self::Missing(permission) => {
-                RefusedData { permission: Some(permission.to_string()), cause: None }
+                RefusedData { permission: Some(permission.to_string()), ..RefusedData::default() }
             }
             Self::OrganizationRequired
             | Self::OrganizationsClosed
@@ -289,7 +289,7 @@ impl Denial {
             | Self::WrongMode
             | Self::AddressNotAllowed
             | Self::CustomerSuspended => {
-                RefusedData { permission: None, cause: Some(self.problem().code().to_owned()) }
+                RefusedData { cause: Some(self.problem().code().to_owned()), ..RefusedData::default() }
             }
         }
     }

@@ -10,6 +10,8 @@ use crate::http::rate_limit::RateLimits;
 use crate::http::streams::Streams;
 use crate::http::throttle::Throttle;
 use crate::mail::Mailer;
+use crate::oauth::attempts::Attempts;
+use crate::oauth::refresh::Refresher;
 use crate::outgoing::Outgoing;
 use crate::password::Passwords;
 use crate::snapshot::operating::Snapshots;
@@ -32,6 +34,10 @@ pub struct App {
     pub dns: Dns,
     /// Asks OAuth providers.
     pub outgoing: Outgoing,
+    /// Who is at one of them to consent.
+    pub attempts: Attempts,
+    /// Keeps alive what they handed out.
+    pub refresher: Refresher,
     /// How often API keys may be used.
     pub rate_limits: Arc<RateLimits>,
     /// Makes and reads cursors.

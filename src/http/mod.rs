@@ -18,14 +18,13 @@ use crate::http::access::{Access, Guard, Row, check};
 use crate::http::app::App;
 use crate::http::limits::Limits;
 use crate::http::problem::Problem;
-use crate::oauth;
 use crate::platform::{accounts, foundings, memberships, plans};
 use crate::promotion;
 use crate::proof;
 use crate::settings::roles::permission::Permission;
 use crate::settings::{
-    api_keys, billing, environments, general, invitations, join_requests, oauth_apps, people, roles, secrets,
-    sessions, teams,
+    api_keys, billing, environments, general, invitations, join_requests, people, roles, secrets, sessions,
+    teams,
 };
 
 pub mod access;
@@ -50,6 +49,7 @@ pub mod layers;
 pub mod limits;
 pub mod ndjson;
 mod of_customers;
+mod of_oauth;
 pub mod openapi;
 pub mod operator;
 pub mod operator_audit;
@@ -115,7 +115,6 @@ pub fn routes() -> Vec<Route> {
     let config = "/v1/environments/{env}/config";
     let value = "/v1/environments/{env}/config/{key}";
     let secret = "/v1/secrets/{sec}";
-    let oauth_app = "/v1/oauth-apps/{app}";
     let quota = "/v1/billing/quotas/{meter}";
     let mut routes = vec![
         route(row("GET", "/healthz", Public, ""), get(health::healthz)),
@@ -387,30 +386,6 @@ pub fn routes() -> Vec<Route> {
             ),
             post(secrets::values::destroy_version),
         ),
-        route(
-            row("GET", "/v1/oauth-providers", Organization(P::OauthAppRead), "oauth_app.read"),
-            get(oauth::http::list),
-        ),
-        route(
-            row("GET", "/v1/oauth-apps", Organization(P::OauthAppRead), "oauth_app.read"),
-            get(oauth_apps::http::list),
-        ),
-        route(
-            row("POST", "/v1/oauth-apps", Organization(P::OauthAppManage), "oauth_app.create"),
-            post(oauth_apps::http::create),
-        ),
-        route(
-            row("GET", oauth_app, Organization(P::OauthAppRead), "oauth_app.read"),
-            get(oauth_apps::http::show),
-        ),
-        route(
-            row("PATCH", oauth_app, Organization(P::OauthAppManage), "oauth_app.update"),
-            patch(oauth_apps::http::update),
-        ),
-        route(
-            row("DELETE", oauth_app, Organization(P::OauthAppManage), "oauth_app.delete"),
-            delete(oauth_apps::http::delete),
-        ),
         route(row("GET", "/v1/plans", Organization(P::BillingRead), "billing.read"), get(plans::http::list)),
         route(
             row("GET", "/v1/billing", Organization(P::BillingRead), "billing.read"),
@@ -483,6 +458,7 @@ pub fn routes() -> Vec<Route> {
         ),
     ];
     routes.extend(of_customers::routes());
+    routes.extend(of_oauth::routes());
     routes
 }
 

@@ -22,7 +22,7 @@ use crate::platform::{accounts, foundings, memberships, plans};
 use crate::promotion;
 use crate::proof;
 use crate::settings::{
-    api_keys, billing, customer_data, customers, environments, executions, general, invitations,
+    api_keys, billing, connections, customer_data, customers, environments, executions, general, invitations,
     join_requests, oauth_apps, people, roles, secrets, sessions, teams,
 };
 
@@ -130,6 +130,16 @@ use crate::settings::{
         oauth_apps::http::show,
         oauth_apps::http::update,
         oauth_apps::http::delete,
+        connections::http::list,
+        connections::linking::create,
+        connections::http::show,
+        connections::http::update,
+        connections::http::delete,
+        connections::linking::reconnect,
+        connections::linking::refresh,
+        oauth::connect::show,
+        oauth::connect::begin,
+        oauth::connect::callback,
         customers::listing::list,
         customers::http::create,
         customers::http::show,

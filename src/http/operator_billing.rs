@@ -43,9 +43,9 @@ struct PlanAsSet {
     default: bool,
 }
 
-/// The plans, by id.
+/// All plans, by id.
 pub async fn plans(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
-    Ok(Json(plans::http::page(&app, SCOPE, &query)?).into_response())
+    Ok(Json(plans::http::page(&app, SCOPE, &query, |_| true)?).into_response())
 }
 
 /// One of them.

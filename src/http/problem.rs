@@ -137,12 +137,10 @@ impl Problem {
             .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"settled\""))
     }
 
-    /// 402 `quota_exceeded`: which meter, its limit and its use.
-    pub fn quota_exceeded(quota: &str, limit: u64, used: u64) -> Self {
+    /// 402 `quota_exceeded`, and of what. How much there may be is for members alone.
+    pub fn quota_exceeded(quota: &str) -> Self {
         Self::new(StatusCode::PAYMENT_REQUIRED, "quota_exceeded", "the plan's limit is reached")
             .with("quota", quota)
-            .with("limit", limit)
-            .with("used", used)
     }
 
     /// 403 `forbidden`: the permission that is missing, such as `environment:manage`.
@@ -397,10 +395,7 @@ mod tests {
     async fn a_missing_permission_and_a_quota_are_named() {
         let (_, body) = rendered(Problem::forbidden("environment:manage")).await;
         assert_eq!(body["permission"], "environment:manage");
-        let (_, body) = rendered(Problem::quota_exceeded("environments", 3, 3)).await;
-        assert_eq!(
-            (&body["quota"], &body["limit"], &body["used"]),
-            (&"environments".into(), &3.into(), &3.into())
-        );
+        let (_, body) = rendered(Problem::quota_exceeded("environments")).await;
+        assert_eq!(body["quota"], "environments");
     }
 }

@@ -11,7 +11,7 @@ use crate::command::Rejection;
 use crate::history::restore::PrepareError;
 use crate::http::access::Denial;
 use crate::http::problem::Problem;
-use crate::http::rejection_kept::{customer_data, customers, executions, oauth_apps, secrets};
+use crate::http::rejection_kept::{connections, customer_data, customers, executions, oauth_apps, secrets};
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
 use crate::platform::deletions::command::DeletionsRejection;
@@ -113,6 +113,10 @@ impl From<IntentError> for Problem {
     /// The intent stays open, and the next start finishes it.
     fn from(error: IntentError) -> Self {
         match error {
+            // Whoever is about to join is no member, and learns no figures.
+            IntentError::Refused(Refusal::Rejected(Rejection::QuotaExceeded(excess))) => {
+                Self::quota_exceeded(excess.meter.name())
+            }
             IntentError::Refused(refusal) => refusal.into(),
             IntentError::Rotation(error) => error.into(),
             other => internal(&other, "an intent could not be finished"),
@@ -205,7 +209,8 @@ fn rejected(rejection: &Rejection) -> Problem {
         }
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
         Rejection::QuotaExceeded(excess) => {
-            Problem::quota_exceeded(excess.meter.name(), excess.limit, excess.used)
+            let problem = Problem::quota_exceeded(excess.meter.name());
+            problem.with("limit", excess.limit).with("used", excess.used)
         }
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(rejection) => people(*rejection),
@@ -220,6 +225,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Executions(rejection) => executions(*rejection),
         Rejection::Secrets(rejection) => secrets(*rejection),
         Rejection::OauthApps(rejection) => oauth_apps(*rejection),
+        Rejection::Connections(rejection) => connections(*rejection),
         Rejection::Billing(rejection) => billing(rejection),
         Rejection::Sessions(SessionsRejection::NotFound | SessionsRejection::NotAMember) => {
             Problem::not_found()
@@ -392,6 +398,9 @@ fn last_owner() -> Problem {
 fn environments(rejection: EnvironmentsRejection) -> Problem {
     match rejection {
         EnvironmentsRejection::NotFound | EnvironmentsRejection::ValueNotFound => Problem::not_found(),
+        EnvironmentsRejection::HasConnections => {
+            Problem::conflict("has_connections", "end the environment's connections first")
+        }
         EnvironmentsRejection::NameTaken => {
             Problem::conflict("name_taken", "another environment has this name")
         }

@@ -1,6 +1,7 @@
 //! Rejections of what is kept for programs and customers, as [`crate::http::rejection`] tells them.
 
 use crate::http::problem::Problem;
+use crate::settings::connections::command::ConnectionsRejection;
 use crate::settings::customer_data::command::CustomerDataRejection;
 use crate::settings::customers::command::CustomersRejection;
 use crate::settings::executions::command::ExecutionsRejection;
@@ -30,6 +31,9 @@ pub(super) fn oauth_apps(rejection: OauthAppsRejection) -> Problem {
             "missing",
             "whoever changes a URL says the client secret again, so that it goes nowhere unseen",
         ),
+        OauthAppsRejection::InUse => {
+            Problem::conflict("oauth_app_in_use", "end the connections that were made as this app first")
+        }
         OauthAppsRejection::TooMany => {
             Problem::conflict("too_many_oauth_apps", "the organization has as many OAuth apps as it can")
         }
@@ -103,5 +107,30 @@ pub(super) fn secrets(rejection: SecretsRejection) -> Problem {
             "too_many_versions",
             "the secret has as many versions as it can; destroy the oldest one",
         ),
+    }
+}
+
+/// Of connections.
+pub(super) fn connections(rejection: ConnectionsRejection) -> Problem {
+    match rejection {
+        ConnectionsRejection::NotFound | ConnectionsRejection::InvalidLink => Problem::not_found(),
+        ConnectionsRejection::UnknownEnvironment => {
+            Problem::invalid_field("/environment", "unknown", "there is no such environment")
+        }
+        ConnectionsRejection::UnknownApp => {
+            Problem::invalid_field("/oauth_app", "unknown", "there is no such OAuth app")
+        }
+        ConnectionsRejection::UnknownCustomer => {
+            Problem::invalid_field("/customer", "unknown", "there is no such customer")
+        }
+        ConnectionsRejection::OtherKind => {
+            Problem::conflict("other_kind", "the connection is of a kind that has none of that")
+        }
+        ConnectionsRejection::NameTaken => {
+            Problem::conflict("name_taken", "another connection has this name there")
+        }
+        ConnectionsRejection::TooMany => {
+            Problem::conflict("too_many_connections", "the environment has as many connections as it can")
+        }
     }
 }

@@ -73,6 +73,21 @@ pub fn compare_names(a: &str, b: &str) -> Ordering {
 /// where they have no letter.
 pub fn write_string(string: &str, text: &mut String) {
     text.push('"');
+    if is_plain(string) {
+        text.push_str(string);
+    } else {
+        escape(string, text);
+    }
+    text.push('"');
+}
+
+/// Whether nothing of a string is escaped. It looks at every byte, so that the compiler takes many at a time: most strings are
+/// short, and few of them hold what is.
+fn is_plain(string: &str) -> bool {
+    string.bytes().fold(true, |plain, byte| plain & (byte >= 0x20) & (byte != b'"') & (byte != b'\\'))
+}
+
+fn escape(string: &str, text: &mut String) {
     let mut copied = 0;
     for (index, byte) in string.bytes().enumerate() {
         let escape = match byte {
@@ -95,7 +110,6 @@ pub fn write_string(string: &str, text: &mut String) {
         copied = index + 1;
     }
     text.push_str(&string[copied..]);
-    text.push('"');
 }
 
 /// Integers beyond 2^53 are outside what the RFC covers and keep all of their digits; records never hold one.

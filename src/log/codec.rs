@@ -136,6 +136,19 @@ pub fn unpack(dictionary: Dictionary, bytes: &[u8], at: RecordedAt) -> Result<Re
     recorded_of(&decompress(dictionary, bytes)?, at)
 }
 
+/// The same, and its leaf hash: it is decompressed once for both.
+///
+/// # Errors
+/// As those of [`unpack`], and when it holds a value that no record may hold.
+pub fn unpack_hashed(
+    dictionary: Dictionary,
+    bytes: &[u8],
+    at: RecordedAt,
+) -> Result<(Recorded, [u8; 32]), CodecError> {
+    let plain = decompress(dictionary, bytes)?;
+    Ok((recorded_of(&plain, at)?, leaf_of(&text_of(&plain, at)?)))
+}
+
 /// Reads a packed record as JSON, without knowing its type, with `stream`, `version` and `at` filled in.
 ///
 /// # Errors

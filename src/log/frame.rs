@@ -124,7 +124,7 @@ impl FrameBuilder {
 
     /// The size that the frame has at most, as stored, with these events added, in bytes.
     pub fn size_with(&self, more: &[PackedEvent]) -> usize {
-        let more: usize = more.iter().map(|event| event.bytes.len() + 5).sum();
+        let more: usize = more.iter().map(stored_bytes).sum();
         MAX_HEADER_BYTES + self.lengths.len() + self.events.len() + more
     }
 
@@ -132,6 +132,12 @@ impl FrameBuilder {
     /// at all, so ask before the first.
     pub fn fits(&self, more: &[PackedEvent]) -> bool {
         self.size_with(more) <= MAX_FRAME_BYTES
+    }
+
+    /// Whether a frame has room for these events at all.
+    pub fn fits_alone(events: &[PackedEvent]) -> bool {
+        let bytes: usize = events.iter().map(stored_bytes).sum();
+        MAX_HEADER_BYTES + bytes <= MAX_FRAME_BYTES
     }
 
     /// Adds an event, packed with the version that [`next_version`](Self::next_version) gave.
@@ -163,6 +169,11 @@ impl FrameBuilder {
         out.extend_from_slice(&self.events);
         Some(Bytes::from(out))
     }
+}
+
+/// What an event takes in a frame at most: its bytes and its length.
+fn stored_bytes(event: &PackedEvent) -> usize {
+    event.bytes.len() + 5
 }
 
 /// A frame as stored, with its header read.
@@ -247,6 +258,15 @@ impl Frame {
     pub fn recorded(&self, index: usize) -> Result<Recorded, CodecError> {
         let (bytes, at) = self.event(index)?;
         codec::unpack(self.header.dictionary, bytes, at)
+    }
+
+    /// The event at an index from 0, with its type, and its leaf hash: for less than both apart.
+    ///
+    /// # Errors
+    /// When there is none, or it is no record that this build reads.
+    pub fn hashed(&self, index: usize) -> Result<(Recorded, [u8; 32]), CodecError> {
+        let (bytes, at) = self.event(index)?;
+        codec::unpack_hashed(self.header.dictionary, bytes, at)
     }
 
     /// The event at an index from 0, as exported JSON, whatever its type.

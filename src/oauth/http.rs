@@ -30,7 +30,7 @@ pub struct ProviderBody {
     pub scopes: &'static [String],
     /// What stands between scopes.
     pub scope_separator: Separator,
-    /// What it does about PKCE, which is sent in any case.
+    /// What it does about PKCE, which is sent wherever it is not refused.
     pub pkce: Pkce,
     /// How an app proves to be itself.
     pub client_authentication: ClientAuthentication,

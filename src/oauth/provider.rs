@@ -10,6 +10,21 @@ use utoipa::ToSchema;
 /// What an app of a provider that the catalogue does not have names as its provider.
 pub const CUSTOM: &str = "custom";
 
+/// The parameters by which people are sent to consent that are the flow's own, or would take the place of those (RFC 6749
+/// §4.1.1, RFC 7636 §4.3, RFC 9101 §5, OAuth 2.0 Multiple Response Type Encoding Practices §2.1): no URL has any of them.
+pub const OWN_PARAMETERS: [&str; 10] = [
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "redirect_uri",
+    "request",
+    "request_uri",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+];
+
 /// A provider, as its documentation describes it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +45,7 @@ pub struct Provider {
     /// What stands between scopes.
     #[serde(default)]
     pub scope_separator: Separator,
-    /// What it does about PKCE (RFC 7636). It is sent in any case.
+    /// What it does about PKCE (RFC 7636), which is sent wherever it is not refused.
     #[serde(default)]
     pub pkce: Pkce,
     /// How an app proves to be itself.
@@ -67,9 +82,11 @@ pub enum Pkce {
     Required,
     /// It checks it where it is sent.
     Supported,
-    /// Its documentation knows nothing of it.
+    /// Its documentation knows nothing of it, and what it does not know it ignores (RFC 6749 §3.1, §3.2).
     #[default]
     Unsupported,
+    /// It takes nobody's code who sends it.
+    Refused,
 }
 
 /// How an app proves to be itself (RFC 6749 §2.3.1).
@@ -153,8 +170,7 @@ mod tests {
             for scope in &provider.scopes {
                 assert!(Scope::try_from(scope.as_str()).is_ok(), "{id}: {scope}");
             }
-            // What says what the flow is about is the flow's own.
-            for own in ["client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge"] {
+            for own in OWN_PARAMETERS {
                 assert!(!provider.authorize_parameters.contains_key(own), "{id}: {own}");
             }
             assert!(provider.access_token_seconds.is_none_or(|seconds| seconds >= 60), "{id}");

@@ -2,19 +2,24 @@
 //! is connected to.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use url::Host;
 
+use crate::clock::Clock;
+use crate::dns::Dns;
 use crate::outgoing::address::is_public;
 use crate::outgoing::endpoint::Endpoint;
 use crate::outgoing::{Guard, OutgoingError};
 
-/// How many of a host's addresses are tried.
-const TRIED_MAX: usize = 4;
+/// How many of a host's addresses of each kind are tried: a machine may have no way to those of one kind.
+const TRIED_MAX: usize = 2;
+/// How long one address has to answer, so that one which is silent leaves time for the others.
+const ADDRESS_LONGEST: Duration = Duration::from_secs(2);
 
 /// A future of a trait's method.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -26,8 +31,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Finds out which addresses a name has.
 pub trait Resolve: Send + Sync {
-    /// The addresses of a name.
-    fn resolve<'a>(&'a self, name: &'a str) -> Boxed<'a, io::Result<Vec<IpAddr>>>;
+    /// The addresses of a name; none where it is not known.
+    fn resolve<'a>(&'a self, name: &'a str) -> Boxed<'a, Vec<IpAddr>>;
 }
 
 /// Opens connections. It is asked for nothing that was not checked: the last step before a packet leaves.
@@ -36,17 +41,17 @@ pub trait Connect: Send + Sync {
     fn connect(&self, address: SocketAddr) -> Boxed<'_, io::Result<Box<dyn Stream>>>;
 }
 
-/// Name service and TCP as the system has them.
-#[derive(Clone, Copy, Debug)]
-pub struct System;
-
-impl Resolve for System {
-    fn resolve<'a>(&'a self, name: &'a str) -> Boxed<'a, io::Result<Vec<IpAddr>>> {
-        Box::pin(async move { Ok(lookup_host((name, 0)).await?.map(|found| found.ip()).collect()) })
+impl Resolve for Dns {
+    fn resolve<'a>(&'a self, name: &'a str) -> Boxed<'a, Vec<IpAddr>> {
+        Box::pin(self.addresses(name))
     }
 }
 
-impl Connect for System {
+/// TCP as the system has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp;
+
+impl Connect for Tcp {
     fn connect(&self, address: SocketAddr) -> Boxed<'_, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
@@ -62,6 +67,7 @@ impl Connect for System {
 /// [`OutgoingError::Unresolved`], [`OutgoingError::NotPublic`], [`OutgoingError::Unreachable`].
 pub async fn connect(
     guard: Guard,
+    clock: &Clock,
     resolver: &dyn Resolve,
     connector: &dyn Connect,
     endpoint: &Endpoint,
@@ -69,7 +75,11 @@ pub async fn connect(
     let addresses = match endpoint.host() {
         Host::Ipv4(address) => vec![IpAddr::V4(*address)],
         Host::Ipv6(address) => vec![IpAddr::V6(*address)],
-        Host::Domain(name) => resolver.resolve(name).await.map_err(|_| OutgoingError::Unresolved)?,
+        // `localhost` is this machine, and no question for DNS (RFC 6761 §6.3).
+        Host::Domain(_) if endpoint.is_loopback() => {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
+        Host::Domain(name) => resolver.resolve(name).await,
     };
     if addresses.is_empty() {
         return Err(OutgoingError::Unresolved);
@@ -77,8 +87,10 @@ pub async fn connect(
     if !addresses.iter().all(|address| lets_through(guard, endpoint, *address)) {
         return Err(OutgoingError::NotPublic);
     }
-    for address in addresses.into_iter().take(TRIED_MAX) {
-        if let Ok(stream) = connector.connect(SocketAddr::new(address, endpoint.port())).await {
+    let (v4, v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
+    for address in v4.into_iter().take(TRIED_MAX).chain(v6.into_iter().take(TRIED_MAX)) {
+        let connecting = connector.connect(SocketAddr::new(address, endpoint.port()));
+        if let Ok(Ok(stream)) = clock.timeout(ADDRESS_LONGEST, connecting).await {
             return Ok(stream);
         }
     }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
-use url::form_urlencoded::{Serializer, byte_serialize};
+use url::form_urlencoded::byte_serialize;
 use url::{Host, Position};
 use zeroize::Zeroizing;
 
@@ -47,24 +47,20 @@ impl Form {
     /// The same with one more field.
     #[must_use]
     pub fn field(mut self, name: &str, value: &str) -> Self {
-        let pair = Zeroizing::new(Serializer::new(String::new()).append_pair(name, value).finish());
-        // With room for all of it, so that no half of it stays behind where the text moved from.
-        let mut body = Zeroizing::new(String::with_capacity(self.body.len() + 1 + pair.len()));
-        body.push_str(&self.body);
-        if !body.is_empty() {
-            body.push('&');
-        }
-        body.push_str(&pair);
-        self.body = body;
+        let (name, value) = (encoded(name), encoded(value));
+        let separator = if self.body.is_empty() { "" } else { "&" };
+        self.body =
+            Zeroizing::new([self.body.as_str(), separator, name.as_str(), "=", value.as_str()].concat());
         self
     }
 
     /// The same with a name and a password, each encoded as a field is (RFC 6749 §2.3.1).
     #[must_use]
     pub fn basic(mut self, name: &str, password: &str) -> Self {
-        let encoded = |text: &str| Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
-        let pair = Zeroizing::new(format!("{}:{}", *encoded(name), *encoded(password)));
-        self.authorization = Some(Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes()))));
+        let (name, password) = (encoded(name), encoded(password));
+        let pair = Zeroizing::new([name.as_str(), ":", password.as_str()].concat());
+        let coded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+        self.authorization = Some(Zeroizing::new(["Basic ", coded.as_str()].concat()));
         self
     }
 
@@ -76,13 +72,21 @@ impl Form {
             .header(USER_AGENT, concat!("settled/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        if let Some(text) = &self.authorization {
-            let mut value = HeaderValue::try_from(text.as_str()).map_err(|_| OutgoingError::Malformed)?;
+        if let Some(text) = self.authorization {
+            let shared = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+            let mut value = shared.map_err(|_| OutgoingError::Malformed)?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
         request.body(Full::new(Bytes::from_owner(self.body))).map_err(|_| OutgoingError::Malformed)
     }
+}
+
+/// Encoded as a field of a form is, with room for all of it: where a text grows, half of it stays behind.
+fn encoded(text: &str) -> Zeroizing<String> {
+    let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
+    encoded.extend(byte_serialize(text.as_bytes()));
+    encoded
 }
 
 /// A host, and its port where it is not its scheme's own.
@@ -142,12 +146,7 @@ pub async fn exchange(
     let asked = async move {
         let response = sender.send_request(request).await.map_err(|error| malformed(&error))?;
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => OutgoingError::TooLarge,
-            false => OutgoingError::Malformed,
-        })?;
-        Ok(Answer { status, body: Plain::from(&*body.to_bytes()) })
+        Ok(Answer { status, body: read(response.into_body()).await? })
     };
     // The connection's own end is nothing to wait for: what it brought is still to be read.
     let driven = async {
@@ -158,6 +157,20 @@ pub async fn exchange(
         answer = asked => answer,
         () = driven => Err(OutgoingError::Malformed),
     }
+}
+
+/// A whole body, in one place that is wiped.
+async fn read(mut body: Incoming) -> Result<Plain, OutgoingError> {
+    let mut read = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES_MAX));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| malformed(&error))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if read.len() + data.len() > ANSWER_BYTES_MAX {
+            return Err(OutgoingError::TooLarge);
+        }
+        read.extend_from_slice(data);
+    }
+    Ok(Plain::from(std::mem::take(&mut *read)))
 }
 
 fn malformed(error: &hyper::Error) -> OutgoingError {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use crate::clock::{Clock, Hands};
-use crate::outgoing::connect::{Boxed, Connect, Stream, System};
+use crate::dns::Dns;
+use crate::outgoing::connect::{Boxed, Connect, Stream};
 use crate::outgoing::endpoint::Endpoint;
 use crate::outgoing::exchange::{ANSWER_BYTES_MAX, Answer, Form};
 use crate::outgoing::{Guard, LONGEST, Outgoing, OutgoingError};
@@ -58,7 +59,8 @@ impl Asking {
         let provider = Arc::new(Provider { says: says.into(), ends, asked, open });
         let (clock, hands) = Clock::manual(crate::given::now());
         let connector = Arc::new(Arc::clone(&provider));
-        let outgoing = Outgoing::through(Guard::PublicOrLoopback, clock, Arc::new(System), connector);
+        let dns = Arc::new(Dns::new(None, clock.clone()));
+        let outgoing = Outgoing::through(Guard::PublicOrLoopback, clock, dns, connector);
         Self { provider, outgoing, hands }
     }
 

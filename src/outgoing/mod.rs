@@ -7,14 +7,17 @@
 //! and 64 KiB. What a provider says leaves this module as bytes for whoever asked, and is never shown or logged.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::client::http::tls_trusting_the_system;
 use crate::clock::Clock;
-use crate::outgoing::connect::{Connect, Resolve, System, connect};
+use crate::dns::Dns;
+use crate::outgoing::connect::{Connect, Resolve, Stream, Tcp, connect};
 use crate::outgoing::endpoint::{Endpoint, Scheme};
 use crate::outgoing::exchange::{Answer, Form, exchange, secure};
 
@@ -26,6 +29,8 @@ pub mod endpoint;
 pub mod exchange;
 #[cfg(test)]
 mod exchange_tests;
+#[cfg(test)]
+mod reaching_tests;
 
 /// How long a request may take in all: looking up the name, connecting, TLS and the answer's last byte.
 pub const LONGEST: Duration = Duration::from_secs(10);
@@ -51,9 +56,12 @@ pub enum OutgoingError {
     /// The host's name leads to an address that is not public.
     #[error("the host has an address that is not public")]
     NotPublic,
-    /// Nobody answers there.
+    /// Nobody answers there, or not in time.
     #[error("no connection could be made")]
     Unreachable,
+    /// There is nothing to hold the other side's certificate against.
+    #[error("the system's certificates cannot be used")]
+    NoCertificates,
     /// The other side could not prove to be who it is.
     #[error("no secure connection could be made")]
     Insecure,
@@ -63,7 +71,7 @@ pub enum OutgoingError {
     /// The answer has more than [`exchange::ANSWER_BYTES_MAX`], or more header fields than it may.
     #[error("the answer is too large")]
     TooLarge,
-    /// There was no whole answer within [`LONGEST`].
+    /// The form was sent, and there was no whole answer within [`LONGEST`].
     #[error("there was no whole answer in time")]
     TimedOut,
 }
@@ -75,8 +83,9 @@ pub struct Outgoing {
     clock: Clock,
     resolver: Arc<dyn Resolve>,
     connector: Arc<dyn Connect>,
-    /// Made when it is first needed: reading the system's certificates takes a while, and there may be none.
-    tls: Arc<OnceLock<Option<Arc<ClientConfig>>>>,
+    /// Made when it is first needed: reading the system's certificates takes a while, and there may be none. What failed is
+    /// tried again.
+    tls: Arc<OnceCell<Arc<ClientConfig>>>,
 }
 
 impl fmt::Debug for Outgoing {
@@ -87,8 +96,8 @@ impl fmt::Debug for Outgoing {
 
 impl Outgoing {
     /// One that reaches what the guard lets it.
-    pub fn new(guard: Guard, clock: Clock) -> Self {
-        Self::through(guard, clock, Arc::new(System), Arc::new(System))
+    pub fn new(guard: Guard, dns: Dns, clock: Clock) -> Self {
+        Self::through(guard, clock, Arc::new(dns), Arc::new(Tcp))
     }
 
     /// The same, which looks names up and connects in a way of its own.
@@ -109,33 +118,52 @@ impl Outgoing {
     /// Posts a form.
     ///
     /// # Errors
-    /// See [`OutgoingError`]. Whether the other side has read the form is then unknown, but for
-    /// [`OutgoingError::Unresolved`], [`OutgoingError::NotPublic`], [`OutgoingError::Unreachable`] and
-    /// [`OutgoingError::Insecure`], where it has not.
+    /// See [`OutgoingError`]. After [`OutgoingError::Malformed`], [`OutgoingError::TooLarge`] and
+    /// [`OutgoingError::TimedOut`] the other side may have read the form; after the others it has not.
     pub async fn post(&self, endpoint: &Endpoint, form: Form) -> Result<Answer, OutgoingError> {
-        let asked = self.ask(endpoint, form);
-        self.clock.timeout(LONGEST, asked).await.map_err(|_late| OutgoingError::TimedOut)?
+        let is_sent = AtomicBool::new(false);
+        let asked = async {
+            let stream = self.reach(endpoint).await?;
+            is_sent.store(true, Ordering::Relaxed);
+            exchange(stream, endpoint, form).await
+        };
+        let in_time = self.clock.timeout(LONGEST, asked).await;
+        in_time.unwrap_or_else(|_late| match is_sent.load(Ordering::Relaxed) {
+            true => Err(OutgoingError::TimedOut),
+            false => Err(OutgoingError::Unreachable),
+        })
     }
 
-    async fn ask(&self, endpoint: &Endpoint, form: Form) -> Result<Answer, OutgoingError> {
-        let stream = connect(self.guard, &*self.resolver, &*self.connector, endpoint).await?;
-        match endpoint.scheme() {
-            Scheme::Http => exchange(stream, endpoint, form).await,
-            Scheme::Https => {
-                let tls = self.tls().ok_or(OutgoingError::Insecure)?;
-                exchange(secure(tls, endpoint, stream).await?, endpoint, form).await
-            }
+    /// A connection over which a form can be sent.
+    async fn reach(&self, endpoint: &Endpoint) -> Result<Box<dyn Stream>, OutgoingError> {
+        // First, so that nobody is connected to for nothing.
+        let tls = match endpoint.scheme() {
+            Scheme::Http => None,
+            Scheme::Https => Some(self.tls().await?),
+        };
+        let stream = connect(self.guard, &self.clock, &*self.resolver, &*self.connector, endpoint).await?;
+        match tls {
+            None => Ok(stream),
+            Some(tls) => secure(tls, endpoint, stream).await,
         }
     }
 
-    fn tls(&self) -> Option<Arc<ClientConfig>> {
-        let made = self.tls.get_or_init(|| match tls_trusting_the_system() {
-            Ok(config) => Some(Arc::new(config)),
-            Err(error) => {
+    async fn tls(&self) -> Result<Arc<ClientConfig>, OutgoingError> {
+        let made = self.tls.get_or_try_init(|| async {
+            // The panic that ends the thread has a log line of its own.
+            let read = tokio::task::spawn_blocking(tls_trusting_the_system).await;
+            let read = read.map_err(|_died| OutgoingError::NoCertificates)?;
+            read.map(Arc::new).map_err(|error| {
                 tracing::error!(%error, "the system's certificates cannot be used: no provider is reached");
-                None
-            }
+                OutgoingError::NoCertificates
+            })
         });
-        made.clone()
+        made.await.cloned()
+    }
+
+    /// The same, which trusts what a test says.
+    #[cfg(test)]
+    fn trusting(self, tls: ClientConfig) -> Self {
+        Self { tls: Arc::new(OnceCell::new_with(Some(Arc::new(tls)))), ..self }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::EnvironmentId;
+use crate::settings::connections::connection::Connection;
+use crate::settings::connections::projection::Connections;
 use crate::settings::environments::projection::Environment;
 use crate::settings::secrets::event::Origin;
 use crate::settings::secrets::projection::Secrets;
@@ -17,6 +19,10 @@ pub enum Kind {
     Config,
     /// A secret.
     Secret,
+    /// A connection.
+    Connection,
+    /// An OAuth app that an environment's connections were made as.
+    OauthApp,
 }
 
 /// Which of the two have it.
@@ -38,6 +44,8 @@ pub enum Content {
     Value(Arc<str>),
     /// Where a secret's value was first written; `None` once it was destroyed.
     Origin(Option<Origin>),
+    /// How a connection is set up; whose account it leads to, nobody compares.
+    Setup(String),
 }
 
 /// A thing by its name, as it is in both; at least in one.
@@ -81,6 +89,29 @@ pub fn secrets(secrets: &Secrets, a: EnvironmentId, b: EnvironmentId) -> BTreeMa
         all.map(|secret| (secret.name.clone(), Content::Origin(secret.current_origin()))).collect()
     };
     paired(Kind::Secret, contents(a), contents(b))
+}
+
+/// The connections of two environments, by name; in sync where people are asked as the same app for the same.
+pub fn connections(all: &Connections, a: EnvironmentId, b: EnvironmentId) -> BTreeMap<(Kind, String), Pair> {
+    let contents = |environment| {
+        let within = all.in_scope(Scope::Environment(environment));
+        let setup = |connection: &Connection| {
+            let grant = connection.grant.as_ref().map(|grant| (grant.app.to_string(), &grant.scopes));
+            Content::Setup(format!("{} {grant:?}", connection.kind.name()))
+        };
+        within.map(|connection| (connection.name.clone(), setup(connection))).collect()
+    };
+    paired(Kind::Connection, contents(a), contents(b))
+}
+
+/// The OAuth apps that two environments' connections were made as, by id, or by provider where they are the operator's.
+pub fn oauth_apps(all: &Connections, a: EnvironmentId, b: EnvironmentId) -> BTreeMap<(Kind, String), Pair> {
+    let contents = |environment| {
+        let within = all.in_scope(Scope::Environment(environment));
+        let apps = within.filter_map(|connection| Some(connection.grant.as_ref()?.app.to_string()));
+        apps.map(|app| (app.clone(), Content::Setup(app))).collect()
+    };
+    paired(Kind::OauthApp, contents(a), contents(b))
 }
 
 fn paired(

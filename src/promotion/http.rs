@@ -27,9 +27,10 @@ use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{EnvironmentId, Fresh};
 use crate::organization::Organization;
 use crate::promotion::command::PromoteEnvironment;
-use crate::promotion::difference::{Content, Kind, Pair, Presence, config, secrets};
+use crate::promotion::difference::{Content, Kind, Pair, Presence, config, connections, oauth_apps, secrets};
 use crate::promotion::{Seen, Unpromotable, Wanted, plan};
 use crate::seal::keyring::{KeyError, NewDataKey};
+use crate::settings::connections::projection::Connections;
 use crate::settings::environments::http::{behind_path, find_asked};
 use crate::settings::environments::projection::Environments;
 use crate::settings::environments::value::ConfigKey;
@@ -119,7 +120,7 @@ impl PairBody {
         let value = |content: &Option<Content>| match content {
             // Only canonical JSON text is ever recorded as a value.
             Some(Content::Value(text)) => RawValue::from_string(text.to_string()).map(Some),
-            Some(Content::Origin(_)) | None => Ok(None),
+            Some(Content::Origin(_) | Content::Setup(_)) | None => Ok(None),
         };
         Ok(Self {
             kind,
@@ -164,6 +165,18 @@ pub async fn diff(path: PathText, call: Call, query: RawQuery) -> Result<Respons
     } else {
         omitted.push(Kind::Secret);
     }
+    let linked = call.seen::<Connections>(&asked, Focus::All).await?;
+    let sees_connections = both(Permission::ConnectionRead);
+    if sees_connections {
+        pairs.extend(connections(&linked, a, b));
+    } else {
+        omitted.push(Kind::Connection);
+    }
+    if sees_connections && call.organization.grants.allows(Permission::OauthAppRead) {
+        pairs.extend(oauth_apps(&linked, a, b));
+    } else {
+        omitted.push(Kind::OauthApp);
+    }
     let after = request.after.as_ref().and_then(|after| Place::read(&after.last));
     let after = after.map_or(Bound::Unbounded, Bound::Excluded);
     let mut filled = Filled::new(request.limit);
@@ -193,11 +206,18 @@ impl Place {
         match kind {
             Kind::Config => format!("c{name}"),
             Kind::Secret => format!("s{name}"),
+            Kind::Connection => format!("n{name}"),
+            Kind::OauthApp => format!("a{name}"),
         }
     }
 
     fn read(text: &str) -> Option<(Kind, String)> {
-        let kind = if text.starts_with('c') { Kind::Config } else { Kind::Secret };
+        let kind = match text.chars().next()? {
+            'c' => Kind::Config,
+            's' => Kind::Secret,
+            'n' => Kind::Connection,
+            _ => Kind::OauthApp,
+        };
         text.get(1..).map(|name| (kind, name.to_owned()))
     }
 }

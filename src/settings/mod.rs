@@ -1,5 +1,6 @@
 //! The settings' areas, in the sidebar's order.
 pub mod api_keys;
+pub mod connections;
 pub mod customer_data;
 pub mod customers;
 pub mod billing;

@@ -33,6 +33,7 @@ pub mod room;
 pub mod schedule;
 pub mod taken_away;
 mod turn;
+mod unpacking;
 pub mod verify;
 
 /// What the name of a history ends with.

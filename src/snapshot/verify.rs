@@ -6,8 +6,6 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use bytes::Bytes;
-
 use crate::clock::Timestamp;
 use crate::event::{Event, Recorded};
 use crate::ids::{DataKeyId, StreamId};
@@ -22,6 +20,7 @@ use crate::seal::signing::PublicKey;
 use crate::snapshot::format::StreamHead;
 use crate::snapshot::history::{Chunk, History};
 use crate::snapshot::keys::{AcceptedKeys, KeysFile};
+use crate::snapshot::unpacking::{Unpacked, Unpackers, Unpacking};
 use crate::snapshot::{Progress, SnapshotError};
 
 /// Up to where a history is taken.
@@ -115,16 +114,25 @@ pub fn survey_and_take<E: From<SnapshotError>>(
         trees: BTreeMap::new(),
         told: 0,
         last_told: None,
-        events: Vec::new(),
     };
     let end = Position(history.header.position);
-    history.read(|chunk| {
-        match chunk {
-            Chunk::Frames(frames) => pass.frames(frames, &mut take)?,
-            Chunk::Heads(heads) => pass.heads(&heads)?,
-        }
-        progress(pass.all.end(), end);
-        Ok::<_, E>(())
+    Unpackers::run(|unpackers| {
+        let read = history.read(|chunk| {
+            match chunk {
+                Chunk::Frames(frames) => {
+                    pass.before_frames()?;
+                    unpackers.give(frames, &mut |unpacked| pass.frame(unpacked, &mut take))?;
+                }
+                Chunk::Heads(heads) => {
+                    unpackers.finish(&mut |unpacked| pass.frame(unpacked, &mut take))?;
+                    pass.heads(&heads)?;
+                }
+            }
+            progress(pass.all.end(), end);
+            Ok::<_, E>(())
+        });
+        // What is wrong with a frame that is on its way comes before what is wrong with what was read after it.
+        unpackers.finish(&mut |unpacked| pass.frame(unpacked, &mut take)).and(read)
     })?;
     Ok(pass.hold_against(history)?)
 }
@@ -142,58 +150,45 @@ struct Pass<'a> {
     /// How many heads it told, and the stream of the last.
     told: u64,
     last_told: Option<StreamId>,
-    /// Those of the frame that is looked at.
-    events: Vec<Recorded>,
 }
 
 impl Pass<'_> {
-    fn frames<E: From<SnapshotError>>(
-        &mut self,
-        frames: Vec<(Position, Bytes)>,
-        take: &mut impl FnMut(&Frame, Head, &[Recorded]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn before_frames(&self) -> Result<(), SnapshotError> {
         if self.told > 0 {
-            return Err(SnapshotError::damaged(self.path, "its chunks", "frames follow the heads").into());
-        }
-        for (position, bytes) in frames {
-            let (frame, head) = self.frame(position, bytes)?;
-            if self.survey.end == position {
-                take(&frame, head, &self.events)?;
-            }
+            return Err(SnapshotError::damaged(self.path, "its chunks", "frames follow the heads"));
         }
         Ok(())
     }
 
-    /// Verifies a frame and keeps its events.
-    fn frame(&mut self, position: Position, bytes: Bytes) -> Result<(Frame, Head), SnapshotError> {
+    /// Verifies a frame, and gives it to `take` if it is wanted.
+    fn frame<E: From<SnapshotError>>(
+        &mut self,
+        (position, unpacked): Unpacking,
+        take: &mut impl FnMut(&Frame, Head, &[Recorded]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let damaged = |what: String| {
             SnapshotError::damaged(self.path, format!("the frame at position {}", position.0), what)
         };
         if position.0 != self.all.end().0 + 1 {
-            return Err(damaged(format!("position {} was to follow", self.all.end().0 + 1)));
+            return Err(damaged(format!("position {} was to follow", self.all.end().0 + 1)).into());
         }
-        let frame = Frame::parse(bytes).map_err(|error| damaged(error.to_string()))?;
+        let Unpacked { frame, leaves, events } = unpacked.map_err(damaged)?;
         let was_wanted = self.survey.end == self.all.end();
         let is_wanted = was_wanted && wants(self.until, position, &frame);
         if was_wanted && !is_wanted {
             self.survey.heads = self.all.clone();
         }
         let head = self.all.follow_frame(&frame).map_err(|broken| damaged(broken.to_string()))?;
-        self.events.clear();
         let tree = self.trees.entry(frame.header().stream).or_default();
-        for (at, version) in (0..frame.len()).zip(frame.header().first_version..) {
-            let unread = |error| damaged(format!("version {version}: {error}"));
-            tree.push(frame.leaf(at).map_err(unread)?);
-            let event = frame.recorded(at).map_err(unread)?;
-            self.survey.note(&event, is_wanted);
-            self.events.push(event);
-        }
+        leaves.into_iter().for_each(|leaf| tree.push(leaf));
+        events.iter().for_each(|event| self.survey.note(event, is_wanted));
         self.survey.frames += 1;
         self.begins_at.get_or_insert(frame.header().at);
         if is_wanted {
             (self.survey.end, self.survey.ended_at) = (position, Some(frame.header().at));
+            take(&frame, head, &events)?;
         }
-        Ok((frame, head))
+        Ok(())
     }
 
     /// What the whole of the frames came to, once it is what the rest of the file says.

@@ -14,6 +14,7 @@ use crate::platform::managed_apps::command::deleted as managed_app_deleted;
 use crate::seal::Commitment;
 use crate::settings::api_keys::command::revoked;
 use crate::settings::api_keys::event::{ApiKeyRotated, ApiKeysEvent};
+use crate::settings::connections::command::revoked as connection_revoked;
 use crate::settings::customers::command::erased as customer_erased;
 use crate::settings::invitations::command::expired as invitation_expired;
 use crate::settings::join_requests::command::declined;
@@ -111,7 +112,9 @@ fn of_organization(state: &Organization, absent: &BTreeSet<DataKeyId>) -> Vec<Ne
     let people = people.filter(|person| person.status != Status::Erased && absent.contains(&person.key));
     let invitations = state.invitations.iter().filter(|invitation| absent.contains(&invitation.key));
     let requests = state.join_requests.pending().filter(|request| absent.contains(&request.key));
+    let connections = state.connections.iter().filter(|connection| absent.contains(&connection.key));
     values
+        .chain(connections.map(connection_revoked))
         .chain(customers)
         .chain(people.map(erased))
         .chain(invitations.map(invitation_expired))

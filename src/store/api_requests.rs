@@ -14,7 +14,7 @@ use crate::organization::Organization;
 use crate::settings::billing::command::{BillingCommand, RecordUsage};
 use crate::settings::billing::enforcement::THRESHOLDS;
 use crate::settings::billing::period::{Period, hour};
-use crate::settings::billing::value::{Meter, Quota};
+use crate::settings::billing::value::Meter;
 use crate::store::resident::{Handle, View};
 use crate::store::{Refusal, Store, Submission};
 
@@ -102,10 +102,10 @@ impl ApiRequests {
 }
 
 impl Open {
-    /// Begins an hour. A period that has begun is gone on with where another time zone would go back to the one before.
+    /// Begins an hour.
     fn begin(&mut self, organization: &Organization, now: Timestamp) {
         let timezone = organization.general.founded().map_or("UTC", |founded| founded.timezone.as_str());
-        let period = Period::containing(timezone, now).name.max(organization.billing.period().to_owned());
+        let period = Period::counting(organization, organization.billing.period(), now);
         if self.period < period {
             self.recorded = organization.billing.counted(Meter::ApiRequests, &period);
             self.period = period;
@@ -128,8 +128,8 @@ impl Store {
         if is_first && !self.inner.requests.pin(handle) {
             self.inner.metrics.api_request_unpinned();
         }
-        let nearest = organization.billing.bounds(Meter::ApiRequests).nearest();
-        if nearest.is_some_and(|quota| reaches_a_share(quota, ordinal)) {
+        let mut limits = organization.billing.bounds(Meter::ApiRequests).soft();
+        if limits.any(|limit| reaches_a_share(limit, ordinal)) {
             // Whoever pays hears of it now, and not when the hour is over.
             let (store, handle) = (self.clone(), Arc::clone(handle));
             tokio::spawn(async move { store.record_requests(&handle, None).await });
@@ -170,9 +170,9 @@ impl Store {
 }
 
 /// Whether this request is the one by which a share of a soft limit is reached.
-fn reaches_a_share(quota: Quota, ordinal: u64) -> bool {
-    let first = |share: u8| quota.limit.saturating_mul(u64::from(share)).div_ceil(100);
-    quota.soft && THRESHOLDS.iter().any(|share| first(*share) == ordinal)
+fn reaches_a_share(limit: u64, ordinal: u64) -> bool {
+    let first = |share: u8| limit.saturating_mul(u64::from(share)).div_ceil(100);
+    THRESHOLDS.iter().any(|share| first(*share) == ordinal)
 }
 
 impl Counting {

@@ -162,7 +162,8 @@ impl Actions {
             actions: actions.iter().map(|action| ActionPattern::Exact((*action).to_owned())).collect(),
             resources,
             types,
-            outcomes: vec![Outcome::Success],
+            // That a token was not refreshed is a failure, and its connection's state.
+            outcomes: vec![Outcome::Success, Outcome::Failure],
             until,
             ..Filter::default()
         };

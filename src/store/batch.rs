@@ -239,14 +239,27 @@ impl Working {
         let context = Context { actor: submission.actor, now, preconditions, ordinal: submission.ordinal };
         let decided = self.view.state.decide(&submission.command, &context)?;
         self.check_claims(submission)?;
+        let mut events = match self.view.state.within_quotas(&context, &decided) {
+            Ok(alerts) => alerts,
+            // What is wrong with a command comes before that there is no room for it.
+            Err(excess) => {
+                let is_sound = FrameBuilder::fits_alone(&self.pack(decided, submission)?);
+                return Err(if is_sound { Rejection::from(excess).into() } else { Refusal::TooLarge });
+            }
+        };
+        events.extend(decided);
+        Ok(Prepared::Events(self.pack(events, submission)?))
+    }
+
+    /// The events of a command as they would be appended.
+    fn pack(&self, events: Vec<NewEvent>, submission: &Submission) -> Result<Vec<PackedEvent>, Refusal> {
         let first = self.frame.next_version();
-        let count = decided.len() as u64;
-        let mut packed = Vec::with_capacity(decided.len());
-        for (version, event) in (first..).zip(decided) {
+        let count = events.len() as u64;
+        let packed = (first..).zip(events).map(|(version, event)| {
             let recorded = self.record(event, submission, version, (version == first).then_some(count));
-            packed.push(pack(&recorded).map_err(|error| Refusal::Unrecordable(with_causes(&error)))?);
-        }
-        Ok(Prepared::Events(packed))
+            pack(&recorded).map_err(|error| Refusal::Unrecordable(with_causes(&error)))
+        });
+        packed.collect()
     }
 
     /// Refuses a value that is another's. Whoever claims one has made the look-up before.

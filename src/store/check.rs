@@ -214,11 +214,11 @@ impl Check<'_> {
         };
         let mut entries = Vec::new();
         for at in 0..frame.len() {
-            let damaged = |error| HistoryError::Event { stream, error };
-            let recorded = frame.recorded(at).map_err(damaged)?;
+            let hashed = frame.hashed(at);
+            let (recorded, leaf) = hashed.map_err(|error| HistoryError::Event { stream, error })?;
             directory_entries(&recorded, &mut entries);
             view.state.apply(&recorded);
-            index.push(&recorded, frame.leaf(at).map_err(damaged)?, place);
+            index.push(&recorded, leaf, place);
         }
         for directory in self.directories.iter().filter(|saved| view.head.position <= saved.place) {
             directory.folded.apply(&[(stream, view.head, &entries)], Timestamp::EPOCH);

@@ -5,7 +5,7 @@ use rpds::RedBlackTreeMapSync;
 use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
-use crate::ids::{InvitationId, SecretId, StreamId};
+use crate::ids::{ConnectionId, InvitationId, SecretId, StreamId};
 use crate::settings::invitations::command::InvitationsCommand;
 use crate::settings::secrets::command::SecretsCommand;
 use crate::store::load::LoadError;
@@ -24,6 +24,13 @@ pub struct DueThing {
     pub stream: StreamId,
     /// Its id.
     pub resource: String,
+}
+
+impl DueThing {
+    /// The connection that it is, if it is one.
+    fn connection(&self) -> Option<ConnectionId> {
+        self.resource.parse().ok()
+    }
 }
 
 /// What is due when: persistent, so that a save takes it as it is without keeping anybody waiting.
@@ -71,9 +78,22 @@ impl Due {
         self.next.first().map(|(thing, ())| thing.at)
     }
 
-    /// The first things that are due by a time.
+    /// The first things that are due by a time, but for connections.
     pub(super) fn by(&self, now: Timestamp) -> Vec<DueThing> {
-        self.next.keys().take_while(|thing| thing.at <= now).take(AT_ONCE).cloned().collect()
+        let due = self.next.keys().take_while(|thing| thing.at <= now);
+        due.filter(|thing| thing.connection().is_none()).take(AT_ONCE).cloned().collect()
+    }
+
+    /// The first connections whose tokens are to be refreshed by a time, of those that are meant. They stay due until their
+    /// stream says another time: whoever refreshes them may die first.
+    pub(super) fn connections_by(
+        &self,
+        now: Timestamp,
+        is_meant: impl Fn(StreamId, ConnectionId) -> bool,
+    ) -> Vec<(StreamId, ConnectionId)> {
+        let due = self.next.keys().take_while(|thing| thing.at <= now);
+        let due = due.filter_map(|thing| Some((thing.stream, thing.connection()?)));
+        due.filter(|(stream, connection)| is_meant(*stream, *connection)).take(AT_ONCE).collect()
     }
 
     /// Whether this, saved, is what was folded from the log, but for what was due by now: that may have been looked at.

@@ -20,6 +20,7 @@ use crate::log::segment::tree::Hash;
 use crate::organization::Organization;
 use crate::platform::Platform;
 use crate::settings::billing::enforcement::within_quotas;
+use crate::settings::billing::value::Excess;
 use crate::settings::roles::access::Grants;
 use crate::store::api_requests::ApiRequests;
 use crate::store::encoding::digest;
@@ -58,10 +59,10 @@ impl State {
         }
     }
 
-    /// Authorises and decides a command, within the organization's quotas.
+    /// Authorises and decides a command. Whether there is room for it, [`within_quotas`](Self::within_quotas) says.
     ///
     /// # Errors
-    /// A missing permission, the area's rejection, or [`Rejection::QuotaExceeded`].
+    /// A missing permission or the area's rejection.
     pub fn decide(&self, command: &Command, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         match (self, command) {
             (Self::Organization(state), Command::Organization(command)) => {
@@ -69,8 +70,7 @@ impl State {
                     return Err(Rejection::Over);
                 }
                 command.need().check(state, context)?;
-                let decided = command.decide(state, context)?;
-                Ok(within_quotas(state, context, decided)?)
+                command.decide(state, context)
             }
             (Self::Platform(state), Command::Platform(command)) => {
                 if command.need() == Need::System && !context.actor.id.is_system() {
@@ -79,6 +79,18 @@ impl State {
                 command.decide(state, context)
             }
             _ => Err(Rejection::WrongStream),
+        }
+    }
+
+    /// Holds what a command comes to against the organization's quotas; of the platform nothing is metered. The alerts that
+    /// go before its events.
+    ///
+    /// # Errors
+    /// [`Excess`] where there would be more than a hard limit allows.
+    pub fn within_quotas(&self, context: &Context, decided: &[NewEvent]) -> Result<Vec<NewEvent>, Excess> {
+        match self {
+            Self::Organization(state) => within_quotas(state, context, decided),
+            Self::Platform(_) => Ok(Vec::new()),
         }
     }
 

@@ -58,6 +58,7 @@ fn can_change(event: &Event) -> bool {
         | Event::Exports(_)
         | Event::EncryptionKeys(_)
         | Event::OauthApps(_)
+        | Event::Connections(_)
         | Event::ManagedApps(_)
         | Event::SigningKeys(_)
         | Event::Billing(_)

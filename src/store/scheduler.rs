@@ -1,5 +1,5 @@
 //! What happens by time alone: ended sessions leave the directory, what streams said is due is done, what was left open is
-//! finished, sign-ups that nobody verified are forgotten, DNS is asked again about domains, and counts whose window is over
+//! finished, access tokens are refreshed, sign-ups that nobody verified are forgotten, DNS is asked again about domains, and counts whose window is over
 //! are recorded.
 
 use std::time::Duration;
@@ -8,6 +8,7 @@ use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::{MINUTE_SECONDS, Timestamp};
 use crate::dns::Dns;
+use crate::oauth::refresh::Refresher;
 use crate::platform::accounts::command::AccountsCommand;
 use crate::store::{Store, Submission};
 
@@ -15,7 +16,7 @@ use crate::store::{Store, Submission};
 const TICK_SECONDS: i64 = MINUTE_SECONDS;
 
 /// Runs until `stop`, which never cuts what is due in two; every wait goes through the store's clock.
-pub async fn run(store: Store, dns: Dns, stop: impl Future<Output = ()>) {
+pub async fn run(store: Store, dns: Dns, refresher: Refresher, stop: impl Future<Output = ()>) {
     tokio::spawn({
         let store = store.clone();
         async move {
@@ -30,6 +31,7 @@ pub async fn run(store: Store, dns: Dns, stop: impl Future<Output = ()>) {
             () = store.clock().sleep(until_next(&store)) => {}
         }
         tick(&store).await;
+        refresher.refresh_due(store.clock().credible_now());
         // Beside all else: both may take long, and can be cut off anywhere.
         tokio::spawn({
             let store = store.clone();

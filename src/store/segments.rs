@@ -15,8 +15,10 @@ use crate::store::bounded::Bounded;
 use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
 use crate::store::history::{HistoryError, frames_after, read_frame};
 
-/// How much memory full segments take, in bytes. One of a busy stream has some 500 KiB.
-const KEPT_BYTES: usize = 32 << 20;
+/// How much memory full segments take, in bytes. One of a busy stream has some 500 KiB. Where every event is about something
+/// else, as with executions that begin and end, it is up to 3 MiB: then all of 2,000,000 events fit, and whoever looks for
+/// one customer's goes through memory and not through files. Streams of less than a segment, which most are, have none here.
+const KEPT_BYTES: usize = 96 << 20;
 
 /// Full segments, from memory, from their files, or from the log.
 pub struct Segments {
@@ -129,9 +131,9 @@ pub(super) fn from_log(
         let place = FramePlace { first: header.first_version, position, at: header.at };
         for (index, version) in (0..frame.len()).zip(header.first_version..) {
             if version == segment.version() + 1 && !segment.is_full() {
-                let damaged = |error| HistoryError::Event { stream, error };
-                let recorded = frame.recorded(index).map_err(damaged)?;
-                segment.push(&recorded, frame.leaf(index).map_err(damaged)?, place);
+                let hashed = frame.hashed(index);
+                let (recorded, leaf) = hashed.map_err(|error| HistoryError::Event { stream, error })?;
+                segment.push(&recorded, leaf, place);
             }
         }
         Ok::<_, HistoryError>(())

@@ -58,7 +58,7 @@ impl Store {
             outcome: Outcome::Failure,
             refused: Refused {
                 action: stranger.action().to_owned(),
-                data: RefusedData { permission: None, cause: Some(stranger.cause().to_owned()) },
+                data: RefusedData { cause: Some(stranger.cause().to_owned()), ..RefusedData::default() },
             },
             count: None,
         };

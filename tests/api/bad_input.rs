@@ -7,7 +7,7 @@ use settled::settings::customer_data::value::DataKeyName;
 
 use crate::server::{Answer, Somebody, TestServer, send};
 use crate::sound::sound_bodies;
-use crate::things::{Things, with_query};
+use crate::things::{Things, is_page, with_query};
 
 /// A route of the document, with one request that goes through.
 struct Operation {
@@ -61,7 +61,7 @@ fn operations(owner: &Somebody, things: &Things) -> Vec<Operation> {
     let bodies = sound_bodies(things, owner);
     let mut operations = Vec::new();
     // Keys alone come to `/v1/ctx`, and each use of one is an event: what is wrong there is tested in `ctx`.
-    let is_tested = |path: &String| !path.starts_with("/v1/ctx");
+    let is_tested = |path: &String| !path.starts_with("/v1/ctx") && !is_page(path);
     let paths = document["paths"].as_object().unwrap();
     for (path, methods) in paths.iter().filter(|(path, _)| is_tested(path)) {
         for (method, operation) in methods.as_object().unwrap() {

@@ -81,7 +81,8 @@ async fn without_a_plan_nothing_is_limited_and_use_is_told() {
     assert_eq!(billing["period"]["end"], "2026-03-31T22:00:00.000000Z");
     for usage in billing["usage"].as_array().unwrap() {
         assert_eq!((&usage["limit"], &usage["percent"]), (&Value::Null, &Value::Null), "{usage}");
-        let is_there = !["api_requests", "customers"].contains(&usage["meter"].as_str().unwrap());
+        let is_there =
+            !["api_requests", "customers", "executions"].contains(&usage["meter"].as_str().unwrap());
         let expected = i32::from(is_there);
         assert_eq!(usage["used"], expected, "{usage}");
     }
@@ -101,16 +102,25 @@ async fn operators_set_plans_and_everybody_concerned_sees_them() {
     let unlimited = json!({
         "id": "unlimited", "name": "Unlimited", "limits": {}, "self_service": false, "default": true,
     });
-    server.set_plan("zeta", json!({})).await;
+    let zeta = server.set_plan("zeta", json!({})).await;
     let all = server.get("/v1/plans", &owner).await.is(200).json();
-    assert_eq!(all["data"].as_array().unwrap()[..2], [team.clone(), unlimited.clone()]);
+    assert_eq!(all["data"], json!([team, unlimited, zeta]));
     let page = server.get("/v1/plans?limit=1", &owner).await.is(200).json();
     let next = server.get(&format!("/v1/plans?cursor={}", text(&page["next_cursor"])), &owner).await;
     assert_eq!(next.is(200).json()["data"].as_array().unwrap()[0], unlimited);
     let (_, listed) = server.operator("GET", "/v1/operator/plans", None).await;
     assert_eq!(serde_json::from_str::<Value>(&listed).unwrap(), all);
     let (status, one) = server.operator("GET", "/v1/operator/plans/team", None).await;
-    assert_eq!((status, serde_json::from_str::<Value>(&one).unwrap()), (200, team));
+    assert_eq!((status, serde_json::from_str::<Value>(&one).unwrap()), (200, team.clone()));
+    // What only an operator gives is shown to whom it was given.
+    let ours = server.operates("PUT", "/v1/operator/plans/ours", json!({"name": "Ours"})).await;
+    assert_eq!(server.get("/v1/plans", &owner).await.is(200).json(), all);
+    let (_, listed) = server.operator("GET", "/v1/operator/plans", None).await;
+    let every = json!([ours, team, unlimited, zeta]);
+    assert_eq!(serde_json::from_str::<Value>(&listed).unwrap()["data"], every);
+    let given = format!("/v1/operator/organizations/{}/plan", owner.organization);
+    server.operates("PUT", &given, json!({"plan": "ours"})).await;
+    assert_eq!(server.get("/v1/plans", &owner).await.is(200).json()["data"], every);
 
     let version = server.platform_version();
     server.set_plan("team", limits).await;
@@ -134,8 +144,8 @@ async fn operators_set_plans_and_everybody_concerned_sees_them() {
     assert_eq!(server.platform_version(), version, "what is refused is no event");
     let (_, audit) = server.operator("GET", "/v1/operator/audit?action=plan.set", None).await;
     let audit: Value = serde_json::from_str(&audit).unwrap();
-    assert_eq!(audit["total"], 2);
-    assert_eq!(audit["data"][1]["resource"], json!({"type": "plan", "id": "team", "name": "team"}));
+    assert_eq!(audit["total"], 3);
+    assert_eq!(audit["data"][2]["resource"], json!({"type": "plan", "id": "team", "name": "team"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,6 +309,40 @@ async fn a_soft_limit_refuses_nothing_and_tells_once_a_share_and_month() {
     server.delete("/v1/environments/e-8", &owner).await.is(204);
     server.make_environment(&owner, "E 8").await.is(201);
     assert_eq!(server.audit(&owner, "&action=billing.alert").await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soft_limit_that_is_set_below_use_is_told_of_at_once_and_silences_no_other() {
+    let (server, owner) = TestServer::set_up().await;
+    server.limit(&owner, soft("environments", 10)).await;
+    for name in ["One", "Two", "Three", "Four"] {
+        server.environment(&owner, name, "test").await;
+    }
+    let path = quota("environments");
+    let told = async || {
+        let alerts = server.get(BILLING, &owner).await.is(200).json()["alerts"].clone();
+        let alert =
+            |alert: &Value| [&alert["limit"], &alert["threshold"]].map(|figure| figure.as_u64().unwrap());
+        alerts.as_array().unwrap().iter().map(alert).collect::<Vec<_>>()
+    };
+    let set = server.put(&path, &owner, &json!({"limit": 5, "soft": true})).await.is(200);
+    assert_eq!(set.json()["version"], server.version(owner.organization), "the alert comes first");
+    assert_eq!(told().await, [[5, 80]]);
+    server.put(&path, &owner, &json!({"limit": 8, "soft": true})).await.is(200);
+    assert_eq!(told().await, [[0; 2]; 0], "of a limit that is none any more nothing is told");
+    for name in ["Five", "Six", "Seven"] {
+        server.environment(&owner, name, "test").await;
+    }
+    assert_eq!(told().await, [[8, 80]], "a raised limit is told of in the same month");
+    server.environment(&owner, "Eight", "test").await;
+    assert_eq!(told().await, [[8, 80], [10, 80], [8, 100]], "and so is the plan's");
+    let rows = server.audit(&owner, "&action=billing.alert").await;
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|row| row["user"]["id"] == "system"));
+    server.delete("/v1/environments/eight", &owner).await.is(204);
+    server.environment(&owner, "Eight", "test").await;
+    server.operators_quota(&owner, "environments", Some(json!({"limit": 4, "soft": true}))).await;
+    assert_eq!(server.audit(&owner, "&action=billing.alert").await.len(), 6, "both shares of an operator's");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,6 +94,14 @@ impl Canaries {
             "document",
             "trigger",
             "execution error",
+            "client secret",
+            "access token",
+            "refresh token",
+            "code",
+            "provider's words",
+            "connection token",
+            "connection user",
+            "connection password",
         ] {
             canaries.insert(kind, format!("Zq7{}Canary{}", kind.replace(' ', ""), kind.len()));
         }

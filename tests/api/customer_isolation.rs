@@ -68,7 +68,11 @@ impl TestServer {
         let secret = json!({"name": "TOKEN", "value": format!("secret {word}"), "environment": environment,
             "customer": id});
         let secret = text(&self.post("/v1/secrets", Some(owner), &secret).await.is(201).json()["id"]);
-        for (segment, thing) in [("cus", &id), ("exe", &execution), ("sec", &secret)] {
+        let connection = json!({"kind": "token", "name": format!("own-{}", word.to_lowercase()),
+            "token": format!("token {word}"), "environment": environment, "customer": id});
+        let connection = self.post("/v1/connections", Some(owner), &connection).await.is(201).json();
+        let connection = text(&connection["connection"]["id"]);
+        for (segment, thing) in [("cus", &id), ("exe", &execution), ("sec", &secret), ("con", &connection)] {
             things.replace(segment, thing.clone());
         }
         Customer { word: word.to_owned(), id, environment: environment.to_owned(), things }
@@ -155,7 +159,7 @@ async fn nothing_of_one_is_ever_seen_by_another() {
         }
         // What one path leads to, nobody else's does.
         let foreign = asker.organization != of.0 || asker.customer.is_some_and(|own| own != of.1);
-        if foreign && row.path.contains("{cus}") {
+        if foreign && (row.path.contains("{cus}") || row.path.contains("{con}")) {
             assert!([403, 404].contains(&answer.status), "{} {}: {}", row.method, row.path, answer.status);
             seen += 1;
         }

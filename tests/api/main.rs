@@ -26,6 +26,9 @@ mod operator;
 #[path = "../support/traced.rs"]
 mod process;
 
+#[path = "../support/provider.rs"]
+mod provider;
+
 #[path = "../support/sse.rs"]
 mod sse;
 
@@ -40,6 +43,8 @@ mod bad_input;
 mod billing;
 mod canaries;
 mod canary;
+mod connections;
+mod consent;
 mod conventions;
 mod ctx;
 mod customer_isolation;
@@ -65,7 +70,11 @@ mod lists;
 mod matrix;
 mod me;
 mod mutations;
+mod oauth;
+mod oauth_answers;
 mod oauth_apps;
+mod oauth_attacks;
+mod oauth_real;
 mod outsiders;
 mod people;
 mod permissions;
@@ -73,6 +82,7 @@ mod promotion;
 mod proof;
 mod quotas;
 mod races;
+mod refresh;
 mod restore;
 mod roles;
 mod schemathesis;

@@ -13,11 +13,15 @@ use crate::things::{Things, request};
 const SEES: Permission = Permission::EnvironmentRead;
 
 /// What in a path lies in an environment.
-const OF_ENVIRONMENTS: [&str; 4] = ["{env}", "{sec}", "{api_key}", "{exe}"];
+const OF_ENVIRONMENTS: [&str; 5] = ["{env}", "{sec}", "{con}", "{api_key}", "{exe}"];
 
 /// What is made in the environment that the body names.
-const MAKES: [(&str, &str); 3] =
-    [("POST", "/v1/secrets"), ("POST", "/v1/api-keys"), ("POST", "/v1/customers/{cus}/executions")];
+const MAKES: [(&str, &str); 4] = [
+    ("POST", "/v1/secrets"),
+    ("POST", "/v1/connections"),
+    ("POST", "/v1/api-keys"),
+    ("POST", "/v1/customers/{cus}/executions"),
+];
 
 /// Acme, with somebody who gets exactly one permission, somebody who gets all others, and somebody who gets some in one
 /// environment.

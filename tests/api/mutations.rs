@@ -46,6 +46,14 @@ async fn given() -> Given {
     let earlier = signed(&owner).await;
     let values = json!({"A": 1, "B": "two", "C": [3], "D": {"four": true}, "E": "fünf", "F": ""});
     server.patch("/v1/environments/dev/config", &owner, &values).await.is(200);
+    let customer = server.customer(&owner, &json!({"name": "One", "tags": {"plan": "pro"}})).await;
+    let document = format!("/v1/customers/{customer}/data/profile");
+    server.put(&document, &owner, &json!({"value": {"a": 1}})).await.is(201);
+    server.execution(&owner, &customer, "sync").await;
+    let app = json!({"provider": "github", "client_id": "c", "client_secret": "a client secret"});
+    server.post("/v1/oauth-apps", Some(&owner), &app).await.is(201);
+    let quota = json!({"limit": 5, "soft": true});
+    server.put("/v1/billing/quotas/executions", &owner, &quota).await.is(200);
     let keys = read_keys(&server.get("/v1/proof/keys", &owner).await.is(200).text).unwrap();
     let bundle = server.get("/v1/proof/bundle?from=3", &owner).await.is(200).text;
     server.patch("/v1/environments/dev/config", &owner, &json!({"G": 7})).await.is(200);

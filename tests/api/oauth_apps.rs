@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use settled::clock::Clock;
 use settled::ids::StreamId;
+use settled::oauth::provider::OWN_PARAMETERS;
 use settled::settings::oauth_apps::client_secret_field;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -166,6 +167,43 @@ async fn a_url_that_can_never_be_allowed_is_refused_when_it_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_url_is_kept_as_it_was_checked() {
+    let (server, owner) = TestServer::set_up().await;
+    let kept = "https://idp.example.com/token";
+    for url in [
+        "https:idp.example.com/token",
+        "https://ＩＤＰ.example.com/a/../token",
+        "HTTPS://IDP.EXAMPLE.COM:443/token",
+    ] {
+        let mut body = custom();
+        body["token_url"] = json!(url);
+        assert_eq!(make(&server, &owner, &body).await["token_url"], kept, "{url}");
+    }
+    // What a provider calls itself is compared, character by character.
+    let mut body = custom();
+    body["issuer"] = json!("https://IDP.example.com");
+    assert_eq!(make(&server, &owner, &body).await["issuer"], "https://IDP.example.com");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_says_nothing_that_is_the_flows_own_to_say() {
+    let (server, owner) = TestServer::set_up().await;
+    let app = make(&server, &owner, &custom()).await;
+    for said in OWN_PARAMETERS {
+        let url = format!("https://idp.example.com/authorize?tenant=a&{said}=b");
+        let mut body = custom();
+        body["authorize_url"] = json!(url);
+        let problem = server.post("/v1/oauth-apps", Some(&owner), &body).await.is(422).problem();
+        assert_eq!(problem["errors"][0]["pointer"], "/authorize_url", "{said}: {problem}");
+        let body = json!({"authorize_url": url, "client_secret": SECRET});
+        server.patch(&path_of(&app), &owner, &body).await.is(422);
+    }
+    let body =
+        json!({"authorize_url": "https://idp.example.com/authorize?tenant=a", "client_secret": SECRET});
+    server.patch(&path_of(&app), &owner, &body).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_loopback_is_allowed_where_the_operator_says_so() {
     let server = TestServer::start_with(Clock::system(), None, &["--oauth-allow-loopback"]).await;
     let owner = server.found().await;
@@ -286,17 +324,18 @@ async fn a_secret_that_was_written_after_an_app_came_back_never_goes_to_urls_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn how_an_app_proves_to_be_itself_comes_back_also_where_nobody_said_it() {
+async fn how_an_app_is_spoken_for_comes_back_also_where_nobody_said_it() {
     let (server, owner) = TestServer::set_up().await;
     let mut quiet = custom();
     quiet.as_object_mut().unwrap().remove("client_authentication");
     let app = make(&server, &owner, &quiet).await;
     let (then, said) = (server.version(owner.organization), text(&app["client_authentication"]));
     let other = if said == "basic" { "body" } else { "basic" };
-    server.patch(&path_of(&app), &owner, &json!({"client_authentication": other})).await.is(200);
+    let others = json!({"client_authentication": other, "pkce": false});
+    assert_eq!(server.patch(&path_of(&app), &owner, &others).await.is(200).json()["pkce"], false);
     restore_to(&server, &owner, then).await;
     let back = server.get(&path_of(&app), &owner).await.is(200).json();
-    assert_eq!(text(&back["client_authentication"]), said);
+    assert_eq!((text(&back["client_authentication"]), &back["pkce"]), (said, &json!(true)));
     let nothing = restore_to(&server, &owner, then).await;
     assert_eq!(nothing["steps"], json!([]));
 }

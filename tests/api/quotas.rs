@@ -133,18 +133,93 @@ async fn every_way_in_meets_the_limit_of_people() {
     refused.is_problem(402, "quota_exceeded");
     let accept = json!({"token": token, "name": "Ivy", "password": PASSWORD});
     let accepts = "/v1/auth/invitations/accept";
-    server.post(accepts, None, &accept).await.is_problem(402, "quota_exceeded");
+    let refused = server.post(accepts, None, &accept).await.is_problem(402, "quota_exceeded");
+    let figures = [&refused["quota"], &refused["limit"], &refused["used"]];
+    assert_eq!(figures, [&json!("people"), &Value::Null, &Value::Null], "no figures for who is no member");
     server.patch("/v1/general", &owner, &json!({"auto_approve_domain_users": true})).await.is(200);
+    // Who would be let in at once waits where there is no room.
     let another = server.domain_user(&format!("otto@{DOMAIN}")).await;
-    server.ask_to_join(&another, owner.organization).await.is_problem(402, "quota_exceeded");
-    assert_eq!(server.version(owner.organization), version + 1, "only the toggle");
+    assert_eq!(server.joinable(&another).await[0]["joins_at_once"], false);
+    let waits = server.ask_to_join(&another, owner.organization).await.is(201).json();
+    assert_eq!(waits["status"], "pending");
+    assert_eq!(server.version(owner.organization), version + 2, "the toggle and the request");
     assert_eq!(server.get("/v1/people", &owner).await.json()["data"].as_array().unwrap().len(), 1);
 
     // Where there is room again, the same invitation and the same request are good; the account is there by now.
     server.limit(&owner, hard("people", 3)).await;
     server.post(accepts, None, &json!({"token": token, "password": PASSWORD})).await.is(200);
     server.answer_request(&owner, &request, "approve", &json!({})).await.is(200);
-    server.ask_to_join(&another, owner.organization).await.is_problem(402, "quota_exceeded");
+    let waits = text(&waits["id"]);
+    let refused = server.answer_request(&owner, &waits, "approve", &json!({})).await;
+    assert_eq!(refused.is_problem(402, "quota_exceeded")["limit"], 3);
+    server.limit(&owner, hard("people", 5)).await;
+    server.answer_request(&owner, &waits, "approve", &json!({})).await.is(200);
+    let third = server.domain_user(&format!("pia@{DOMAIN}")).await;
+    assert_eq!(server.joinable(&third).await[0]["joins_at_once"], true);
+    assert_eq!(server.ask_to_join(&third, owner.organization).await.is(201).json()["status"], "joined");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executions_meet_their_limit_each_month_anew() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    server.patch("/v1/general", &owner, &json!({"timezone": "Asia/Kolkata"})).await.is(200);
+    server.environment(&owner, "Dev", "test").await;
+    let customer = server.customer(&owner, &json!({"name": "One"})).await;
+    server.limit(&owner, hard("executions", 2)).await;
+    let path = format!("/v1/customers/{customer}/executions");
+    let body = json!({"workflow": "sync", "environment": "dev"});
+    let first = server.execution(&owner, &customer, "sync").await;
+    let finish = format!("{path}/{first}/finish");
+    server.post(&finish, Some(&owner), &json!({"status": "failed"})).await.is(200);
+    let key = [("idempotency-key", "once")];
+    let begun = server.send(Method::POST, &path, &owner, &key, &body).await.is(201);
+    is_full(&server, &owner, (Method::POST, &path, body.clone()), "executions").await;
+    // What has begun is shown, repeated and ended, and what ended makes no room.
+    assert_eq!(server.send(Method::POST, &path, &owner, &key, &body).await.is(201).json(), begun.json());
+    let finish = format!("{path}/{}/finish", text(&begun.json()["id"]));
+    server.post(&finish, Some(&owner), &json!({"status": "succeeded"})).await.is(200);
+    is_full(&server, &owner, (Method::POST, &path, body.clone()), "executions").await;
+    assert_eq!(server.meter(&owner, "executions").await["used"], 2);
+    let past = server.version(owner.organization);
+
+    server.advance(31 * 24 * 3600);
+    let owner = server.another_session(&owner).await;
+    assert_eq!(server.meter(&owner, "executions").await["used"], 0);
+    server.post(&path, Some(&owner), &body).await.is(201);
+    assert_eq!(server.meter(&owner, "executions").await["percent"], 50);
+    let then = server.get(&format!("/v1/billing?as_of={past}"), &owner).await.is(200).json();
+    let then = then["usage"].as_array().unwrap().iter().find(|usage| usage["meter"] == "executions");
+    assert_eq!(then.unwrap()["used"], 2);
+    let usage = "/v1/billing/usage?meter=executions&from=2026-03-01&granularity=month";
+    let spans = server.get(usage, &owner).await.is(200).json()["data"].clone();
+    let used: Vec<_> =
+        spans.as_array().unwrap().iter().map(|span| (text(&span["start"]), &span["used"])).collect();
+    let (march, april) = ("2026-02-28T18:30:00.000000Z", "2026-03-31T18:30:00.000000Z");
+    assert_eq!(used, [(march.to_owned(), &json!(2)), (april.to_owned(), &json!(1))]);
+    let hours = "/v1/billing/usage?meter=executions&from=2026-04-01&granularity=hour";
+    let hours = server.get(hours, &owner).await.is(200).json()["data"].clone();
+    let sum: u64 = hours.as_array().unwrap().iter().map(|span| span["used"].as_u64().unwrap()).sum();
+    assert_eq!(sum, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_request_comes_before_that_there_is_no_room() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    server.customer(&owner, &json!({"name": "One", "external_id": "K-1"})).await;
+    server.limit(&owner, json!({"customers": {"limit": 1}, "secrets": {"limit": 1}})).await;
+    let version = server.version(owner.organization);
+    let taken = json!({"name": "Two", "external_id": "K-1"});
+    server.post("/v1/customers", Some(&owner), &taken).await.is_problem(409, "external_id_taken");
+    let free = json!({"name": "Two", "external_id": "K-2"});
+    server.post("/v1/customers", Some(&owner), &free).await.is_problem(402, "quota_exceeded");
+    let secret = |number| json!({"name": format!("S_{number}"), "value": "x".repeat(60_000)});
+    let secrets: Vec<_> = (0..16).map(secret).collect();
+    let import = "/v1/environments/dev/secrets/import";
+    server.post(import, Some(&owner), &json!({"secrets": secrets})).await.is_problem(422, "too_large");
+    let two = json!({"secrets": secrets[..2]});
+    server.post(import, Some(&owner), &two).await.is_problem(402, "quota_exceeded");
+    assert_eq!(server.version(owner.organization), version);
 }
 
 #[tokio::test(flavor = "multi_thread")]

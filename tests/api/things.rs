@@ -28,6 +28,8 @@ impl Things {
         let app = json!({"provider": "custom", "client_id": mark, "client_secret": "a client secret",
             "authorize_url": "https://idp.example.com/authorize", "token_url": "https://idp.example.com/token"});
         let app = server.post("/v1/oauth-apps", Some(owner), &app).await.is(201).json();
+        let connection = json!({"kind": "token", "name": "billing", "token": "a token", "environment": mark});
+        let connection = server.post("/v1/connections", Some(owner), &connection).await.is(201).json();
         let key = json!({"name": mark, "mode": "test", "environments": [mark]});
         let (api_key, _) = server.api_key(owner, &key).await;
         let invited = json!({"email": format!("{mark}@example.net"), "role": "viewer"});
@@ -47,6 +49,8 @@ impl Things {
             ("other", mark.to_owned()),
             ("key", "A".to_owned()),
             ("sec", secret),
+            ("con", text(&connection["connection"]["id"])),
+            ("token", "no-link".to_owned()),
             ("app", text(&app["id"])),
             ("name", "TOKEN".to_owned()),
             ("n", "1".to_owned()),
@@ -69,11 +73,12 @@ impl Things {
     pub fn unknown(organization: impl std::fmt::Display) -> Self {
         let of = |prefix: &str| format!("{prefix}_01kqxk5rd0e5xrpzzv0jjq4zgn");
         let mut things: Vec<(&'static str, String)> =
-            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec", "app", "cus", "exe"]
+            ["env", "team", "usr", "inv", "jr", "role", "ra", "ses", "sec", "app", "con", "cus", "exe"]
                 .map(|prefix| (prefix, of(prefix)))
                 .into();
         things.extend([
             ("key", "A".to_owned()),
+            ("token", "no-link".to_owned()),
             ("other", of("env")),
             ("n", "1".to_owned()),
             ("name", "TOKEN".to_owned()),
@@ -112,6 +117,12 @@ impl Things {
     }
 }
 
+/// Whether a route answers people's browsers, with pages: there is nothing else to a URL there that has a meaning, and what a
+/// provider puts into one beside is passed over (RFC 6749 §4.1.2).
+pub fn is_page(path: &str) -> bool {
+    path.starts_with("/connect/") || path.starts_with("/oauth/callback/")
+}
+
 /// A path with a query, and with what its route cannot do without, unless the query begins with that.
 pub fn with_query(path: &str, query: &str) -> String {
     let needed = match path {
@@ -143,6 +154,9 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
         ("POST", _) if template.ends_with("/promote") => json!({"to": "target"}),
         ("POST", _) if template.ends_with("/rollback") => json!({"to_version": 1}),
         ("POST", "/v1/environments") => json!({"name": name, "mode": "test"}),
+        ("POST", "/v1/connections") => {
+            json!({"kind": "token", "name": "new", "token": "a token", "environment": things.of("env")})
+        }
         ("POST", "/v1/oauth-apps") => {
             json!({"provider": "github", "client_id": "new", "client_secret": "a client secret"})
         }

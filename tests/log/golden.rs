@@ -70,7 +70,7 @@ fn records() -> Vec<Recorded> {
     denied.count = Some((1 << 53) - 1);
     denied.event = Event::Refused(Refused {
         action: "config.set".to_owned(),
-        data: RefusedData { permission: Some("config:write".to_owned()), cause: None },
+        data: RefusedData { permission: Some("config:write".to_owned()), ..RefusedData::default() },
     });
     vec![created, joined, updated, denied, config_set(of, 5, at, &"a long value ".repeat(700))]
 }

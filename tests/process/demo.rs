@@ -87,12 +87,29 @@ async fn what_it_prints_works_and_its_audit_log_spans_a_year() {
     assert!(newest.as_str() > "2026-11-20", "{newest}");
     let early = get("/v1/audit?limit=1&to=2025-12-05").await;
     assert!(early["total"].as_u64().unwrap() > 10, "{early}");
-    for (list, least) in
-        [("environments", 3), ("people", 5), ("teams", 1), ("roles", 8), ("api-keys", 2), ("secrets", 5)]
-    {
+    for (list, least) in [
+        ("environments", 3),
+        ("people", 5),
+        ("teams", 1),
+        ("roles", 8),
+        ("api-keys", 2),
+        ("secrets", 5),
+        ("customers", 8),
+        ("oauth-apps", 2),
+        ("plans", 2),
+    ] {
         let list = get(&format!("/v1/{list}")).await;
         assert!(list["data"].as_array().unwrap().len() >= least, "{list}");
     }
+    let customer = text(&get("/v1/customers?limit=1").await["data"][0]["id"]);
+    for of_it in ["data", "executions"] {
+        let list = get(&format!("/v1/customers/{customer}/{of_it}")).await;
+        assert!(!list["data"].as_array().unwrap().is_empty(), "{of_it}: {list}");
+    }
+    let billing = get("/v1/billing").await;
+    assert_eq!(billing["plan"], "growth");
+    let alerts = get("/v1/audit?action=billing.alert").await;
+    assert!(alerts["total"].as_u64().unwrap() > 0, "{alerts}");
     // A restored store: a version alone says nothing there.
     let stream = format!("{}/v1/audit/stream?after=1", server.url);
     let stream = settled::client::http::plain().build().unwrap().get(stream).bearer_auth(&token);

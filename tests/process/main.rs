@@ -39,8 +39,11 @@ mod preload;
 #[path = "../support/process.rs"]
 mod process;
 mod proof;
+#[path = "../support/provider.rs"]
+mod provider;
 mod quotas;
 mod reads;
+mod refreshing;
 mod repair;
 mod replaced;
 mod restore;

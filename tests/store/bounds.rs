@@ -12,6 +12,8 @@ use settled::ids::{EnvironmentId, Fresh, StreamId};
 use settled::log::frame::MAX_FRAME_BYTES;
 use settled::log::held::HeldLog;
 use settled::log::memory::MemoryLog;
+use settled::oauth::refresh::Refresher;
+use settled::outgoing::{Guard, Outgoing};
 use settled::settings::sessions::command::{CloseSession, Closing, SessionsCommand};
 use settled::store::{Refusal, Submission, scheduler};
 
@@ -206,7 +208,9 @@ async fn ended_sessions_leave_the_directory_by_the_scheduler() {
     let command = Command::Organization(OrganizationCommand::Sessions(SessionsCommand::Open(opened)));
     store.execute(&founded, Submission::new(command, founded.owner)).await.unwrap();
     let dns = Dns::new(None, store.clock.clone());
-    let timers = tokio::spawn(scheduler::run(store.store.clone(), dns, std::future::pending()));
+    let outgoing = Outgoing::new(Guard::Public, dns.clone(), store.clock.clone());
+    let refresher = Refresher::new(store.store.clone(), outgoing);
+    let timers = tokio::spawn(scheduler::run(store.store.clone(), dns, refresher, std::future::pending()));
     for day in 1..=30 {
         store.hands.sleeping(1).await;
         assert!(store.store.directory().credential(token).is_some(), "it left on day {day}");

@@ -12,8 +12,8 @@ use settled::settings::customer_data::{field as document_field, path_of};
 use settled::settings::customers::command::{CustomersCommand, UpdateCustomer};
 use settled::settings::customers::event::CustomerCreated;
 use settled::settings::customers::profile::Field;
-use settled::settings::executions::command::{ExecutionsCommand, FinishExecution};
-use settled::settings::executions::event::{Ending, ExecutionStarted};
+use settled::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
+use settled::settings::executions::event::Ending;
 use settled::settings::secrets::command::{At, SecretsCommand};
 use settled::settings::secrets::value::Scope;
 use settled::store::Submission;
@@ -172,8 +172,8 @@ impl CustomerAsk {
                 let (execution, environment) = (Fresh.id(), environment(within));
                 made.executions.push((execution, customer, environment));
                 let workflow = mark.to_owned();
-                let started = ExecutionStarted { execution, customer, environment, workflow, trigger: None };
-                Submission::new(ExecutionsCommand::Start(started), actor)
+                let start = StartExecution { execution, customer, environment, workflow, trigger: None };
+                Submission::new(ExecutionsCommand::Start(start), actor)
             }
             Self::Finish(which) => {
                 let nobody = (Fresh.id(), Fresh.id(), Fresh.id());

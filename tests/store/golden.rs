@@ -54,7 +54,7 @@ use crate::commands::{accept_clock, create, delete, rename, with_key, write};
 use crate::folded::digests;
 use crate::golden_billing::record_billing;
 use crate::golden_customers::record_customers;
-use crate::golden_oauth::{record_managed_apps, record_oauth_apps};
+use crate::golden_oauth::{record_connections, record_managed_apps, record_oauth_apps};
 use crate::golden_operations::{record_deletion, record_operations};
 use crate::golden_people::{record_departure, record_invitations, record_people, record_standing};
 use crate::key_asks::{closed, token_of};
@@ -72,6 +72,7 @@ pub async fn record() -> TestStore {
     record_settings(&store, &founded).await;
     record_secrets(&store, &founded).await;
     record_oauth_apps(&store, &founded).await;
+    record_connections(&store, &founded).await;
     let grace = record_people(&store, &founded).await;
     record_access(&store, &founded, grace).await;
     record_keys(&store, &founded).await;

@@ -13,8 +13,8 @@ use settled::settings::customer_data::{field as document_field, path_of};
 use settled::settings::customers::command::{CustomersCommand, UpdateCustomer};
 use settled::settings::customers::event::CustomerCreated;
 use settled::settings::customers::profile::Field;
-use settled::settings::executions::command::{ExecutionsCommand, FinishExecution};
-use settled::settings::executions::event::{Ending, ExecutionStarted};
+use settled::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
+use settled::settings::executions::event::Ending;
 use settled::settings::executions::field as execution_field;
 use settled::settings::secrets::command::At;
 use settled::settings::secrets::value::Scope;
@@ -40,7 +40,7 @@ pub async fn record_customers(store: &TestStore, founded: &Founded) {
     let values = Values { store, founded };
     let ended = Fresh.id();
     let started = |customer: &Customer, execution| {
-        let started = customer.started(founded, execution, environment);
+        let started = customer.start(founded, execution, environment);
         Submission::new(ExecutionsCommand::Start(started), owner)
     };
     for submission in [
@@ -69,7 +69,7 @@ pub async fn record_customers(store: &TestStore, founded: &Founded) {
 
 /// A customer to be, with its key.
 pub struct Customer {
-    id: CustomerId,
+    pub id: CustomerId,
     key: NewDataKey,
 }
 
@@ -115,15 +115,10 @@ impl Customer {
         CustomerDataCommand::Set(SetDocument { customer: self.id, key: key(name), value })
     }
 
-    fn started(
-        &self,
-        founded: &Founded,
-        execution: ExecutionId,
-        environment: EnvironmentId,
-    ) -> ExecutionStarted {
+    fn start(&self, founded: &Founded, execution: ExecutionId, environment: EnvironmentId) -> StartExecution {
         let trigger = Some(self.said(founded, execution, "trigger", "a timer"));
         let workflow = "crm/sync".to_owned();
-        ExecutionStarted { execution, customer: self.id, environment, workflow, trigger }
+        StartExecution { execution, customer: self.id, environment, workflow, trigger }
     }
 
     fn finished(

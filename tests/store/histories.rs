@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use settled::actor::{Actor, ActorId};
 use settled::command::{Command, OrganizationCommand, Precondition};
 use settled::event::Outcome;
-use settled::ids::{ApiKeyId, EnvironmentId, Fresh, JoinRequestId, OrganizationId, SessionId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, JoinRequestId, OauthAppId, OrganizationId, SessionId};
 use settled::log::memory::MemoryLog;
 use settled::settings::api_keys::command::ApiKeysCommand;
 use settled::settings::environments::command::{
@@ -36,6 +36,7 @@ use crate::customer_asks::{CustomerAsk, MadeCustomers, customer_ask};
 use crate::invitation_asks::{InvitationAsk, Tried, having_seen, invitation_ask};
 use crate::join_asks::{JoinAsk, join_ask};
 use crate::key_asks::{KeyAsk, key_ask};
+use crate::oauth_asks::{OauthAsk, oauth_ask};
 use crate::secret_asks::{SecretAsk, secret_ask};
 use crate::secrets::Values;
 use crate::test_store::{Founded, Keys, TestStore, copy, person_of, session_of};
@@ -150,6 +151,7 @@ pub enum Ask {
     Joining(JoinAsk),
     Invitation(InvitationAsk),
     Customer(CustomerAsk),
+    Oauth(OauthAsk),
     Billing(BillingAsk),
     Deny,
     Export,
@@ -195,6 +197,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         4 => join_ask().prop_map(Ask::Joining),
         6 => invitation_ask().prop_map(Ask::Invitation),
         14 => customer_ask().prop_map(Ask::Customer),
+        6 => oauth_ask().prop_map(Ask::Oauth),
         4 => billing_ask().prop_map(Ask::Billing),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
@@ -234,6 +237,7 @@ pub struct Made {
     join_requests: Vec<JoinRequestId>,
     invitations: Vec<Tried>,
     customers: MadeCustomers,
+    apps: Vec<OauthAppId>,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -408,6 +412,7 @@ impl Made {
                 let secrets = &mut self.secrets;
                 ask.submission(&mut self.customers, secrets, environment, (mark, actor, organization), with)
             }
+            Ask::Oauth(ask) => ask.submission(&mut self.apps, (mark, actor, organization), with),
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
                 let denied = refusal(Outcome::Denied, &organization.to_string());

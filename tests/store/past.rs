@@ -18,6 +18,7 @@ use settled::organization::Organization;
 use settled::seal::Plain;
 use settled::settings::api_keys::projection::ApiKeys;
 use settled::settings::billing::projection::Billing;
+use settled::settings::connections::projection::Connections;
 use settled::settings::customer_data::projection::CustomerData;
 use settled::settings::customers::projection::Customers;
 use settled::settings::environments::projection::Environments;
@@ -67,7 +68,7 @@ fn describe(view: &View, focus: &Focus) -> Description {
 macro_rules! of_each_area {
     ($function:ident $arguments:tt) => {
         of_each_area!($function $arguments General People Invitations JoinRequests Teams Roles ApiKeys Environments
-            Customers CustomerData Secrets OauthApps Billing)
+            Customers CustomerData Secrets OauthApps Connections Billing)
     };
     ($function:ident $arguments:tt $($area:ident)*) => {
         $($function::<$area>$arguments;)*

@@ -4,7 +4,8 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use settled::actor::Actor;
 use settled::command::Rejection;
-use settled::ids::{ApiKeyId, Fresh, StreamId};
+use settled::event::{Event, Recorded};
+use settled::ids::{ApiKeyId, CustomerId, EnvironmentId, Fresh, StreamId};
 use settled::organization::Organization;
 use settled::settings::api_keys::command::{ApiKeysCommand, CreateApiKey};
 use settled::settings::api_keys::value::Limits;
@@ -13,11 +14,12 @@ use settled::settings::billing::enforcement::used;
 use settled::settings::billing::event::{BillingEvent, QuotaSet};
 use settled::settings::billing::value::{Excess, Meter, Quota};
 use settled::settings::environments::event::Mode;
+use settled::settings::executions::command::{ExecutionsCommand, StartExecution};
 use settled::settings::people::command::PeopleCommand;
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::secrets::command::At;
 use settled::settings::secrets::value::Scope;
-use settled::store::{Refusal, Submission};
+use settled::store::{Done, Refusal, Submission};
 use settled::text::Name;
 
 use crate::commands::create;
@@ -31,73 +33,110 @@ use crate::test_store::{Founded, TestStore};
 const RACING: usize = 200;
 const ROOM: u64 = 50;
 
-/// A command that makes one more of something.
-fn makes(store: &TestStore, founded: &Founded, meter: Meter, number: usize) -> Submission {
-    match meter {
-        Meter::People => {
-            let (joined, key) = store.newcomer(founded.organization, "Nora");
-            let mut submission = Submission::new(PeopleCommand::Join(joined), founded.owner);
-            submission.keys = vec![key];
-            submission
+/// An organization in which something is made.
+struct Making {
+    store: TestStore,
+    founded: Founded,
+    environment: EnvironmentId,
+    customer: CustomerId,
+}
+
+impl Making {
+    async fn begin() -> Self {
+        let store = TestStore::in_memory();
+        let founded = store.found("Acme").await;
+        let (environment, customer) = (Fresh.id(), Customer::new(&store, &founded));
+        store.execute(&founded, create(founded.owner, environment, "dev")).await.unwrap();
+        store.execute(&founded, customer.created(&founded)).await.unwrap();
+        Self { store, founded, environment, customer: customer.id }
+    }
+
+    /// How much there is.
+    fn there(&self, meter: Meter) -> u64 {
+        used(
+            self.store.handle(self.founded.organization).view().organization(),
+            meter,
+            self.store.clock.now(),
+        )
+    }
+
+    /// So many at once, each one more of something.
+    async fn race(&self, meter: Meter) -> Vec<Result<Done, Refusal>> {
+        let submissions: Vec<_> = (0..RACING).map(|number| self.makes(meter, number)).collect();
+        join_all(submissions.into_iter().map(|submission| self.store.execute(&self.founded, submission)))
+            .await
+    }
+
+    async fn limit(&self, meter: Meter, quota: Quota) {
+        let set = QuotaSet { meter, quota: Some(quota) };
+        let submission = Submission::new(BillingCommand::SetOperatorQuota(set), Actor::OPERATOR);
+        self.store.execute(&self.founded, submission).await.unwrap();
+    }
+
+    /// How many alerts the organization was told.
+    fn alerts(&self) -> usize {
+        let events = self.store.events(StreamId::Organization(self.founded.organization));
+        let alerted =
+            |recorded: &&Recorded| matches!(recorded.event, Event::Billing(BillingEvent::Alerted(_)));
+        events.iter().filter(alerted).count()
+    }
+
+    /// A command that makes one more of something.
+    fn makes(&self, meter: Meter, number: usize) -> Submission {
+        let Self { store, founded, environment, customer } = self;
+        match meter {
+            Meter::People => {
+                let (joined, key) = store.newcomer(founded.organization, "Nora");
+                let mut submission = Submission::new(PeopleCommand::Join(joined), founded.owner);
+                submission.keys = vec![key];
+                submission
+            }
+            Meter::Customers => Customer::new(store, founded).created(founded),
+            Meter::Environments => create(founded.owner, Fresh.id(), &format!("e-{number}")),
+            Meter::Secrets => {
+                let at = At { secret: Fresh.id(), scope: Scope::Organization };
+                Values { store, founded }.create(at, &format!("S_{number}"), "a value")
+            }
+            Meter::ApiKeys => {
+                let key: ApiKeyId = Fresh.id();
+                let make = CreateApiKey {
+                    key,
+                    name: Name::try_from("K").unwrap(),
+                    mode: Mode::Test,
+                    role: RoleRef::System(SystemRole::Workflow),
+                    token: token_of(key, 0),
+                    last4: "aB3d".to_owned(),
+                    limits: Limits::NONE,
+                };
+                Submission::new(ApiKeysCommand::Create(make), founded.owner)
+            }
+            Meter::Executions => {
+                let (execution, workflow) = (Fresh.id(), "sync".to_owned());
+                let (customer, environment) = (*customer, *environment);
+                let start = StartExecution { execution, customer, environment, workflow, trigger: None };
+                Submission::new(ExecutionsCommand::Start(start), founded.owner)
+            }
+            Meter::ApiRequests => unreachable!("requests are counted, and not made by a command"),
         }
-        Meter::Customers => Customer::new(store, founded).created(founded),
-        Meter::Environments => create(founded.owner, Fresh.id(), &format!("e-{number}")),
-        Meter::Secrets => {
-            let at = At { secret: Fresh.id(), scope: Scope::Organization };
-            Values { store, founded }.create(at, &format!("S_{number}"), "a value")
-        }
-        Meter::ApiKeys => {
-            let key: ApiKeyId = Fresh.id();
-            let make = CreateApiKey {
-                key,
-                name: Name::try_from("K").unwrap(),
-                mode: Mode::Test,
-                role: RoleRef::System(SystemRole::Workflow),
-                token: token_of(key, 0),
-                last4: "aB3d".to_owned(),
-                limits: Limits::NONE,
-            };
-            Submission::new(ApiKeysCommand::Create(make), founded.owner)
-        }
-        Meter::ApiRequests => unreachable!("requests are counted, and not made by a command"),
     }
 }
 
 /// What is made by commands.
 fn made() -> impl Iterator<Item = Meter> {
-    Meter::ALL.into_iter().filter(|meter| !meter.is_counted())
-}
-
-async fn set(store: &TestStore, founded: &Founded, meter: Meter, limit: u64, soft: bool) {
-    let set = QuotaSet { meter, quota: Some(Quota { limit, soft }) };
-    let submission = Submission::new(BillingCommand::SetOperatorQuota(set), Actor::OPERATOR);
-    store.execute(founded, submission).await.unwrap();
-}
-
-/// How many alerts an organization was told.
-fn alerts(store: &TestStore, founded: &Founded) -> usize {
-    let events = store.events(StreamId::Organization(founded.organization));
-    let alerted = |event: &settled::event::Event| {
-        matches!(event, settled::event::Event::Billing(BillingEvent::Alerted(_)))
-    };
-    events.iter().filter(|recorded| alerted(&recorded.event)).count()
+    Meter::ALL.into_iter().filter(|meter| *meter != Meter::ApiRequests)
 }
 
 #[tokio::test]
 async fn two_hundred_race_for_fifty_and_exactly_fifty_are_made_of_everything() {
-    let store = TestStore::in_memory();
-    let founded = store.found("Acme").await;
-    let there =
-        |meter| used(store.handle(founded.organization).view().organization(), meter, store.clock.now());
+    let making = Making::begin().await;
     for meter in made() {
-        let (before, limit) = (there(meter), there(meter) + ROOM);
-        set(&store, &founded, meter, limit, false).await;
-        let submissions: Vec<_> = (0..RACING).map(|number| makes(&store, &founded, meter, number)).collect();
-        let version = store.handle(founded.organization).view().version();
-        let racing = submissions.into_iter().map(|submission| store.execute(&founded, submission));
-        let results = join_all(racing).await;
+        let (before, limit) = (making.there(meter), making.there(meter) + ROOM);
+        making.limit(meter, Quota { limit, soft: false }).await;
+        let version = || making.store.handle(making.founded.organization).view().version();
+        let before_race = version();
+        let results = making.race(meter).await;
         let made = results.iter().filter(|result| result.is_ok()).count() as u64;
-        assert_eq!((made, there(meter)), (ROOM, before + ROOM), "{meter}");
+        assert_eq!((made, making.there(meter)), (ROOM, before + ROOM), "{meter}");
         let excess = Rejection::QuotaExceeded(Excess { meter, limit, used: limit });
         for result in results {
             assert!(matches!(&result, Ok(done) if done.events == 1) || result.is_err());
@@ -105,22 +144,18 @@ async fn two_hundred_race_for_fifty_and_exactly_fifty_are_made_of_everything() {
                 assert_eq!(refusal, Refusal::Rejected(excess.clone()));
             }
         }
-        let after = store.handle(founded.organization).view().version();
-        assert_eq!(after, version + ROOM, "what is refused appends nothing");
+        assert_eq!(version(), before_race + ROOM, "what is refused appends nothing");
     }
-    assert_eq!(alerts(&store, &founded), 0, "a hard limit refuses, and tells whoever is refused");
+    assert_eq!(making.alerts(), 0, "a hard limit refuses, and tells whoever is refused");
 }
 
 #[tokio::test]
 async fn two_hundred_race_for_a_soft_fifty_and_all_are_made_with_one_alert_of_each_share() {
-    let store = TestStore::in_memory();
-    let founded = store.found("Acme").await;
+    let making = Making::begin().await;
     for (number, meter) in (1..).zip(made()) {
-        set(&store, &founded, meter, ROOM, true).await;
-        let submissions: Vec<_> = (0..RACING).map(|number| makes(&store, &founded, meter, number)).collect();
-        let racing = submissions.into_iter().map(|submission| store.execute(&founded, submission));
-        assert!(join_all(racing).await.iter().all(Result::is_ok), "{meter}");
-        assert_eq!(alerts(&store, &founded), 2 * number, "{meter}");
+        making.limit(meter, Quota { limit: ROOM, soft: true }).await;
+        assert!(making.race(meter).await.iter().all(Result::is_ok), "{meter}");
+        assert_eq!(making.alerts(), 2 * number, "{meter}");
     }
 }
 

@@ -164,6 +164,11 @@ impl TestServer {
         self.run().await;
     }
 
+    /// Starts it again after [`TestServer::stop`].
+    pub async fn start_again(&mut self) {
+        self.run().await;
+    }
+
     /// What handlers share.
     pub fn app(&self) -> &App {
         &self.running.as_ref().expect("it runs").app

@@ -54,6 +54,18 @@ impl Keys {
         }
     }
 
+    /// The same in a folder of their own, for a store that replaces some of them.
+    pub fn copied(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (from, to) = (self.folder.path().join("keys"), folder.path().join("keys"));
+        std::fs::create_dir(&to).expect("the folder is ours");
+        for entry in std::fs::read_dir(from).expect("a store has made it") {
+            let file = entry.expect("it can be listed");
+            std::fs::copy(file.path(), to.join(file.file_name())).expect("a key file can be copied");
+        }
+        Self { folder: Arc::new(folder), root: self.root.clone() }
+    }
+
     /// From now on the configured root key is another one.
     pub fn go_over(&mut self, root: &str) {
         root.clone_into(&mut self.root);

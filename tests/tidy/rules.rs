@@ -65,6 +65,9 @@ const PLACES: &[(&str, &[&str])] = &[
 
 /// An area may spread its handlers over several files; these stand beside its `http.rs`.
 const MORE_HANDLERS: &[&str] = &[
+    "src/oauth/connect.rs",
+    "src/oauth/pages.rs",
+    "src/settings/connections/linking.rs",
     "src/settings/customers/listing.rs",
     "src/settings/customers/patching.rs",
     "src/settings/environments/config.rs",

@@ -27,6 +27,8 @@ use settled::ids::Fresh;
 use settled::log::canonical::leaf_hash;
 use settled::log::codec::pack;
 use settled::log::frame::Frame;
+use settled::oauth::attempts::Attempts;
+use settled::oauth::refresh::Refresher;
 use settled::organization::Organization;
 use settled::outgoing::{Guard, Outgoing};
 use settled::password::{HashCost, Passwords};
@@ -173,14 +175,18 @@ fn routes(open: &OpenStore) -> Result<Router> {
         public_url: "http://localhost".to_owned(),
         trusted_proxies: Vec::new(),
     };
+    let dns = Dns::new(None, open.store.clock().clone());
+    let outgoing = Outgoing::new(Guard::Public, dns.clone(), open.store.clock().clone());
     let app = App {
         store: open.store.clone(),
         passwords: Passwords::start(HashCost::CHEAPEST, 1)?,
         throttle: Arc::new(Throttle::new()),
         mail_throttle: Arc::new(Throttle::new()),
         mailer: None,
-        dns: Dns::new(None, open.store.clock().clone()),
-        outgoing: Outgoing::new(Guard::Public, open.store.clock().clone()),
+        dns,
+        refresher: Refresher::new(open.store.clone(), outgoing.clone()),
+        outgoing,
+        attempts: Attempts::default(),
         rate_limits: Arc::new(RateLimits::default()),
         cursors: Cursors::new(open.store.ring().derive("cursors"), open.store.epoch()),
         streams: Streams::new(1),

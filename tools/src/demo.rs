@@ -9,9 +9,14 @@ use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
 use settled::demo::{API_KEY, EMAIL, PASSWORD};
 use settled::ids::Fresh;
+use settled::platform::plans::command::PlansCommand;
+use settled::platform::plans::event::PlanSet;
 use settled::seal::api_key::PlainKey;
 use settled::settings::api_keys::command::{ApiKeysCommand, CreateApiKey};
 use settled::settings::api_keys::value::{Limits, prefix};
+use settled::settings::billing::command::{BillingCommand, ChangePlan};
+use settled::settings::billing::event::{PlanLimit, PlanTaken, QuotaSet};
+use settled::settings::billing::value::{Meter, Quota};
 use settled::settings::environments::event::Mode;
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::snapshot::keys_of;
@@ -53,7 +58,29 @@ const PLANNED: &[Kind] = &[
     Kind::CreateKey,
     Kind::CreateKey,
     Kind::Invite,
+    Kind::CreateCustomer,
+    Kind::CreateCustomer,
+    Kind::CreateCustomer,
+    Kind::SetDocument,
+    Kind::SetDocument,
+    Kind::StartExecution,
+    Kind::FinishExecution,
+    Kind::CreateApp,
+    Kind::CreateApp,
 ];
+
+/// The plan that it has at the end: so much of each, and whether more is only told.
+const PLAN: &[(Meter, u64, bool)] = &[
+    (Meter::People, 50, false),
+    (Meter::Customers, 100, false),
+    (Meter::Environments, 12, false),
+    (Meter::Secrets, 100, true),
+    (Meter::ApiKeys, 40, false),
+    (Meter::Executions, 20_000, true),
+    (Meter::ApiRequests, 100_000, true),
+];
+/// As many customers as it wants itself to be told of.
+const CUSTOMERS: u64 = 10;
 
 /// Makes the demo's files in `snapshots/` anew.
 ///
@@ -78,6 +105,7 @@ pub fn write(folder: &Path) -> Result<u64> {
     runtime.block_on(async {
         let company = live(&open).await?;
         give_key(&open, &company).await?;
+        put_on_plan(&open, &company).await?;
         let snapshots = Snapshots::new(fresh.path().to_owned(), Fresh.id());
         snapshots.take(&open.store, Some(taken.clone()), Actor::OPERATOR, |_, _| {}).await?;
         Ok::<_, anyhow::Error>(())
@@ -108,6 +136,31 @@ async fn live(open: &OpenStore) -> Result<Company> {
     happen(open, &mut companies, EVENTS, end(), Pace::WorkingHours(dice.fork(2))).await?;
     let [company] = companies;
     Ok(company)
+}
+
+/// A plan for whoever wants it, which the organization is on, with a quota of its own that is reached.
+async fn put_on_plan(open: &OpenStore, company: &Company) -> Result<()> {
+    let limit =
+        |(meter, limit, soft): &(Meter, u64, bool)| PlanLimit { meter: *meter, limit: *limit, soft: *soft };
+    let set = PlanSet {
+        plan: "growth".to_owned(),
+        name: "Growth".to_owned(),
+        limits: PLAN.iter().map(limit).collect(),
+        self_service: true,
+        default: true,
+    };
+    let taken = PlanTaken { plan: set.plan.clone(), limits: set.limits.clone() };
+    let submission = Submission::new(PlansCommand::Set(set), Actor::OPERATOR);
+    open.store.execute(open.store.platform(), submission).await?;
+    let owner = Actor { id: ActorId::Person(company.known().owner), session: None };
+    let quota = Some(Quota { limit: CUSTOMERS, soft: true });
+    for command in [
+        BillingCommand::ChangePlan(ChangePlan { plan: taken, self_service: true }),
+        BillingCommand::SetQuota(QuotaSet { meter: Meter::Customers, quota }),
+    ] {
+        open.store.execute(&company.handle, Submission::new(command, owner)).await?;
+    }
+    Ok(())
 }
 
 /// The key that everybody may know, for a program that reads its settings.

@@ -16,6 +16,9 @@ const DEBIAN: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("curl", "curl"),
     ("python3", "python3"),
+    // The OAuth provider of the tests is a program for Node.
+    ("node", "nodejs"),
+    ("npm", "npm"),
 ];
 
 /// The version of cargo-nextest that is installed where none is there.
@@ -32,6 +35,8 @@ const AIOSMTPD: &str = "1.4.6";
 const MOTO: &str = "5.2.5";
 /// The version of cryptography, which the verifier in `docs/` is written with.
 const CRYPTOGRAPHY: &str = "48.0.0";
+/// The version of oauth2-mock-server.
+const OAUTH2_MOCK_SERVER: &str = "8.2.3";
 /// The version of schemathesis.
 const SCHEMATHESIS: &str = "4.32.5";
 
@@ -196,6 +201,22 @@ pub fn cryptography() -> Result<PathBuf> {
         succeeds(import)
     };
     Ok(venv("cryptography", CRYPTOGRAPHY, &[], there)?.join("python"))
+}
+
+/// The path of oauth2-mock-server, which the tests' OAuth provider is, under `target/tools`.
+///
+/// # Errors
+/// When npm fails.
+pub fn oauth2_mock_server() -> Result<PathBuf> {
+    let folder = kept().join(format!("oauth2mock-{OAUTH2_MOCK_SERVER}"));
+    let path = folder.join("bin/oauth2-mock-server");
+    if !path.exists() {
+        let mut npm = program("npm install --global --silent --no-audit --no-fund --prefix");
+        npm.arg(&folder).arg(format!("oauth2-mock-server@{OAUTH2_MOCK_SERVER}"));
+        run(npm)?;
+        ensure!(path.exists(), "oauth2-mock-server has no {}", path.display());
+    }
+    Ok(path)
 }
 
 /// The programs of a virtual environment that has a package of PyPI and some beside it; `there` says of them whether it is

@@ -32,6 +32,7 @@ pub fn run(options: &Options) -> Result<()> {
     install::nextest()?;
     let (schemathesis, aiosmtpd) = (install::schemathesis()?, install::aiosmtpd()?);
     let (cryptography, moto) = (install::cryptography()?, install::moto()?);
+    let oauth2_mock_server = install::oauth2_mock_server()?;
     let (scale, profile) = if options.long { ("10", "long") } else { ("1", "default") };
     if options.filter.is_none() {
         run::run(run::program("cargo test --workspace --doc --locked"))?;
@@ -40,5 +41,6 @@ pub fn run(options: &Options) -> Result<()> {
     tests.args(["--profile", profile]).args(options.filter.iter());
     tests.env(SCALE, scale).env("SETTLED_SCHEMATHESIS", schemathesis).env("SETTLED_AIOSMTPD", aiosmtpd);
     tests.env("SETTLED_CRYPTOGRAPHY", cryptography).env("SETTLED_MOTO", moto);
+    tests.env("SETTLED_OAUTH2MOCK", oauth2_mock_server);
     run::run(tests)
 }

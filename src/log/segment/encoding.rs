@@ -9,7 +9,7 @@ use crate::log::segment::{Postings, SEGMENT_VERSIONS, Segment};
 use crate::varint::{self, Malformed, Reader};
 
 /// Raised when a section's shape, or what is noted in it, changes: older files are then made anew.
-pub const SHAPE: u32 = 2;
+pub const SHAPE: u32 = 3;
 
 /// The sections' names, in the order in which they stand.
 pub const SECTIONS: [&str; 7] = ["frames", "actors", "actions", "types", "outcomes", "mentions", "hashes"];
@@ -34,7 +34,7 @@ impl Segment {
             postings(&self.actions),
             postings(&self.types),
             postings(&self.outcomes),
-            self.mentions.write(self.count),
+            self.mentions.write(),
             hashes,
         ]
     }
@@ -52,7 +52,7 @@ impl Segment {
             actions: read(actions)?,
             types: read(types)?,
             outcomes: read(outcomes)?,
-            mentions: Mentions::read(mentions.clone())?,
+            mentions: Mentions::read(count, mentions.clone())?,
             hashes: Hashes::read(count as usize, hashes)?,
         })
     }
@@ -78,7 +78,7 @@ fn read_frames(number: u64, bytes: &[u8]) -> Result<Option<(u32, Frames)>, Malfo
 }
 
 /// Values in order, each with its versions, in the form of a bitmap that takes least: so equal ones have equal bytes.
-pub(super) fn write_postings(postings: &Postings, out: &mut Vec<u8>) {
+fn write_postings(postings: &Postings, out: &mut Vec<u8>) {
     for (value, bitmap) in postings {
         varint::write(value.len() as u64, out);
         out.extend_from_slice(value.as_bytes());
@@ -90,7 +90,7 @@ pub(super) fn write_postings(postings: &Postings, out: &mut Vec<u8>) {
 }
 
 /// Reads them back; `None` where they are not those of so many versions.
-pub(super) fn read_postings(count: u32, bytes: &[u8]) -> Option<Postings> {
+fn read_postings(count: u32, bytes: &[u8]) -> Option<Postings> {
     let mut reader = Reader(bytes);
     let mut postings = Postings::new();
     while !reader.0.is_empty() {

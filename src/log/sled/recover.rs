@@ -163,7 +163,7 @@ mod tests {
         let (previous, previous_hash) = (head.position, head.hash);
         let start = FrameStart { stream, first_version: version, at, previous, previous_hash };
         let mut builder = FrameBuilder::new(start);
-        let data = RefusedData { permission: Some("x".repeat(9_000)), cause: None };
+        let data = RefusedData { permission: Some("x".repeat(9_000)), ..RefusedData::default() };
         let record = Recorded {
             id: EventId::from_uuid(Uuid::from_u128(u128::from(version))),
             stream,

@@ -270,7 +270,10 @@ fn record_failed_login(app: &App, email: &EmailAddress, organization: Option<Org
                 outcome: Outcome::Failure,
                 refused: Refused {
                     action: "auth.login".to_owned(),
-                    data: RefusedData { permission: None, cause: Some("wrong_credentials".to_owned()) },
+                    data: RefusedData {
+                        cause: Some("wrong_credentials".to_owned()),
+                        ..RefusedData::default()
+                    },
                 },
                 count: None,
             };

@@ -300,6 +300,7 @@ impl Fold for Accounts {
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
             | Event::OauthApps(_)
+            | Event::Connections(_)
             | Event::ManagedApps(_)
             | Event::SigningKeys(_)
             | Event::Billing(_)

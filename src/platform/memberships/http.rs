@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::clock::Timestamp;
 use crate::http::app::App;
 use crate::http::caller::SessionCaller;
 use crate::http::headers::mark_replayed;
@@ -22,6 +23,7 @@ use crate::platform::accounts::own::OwnRequest;
 use crate::platform::accounts::projection::Account;
 use crate::platform::memberships::command::{MembershipsCommand, MembershipsRejection, OpenMembership};
 use crate::platform::memberships::event::MembershipOpened;
+use crate::settings::join_requests::command::lets_in_at_once;
 use crate::store::Refusal;
 use crate::store::resident::View;
 
@@ -35,7 +37,7 @@ pub struct JoinableOrganization {
     id: OrganizationId,
     /// Its name.
     name: String,
-    /// Whether whoever asks is let in at once.
+    /// Whether whoever asks is let in at once; else they wait, also where that is wanted and there is no room.
     joins_at_once: bool,
     /// The request that the caller has made and that nobody has decided yet.
     join_request: Option<JoinRequestId>,
@@ -79,13 +81,13 @@ pub async fn joinable(
     caller: SessionCaller,
     _: NoParameters,
 ) -> Result<Response, Problem> {
-    let account = account_of(&app, caller.account)?;
+    let (account, now) = (account_of(&app, caller.account)?, app.store.clock().credible_now());
     let mut data = Vec::new();
     if let Some(domain) = app.store.verified_domain(&account)? {
         for stream in app.store.directory().streams_of_domain(&domain, SHOWN_MAX) {
             if let StreamId::Organization(id) = stream
                 && let Some(view) = may_join(&app, id, &domain).await?
-                && let Some(shown) = show(&account, id, &view)
+                && let Some(shown) = show(&account, id, &view, now)
             {
                 data.push(shown);
             }
@@ -95,7 +97,7 @@ pub async fn joinable(
 }
 
 /// An organization, unless the account is a member of it.
-fn show(account: &Account, id: OrganizationId, view: &View) -> Option<JoinableOrganization> {
+fn show(account: &Account, id: OrganizationId, view: &View, now: Timestamp) -> Option<JoinableOrganization> {
     let organization = view.organization();
     let founded = organization.general.founded()?;
     let own = || persons(account, id);
@@ -106,7 +108,7 @@ fn show(account: &Account, id: OrganizationId, view: &View) -> Option<JoinableOr
     Some(JoinableOrganization {
         id,
         name: founded.name.clone(),
-        joins_at_once: founded.lets_in_at_once(),
+        joins_at_once: lets_in_at_once(organization, now),
         join_request: pending.map(|request| request.id),
     })
 }

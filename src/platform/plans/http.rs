@@ -13,7 +13,7 @@ use crate::http::page::{After, Page, PageParameters};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::platform::plans::projection::{Plan, Plans};
-use crate::settings::billing::value::{Meter, Quota};
+use crate::settings::billing::value::{Meter, Quota, UNLIMITED};
 
 /// A plan.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,25 +47,33 @@ impl PlanBody {
     }
 }
 
-/// The plans that there are, by id, those included that only an operator gives.
+/// The plans that organizations take themselves, the one that limits nothing and the organization's own, by id.
 #[utoipa::path(get, path = "/v1/plans", tag = "billing", params(PageParameters), responses(
     (status = 200, body = Page<PlanBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let page = page(&app, &call.organization.id.to_string(), &query)?;
+    let own = call.settings().billing.plan();
+    let concerns = |plan: &Plan| plan.self_service || [UNLIMITED, own].contains(&plan.id.as_str());
+    let page = page(&app, &call.organization.id.to_string(), &query, concerns)?;
     Ok(call.list(&call.organization.view, &page))
 }
 
-/// A page of the plans, for whoever asks.
+/// A page of the plans that whoever asks is shown.
 ///
 /// # Errors
 /// 422 for what is no list's parameter.
-pub fn page(app: &App, scope: &str, query: &RawQuery) -> Result<Page<PlanBody>, Problem> {
+pub fn page(
+    app: &App,
+    scope: &str,
+    query: &RawQuery,
+    shows: impl Fn(&Plan) -> bool,
+) -> Result<Page<PlanBody>, Problem> {
     let request = app.cursors.request(scope, "plans", query)?;
     let NoParameters {} = request.filters.parse()?;
     let platform = app.store.platform().view();
     let plans = &platform.platform().plans;
     let after = request.after.as_ref().map(|after| after.last.as_str());
-    let found = plans.iter().filter(|plan| after.is_none_or(|after| plan.id.as_str() > after));
+    let follows = |plan: &&Plan| after.is_none_or(|after| plan.id.as_str() > after);
+    let found = plans.iter().filter(|plan| shows(plan)).filter(follows);
     let last = |last: &PlanBody| After { last: last.id.clone(), version: None };
     Ok(app.cursors.page(scope, "plans", &request, found.map(|plan| PlanBody::of(plan, plans)), last))
 }

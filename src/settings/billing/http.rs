@@ -37,7 +37,7 @@ pub struct BillingBody {
     pub period: PeriodBody,
     /// What is metered.
     pub usage: Vec<MeterUsage>,
-    /// Which shares of soft limits were reached in this period.
+    /// Which shares of the soft limits that are in force were reached in this period.
     pub alerts: Vec<AlertBody>,
     /// When the organization was founded.
     pub created_at: Timestamp,
@@ -210,10 +210,10 @@ pub fn billing_body(
         plan: billing.plan().to_owned(),
         usage: Meter::ALL.into_iter().map(|meter| usage(organization, meter, used_by(meter))).collect(),
         alerts: alerts
-            .map(|(meter, threshold, alert)| AlertBody {
+            .map(|(meter, threshold, limit, alert)| AlertBody {
                 meter,
                 threshold,
-                limit: alert.limit,
+                limit,
                 used: alert.used,
                 at: alert.at,
             })

@@ -1,6 +1,7 @@
 //! The periods of billing: the calendar months of an organization's time zone.
 
 use jiff::ZonedDateTime;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,22 +24,24 @@ impl Period {
     /// The month that a time lies in. A time zone that this build does not know is taken for UTC.
     pub fn containing(timezone: &str, time: Timestamp) -> Self {
         let now = local(timezone, time);
-        let start = now.first_of_month().and_then(|first| first.start_of_day());
-        let next =
-            now.last_of_month().and_then(|last| last.tomorrow()).and_then(|first| first.start_of_day());
+        let today = now.date();
         Self {
-            name: now.strftime("%Y-%m").to_string(),
-            start: start.map_or(Timestamp::EPOCH, |start| timestamp(&start)),
+            name: today.strftime("%Y-%m").to_string(),
+            start: begins(Some(today.first_of_month()), now.time_zone()).unwrap_or(Timestamp::EPOCH),
             // Only the last month of the year 9999 has none after it.
-            end: next.map_or(Timestamp::LATEST, |next| timestamp(&next)),
+            end: begins(today.last_of_month().tomorrow().ok(), now.time_zone()).unwrap_or(Timestamp::LATEST),
         }
     }
-}
 
-impl Period {
     /// The month of an organization that a time lies in.
     pub fn of(organization: &Organization, time: Timestamp) -> Self {
         Self::containing(organization.general.founded().map_or("UTC", |founded| &founded.timezone), time)
+    }
+
+    /// The month that something counts for at a time, where `newest` is the last in which anything was counted: a month
+    /// that has begun is gone on with, also where another time zone would go back to the one before.
+    pub fn counting(organization: &Organization, newest: &str, time: Timestamp) -> String {
+        Self::of(organization, time).name.max(newest.to_owned())
     }
 }
 
@@ -71,11 +74,10 @@ impl Granularity {
 
 fn day(timezone: &str, time: Timestamp) -> (Timestamp, Timestamp) {
     let now = local(timezone, time);
-    let next = now.tomorrow().and_then(|next| next.start_of_day());
-    let start = now.start_of_day();
+    let today = now.date();
     (
-        start.map_or(Timestamp::EPOCH, |start| timestamp(&start)),
-        next.map_or(Timestamp::LATEST, |next| timestamp(&next)),
+        begins(Some(today), now.time_zone()).unwrap_or(Timestamp::EPOCH),
+        begins(today.tomorrow().ok(), now.time_zone()).unwrap_or(Timestamp::LATEST),
     )
 }
 
@@ -95,8 +97,11 @@ fn local(timezone: &str, time: Timestamp) -> ZonedDateTime {
     time.to_zoned_datetime(zone)
 }
 
-fn timestamp(zoned: &ZonedDateTime) -> Timestamp {
-    Timestamp::from_micros(zoned.timestamp().as_microsecond())
+/// The first moment of a date in a time zone, or where there was no such day, of the day after. It is found by the date
+/// alone: the same hour of another day may be one that the clocks skipped, and lead into the day after that.
+fn begins(date: Option<Date>, zone: &TimeZone) -> Option<Timestamp> {
+    let first = date?.to_zoned_datetime(zone.clone()).ok()?;
+    Some(Timestamp::from_micros(first.timestamp().as_microsecond()))
 }
 
 #[cfg(test)]
@@ -151,6 +156,14 @@ mod tests {
                 "2026-01-01T11:00:00",
                 "2026-02-01T11:00:00",
             ),
+            // Kiritimati went over the date line, and had no last day of December.
+            (
+                "Pacific/Kiritimati",
+                "1994-12-16T22:00:00Z",
+                "1994-12",
+                "1994-12-01T10:00:00",
+                "1994-12-31T10:00:00",
+            ),
             // Jordan's clocks went forward at midnight of April's first day: 00:00 was not.
             ("Asia/Amman", "2005-04-01T00:00:00Z", "2005-04", "2005-03-31T22:00:00", "2005-04-30T21:00:00"),
         ] {
@@ -185,6 +198,10 @@ mod tests {
             assert_eq!(end.seconds_since(start), hours * HOUR_SECONDS, "{date}");
             assert!(start < noon && noon < end);
         }
+        // Of the next evening the last half hour was skipped, and nothing of the day before that.
+        let evening = "2018-05-03T15:15:00Z".parse().unwrap();
+        let (_, end) = Granularity::Day.span("Asia/Pyongyang", evening);
+        assert_eq!(end.to_string(), "2018-05-03T15:30:00.000000Z");
     }
 
     #[test]
@@ -196,9 +213,10 @@ mod tests {
             "Asia/Kolkata",
             "Australia/Lord_Howe",
             "Pacific/Apia",
+            "Pacific/Kiritimati",
         ] {
-            let mut period = Period::containing(timezone, "2009-12-31T12:00:00Z".parse().unwrap());
-            for _ in 0..240 {
+            let mut period = Period::containing(timezone, "1994-06-30T12:00:00Z".parse().unwrap());
+            for _ in 0..420 {
                 let before = Period::containing(timezone, Timestamp::from_micros(period.end.micros() - 1));
                 assert_eq!(before, period, "{timezone}");
                 let next = Period::containing(timezone, period.end);

@@ -26,8 +26,8 @@ pub struct Billing {
     operator: Quotas,
     /// The organization's own.
     own: Quotas,
-    /// The last alert of each share of each limit.
-    alerts: RedBlackTreeMapSync<(Meter, u8), Alert>,
+    /// The last alert of each share of each soft limit that is in force, in percent.
+    alerts: RedBlackTreeMapSync<(Meter, u8, u64), Alert>,
     /// The newest month in which something was counted.
     period: String,
     /// How much was counted in it.
@@ -58,8 +58,6 @@ impl Default for Billing {
 /// That use reached a share of a soft limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// The soft limit.
-    pub limit: u64,
     /// How much there was.
     pub used: u64,
     /// The month, as `2026-11`.
@@ -69,7 +67,7 @@ pub struct Alert {
 }
 
 /// What bounds one meter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// The plan's quota, or an operator's in its place: more than that the organization cannot set itself.
     pub ceiling: Option<Quota>,
@@ -89,8 +87,14 @@ impl Bounds {
         self.all().min_by_key(|quota| (quota.limit, quota.soft))
     }
 
+    /// The limits beyond which more is told.
+    pub fn soft(self) -> impl Iterator<Item = u64> {
+        self.all().filter(|quota| quota.soft).map(|quota| quota.limit)
+    }
+
+    /// Both; where they are the same, that one.
     fn all(self) -> impl Iterator<Item = Quota> {
-        self.ceiling.into_iter().chain(self.own)
+        self.ceiling.into_iter().chain(self.own.filter(|own| self.ceiling != Some(*own)))
     }
 }
 
@@ -116,14 +120,19 @@ impl Billing {
         Bounds { ceiling: ceiling.copied(), own: self.own.get(&meter).copied() }
     }
 
-    /// The last alert of a share of a limit, in percent.
-    pub fn alert(&self, meter: Meter, threshold: u8) -> Option<&Alert> {
-        self.alerts.get(&(meter, threshold))
+    /// Whether anything is bounded.
+    pub fn is_bounded(&self) -> bool {
+        [&self.limits, &self.operator, &self.own].into_iter().any(|quotas| !quotas.is_empty())
     }
 
-    /// The last alert of each share of each limit.
-    pub fn alerts(&self) -> impl Iterator<Item = (Meter, u8, &Alert)> {
-        self.alerts.iter().map(|((meter, threshold), alert)| (*meter, *threshold, alert))
+    /// The last alert of a share of a soft limit, in percent, if that has been in force ever since.
+    pub fn alert(&self, meter: Meter, threshold: u8, limit: u64) -> Option<&Alert> {
+        self.alerts.get(&(meter, threshold, limit))
+    }
+
+    /// The last alert of each share of each soft limit that is in force: the meter, the share, the limit.
+    pub fn alerts(&self) -> impl Iterator<Item = (Meter, u8, u64, &Alert)> {
+        self.alerts.iter().map(|((meter, threshold, limit), alert)| (*meter, *threshold, *limit, alert))
     }
 
     /// The newest month in which something was counted, as `2026-11`; empty before the first.
@@ -165,9 +174,17 @@ impl Billing {
         self.plan.clone_from(&plan.plan);
         self.limits = plan.quotas();
     }
-}
 
-impl Billing {
+    /// Forgets the alerts of limits that are none any more: whoever sets one again is told of it again.
+    fn keep_alerts_in_force(&mut self) {
+        let is_over = |meter: Meter, limit: u64| self.bounds(meter).soft().all(|soft| soft != limit);
+        let over = self.alerts.keys().filter(|(meter, _, limit)| is_over(*meter, *limit));
+        let over: Vec<_> = over.copied().collect();
+        for key in over {
+            self.alerts.remove_mut(&key);
+        }
+    }
+
     /// Takes a count in. What belongs to an earlier month than the newest one is in the log alone.
     fn count(&mut self, usage: &UsageRecorded, count: u64) {
         if usage.period > self.period {
@@ -192,7 +209,7 @@ fn set(quotas: &mut Quotas, set: &QuotaSet) {
 
 impl Fold for Billing {
     const NAME: &'static str = "billing";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
@@ -213,10 +230,11 @@ impl Fold for Billing {
             BillingEvent::OperatorQuotaSet(quota) => set(&mut self.operator, quota),
             BillingEvent::UsageRecorded(usage) => return self.count(usage, recorded.count.unwrap_or(1)),
             BillingEvent::Alerted(Alerted { meter, threshold, limit, used, period }) => {
-                let alert = Alert { limit: *limit, used: *used, period: period.clone(), at: recorded.at };
-                return self.alerts.insert_mut((*meter, *threshold), alert);
+                let alert = Alert { used: *used, period: period.clone(), at: recorded.at };
+                return self.alerts.insert_mut((*meter, *threshold, *limit), alert);
             }
         }
+        self.keep_alerts_in_force();
         self.touch(recorded);
     }
 

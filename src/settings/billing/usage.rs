@@ -6,9 +6,10 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::area::Area;
 use crate::audit::query::point_in_time;
 use crate::clock::{DAY_SECONDS, Timestamp};
-use crate::event::{Event, Recorded};
+use crate::event::{Event, Outcome, Recorded};
 use crate::history::description::Focus;
 use crate::history::restore::PointInTime;
 use crate::http::call::{Call, read_history};
@@ -97,16 +98,13 @@ pub async fn show(call: Call, query: RawQuery) -> Result<Response, Problem> {
         let message = "too many spans at once: ask for less time, or for longer spans";
         return Err(Problem::invalid_parameter("from", "too_many", message));
     }
-    let (store, view) = (call.app.store.clone(), Arc::clone(&call.organization.view));
-    let handle = Arc::clone(&call.organization.handle);
-    let data = read_history(move || {
-        if meter.is_counted() {
-            counted(&store, &handle, &view, meter, spans)
-        } else {
-            spans.into_iter().map(|span| at_end(&store, &handle, &view, meter, span)).collect()
-        }
-    })
-    .await?;
+    let measured = Measured {
+        store: call.app.store.clone(),
+        handle: Arc::clone(&call.organization.handle),
+        view: Arc::clone(&call.organization.view),
+        spans,
+    };
+    let data = read_history(move || measured.by(meter)).await?;
     Ok(call.list(&call.organization.view, &UsageBody { meter, granularity, data }))
 }
 
@@ -130,87 +128,105 @@ fn spans(
     spans
 }
 
-/// What is counted, by the events that say so and by what is not recorded yet.
-fn counted(
-    store: &Store,
-    handle: &Handle,
-    view: &View,
-    meter: Meter,
-    mut spans: Vec<SpanUsage>,
-) -> Result<Vec<SpanUsage>, HistoryError> {
-    let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return Ok(spans) };
-    let filter = Filter {
-        actions: vec![ActionPattern::Exact("billing.usage".to_owned())],
-        from: Some(first.start),
-        to: Some(last.end.plus_seconds(RECORDED_WITHIN_SECONDS)),
-        ..Filter::default()
-    };
-    let open = handle.requests().unrecorded();
-    let versions = store.versions_after(handle, view, &filter, 0, usize::MAX)?;
-    let mut add = |start: Timestamp, count: u64| {
-        let number = spans.partition_point(|span| span.end <= start);
-        if let Some(span) = spans.get_mut(number).filter(|span| span.start <= start) {
-            span.used += count;
-        }
-    };
-    for recorded in store.recorded(handle, view, &versions)? {
-        if let Some((start, count)) = usage(&recorded, meter) {
-            add(start, count);
-        }
-    }
-    open.into_iter().for_each(|(start, count)| add(start, count));
-    Ok(spans)
+/// Spans to be measured, in one organization. All of it blocks.
+struct Measured {
+    store: Store,
+    handle: Arc<Handle>,
+    view: Arc<View>,
+    spans: Vec<SpanUsage>,
 }
 
-fn usage(recorded: &Recorded, meter: Meter) -> Option<(Timestamp, u64)> {
+impl Measured {
+    fn by(self, meter: Meter) -> Result<Vec<SpanUsage>, HistoryError> {
+        match meter {
+            Meter::People => self.at_ends(&["person.join", "person.remove", "person.erase"], People::count),
+            Meter::Customers => {
+                self.at_ends(&["customer.create", "customer.delete", "customer.erase"], Customers::len)
+            }
+            Meter::Environments => {
+                self.at_ends(&["environment.create", "environment.delete"], Environments::count)
+            }
+            Meter::Secrets => {
+                let actions = &[
+                    "secret.create",
+                    "secret.delete",
+                    "secret.undelete",
+                    "secret.destroy",
+                    "environment.delete",
+                    "customer.delete",
+                    "customer.erase",
+                ];
+                self.at_ends(actions, Secrets::live)
+            }
+            Meter::ApiKeys => self.at_ends(&["api_key.create", "api_key.revoke"], ApiKeys::count),
+            Meter::Executions => self.events("execution.start"),
+            Meter::ApiRequests => self.requests(),
+        }
+    }
+
+    /// How much of an area there was at the end of each span, as these actions made it.
+    fn at_ends<A: Area>(
+        mut self,
+        actions: &'static [&'static str],
+        count: fn(&A) -> usize,
+    ) -> Result<Vec<SpanUsage>, HistoryError> {
+        let (store, handle, view) = (&self.store, &self.handle, &self.view);
+        for span in &mut self.spans {
+            let last = Timestamp::from_micros(span.end.micros() - 1).min(store.clock().credible_now());
+            let version = PointInTime::Time(last).version(store, handle, view)?.unwrap_or(view.version());
+            let area = store.area_as_of::<A>(handle, view, version, &Focus::Actions(actions))?;
+            span.used = count(&area) as u64;
+        }
+        Ok(self.spans)
+    }
+
+    /// How many events of an action there were in each span: the index knows, and none is read.
+    fn events(mut self, action: &str) -> Result<Vec<SpanUsage>, HistoryError> {
+        for span in &mut self.spans {
+            let within = Filter { from: Some(span.start), to: Some(span.end), ..of(action) };
+            span.used = self.store.versions(&self.handle, &self.view, &within, None, 0)?.total;
+        }
+        Ok(self.spans)
+    }
+
+    /// Requests of programs, by the hours that are recorded and by what is not recorded yet.
+    fn requests(mut self) -> Result<Vec<SpanUsage>, HistoryError> {
+        let (Some(first), Some(last)) = (self.spans.first(), self.spans.last()) else {
+            return Ok(self.spans);
+        };
+        let filter = Filter {
+            from: Some(first.start),
+            to: Some(last.end.plus_seconds(RECORDED_WITHIN_SECONDS)),
+            ..of("billing.usage")
+        };
+        let open = self.handle.requests().unrecorded();
+        let versions = self.store.versions_after(&self.handle, &self.view, &filter, 0, usize::MAX)?;
+        let recorded = self.store.recorded(&self.handle, &self.view, &versions)?;
+        for (start, count) in recorded.iter().filter_map(requests_of).chain(open) {
+            let number = self.spans.partition_point(|span| span.end <= start);
+            if let Some(span) = self.spans.get_mut(number).filter(|span| span.start <= start) {
+                span.used += count;
+            }
+        }
+        Ok(self.spans)
+    }
+}
+
+/// The events of an action.
+fn of(action: &str) -> Filter {
+    Filter {
+        actions: vec![ActionPattern::Exact(action.to_owned())],
+        outcomes: vec![Outcome::Success],
+        ..Filter::default()
+    }
+}
+
+/// The hour that an event says requests were counted in, and how many.
+fn requests_of(recorded: &Recorded) -> Option<(Timestamp, u64)> {
     match &recorded.event {
-        Event::Billing(BillingEvent::UsageRecorded(usage)) if usage.meter == meter => {
+        Event::Billing(BillingEvent::UsageRecorded(usage)) if usage.meter == Meter::ApiRequests => {
             Some((usage.start, recorded.count.unwrap_or(1)))
         }
         _ => None,
     }
-}
-
-/// How much there was at the end of a span.
-fn at_end(
-    store: &Store,
-    handle: &Handle,
-    view: &View,
-    meter: Meter,
-    span: SpanUsage,
-) -> Result<SpanUsage, HistoryError> {
-    let last = Timestamp::from_micros(span.end.micros() - 1).min(store.clock().credible_now());
-    let version = PointInTime::Time(last).version(store, handle, view)?.unwrap_or(view.version());
-    let used = match meter {
-        Meter::People => {
-            let focus = Focus::Actions(&["person.join", "person.remove", "person.erase"]);
-            store.area_as_of::<People>(handle, view, version, &focus)?.count()
-        }
-        Meter::Customers => {
-            let focus = Focus::Actions(&["customer.create", "customer.delete", "customer.erase"]);
-            store.area_as_of::<Customers>(handle, view, version, &focus)?.len()
-        }
-        Meter::Environments => {
-            let focus = Focus::Actions(&["environment.create", "environment.delete"]);
-            store.area_as_of::<Environments>(handle, view, version, &focus)?.count()
-        }
-        Meter::Secrets => {
-            let focus = Focus::Actions(&[
-                "secret.create",
-                "secret.delete",
-                "secret.undelete",
-                "secret.destroy",
-                "environment.delete",
-                "customer.delete",
-                "customer.erase",
-            ]);
-            store.area_as_of::<Secrets>(handle, view, version, &focus)?.live()
-        }
-        Meter::ApiKeys => {
-            let focus = Focus::Actions(&["api_key.create", "api_key.revoke"]);
-            store.area_as_of::<ApiKeys>(handle, view, version, &focus)?.count()
-        }
-        Meter::ApiRequests => 0,
-    };
-    Ok(SpanUsage { used: used as u64, ..span })
 }

@@ -30,20 +30,29 @@ pub enum Meter {
     Secrets,
     /// API keys that are not revoked.
     ApiKeys,
+    /// Executions that began in the period.
+    Executions,
     /// Requests with API keys in the period.
     ApiRequests,
 }
 
 impl Meter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::People, Self::Customers, Self::Environments, Self::Secrets, Self::ApiKeys, Self::ApiRequests];
+    pub const ALL: [Self; 7] = [
+        Self::People,
+        Self::Customers,
+        Self::Environments,
+        Self::Secrets,
+        Self::ApiKeys,
+        Self::Executions,
+        Self::ApiRequests,
+    ];
 
     /// Whether it counts what happens in a period, and not what there is.
     pub fn is_counted(self) -> bool {
         match self {
             Self::People | Self::Customers | Self::Environments | Self::Secrets | Self::ApiKeys => false,
-            Self::ApiRequests => true,
+            Self::Executions | Self::ApiRequests => true,
         }
     }
 
@@ -55,6 +64,7 @@ impl Meter {
             Self::Environments => "environments",
             Self::Secrets => "secrets",
             Self::ApiKeys => "api_keys",
+            Self::Executions => "executions",
             Self::ApiRequests => "api_requests",
         }
     }

@@ -5,5 +5,6 @@ use crate::organization::Organization;
 
 /// The keys of all that a customer has, deleted things included; the customer's own is not among them.
 pub fn keys(state: &Organization, customer: CustomerId) -> impl Iterator<Item = DataKeyId> + '_ {
-    state.secrets.of_customer(customer).flat_map(|secret| secret.kept_keys())
+    let secrets = state.secrets.of_customer(customer).flat_map(|secret| secret.kept_keys());
+    secrets.chain(state.connections.of_customer(customer).map(|connection| connection.key))
 }

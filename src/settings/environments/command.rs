@@ -91,6 +91,9 @@ pub enum Compares {
 /// Why a command to environments appends nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvironmentsRejection {
+    /// What is connected there is ended first: its tokens are good on at the provider.
+    #[error("the environment has connections")]
+    HasConnections,
     /// There is no such environment.
     #[error("there is no such environment")]
     NotFound,
@@ -131,7 +134,7 @@ impl EnvironmentsCommand {
         match self {
             Self::Create(command) => Ok(command.decide(environments)?),
             Self::Update(command) => command.decide(environments, context),
-            Self::Delete(command) => command.decide(environments, context),
+            Self::Delete(command) => command.decide(state, context),
             Self::WriteConfig(command) => command.decide(environments, context),
         }
     }
@@ -217,9 +220,12 @@ impl UpdateEnvironment {
 }
 
 impl DeleteEnvironment {
-    fn decide(&self, environments: &Environments, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
-        let current = find(environments, self.environment)?;
+    fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let current = find(&state.environments, self.environment)?;
         context.check_version(current.version)?;
+        if state.connections.has_any_in(self.environment) {
+            return Err(EnvironmentsRejection::HasConnections.into());
+        }
         let deleted = EnvironmentDeleted { environment: self.environment };
         Ok(vec![NewEvent::new(resource(current), EnvironmentsEvent::EnvironmentDeleted(deleted))])
     }

@@ -48,6 +48,10 @@ impl Planned {
     ) {
         let (past, present) = (outlook.past.environments.get(id), outlook.present.environments.get(id));
         match (past, present) {
+            (None, Some(_)) if outlook.present.connections.has_any_in(id) => {
+                self.refused.insert(id);
+                plan.cannot(difference, "has_connections");
+            }
             (None, Some(present)) => {
                 self.deleted.insert(id);
                 let event = EnvironmentsEvent::EnvironmentDeleted(EnvironmentDeleted { environment: id });

@@ -5,6 +5,7 @@ use crate::event::{Resource, ResourceType};
 use crate::ids::{CustomerId, EnvironmentId, ExecutionId};
 use crate::organization::Organization;
 use crate::seal::Sealed;
+use crate::settings::billing::period::Period;
 use crate::settings::customers::projection::Status;
 use crate::settings::executions::event::{Ending, ExecutionFinished, ExecutionStarted, ExecutionsEvent};
 use crate::settings::executions::projection::Running;
@@ -20,9 +21,24 @@ pub const ALL_RUNNING_MAX: usize = 100_000;
 #[derive(Clone, Debug)]
 pub enum ExecutionsCommand {
     /// Begins one.
-    Start(ExecutionStarted),
+    Start(StartExecution),
     /// Ends one.
     Finish(FinishExecution),
+}
+
+/// Begins an execution.
+#[derive(Clone, Debug)]
+pub struct StartExecution {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// For whom.
+    pub customer: CustomerId,
+    /// In which environment.
+    pub environment: EnvironmentId,
+    /// Of which workflow.
+    pub workflow: String,
+    /// What sets it off.
+    pub trigger: Option<Sealed>,
 }
 
 /// Ends an execution.
@@ -71,7 +87,7 @@ impl ExecutionsCommand {
     /// What it needs of its actor; whether it reaches the customer, `decide` asks.
     pub fn need(&self) -> Need {
         let environment = match self {
-            Self::Start(started) => started.environment,
+            Self::Start(command) => command.environment,
             Self::Finish(command) => command.environment,
         };
         Need::Environment(Permission::ExecutionWrite, environment)
@@ -83,7 +99,7 @@ impl ExecutionsCommand {
     /// [`ExecutionsRejection`] or a failed precondition.
     pub fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         match self {
-            Self::Start(started) => Ok(start(started, state, context)?),
+            Self::Start(command) => Ok(command.decide(state, context)?),
             Self::Finish(command) => command.decide(state, context),
         }
     }
@@ -95,27 +111,33 @@ fn about(execution: ExecutionId, running: &Running, event: ExecutionsEvent) -> N
     NewEvent::new(resource, event).relating(running.environment).relating(running.customer)
 }
 
-fn start(
-    started: &ExecutionStarted,
-    state: &Organization,
-    context: &Context,
-) -> Result<Vec<NewEvent>, ExecutionsRejection> {
-    let customer = state.customers.get(started.customer);
-    let customer = customer.filter(|customer| grants(state, context.actor.id).reaches(customer.id));
-    if customer.ok_or(ExecutionsRejection::UnknownCustomer)?.status == Status::Suspended {
-        return Err(ExecutionsRejection::CustomerSuspended);
+impl StartExecution {
+    fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, ExecutionsRejection> {
+        let Self { execution, customer, environment, .. } = *self;
+        let found = state.customers.get(customer);
+        let found = found.filter(|customer| grants(state, context.actor.id).reaches(customer.id));
+        if found.ok_or(ExecutionsRejection::UnknownCustomer)?.status == Status::Suspended {
+            return Err(ExecutionsRejection::CustomerSuspended);
+        }
+        if state.environments.get(environment).is_none() {
+            return Err(ExecutionsRejection::UnknownEnvironment);
+        }
+        let executions = &state.executions;
+        if executions.running_for(customer).count() >= RUNNING_MAX || executions.running() >= ALL_RUNNING_MAX
+        {
+            return Err(ExecutionsRejection::TooManyRunning);
+        }
+        let started = ExecutionStarted {
+            execution,
+            customer,
+            environment,
+            workflow: self.workflow.clone(),
+            trigger: self.trigger.clone(),
+            period: Some(Period::counting(state, executions.period(), context.now)),
+        };
+        let running = Running::of(&started, 0, context.now);
+        Ok(vec![about(execution, &running, ExecutionsEvent::ExecutionStarted(started))])
     }
-    if state.environments.get(started.environment).is_none() {
-        return Err(ExecutionsRejection::UnknownEnvironment);
-    }
-    let executions = &state.executions;
-    if executions.running_for(started.customer).count() >= RUNNING_MAX
-        || executions.running() >= ALL_RUNNING_MAX
-    {
-        return Err(ExecutionsRejection::TooManyRunning);
-    }
-    let event = ExecutionsEvent::ExecutionStarted(started.clone());
-    Ok(vec![about(started.execution, &Running::of(started, 0, context.now), event)])
 }
 
 impl FinishExecution {
@@ -163,6 +185,7 @@ mod tests {
             environment: id(1),
             workflow: "sync".to_owned(),
             trigger: Some(sealed(customer)),
+            period: Some("2026-01".to_owned()),
         }
     }
 
@@ -193,7 +216,9 @@ mod tests {
     }
 
     fn start(number: u128, customer: u128) -> ExecutionsCommand {
-        ExecutionsCommand::Start(started(number, customer))
+        let ExecutionStarted { execution, customer, environment, workflow, trigger, .. } =
+            started(number, customer);
+        ExecutionsCommand::Start(StartExecution { execution, customer, environment, workflow, trigger })
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct ExecutionStarted {
     /// What set it off, under the customer's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Sealed>,
+    /// The month that it counts for, as `2026-11`; absent where it was recorded before executions were metered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<String>,
 }
 
 /// An execution ended.

@@ -22,8 +22,8 @@ use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{CustomerId, EnvironmentId, ExecutionId, Fresh};
 use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::customers::http::AtCustomer;
-use crate::settings::executions::command::{ExecutionsCommand, FinishExecution};
-use crate::settings::executions::event::{Ending, ExecutionStarted};
+use crate::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
+use crate::settings::executions::event::Ending;
 use crate::settings::executions::field;
 use crate::settings::executions::listing::{Told, find_one};
 use crate::settings::executions::value::{FIGURE_MAX, Failure, Trigger, Usage, Workflow};
@@ -127,15 +127,14 @@ pub async fn start(AtCustomer { call, customer }: AtCustomer, _: NoParameters) -
     let new: NewExecution = call.body().parse()?;
     let environment = environment(&call, &new.environment).await?;
     let sealing = Sealing::of(&call, customer, Fresh.id())?;
-    let started = ExecutionStarted {
+    let command = StartExecution {
         execution: sealing.execution,
         customer,
         environment,
         workflow: new.workflow.to_string(),
         trigger: new.trigger.as_ref().map(|trigger| sealing.seal("trigger", trigger.as_str())),
     };
-    let command = ExecutionsCommand::Start(started);
-    let done = call.submit(command, StatusCode::CREATED).await?;
+    let done = call.submit(ExecutionsCommand::Start(command), StatusCode::CREATED).await?;
     // A replay shows the execution that the first request began, which has another id.
     let told = told(&call, customer, None, done.version).await?;
     let location = format!("/v1/customers/{customer}/executions/{}", told.id());

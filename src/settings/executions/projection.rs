@@ -23,6 +23,10 @@ pub struct Executions {
     ended: RedBlackTreeMapSync<ExecutionId, CustomerId>,
     /// Those that ended, by the version at which they did.
     by_end: RedBlackTreeMapSync<Version, ExecutionId>,
+    /// The newest month in which one began, as `2026-11`; empty before the first.
+    period: String,
+    /// How many began in it.
+    begun: u64,
 }
 
 /// An execution that runs.
@@ -75,10 +79,34 @@ impl Executions {
         self.ended.get(&id) == Some(&customer)
     }
 
+    /// The newest month in which one began, as `2026-11`; empty before the first.
+    pub fn period(&self) -> &str {
+        &self.period
+    }
+
+    /// How many began in a month, if it is the newest one.
+    pub fn begun(&self, period: &str) -> u64 {
+        if self.period == period { self.begun } else { 0 }
+    }
+
     fn start(&mut self, started: &ExecutionStarted, recorded: &Recorded) {
         let running = Running::of(started, recorded.version, recorded.at);
         self.running.insert_mut(started.execution, running);
         self.by_customer.insert_mut((started.customer, recorded.version), started.execution);
+        if let Some(period) = &started.period {
+            self.count(period);
+        }
+    }
+
+    /// What belongs to an earlier month than the newest one is in the log alone.
+    fn count(&mut self, period: &String) {
+        if *period > self.period {
+            self.period.clone_from(period);
+            self.begun = 0;
+        }
+        if *period == self.period {
+            self.begun += 1;
+        }
     }
 
     fn end(&mut self, id: ExecutionId) {
@@ -109,7 +137,7 @@ impl Executions {
 
 impl Fold for Executions {
     const NAME: &'static str = "executions";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
@@ -154,6 +182,7 @@ mod tests {
                 environment: id(1),
                 workflow: "sync".to_owned(),
                 trigger: None,
+                period: Some("2026-01".to_owned()),
             };
             let finished = ExecutionFinished {
                 execution: id(number),
@@ -173,5 +202,29 @@ mod tests {
         assert_eq!((state.running(), state.items()), (0, ENDED_MAX));
         assert!(!state.ended_lately(id(49), id(1)) && state.ended_lately(id(50), id(1)));
         assert_eq!(state.by_customer.size() + state.running.size(), 0);
+        assert_eq!([state.begun("2026-01"), state.begun("2026-02")], [count as u64, 0]);
+    }
+
+    #[test]
+    fn what_began_is_counted_by_the_month_that_its_event_says() {
+        let begun = |months: &[Option<&str>]| {
+            let start = |(number, month): (u128, &Option<&str>)| {
+                Event::Executions(ExecutionsEvent::ExecutionStarted(ExecutionStarted {
+                    execution: id(number),
+                    customer: id(1),
+                    environment: id(1),
+                    workflow: "sync".to_owned(),
+                    trigger: None,
+                    period: month.map(ToOwned::to_owned),
+                }))
+            };
+            let state = organization(founded().into_iter().chain((10..).zip(months).map(start))).executions;
+            let counted = state.begun(state.period());
+            (state.period, counted)
+        };
+        let (january, february) = (Some("2026-01"), Some("2026-02"));
+        assert_eq!(begun(&[None, january, january]), ("2026-01".to_owned(), 2));
+        assert_eq!(begun(&[january, february, january, None]), ("2026-02".to_owned(), 1));
+        assert_eq!(begun(&[None]), (String::new(), 0));
     }
 }

@@ -1,10 +1,14 @@
 //! Asking to join, and letting in those who ask, under the ceiling.
 
 use crate::actor::ActorId;
+use crate::clock::Timestamp;
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
 use crate::ids::{JoinRequestId, RoleAssignmentId};
 use crate::organization::Organization;
+use crate::settings::billing::enforcement::is_full;
+use crate::settings::billing::value::Meter;
+use crate::settings::general::projection::Founded;
 use crate::settings::join_requests::event::{
     JoinRequestApproved, JoinRequestCreated, JoinRequestDeclined, JoinRequestsEvent,
 };
@@ -126,6 +130,13 @@ fn find(state: &Organization, id: JoinRequestId) -> Result<&JoinRequest, JoinReq
     state.join_requests.get(id).ok_or(JoinRequestsRejection::NotFound)
 }
 
+/// Whether whoever may ask to join is let in at once: that is wanted, DNS proves the domain, and there is room. Where there
+/// is none, they wait for it as others do.
+pub fn lets_in_at_once(state: &Organization, now: Timestamp) -> bool {
+    let is_wanted = state.general.founded().is_some_and(Founded::lets_in_at_once);
+    is_wanted && !is_full(state, Meter::People, now)
+}
+
 impl AskToJoin {
     fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let PersonJoined { person, key, name, email } = &self.person;
@@ -138,7 +149,7 @@ impl AskToJoin {
         let founded = state.general.founded().ok_or(JoinRequestsRejection::NotJoinable)?;
         let domain = founded.email_domain.as_ref().filter(|domain| domain.domain == self.domain);
         let domain = domain.ok_or(JoinRequestsRejection::NotJoinable)?;
-        if founded.lets_in_at_once() {
+        if lets_in_at_once(state, context.now) {
             let (joins, assigned) = joins_with(state, &self.person, founded.join_role, self.assignment)
                 .map_err(JoinRequestsRejection::from)?;
             return Ok(vec![joins.using(*key), assigned]);
@@ -208,9 +219,10 @@ mod tests {
     use crate::command::PreconditionFailed;
     use crate::event::Event;
     use crate::given::{
-        asks_to_join, by, by_having_seen, events, founded, id, joined, member, not_let_in, organization,
-        person,
+        asks_to_join, by, by_having_seen, events, founded, hard, id, joined, member, not_let_in,
+        organization, person, plan, soft,
     };
+    use crate::settings::billing::event::BillingEvent;
     use crate::settings::general::event::{DomainVerified, GeneralEvent, OrganizationUpdated};
     use crate::settings::roles::role::SystemRole;
 
@@ -313,6 +325,18 @@ mod tests {
         assert_eq!(let_in, Ok(member(7, Some(SystemRole::Developer))));
         let state = acme(given.into_iter().chain(member(7, Some(SystemRole::Developer))));
         assert_eq!(decide_ask(&ask(7), &state), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn who_would_be_let_in_at_once_waits_where_there_is_no_room() {
+        let limited = |limit| {
+            let plan = Event::Billing(BillingEvent::PlanChanged(plan("team", &[(Meter::People, limit)])));
+            acme([verified(), at_once(SystemRole::Viewer), plan])
+        };
+        assert_eq!(decide_ask(&ask(7), &limited(hard(1))), Ok(vec![asks_to_join(7)]));
+        for room in [hard(2), soft(1)] {
+            assert_eq!(decide_ask(&ask(7), &limited(room)), Ok(member(7, Some(SystemRole::Viewer))));
+        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct CreateOauthApp {
     pub urls: Option<CustomUrls>,
     /// How it proves to be itself at a custom provider.
     pub client_authentication: Option<ClientAuthentication>,
+    /// Whether PKCE is sent to a custom provider.
+    pub pkce: Option<bool>,
 }
 
 /// Changes an app; `None` leaves.
@@ -66,6 +68,8 @@ pub struct UpdateOauthApp {
     pub urls: UrlsPatch,
     /// How it proves to be itself from now on.
     pub client_authentication: Option<ClientAuthentication>,
+    /// Whether PKCE is sent from now on.
+    pub pkce: Option<bool>,
 }
 
 /// Which of the URLs of a custom provider change; `None` leaves, `Some(None)` clears.
@@ -109,7 +113,7 @@ pub enum OauthAppsRejection {
     /// The catalogue has no such provider.
     #[error("there is no such provider")]
     UnknownProvider,
-    /// The provider has its own URLs, and its own way to tell apps apart.
+    /// The provider has its own URLs, its own way to tell apps apart, and its own about PKCE.
     #[error("only an app of provider `{CUSTOM}` has URLs of its own")]
     NotCustom,
     /// A custom provider needs its URLs.
@@ -118,6 +122,9 @@ pub enum OauthAppsRejection {
     /// A URL changes, and the secret does not come with it.
     #[error("whoever changes a URL says the client secret again")]
     SecretMissing,
+    /// People were asked for connections as this app.
+    #[error("the OAuth app has connections")]
+    InUse,
     /// More apps than an organization can have.
     #[error("an organization has at most {OAUTH_APPS_MAX} OAuth apps")]
     TooMany,
@@ -138,7 +145,7 @@ impl OauthAppsCommand {
         match self {
             Self::Create(command) => Ok(command.decide(apps)?),
             Self::Update(command) => command.decide(apps, context),
-            Self::Delete(app) => delete(*app, apps, context),
+            Self::Delete(app) => delete(*app, state, context),
         }
     }
 }
@@ -160,7 +167,7 @@ impl CreateOauthApp {
             (None, _) if !is_custom => return Err(OauthAppsRejection::UnknownProvider),
             (None, None) => return Err(OauthAppsRejection::UrlsMissing),
             (Some(_), Some(_)) => return Err(OauthAppsRejection::NotCustom),
-            (Some(_), None) if self.client_authentication.is_some() => {
+            (Some(_), None) if self.client_authentication.is_some() || self.pkce.is_some() => {
                 return Err(OauthAppsRejection::NotCustom);
             }
             (Some(_), None) | (None, Some(_)) => {}
@@ -179,8 +186,9 @@ impl CreateOauthApp {
             client_secret: self.client_secret.clone(),
             scopes: self.scopes.to_texts(),
             urls: self.urls.clone(),
-            // Said in any case, so that a restore knows what to bring back.
+            // Both said in any case, so that a restore knows what to bring back.
             client_authentication: is_custom.then(|| self.client_authentication.unwrap_or_default()),
+            pkce: is_custom.then(|| self.pkce.unwrap_or(true)),
             copied_from: None,
         };
         let event = about(self.app, name, OauthAppsEvent::OauthAppCreated(created));
@@ -191,7 +199,7 @@ impl CreateOauthApp {
 impl UpdateOauthApp {
     fn decide(&self, apps: &OauthApps, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let current = find(apps, self.app)?;
-        let of_its_own = !self.urls.is_empty() || self.client_authentication.is_some();
+        let of_its_own = !self.urls.is_empty() || self.client_authentication.is_some() || self.pkce.is_some();
         if current.urls.is_none() && of_its_own {
             return Err(OauthAppsRejection::NotCustom.into());
         }
@@ -214,6 +222,7 @@ impl UpdateOauthApp {
             client_authentication: self
                 .client_authentication
                 .filter(|new| current.client_authentication != Some(*new)),
+            pkce: self.pkce.filter(|new| current.pkce != Some(*new)),
             ..OauthAppUpdated::of(current.id)
         };
         if updated == OauthAppUpdated::of(current.id) {
@@ -233,9 +242,12 @@ fn changed<T: PartialEq>(new: Option<T>, current: &T) -> Option<T> {
     new.filter(|new| new != current)
 }
 
-fn delete(app: OauthAppId, apps: &OauthApps, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
-    let current = find(apps, app)?;
+fn delete(app: OauthAppId, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+    let current = find(&state.oauth_apps, app)?;
     context.check_version(current.version)?;
+    if state.connections.use_app(app) {
+        return Err(OauthAppsRejection::InUse.into());
+    }
     Ok(vec![about(app, &current.name, OauthAppsEvent::OauthAppDeleted(OauthAppDeleted { app }))])
 }
 

@@ -27,6 +27,7 @@ fn create(number: u128, provider: &str) -> CreateOauthApp {
         scopes: Scopes::default(),
         urls: None,
         client_authentication: None,
+        pkce: None,
     }
 }
 
@@ -39,6 +40,7 @@ fn update() -> UpdateOauthApp {
         scopes: None,
         urls: UrlsPatch::default(),
         client_authentication: None,
+        pkce: None,
     }
 }
 
@@ -52,6 +54,7 @@ fn created(provider: &str, name: &str, urls: Option<CustomUrls>) -> Event {
         client_secret: sealed(1),
         scopes: Vec::new(),
         client_authentication: urls.as_ref().map(|_| ClientAuthentication::default()),
+        pkce: urls.as_ref().map(|_| true),
         urls,
         copied_from: None,
     }))
@@ -92,6 +95,18 @@ fn only_a_custom_provider_has_urls_of_its_own_and_it_needs_them() {
     let way = Some(ClientAuthentication::Basic);
     let with_way = CreateOauthApp { client_authentication: way, ..create(1, "github") };
     assert_eq!(made(with_way), rejected(OauthAppsRejection::NotCustom));
+    let with_pkce = CreateOauthApp { pkce: Some(true), ..create(1, "github") };
+    assert_eq!(made(with_pkce), rejected(OauthAppsRejection::NotCustom));
+}
+
+#[test]
+fn a_custom_app_says_whether_it_sends_pkce() {
+    let given = || vec![created(CUSTOM, "Ours", Some(urls()))];
+    let says = |pkce| OauthAppsCommand::Update(UpdateOauthApp { pkce: Some(pkce), ..update() });
+    assert_eq!(decide(given(), says(true)), Ok(vec![]), "it does already");
+    assert_eq!(decide(given(), says(false)), updated(|updated| updated.pkce = Some(false)));
+    let catalogued = vec![created("github", "GitHub", None)];
+    assert_eq!(decide(catalogued, says(false)), rejected(OauthAppsRejection::NotCustom));
 }
 
 #[test]

@@ -82,6 +82,9 @@ pub struct OauthAppCreated {
     /// How the app proves to be itself at a custom provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
+    /// Whether PKCE is sent to a custom provider; it is where this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pkce: Option<bool>,
     /// Where its secret was copied from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied_from: Option<CredentialsOrigin>,
@@ -114,6 +117,9 @@ pub struct OauthAppUpdated {
     /// How it proves to be itself from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
+    /// Whether PKCE is sent from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pkce: Option<bool>,
     /// Where its new secret was copied from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied_from: Option<CredentialsOrigin>,
@@ -131,6 +137,7 @@ impl OauthAppUpdated {
             scopes: None,
             urls: None,
             client_authentication: None,
+            pkce: None,
             copied_from: None,
         }
     }

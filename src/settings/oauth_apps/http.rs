@@ -20,7 +20,7 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{Fresh, OauthAppId};
 use crate::oauth::callback_url;
-use crate::oauth::provider::{ClientAuthentication, Provider, provider};
+use crate::oauth::provider::{ClientAuthentication, OWN_PARAMETERS, Pkce, Provider, provider};
 use crate::outgoing::endpoint::Endpoint;
 use crate::platform::managed_apps::projection::ManagedApp;
 use crate::seal::Sealed;
@@ -60,6 +60,8 @@ pub struct OauthAppBody {
     pub issuer: Option<String>,
     /// How the app proves to be itself.
     pub client_authentication: ClientAuthentication,
+    /// Whether PKCE is sent (RFC 7636).
+    pub pkce: bool,
     /// Where the provider sends people back to: it is registered there.
     pub redirect_uri: String,
     /// When it was made.
@@ -87,6 +89,7 @@ impl OauthAppBody {
             revoke_url: url(|urls| urls.revoke_url),
             issuer: url(|urls| urls.issuer),
             client_authentication: app.effective_authentication(),
+            pkce: app.sends_pkce(),
             redirect_uri: callback_url(public_url, app.id),
             created_at: app.created_at,
             updated_at: app.updated_at,
@@ -111,6 +114,7 @@ impl OauthAppBody {
             revoke_url: known.and_then(|provider| provider.revoke_url.clone()),
             issuer: None,
             client_authentication: known.map(|known| known.client_authentication).unwrap_or_default(),
+            pkce: known.is_none_or(|known| known.pkce != Pkce::Refused),
             redirect_uri: callback_url(public_url, &app.provider),
             created_at: app.created_at,
             updated_at: app.updated_at,
@@ -156,6 +160,10 @@ pub struct NewOauthApp {
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     client_authentication: Option<ClientAuthentication>,
+    /// Whether PKCE is sent; false is for a custom provider that takes nobody's code who sends it.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
+    pkce: Option<bool>,
 }
 
 /// What changes; a field that is absent stays. Whoever changes a URL says the secret again.
@@ -198,6 +206,10 @@ pub struct OauthAppPatch {
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     client_authentication: Option<ClientAuthentication>,
+    /// Whether PKCE is sent, to a custom provider.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
+    pkce: Option<bool>,
 }
 
 /// All OAuth apps, by id; behind them those that the operator keeps for all organizations, by provider.
@@ -244,6 +256,7 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
         scopes: new.scopes,
         urls,
         client_authentication: new.client_authentication,
+        pkce: new.pkce,
     };
     let done = call.submit_sealed(OauthAppsCommand::Create(command), vec![key], StatusCode::CREATED).await?;
     // A replay shows the app that the first request made, which has another id.
@@ -264,15 +277,14 @@ impl NewOauthApp {
         if authorize_url.is_none() && token_url.is_none() && revoke_url.is_none() && issuer.is_none() {
             return Ok(None);
         }
-        let needed = |url: &Option<String>, pointer| match url {
-            Some(url) => checked(call, pointer, url),
-            None => Err(Problem::invalid_field(pointer, "missing", "a custom provider needs it")),
-        };
+        let missing = |pointer| Problem::invalid_field(pointer, "missing", "a custom provider needs it");
+        let authorize_url = authorize_url.as_ref().ok_or_else(|| missing("/authorize_url"))?;
+        let token_url = token_url.as_ref().ok_or_else(|| missing("/token_url"))?;
         Ok(Some(CustomUrls {
-            authorize_url: needed(authorize_url, "/authorize_url")?,
-            token_url: needed(token_url, "/token_url")?,
-            revoke_url: revoke_url.as_ref().map(|url| checked(call, "/revoke_url", url)).transpose()?,
-            issuer: issuer.as_ref().map(|url| checked(call, "/issuer", url)).transpose()?,
+            authorize_url: led_to(call, "/authorize_url", authorize_url)?,
+            token_url: asked(call, "/token_url", token_url)?,
+            revoke_url: revoke_url.as_ref().map(|url| asked(call, "/revoke_url", url)).transpose()?,
+            issuer: issuer.as_ref().map(|url| compared(call, "/issuer", url)).transpose()?,
         }))
     }
 }
@@ -308,6 +320,7 @@ pub async fn update(AtApp { call, app }: AtApp, _: NoParameters) -> Result<Respo
         scopes: patch.scopes,
         urls,
         client_authentication: patch.client_authentication,
+        pkce: patch.pkce,
     };
     let keys = key.into_iter().collect();
     let done = call.submit_sealed(OauthAppsCommand::Update(command), keys, StatusCode::OK).await?;
@@ -318,18 +331,20 @@ pub async fn update(AtApp { call, app }: AtApp, _: NoParameters) -> Result<Respo
 
 impl OauthAppPatch {
     fn urls(&self, call: &Call) -> Result<UrlsPatch, Problem> {
-        let set =
-            |url: &Option<String>, pointer| url.as_ref().map(|url| checked(call, pointer, url)).transpose();
-        let patched = |url: &Patch<String>, pointer| match url {
+        type Checked = fn(&Call, &'static str, &str) -> Result<String, Problem>;
+        let set = |url: &Option<String>, pointer, checked: Checked| {
+            url.as_ref().map(|url| checked(call, pointer, url)).transpose()
+        };
+        let patched = |url: &Patch<String>, pointer, checked: Checked| match url {
             Patch::Absent => Ok(None),
             Patch::Null => Ok(Some(None)),
             Patch::Value(url) => checked(call, pointer, url).map(|url| Some(Some(url))),
         };
         Ok(UrlsPatch {
-            authorize_url: set(&self.authorize_url, "/authorize_url")?,
-            token_url: set(&self.token_url, "/token_url")?,
-            revoke_url: patched(&self.revoke_url, "/revoke_url")?,
-            issuer: patched(&self.issuer, "/issuer")?,
+            authorize_url: set(&self.authorize_url, "/authorize_url", led_to)?,
+            token_url: set(&self.token_url, "/token_url", asked)?,
+            revoke_url: patched(&self.revoke_url, "/revoke_url", asked)?,
+            issuer: patched(&self.issuer, "/issuer", compared)?,
         })
     }
 }
@@ -367,12 +382,32 @@ fn named(path: &PathText) -> Result<OauthAppId, Problem> {
     path.first().parse().map_err(|_| Problem::not_found())
 }
 
-/// A URL as it was given, if it can ever be asked.
-fn checked(call: &Call, pointer: &'static str, url: &str) -> Result<String, Problem> {
-    match Endpoint::parse(url, call.app.outgoing.guard()) {
-        Ok(_) => Ok(url.to_owned()),
-        Err(invalid) => Err(Problem::invalid_field(pointer, "url_not_allowed", invalid.to_string())),
+fn checked(call: &Call, pointer: &'static str, url: &str) -> Result<Endpoint, Problem> {
+    Endpoint::parse(url, call.app.outgoing.guard())
+        .map_err(|invalid| Problem::invalid_field(pointer, "url_not_allowed", invalid.to_string()))
+}
+
+/// A URL that is asked, as it was checked: what somebody else reads in what was given does not matter.
+fn asked(call: &Call, pointer: &'static str, url: &str) -> Result<String, Problem> {
+    checked(call, pointer, url).map(|endpoint| endpoint.to_string())
+}
+
+/// A URL that people are led to: what they are asked there is the flow's own to say.
+fn led_to(call: &Call, pointer: &'static str, url: &str) -> Result<String, Problem> {
+    let endpoint = checked(call, pointer, url)?;
+    let mut names = endpoint.url().query_pairs().map(|(name, _)| name);
+    match names.find(|name| OWN_PARAMETERS.contains(&&**name)) {
+        Some(name) => {
+            let message = format!("`{name}` is said by whoever sends people there");
+            Err(Problem::invalid_field(pointer, "url_not_allowed", message))
+        }
+        None => Ok(endpoint.to_string()),
     }
+}
+
+/// A URL that is nothing but compared, character by character (RFC 9207 §2.4): as it was given.
+fn compared(call: &Call, pointer: &'static str, url: &str) -> Result<String, Problem> {
+    checked(call, pointer, url).map(|_| url.to_owned())
 }
 
 /// A client secret, sealed for an app under a key of its own.

@@ -2,7 +2,8 @@
 //! (`oauth/providers.toml`) or of the organization's own, whose URLs it then names.
 //!
 //! The client secret is sealed under a key of its own each time it is written, and leaves only for the provider's token URL:
-//! whoever changes a URL has to say the secret again, so that nobody has one sent to where they please.
+//! whoever changes a URL has to say the secret again, so that nobody has one sent to where they please; and the connections that
+//! were made by way of the URLs before fail, for their tokens are to go nowhere else, either.
 
 pub mod command;
 pub mod event;

@@ -13,7 +13,7 @@ use crate::event::{Event, Recorded, ResourceType, Version};
 use crate::history::description::{Description, Difference, Field, Focus, Subject, fields};
 use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::OauthAppId;
-use crate::oauth::provider::{ClientAuthentication, provider};
+use crate::oauth::provider::{ClientAuthentication, Pkce, provider};
 use crate::organization::Organization;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::oauth_apps::event::{
@@ -49,6 +49,8 @@ pub struct OauthApp {
     pub urls: Option<CustomUrls>,
     /// How it proves to be itself at a custom provider.
     pub client_authentication: Option<ClientAuthentication>,
+    /// Whether PKCE is sent to a custom provider.
+    pub pkce: Option<bool>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -108,6 +110,12 @@ impl OauthApp {
         self.client_authentication.or_else(of_provider).unwrap_or_default()
     }
 
+    /// Whether PKCE is sent.
+    pub fn sends_pkce(&self) -> bool {
+        let of_provider = || provider(&self.provider).map(|provider| provider.pkce != Pkce::Refused);
+        self.pkce.or_else(of_provider).unwrap_or(true)
+    }
+
     fn describe(&self, into: &mut Description) {
         let scopes = (!self.scopes.is_empty()).then(|| Field::Open(self.scopes.clone().into()));
         let url = |of: fn(&CustomUrls) -> Option<&str>| self.urls.as_ref().and_then(of).map(Field::from);
@@ -126,6 +134,7 @@ impl OauthApp {
             ("revoke_url", url(|urls| urls.revoke_url.as_deref())),
             ("issuer", url(|urls| urls.issuer.as_deref())),
             ("client_authentication", authentication),
+            ("pkce", self.pkce.map(Field::from)),
         ]);
         into.insert(Subject::new(ResourceType::OauthApp, self.id), told);
     }
@@ -169,6 +178,8 @@ impl OauthApps {
             scopes: created.scopes.clone(),
             urls: created.urls.clone(),
             client_authentication: created.client_authentication,
+            // An app that says nothing of it is from before it could.
+            pkce: created.urls.as_ref().map(|_| created.pkce.unwrap_or(true)),
             created_at: recorded.at,
             updated_at: recorded.at,
             version: recorded.version,
@@ -197,6 +208,9 @@ impl OauthApps {
         if updated.client_authentication.is_some() {
             app.client_authentication = updated.client_authentication;
         }
+        if updated.pkce.is_some() {
+            app.pkce = updated.pkce;
+        }
         app.updated_at = recorded.at;
         app.version = recorded.version;
     }
@@ -204,7 +218,7 @@ impl OauthApps {
 
 impl Fold for OauthApps {
     const NAME: &'static str = "oauth_apps";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::OauthApps(event) = &recorded.event else { return };

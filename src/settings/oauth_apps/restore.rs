@@ -17,6 +17,7 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
     for difference in differences {
         let Ok(id) = difference.subject.id.parse::<OauthAppId>() else { continue };
         match (outlook.past.oauth_apps.get(id), outlook.present.oauth_apps.get(id)) {
+            (None, Some(_)) if outlook.present.connections.use_app(id) => plan.cannot(difference, "in_use"),
             (None, Some(present)) => {
                 let deleted = OauthAppsEvent::OauthAppDeleted(OauthAppDeleted { app: id });
                 let step = Step::new(difference, about(id, &present.name, deleted), NEED);
@@ -64,6 +65,7 @@ fn created(past: &OauthApp, credentials_version: u64) -> OauthAppCreated {
         scopes: past.scopes.clone(),
         urls: past.urls.clone(),
         client_authentication: past.client_authentication,
+        pkce: past.pkce,
         copied_from: Some(secret.origin),
     }
 }
@@ -84,6 +86,7 @@ fn updated(past: &OauthApp, present: &OauthApp) -> OauthAppUpdated {
         client_authentication: past
             .client_authentication
             .filter(|_| past.client_authentication != present.client_authentication),
+        pkce: past.pkce.filter(|_| past.pkce != present.pkce),
         copied_from: secret.map(|secret| secret.origin),
     }
 }

@@ -248,6 +248,7 @@ impl Fold for Roles {
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
             | Event::OauthApps(_)
+            | Event::Connections(_)
             | Event::ManagedApps(_)
             | Event::SigningKeys(_)
             | Event::Billing(_)

@@ -395,6 +395,7 @@ impl Fold for Secrets {
             | Event::CustomerData(_)
             | Event::Executions(_)
             | Event::OauthApps(_)
+            | Event::Connections(_)
             | Event::ManagedApps(_)
             | Event::SigningKeys(_)
             | Event::Billing(_)

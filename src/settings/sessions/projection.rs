@@ -186,6 +186,7 @@ impl Fold for Sessions {
             | Event::Exports(_)
             | Event::EncryptionKeys(_)
             | Event::OauthApps(_)
+            | Event::Connections(_)
             | Event::ManagedApps(_)
             | Event::SigningKeys(_)
             | Event::Billing(_)

@@ -10,7 +10,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use crate::area::{DirectoryEntry, Section};
 use crate::clock::Timestamp;
 use crate::event::Version;
-use crate::ids::{SessionId, StreamId};
+use crate::ids::{ConnectionId, SessionId, StreamId};
 use crate::log::{Head, Position};
 use crate::seal::Commitment;
 use crate::settings::sessions::projection::{SESSION_IDLE_SECONDS, SESSION_MAX_SECONDS};
@@ -348,6 +348,20 @@ impl Directory {
     /// Whether an organization has an e-mail domain.
     pub fn has_domain(&self, stream: StreamId, domain: &str) -> bool {
         self.known().domains.has(stream, domain)
+    }
+
+    /// The first connections whose tokens are to be refreshed by a time, of those that are meant, soonest first.
+    pub fn connections_due(
+        &self,
+        now: Timestamp,
+        is_meant: impl Fn(StreamId, ConnectionId) -> bool,
+    ) -> Vec<(StreamId, ConnectionId)> {
+        self.known().due.connections_by(now, is_meant)
+    }
+
+    /// Nothing of a connection is due any more.
+    pub fn nothing_is_due(&self, stream: StreamId, connection: ConnectionId) {
+        self.known().due.clear(stream, &connection.to_string());
     }
 
     /// The first verified domains to be asked about by now, by whose they are; each is then due a day later.

@@ -16,7 +16,7 @@ use self::append::AppendInProcess;
 use self::as_of::AsOf;
 use self::audit::{AuditAtSize, AuditPage, Filter};
 use self::ctx::{Against, Ctx};
-use self::customers::{CustomersMemory, ManyCustomers};
+use self::customers::{CustomersCtx, CustomersMemory, ManyCustomers};
 use self::disk::DiskPerEvent;
 use self::history::History;
 use self::keys_memory::KeysMemory;
@@ -261,6 +261,7 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         of_customers(customers::What::Filter),
         of_customers(customers::What::Executions),
         of_customers(customers::What::Failed),
+        Box::new(CustomersCtx::new(&servers, length)),
         ctx(ctx::What::Secret, Against::Noop),
         ctx(ctx::What::SecretOfMany, Against::Read(ctx::What::Secret)),
         ctx(ctx::What::Environment, Against::Noop),

@@ -68,6 +68,15 @@ impl Servers {
         Ok(server)
     }
 
+    /// Another, for a row that adds so much to its history that others would measure another one.
+    ///
+    /// # Errors
+    /// As for [`Servers::settled`].
+    pub fn of_its_own(&self, size: Size) -> Result<Server> {
+        install::wrk()?;
+        Server::start(&self.binary, size)
+    }
+
     /// The real server over a store of one large organization.
     ///
     /// # Errors

@@ -107,7 +107,7 @@ impl Row for Snapshot {
                 "reading every frame out of the engine, checking and hashing it; pages of SQLite are copied"
             }
             What::Restore => {
-                "the engine, which takes each frame as a log does, beside a thread that verifies all of it"
+                "decoding and hashing every event, by all cores, beside the engine, which takes each frame as a log does"
             }
         }
     }
@@ -117,12 +117,15 @@ impl Row for Snapshot {
     }
 
     fn work(&mut self) -> Result<f64> {
-        let took = match self.what {
-            What::Take => Taken::of(&self.servers, &*self.server()?)?.seconds,
-            What::Restore => self.restore()?,
+        let (took, memory) = match self.what {
+            What::Take => {
+                let taken = Taken::of(&self.servers, &*self.server()?)?;
+                (taken.seconds, format!(", memory + {:.1} MiB", taken.grew / MIB))
+            }
+            What::Restore => (self.restore()?, String::new()),
         };
         let events = self.size.events;
-        self.details.push(format!("{events} events in {took:.2} s"));
+        self.details.push(format!("{events} events in {took:.2} s{memory}"));
         Ok(count(usize::try_from(events)?) / took)
     }
 
@@ -148,6 +151,8 @@ pub struct BesideSnapshots {
     size: Size,
     length: Length,
     seed: u32,
+    /// Of its own: what is written here is as much as there was.
+    server: Option<Rc<Server>>,
     details: Vec<String>,
 }
 
@@ -156,7 +161,14 @@ impl BesideSnapshots {
     pub fn new(servers: &Rc<Servers>, events: u64, length: Length) -> Self {
         let (servers, size) = (Rc::clone(servers), Size { events, organizations: 1_000 });
         // Other values than those of any other row's writes.
-        Self { servers, size, length, seed: 9_000_000, details: Vec::new() }
+        Self { servers, size, length, seed: 9_000_000, server: None, details: Vec::new() }
+    }
+
+    fn server(&mut self) -> Result<Rc<Server>> {
+        if self.server.is_none() {
+            self.server = Some(Rc::new(self.servers.of_its_own(self.size)?));
+        }
+        self.server.clone().context("started just now")
     }
 
     /// One over the p99 of a load, and the highest resident memory while it lasted.
@@ -188,16 +200,15 @@ impl Row for BesideSnapshots {
     }
 
     fn reference(&mut self) -> Result<f64> {
-        let server = self.servers.settled(self.size)?;
+        let server = self.server()?;
         Ok(self.writes(&server)?.0)
     }
 
     fn work(&mut self) -> Result<f64> {
-        let server = self.servers.settled(self.size)?;
-        let before = server.resident_bytes()?;
+        let server = self.server()?;
         let done = AtomicBool::new(false);
         let servers = Rc::clone(&self.servers);
-        let ((quickness, highest), taken) = std::thread::scope(|scope| {
+        let ((quickness, _), taken) = std::thread::scope(|scope| {
             let mut create = servers.program(&["snapshot", "create"]);
             let dir = scratch()?;
             create.arg("--data-dir").arg(server.data_dir());
@@ -219,8 +230,7 @@ impl Row for BesideSnapshots {
             let taken = taking.join().ok().context("the thread that takes snapshots panicked")??;
             anyhow::Ok((measured?, taken))
         })?;
-        self.details
-            .push(format!("{taken} snapshots meanwhile, memory + {:.0} MiB", (highest - before) / MIB));
+        self.details.push(format!("{taken} snapshots meanwhile"));
         Ok(quickness)
     }
 
@@ -229,7 +239,7 @@ impl Row for BesideSnapshots {
     }
 
     fn process(&self) -> Result<u32> {
-        Ok(self.servers.settled(self.size)?.process())
+        Ok(self.server.as_ref().context("the reference started it")?.process())
     }
 }
 
@@ -238,15 +248,19 @@ struct Taken {
     dir: TempDir,
     /// How long it took.
     seconds: f64,
+    /// By how much the server's resident memory grew at most meanwhile, in bytes.
+    grew: f64,
 }
 
 impl Taken {
     /// Of a running server, by its socket.
     fn of(servers: &Servers, server: &Server) -> Result<Self> {
-        let mut taken = Self { dir: scratch()?, seconds: 0.0 };
+        let mut taken = Self { dir: scratch()?, seconds: 0.0, grew: 0.0 };
         let mut create = servers.program(&["snapshot", "create"]);
         create.arg("--output").arg(taken.history()).arg("--data-dir").arg(server.data_dir());
-        taken.seconds = seconds_on_a_quiet_disk(|| run(create))?;
+        let before = server.resident_bytes()?;
+        let (seconds, highest) = server.highest_resident_bytes(|| seconds_on_a_quiet_disk(|| run(create)))?;
+        (taken.seconds, taken.grew) = (seconds, highest - before);
         ensure!(taken.history().exists(), "there is no snapshot");
         Ok(taken)
     }

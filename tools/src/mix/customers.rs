@@ -12,8 +12,8 @@ use settled::settings::customers::profile::Field;
 use settled::settings::environments::command::{CreateEnvironment, EnvironmentsCommand};
 use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::Slug;
-use settled::settings::executions::command::{ExecutionsCommand, FinishExecution};
-use settled::settings::executions::event::{Ending, ExecutionStarted};
+use settled::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
+use settled::settings::executions::event::Ending;
 use settled::store::Submission;
 use settled::store::resident::Handle;
 use settled::text::Name;
@@ -131,8 +131,8 @@ impl Gathering<'_> {
 
     fn start(&self, execution: ExecutionId, customer: CustomerId, environment: EnvironmentId) -> Submission {
         let workflow = "sync".to_owned();
-        let started = ExecutionStarted { execution, customer, environment, workflow, trigger: None };
-        Submission::new(ExecutionsCommand::Start(started), self.owner)
+        let start = StartExecution { execution, customer, environment, workflow, trigger: None };
+        Submission::new(ExecutionsCommand::Start(start), self.owner)
     }
 
     fn finish(
@@ -173,13 +173,16 @@ mod tests {
         let filled = fill(&open, Size { events: 100, organizations: 1 }, 1, end).unwrap().remove(0);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
+            let handle = open.store.organization(filled.known.organization).await.unwrap().unwrap();
+            let counts = || {
+                let view = handle.view();
+                (view.organization().customers.len(), view.organization().executions.running())
+            };
+            let (before, running) = counts();
             let customers = Customers { customers: 30, executions: 150 };
             let made = customers.gather(&open, &filled, 1).await.unwrap();
-            let handle = open.store.organization(filled.known.organization).await.unwrap().unwrap();
-            let view = handle.view();
-            assert_eq!(view.organization().customers.len(), 30);
-            assert!(view.organization().customers.get(made.customer).is_some());
-            assert_eq!(view.organization().executions.running(), 0);
+            assert_eq!(counts(), (before + 30, running), "all that began has ended");
+            assert!(handle.view().organization().customers.get(made.customer).is_some());
         });
         open.close().unwrap();
     }

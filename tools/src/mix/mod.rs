@@ -104,6 +104,36 @@ pub enum Kind {
     AssignRole,
     /// Somebody loses a role.
     UnassignRole,
+    /// The organization has a customer more.
+    CreateCustomer,
+    /// A customer gets other tags, or another name.
+    UpdateCustomer,
+    /// A customer is suspended, and soon let again.
+    SuspendCustomer,
+    /// The customer that was suspended is let again.
+    ReactivateCustomer,
+    /// A customer is deleted.
+    DeleteCustomer,
+    /// A customer is erased.
+    EraseCustomer,
+    /// A customer's document is written.
+    SetDocument,
+    /// A customer's document is deleted.
+    DeleteDocument,
+    /// A program begins something for a customer.
+    StartExecution,
+    /// A program ends what was begun first.
+    FinishExecution,
+    /// An OAuth app is made.
+    CreateApp,
+    /// An OAuth app gets another secret.
+    UpdateApp,
+    /// An OAuth app is deleted.
+    DeleteApp,
+    /// The organization wants to be told of more than so much.
+    SetQuota,
+    /// An hour's requests of programs are recorded.
+    CountRequests,
     /// Somebody tries what they may not.
     BeDenied,
     /// Somebody takes events out.
@@ -138,7 +168,7 @@ pub const MIX: &[Share] = &[
     share("api_keys", Kind::RotateKey, 3),
     share("api_keys", Kind::RevokeKey, 4),
     share("api_keys", Kind::UseKey, 60),
-    share("environments", Kind::SetValue, 441),
+    share("environments", Kind::SetValue, 226),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
@@ -149,6 +179,20 @@ pub const MIX: &[Share] = &[
     share("secrets", Kind::RevealSecret, 20),
     share("secrets", Kind::RollBackSecret, 5),
     share("secrets", Kind::DestroyValue, 5),
+    share("customers", Kind::CreateCustomer, 12),
+    share("customers", Kind::UpdateCustomer, 10),
+    share("customers", Kind::SuspendCustomer, 2),
+    share("customers", Kind::DeleteCustomer, 2),
+    share("customers", Kind::EraseCustomer, 2),
+    share("customer_data", Kind::SetDocument, 25),
+    share("customer_data", Kind::DeleteDocument, 4),
+    share("executions", Kind::StartExecution, 70),
+    share("executions", Kind::FinishExecution, 70),
+    share("oauth_apps", Kind::CreateApp, 3),
+    share("oauth_apps", Kind::UpdateApp, 3),
+    share("oauth_apps", Kind::DeleteApp, 1),
+    share("billing", Kind::SetQuota, 1),
+    share("billing", Kind::CountRequests, 10),
     share("general", Kind::UpdateOrganization, 7),
     share("people", Kind::Join, 4),
     share("invitations", Kind::Invite, 6),

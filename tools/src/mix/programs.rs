@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use settled::actor::{Actor, ActorId};
-use settled::ids::{EnvironmentId, Fresh, SecretId};
+use settled::ids::{CustomerId, EnvironmentId, Fresh, SecretId};
 use settled::seal::Plain;
 use settled::seal::api_key::PlainKey;
 use settled::settings::api_keys::command::{ApiKeysCommand, CreateApiKey};
@@ -62,7 +62,8 @@ impl<'a> Programs<'a> {
         };
         self.submit([Ok(Submission::new(EnvironmentsCommand::Create(create), self.owner))]).await?;
         let made: Vec<SecretId> = (0..secrets).map(|_| Fresh.id()).collect();
-        let each = |(number, secret): (usize, &SecretId)| self.secret(environment, number, *secret);
+        let within = Scope::Environment(environment);
+        let each = |(number, secret): (usize, &SecretId)| self.secret(within, number, *secret);
         self.submit(made.iter().enumerate().map(each)).await?;
         Ok(made)
     }
@@ -77,14 +78,26 @@ impl<'a> Programs<'a> {
         Ok(drawn)
     }
 
-    fn secret(&self, environment: EnvironmentId, number: usize, secret: SecretId) -> Result<Submission> {
+    /// Makes a secret of a customer in an environment, which takes the place of the first that everybody has there.
+    ///
+    /// # Errors
+    /// When the store refuses it.
+    pub async fn customers_secret(&self, slug: &str, customer: CustomerId) -> Result<()> {
+        let view = self.handle.view();
+        let mut environments = view.organization().environments.iter();
+        let found = environments.find(|environment| environment.slug == slug);
+        let environment = found.context("the environment is there")?.id;
+        self.submit([self.secret(Scope::Customer(environment, customer), 0, Fresh.id())]).await
+    }
+
+    fn secret(&self, scope: Scope, number: usize, secret: SecretId) -> Result<Submission> {
         let stream = self.handle.stream();
         let key = self.open.store.ring().mint(stream)?;
         let value = key
             .key()
             .seal(&value_field(stream, &secret.to_string()), &Plain::from(format!("sk_{:0>32}", number)));
         let create = CreateSecret {
-            at: At { secret, scope: Scope::Environment(environment) },
+            at: At { secret, scope },
             name: ConfigKey::try_from(words::secret(number).as_str())?,
             modes: Vec::new(),
             description: None,

@@ -83,6 +83,36 @@ const REASONS: &[&str] = &[
 ];
 const TIMEZONES: &[&str] = &["Europe/Berlin", "Europe/Paris", "America/New_York", "Asia/Tokyo", "UTC"];
 
+const DOCUMENTS: &[&str] = &[
+    "profile",
+    "sync-state",
+    "mapping.orders",
+    "mapping.contacts",
+    "billing",
+    "preferences",
+    "import-cursor",
+    "export-cursor",
+    "features",
+    "webhooks",
+    "retention",
+    "branding",
+];
+const WORKFLOWS: &[&str] = &["crm/sync", "orders/import", "invoices/send", "contacts/merge", "reports/daily"];
+const FAILURES: &[&str] = &[
+    "the provider answered 503",
+    "the token was refused",
+    "a record has no e-mail address",
+    "gave up after 5 attempts",
+];
+const PROVIDERS: &[(&str, &[&str])] = &[
+    ("github", &["read:user", "repo"]),
+    ("google", &["openid", "email"]),
+    ("hubspot", &["crm.objects.contacts.read"]),
+    ("slack", &["channels:read", "chat:write"]),
+    ("linear", &["read"]),
+    ("salesforce", &["api", "refresh_token"]),
+];
+
 /// How many keys there are: an environment has at most so many values.
 pub const KEYS: usize = SYSTEMS.len() * PROPERTIES.len();
 
@@ -170,6 +200,58 @@ fn rules(dice: &mut Dice) -> Value {
         })
     };
     json!((0..count).map(rule).collect::<Vec<_>>())
+}
+
+/// A customer's name; `number` makes it the only one.
+pub fn customer(number: usize, dice: &mut Dice) -> String {
+    format!("{} {} {number}", one(dice, LAST), one(dice, &["GmbH", "Ltd", "Inc.", "SARL", "& Sons", "AB"]))
+}
+
+/// A customer's tags, as the text of one JSON object.
+pub fn tags(dice: &mut Dice) -> String {
+    let (plan, region) =
+        (one(dice, &["free", "pro", "scale"]), one(dice, &["eu-west", "us-east", "ap-south"]));
+    canonical_json(&json!({"plan": plan, "region": region}))
+}
+
+/// What else is noted of a customer, as the text of one JSON object.
+pub fn metadata(dice: &mut Dice) -> String {
+    canonical_json(&json!({"contact": person(dice), "seats": dice.below(500), "since": 2018 + dice.below(8)}))
+}
+
+/// The key of a customer's document by its number.
+pub fn document_key(number: usize) -> &'static str {
+    DOCUMENTS[number % DOCUMENTS.len()]
+}
+
+/// What a customer's document says, as the text of JSON.
+pub fn document(dice: &mut Dice) -> String {
+    canonical_json(&json!({"cursor": format!("{:016x}", dice.number()), "rules": rules(dice)}))
+}
+
+/// What a workflow is called.
+pub fn workflow(dice: &mut Dice) -> &'static str {
+    one(dice, WORKFLOWS)
+}
+
+/// What sets a workflow off.
+pub fn trigger(dice: &mut Dice) -> &'static str {
+    one(dice, &["schedule", "webhook", "manual", "retry"])
+}
+
+/// What went wrong.
+pub fn failure(dice: &mut Dice) -> &'static str {
+    one(dice, FAILURES)
+}
+
+/// What an execution used, as the text of one JSON object.
+pub fn usage(dice: &mut Dice) -> String {
+    canonical_json(&json!({"records": dice.below(20_000), "requests": dice.below(400)}))
+}
+
+/// An OAuth provider of the catalogue, and what is asked for there.
+pub fn provider(dice: &mut Dice) -> (&'static str, &'static [&'static str]) {
+    PROVIDERS[dice.below(PROVIDERS.len())]
 }
 
 /// What a program is called.

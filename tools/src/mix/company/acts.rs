@@ -87,6 +87,18 @@ impl Company {
             Kind::RenameKey => self.rename_key(actor)?,
             Kind::RotateKey => self.rotate_key(actor),
             Kind::RevokeKey => self.revoke_key(actor),
+            Kind::CreateCustomer => self.create_customer(actor, store)?,
+            Kind::UpdateCustomer => self.update_customer(actor),
+            Kind::SuspendCustomer => self.suspend_customer(actor),
+            Kind::ReactivateCustomer => self.reactivate_customer(actor)?,
+            Kind::DeleteCustomer => self.delete_customer(actor),
+            Kind::EraseCustomer => self.erase_customer(actor),
+            Kind::SetDocument => self.set_document(actor)?,
+            Kind::DeleteDocument => self.delete_document(actor)?,
+            Kind::CreateApp => self.create_app(actor, store)?,
+            Kind::UpdateApp => self.update_app(actor, store)?,
+            Kind::DeleteApp => self.delete_app(actor),
+            Kind::SetQuota => self.set_quota(actor),
             Kind::AssignRole => self.assign(actor),
             Kind::UnassignRole => self.unassign(actor),
             Kind::LogOut => self.close(person, actor, Closing::Logout),
@@ -169,7 +181,7 @@ impl Company {
             outcome: Outcome::Failure,
             refused: Refused {
                 action: "auth.login".to_owned(),
-                data: RefusedData { permission: None, cause: Some("wrong_password".to_owned()) },
+                data: RefusedData { cause: Some("wrong_password".to_owned()), ..RefusedData::default() },
             },
             count: None,
         };
@@ -190,7 +202,7 @@ impl Company {
             outcome: Outcome::Denied,
             refused: Refused {
                 action: action.to_owned(),
-                data: RefusedData { permission: Some(permission.to_owned()), cause: None },
+                data: RefusedData { permission: Some(permission.to_owned()), ..RefusedData::default() },
             },
             count: None,
         };
@@ -260,6 +272,7 @@ impl Company {
         let environment = self.environments.remove(at).id;
         self.assignments.retain(|held| held.environment != Some(environment));
         self.secrets.retain(|secret| !secret.is_in(environment));
+        self.clientele.leave(environment);
         self.submit_change(EnvironmentsCommand::Delete(DeleteEnvironment { environment }), actor)
     }
 
@@ -299,14 +312,14 @@ impl Company {
             last4: plain.last4().to_owned(),
             limits: Limits { rate_limit, ..Limits::NONE },
         };
-        self.keys.push(key);
+        self.keys.push((key, mode));
         Ok(self.submit_change(ApiKeysCommand::Create(command), actor))
     }
 
     fn rename_key(&mut self, actor: Actor) -> Result<Submission> {
         let name = format!("{} ({:x})", words::program(&mut self.dice), self.dice.below(1 << 20));
         let command = UpdateApiKey {
-            key: self.keys[self.dice.below(self.keys.len())],
+            key: self.keys[self.dice.below(self.keys.len())].0,
             name: Some(Name::try_from(name.as_str())?),
             disabled: None,
             environments: None,
@@ -319,7 +332,7 @@ impl Company {
     }
 
     fn rotate_key(&mut self, actor: Actor) -> Submission {
-        let key = self.keys[self.dice.below(self.keys.len())];
+        let (key, _) = self.keys[self.dice.below(self.keys.len())];
         // Its prefix says nothing here: nobody presents it.
         let plain = PlainKey::draw(prefix(Mode::Live));
         let (token, last4) = (plain.hash(), plain.last4().to_owned());
@@ -330,14 +343,14 @@ impl Company {
     }
 
     fn revoke_key(&mut self, actor: Actor) -> Submission {
-        let key = self.keys.remove(self.dice.below(self.keys.len()));
+        let (key, _) = self.keys.remove(self.dice.below(self.keys.len()));
         self.submit_change(ApiKeysCommand::Revoke(RevokeApiKey { key }), actor)
     }
 
     /// Mostly the count of a minute; sometimes the first use from an address on a day.
     pub(super) fn use_key(&mut self) -> Submission {
         let stream = self.handle.stream();
-        let key = self.keys[self.dice.skewed_below(self.keys.len())];
+        let (key, _) = self.keys[self.dice.skewed_below(self.keys.len())];
         let (session, opens): (SessionId, _) = (Fresh.id(), self.dice.happens(100));
         let id = session.to_string();
         let (address, agent) = (words::address(&mut self.dice), words::user_agent(&mut self.dice));

@@ -11,15 +11,17 @@ use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
 use settled::event::Version;
 use settled::ids::{
-    ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
+    ApiKeyId, EnvironmentId, OauthAppId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
 };
 use settled::seal::DataKey;
 use settled::seal::token::PlainToken;
+use settled::settings::environments::event::Mode;
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::store::resident::Handle;
 use settled::store::{Store, Submission};
 
 use self::acts::VALUES_AT_ONCE;
+use self::clientele::Clientele;
 use self::joining::{Asking, Invited};
 use self::secrets::Secret;
 use super::dice::Dice;
@@ -27,7 +29,9 @@ use super::{Kind, PER, thrown, words};
 
 mod access;
 mod acts;
+mod clientele;
 mod joining;
+mod resources;
 mod secrets;
 
 /// The most people, open sessions of one of them, environments and API keys: organizations do not grow for ever.
@@ -42,6 +46,8 @@ const ROLES_MAX: usize = 8;
 /// The most secrets.
 const SECRETS_MAX: usize = 300;
 const KEYS_MAX: usize = 40;
+/// The most OAuth apps.
+const APPS_MAX: usize = 12;
 /// The environments that everybody has; these are not deleted.
 const ENVIRONMENTS_KEPT: usize = 3;
 /// After so long without an end, a session is not used again: a working day.
@@ -90,7 +96,9 @@ pub struct Company {
     roles: Vec<RoleId>,
     secrets: Vec<Secret>,
     secrets_made: usize,
-    keys: Vec<ApiKeyId>,
+    keys: Vec<(ApiKeyId, Mode)>,
+    clientele: Clientele,
+    apps: Vec<OauthAppId>,
 }
 
 struct Team {
@@ -183,6 +191,8 @@ impl Company {
             secrets: Vec::new(),
             secrets_made: 0,
             keys: Vec::new(),
+            clientele: Clientele::default(),
+            apps: Vec::new(),
         })
     }
 
@@ -215,6 +225,9 @@ impl Company {
         match kind {
             Kind::FailLogIn => return Ok(self.fail_log_in(person).into()),
             Kind::UseKey => return Ok(self.use_key().into()),
+            Kind::StartExecution => return Ok(self.start_execution()?.into()),
+            Kind::FinishExecution => return Ok(self.finish_execution()?.into()),
+            Kind::CountRequests => return Ok(self.count_requests(now).into()),
             Kind::LogIn => return Ok(self.log_in(person, now, &PlainToken::draw()).into()),
             _ => {}
         }
@@ -286,6 +299,18 @@ impl Company {
             Kind::CreateRole => self.roles.len() < ROLES_MAX,
             Kind::ChangeRole => !self.roles.is_empty(),
             Kind::CreateKey => self.keys.len() < KEYS_MAX,
+            Kind::CreateCustomer => self.clientele.has_room(),
+            Kind::UpdateCustomer | Kind::SuspendCustomer | Kind::SetDocument
+                if !self.clientele.is_there() =>
+            {
+                return Kind::CreateCustomer;
+            }
+            Kind::DeleteCustomer | Kind::EraseCustomer => self.clientele.may_shrink(),
+            Kind::DeleteDocument => self.clientele.has_documents(),
+            Kind::StartExecution => self.clientele.may_begin() && !self.keys.is_empty(),
+            Kind::FinishExecution => self.keys.iter().any(|(_, mode)| self.clientele.runs_in(*mode)),
+            Kind::CreateApp => self.apps.len() < APPS_MAX,
+            Kind::UpdateApp | Kind::DeleteApp => !self.apps.is_empty(),
             Kind::RenameKey if self.keeps_names => false,
             Kind::RenameKey | Kind::RotateKey | Kind::RevokeKey | Kind::UseKey => !self.keys.is_empty(),
             _ => true,

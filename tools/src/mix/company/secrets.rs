@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use settled::actor::Actor;
-use settled::ids::{EnvironmentId, Fresh};
+use settled::ids::{CustomerId, EnvironmentId, Fresh};
 use settled::seal::keyring::NewDataKey;
 use settled::seal::{Plain, Sealed};
 use settled::settings::environments::value::ConfigKey;
@@ -29,7 +29,15 @@ pub(super) struct Secret {
 impl Secret {
     /// Whether it lies in an environment.
     pub(super) fn is_in(&self, environment: EnvironmentId) -> bool {
-        self.at.scope == Scope::Environment(environment)
+        match self.at.scope {
+            Scope::Organization => false,
+            Scope::Environment(lies_in) | Scope::Customer(lies_in, _) => lies_in == environment,
+        }
+    }
+
+    /// Whether it is a customer's.
+    pub(super) fn is_of(&self, customer: CustomerId) -> bool {
+        matches!(self.at.scope, Scope::Customer(_, whose) if whose == customer)
     }
 
     /// Whether another value can be written: to destroy one is not for everybody who writes.
@@ -51,7 +59,14 @@ impl Secret {
 impl Company {
     pub(super) fn create_secret(&mut self, actor: Actor, store: &Store) -> Result<Submission> {
         let environment = self.environments[self.dice.skewed_below(self.environments.len())].id;
-        let at = At { secret: Fresh.id(), scope: Scope::Environment(environment) };
+        let of_customer = self.clientele.is_there() && self.dice.happens(250);
+        let scope = if of_customer {
+            let customer = self.clientele.at(self.dice.skewed_below(self.clientele.len()));
+            Scope::Customer(environment, customer)
+        } else {
+            Scope::Environment(environment)
+        };
+        let at = At { secret: Fresh.id(), scope };
         let (value, key) = self.secret_value(at, store)?;
         // A number that no other secret ever had.
         let name = words::secret(self.secrets_made);

@@ -1,0 +1,378 @@
+//! `/connect/{token}` and `/oauth/callback/{app}`: the page on which somebody consents, and where the provider sends them back
+//! to. What protects the way between is what RFC 9700 §4 asks for: a state that is good once and in one browser, a path of its
+//! own for each app, the issuer where it is told, and PKCE.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::{COOKIE, ORIGIN, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::Response;
+use subtle::ConstantTimeEq as _;
+use url::form_urlencoded::parse;
+use zeroize::Zeroizing;
+
+use crate::actor::Actor;
+use crate::causes::with_causes;
+use crate::http::app::App;
+use crate::http::path::PathText;
+use crate::http::problem::Problem;
+use crate::ids::{ConnectionId, OrganizationId, StreamId};
+use crate::oauth::attempts::Attempt;
+use crate::oauth::callback_url;
+use crate::oauth::client::{challenge, exchange_code};
+use crate::oauth::pages::{ConnectPage, ContinuePage, page, told};
+use crate::oauth::refresh::sealed;
+use crate::oauth::registration::{NoRegistration, Registration};
+use crate::seal::token::PlainToken;
+use crate::settings::connections::command::ConnectionsCommand;
+use crate::settings::connections::connection::{Connection, Grant};
+use crate::settings::connections::event::ConnectLink;
+use crate::settings::connections::granting::{CONSENT_SECONDS, Connect};
+use crate::store::resident::Handle;
+use crate::store::{Refusal, Submission};
+
+/// The cookie that binds a consent to the browser in which it was begun. Only this host can have set it, over a secure
+/// connection; browsers take this machine itself for one.
+const COOKIE_NAME: &str = "__Host-settled-connect";
+/// The longest code that is taken, in bytes.
+const CODE_MAX_BYTES: usize = 4 << 10;
+
+/// A connection that somebody holds the link of.
+struct Linked {
+    handle: Arc<Handle>,
+    connection: Connection,
+    grant: Grant,
+    link: ConnectLink,
+}
+
+impl Linked {
+    /// By the token of the path; `None` alike for one that was used or replaced, has ended, or never was.
+    async fn by(app: &App, token: &str) -> Result<Option<Self>, Problem> {
+        let token = PlainToken::presented(token);
+        let Some(StreamId::Organization(id)) = token.mark().map(StreamId::from_bytes) else {
+            return Ok(None);
+        };
+        let Some(handle) = app.store.organization(id).await? else { return Ok(None) };
+        let view = handle.view();
+        let found = view.organization().connections.by_link(token.hash()).cloned();
+        let now = app.store.clock().credible_now();
+        let linked = found.and_then(|connection| {
+            let grant = connection.grant.clone()?;
+            let link = grant.link.filter(|link| now < link.ends_at)?;
+            Some(Self { handle, connection, grant, link })
+        });
+        Ok(linked)
+    }
+
+    /// As whom the provider is asked; `None` where that app cannot be used any more.
+    async fn registration(&self, app: &App) -> Result<Option<Registration>, Problem> {
+        registration(app, &self.handle, &self.grant).await
+    }
+}
+
+async fn registration(
+    app: &App,
+    handle: &Arc<Handle>,
+    grant: &Grant,
+) -> Result<Option<Registration>, Problem> {
+    let (store, guard, handle) = (app.store.clone(), app.outgoing.guard(), Arc::clone(handle));
+    let as_whom = grant.app.clone();
+    let find = move || {
+        let view = handle.view();
+        Registration::find(&store, guard, handle.stream(), view.organization(), &as_whom)
+    };
+    match tokio::task::spawn_blocking(find).await? {
+        Ok(registration) => Ok(Some(registration)),
+        Err(NoRegistration::Gone) => Ok(None),
+        Err(NoRegistration::Died) => Err(Problem::internal()),
+        Err(NoRegistration::Key(error)) => Err(error.into()),
+    }
+}
+
+/// The page on which somebody consents: who asks for what, and where its button leads. Looking at it changes nothing.
+#[utoipa::path(get, path = "/connect/{token}", tag = "oauth", params(("token" = String, Path)), responses(
+    (status = 200, body = String, content_type = "text/html"),
+    (status = 404, body = String, content_type = "text/html")))]
+pub async fn show(State(app): State<App>, path: PathText) -> Result<Response, Problem> {
+    let Some(linked) = Linked::by(&app, path.first()).await? else { return Ok(no_link()) };
+    let Some(registration) = linked.registration(&app).await? else { return Ok(no_link()) };
+    let view = linked.handle.view();
+    let organization = view.organization();
+    let environment = linked.connection.scope.environment();
+    let environment = environment.and_then(|environment| organization.environments.get(environment));
+    let asked = ConnectPage {
+        organization: organization.general.founded().map_or("", |founded| &founded.name),
+        provider: &registration.provider_name,
+        app: &registration.app_name,
+        environment: environment.map_or("", |environment| &environment.name),
+        connection: &linked.connection.name,
+        scopes: &linked.grant.scopes,
+        host: &registration.authorize_url.host().to_string(),
+    };
+    Ok(page(StatusCode::OK, &asked))
+}
+
+/// The page's button: the browser gets its half of the state, and goes on to the provider.
+#[utoipa::path(post, path = "/connect/{token}", tag = "oauth", params(("token" = String, Path)), responses(
+    (status = 200, body = String, content_type = "text/html"),
+    (status = 403, body = String, content_type = "text/html"),
+    (status = 404, body = String, content_type = "text/html")))]
+pub async fn begin(State(app): State<App>, path: PathText, headers: HeaderMap) -> Result<Response, Problem> {
+    if !is_own_page(&headers, &app.policy.public_url) {
+        let text = "Open the link yourself and press the button on its page.";
+        return Ok(told(StatusCode::FORBIDDEN, "Not from here", text));
+    }
+    let Some(linked) = Linked::by(&app, path.first()).await? else { return Ok(no_link()) };
+    let Some(registration) = linked.registration(&app).await? else { return Ok(no_link()) };
+    // A browser that has one keeps it: somebody may be at several providers at once.
+    let browser = cookie(&headers).unwrap_or_else(PlainToken::draw);
+    let draw = || Zeroizing::new(PlainToken::draw().expose().to_owned());
+    let verifier = registration.sends_pkce.then(draw);
+    let code_challenge = verifier.as_ref().map(|verifier| challenge(verifier));
+    let attempt = Attempt {
+        stream: linked.handle.stream(),
+        connection: linked.connection.id,
+        app: linked.grant.app.clone(),
+        credentials_version: registration.credentials_version,
+        link: linked.link.token,
+        browser: browser.hash(),
+        verifier,
+    };
+    let redirect_uri = callback_url(&app.policy.public_url, &attempt.app);
+    let state = app.attempts.begin(attempt, app.store.clock().credible_now());
+    let url =
+        authorize_url(&registration, &linked.grant.scopes, &redirect_uri, &state, code_challenge.as_deref());
+    let host = registration.authorize_url.host().to_string();
+    let mut response = page(StatusCode::OK, &ContinuePage { url: &url, host: &host });
+    let set = format!(
+        "{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={CONSENT_SECONDS}",
+        browser.expose()
+    );
+    let mut set = HeaderValue::try_from(set).map_err(|_| Problem::internal())?;
+    set.set_sensitive(true);
+    response.headers_mut().insert(SET_COOKIE, set);
+    Ok(response)
+}
+
+/// Where the provider asks, with what it is asked for (RFC 6749 §4.1.1, RFC 7636 §4.3).
+fn authorize_url(
+    registration: &Registration,
+    scopes: &[String],
+    redirect_uri: &str,
+    state: &PlainToken,
+    code_challenge: Option<&str>,
+) -> String {
+    let mut url = registration.authorize_url.url().clone();
+    {
+        let mut query = url.query_pairs_mut();
+        query.append_pair("response_type", "code").append_pair("client_id", &registration.client_id);
+        query.append_pair("redirect_uri", redirect_uri).append_pair("state", state.expose());
+        if let Some(challenge) = code_challenge {
+            query.append_pair("code_challenge", challenge).append_pair("code_challenge_method", "S256");
+        }
+        if !scopes.is_empty() {
+            query.append_pair("scope", &scopes.join(&registration.separator().to_string()));
+        }
+        for (name, value) in registration.catalogued.iter().flat_map(|found| &found.authorize_parameters) {
+            query.append_pair(name, value);
+        }
+    }
+    url.into()
+}
+
+/// Where the provider sends people back to, with a code or without.
+#[utoipa::path(get, path = "/oauth/callback/{app}", tag = "oauth", params(("app" = String, Path)), responses(
+    (status = 200, body = String, content_type = "text/html"),
+    (status = "4XX", body = String, content_type = "text/html"),
+    (status = 502, body = String, content_type = "text/html")))]
+pub async fn callback(
+    State(app): State<App>,
+    path: PathText,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Some(said) = Said::read(uri.query().unwrap_or_default()) else { return Ok(not_begun()) };
+    let now = app.store.clock().credible_now();
+    let attempt = said.state.as_ref().and_then(|state| app.attempts.take(state, now));
+    let Some(attempt) = attempt else { return Ok(not_begun()) };
+    let is_browser = cookie(&headers).is_some_and(|cookie| cookie.hash().0.ct_eq(&attempt.browser.0).into());
+    if !is_browser {
+        let text = "It was begun in another browser. Open the link in this one.";
+        return Ok(told(StatusCode::FORBIDDEN, "Another browser", text));
+    }
+    // What was said to one app's address about another's is a mix-up (RFC 9700 §4.4).
+    if attempt.app.to_string() != path.first() {
+        return Ok(not_begun());
+    }
+    finish(&app, &attempt, &said).await
+}
+
+async fn finish(app: &App, attempt: &Attempt, said: &Said) -> Result<Response, Problem> {
+    let StreamId::Organization(organization) = attempt.stream else { return Ok(not_begun()) };
+    let Some((handle, connection, grant)) = found(app, organization, attempt.connection).await? else {
+        return Ok(no_link());
+    };
+    let registration = registration(app, &handle, &grant).await?;
+    let registration = registration.filter(|found| found.credentials_version == attempt.credentials_version);
+    let Some(registration) = registration else { return Ok(no_link()) };
+    if said.issuer.as_ref().is_some_and(|issuer| !registration.is_issuer(issuer)) {
+        return Ok(not_begun());
+    }
+    let Some(code) = said.code.as_ref().filter(|_| !said.is_refused) else {
+        let text = "You did not agree, or the provider refused. You can open the link again.";
+        return Ok(told(StatusCode::BAD_REQUEST, "Not connected", text));
+    };
+    let redirect_uri = callback_url(&app.policy.public_url, &attempt.app);
+    let verifier = attempt.verifier.as_ref().map(|verifier| verifier.as_str());
+    let granted = match exchange_code(&app.outgoing, &registration, code, verifier, &redirect_uri).await {
+        Ok(granted) => granted,
+        Err(error) => {
+            tracing::warn!(%organization, connection = %connection.id, cause = error.cause(), "nobody was connected");
+            let text = "The provider did not hand out access. You can open the link again.";
+            return Ok(told(StatusCode::BAD_GATEWAY, "Not connected", text));
+        }
+    };
+    let key = {
+        let (store, connection, stream) = (app.store.clone(), connection.clone(), attempt.stream);
+        let read = move || store.ring().data_key(stream, connection.key, connection.commitment);
+        tokio::task::spawn_blocking(read).await??
+    };
+    let now = app.store.clock().credible_now();
+    let command = Connect {
+        connection: connection.id,
+        link: attempt.link,
+        credentials_version: attempt.credentials_version,
+        handed_out: sealed(&granted, &key, attempt.stream, connection.id, false, now),
+    };
+    let submission = Submission::new(ConnectionsCommand::Connect(command), Actor::SYSTEM);
+    match app.store.execute(&handle, submission).await {
+        Ok(_) => {
+            let text = "You can close this page.";
+            Ok(told(StatusCode::OK, "Connected", text))
+        }
+        Err(Refusal::Rejected(_)) => Ok(no_link()),
+        Err(refusal) => {
+            tracing::error!(%organization, error = with_causes(&refusal), "a consent was not recorded");
+            Err(refusal.into())
+        }
+    }
+}
+
+/// The connection of an attempt, if somebody may still consent to it.
+async fn found(
+    app: &App,
+    organization: OrganizationId,
+    id: ConnectionId,
+) -> Result<Option<(Arc<Handle>, Connection, Grant)>, Problem> {
+    let Some(handle) = app.store.organization(organization).await? else { return Ok(None) };
+    let view = handle.view();
+    let connection = view.organization().connections.get(id).cloned();
+    Ok(connection.and_then(|connection| {
+        let grant = connection.grant.clone()?;
+        Some((handle, connection, grant))
+    }))
+}
+
+/// What a provider has a browser say. Other parameters have no meaning, and these stand there once at most.
+struct Said {
+    state: Option<String>,
+    code: Option<Zeroizing<String>>,
+    issuer: Option<String>,
+    /// Whether it says that there is no code.
+    is_refused: bool,
+}
+
+impl Said {
+    /// `None` where something is said twice, or at too great a length.
+    fn read(query: &str) -> Option<Self> {
+        let once = |name: &str| {
+            let mut found = parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
+            let first = found.next().map(|value| value.into_owned());
+            if found.next().is_some() { Err(()) } else { Ok(first) }
+        };
+        let code = once("code").ok()?.map(Zeroizing::new);
+        if code.as_ref().is_some_and(|code| code.is_empty() || code.len() > CODE_MAX_BYTES) {
+            return None;
+        }
+        let is_refused = once("error").ok()?.is_some();
+        Some(Self { state: once("state").ok()?, code, issuer: once("iss").ok()?, is_refused })
+    }
+}
+
+/// Whether a form was sent from a page of ours, as every browser of today says.
+fn is_own_page(headers: &HeaderMap, public_url: &str) -> bool {
+    match headers.get("sec-fetch-site") {
+        Some(site) => site == "same-origin",
+        None => headers.get(ORIGIN).is_some_and(|origin| origin == public_url),
+    }
+}
+
+/// What the browser was given, if it brings one that looks like it.
+fn cookie(headers: &HeaderMap) -> Option<PlainToken> {
+    let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(name, _)| *name == COOKIE_NAME)?;
+    let looks =
+        value.len() == 43 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    looks.then(|| PlainToken::presented(value))
+}
+
+fn no_link() -> Response {
+    let text = "It was used, replaced, or is too old. Ask whoever sent it for another one.";
+    told(StatusCode::NOT_FOUND, "This link is good for nothing", text)
+}
+
+fn not_begun() -> Response {
+    let text =
+        "Nothing was begun here that this could be the end of, or it took too long. Open the link again.";
+    told(StatusCode::BAD_REQUEST, "Not connected", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
+        all.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn what_is_said_twice_is_not_said() {
+        assert!(Said::read("state=a&code=b").is_some());
+        assert!(Said::read("state=a&code=b&session_state=c&session_state=d").is_some());
+        for query in ["state=a&state=b&code=c", "state=a&code=b&code=c", "code=", "iss=a&iss=b&code=c"] {
+            assert!(Said::read(query).is_none(), "{query}");
+        }
+        let said = Said::read("state=a&error=access_denied&error_description=x").unwrap();
+        assert!(said.is_refused && said.code.is_none());
+    }
+
+    #[test]
+    fn a_form_comes_from_our_own_page() {
+        let own = |all: &[(&'static str, &str)]| is_own_page(&headers(all), "https://settings.example.com");
+        assert!(own(&[("sec-fetch-site", "same-origin")]));
+        assert!(own(&[("origin", "https://settings.example.com")]));
+        for all in [
+            &[("sec-fetch-site", "cross-site")][..],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "none")],
+            &[("sec-fetch-site", "cross-site"), ("origin", "https://settings.example.com")],
+            &[("origin", "https://settings.example.com.evil.example")],
+            &[("origin", "null")],
+            &[],
+        ] {
+            assert!(!own(all), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn only_our_cookie_is_read() {
+        let value = PlainToken::draw().expose().to_owned();
+        let read = |text: &str| cookie(&headers(&[("cookie", text)])).map(|token| token.expose().to_owned());
+        assert_eq!(read(&format!("a=b; {COOKIE_NAME}={value}")), Some(value.clone()));
+        for text in ["", "a=b", &format!("settled-connect={value}"), &format!("{COOKIE_NAME}=short")] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Keeping access tokens alive: each is refreshed before it ends, one at a time for each connection, and tried again with
+//! growing pauses where that fails.
+//!
+//! A refresh goes on whoever stops waiting for it, for a provider that rotates refresh tokens has ended the one before by the
+//! time it answers: what it handed out is recorded, or tried to be for as long as this process lives. Dying in between leaves
+//! the refresh token of before, which is tried again at start; many providers accept it once more.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::actor::Actor;
+use crate::causes::with_causes;
+use crate::clock::Timestamp;
+use crate::ids::{ConnectionId, StreamId};
+use crate::oauth::client::{Granted, NotGranted, refresh};
+use crate::oauth::registration::{NoRegistration, Registration};
+use crate::oauth::revocation::give_back;
+use crate::outgoing::Outgoing;
+use crate::seal::keyring::KeyError;
+use crate::seal::{DataKey, Plain};
+use crate::settings::connections::command::ConnectionsCommand;
+use crate::settings::connections::connection::Connection;
+use crate::settings::connections::granting::{HandedOut, NoteFailure, NoteRefresh};
+use crate::settings::connections::{ACCESS_TOKEN, REFRESH_TOKEN, credential_field};
+use crate::store::resident::Handle;
+use crate::store::{Done, Refusal, Store, Submission};
+
+/// The most refreshes that are at providers at once.
+const AT_ONCE_MAX: usize = 32;
+/// The most of them that are at one provider: one that is slow keeps the others waiting for nothing.
+const AT_ONE_HOST_MAX: usize = 8;
+/// How many hosts are remembered before those that nobody is at are forgotten.
+const HOSTS_MAX: usize = 1_000;
+/// The pause after the first try that failed, in seconds; each further one is twice as long, up to [`LONGEST_PAUSE_SECONDS`].
+const FIRST_PAUSE_SECONDS: i64 = 30;
+/// The longest pause between tries.
+const LONGEST_PAUSE_SECONDS: i64 = 6 * 3_600;
+/// How long before its end a token is refreshed at the earliest, in seconds.
+const LEAD_MAX_SECONDS: u64 = 600;
+/// After which pause what a provider handed out is tried to be recorded again.
+const RECORD_PAUSE: Duration = Duration::from_secs(5);
+
+/// Refreshes. Cheap to clone.
+#[derive(Clone)]
+pub struct Refresher {
+    store: Store,
+    outgoing: Outgoing,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Those under way; whoever comes while one is joins it.
+    flights: Mutex<BTreeMap<(StreamId, ConnectionId), watch::Receiver<()>>>,
+    turns: Arc<Semaphore>,
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    stopping: AtomicBool,
+}
+
+/// A refresh under way, which is over when this is dropped, however that comes.
+struct Flight {
+    inner: Arc<Inner>,
+    key: (StreamId, ConnectionId),
+    _over: watch::Sender<()>,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.inner.flights().remove(&self.key);
+    }
+}
+
+impl Inner {
+    fn flights(&self) -> MutexGuard<'_, BTreeMap<(StreamId, ConnectionId), watch::Receiver<()>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A turn at a host, and one at all.
+    async fn turn(&self, host: &str) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
+        let at_host = {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            if hosts.len() >= HOSTS_MAX {
+                hosts.retain(|_, turns| Arc::strong_count(turns) > 1);
+            }
+            let turns =
+                hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONE_HOST_MAX)));
+            Arc::clone(turns)
+        };
+        let held = "nobody closes the semaphore";
+        let at_host = at_host.acquire_owned().await.expect(held);
+        (at_host, Arc::clone(&self.turns).acquire_owned().await.expect(held))
+    }
+}
+
+/// What of a connection says which token is refreshed, and how often in a row that failed.
+struct Held {
+    from: u64,
+    tries: u64,
+}
+
+/// What a refresh needs, opened.
+struct Prepared {
+    registration: Registration,
+    refresh_token: Plain,
+    key: Arc<DataKey>,
+}
+
+impl Refresher {
+    /// One over a store.
+    pub fn new(store: Store, outgoing: Outgoing) -> Self {
+        let inner = Inner {
+            flights: Mutex::default(),
+            turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+            hosts: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        };
+        Self { store, outgoing, inner: Arc::new(inner) }
+    }
+
+    /// Refreshes a connection's access token, or joins whoever does already; then what came of it stands in the state.
+    pub async fn refresh(&self, handle: &Arc<Handle>, connection: ConnectionId) {
+        let mut over = self.begin(handle.stream(), connection);
+        while over.changed().await.is_ok() {}
+    }
+
+    /// Begins what is due by a time, without waiting for any of it.
+    pub fn refresh_due(&self, now: Timestamp) {
+        let is_new = |stream, connection| !self.inner.flights().contains_key(&(stream, connection));
+        for (stream, connection) in self.store.directory().connections_due(now, is_new) {
+            let _under_way = self.begin(stream, connection);
+        }
+    }
+
+    /// Begins nothing any more, and waits for what is at providers.
+    pub async fn end(&self) {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+        let flights: Vec<_> = self.inner.flights().values().cloned().collect();
+        for mut over in flights {
+            while over.changed().await.is_ok() {}
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, stream: StreamId, connection: ConnectionId) -> watch::Receiver<()> {
+        let key = (stream, connection);
+        let mut flights = self.inner.flights();
+        if let Some(over) = flights.get(&key) {
+            return over.clone();
+        }
+        let (sender, over) = watch::channel(());
+        flights.insert(key, over.clone());
+        drop(flights);
+        let flight = Flight { inner: Arc::clone(&self.inner), key, _over: sender };
+        let refresher = self.clone();
+        tokio::spawn(async move {
+            refresher.fly(stream, connection).await;
+            drop(flight);
+        });
+        over
+    }
+
+    async fn fly(&self, stream: StreamId, id: ConnectionId) {
+        let handle = match self.store.stream(stream).await {
+            Ok(handle) => handle,
+            Err(error) => {
+                tracing::error!(%stream, error = with_causes(&error), "a token waits to be refreshed");
+                return self.store.clock().sleep(RECORD_PAUSE).await;
+            }
+        };
+        let host = match self.prepare(&handle, id).await {
+            Some((_, Ok(Prepared { registration: Registration { token_url, .. }, .. }))) => {
+                Some(format!("{}:{}", token_url.host(), token_url.port()))
+            }
+            Some((_, Err(_))) => None,
+            None => return self.store.directory().nothing_is_due(stream, id),
+        };
+        // Kept until what comes of it is recorded: while nothing can be, no more refresh tokens are used up.
+        let _turn = match host {
+            Some(host) => Some(self.inner.turn(&host).await),
+            None => None,
+        };
+        if self.is_stopping() {
+            return;
+        }
+        // Opened once more: it may be another by now, and nothing lies open while it waits for its turn.
+        let Some((Held { from, tries }, prepared)) = self.prepare(&handle, id).await else {
+            return self.store.directory().nothing_is_due(stream, id);
+        };
+        let asked = match prepared {
+            Ok(prepared) => self.ask(prepared).await,
+            Err(NoRegistration::Gone) => Err(("app_gone", true)),
+            // The panic that ended it has a log line of its own.
+            Err(NoRegistration::Died) => Err(("not_opened", false)),
+            Err(NoRegistration::Key(error)) => {
+                tracing::error!(%stream, connection = %id, error = with_causes(&error), "a token does not open");
+                Err(("not_opened", false))
+            }
+        };
+        let now = self.store.clock().credible_now();
+        match asked {
+            Ok((Prepared { registration, key, .. }, granted)) => {
+                let handed_out = sealed(&granted, &key, stream, id, true, now);
+                let note = NoteRefresh { connection: id, from, handed_out };
+                let recorded = self.record(&handle, ConnectionsCommand::NoteRefresh(note)).await;
+                if recorded.is_some_and(|done| done.view.organization().connections.get(id).is_none()) {
+                    // It was ended meanwhile, and the provider was asked to take back the token of before.
+                    give_back(&self.outgoing, &registration, &granted).await;
+                }
+            }
+            Err((cause, is_final)) => {
+                tracing::warn!(%stream, connection = %id, cause, "a token was not refreshed");
+                let next_at = (!is_final).then(|| now.plus_seconds(pause(tries)));
+                let note = NoteFailure { connection: id, from, cause, next_at };
+                self.record(&handle, ConnectionsCommand::NoteFailure(note)).await;
+            }
+        }
+    }
+
+    async fn ask(&self, prepared: Prepared) -> Result<(Prepared, Granted), (&'static str, bool)> {
+        match refresh(&self.outgoing, &prepared.registration, &prepared.refresh_token).await {
+            Ok(granted) => Ok((prepared, granted)),
+            Err(error) => Err((error.cause(), is_final(error))),
+        }
+    }
+
+    /// Opens what a refresh needs; `None` of a connection that is gone, or waits for somebody to consent again.
+    async fn prepare(
+        &self,
+        handle: &Arc<Handle>,
+        id: ConnectionId,
+    ) -> Option<(Held, Result<Prepared, NoRegistration>)> {
+        let view = handle.view();
+        let connection =
+            view.organization().connections.get(id).filter(|connection| is_refreshable(connection))?;
+        let (connection, from) = (connection.clone(), connection.credential.as_ref()?.number);
+        let tries = connection.grant.as_ref().map_or(0, |grant| grant.tries);
+        let (store, guard, handle) = (self.store.clone(), self.outgoing.guard(), Arc::clone(handle));
+        let open = move || {
+            let (stream, view) = (handle.stream(), handle.view());
+            let grant = connection.grant.as_ref().ok_or(NoRegistration::Gone)?;
+            let sealed = grant.refresh_token.as_ref().ok_or(NoRegistration::Gone)?;
+            let registration = Registration::find(&store, guard, stream, view.organization(), &grant.app)?;
+            let key = store.ring().data_key(stream, connection.key, connection.commitment)?;
+            let field = connection.id.to_string();
+            let refresh_token = key.open(&credential_field(stream, &field, REFRESH_TOKEN), sealed);
+            Ok(Prepared { registration, refresh_token: refresh_token.map_err(KeyError::from)?, key })
+        };
+        let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(NoRegistration::Died));
+        Some((Held { from, tries }, opened))
+    }
+
+    /// Records what came of it, however often that takes: what a provider has handed out is lost otherwise. `None` where
+    /// the organization is gone, or the server stops.
+    async fn record(&self, handle: &Arc<Handle>, command: ConnectionsCommand) -> Option<Done> {
+        loop {
+            let submission = Submission::new(command.clone(), Actor::SYSTEM);
+            match self.store.execute(handle, submission).await {
+                Ok(done) => return Some(done),
+                Err(Refusal::Rejected(_)) => return None,
+                Err(error) => {
+                    let stream = handle.stream();
+                    tracing::error!(%stream, error = with_causes(&error), "what came of a refresh is not recorded yet");
+                }
+            }
+            if self.is_stopping() {
+                return None;
+            }
+            self.store.clock().sleep(RECORD_PAUSE).await;
+        }
+    }
+}
+
+fn is_refreshable(connection: &Connection) -> bool {
+    connection.grant.as_ref().is_some_and(|grant| grant.refresh_token.is_some() && !grant.is_over)
+}
+
+/// Whether trying again helps nothing.
+fn is_final(error: NotGranted) -> bool {
+    matches!(error, NotGranted::InvalidGrant)
+}
+
+/// The pause after so many failed tries before this one, in seconds: between half of it and all, so that connections that
+/// failed together are not tried together.
+fn pause(tries: u64) -> i64 {
+    let doubled = FIRST_PAUSE_SECONDS.saturating_mul(1 << tries.min(20));
+    let pause = doubled.min(LONGEST_PAUSE_SECONDS);
+    rand::random_range(pause / 2..=pause)
+}
+
+/// How long after it was had a token is refreshed that is good for so long, in seconds: a tenth of it before its end, at most
+/// ten minutes, and up to as much again earlier, so that what was had together is not refreshed together.
+fn refreshed_after(lifetime_seconds: u64) -> u64 {
+    let lead = (lifetime_seconds / 10).min(LEAD_MAX_SECONDS);
+    (lifetime_seconds - lead - rand::random_range(0..=lead)).max(1)
+}
+
+/// What a provider handed out, sealed under the connection's key, with when it ends and is refreshed. `keeps` says whether
+/// there is a refresh token already, which is good on where the provider hands out no other.
+pub fn sealed(
+    granted: &Granted,
+    key: &DataKey,
+    stream: StreamId,
+    connection: ConnectionId,
+    keeps: bool,
+    now: Timestamp,
+) -> HandedOut {
+    let id = connection.to_string();
+    let seal = |field, plain: &Plain| key.seal(&credential_field(stream, &id, field), plain);
+    let seconds = |seconds: u64| now.plus_seconds(i64::try_from(seconds).unwrap_or(i64::MAX));
+    let can_refresh = granted.refresh_token.is_some() || keeps;
+    HandedOut {
+        access_token: seal(ACCESS_TOKEN, &granted.access_token),
+        refresh_token: granted.refresh_token.as_ref().map(|token| seal(REFRESH_TOKEN, token)),
+        expires_at: granted.expires_in.map(seconds),
+        refresh_at: granted.expires_in.filter(|_| can_refresh).map(refreshed_after).map(seconds),
+        scopes: granted.scopes.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_six_hours_and_are_spread() {
+        for (tries, longest) in [(0, 30), (1, 60), (5, 960), (10, 21_600), (u64::MAX, 21_600)] {
+            let pauses: Vec<i64> = (0..100).map(|_| pause(tries)).collect();
+            assert!(pauses.iter().all(|pause| (longest / 2..=longest).contains(pause)), "{tries}");
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{tries}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_refreshed_before_it_ends() {
+        for (lifetime, earliest, latest) in
+            [(1, 1, 1), (60, 48, 54), (3_600, 2_880, 3_240), (86_400, 85_200, 85_800)]
+        {
+            for _ in 0..100 {
+                assert!((earliest..=latest).contains(&refreshed_after(lifetime)), "{lifetime}");
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A registration at a provider: an organization's app or the operator's, with its secret opened, and where the provider is
+//! asked. Made anew for each use, so that the secret is in memory no longer than it is needed.
+
+use crate::ids::StreamId;
+use crate::oauth::provider::{ClientAuthentication, Pkce, Provider, Separator, provider};
+use crate::organization::Organization;
+use crate::outgoing::Guard;
+use crate::outgoing::endpoint::Endpoint;
+use crate::platform::managed_apps;
+use crate::seal::Plain;
+use crate::seal::keyring::{KeyError, KeyRing};
+use crate::settings::connections::value::AppRef;
+use crate::settings::oauth_apps::client_secret_field;
+use crate::store::Store;
+
+/// A registration at a provider.
+pub struct Registration {
+    /// What the provider is called.
+    pub provider_name: String,
+    /// The app's name.
+    pub app_name: String,
+    /// The number of its credentials, of an app of the organization's.
+    pub credentials_version: Option<u64>,
+    /// The app's id at the provider.
+    pub client_id: String,
+    /// Its secret there.
+    pub client_secret: Plain,
+    /// How it proves to be itself.
+    pub authentication: ClientAuthentication,
+    /// Whether PKCE is sent.
+    pub sends_pkce: bool,
+    /// Where people are sent to consent.
+    pub authorize_url: Endpoint,
+    /// Where codes and refresh tokens are exchanged.
+    pub token_url: Endpoint,
+    /// Where tokens are given back.
+    pub revoke_url: Option<Endpoint>,
+    /// What the provider calls itself in its answers, where that is known.
+    pub issuer: Option<String>,
+    /// What the catalogue says of the provider.
+    pub catalogued: Option<&'static Provider>,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum NoRegistration {
+    /// The app, or its provider, is gone, or a URL may not be asked any more.
+    #[error("the app cannot be used any more")]
+    Gone,
+    /// The thread that opens it died.
+    #[error("the thread that opens the app died")]
+    Died,
+    /// Its secret could not be opened.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl Registration {
+    /// The app that people are asked as. Blocks where its key is not in memory.
+    ///
+    /// # Errors
+    /// See [`NoRegistration`].
+    pub fn find(
+        store: &Store,
+        guard: Guard,
+        stream: StreamId,
+        organization: &Organization,
+        app: &AppRef,
+    ) -> Result<Self, NoRegistration> {
+        match app {
+            AppRef::Own(id) => {
+                let app = organization.oauth_apps.get(*id).ok_or(NoRegistration::Gone)?;
+                let urls = app.effective_urls().ok_or(NoRegistration::Gone)?;
+                let endpoint = |url: &str| Endpoint::parse(url, guard).map_err(|_| NoRegistration::Gone);
+                let catalogued = provider(&app.provider);
+                let secret = &app.client_secret;
+                let key = store.ring().data_key(stream, secret.sealed.key, secret.commitment)?;
+                let field = id.to_string();
+                let client_secret =
+                    key.open(&client_secret_field(stream, &field), &secret.sealed).map_err(KeyError::from)?;
+                Ok(Self {
+                    provider_name: catalogued.map_or_else(|| app.name.clone(), |found| found.name.clone()),
+                    app_name: app.name.clone(),
+                    credentials_version: Some(secret.credentials_version),
+                    client_id: app.client_id.clone(),
+                    client_secret,
+                    authentication: app.effective_authentication(),
+                    sends_pkce: app.sends_pkce(),
+                    authorize_url: endpoint(&urls.authorize_url)?,
+                    token_url: endpoint(&urls.token_url)?,
+                    revoke_url: urls.revoke_url.as_deref().map(endpoint).transpose()?,
+                    issuer: urls.issuer,
+                    catalogued,
+                })
+            }
+            AppRef::Managed(name) => Self::managed(store.ring(), store, guard, name),
+        }
+    }
+
+    fn managed(ring: &KeyRing, store: &Store, guard: Guard, name: &str) -> Result<Self, NoRegistration> {
+        let platform = store.platform().view();
+        let app = platform.platform().managed_apps.get(name).ok_or(NoRegistration::Gone)?;
+        let found = provider(name).ok_or(NoRegistration::Gone)?;
+        let endpoint = |url: &str| Endpoint::parse(url, guard).map_err(|_| NoRegistration::Gone);
+        let key = ring.data_key(StreamId::Platform, app.client_secret.key, app.commitment)?;
+        let field = managed_apps::client_secret_field(name);
+        Ok(Self {
+            provider_name: found.name.clone(),
+            app_name: found.name.clone(),
+            credentials_version: None,
+            client_id: app.client_id.clone(),
+            client_secret: key.open(&field, &app.client_secret).map_err(KeyError::from)?,
+            authentication: found.client_authentication,
+            sends_pkce: found.pkce != Pkce::Refused,
+            authorize_url: endpoint(&found.authorize_url)?,
+            token_url: endpoint(&found.token_url)?,
+            revoke_url: found.revoke_url.as_deref().map(endpoint).transpose()?,
+            issuer: None,
+            catalogued: Some(found),
+        })
+    }
+
+    /// What stands between scopes.
+    pub fn separator(&self) -> char {
+        match self.catalogued.map(|provider| provider.scope_separator) {
+            Some(Separator::Comma) => ',',
+            Some(Separator::Space) | None => ' ',
+        }
+    }
+
+    /// Whether an answer is the provider's own by what it calls itself (RFC 9207 §2.4): the issuer that the app names; else a
+    /// URL of the host that people were sent to, or that the code is exchanged at.
+    pub fn is_issuer(&self, issuer: &str) -> bool {
+        match &self.issuer {
+            Some(expected) => expected == issuer,
+            None => {
+                let origin = url::Url::parse(issuer).map(|url| url.origin());
+                origin.is_ok_and(|origin| {
+                    [&self.authorize_url, &self.token_url].iter().any(|own| own.url().origin() == origin)
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! given / when / then of commands to connections, and of what becomes of a consent.
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::event::{Event, Outcome};
+use crate::given::{by, by_having_seen, environment, events, founded, id, now, organization, person, sealed};
+use crate::ids::EnvironmentId;
+use crate::seal::Commitment;
+use crate::settings::connections::connection::INVALID_GRANT;
+use crate::settings::connections::event::{
+    ConnectionConnected, ConnectionReconnected, TOKEN_REFRESH, TokenRefreshed, Tokens,
+};
+use crate::settings::connections::granting::{CONSENT_SECONDS, HandedOut};
+use crate::settings::connections::value::Status;
+use crate::settings::environments::event::Mode;
+use crate::settings::oauth_apps::event::{CustomUrls, OauthAppCreated, OauthAppUpdated, OauthAppsEvent};
+
+fn at(number: u128) -> At {
+    At { connection: id(number), scope: Scope::Environment(id(1)) }
+}
+
+fn slug(name: &str) -> Slug {
+    Slug::try_from(name).unwrap()
+}
+
+fn held(number: u128, name: &str) -> CreateConnection {
+    let made = Made::Held { kind: Kind::Token, credential: sealed(number) };
+    CreateConnection { at: at(number), name: slug(name), key: id(number), made }
+}
+
+fn link(number: u8) -> ConnectLink {
+    ConnectLink { token: Commitment([number; 32]), ends_at: now().plus_seconds(60) }
+}
+
+fn asked(number: u128, name: &str) -> CreateConnection {
+    let made = Made::Asked { app: AppRef::Own(id(1)), scopes: vec!["read".to_owned()], link: link(1) };
+    CreateConnection { at: at(number), name: slug(name), key: id(number), made }
+}
+
+fn app() -> Event {
+    let urls = CustomUrls {
+        authorize_url: "https://idp.example.com/authorize".to_owned(),
+        token_url: "https://idp.example.com/token".to_owned(),
+        ..CustomUrls::default()
+    };
+    Event::OauthApps(OauthAppsEvent::OauthAppCreated(OauthAppCreated {
+        app: id(1),
+        provider: "custom".to_owned(),
+        name: "Ours".to_owned(),
+        client_id: "client".to_owned(),
+        credentials_version: 1,
+        client_secret: sealed(9),
+        scopes: Vec::new(),
+        urls: Some(urls),
+        client_authentication: None,
+        pkce: None,
+        copied_from: None,
+    }))
+}
+
+fn moved() -> Event {
+    let urls =
+        CustomUrls { token_url: "https://elsewhere.example.net/token".to_owned(), ..CustomUrls::default() };
+    Event::OauthApps(OauthAppsEvent::OauthAppUpdated(OauthAppUpdated {
+        urls: Some(urls),
+        credentials_version: Some(2),
+        client_secret: Some(sealed(8)),
+        ..OauthAppUpdated::of(id(1))
+    }))
+}
+
+/// Acme with an environment and an app, and what followed.
+fn acme(more: impl IntoIterator<Item = Event>) -> Organization {
+    organization(founded().into_iter().chain([environment(1, Mode::Test), app()]).chain(more))
+}
+
+fn decide(given: &[Event], command: ConnectionsCommand) -> Result<Vec<Event>, Rejection> {
+    events(command.decide(&acme(given.iter().cloned()), &by(person(id(1)))))
+}
+
+/// What a command to nothing but these leads to.
+fn made(given: &[Event], command: ConnectionsCommand) -> Vec<Event> {
+    let more = decide(given, command).unwrap();
+    given.iter().cloned().chain(more).collect()
+}
+
+fn handed_out(number: u128, refresh: bool) -> HandedOut {
+    HandedOut {
+        access_token: sealed(number),
+        refresh_token: refresh.then(|| sealed(number + 100)),
+        expires_at: Some(now().plus_seconds(3_600)),
+        refresh_at: refresh.then(|| now().plus_seconds(3_000)),
+        scopes: None,
+    }
+}
+
+fn connect(number: u128, by_link: u8) -> ConnectionsCommand {
+    let handed_out = handed_out(20, true);
+    let link = Commitment([by_link; 32]);
+    ConnectionsCommand::Connect(Connect {
+        connection: id(number),
+        link,
+        credentials_version: Some(1),
+        handed_out,
+    })
+}
+
+fn connected() -> Vec<Event> {
+    made(&made(&[], ConnectionsCommand::Create(asked(1, "crm"))), connect(1, 1))
+}
+
+fn status(given: &[Event], at: Timestamp) -> Status {
+    acme(given.iter().cloned()).connections.get(id(1)).unwrap().status(at)
+}
+
+#[test]
+fn a_connection_is_made_where_there_is_room_for_it() {
+    let create = |command| ConnectionsCommand::Create(command);
+    let given = made(&[], create(held(1, "billing")));
+    assert!(matches!(&given[..], [Event::Connections(ConnectionsEvent::ConnectionCreated(_))]));
+    assert_eq!(status(&given, now()), Status::Connected);
+    assert_eq!(decide(&given, create(held(2, "billing"))), Err(ConnectionsRejection::NameTaken.into()));
+    let nowhere = Scope::Environment(id::<EnvironmentId>(7));
+    let nowhere = CreateConnection { at: At { connection: id(2), scope: nowhere }, ..held(2, "other") };
+    assert_eq!(decide(&given, create(nowhere)), Err(ConnectionsRejection::UnknownEnvironment.into()));
+    let made_as = Made::Asked { app: AppRef::Own(id(7)), scopes: Vec::new(), link: link(1) };
+    let as_nobody = CreateConnection { made: made_as, ..held(2, "other") };
+    assert_eq!(decide(&given, create(as_nobody)), Err(ConnectionsRejection::UnknownApp.into()));
+}
+
+#[test]
+fn a_change_names_what_is_new() {
+    let given = made(&[], ConnectionsCommand::Create(held(1, "billing")));
+    let update = |name: Option<&str>, credential| {
+        ConnectionsCommand::Update(UpdateConnection { at: at(1), name: name.map(slug), credential })
+    };
+    assert_eq!(decide(&given, update(Some("billing"), None)), Ok(vec![]));
+    let written = decide(&given, update(None, Some((Kind::Token, sealed(2))))).unwrap();
+    let [Event::Connections(ConnectionsEvent::ConnectionUpdated(updated))] = &written[..] else {
+        panic!("{written:?}");
+    };
+    assert_eq!((&updated.name, updated.credential_version), (&None, Some(2)));
+    let basic = update(None, Some((Kind::Basic, sealed(2))));
+    assert_eq!(decide(&given, basic), Err(ConnectionsRejection::OtherKind.into()));
+    let two = made(&given, ConnectionsCommand::Create(held(2, "other")));
+    assert_eq!(decide(&two, update(Some("other"), None)), Err(ConnectionsRejection::NameTaken.into()));
+    assert_eq!(decide(&[], update(Some("x"), None)), Err(ConnectionsRejection::NotFound.into()));
+    let stale = update(Some("x"), None).decide(&acme(given), &by_having_seen(person(id(1)), 3));
+    assert!(matches!(stale, Err(Rejection::PreconditionFailed(_))), "{stale:?}");
+}
+
+#[test]
+fn what_is_ended_takes_its_key_along_and_frees_its_name() {
+    let given = made(&[], ConnectionsCommand::Create(held(1, "billing")));
+    let revoked = ConnectionRevoked { connection: id(1), destroyed_keys: vec![id(1)] };
+    let revoked = Event::Connections(ConnectionsEvent::ConnectionRevoked(revoked));
+    assert_eq!(decide(&given, ConnectionsCommand::Revoke(at(1))), Ok(vec![revoked]));
+    let gone = made(&given, ConnectionsCommand::Revoke(at(1)));
+    assert_eq!(decide(&gone, ConnectionsCommand::Revoke(at(1))), Err(ConnectionsRejection::NotFound.into()));
+    assert!(decide(&gone, ConnectionsCommand::Create(held(2, "billing"))).is_ok());
+    assert!(!acme(gone).connections.has_any_in(id(1)));
+}
+
+#[test]
+fn a_consent_counts_once_by_the_newest_link_in_time_and_for_the_same_app() {
+    let invalid = || Err(ConnectionsRejection::InvalidLink.into());
+    let given = made(&[], ConnectionsCommand::Create(asked(1, "crm")));
+    assert_eq!(status(&given, now()), Status::Pending);
+    assert_eq!(decide(&given, connect(1, 2)), invalid(), "another link");
+    let again = Reconnect { at: at(1), link: link(2) };
+    let replaced = made(&given, ConnectionsCommand::Reconnect(again));
+    assert!(matches!(
+        replaced.last(),
+        Some(Event::Connections(ConnectionsEvent::ConnectionReconnected(ConnectionReconnected { .. })))
+    ));
+    assert_eq!(decide(&replaced, connect(1, 1)), invalid(), "the link before");
+    let late = by(person(id(1)));
+    let late = Context { now: now().plus_seconds(61 + CONSENT_SECONDS), ..late };
+    assert_eq!(events(connect(1, 1).decide(&acme(given.iter().cloned()), &late)), invalid(), "too late");
+    let other = given.iter().cloned().chain([moved()]).collect::<Vec<_>>();
+    assert_eq!(decide(&other, connect(1, 1)), invalid(), "the app has other URLs");
+    let connected = made(&given, connect(1, 1));
+    assert!(matches!(
+        connected.last(),
+        Some(Event::Connections(ConnectionsEvent::ConnectionConnected(ConnectionConnected { .. })))
+    ));
+    assert_eq!(decide(&connected, connect(1, 1)), invalid(), "used");
+    let held = made(&[], ConnectionsCommand::Create(held(1, "billing")));
+    let again = Reconnect { at: at(1), link: link(2) };
+    assert_eq!(
+        decide(&held, ConnectionsCommand::Reconnect(again)),
+        Err(ConnectionsRejection::OtherKind.into())
+    );
+}
+
+#[test]
+fn a_refresh_counts_once_and_keeps_a_refresh_token_that_stays() {
+    let given = connected();
+    let refresh = |from, handed_out| {
+        ConnectionsCommand::NoteRefresh(NoteRefresh { connection: id(1), from, handed_out })
+    };
+    let refreshed = made(&given, refresh(1, handed_out(30, false)));
+    let Some(Event::Connections(ConnectionsEvent::TokenRefreshed(TokenRefreshed { tokens, .. }))) =
+        refreshed.last()
+    else {
+        panic!("{refreshed:?}");
+    };
+    assert_eq!(tokens.credential_version, 2);
+    let state = acme(refreshed.iter().cloned());
+    let grant = state.connections.get(id(1)).unwrap().grant.clone().unwrap();
+    assert_eq!(grant.refresh_token.as_deref(), Some(&sealed(120)), "the one that it had");
+    assert_eq!(decide(&refreshed, refresh(1, handed_out(40, true))), Ok(vec![]), "of the one before");
+    assert_eq!(decide(&[], refresh(1, handed_out(40, true))), Ok(vec![]), "of none");
+}
+
+#[test]
+fn a_failure_says_why_and_when_it_is_tried_again() {
+    let given = connected();
+    let fail = |cause, next_at| {
+        ConnectionsCommand::NoteFailure(NoteFailure { connection: id(1), from: 1, cause, next_at })
+    };
+    let next_at = Some(now().plus_seconds(30));
+    let state = acme(given.iter().cloned());
+    let decided = fail("unavailable", next_at).decide(&state, &by(person(id(1)))).unwrap();
+    let [event] = &decided[..] else { panic!("{decided:?}") };
+    let Event::Refused(refused) = &event.event else { panic!("{event:?}") };
+    assert_eq!((refused.action.as_str(), event.outcome), (TOKEN_REFRESH, Outcome::Failure));
+    assert_eq!((refused.data.cause.as_deref(), refused.data.next_at), (Some("unavailable"), next_at));
+    assert_eq!(decide(&[], fail("unavailable", next_at)), Ok(vec![]));
+    assert_eq!(decide(&given, fail(INVALID_GRANT, None)).unwrap().len(), 1);
+}
+
+#[test]
+fn a_status_follows_from_what_is_known_and_the_time() {
+    let given = connected();
+    let end = now().plus_seconds(3_600);
+    assert_eq!(status(&given, now()), Status::Connected);
+    assert_eq!(status(&given, end), Status::Connected, "it is about to be refreshed");
+    let other = given.iter().cloned().chain([moved()]).collect::<Vec<_>>();
+    assert_eq!(status(&other, now()), Status::Failed);
+    let state = acme(other);
+    assert_eq!(state.connections.get(id(1)).unwrap().usable(), None);
+    // Without a refresh token there is an end.
+    let asked = made(&[], ConnectionsCommand::Create(asked(1, "crm")));
+    let handed_out = handed_out(20, false);
+    let command =
+        Connect { connection: id(1), link: Commitment([1; 32]), credentials_version: Some(1), handed_out };
+    let once = made(&asked, ConnectionsCommand::Connect(command));
+    assert_eq!((status(&once, now()), status(&once, end)), (Status::Expiring, Status::Failed));
+    let Some(Event::Connections(ConnectionsEvent::ConnectionConnected(connected))) = once.last() else {
+        panic!("{once:?}");
+    };
+    let Tokens { refresh_at, credential_version, .. } = &connected.tokens;
+    assert_eq!((*refresh_at, *credential_version), (None, 1));
+}
