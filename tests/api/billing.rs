@@ -81,8 +81,8 @@ async fn without_a_plan_nothing_is_limited_and_use_is_told() {
     assert_eq!(billing["period"]["end"], "2026-03-31T22:00:00.000000Z");
     for usage in billing["usage"].as_array().unwrap() {
         assert_eq!((&usage["limit"], &usage["percent"]), (&Value::Null, &Value::Null), "{usage}");
-        let is_there =
-            !["api_requests", "customers", "executions"].contains(&usage["meter"].as_str().unwrap());
+        let is_there = !["api_requests", "customers", "connections", "executions"]
+            .contains(&usage["meter"].as_str().unwrap());
         let expected = i32::from(is_there);
         assert_eq!(usage["used"], expected, "{usage}");
     }

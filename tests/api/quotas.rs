@@ -260,16 +260,18 @@ async fn above_every_limit_sessions_reads_changes_and_removals_go_on() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_connections_race_for_fifty_environments() {
+/// Two hundred requests at once, for fifty: exactly fifty are made, and what is refused appends nothing.
+async fn race(meter: &str, path: &str, body: impl Fn(u32) -> Value) {
     let (server, owner) = TestServer::set_up().await;
-    server.limit(&owner, hard("environments", 50)).await;
+    if meter != "environments" {
+        server.environment(&owner, "Dev", "test").await;
+    }
+    server.limit(&owner, hard(meter, 50)).await;
     let version = server.version(owner.organization);
+    let (server, owner) = (&server, &owner);
     let made = (0..200).map(|number| {
-        let body = json!({"name": format!("E {number}"), "mode": "test"});
-        let server = &server;
-        let owner = &owner;
-        async move { server.post("/v1/environments", Some(owner), &body).await }
+        let body = body(number);
+        async move { server.post(path, Some(owner), &body).await }
     });
     let answers = join_all(made).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 50);
@@ -277,7 +279,61 @@ async fn two_hundred_connections_race_for_fifty_environments() {
         assert_eq!(answer.is_problem(402, "quota_exceeded")["used"], 50);
     }
     assert_eq!(server.version(owner.organization), version + 50);
-    assert_eq!(server.meter(&owner, "environments").await["used"], 50);
+    assert_eq!(server.meter(owner, meter).await["used"], 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_race_for_fifty_environments() {
+    race("environments", "/v1/environments", |number| json!({"name": format!("E {number}"), "mode": "test"}))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_race_for_fifty_connections() {
+    race("connections", "/v1/connections", token_connection).await;
+}
+
+fn token_connection(number: u32) -> Value {
+    json!({"kind": "token", "name": format!("c-{number}"), "token": "a token", "environment": "dev"})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_making_connections_meets_their_limit_and_ending_makes_room() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let customer = server.customer(&owner, &json!({"name": "One"})).await;
+    let app = json!({"provider": "github", "client_id": "c", "client_secret": "a client secret"});
+    let app = text(&server.post("/v1/oauth-apps", Some(&owner), &app).await.is(201).json()["id"]);
+    let of_customer = |number| {
+        let mut body = token_connection(number);
+        body["customer"] = json!(customer);
+        body
+    };
+    let path = "/v1/connections";
+    let made = async |body: Value| {
+        let answer = server.post(path, Some(&owner), &body).await.is(201).json();
+        text(&answer["connection"]["id"])
+    };
+    let asks = json!({"oauth_app": app, "environment": "dev", "name": "asks"});
+    let held = made(token_connection(1)).await;
+    made(asks.clone()).await;
+    made(of_customer(1)).await;
+    server.limit(&owner, hard("connections", 3)).await;
+    let another = json!({"oauth_app": app, "environment": "dev", "name": "another"});
+    for body in [token_connection(2), another, of_customer(2)] {
+        is_full(&server, &owner, (Method::POST, path, body), "connections").await;
+    }
+    // What is there goes on, and is changed; what is wrong with a request comes first.
+    server.patch(&format!("{path}/{held}"), &owner, &json!({"token": "another"})).await.is(200);
+    server.post(path, Some(&owner), &asks).await.is_problem(409, "name_taken");
+    server.delete(&format!("{path}/{held}"), &owner).await.is(204);
+    assert_eq!(server.meter(&owner, "connections").await["used"], 2);
+    server.post(&format!("/v1/customers/{customer}/erase"), Some(&owner), &json!({})).await.is(200);
+    assert_eq!(server.meter(&owner, "connections").await["used"], 1);
+    let usage = server.get("/v1/billing/usage?meter=connections", &owner).await.is(200).json();
+    let today = usage["data"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(today["used"], 1);
+    made(token_connection(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,6 +96,7 @@ async fn what_it_prints_works_and_its_audit_log_spans_a_year() {
         ("secrets", 5),
         ("customers", 8),
         ("oauth-apps", 2),
+        ("connections", 2),
         ("plans", 2),
     ] {
         let list = get(&format!("/v1/{list}")).await;

@@ -66,6 +66,7 @@ impl OauthAsk {
                     scopes: serde_json::from_str(r#"["read"]"#).unwrap(),
                     urls,
                     client_authentication: custom.then_some(ClientAuthentication::Basic),
+                    pkce: None,
                 };
                 let mut submission = Submission::new(OauthAppsCommand::Create(create), actor);
                 submission.keys = vec![key];
@@ -83,6 +84,7 @@ impl OauthAsk {
                     scopes: None,
                     urls: UrlsPatch { token_url, ..UrlsPatch::default() },
                     client_authentication: None,
+                    pkce: None,
                 };
                 let mut submission = Submission::new(OauthAppsCommand::Update(update), actor);
                 submission.keys.extend(key);

@@ -7,13 +7,20 @@ use settled::command::Rejection;
 use settled::event::{Event, Recorded};
 use settled::ids::{ApiKeyId, CustomerId, EnvironmentId, Fresh, StreamId};
 use settled::organization::Organization;
+use settled::seal::Plain;
 use settled::settings::api_keys::command::{ApiKeysCommand, CreateApiKey};
 use settled::settings::api_keys::value::Limits;
 use settled::settings::billing::command::BillingCommand;
 use settled::settings::billing::enforcement::used;
 use settled::settings::billing::event::{BillingEvent, QuotaSet};
 use settled::settings::billing::value::{Excess, Meter, Quota};
+use settled::settings::connections::command::{
+    At as ConnectionAt, ConnectionsCommand, CreateConnection, Made,
+};
+use settled::settings::connections::value::Kind;
+use settled::settings::connections::{CREDENTIAL, credential_field};
 use settled::settings::environments::event::Mode;
+use settled::settings::environments::value::Slug;
 use settled::settings::executions::command::{ExecutionsCommand, StartExecution};
 use settled::settings::people::command::PeopleCommand;
 use settled::settings::roles::role::{RoleRef, SystemRole};
@@ -109,6 +116,23 @@ impl Making {
                     limits: Limits::NONE,
                 };
                 Submission::new(ApiKeysCommand::Create(make), founded.owner)
+            }
+            Meter::Connections => {
+                let key = store.store.ring().mint(StreamId::Organization(founded.organization)).unwrap();
+                let at = ConnectionAt { connection: Fresh.id(), scope: Scope::Environment(*environment) };
+                let place = at.connection.to_string();
+                let field =
+                    credential_field(StreamId::Organization(founded.organization), &place, CREDENTIAL);
+                let credential = key.key().seal(&field, &Plain::from("a token"));
+                let create = CreateConnection {
+                    at,
+                    name: Slug::try_from(format!("c-{number}").as_str()).unwrap(),
+                    key: key.id(),
+                    made: Made::Held { kind: Kind::Token, credential },
+                };
+                let mut submission = Submission::new(ConnectionsCommand::Create(create), founded.owner);
+                submission.keys = vec![key];
+                submission
             }
             Meter::Executions => {
                 let (execution, workflow) = (Fresh.id(), "sync".to_owned());

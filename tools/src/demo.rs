@@ -67,6 +67,9 @@ const PLANNED: &[Kind] = &[
     Kind::FinishExecution,
     Kind::CreateApp,
     Kind::CreateApp,
+    Kind::CreateConnection,
+    Kind::CreateConnection,
+    Kind::CreateConnection,
 ];
 
 /// The plan that it has at the end: so much of each, and whether more is only told.
@@ -76,6 +79,7 @@ const PLAN: &[(Meter, u64, bool)] = &[
     (Meter::Environments, 12, false),
     (Meter::Secrets, 100, true),
     (Meter::ApiKeys, 40, false),
+    (Meter::Connections, 200, false),
     (Meter::Executions, 20_000, true),
     (Meter::ApiRequests, 100_000, true),
 ];

@@ -66,6 +66,7 @@ pub fn used(organization: &Organization, meter: Meter, now: Timestamp) -> u64 {
         Meter::Environments => organization.environments.count(),
         Meter::Secrets => organization.secrets.live(),
         Meter::ApiKeys => organization.api_keys.count(),
+        Meter::Connections => organization.connections.total(),
         Meter::Executions => {
             let executions = &organization.executions;
             return executions.begun(&Period::counting(organization, executions.period(), now));

@@ -20,6 +20,7 @@ use crate::settings::api_keys::projection::ApiKeys;
 use crate::settings::billing::event::BillingEvent;
 use crate::settings::billing::period::{Granularity, Period};
 use crate::settings::billing::value::Meter;
+use crate::settings::connections::projection::Connections;
 use crate::settings::customers::projection::Customers;
 use crate::settings::environments::projection::Environments;
 use crate::settings::people::projection::People;
@@ -159,6 +160,10 @@ impl Measured {
                 self.at_ends(actions, Secrets::live)
             }
             Meter::ApiKeys => self.at_ends(&["api_key.create", "api_key.revoke"], ApiKeys::count),
+            Meter::Connections => {
+                let actions = &["connection.create", "connection.revoke", "customer.erase"];
+                self.at_ends(actions, Connections::total)
+            }
             Meter::Executions => self.events("execution.start"),
             Meter::ApiRequests => self.requests(),
         }

@@ -30,6 +30,8 @@ pub enum Meter {
     Secrets,
     /// API keys that are not revoked.
     ApiKeys,
+    /// Connections that are not ended, those included that nobody has consented to yet.
+    Connections,
     /// Executions that began in the period.
     Executions,
     /// Requests with API keys in the period.
@@ -38,12 +40,13 @@ pub enum Meter {
 
 impl Meter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::People,
         Self::Customers,
         Self::Environments,
         Self::Secrets,
         Self::ApiKeys,
+        Self::Connections,
         Self::Executions,
         Self::ApiRequests,
     ];
@@ -51,7 +54,12 @@ impl Meter {
     /// Whether it counts what happens in a period, and not what there is.
     pub fn is_counted(self) -> bool {
         match self {
-            Self::People | Self::Customers | Self::Environments | Self::Secrets | Self::ApiKeys => false,
+            Self::People
+            | Self::Customers
+            | Self::Environments
+            | Self::Secrets
+            | Self::ApiKeys
+            | Self::Connections => false,
             Self::Executions | Self::ApiRequests => true,
         }
     }
@@ -64,6 +72,7 @@ impl Meter {
             Self::Environments => "environments",
             Self::Secrets => "secrets",
             Self::ApiKeys => "api_keys",
+            Self::Connections => "connections",
             Self::Executions => "executions",
             Self::ApiRequests => "api_requests",
         }

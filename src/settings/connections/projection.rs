@@ -76,6 +76,11 @@ impl Connections {
         self.scopes.get(&scope).map_or(0, |within| within.names.size())
     }
 
+    /// How many there are in all.
+    pub fn total(&self) -> usize {
+        self.connections.size()
+    }
+
     /// Whether an environment has any, of whomever.
     pub fn has_any_in(&self, environment: EnvironmentId) -> bool {
         let within = self.scopes.iter().filter(|(scope, _)| scope.environment() == Some(environment));

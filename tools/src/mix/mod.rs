@@ -130,6 +130,16 @@ pub enum Kind {
     UpdateApp,
     /// An OAuth app is deleted.
     DeleteApp,
+    /// A connection is made, with a token that somebody has or for somebody to consent to.
+    CreateConnection,
+    /// Somebody consents to the connection that was made last.
+    Consent,
+    /// A connection gets another access token from its provider.
+    RefreshToken,
+    /// A provider does not hand out another access token.
+    FailRefresh,
+    /// A connection is ended.
+    RevokeConnection,
     /// The organization wants to be told of more than so much.
     SetQuota,
     /// An hour's requests of programs are recorded.
@@ -168,7 +178,7 @@ pub const MIX: &[Share] = &[
     share("api_keys", Kind::RotateKey, 3),
     share("api_keys", Kind::RevokeKey, 4),
     share("api_keys", Kind::UseKey, 60),
-    share("environments", Kind::SetValue, 226),
+    share("environments", Kind::SetValue, 196),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
@@ -191,6 +201,10 @@ pub const MIX: &[Share] = &[
     share("oauth_apps", Kind::CreateApp, 3),
     share("oauth_apps", Kind::UpdateApp, 3),
     share("oauth_apps", Kind::DeleteApp, 1),
+    share("connections", Kind::CreateConnection, 5),
+    share("connections", Kind::RefreshToken, 20),
+    share("connections", Kind::FailRefresh, 2),
+    share("connections", Kind::RevokeConnection, 3),
     share("billing", Kind::SetQuota, 1),
     share("billing", Kind::CountRequests, 10),
     share("general", Kind::UpdateOrganization, 7),

@@ -254,6 +254,12 @@ pub fn provider(dice: &mut Dice) -> (&'static str, &'static [&'static str]) {
     PROVIDERS[dice.below(PROVIDERS.len())]
 }
 
+/// What a connection is called, by its number: no two are the same.
+pub fn connection(number: usize) -> String {
+    let (provider, _) = PROVIDERS[number % PROVIDERS.len()];
+    format!("{provider}-{number}")
+}
+
 /// What a program is called.
 pub fn program(dice: &mut Dice) -> String {
     format!("{} {}", one(dice, SYSTEMS).to_lowercase(), one(dice, &["worker", "deploy", "cron", "importer"]))

@@ -98,6 +98,8 @@ impl Company {
             Kind::CreateApp => self.create_app(actor, store)?,
             Kind::UpdateApp => self.update_app(actor, store)?,
             Kind::DeleteApp => self.delete_app(actor),
+            Kind::CreateConnection => self.create_connection(actor, store, now)?,
+            Kind::RevokeConnection => self.revoke_connection(actor),
             Kind::SetQuota => self.set_quota(actor),
             Kind::AssignRole => self.assign(actor),
             Kind::UnassignRole => self.unassign(actor),

@@ -177,6 +177,7 @@ impl Company {
         let customer = self.clientele.customers.remove(at).id;
         self.clientele.running.retain(|running| running.customer != customer);
         self.secrets.retain(|secret| !secret.is_of(customer));
+        self.connections.retain(|connection| !connection.is_of(customer));
         customer
     }
 

@@ -11,7 +11,7 @@ use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
 use settled::event::Version;
 use settled::ids::{
-    ApiKeyId, EnvironmentId, OauthAppId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
+    ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
 };
 use settled::seal::DataKey;
 use settled::seal::token::PlainToken;
@@ -22,7 +22,9 @@ use settled::store::{Store, Submission};
 
 use self::acts::VALUES_AT_ONCE;
 use self::clientele::Clientele;
+use self::connections::Connected;
 use self::joining::{Asking, Invited};
+use self::resources::App;
 use self::secrets::Secret;
 use super::dice::Dice;
 use super::{Kind, PER, thrown, words};
@@ -30,6 +32,7 @@ use super::{Kind, PER, thrown, words};
 mod access;
 mod acts;
 mod clientele;
+mod connections;
 mod joining;
 mod resources;
 mod secrets;
@@ -48,6 +51,8 @@ const SECRETS_MAX: usize = 300;
 const KEYS_MAX: usize = 40;
 /// The most OAuth apps.
 const APPS_MAX: usize = 12;
+/// The most connections.
+const CONNECTIONS_MAX: usize = 60;
 /// The environments that everybody has; these are not deleted.
 const ENVIRONMENTS_KEPT: usize = 3;
 /// After so long without an end, a session is not used again: a working day.
@@ -98,7 +103,9 @@ pub struct Company {
     secrets_made: usize,
     keys: Vec<(ApiKeyId, Mode)>,
     clientele: Clientele,
-    apps: Vec<OauthAppId>,
+    apps: Vec<App>,
+    connections: Vec<Connected>,
+    connections_made: usize,
 }
 
 struct Team {
@@ -193,6 +200,8 @@ impl Company {
             keys: Vec::new(),
             clientele: Clientele::default(),
             apps: Vec::new(),
+            connections: Vec::new(),
+            connections_made: 0,
         })
     }
 
@@ -228,6 +237,9 @@ impl Company {
             Kind::StartExecution => return Ok(self.start_execution()?.into()),
             Kind::FinishExecution => return Ok(self.finish_execution()?.into()),
             Kind::CountRequests => return Ok(self.count_requests(now).into()),
+            Kind::Consent => return Ok(self.consent(now)?.into()),
+            Kind::RefreshToken => return Ok(self.refresh_token(now)?.into()),
+            Kind::FailRefresh => return Ok(self.fail_refresh(now)?.into()),
             Kind::LogIn => return Ok(self.log_in(person, now, &PlainToken::draw()).into()),
             _ => {}
         }
@@ -310,7 +322,12 @@ impl Company {
             Kind::StartExecution => self.clientele.may_begin() && !self.keys.is_empty(),
             Kind::FinishExecution => self.keys.iter().any(|(_, mode)| self.clientele.runs_in(*mode)),
             Kind::CreateApp => self.apps.len() < APPS_MAX,
-            Kind::UpdateApp | Kind::DeleteApp => !self.apps.is_empty(),
+            Kind::UpdateApp => !self.apps.is_empty(),
+            Kind::DeleteApp => self.apps.iter().any(|app| !self.is_in_use(app.id)),
+            Kind::CreateConnection => self.connections.len() < CONNECTIONS_MAX,
+            Kind::Consent => self.connections.iter().any(Connected::waits),
+            Kind::RefreshToken | Kind::FailRefresh => self.connections.iter().any(Connected::is_refreshed),
+            Kind::RevokeConnection => !self.connections.is_empty(),
             Kind::RenameKey if self.keeps_names => false,
             Kind::RenameKey | Kind::RotateKey | Kind::RevokeKey | Kind::UseKey => !self.keys.is_empty(),
             _ => true,

@@ -21,6 +21,12 @@ use crate::mix::words;
 /// So many of anything, and more: nobody here comes near.
 const LIMIT_LEAST: u64 = 1_000_000;
 
+/// An OAuth app of the model.
+pub(super) struct App {
+    pub(super) id: OauthAppId,
+    pub(super) credentials_version: u64,
+}
+
 impl Company {
     pub(super) fn create_app(&mut self, actor: Actor, store: &Store) -> Result<Submission> {
         let app: OauthAppId = Fresh.id();
@@ -35,14 +41,17 @@ impl Company {
             scopes: serde_json::from_value::<Scopes>(serde_json::json!(scopes))?,
             urls: None,
             client_authentication: None,
+            pkce: None,
         };
-        self.apps.push(app);
+        self.apps.push(App { id: app, credentials_version: 1 });
         Ok(self.submit_with(OauthAppsCommand::Create(create), actor, key))
     }
 
     /// It gets another secret.
     pub(super) fn update_app(&mut self, actor: Actor, store: &Store) -> Result<Submission> {
-        let app = self.apps[self.dice.below(self.apps.len())];
+        let which = self.dice.below(self.apps.len());
+        let app = self.apps[which].id;
+        self.apps[which].credentials_version += 1;
         let (client_secret, key) = self.client_secret(app, store)?;
         let update = UpdateOauthApp {
             app,
@@ -52,12 +61,16 @@ impl Company {
             scopes: None,
             urls: UrlsPatch::default(),
             client_authentication: None,
+            pkce: None,
         };
         Ok(self.submit_with(OauthAppsCommand::Update(update), actor, key))
     }
 
     pub(super) fn delete_app(&mut self, actor: Actor) -> Submission {
-        let app = self.apps.remove(self.dice.below(self.apps.len()));
+        let unused = self.apps.iter().map(|app| app.id).filter(|app| !self.is_in_use(*app));
+        let unused: Vec<OauthAppId> = unused.collect();
+        let app = unused[self.dice.below(unused.len())];
+        self.apps.retain(|other| other.id != app);
         self.submit_change(OauthAppsCommand::Delete(app), actor)
     }
 
