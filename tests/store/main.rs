@@ -57,7 +57,9 @@ mod snapshot_damage;
 mod snapshot_folder;
 mod snapshot_hostile;
 mod snapshot_newest;
+mod snapshot_others;
 mod snapshot_roots;
+mod snapshot_writing;
 mod snapshots;
 #[path = "../support/counted.rs"]
 mod counted;
