@@ -262,6 +262,8 @@ struct Inner {
     deciding: Lanes,
     /// Held by whoever signs a checkpoint of a stream.
     checkpointing: Lanes,
+    /// Held by whoever changes a customer that others change at the same time.
+    changing: Lanes,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -355,6 +357,7 @@ impl Store {
                 rechecking: tokio::sync::Mutex::default(),
                 deciding: Lanes::default(),
                 checkpointing: Lanes::default(),
+                changing: Lanes::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,

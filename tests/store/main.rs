@@ -11,6 +11,8 @@ mod checkpoints;
 mod clock;
 mod commands;
 mod customer_asks;
+mod customer_past;
+mod customer_quotas;
 mod courses;
 mod damage;
 mod deletions;

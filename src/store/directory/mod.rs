@@ -359,9 +359,9 @@ impl Directory {
         self.known().due.connections_by(now, is_meant)
     }
 
-    /// Nothing of a connection is due any more.
-    pub fn nothing_is_due(&self, stream: StreamId, connection: ConnectionId) {
-        self.known().due.clear(stream, &connection.to_string());
+    /// Nothing of a connection is due any more that was by a time; what was said since then is.
+    pub fn nothing_is_due(&self, stream: StreamId, connection: ConnectionId, by: Timestamp) {
+        self.known().due.clear_by(stream, &connection.to_string(), by);
     }
 
     /// The first verified domains to be asked about by now, by whose they are; each is then due a day later.

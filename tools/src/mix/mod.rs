@@ -174,11 +174,11 @@ const fn share(area: &'static str, kind: Kind, weight: u32) -> Share {
 /// set. And whoever acts without a session logs in first, which makes logins more frequent than their row says.
 pub const MIX: &[Share] = &[
     share("api_keys", Kind::CreateKey, 5),
-    share("api_keys", Kind::RenameKey, 2),
+    share("api_keys", Kind::RenameKey, 6),
     share("api_keys", Kind::RotateKey, 3),
     share("api_keys", Kind::RevokeKey, 4),
     share("api_keys", Kind::UseKey, 60),
-    share("environments", Kind::SetValue, 196),
+    share("environments", Kind::SetValue, 202),
     share("environments", Kind::SetValues, 30),
     share("environments", Kind::DeleteValue, 50),
     share("environments", Kind::CreateEnvironment, 5),
@@ -202,7 +202,7 @@ pub const MIX: &[Share] = &[
     share("oauth_apps", Kind::UpdateApp, 3),
     share("oauth_apps", Kind::DeleteApp, 1),
     share("connections", Kind::CreateConnection, 5),
-    share("connections", Kind::RefreshToken, 20),
+    share("connections", Kind::RefreshToken, 10),
     share("connections", Kind::FailRefresh, 2),
     share("connections", Kind::RevokeConnection, 3),
     share("billing", Kind::SetQuota, 1),

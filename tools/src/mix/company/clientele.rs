@@ -225,8 +225,8 @@ impl Company {
         let ends = self.clientele.running.remove(at.context("something runs")?);
         let Running { execution, customer, environment, .. } = ends;
         let fails = self.dice.happens(40);
-        let usage = words::usage(&mut self.dice);
-        let usage = Some(self.said(execution, customer, "usage", &usage)?);
+        let usage = self.dice.happens(400).then(|| words::usage(&mut self.dice));
+        let usage = usage.map(|text| self.said(execution, customer, "usage", &text)).transpose()?;
         let error = fails.then(|| words::failure(&mut self.dice));
         let error = error.map(|text| self.said(execution, customer, "error", text)).transpose()?;
         let finish = FinishExecution {
