@@ -134,7 +134,7 @@ pub async fn show(State(app): State<App>, at: InCtx, headers: HeaderMap) -> Resu
 pub async fn secret(State(app): State<App>, path: PathText, at: InCtx) -> Result<Response, Problem> {
     let name = path.first();
     let (id, value) = at.secret(&app, name).await?;
-    let read = Read::Secret(id, value.number);
+    let read = Read::Secret { secret: id, value_version: value.number, customer: at.customer };
     app.store.note_read(&at.call.organization.handle, at.program()?, read, &Values::default()).await?;
     let shown = value.plain.as_str().map_err(|_| Problem::internal())?;
     let body = json(&CtxSecretBody { name, value: shown, value_version: value.number });
@@ -232,7 +232,8 @@ impl InCtx {
         if values.is_empty() {
             return Ok(());
         }
-        let read = Read::Environment(self.environment.id, Arc::clone(version));
+        let (environment, customer) = self.place().id();
+        let read = Read::Environment { environment, customer, version: Arc::clone(version) };
         Ok(app.store.note_read(&self.call.organization.handle, self.program()?, read, values).await?)
     }
 

@@ -62,6 +62,8 @@ impl Default for Memory {
 pub struct Value {
     /// Its number.
     pub number: u64,
+    /// The customer whose secret it is, if it is one's.
+    pub customer: Option<CustomerId>,
     /// The value.
     pub plain: Plain,
 }
@@ -186,7 +188,8 @@ impl Memory {
         let ((id, number), CurrentValue { sealed, commitment }) = (readable.id(), readable.value);
         let key = ring.data_key(view.stream, sealed.key, *commitment)?;
         let plain = key.open(&value_field(view.stream, &id.to_string()), sealed)?;
-        let value = Arc::new(Value { number, plain });
+        let customer = readable.secret.scope.customer();
+        let value = Arc::new(Value { number, customer, plain });
         let (key, bytes) = ((view.stream, id), KEPT_OVERHEAD_BYTES + value.plain.as_bytes().len());
         self.values.put(key, Arc::clone(&value), bytes);
         let newest = handle.view();
@@ -201,7 +204,7 @@ impl Memory {
         }
         let stream = view.stream;
         let organization = view.organization();
-        let (mut whole, mut places, mut values) = (false, Vec::new(), Vec::new());
+        let (mut whole, mut places, mut values, mut gone) = (false, Vec::new(), Vec::new(), Vec::new());
         for event in events {
             let linked = || {
                 let id = event.resource.id.parse::<ConnectionId>().ok();
@@ -219,10 +222,7 @@ impl Memory {
                     whole = true;
                     values.push(SecretId::min()..=SecretId::max());
                 }
-                Event::Customers(event) if event.departed().is_some() => {
-                    whole = true;
-                    values.push(SecretId::min()..=SecretId::max());
-                }
+                Event::Customers(event) => gone.extend(event.departed()),
                 Event::Environments(_) | Event::OauthApps(_) => whole = true,
                 Event::Connections(_) => changed_in(linked(), &mut places, &mut whole),
                 Event::Refused(refused) if refused.action == TOKEN_REFRESH => {
@@ -230,6 +230,14 @@ impl Memory {
                 }
                 _ => {}
             }
+        }
+        if !gone.is_empty() {
+            // What a customer had is gone with it, and what others have is as it was: nothing of that is looked up.
+            let all = (stream, SecretId::min())..=(stream, SecretId::max());
+            self.values
+                .forget(all, |_, kept| !kept.customer.is_some_and(|customer| gone.contains(&customer)));
+            let environments = organization.environments.iter().map(|environment| environment.id);
+            places.extend(environments.flat_map(|id| gone.iter().map(move |customer| (id, Some(*customer)))));
         }
         for range in values {
             let (first, last) = range.into_inner();

@@ -7,6 +7,17 @@ use crate::settings::customers::command::CustomersRejection;
 use crate::settings::executions::command::ExecutionsRejection;
 use crate::settings::oauth_apps::command::OauthAppsRejection;
 use crate::settings::secrets::command::SecretsRejection;
+use crate::store::customers::SearchError;
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Key(error) => error.into(),
+            SearchError::History(error) => error.into(),
+            SearchError::Refused(refusal) => refusal.into(),
+        }
+    }
+}
 
 pub(super) fn oauth_apps(rejection: OauthAppsRejection) -> Problem {
     match rejection {
@@ -43,6 +54,9 @@ pub(super) fn oauth_apps(rejection: OauthAppsRejection) -> Problem {
 pub(super) fn customers(rejection: CustomersRejection) -> Problem {
     match rejection {
         CustomersRejection::NotFound => Problem::not_found(),
+        CustomersRejection::TooMuchKnown => {
+            Problem::conflict("customers_full", "what is known of the customers takes as much as it can")
+        }
         CustomersRejection::TooManyCustomers => {
             Problem::conflict("too_many_customers", "the organization has as many customers as it can")
         }

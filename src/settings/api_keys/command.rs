@@ -1,5 +1,7 @@
 //! Making, changing, rotating and revoking API keys, under ceiling and reach; and recording that they are used.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use crate::actor::ActorId;
@@ -462,7 +464,8 @@ impl UseApiKey {
         Ok(vec![session.into_iter().fold(event, NewEvent::relating)])
     }
 
-    /// That secrets were read: about the only one, or the only environment, else about the key; it concerns all.
+    /// That secrets were read: about the only one, or the only environment, else about the key; it concerns all, and the
+    /// customers for whom.
     fn read(&self, state: &Organization, key: &ApiKey) -> NewEvent {
         let Reads { environments, secrets, connections } = self.reads.clone();
         let resource = match (&environments[..], &secrets[..]) {
@@ -477,11 +480,15 @@ impl UseApiKey {
             }
             _ => Resource::named(ResourceType::ApiKey, self.key, &*key.name),
         };
+        let customers = environments.iter().map(|read| read.customer);
+        let customers = customers.chain(secrets.iter().map(|read| read.customer)).flatten();
         let ids = environments.iter().map(|read| read.environment.to_string());
         let ids = ids.chain(secrets.iter().map(|read| read.secret.to_string()));
         let ids = ids.chain(connections.iter().map(|read| read.connection.to_string()));
-        let ids = ids.chain([self.key.to_string()]);
-        let related: Vec<_> = ids.filter(|id| *id != resource.id).collect();
+        let ids = ids.chain([self.key.to_string()]).chain(customers.map(|customer| customer.to_string()));
+        // Many customers are read for in one environment.
+        let mut named = BTreeSet::from([resource.id.clone()]);
+        let related: Vec<_> = ids.filter(|id| named.insert(id.clone())).collect();
         let read = SecretsRead { key: self.key, environments, secrets, connections };
         let read = ApiKeysEvent::SecretsRead(read);
         NewEvent { related, ..NewEvent::new(resource, read) }

@@ -146,11 +146,11 @@ pub struct SecretsRead {
     /// The environments that were read whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environments: Vec<EnvironmentRead>,
-    /// The secrets that were read by name, and those of an environment that was read whole for the first time in the
-    /// hour as it is: later events of the hour name its version alone.
+    /// The values that were read by name, and of an environment that was read whole those that this key had not read in the
+    /// hour: of the others an event of the hour says so already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRead>,
-    /// The connections of an environment that was read whole for the first time in the hour as it is.
+    /// The connections' credentials of an environment that was read whole that this key had not read in the hour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connections: Vec<ConnectionRead>,
 }
@@ -161,6 +161,9 @@ pub struct SecretsRead {
 pub struct EnvironmentRead {
     /// The environment.
     pub environment: EnvironmentId,
+    /// For which customer; absent where for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerId>,
     /// The version of what is seen in it, as the program was told.
     pub version: String,
     /// How often.
@@ -173,6 +176,9 @@ pub struct EnvironmentRead {
 pub struct SecretRead {
     /// The secret.
     pub secret: SecretId,
+    /// For which customer it was read by name; absent where for none, and of an environment that was read whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerId>,
     /// The number of the value.
     pub value_version: u64,
     /// How often.

@@ -64,6 +64,11 @@ pub struct CustomerCreated {
     pub suspended: bool,
 }
 
+/// The field of a customer that no two of an organization have the same of.
+pub const EXTERNAL_ID: &str = "external_id";
+/// The fields that a customer may lack, by the names that a change clears them by.
+pub const OPTIONAL: [&str; 3] = [EXTERNAL_ID, "tags", "metadata"];
+
 /// Something of a customer is another; what is absent stayed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -91,6 +96,16 @@ impl CustomerUpdated {
     /// A change of nothing yet.
     pub fn of(customer: CustomerId) -> Self {
         Self { customer, name: None, external_id: None, tags: None, metadata: None, cleared: Vec::new() }
+    }
+
+    /// What it gives the fields of [`OPTIONAL`], in their order.
+    pub fn optional(&self) -> [&Option<Sealed>; 3] {
+        [&self.external_id, &self.tags, &self.metadata]
+    }
+
+    /// All that it seals.
+    pub fn sealed(&self) -> impl Iterator<Item = &Sealed> {
+        self.optional().into_iter().chain([&self.name]).flatten()
     }
 
     /// Whether a field was cleared.

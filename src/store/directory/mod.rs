@@ -9,6 +9,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::area::{DirectoryEntry, Section};
 use crate::clock::Timestamp;
+use crate::event::Version;
 use crate::ids::{ConnectionId, SessionId, StreamId};
 use crate::log::{Head, Position};
 use crate::seal::Commitment;
@@ -368,8 +369,9 @@ impl Directory {
         self.known().domains.take_due(now, limit)
     }
 
-    /// Streams whose key is to be rotated by a time, since data keys of theirs were destroyed before.
-    pub fn to_rotate(&self, now: Timestamp) -> Vec<StreamId> {
+    /// Streams whose key is to be rotated by a time, since data keys of theirs were destroyed before: each with the version of
+    /// the last event that did.
+    pub fn to_rotate(&self, now: Timestamp) -> Vec<(StreamId, Version)> {
         self.known().destroyed.due(now)
     }
 
