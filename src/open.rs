@@ -1,7 +1,8 @@
 //! Opening a data directory: the lock, the store in use, its log, and the key ring, in an order in which nothing is
 //! written before the root key has proved to be the right one.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::causes::with_causes;
@@ -17,6 +18,7 @@ use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
 use crate::store::derived::{DerivedFiles, holds};
 use crate::store::directory::Directory;
+use crate::store::ledger::{Keeper, Ledger};
 use crate::store::load::saved_directory;
 
 /// A data directory that could not be opened.
@@ -75,6 +77,22 @@ pub struct OpenDir {
     pub epoch: Epoch,
     /// What an operator should read in the server's log.
     pub findings: Vec<Finding>,
+}
+
+impl OpenDir {
+    /// The store's ledger, in a folder of snapshots. Nothing is written or made.
+    ///
+    /// # Errors
+    /// When the ledger, its mark or the folder of the stores cannot be read.
+    pub fn ledger(&self, snapshots: &Path) -> io::Result<Ledger> {
+        let keeper = Keeper {
+            store: self.store.id,
+            beside: self.dir.store_ids().map_err(io::Error::other)?,
+            mark: self.store.ledger_mark(),
+            epoch: self.epoch.as_str().to_owned(),
+        };
+        Ledger::open(snapshots, keeper)
+    }
 }
 
 /// Opens the store in use, without its keys: all that a check or an export needs. Derived files stay as they are,
@@ -186,6 +204,12 @@ pub fn key_ring(opened: &OpenDir, root: RootKey) -> Result<Arc<KeyRing>, DirErro
         tracing::error!(
             error,
             "what an interrupted restore left may open what is destroyed; the next start tries again"
+        );
+    }
+    for stray in dir.strays()? {
+        tracing::warn!(
+            "{} has no name of a store, and is not kept in mind: if it has keys, what is destroyed opens there",
+            stray.display()
         );
     }
     let beside = dir.store_dirs()?.into_iter().filter(|other| other.id != store.id);

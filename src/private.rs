@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 /// For files of ours: what is made has mode 0600, and no link is followed to somebody else's.
 pub fn options() -> OpenOptions {
@@ -59,6 +60,21 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&new, path)?;
     sync_dir(dir)
+}
+
+/// Gives a file another name, which nothing may have.
+///
+/// # Errors
+/// `AlreadyExists` where something has it, and those of the system; the file has the name from before then.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot do it at once: then somebody who takes the name between the two loses.
+        Err(Errno::INVAL | Errno::NOSYS) => match to.try_exists()? {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => fs::rename(from, to),
+        },
+        renamed => Ok(renamed?),
+    }
 }
 
 /// Writes a file that is not there yet, mode 0600; durable once [`sync_all_under`] has returned, and not before.

@@ -324,8 +324,7 @@ fn open(
 
 fn ledger(config: &Config, dir: &OpenDir) -> Result<Ledger, StartError> {
     let snapshots = config.snapshots_dir();
-    let opened = Ledger::open(&snapshots, dir.store.ledger_mark(), dir.epoch.as_str());
-    opened.map_err(|source| StartError::Ledger { snapshots, source })
+    dir.ledger(&snapshots).map_err(|source| StartError::Ledger { snapshots, source })
 }
 
 fn app(

@@ -97,6 +97,8 @@ pub struct Rows {
     handle: Arc<Handle>,
     view: Arc<View>,
     names: HashMap<UserId, Option<String>>,
+    /// Customers' names, for a page: of an export of any length the next page sees who was erased meanwhile.
+    customers: HashMap<CustomerId, Option<String>>,
     addresses: HashMap<SessionId, Option<String>>,
 }
 
@@ -108,6 +110,7 @@ impl Rows {
             handle: Arc::clone(handle),
             view: Arc::clone(view),
             names: HashMap::new(),
+            customers: HashMap::new(),
             addresses: HashMap::new(),
         }
     }
@@ -117,6 +120,7 @@ impl Rows {
     /// # Errors
     /// When the history cannot be read.
     pub fn of(&mut self, versions: &[Version]) -> Result<Vec<Row>, HistoryError> {
+        self.customers.clear();
         let events = self.store.envelopes(&self.handle, &self.view, versions)?;
         events.iter().map(|event| self.row(event)).collect()
     }
@@ -181,8 +185,16 @@ impl Rows {
         remember(&mut self.names, person, name)
     }
 
-    /// A customer's name as of the view. Each is opened once a page, and no more than a page has.
-    fn customer(&self, id: CustomerId) -> Option<String> {
+    /// A customer's name as of the view, opened once a page.
+    fn customer(&mut self, id: CustomerId) -> Option<String> {
+        if let Some(name) = self.customers.get(&id) {
+            return name.clone();
+        }
+        let name = self.open_customer(id);
+        remember(&mut self.customers, id, name)
+    }
+
+    fn open_customer(&self, id: CustomerId) -> Option<String> {
         let customers = &self.view.organization().customers;
         if customers.is_erased(id) {
             return Some(customers::ERASED.to_owned());

@@ -30,7 +30,6 @@ use crate::store::check::DerivedReport;
 use crate::store::check_checkpoints::CheckpointsReport;
 use crate::store::check_keys::DataKeysReport;
 use crate::store::check_ledger::LedgerReport;
-use crate::store::ledger::Ledger;
 
 /// `settled fsck`.
 #[derive(Args, Debug)]
@@ -116,7 +115,9 @@ impl Fsck {
         let notes = self.snapshots_dir.clone().unwrap_or_else(|| self.target.data_dir.join(SNAPSHOTS));
         let history = history.locate(&notes)?;
         let keys = self.keys.as_ref().map(|keys| keys.locate(&notes)).transpose()?;
-        let keys = keys.map_or_else(|| newest_keys(&History::open(&history)?), Ok)?;
+        let here = dir.store_ids()?;
+        let newest = || newest_keys(&History::open(&history)?, root.fingerprint(), &here);
+        let keys = keys.map_or_else(newest, Ok)?;
         let means = Means { history: &history, keys: &keys, root: &root };
         let spinner = output::waiting("repairing");
         let repaired = repair(&dir, &means, self.dry_run);
@@ -163,7 +164,7 @@ impl Fsck {
 
     fn check(&self, opened: &OpenDir, root: Option<&RootKey>) -> Exit {
         let snapshots = self.snapshots_dir.clone().unwrap_or_else(|| self.target.data_dir.join(SNAPSHOTS));
-        let ledger = match Ledger::open(&snapshots, opened.store.ledger_mark(), opened.epoch.as_str()) {
+        let ledger = match opened.ledger(&snapshots) {
             Ok(ledger) => ledger,
             Err(error) => return failed(&error),
         };
@@ -286,7 +287,11 @@ fn print_ledger(report: &LedgerReport) {
     if report.torn {
         output::line("note: the ledger's last line was cut off by a crash; nothing rests on it");
     }
-    output::line(format_args!("{} lines of the ledger are as the log says", report.whole));
+    let others = match report.of_others {
+        0 => String::new(),
+        lines => format!(", {lines} are of stores elsewhere"),
+    };
+    output::line(format_args!("{} lines of the ledger are as the log says{others}", report.whole));
 }
 
 fn print_derived(report: &DerivedReport) {

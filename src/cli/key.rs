@@ -11,7 +11,7 @@ use crate::actor::Actor;
 use crate::cli::exit::Exit;
 use crate::cli::root_key::RootKeyOptions;
 use crate::cli::target::{Target, failed};
-use crate::cli::{output, socket};
+use crate::cli::{older_keys, output, socket};
 use crate::clock::Clock;
 use crate::config::RootKeySource;
 use crate::ids::StreamId;
@@ -147,17 +147,26 @@ impl Rotate {
             Ok(wanted) => wanted,
             Err(error) => return failed(&error),
         };
-        let body = wanted.body();
+        let (body, is_of_stream) = (wanted.body(), matches!(wanted, Wanted::Stream(_)));
+        let mut problem = None;
         let ask = |socket: &Path| {
             let spinner = output::waiting("the server wraps keys anew");
             let answer = socket::post(socket, "/v1/operator/keys/rotate", body);
+            if is_of_stream && answer.is_ok() {
+                problem = older_keys::problem(socket);
+            }
             spinner.finish_and_clear();
             answer
         };
-        match self.target.have_done(ask, |opened| self.rotate(opened, wanted)) {
-            Ok(rotated) => self.print(&rotated),
-            Err(exit) => exit,
+        let rotated = match self.target.have_done(ask, |opened| self.rotate(opened, wanted)) {
+            Ok(rotated) => rotated,
+            Err(exit) => return exit,
+        };
+        let exit = self.print(&rotated);
+        if let Some(problem) = problem {
+            output::note(format_args!("WARNING: {problem}"));
         }
+        exit
     }
 
     fn rotate(&self, opened: &OpenDir, wanted: Wanted) -> Result<Rotated, Box<dyn Error>> {

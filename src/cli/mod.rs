@@ -18,6 +18,7 @@ pub mod exit;
 pub mod fsck;
 pub mod key;
 pub mod log;
+mod older_keys;
 pub mod organizations;
 pub mod output;
 pub mod replay;

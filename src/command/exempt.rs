@@ -25,8 +25,8 @@ impl OrganizationCommand {
 }
 
 impl Command {
-    /// Whether it takes something away from somebody: logging out, revoking. Such commands go on when the disk is
-    /// nearly full.
+    /// Whether it takes something away from somebody, as logging out and revoking do, or would lose what cannot be had
+    /// again. Such commands go on when the disk is nearly full.
     pub fn is_a_removal(&self) -> bool {
         match self {
             Self::Organization(OrganizationCommand::Sessions(command))
@@ -53,7 +53,13 @@ impl Command {
                 matches!(command, ApiKeysCommand::Revoke(_))
             }
             Self::Organization(OrganizationCommand::Connections(command)) => {
-                matches!(command, ConnectionsCommand::Revoke(_))
+                // What a provider has handed out is lost if it is not recorded; nobody is asked for more meanwhile.
+                matches!(
+                    command,
+                    ConnectionsCommand::Revoke(_)
+                        | ConnectionsCommand::Connect(_)
+                        | ConnectionsCommand::NoteRefresh(_)
+                )
             }
             Self::Organization(OrganizationCommand::Customers(command)) => {
                 matches!(

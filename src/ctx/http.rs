@@ -39,7 +39,7 @@ use crate::settings::environments::projection::Environment;
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::general::own_key;
 use crate::settings::roles::permission::Permission;
-use crate::store::key_uses::reads::Read;
+use crate::store::key_uses::reads::{Read, Values};
 use crate::store::resident::{Handle, View};
 
 /// Where a program reads.
@@ -134,8 +134,8 @@ pub async fn show(State(app): State<App>, at: InCtx, headers: HeaderMap) -> Resu
 pub async fn secret(State(app): State<App>, path: PathText, at: InCtx) -> Result<Response, Problem> {
     let name = path.first();
     let (id, value) = at.secret(&app, name).await?;
-    let read = Read::Secret(id, value.number);
-    app.store.note_read(&at.call.organization.handle, at.program()?, read, &[]).await?;
+    let read = Read::Secret { secret: id, value_version: value.number, customer: at.customer };
+    app.store.note_read(&at.call.organization.handle, at.program()?, read, &Values::default()).await?;
     let shown = value.plain.as_str().map_err(|_| Problem::internal())?;
     let body = json(&CtxSecretBody { name, value: shown, value_version: value.number });
     Ok(answer(Body::from(Bytes::from_owner(body)), None))
@@ -227,17 +227,13 @@ impl InCtx {
     ///
     /// # Errors
     /// When that cannot be recorded, so that nothing may leave.
-    pub(super) async fn note(
-        &self,
-        app: &App,
-        version: &Arc<str>,
-        values: &[(SecretId, u64)],
-    ) -> Result<(), Problem> {
+    pub(super) async fn note(&self, app: &App, version: &Arc<str>, values: &Values) -> Result<(), Problem> {
         // Configuration alone is no secret.
         if values.is_empty() {
             return Ok(());
         }
-        let read = Read::Environment(self.environment.id, Arc::clone(version));
+        let (environment, customer) = self.place().id();
+        let read = Read::Environment { environment, customer, version: Arc::clone(version) };
         Ok(app.store.note_read(&self.call.organization.handle, self.program()?, read, values).await?)
     }
 

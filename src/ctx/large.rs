@@ -57,8 +57,8 @@ impl Large {
         let version = at.version(app).await?;
         let view = Arc::clone(&at.call.organization.view);
         let secrets = seen::secrets(view.organization(), at.place());
-        let values: Vec<_> = secrets.values().map(|readable| readable.id()).collect();
-        at.note(app, &version, &values).await?;
+        let connections = seen::connections(view.organization(), at.place());
+        at.note(app, &version, &seen::values(&secrets, &connections)).await?;
         let text = |text: &str| Item::Text(Zeroizing::new(text.as_bytes().to_vec()));
         let slug = serde_json::Value::from(at.environment.slug.as_str());
         let head = format!("{{\"environment\":{slug},\"version\":\"{version}\",\"config\":{{");
@@ -69,7 +69,6 @@ impl Large {
         left.push(text("},\"secrets\":{"));
         left.extend(separated(secrets));
         left.push(text("},\"connections\":{"));
-        let connections = seen::connections(view.organization(), at.place());
         let connections = connections.values().map(|(connection, _)| Item::Connection(connection.id));
         left.extend(separated(connections));
         left.push(text("}}"));

@@ -13,7 +13,7 @@ use crate::ctx::access::Access;
 use crate::ctx::seen::{self, Basis, Place, PlaceId, Readable};
 use crate::event::{Event, Recorded};
 use crate::http::page::json_bytes;
-use crate::ids::{CustomerId, EnvironmentId, SecretId, StreamId};
+use crate::ids::{ConnectionId, CustomerId, EnvironmentId, SecretId, StreamId};
 use crate::organization::Organization;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::{DataKey, Plain};
@@ -25,6 +25,7 @@ use crate::settings::secrets::projection::{CurrentValue, Secret};
 use crate::settings::secrets::value::Scope;
 use crate::settings::secrets::value_field;
 use crate::store::bounded::Bounded;
+use crate::store::key_uses::reads::Values;
 use crate::store::resident::{Handle, View};
 
 /// How much memory opened values take, in bytes.
@@ -61,6 +62,8 @@ impl Default for Memory {
 pub struct Value {
     /// Its number.
     pub number: u64,
+    /// The customer whose secret it is, if it is one's.
+    pub customer: Option<CustomerId>,
     /// The value.
     pub plain: Plain,
 }
@@ -80,7 +83,7 @@ pub struct Whole {
     /// The version of it.
     pub version: Arc<str>,
     /// The values in it.
-    pub values: Vec<(SecretId, u64)>,
+    pub values: Values,
     json: Zeroizing<Vec<u8>>,
 }
 
@@ -141,6 +144,7 @@ impl Memory {
         let opened = secrets.values().map(|secret| self.value_of(ring, handle, view, secret));
         let opened: Vec<Arc<Value>> = opened.collect::<Result<_, _>>()?;
         let named = secrets.keys().copied().zip(opened.iter().map(|value| &**value));
+        let values = seen::values(&secrets, &connections);
         let access = connections
             .into_iter()
             .map(|(name, held)| Ok((name, Access::open(ring, view.stream, held)?)))
@@ -150,7 +154,7 @@ impl Memory {
         let whole = Arc::new(Whole {
             basis: Basis::of(organization, place),
             version: Arc::clone(&version),
-            values: secrets.values().map(Readable::id).collect(),
+            values,
             json: json(&told),
         });
         let key = (view.stream, place.id());
@@ -184,7 +188,8 @@ impl Memory {
         let ((id, number), CurrentValue { sealed, commitment }) = (readable.id(), readable.value);
         let key = ring.data_key(view.stream, sealed.key, *commitment)?;
         let plain = key.open(&value_field(view.stream, &id.to_string()), sealed)?;
-        let value = Arc::new(Value { number, plain });
+        let customer = readable.secret.scope.customer();
+        let value = Arc::new(Value { number, customer, plain });
         let (key, bytes) = ((view.stream, id), KEPT_OVERHEAD_BYTES + value.plain.as_bytes().len());
         self.values.put(key, Arc::clone(&value), bytes);
         let newest = handle.view();
@@ -199,33 +204,40 @@ impl Memory {
         }
         let stream = view.stream;
         let organization = view.organization();
-        let (mut whole, mut places, mut values) = (false, Vec::new(), Vec::new());
+        let (mut whole, mut places, mut values, mut gone) = (false, Vec::new(), Vec::new(), Vec::new());
         for event in events {
+            let linked = || {
+                let id = event.resource.id.parse::<ConnectionId>().ok();
+                id.and_then(|id| organization.connections.get(id)).map(|connection| connection.scope)
+            };
             match &event.event {
                 Event::Secrets(_) => {
                     let Ok(id) = event.resource.id.parse::<SecretId>() else { continue };
                     values.push(id..=id);
-                    // A customer's secret is seen in one place; of thousands of customers, the others' stay.
-                    match organization.secrets.get(id).map(|secret| secret.scope) {
-                        Some(Scope::Customer(environment, customer)) => {
-                            places.push((environment, Some(customer)))
-                        }
-                        Some(Scope::Organization | Scope::Environment(_)) | None => whole = true,
-                    }
+                    let scope = organization.secrets.get(id).map(|secret| secret.scope);
+                    changed_in(scope, &mut places, &mut whole);
                 }
                 Event::Environments(EnvironmentsEvent::EnvironmentDeleted(_))
                 | Event::General(GeneralEvent::OrganizationEnded(_)) => {
                     whole = true;
                     values.push(SecretId::min()..=SecretId::max());
                 }
-                Event::Customers(event) if event.departed().is_some() => {
-                    whole = true;
-                    values.push(SecretId::min()..=SecretId::max());
+                Event::Customers(event) => gone.extend(event.departed()),
+                Event::Environments(_) | Event::OauthApps(_) => whole = true,
+                Event::Connections(_) => changed_in(linked(), &mut places, &mut whole),
+                Event::Refused(refused) if refused.action == TOKEN_REFRESH => {
+                    changed_in(linked(), &mut places, &mut whole);
                 }
-                Event::Environments(_) | Event::Connections(_) | Event::OauthApps(_) => whole = true,
-                Event::Refused(refused) if refused.action == TOKEN_REFRESH => whole = true,
                 _ => {}
             }
+        }
+        if !gone.is_empty() {
+            // What a customer had is gone with it, and what others have is as it was: nothing of that is looked up.
+            let all = (stream, SecretId::min())..=(stream, SecretId::max());
+            self.values
+                .forget(all, |_, kept| !kept.customer.is_some_and(|customer| gone.contains(&customer)));
+            let environments = organization.environments.iter().map(|environment| environment.id);
+            places.extend(environments.flat_map(|id| gone.iter().map(move |customer| (id, Some(*customer)))));
         }
         for range in values {
             let (first, last) = range.into_inner();
@@ -243,6 +255,15 @@ impl Memory {
                 self.wholes.forget((stream, place)..=(stream, place), is_current);
             }
         }
+    }
+}
+
+/// Where something of a scope is seen that has changed. What a customer has is seen in one place; of thousands of customers, the
+/// others' stay.
+fn changed_in(scope: Option<Scope>, places: &mut Vec<PlaceId>, whole: &mut bool) {
+    match scope {
+        Some(Scope::Customer(environment, customer)) => places.push((environment, Some(customer))),
+        Some(Scope::Organization | Scope::Environment(_)) | None => *whole = true,
     }
 }
 

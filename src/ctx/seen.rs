@@ -17,6 +17,7 @@ use crate::settings::connections::connection::{Connection, Credential};
 use crate::settings::environments::projection::Environment;
 use crate::settings::secrets::projection::{CurrentValue, Secret};
 use crate::settings::secrets::value::Scope;
+use crate::store::key_uses::reads::Values;
 
 /// How many bytes of an HMAC a version has: enough that no two are ever the same.
 const VERSION_BYTES: usize = 16;
@@ -121,6 +122,15 @@ pub fn connections<'a>(
     let all = place.scopes().flat_map(|scope| organization.connections.in_scope(scope));
     let seen: BTreeMap<_, _> = all.map(|connection| (connection.name.as_str(), connection)).collect();
     seen.into_iter().filter_map(|(name, found)| Some((name, (found, found.usable()?)))).collect()
+}
+
+/// The values of what is seen.
+pub fn values(
+    secrets: &BTreeMap<&str, Readable<'_>>,
+    connections: &BTreeMap<&str, (&Connection, &Credential)>,
+) -> Values {
+    let connections = connections.values().map(|(connection, credential)| (connection.id, credential.number));
+    Values { secrets: secrets.values().map(Readable::id).collect(), connections: connections.collect() }
 }
 
 /// The secret of a name that a program reads in a place.

@@ -270,7 +270,7 @@ pub enum ResourceType {
     CustomerData,
     /// An execution; its name is the workflow's.
     Execution,
-    /// An organization's plan and quotas; its id is the organization's.
+    /// An organization's plan and quotas; its id is the organization's, or the customer's whose limits are meant.
     Billing,
     /// A session.
     Session,

@@ -69,8 +69,8 @@ impl<T: Serialize> Past<T> {
                 return Ok(Self { rows: Vec::new(), next: None });
             };
             examined += events.len();
-            let earlier = store.as_of(handle, oldest - 1)?;
-            let mut telling = Telling::new(earlier.organization().clone(), focus, grants);
+            let earlier = earlier(store, handle, view, focus, oldest - 1)?;
+            let mut telling = Telling::new(earlier, focus, grants);
             // Told from the oldest on, of which no more is kept than a page has.
             let mut page = Filled::new(*limit);
             for event in events.iter().rev() {
@@ -88,6 +88,24 @@ impl<T: Serialize> Past<T> {
             let next = shown.or_else(|| more.then_some(oldest));
             return Ok(Self { rows: rows.into_iter().map(|(_, row)| row).collect(), next });
         }
+    }
+}
+
+/// The settings as of a version that what follows is told from: of a customer nothing of all others.
+fn earlier(
+    store: &Store,
+    handle: &Handle,
+    view: &View,
+    focus: &Focus,
+    version: Version,
+) -> Result<Organization, HistoryError> {
+    let customer = match focus {
+        Focus::Resource(id) | Focus::Named(id, _) => id.parse().ok(),
+        Focus::All | Focus::Actions(_) => None,
+    };
+    match customer {
+        Some(customer) => store.customer_as_of(handle, view, version, customer),
+        None => Ok(store.as_of(handle, version)?.organization().clone()),
     }
 }
 

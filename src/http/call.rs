@@ -81,7 +81,7 @@ impl FromRequestParts<App> for Call {
         };
         if let Some(replay) = call.earlier() {
             call.repeated = true;
-            call.met = call.as_of(replay.first - 1).await?;
+            call.met = call.met_as_of(replay.first - 1, &replay).await?;
         }
         Ok(call)
     }
@@ -253,7 +253,7 @@ impl Call {
         match done.replay {
             None => Ok(done),
             // A replay is rendered from the state as of the earlier request's last version.
-            Some(replay) => Ok(Done { view: self.as_of(replay.version).await?, ..done }),
+            Some(replay) => Ok(Done { view: self.met_as_of(replay.version, &replay).await?, ..done }),
         }
     }
 
@@ -285,6 +285,13 @@ impl Call {
     fn earlier(&self) -> Option<Replay> {
         let idempotency = self.idempotency(StatusCode::OK).ok().flatten()?;
         self.organization.view.replay(&idempotency, self.app.store.clock().credible_now()).ok().flatten()
+    }
+
+    /// What a repeated request meets as of a version.
+    async fn met_as_of(&self, version: Version, replay: &Replay) -> Result<Arc<View>, Problem> {
+        let (store, handle) = (self.app.store.clone(), Arc::clone(&self.organization.handle));
+        let told = replay.version;
+        read_history(move || store.met_as_of(&handle, version, told)).await
     }
 
     /// The whole state as of a version.

@@ -67,6 +67,7 @@ pub mod query;
 pub mod rate_limit;
 pub mod raw_answer;
 pub mod rejection;
+mod rejection_billing;
 mod rejection_kept;
 pub mod request_id;
 pub mod server;
@@ -334,7 +335,10 @@ pub fn routes() -> Vec<Route> {
             row("POST", "/v1/environments/{env}/promote", Environment(P::ConfigWrite), "environment.promote"),
             post(promotion::http::promote),
         ),
-        route(row("GET", "/v1/secrets", Environment(P::SecretRead), "secret.read"), get(secrets::http::list)),
+        route(
+            row("GET", "/v1/secrets", Environment(P::SecretRead), "secret.read"),
+            get(secrets::listing::list),
+        ),
         route(
             row("POST", "/v1/secrets", Environment(P::SecretWrite), "secret.create"),
             post(secrets::http::create),

@@ -5,10 +5,11 @@ use axum::routing::{delete, get, patch, post, put};
 use crate::http::access::Access::{Environment, Organization};
 use crate::http::{Route, route, row};
 use crate::settings::roles::permission::Permission as P;
-use crate::settings::{customer_data, customers, executions};
+use crate::settings::{billing, customer_data, customers, executions};
 
 pub(super) fn routes() -> Vec<Route> {
     let customer = "/v1/customers/{cus}";
+    let limits = "/v1/customers/{cus}/limits";
     let document = "/v1/customers/{cus}/data/{key}";
     let executions_of = "/v1/customers/{cus}/executions";
     vec![
@@ -48,6 +49,14 @@ pub(super) fn routes() -> Vec<Route> {
         route(
             row("POST", "/v1/customers/{cus}/erase", Organization(P::CustomerManage), "customer.erase"),
             post(customers::http::erase),
+        ),
+        route(
+            row("GET", limits, Organization(P::BillingRead), "billing.read"),
+            get(billing::customer_http::show),
+        ),
+        route(
+            row("PUT", limits, Organization(P::BillingManage), "billing.set_customer_limit"),
+            put(billing::customer_http::set),
         ),
         route(
             row("GET", "/v1/customers/{cus}/data", Organization(P::CustomerDataRead), "customer_data.read"),

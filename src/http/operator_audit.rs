@@ -52,11 +52,11 @@ pub async fn organization(
 
 /// Deletes one: its people, keys and sessions are refused from then on, and its data keys are destroyed, so that what it sealed
 /// opens with nothing. Answers when that is done; one that was cut off is gone on with. Copies of its keys beside snapshots go
-/// with it; where they cannot be rewritten now, the status says so until they are.
+/// next, for which nobody is kept waiting; the status says so until they are gone.
 pub async fn delete(State(app): State<App>, path: PathText, _: NoParameters) -> Result<StatusCode, Problem> {
     let id: OrganizationId = path.first().parse().map_err(|_| Problem::not_found())?;
     app.store.delete_organization(id).await?;
-    app.snapshots.renew_keys(&app.store).await;
+    app.snapshots.ask_to_renew_keys();
     Ok(StatusCode::NO_CONTENT)
 }
 

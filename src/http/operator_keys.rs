@@ -28,7 +28,8 @@ struct Rotation {
 }
 
 /// Goes over to another root key, to a further generation of a stream's key, or to another signing key, while the server
-/// runs; of keys that wrap others, answers when nothing is wrapped by the old one any more.
+/// runs; of keys that wrap others, answers when nothing is wrapped by the old one any more. The keys of older snapshots are
+/// rewritten after that; the status says so until they are.
 pub async fn rotate(State(app): State<App>, _: NoParameters, body: RawBody) -> Result<Response, Problem> {
     match body.parse()? {
         Rotation { new_root_key: Some(text), stream: None, signing_key: false } => {
@@ -40,7 +41,7 @@ pub async fn rotate(State(app): State<App>, _: NoParameters, body: RawBody) -> R
         }
         Rotation { new_root_key: None, stream: Some(stream), signing_key: false } => {
             let rotated = app.store.rotate_stream_key(stream, Actor::OPERATOR).await?;
-            app.snapshots.renew_keys(&app.store).await;
+            app.snapshots.ask_to_renew_keys();
             Ok(Json(rotated).into_response())
         }
         Rotation { new_root_key: None, stream: None, signing_key: true } => {

@@ -170,6 +170,9 @@ impl From<OperatingError> for Problem {
             OperatingError::Snapshot(SnapshotError::Exists { .. }) => {
                 Self::conflict("exists", "there is such a file already: a snapshot is never written over")
             }
+            OperatingError::Snapshot(SnapshotError::UnderWay { .. }) => {
+                Self::conflict("under_way", "somebody else is writing a file of that name")
+            }
             OperatingError::NoName(_) => {
                 Self::invalid_field("/output", "invalid", "a history's name ends with .settled")
             }

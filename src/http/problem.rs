@@ -139,8 +139,7 @@ impl Problem {
 
     /// 402 `quota_exceeded`, and of what. How much there may be is for members alone.
     pub fn quota_exceeded(quota: &str) -> Self {
-        Self::new(StatusCode::PAYMENT_REQUIRED, "quota_exceeded", "the plan's limit is reached")
-            .with("quota", quota)
+        Self::new(StatusCode::PAYMENT_REQUIRED, "quota_exceeded", "a limit is reached").with("quota", quota)
     }
 
     /// 403 `forbidden`: the permission that is missing, such as `environment:manage`.

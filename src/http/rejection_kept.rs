@@ -43,6 +43,9 @@ pub(super) fn oauth_apps(rejection: OauthAppsRejection) -> Problem {
 pub(super) fn customers(rejection: CustomersRejection) -> Problem {
     match rejection {
         CustomersRejection::NotFound => Problem::not_found(),
+        CustomersRejection::TooMuchKnown => {
+            Problem::conflict("customers_full", "what is known of the customers takes as much as it can")
+        }
         CustomersRejection::TooManyCustomers => {
             Problem::conflict("too_many_customers", "the organization has as many customers as it can")
         }
@@ -131,6 +134,9 @@ pub(super) fn connections(rejection: ConnectionsRejection) -> Problem {
         }
         ConnectionsRejection::TooMany => {
             Problem::conflict("too_many_connections", "the environment has as many connections as it can")
+        }
+        ConnectionsRejection::CustomerFull => {
+            Problem::conflict("customer_full", "the customer has as many connections as it can")
         }
     }
 }

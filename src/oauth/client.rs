@@ -16,10 +16,10 @@ use crate::settings::connections::connection::INVALID_GRANT;
 
 /// The longest token that is taken, in bytes.
 const TOKEN_MAX_BYTES: usize = 16 << 10;
-/// The most scopes that are noted as granted.
+/// The most scopes that are read of those that were granted.
 const GRANTED_MAX: usize = 200;
 /// The longest time that an access token is believed to be good for, in seconds: ten years.
-const LIFETIME_MAX_SECONDS: u64 = 315_360_000;
+const LIFETIME_MAX_SECONDS: f64 = 315_360_000.0;
 
 /// What a provider handed out.
 pub struct Granted {
@@ -77,7 +77,7 @@ struct TokenAnswer {
     access_token: Option<Plain>,
     refresh_token: Option<Plain>,
     expires_in: Option<Value>,
-    scope: Option<String>,
+    scope: Option<Value>,
     error: Option<Value>,
 }
 
@@ -158,8 +158,9 @@ fn read(answer: &Answer) -> Result<Granted, NotGranted> {
     if answer.status == 429 || answer.status >= 500 {
         return Err(NotGranted::Unavailable);
     }
+    let is_success = (200..300).contains(&answer.status);
     let Ok(told) = serde_json::from_slice::<TokenAnswer>(answer.body.as_bytes()) else {
-        return Err(if answer.status == 200 { NotGranted::Meaningless } else { NotGranted::Refused });
+        return Err(if is_success { NotGranted::Meaningless } else { NotGranted::Refused });
     };
     match told.error.as_ref().map(|error| error.as_str().unwrap_or_default()) {
         // GitHub has words of its own for both.
@@ -170,27 +171,37 @@ fn read(answer: &Answer) -> Result<Granted, NotGranted> {
             return Err(NotGranted::Unavailable);
         }
         Some(_) => return Err(NotGranted::Refused),
-        None if answer.status != 200 => return Err(NotGranted::Refused),
+        None if !is_success => return Err(NotGranted::Refused),
         None => {}
     }
     let fits = |token: &Plain| (1..=TOKEN_MAX_BYTES).contains(&token.as_bytes().len());
     let access_token = told.access_token.filter(fits).ok_or(NotGranted::Meaningless)?;
-    let seconds = told.expires_in.and_then(|told| match told {
-        Value::String(text) => text.parse().ok(),
-        number => number.as_u64(),
-    });
-    let scopes = told.scope.filter(|scope| !scope.is_empty()).map(|scope| {
-        let parts = scope.split([' ', ',']).filter(|part| !part.is_empty());
-        let plain =
-            parts.filter(|part| part.len() <= 256 && part.bytes().all(|byte| byte.is_ascii_graphic()));
-        plain.take(GRANTED_MAX).map(ToOwned::to_owned).collect()
-    });
     Ok(Granted {
         access_token,
         refresh_token: told.refresh_token.filter(fits),
-        expires_in: seconds.filter(|seconds| (1..=LIFETIME_MAX_SECONDS).contains(seconds)),
-        scopes,
+        expires_in: told.expires_in.as_ref().and_then(seconds),
+        scopes: told.scope.as_ref().and_then(scopes),
     })
+}
+
+/// A lifetime, as a number or as text; what is none says nothing.
+fn seconds(told: &Value) -> Option<u64> {
+    let seconds = match told {
+        Value::String(text) => text.parse().ok()?,
+        number => number.as_f64()?,
+    };
+    // What is no whole number of seconds loses its part of one.
+    ((1.0..=LIFETIME_MAX_SECONDS).contains(&seconds)).then_some(seconds as u64)
+}
+
+/// Scopes, as text or, as Twitch has them, as a list of texts; what is neither says nothing.
+fn scopes(told: &Value) -> Option<Vec<String>> {
+    let parts: Vec<&str> = match told {
+        Value::String(text) => text.split([' ', ',']).filter(|part| !part.is_empty()).collect(),
+        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    (!parts.is_empty()).then(|| parts.into_iter().take(GRANTED_MAX).map(ToOwned::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -225,7 +236,10 @@ mod tests {
             (200, r#"{"access_token": "a", "expires_in": -1}"#, granted(None, None)),
             (200, r#"{"access_token": "a", "expires_in": 1e300}"#, granted(None, None)),
             (200, r#"{"access_token": "a", "scope": "x y,z"}"#, granted(None, Some(&["x", "y", "z"]))),
-            (200, r#"{"access_token": "a", "scope": "é \u0000 x"}"#, granted(None, Some(&["x"]))),
+            (200, r#"{"access_token": "a", "scope": ["x", 7, "y"]}"#, granted(None, Some(&["x", "y"]))),
+            (200, r#"{"access_token": "a", "scope": {"x": 1}, "expires_in": []}"#, granted(None, None)),
+            (200, r#"{"access_token": "a", "scope": null, "expires_in": 60.5}"#, granted(Some(60), None)),
+            (201, r#"{"access_token": "a", "scope": ""}"#, granted(None, None)),
             (200, r#"{"access_token": ""}"#, Err(NotGranted::Meaningless)),
             (200, r#"{"access_token": 7}"#, Err(NotGranted::Meaningless)),
             (200, "<html>", Err(NotGranted::Meaningless)),

@@ -17,13 +17,14 @@ use crate::causes::with_causes;
 use crate::http::app::App;
 use crate::http::path::PathText;
 use crate::http::problem::Problem;
-use crate::ids::{ConnectionId, OrganizationId, StreamId};
+use crate::ids::{OrganizationId, StreamId};
 use crate::oauth::attempts::Attempt;
 use crate::oauth::callback_url;
 use crate::oauth::client::{challenge, exchange_code};
 use crate::oauth::pages::{ConnectPage, ContinuePage, page, told};
 use crate::oauth::refresh::sealed;
 use crate::oauth::registration::{NoRegistration, Registration};
+use crate::oauth::revocation::give_back;
 use crate::seal::token::PlainToken;
 use crate::settings::connections::command::ConnectionsCommand;
 use crate::settings::connections::connection::{Connection, Grant};
@@ -140,7 +141,10 @@ pub async fn begin(State(app): State<App>, path: PathText, headers: HeaderMap) -
         verifier,
     };
     let redirect_uri = callback_url(&app.policy.public_url, &attempt.app);
-    let state = app.attempts.begin(attempt, app.store.clock().credible_now());
+    let Ok(state) = app.attempts.begin(attempt, app.store.clock().credible_now()) else {
+        let text = "Too many people are on their way at the moment. Try again in a few minutes.";
+        return Ok(told(StatusCode::SERVICE_UNAVAILABLE, "Not now", text));
+    };
     let url =
         authorize_url(&registration, &linked.grant.scopes, &redirect_uri, &state, code_challenge.as_deref());
     let host = registration.authorize_url.host().to_string();
@@ -205,18 +209,19 @@ pub async fn callback(
     if attempt.app.to_string() != path.first() {
         return Ok(not_begun());
     }
-    finish(&app, &attempt, &said).await
+    // Whether or not the browser waits: a code is good once.
+    tokio::spawn(async move { finish(&app, &attempt, &said).await }).await?
 }
 
 async fn finish(app: &App, attempt: &Attempt, said: &Said) -> Result<Response, Problem> {
     let StreamId::Organization(organization) = attempt.stream else { return Ok(not_begun()) };
-    let Some((handle, connection, grant)) = found(app, organization, attempt.connection).await? else {
+    let Some((handle, connection, grant)) = found(app, organization, attempt).await? else {
         return Ok(no_link());
     };
     let registration = registration(app, &handle, &grant).await?;
     let registration = registration.filter(|found| found.credentials_version == attempt.credentials_version);
     let Some(registration) = registration else { return Ok(no_link()) };
-    if said.issuer.as_ref().is_some_and(|issuer| !registration.is_issuer(issuer)) {
+    if !registration.is_issuer(said.issuer.as_deref()) {
         return Ok(not_begun());
     }
     let Some(code) = said.code.as_ref().filter(|_| !said.is_refused) else {
@@ -224,6 +229,7 @@ async fn finish(app: &App, attempt: &Attempt, said: &Said) -> Result<Response, P
         return Ok(told(StatusCode::BAD_REQUEST, "Not connected", text));
     };
     let redirect_uri = callback_url(&app.policy.public_url, &attempt.app);
+    let asked_at = app.store.clock().credible_now();
     let verifier = attempt.verifier.as_ref().map(|verifier| verifier.as_str());
     let granted = match exchange_code(&app.outgoing, &registration, code, verifier, &redirect_uri).await {
         Ok(granted) => granted,
@@ -238,12 +244,11 @@ async fn finish(app: &App, attempt: &Attempt, said: &Said) -> Result<Response, P
         let read = move || store.ring().data_key(stream, connection.key, connection.commitment);
         tokio::task::spawn_blocking(read).await??
     };
-    let now = app.store.clock().credible_now();
     let command = Connect {
         connection: connection.id,
         link: attempt.link,
         credentials_version: attempt.credentials_version,
-        handed_out: sealed(&granted, &key, attempt.stream, connection.id, false, now),
+        handed_out: sealed(&granted, &key, (attempt.stream, connection.id), &grant.scopes, false, asked_at),
     };
     let submission = Submission::new(ConnectionsCommand::Connect(command), Actor::SYSTEM);
     match app.store.execute(&handle, submission).await {
@@ -251,26 +256,36 @@ async fn finish(app: &App, attempt: &Attempt, said: &Said) -> Result<Response, P
             let text = "You can close this page.";
             Ok(told(StatusCode::OK, "Connected", text))
         }
-        Err(Refusal::Rejected(_)) => Ok(no_link()),
         Err(refusal) => {
+            let view = handle.view();
+            let now = view.organization().connections.get(connection.id);
+            // Where somebody else has come by the link, theirs may be one with these at the provider.
+            if now.is_none_or(|connection| connection.usable().is_none()) {
+                give_back(&app.outgoing, &registration, &granted).await;
+            }
+            if let Refusal::Rejected(_) = refusal {
+                return Ok(no_link());
+            }
             tracing::error!(%organization, error = with_causes(&refusal), "a consent was not recorded");
-            Err(refusal.into())
+            let text = "It could not be recorded. You can open the link again.";
+            Ok(told(StatusCode::SERVICE_UNAVAILABLE, "Not connected", text))
         }
     }
 }
 
-/// The connection of an attempt, if somebody may still consent to it.
+/// The connection of an attempt, if its link is good still.
 async fn found(
     app: &App,
     organization: OrganizationId,
-    id: ConnectionId,
+    attempt: &Attempt,
 ) -> Result<Option<(Arc<Handle>, Connection, Grant)>, Problem> {
     let Some(handle) = app.store.organization(organization).await? else { return Ok(None) };
     let view = handle.view();
-    let connection = view.organization().connections.get(id).cloned();
+    let connection = view.organization().connections.get(attempt.connection).cloned();
     Ok(connection.and_then(|connection| {
         let grant = connection.grant.clone()?;
-        Some((handle, connection, grant))
+        let is_by_link = grant.link.is_some_and(|link| link.token == attempt.link);
+        is_by_link.then_some((handle, connection, grant))
     }))
 }
 
@@ -319,8 +334,8 @@ fn cookie(headers: &HeaderMap) -> Option<PlainToken> {
 }
 
 fn no_link() -> Response {
-    let text = "It was used, replaced, or is too old. Ask whoever sent it for another one.";
-    told(StatusCode::NOT_FOUND, "This link is good for nothing", text)
+    let text = "It was used, replaced, or has ended. Ask whoever sent it for another one.";
+    told(StatusCode::NOT_FOUND, "This link leads nowhere", text)
 }
 
 fn not_begun() -> Response {

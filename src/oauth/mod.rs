@@ -15,6 +15,7 @@ pub mod provider;
 pub mod refresh;
 pub mod registration;
 pub mod revocation;
+pub mod turns;
 
 /// Where a provider sends people back to, by the app that they were sent there as: each has a path of its own, so that what
 /// one provider says never passes for another's (RFC 9700 §4.4.2.2).

@@ -34,8 +34,9 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    // The link's token and the provider's code stand in the URL.
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    // The link's token and the provider's code stand in the URL. Of nothing at all browsers would not say with our own form
+    // whose page it is from.
+    (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
 ];
 
 /// Who asks for what, and the button that leads on.

@@ -5,12 +5,11 @@
 //! time it answers: what it handed out is recorded, or tried to be for as long as this process lives. Dying in between leaves
 //! the refresh token of before, which is tried again at start; many providers accept it once more.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
@@ -19,6 +18,7 @@ use crate::ids::{ConnectionId, StreamId};
 use crate::oauth::client::{Granted, NotGranted, refresh};
 use crate::oauth::registration::{NoRegistration, Registration};
 use crate::oauth::revocation::give_back;
+use crate::oauth::turns::Turns;
 use crate::outgoing::Outgoing;
 use crate::seal::keyring::KeyError;
 use crate::seal::{DataKey, Plain};
@@ -29,17 +29,14 @@ use crate::settings::connections::{ACCESS_TOKEN, REFRESH_TOKEN, credential_field
 use crate::store::resident::Handle;
 use crate::store::{Done, Refusal, Store, Submission};
 
-/// The most refreshes that are at providers at once.
-const AT_ONCE_MAX: usize = 32;
-/// The most of them that are at one provider: one that is slow keeps the others waiting for nothing.
-const AT_ONE_HOST_MAX: usize = 8;
-/// How many hosts are remembered before those that nobody is at are forgotten.
-const HOSTS_MAX: usize = 1_000;
+/// How long after it was had a token is refreshed at the earliest, in seconds, however soon it ends: what a provider says has
+/// nobody write an event every second.
+const SOONEST_SECONDS: u64 = 30;
 /// The pause after the first try that failed, in seconds; each further one is twice as long, up to [`LONGEST_PAUSE_SECONDS`].
 const FIRST_PAUSE_SECONDS: i64 = 30;
 /// The longest pause between tries.
 const LONGEST_PAUSE_SECONDS: i64 = 6 * 3_600;
-/// How long before its end a token is refreshed at the earliest, in seconds.
+/// How long before its end a token is refreshed at most, but for as much again at random, in seconds.
 const LEAD_MAX_SECONDS: u64 = 600;
 /// After which pause what a provider handed out is tried to be recorded again.
 const RECORD_PAUSE: Duration = Duration::from_secs(5);
@@ -52,12 +49,12 @@ pub struct Refresher {
     inner: Arc<Inner>,
 }
 
+#[derive(Default)]
 struct Inner {
     /// Those under way; whoever comes while one is joins it.
     flights: Mutex<BTreeMap<(StreamId, ConnectionId), watch::Receiver<()>>>,
-    turns: Arc<Semaphore>,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
-    stopping: AtomicBool,
+    turns: Turns,
+    stopping: watch::Sender<bool>,
 }
 
 /// A refresh under way, which is over when this is dropped, however that comes.
@@ -77,22 +74,6 @@ impl Inner {
     fn flights(&self) -> MutexGuard<'_, BTreeMap<(StreamId, ConnectionId), watch::Receiver<()>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// A turn at a host, and one at all.
-    async fn turn(&self, host: &str) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
-        let at_host = {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            if hosts.len() >= HOSTS_MAX {
-                hosts.retain(|_, turns| Arc::strong_count(turns) > 1);
-            }
-            let turns =
-                hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONE_HOST_MAX)));
-            Arc::clone(turns)
-        };
-        let held = "nobody closes the semaphore";
-        let at_host = at_host.acquire_owned().await.expect(held);
-        (at_host, Arc::clone(&self.turns).acquire_owned().await.expect(held))
-    }
 }
 
 /// What of a connection says which token is refreshed, and how often in a row that failed.
@@ -106,18 +87,14 @@ struct Prepared {
     registration: Registration,
     refresh_token: Plain,
     key: Arc<DataKey>,
+    /// The scopes that people are asked for.
+    asked: Vec<String>,
 }
 
 impl Refresher {
     /// One over a store.
     pub fn new(store: Store, outgoing: Outgoing) -> Self {
-        let inner = Inner {
-            flights: Mutex::default(),
-            turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
-            hosts: Mutex::default(),
-            stopping: AtomicBool::new(false),
-        };
-        Self { store, outgoing, inner: Arc::new(inner) }
+        Self { store, outgoing, inner: Arc::default() }
     }
 
     /// Refreshes a connection's access token, or joins whoever does already; then what came of it stands in the state.
@@ -126,8 +103,11 @@ impl Refresher {
         while over.changed().await.is_ok() {}
     }
 
-    /// Begins what is due by a time, without waiting for any of it.
+    /// Begins what is due by a time, without waiting for any of it; nothing while it could not be recorded.
     pub fn refresh_due(&self, now: Timestamp) {
+        if self.store.check_recording().is_err() {
+            return;
+        }
         let is_new = |stream, connection| !self.inner.flights().contains_key(&(stream, connection));
         for (stream, connection) in self.store.directory().connections_due(now, is_new) {
             let _under_way = self.begin(stream, connection);
@@ -136,7 +116,7 @@ impl Refresher {
 
     /// Begins nothing any more, and waits for what is at providers.
     pub async fn end(&self) {
-        self.inner.stopping.store(true, Ordering::Relaxed);
+        self.inner.stopping.send_replace(true);
         let flights: Vec<_> = self.inner.flights().values().cloned().collect();
         for mut over in flights {
             while over.changed().await.is_ok() {}
@@ -144,7 +124,7 @@ impl Refresher {
     }
 
     fn is_stopping(&self) -> bool {
-        self.inner.stopping.load(Ordering::Relaxed)
+        *self.inner.stopping.borrow()
     }
 
     fn begin(&self, stream: StreamId, connection: ConnectionId) -> watch::Receiver<()> {
@@ -173,28 +153,31 @@ impl Refresher {
                 return self.store.clock().sleep(RECORD_PAUSE).await;
             }
         };
+        let looked_at = self.store.clock().credible_now();
         let host = match self.prepare(&handle, id).await {
             Some((_, Ok(Prepared { registration: Registration { token_url, .. }, .. }))) => {
                 Some(format!("{}:{}", token_url.host(), token_url.port()))
             }
             Some((_, Err(_))) => None,
-            None => return self.store.directory().nothing_is_due(stream, id),
+            None => return self.store.directory().nothing_is_due(stream, id, looked_at),
         };
         // Kept until what comes of it is recorded: while nothing can be, no more refresh tokens are used up.
         let _turn = match host {
-            Some(host) => Some(self.inner.turn(&host).await),
+            Some(host) => Some(self.inner.turns.turn(stream, host).await),
             None => None,
         };
-        if self.is_stopping() {
+        if self.is_stopping() || self.store.check_recording().is_err() {
             return;
         }
         // Opened once more: it may be another by now, and nothing lies open while it waits for its turn.
         let Some((Held { from, tries }, prepared)) = self.prepare(&handle, id).await else {
-            return self.store.directory().nothing_is_due(stream, id);
+            return self.store.directory().nothing_is_due(stream, id, looked_at);
         };
+        let asked_at = self.store.clock().credible_now();
         let asked = match prepared {
             Ok(prepared) => self.ask(prepared).await,
-            Err(NoRegistration::Gone) => Err(("app_gone", true)),
+            // The operator's may be there again.
+            Err(NoRegistration::Gone) => Err(("app_gone", false)),
             // The panic that ended it has a log line of its own.
             Err(NoRegistration::Died) => Err(("not_opened", false)),
             Err(NoRegistration::Key(error)) => {
@@ -202,19 +185,20 @@ impl Refresher {
                 Err(("not_opened", false))
             }
         };
-        let now = self.store.clock().credible_now();
         match asked {
-            Ok((Prepared { registration, key, .. }, granted)) => {
-                let handed_out = sealed(&granted, &key, stream, id, true, now);
+            Ok((Prepared { registration, key, asked, .. }, granted)) => {
+                let handed_out = sealed(&granted, &key, (stream, id), &asked, true, asked_at);
                 let note = NoteRefresh { connection: id, from, handed_out };
-                let recorded = self.record(&handle, ConnectionsCommand::NoteRefresh(note)).await;
-                if recorded.is_some_and(|done| done.view.organization().connections.get(id).is_none()) {
-                    // It was ended meanwhile, and the provider was asked to take back the token of before.
+                if let Some(done) = self.record(&handle, ConnectionsCommand::NoteRefresh(note)).await
+                    && !is_in_use(&done, id)
+                {
+                    // It was ended meanwhile, or its app's URLs are others.
                     give_back(&self.outgoing, &registration, &granted).await;
                 }
             }
             Err((cause, is_final)) => {
                 tracing::warn!(%stream, connection = %id, cause, "a token was not refreshed");
+                let now = self.store.clock().credible_now();
                 let next_at = (!is_final).then(|| now.plus_seconds(pause(tries)));
                 let note = NoteFailure { connection: id, from, cause, next_at };
                 self.record(&handle, ConnectionsCommand::NoteFailure(note)).await;
@@ -242,14 +226,15 @@ impl Refresher {
         let tries = connection.grant.as_ref().map_or(0, |grant| grant.tries);
         let (store, guard, handle) = (self.store.clone(), self.outgoing.guard(), Arc::clone(handle));
         let open = move || {
-            let (stream, view) = (handle.stream(), handle.view());
+            let stream = handle.stream();
             let grant = connection.grant.as_ref().ok_or(NoRegistration::Gone)?;
             let sealed = grant.refresh_token.as_ref().ok_or(NoRegistration::Gone)?;
             let registration = Registration::find(&store, guard, stream, view.organization(), &grant.app)?;
             let key = store.ring().data_key(stream, connection.key, connection.commitment)?;
             let field = connection.id.to_string();
             let refresh_token = key.open(&credential_field(stream, &field, REFRESH_TOKEN), sealed);
-            Ok(Prepared { registration, refresh_token: refresh_token.map_err(KeyError::from)?, key })
+            let (refresh_token, asked) = (refresh_token.map_err(KeyError::from)?, grant.scopes.clone());
+            Ok(Prepared { registration, refresh_token, key, asked })
         };
         let opened = tokio::task::spawn_blocking(open).await.unwrap_or(Err(NoRegistration::Died));
         Some((Held { from, tries }, opened))
@@ -271,9 +256,20 @@ impl Refresher {
             if self.is_stopping() {
                 return None;
             }
-            self.store.clock().sleep(RECORD_PAUSE).await;
+            // Once more at a stop, without the pause.
+            let mut stopping = self.inner.stopping.subscribe();
+            tokio::select! {
+                () = self.store.clock().sleep(RECORD_PAUSE) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+            }
         }
     }
+}
+
+/// Whether a connection is used still, after a command.
+pub fn is_in_use(done: &Done, id: ConnectionId) -> bool {
+    let found = done.view.organization().connections.get(id);
+    found.is_some_and(|connection| connection.usable().is_some())
 }
 
 fn is_refreshable(connection: &Connection) -> bool {
@@ -297,20 +293,23 @@ fn pause(tries: u64) -> i64 {
 /// ten minutes, and up to as much again earlier, so that what was had together is not refreshed together.
 fn refreshed_after(lifetime_seconds: u64) -> u64 {
     let lead = (lifetime_seconds / 10).min(LEAD_MAX_SECONDS);
-    (lifetime_seconds - lead - rand::random_range(0..=lead)).max(1)
+    (lifetime_seconds - lead - rand::random_range(0..=lead)).max(SOONEST_SECONDS)
 }
 
-/// What a provider handed out, sealed under the connection's key, with when it ends and is refreshed. `keeps` says whether
-/// there is a refresh token already, which is good on where the provider hands out no other.
+/// What a provider handed out, sealed under the connection's key, with when it ends and is refreshed, by the time at which it
+/// was asked. `asked` is what for: of what else a provider calls granted nothing is kept. `keeps` says whether there is a
+/// refresh token already, which is good on where the provider hands out no other.
 pub fn sealed(
     granted: &Granted,
     key: &DataKey,
-    stream: StreamId,
-    connection: ConnectionId,
+    (stream, connection): (StreamId, ConnectionId),
+    asked: &[String],
     keeps: bool,
     now: Timestamp,
 ) -> HandedOut {
     let id = connection.to_string();
+    let is_granted =
+        |granted: &Vec<String>| asked.iter().filter(|asked| granted.contains(asked)).cloned().collect();
     let seal = |field, plain: &Plain| key.seal(&credential_field(stream, &id, field), plain);
     let seconds = |seconds: u64| now.plus_seconds(i64::try_from(seconds).unwrap_or(i64::MAX));
     let can_refresh = granted.refresh_token.is_some() || keeps;
@@ -319,7 +318,7 @@ pub fn sealed(
         refresh_token: granted.refresh_token.as_ref().map(|token| seal(REFRESH_TOKEN, token)),
         expires_at: granted.expires_in.map(seconds),
         refresh_at: granted.expires_in.filter(|_| can_refresh).map(refreshed_after).map(seconds),
-        scopes: granted.scopes.clone(),
+        scopes: granted.scopes.as_ref().map(is_granted),
     }
 }
 
@@ -339,7 +338,7 @@ mod tests {
     #[test]
     fn a_token_is_refreshed_before_it_ends() {
         for (lifetime, earliest, latest) in
-            [(1, 1, 1), (60, 48, 54), (3_600, 2_880, 3_240), (86_400, 85_200, 85_800)]
+            [(1, 30, 30), (30, 30, 30), (60, 48, 54), (3_600, 2_880, 3_240), (86_400, 85_200, 85_800)]
         {
             for _ in 0..100 {
                 assert!((earliest..=latest).contains(&refreshed_after(lifetime)), "{lifetime}");

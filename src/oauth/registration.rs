@@ -78,16 +78,19 @@ impl Registration {
                 let field = id.to_string();
                 let client_secret =
                     key.open(&client_secret_field(stream, &field), &secret.sealed).map_err(KeyError::from)?;
+                let authorize_url = endpoint(&urls.authorize_url)?;
+                // What a custom app calls itself is no provider's name.
+                let host = || authorize_url.host().to_string();
                 Ok(Self {
-                    provider_name: catalogued.map_or_else(|| app.name.clone(), |found| found.name.clone()),
+                    provider_name: catalogued.map_or_else(host, |found| found.name.clone()),
                     app_name: app.name.clone(),
                     credentials_version: Some(secret.credentials_version),
                     client_id: app.client_id.clone(),
                     client_secret,
                     authentication: app.effective_authentication(),
                     sends_pkce: app.sends_pkce(),
-                    authorize_url: endpoint(&urls.authorize_url)?,
                     token_url: endpoint(&urls.token_url)?,
+                    authorize_url,
                     revoke_url: urls.revoke_url.as_deref().map(endpoint).transpose()?,
                     issuer: urls.issuer,
                     catalogued,
@@ -128,13 +131,14 @@ impl Registration {
         }
     }
 
-    /// Whether an answer is the provider's own by what it calls itself (RFC 9207 §2.4): the issuer that the app names; else a
-    /// URL of the host that people were sent to, or that the code is exchanged at.
-    pub fn is_issuer(&self, issuer: &str) -> bool {
-        match &self.issuer {
-            Some(expected) => expected == issuer,
-            None => {
-                let origin = url::Url::parse(issuer).map(|url| url.origin());
+    /// Whether an answer is the provider's own by what it calls itself (RFC 9207 §2.4): the issuer that the app names, which it
+    /// then has to say; else, where it says any, a URL of the host that people were sent to, or that the code is exchanged at.
+    pub fn is_issuer(&self, issuer: Option<&str>) -> bool {
+        match (&self.issuer, issuer) {
+            (Some(expected), said) => said == Some(expected),
+            (None, None) => true,
+            (None, Some(said)) => {
+                let origin = url::Url::parse(said).map(|url| url.origin());
                 origin.is_ok_and(|origin| {
                     [&self.authorize_url, &self.token_url].iter().any(|own| own.url().origin() == origin)
                 })

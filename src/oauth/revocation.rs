@@ -1,45 +1,72 @@
-//! Giving tokens back to the provider when a connection is ended (RFC 7009), where it has a place for that.
+//! Giving tokens back to the provider that handed them out (RFC 7009), where it has a place for that: what was held by a
+//! connection that is ended, and what has no place any more by the time it comes.
 
 use std::sync::Arc;
 
 use crate::causes::with_causes;
 use crate::http::app::App;
+use crate::ids::ConnectionId;
 use crate::oauth::client::{Granted, revoke};
 use crate::oauth::registration::{NoRegistration, Registration};
 use crate::outgoing::Outgoing;
+use crate::seal::Plain;
 use crate::seal::keyring::KeyError;
-use crate::settings::connections::connection::Connection;
 use crate::settings::connections::{ACCESS_TOKEN, REFRESH_TOKEN, credential_field};
-use crate::store::resident::Handle;
+use crate::store::Store;
+use crate::store::resident::{Handle, View};
 
-/// Has the provider take back what it handed out: the refresh token, with which go the access tokens that it brought (RFC 7009
-/// §2.1), or else the access token. Whatever comes of it, the connection can be ended.
-pub async fn take_back(app: &App, handle: &Arc<Handle>, connection: &Connection) {
-    // What is over the provider does not accept any more, or its app's URLs are others by now: there it is to go nowhere.
-    let Some(grant) = connection.grant.as_ref().filter(|grant| !grant.is_over) else { return };
-    let held = grant.refresh_token.as_ref().map(|sealed| (Arc::clone(sealed), REFRESH_TOKEN));
-    let held = held.or_else(|| {
-        connection.credential.as_ref().map(|credential| (Arc::clone(&credential.sealed), ACCESS_TOKEN))
-    });
-    let Some((sealed, field)) = held else { return };
-    let (store, guard, handle) = (app.store.clone(), app.outgoing.guard(), Arc::clone(handle));
-    let (id, key, commitment, as_whom) =
-        (connection.id, connection.key, connection.commitment, grant.app.clone());
-    let open = move || {
-        let stream = handle.stream();
-        let view = handle.view();
-        let registration = Registration::find(&store, guard, stream, view.organization(), &as_whom)?;
-        let key = store.ring().data_key(stream, key, commitment)?;
-        let token = key.open(&credential_field(stream, &id.to_string(), field), &sealed);
-        Ok::<_, NoRegistration>((registration, token.map_err(KeyError::from)?))
-    };
-    match tokio::task::spawn_blocking(open).await {
-        Ok(Ok((registration, token))) => revoke(&app.outgoing, &registration, &token, field).await,
-        Ok(Err(NoRegistration::Key(error))) => {
-            tracing::error!(error = with_causes(&error), "a token could not be given back");
+/// What a connection holds that a provider can take back, opened before its key goes.
+pub struct Held {
+    registration: Registration,
+    token: Plain,
+    hint: &'static str,
+}
+
+impl Held {
+    /// What connections hold; nothing of those that hold none, or whose app is gone, so that there is nobody to ask.
+    pub async fn of(app: &App, handle: &Arc<Handle>, connections: Vec<ConnectionId>) -> Vec<Self> {
+        if connections.is_empty() {
+            return Vec::new();
         }
-        // Of an app that is gone there is nobody to ask; a panic has a log line of its own.
-        Ok(Err(NoRegistration::Gone | NoRegistration::Died)) | Err(_) => {}
+        let (app, view) = (app.clone(), handle.view());
+        let open = move || connections.into_iter().filter_map(|id| Self::open(&app, &view, id)).collect();
+        // A panic has a log line of its own.
+        tokio::task::spawn_blocking(open).await.unwrap_or_default()
+    }
+
+    /// Connection and app from one state: what one provider handed out goes to no other.
+    fn open(app: &App, view: &View, id: ConnectionId) -> Option<Self> {
+        match Self::find(&app.store, app, view, id) {
+            Ok(held) => held,
+            Err(NoRegistration::Key(error)) => {
+                tracing::error!(connection = %id, error = with_causes(&error), "a token could not be given back");
+                None
+            }
+            Err(NoRegistration::Gone | NoRegistration::Died) => None,
+        }
+    }
+
+    fn find(store: &Store, app: &App, view: &View, id: ConnectionId) -> Result<Option<Self>, NoRegistration> {
+        let (stream, organization) = (view.stream, view.organization());
+        // What is over the provider does not accept any more, or its app's URLs are others by now: there it is to go nowhere.
+        let connection = organization.connections.get(id).filter(|connection| connection.usable().is_some());
+        let Some((connection, grant)) = connection.and_then(|found| Some((found, found.grant.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        // With the refresh token go the access tokens that it brought (RFC 7009 §2.1).
+        let refresh_token = grant.refresh_token.as_ref().map(|sealed| (sealed, REFRESH_TOKEN));
+        let access_token = connection.usable().map(|held| (&held.sealed, ACCESS_TOKEN));
+        let Some((sealed, hint)) = refresh_token.or(access_token) else { return Ok(None) };
+        let registration = Registration::find(store, app.outgoing.guard(), stream, organization, &grant.app)?;
+        let key = store.ring().data_key(stream, connection.key, connection.commitment)?;
+        let token = key.open(&credential_field(stream, &id.to_string(), hint), sealed);
+        Ok(Some(Self { registration, token: token.map_err(KeyError::from)?, hint }))
+    }
+
+    /// Gives it back. Whatever comes of that, the connection has ended.
+    pub async fn give_back(self, outgoing: &Outgoing) {
+        revoke(outgoing, &self.registration, &self.token, self.hint).await;
     }
 }
 

@@ -115,6 +115,7 @@ mod tests {
             customer: None,
             modes: Vec::new(),
             description: None,
+            sealed_description: None,
             expires_at: None,
             value_version: 1,
             value,

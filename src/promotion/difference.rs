@@ -96,8 +96,10 @@ pub fn connections(all: &Connections, a: EnvironmentId, b: EnvironmentId) -> BTr
     let contents = |environment| {
         let within = all.in_scope(Scope::Environment(environment));
         let setup = |connection: &Connection| {
-            let grant = connection.grant.as_ref().map(|grant| (grant.app.to_string(), &grant.scopes));
-            Content::Setup(format!("{} {grant:?}", connection.kind.name()))
+            let asked =
+                connection.grant.as_ref().map(|grant| (grant.app.to_string(), grant.scopes.join(" ")));
+            let (app, scopes) = asked.unwrap_or_default();
+            Content::Setup([connection.kind.name(), &app, &scopes].join(" "))
         };
         within.map(|connection| (connection.name.clone(), setup(connection))).collect()
     };

@@ -29,6 +29,11 @@ impl<K: Eq + Hash + Copy, V: Clone> Recent<K, V> {
         Some(value)
     }
 
+    /// The value, which does not count as used.
+    pub(super) fn peek(&self, key: &K) -> Option<V> {
+        self.young.get(key).or_else(|| self.old.get(key)).cloned()
+    }
+
     /// Adds or replaces a value.
     pub(super) fn insert(&mut self, key: K, value: V) {
         self.old.remove(&key);

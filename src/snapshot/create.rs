@@ -12,7 +12,7 @@ use crate::platform::operations::event::OperationsEvent;
 use crate::seal::keyring::KeyRing;
 use crate::seal::signing::Signer;
 use crate::snapshot::format::{Header, StreamHead};
-use crate::snapshot::history::HistoryWriter;
+use crate::snapshot::history::{HistoryWriter, Unfinished};
 use crate::snapshot::keys::{AcceptedKeys, KeysHeader, KeysWriter, Shared};
 use crate::snapshot::place::Located;
 use crate::snapshot::{Progress, SnapshotError};
@@ -54,18 +54,20 @@ pub struct Created {
 }
 
 /// Writes both files of a snapshot, the keys beside the history. `hold_keys` gives what keeps everybody from rotating keys, and
-/// is held while they are read. Blocks.
+/// is held while those of a stream are read, never while anything is written: that may take as long as a network does. Blocks.
 ///
 /// # Errors
-/// When the log or a key cannot be read, or a file cannot be written; nothing has its name then but perhaps the keys, and
-/// what was begun is gone.
+/// `Exists` of either name, before anything is read. When the log or a key cannot be read, or a file cannot be written; nothing
+/// has its name then, and what was begun is gone.
 pub fn create<T>(
     source: &Source<'_>,
     snapshot: SnapshotId,
     to: &Located,
-    hold_keys: impl FnOnce() -> T,
+    hold_keys: impl Fn() -> T,
     progress: Progress<'_>,
 ) -> Result<Created, SnapshotError> {
+    to.is_free()?;
+    to.keys().is_free()?;
     let created = write(source, snapshot, to, hold_keys, progress);
     if created.is_err() {
         // On a full disk it would keep it full. What cannot be removed now is swept later.
@@ -78,10 +80,10 @@ fn write<T>(
     source: &Source<'_>,
     snapshot: SnapshotId,
     to: &Located,
-    hold_keys: impl FnOnce() -> T,
+    hold_keys: impl Fn() -> T,
     progress: Progress<'_>,
 ) -> Result<Created, SnapshotError> {
-    let Source { log, ring, store, epoch, now, root, accepted, signer } = *source;
+    let Source { log, store, epoch, now, root, signer, .. } = *source;
     let position = log.end();
     let header = Header {
         snapshot,
@@ -101,22 +103,44 @@ fn write<T>(
     history.heads(&heads)?;
     let history = history.finish(signer)?;
 
-    epochs.push(Shared { epoch: epoch.to_owned(), until: position });
+    epochs.push(Shared { store: Some(store), epoch: epoch.to_owned(), until: position });
     let header = KeysHeader { snapshot, store, position, at: now, epochs };
-    // Before its key is wrapped: by the root key that opens it once a rotation that is under way has ended.
-    let held = hold_keys();
-    let mut keys = KeysWriter::create(&to.keys(), &header, ring.snapshot_key(snapshot))?;
-    for head in &heads {
-        let carried = ring.carry(head.stream, keys.key())?;
-        keys.stream(&carried)?;
-    }
-    drop(held);
-    // As of now, so after the last frame: what was made after that is accepted here, and in no history that ends before it.
-    keys.accepted(&accepted())?;
+    let keys = carry(source, &to.keys(), &header, &heads, hold_keys)?;
     // The keys first: a history without its keys would pass for a snapshot, keys without a history for nothing.
-    let keys = keys.finish()?.publish()?;
-    let bytes = keys + history.publish()?;
-    Ok(Created { snapshot, position, streams: heads.len() as u64, events, bytes })
+    let keys = keys.publish()?;
+    let history = history.publish().inspect_err(|_| {
+        // They are of no history. What cannot be removed now lies there alone, and opens nothing that is not here.
+        let _removed = to.keys().remove();
+    })?;
+    Ok(Created { snapshot, position, streams: heads.len() as u64, events, bytes: keys + history })
+}
+
+/// Writes the keys, wrapped by the root key that is in use at the end: one that somebody went over from meanwhile opens nothing
+/// any more.
+fn carry<T>(
+    source: &Source<'_>,
+    to: &Located,
+    header: &KeysHeader,
+    heads: &[StreamHead],
+    hold_keys: impl Fn() -> T,
+) -> Result<Unfinished, SnapshotError> {
+    let ring = source.ring;
+    loop {
+        let key = ring.snapshot_key(header.snapshot);
+        let wrapped_by = key.1;
+        let mut keys = KeysWriter::create(to, header, key)?;
+        for head in heads {
+            let held = hold_keys();
+            let carried = ring.carry(head.stream, keys.key())?;
+            drop(held);
+            keys.stream(&carried)?;
+        }
+        // As of now, so after the last frame: what was made after that is accepted here, and in no history that ends before it.
+        keys.accepted(&(source.accepted)())?;
+        if ring.root_key() == wrapped_by {
+            return keys.finish();
+        }
+    }
 }
 
 /// What the frames came to that were copied.
@@ -167,7 +191,8 @@ fn copy_frames(
 fn ended_by(event: Event) -> Option<Shared> {
     match event {
         Event::Operations(OperationsEvent::StoreRestored(restored)) => {
-            Some(Shared { epoch: restored.of_epoch, until: Position(restored.position) })
+            let (store, epoch) = (Some(restored.of_store), restored.of_epoch);
+            Some(Shared { store, epoch, until: Position(restored.position) })
         }
         _ => None,
     }

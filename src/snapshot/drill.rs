@@ -1,13 +1,14 @@
 //! A drill: a snapshot restored for practice into a folder of its own, every state folded from what came out, and held
 //! against what this store comes to at the same position. A snapshot that was never restored is a hope.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::data_dir::{DataDirError, StoreDir};
-use crate::ids::{Fresh, SnapshotId};
+use crate::ids::{Fresh, SnapshotId, StoreId};
 use crate::log::{EventLog, Position};
 use crate::private;
 use crate::seal::root::RootKey;
@@ -71,13 +72,13 @@ impl DrillReport {
     }
 }
 
-/// Restores a snapshot into `place`, which is made and removed, and compares it with a log. `destroyed` are the data keys that
-/// were destroyed, where a ledger is at hand that says so. Blocks.
+/// Restores a snapshot into `place`, which is made and removed, and compares it with the log of a store. `destroyed` are the data
+/// keys that were destroyed, where a ledger is at hand that says so. Blocks.
 ///
 /// # Errors
 /// When the snapshot does not come back, or the log cannot be read.
 pub fn drill(
-    log: &dyn EventLog,
+    (store, log): (StoreId, &dyn EventLog),
     root: &RootKey,
     destroyed: Option<&DestroyedKeys>,
     history: &Located,
@@ -91,27 +92,27 @@ pub fn drill(
         _ => Ok(()),
     };
     clear()?;
-    let drilled = drill_in(log, root, destroyed, history, place, progress);
+    let drilled = drill_in((store, log), root, destroyed, history, place, progress);
     clear()?;
     drilled
 }
 
 fn drill_in(
-    log: &dyn EventLog,
+    (store, log): (StoreId, &dyn EventLog),
     root: &RootKey,
     destroyed: Option<&DestroyedKeys>,
     history: &Located,
     place: &Path,
     progress: Progress<'_>,
 ) -> Result<DrillReport, RestoreError> {
-    let store = StoreDir { id: Fresh.id(), path: place.to_owned() };
-    for path in [place.to_owned(), store.keys()] {
+    let made = StoreDir { id: Fresh.id(), path: place.to_owned() };
+    for path in [place.to_owned(), made.keys()] {
         let failed = |source| DataDirError::Io { action: "make", path: path.clone(), source };
         private::make_dir_all(&path).map_err(failed)?;
     }
     let wanted = Wanted { history: history.clone(), keys: None, until: None, root };
     // Nothing is opened here. So what is left of it on the disk is opened by no key that anybody has.
-    let built = Built::make(&store, &wanted, &RootKey::random(), progress)?;
+    let built = Built::make(&made, &wanted, &RootKey::random(), &BTreeSet::from([store]), progress)?;
     let came_out = digests(&*built.log, Position(u64::MAX), |_| {})?;
     let position = built.log.end();
     let here = digests(log, position, |_| {})?;

@@ -53,14 +53,17 @@ pub(super) fn fill(
             events.iter().for_each(|event| directory_entries(event, &mut entries));
             // Whoever opens a store of it counts that as the last use of all that is in it.
             directory.apply(&[(frame.header().stream, head, &entries)], Timestamp::EPOCH);
-            commits.take(frame);
-            Ok::<_, SnapshotError>(())
+            commits.take(frame)
         });
-        commits.finish();
-        (survey, writing.join().expect("whoever writes does not panic"))
+        let sent = commits.finish();
+        (
+            survey.and_then(|survey| sent.map(|()| survey)),
+            writing.join().expect("whoever writes does not panic"),
+        )
     });
-    let survey = survey?;
+    // First: where writing failed, reading was broken off for it.
     written?;
+    let survey = survey?;
     if log.end() == survey.end {
         return Ok(Filled { survey, directory });
     }
@@ -80,23 +83,42 @@ struct Commits {
 }
 
 impl Commits {
-    fn take(&mut self, frame: &Frame) {
+    /// Takes a frame.
+    ///
+    /// # Errors
+    /// Once writing has failed, which says itself why: what else there is to read is read for nothing.
+    fn take(&mut self, frame: &Frame) -> Result<(), SnapshotError> {
         self.bytes += frame.bytes().len();
         self.frames.push((frame.header().stream, frame.bytes().clone()));
-        if self.bytes >= COMMIT_BYTES {
-            self.send();
-        }
+        if self.bytes >= COMMIT_BYTES { self.send() } else { Ok(()) }
     }
 
-    fn send(&mut self) {
+    fn send(&mut self) -> Result<(), SnapshotError> {
         self.bytes = 0;
-        // Nobody receives any more once writing has failed, which says so itself.
-        let _ = self.sender.send(mem::take(&mut self.frames));
+        let sent = self.sender.send(mem::take(&mut self.frames));
+        sent.map_err(|_| AppendError::Fatal("nothing is written any more".to_owned()).into())
     }
 
-    fn finish(mut self) {
-        if !self.frames.is_empty() {
-            self.send();
-        }
+    fn finish(mut self) -> Result<(), SnapshotError> {
+        if self.frames.is_empty() { Ok(()) } else { self.send() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_nobody_writes_any_more_nothing_is_taken() {
+        let (sender, receiver) = sync_channel(WAITING);
+        let mut commits = Commits { sender, frames: Vec::new(), bytes: 0 };
+        let one = || (StreamId::Platform, Bytes::from_static(b"a frame"));
+        commits.frames.push(one());
+        commits.send().expect("it waits to be written");
+        drop(receiver);
+        commits.frames.push(one());
+        assert!(commits.send().is_err());
+        commits.frames.push(one());
+        assert!(commits.finish().is_err());
     }
 }

@@ -166,10 +166,13 @@ impl Unfinished {
     /// Gives it its name, durable before this returns.
     ///
     /// # Errors
-    /// Those of the place.
+    /// `Exists` of a file that was begun anew and whose name somebody took meanwhile, and those of the place.
     pub fn publish(self) -> Result<u64, SnapshotError> {
         let Self { at, file, bytes } = self;
-        file.publish().map_err(SnapshotError::io("finish", at.path()))?;
+        file.publish().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => SnapshotError::Exists { path: at.path().to_owned() },
+            _ => SnapshotError::io("finish", at.path())(error),
+        })?;
         Ok(bytes)
     }
 }

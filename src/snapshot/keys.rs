@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! magic "SETLKEYS" (8) ‖ format (1) ‖ snapshot (16) ‖ store (16) ‖ position (8) ‖ time, µs (8)
-//!   ‖ since format 2, the epochs (2) ‖ epochs × (length (1) ‖ epoch ‖ position (8))
+//!   ‖ since format 2, the epochs (2) ‖ epochs × (since format 3, store (16) ‖ length (1) ‖ epoch ‖ position (8))
 //!   ‖ root key's fingerprint (16) ‖ the snapshot's key, wrapped by the root key (80)
 //! for each stream, in their order: 1 (1) ‖ stream (16) ‖ generations (1)
 //!   ‖ generations × (generation (4) ‖ the stream's key, wrapped by the snapshot's (80))
@@ -32,14 +32,16 @@ use crate::seal::keyring::snapshot::{
 use crate::seal::root::{RootFingerprint, RootKey};
 
 const MAGIC: [u8; 8] = *b"SETLKEYS";
-/// The format that this build writes, and the newest that it reads.
-pub const FORMAT: u8 = 2;
+/// The format that this build writes snapshots in, and the newest that it reads.
+pub const FORMAT: u8 = 3;
 /// What begins the keys of a stream, the API keys, and the end.
 const STREAM: u8 = 1;
 const API_KEYS: u8 = 2;
 const END: u8 = 0;
 /// The first format that tells the epochs.
 const WITH_EPOCHS: u8 = 2;
+/// The first that tells whose they are.
+const WITH_STORES: u8 = 3;
 const GENERATIONS_MAX: u8 = 2;
 /// More than this at a time is not asked of memory before it was read.
 const AHEAD: usize = 4_096;
@@ -51,6 +53,8 @@ pub type AcceptedKeys = Vec<[u8; 32]>;
 /// An epoch whose events a store has up to a position: its own, or one of a store that it was restored from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
+    /// The store that the epoch is of; nothing in format 2.
+    pub store: Option<StoreId>,
     /// The epoch.
     pub epoch: String,
     /// The last position that is the same in both.
@@ -73,14 +77,23 @@ pub struct KeysHeader {
 }
 
 impl KeysHeader {
+    /// Whether it says of each epoch whose it is. Every store's first one is called alike.
+    pub fn tells_stores(&self) -> bool {
+        self.epochs.iter().all(|shared| shared.store.is_some())
+    }
+
     /// Whether these keys know all that a history has up to a position: they are no older, and of the same course of events.
     /// What they lack of it was taken away since; what they lack of another they may never have had.
     pub fn know(&self, history: &Header, end: Position) -> bool {
-        let shares = |shared: &Shared| shared.epoch == history.epoch && end <= shared.until;
+        let shares = |shared: &Shared| {
+            shared.store.is_none_or(|store| store == history.store)
+                && shared.epoch == history.epoch
+                && end <= shared.until
+        };
         let is_own = history.store == self.store;
         match self.epochs.split_last() {
             // The same store may have given up a part of its log: then it has positions again, in another epoch. And every
-            // store's first epoch is called alike.
+            // store's first epoch is called alike: of format 2 the newest that are the history's own go before.
             Some((own, before)) => is_own && shares(own) || before.iter().any(shares),
             None => is_own && end <= self.position,
         }
@@ -129,15 +142,20 @@ impl KeysWriter {
     ) -> Result<Self, SnapshotError> {
         let file = BufWriter::new(file);
         let mut writer = Self { at: at.clone(), file, digest: Sha256::new(), written: 0, key };
+        // One that is written anew without what was destroyed tells no more than it did.
+        let tells_stores = header.tells_stores();
         writer.put(&MAGIC)?;
-        writer.put(&[FORMAT])?;
+        writer.put(&[if tells_stores { FORMAT } else { WITH_EPOCHS }])?;
         writer.put(header.snapshot.uuid().as_bytes())?;
         writer.put(header.store.uuid().as_bytes())?;
         writer.put(&header.position.0.to_be_bytes())?;
         writer.put(&header.at.micros().to_be_bytes())?;
         let count = u16::try_from(header.epochs.len()).expect("a store is restored far fewer times");
         writer.put(&count.to_be_bytes())?;
-        for Shared { epoch, until } in &header.epochs {
+        for Shared { store, epoch, until } in &header.epochs {
+            if let Some(store) = store.filter(|_| tells_stores) {
+                writer.put(store.uuid().as_bytes())?;
+            }
             writer.put(&[u8::try_from(epoch.len()).expect("an epoch is eight letters")])?;
             writer.put(epoch.as_bytes())?;
             writer.put(&until.0.to_be_bytes())?;
@@ -284,12 +302,13 @@ impl KeysFile {
     }
 }
 
-/// What a file of keys says of itself, which nobody vouches for without the root key.
+/// What a file of keys says of itself, which nobody vouches for without the root key, and which root key that is.
 ///
 /// # Errors
 /// `Damaged`, `Newer`, `Io`.
-pub fn header_of(at: &Located) -> Result<KeysHeader, SnapshotError> {
-    Ok(begun(at)?.0)
+pub fn header_of(at: &Located) -> Result<(KeysHeader, RootFingerprint), SnapshotError> {
+    let (header, mut raw) = begun(at)?;
+    Ok((header, RootFingerprint(raw.array()?)))
 }
 
 fn begun(at: &Located) -> Result<(KeysHeader, Raw<'_>), SnapshotError> {
@@ -307,7 +326,7 @@ fn begun(at: &Located) -> Result<(KeysHeader, Raw<'_>), SnapshotError> {
     let store = StoreId::from_uuid(Uuid::from_bytes(raw.array()?));
     let position = Position(u64::from_be_bytes(raw.array()?));
     let at = Timestamp::from_micros(i64::from_be_bytes(raw.array()?));
-    let epochs = if format >= WITH_EPOCHS { raw.epochs()? } else { Vec::new() };
+    let epochs = if format >= WITH_EPOCHS { raw.epochs(format)? } else { Vec::new() };
     Ok((KeysHeader { snapshot, store, position, at, epochs }, raw))
 }
 
@@ -331,14 +350,16 @@ impl Raw<'_> {
         Ok(bytes)
     }
 
-    fn epochs(&mut self) -> Result<Vec<Shared>, SnapshotError> {
+    fn epochs(&mut self, format: u8) -> Result<Vec<Shared>, SnapshotError> {
         let count = u16::from_be_bytes(self.array()?);
         let mut epochs = Vec::new();
         for _ in 0..count {
+            let store = (format >= WITH_STORES).then(|| self.array()).transpose()?;
+            let store = store.map(|bytes| StoreId::from_uuid(Uuid::from_bytes(bytes)));
             let [length] = self.array()?;
             let bytes = (0..length).map(|_| self.array().map(|[byte]| byte)).collect::<Result<_, _>>()?;
             let epoch = String::from_utf8(bytes).map_err(|_| self.damaged("an epoch is no text"))?;
-            epochs.push(Shared { epoch, until: Position(u64::from_be_bytes(self.array()?)) });
+            epochs.push(Shared { store, epoch, until: Position(u64::from_be_bytes(self.array()?)) });
         }
         Ok(epochs)
     }

@@ -122,7 +122,7 @@ pub fn orphans(place: &Arc<dyn Place>, listing: &Listing) -> Result<Vec<Orphan>,
             continue;
         }
         // What says nothing of itself is left to whoever put it there.
-        if let Ok(KeysHeader { snapshot, store, at, .. }) = header_of(&keys) {
+        if let Ok((KeysHeader { snapshot, store, at, .. }, _)) = header_of(&keys) {
             found.push(Orphan { keys, snapshot, store, at });
         }
     }

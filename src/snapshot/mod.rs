@@ -32,6 +32,7 @@ pub mod retention;
 pub mod room;
 pub mod schedule;
 pub mod taken_away;
+mod turn;
 mod unpacking;
 pub mod verify;
 
@@ -58,6 +59,12 @@ pub enum SnapshotError {
     /// A file of the name is there.
     #[error("{} is there already: a snapshot is never written over", path.display())]
     Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody else is writing a file of the name.
+    #[error("somebody else is writing {}", path.display())]
+    UnderWay {
         /// The file.
         path: PathBuf,
     },

@@ -2,9 +2,9 @@
 //! stream. The server and the command line go through here alike.
 
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,6 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
-use crate::clock::Timestamp;
 use crate::ids::{Fresh, SnapshotId, StoreId};
 use crate::log::Position;
 use crate::platform::operations::command::OperationsCommand;
@@ -32,6 +31,7 @@ use crate::snapshot::renewal::Renewal;
 use crate::snapshot::restore::RestoreError;
 use crate::snapshot::retention::Retention;
 use crate::snapshot::room;
+use crate::snapshot::turn::Turn;
 use crate::snapshot::verify::{hold_keys, survey};
 use crate::snapshot::{HISTORY, Progress, SnapshotError};
 use crate::store::ledger::Ledger;
@@ -40,9 +40,6 @@ use crate::store::{Refusal, Store, Submission};
 
 /// Where a drill makes its store.
 pub const DRILL: &str = "drill.unfinished";
-
-/// The file that whoever works in a folder of snapshots has locked.
-const LOCK: &str = "lock";
 
 /// The snapshots of a store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -162,7 +159,7 @@ impl Snapshots {
                 let made = spawn_blocking(move || private::make_durable_dir(&folder)).await?;
                 made.map_err(SnapshotError::io("make", &this.folder))?;
             }
-            let of = store.clone();
+            let (of, elsewhere) = (store.clone(), output.is_some());
             let write = move |this: &Self| this.write(&of, output, &signer, &mut progress);
             let (taken, bytes) = this.alone(write).await??;
             let note = OperationsCommand::NoteSnapshot(SnapshotCreated {
@@ -170,6 +167,7 @@ impl Snapshots {
                 position: taken.position,
                 events: taken.events,
                 bytes,
+                elsewhere,
             });
             store.execute(store.platform(), Submission::new(note, actor)).await?;
             Ok(taken)
@@ -277,8 +275,14 @@ impl Snapshots {
         };
         let destroyed = destroyed.map_err(SnapshotError::io("read the ledger in", &self.folder))?;
         let (root, place) = (store.ring().root(), self.folder.join(DRILL));
-        let drilled =
-            drill(&**store.log(), &root, destroyed.as_ref(), &self.located(&found), &place, progress);
+        let drilled = drill(
+            (self.store, &**store.log()),
+            &root,
+            destroyed.as_ref(),
+            &self.located(&found),
+            &place,
+            progress,
+        );
         match drilled {
             Err(RestoreError::Snapshot(error)) if !error.is_verdict() => Err(error.into()),
             drilled => Ok(drilled.unwrap_or_else(|error| failed(&error))),
@@ -289,11 +293,12 @@ impl Snapshots {
     ///
     /// # Errors
     /// When the folder cannot be read, or a file not be removed.
-    pub async fn expire(&self, now: Timestamp, retention: Retention) -> Result<(), OperatingError> {
+    pub async fn expire(&self, store: &Store, retention: Retention) -> Result<(), OperatingError> {
+        let (epoch, now) = (store.epoch().to_owned(), store.clock().credible_now());
         let removed = self.alone(move |this| {
             let listing = list(&this.place)?;
             let orphans = orphans(&this.place, &listing)?;
-            let expired = retention.expired(this.store, &listing, &orphans, now);
+            let expired = retention.expired(this.store, &epoch, &listing, &orphans, now);
             expired.remove(&this.place)?;
             Ok::<_, SnapshotError>(expired)
         });
@@ -310,16 +315,10 @@ impl Snapshots {
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        let (this, alone) = (self.clone(), Arc::clone(&self.working).lock_owned().await);
+        let (this, turn) = (self.clone(), Turn::wait_for(&self.working, &self.folder).await?);
         spawn_blocking(move || {
-            let _alone = alone;
-            let folder = lock(&this.folder).inspect_err(|error| {
-                let folder = this.folder.display();
-                tracing::warn!(%error, "{folder} cannot be locked: no other store may have its snapshots there");
-            });
-            let done = work(&this);
-            drop(folder);
-            done
+            let _turn = turn;
+            work(&this)
         })
         .await
     }
@@ -385,16 +384,6 @@ impl Snapshots {
             _ => Ok(()),
         }
     }
-}
-
-/// Locks a folder until the file is closed, once nobody else has it locked; one that is not there yet has nothing to lock.
-fn lock(folder: &Path) -> io::Result<Option<File>> {
-    if !folder.is_dir() {
-        return Ok(None);
-    }
-    let file = private::options().write(true).create(true).truncate(false).open(folder.join(LOCK))?;
-    file.lock()?;
-    Ok(Some(file))
 }
 
 /// Does something to its end, also where whoever asked for it goes away: what is taken is noted.

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::task::JoinError;
 
 use crate::causes::with_causes;
@@ -22,12 +23,30 @@ use crate::snapshot::place::Located;
 use crate::store::Store;
 use crate::store::ledger::lines::DestroyedKeys;
 
+/// What operators are told of keys that are not rewritten begins so, and why follows.
+pub const PROBLEM: &str = "the keys of older snapshots may open what was destroyed";
+
+/// Why, between asking that they are rewritten and the end of the look that comes of it.
+pub const WAITING: &str = "they are rewritten once nobody else works with snapshots";
+
 /// What is known of the files of keys.
 #[derive(Debug, Default)]
 pub struct Renewal {
     renewed: Mutex<Renewed>,
-    /// Why not all of them could be rewritten at the last look.
-    failure: Mutex<Option<String>>,
+    standing: Mutex<Standing>,
+    /// Wakes whoever looks.
+    wanted: Notify,
+}
+
+/// What was asked, and what the last look came to.
+#[derive(Debug, Default)]
+struct Standing {
+    /// How many times somebody asked for a look.
+    asked: u64,
+    /// How many of them had asked when the last look that ended began.
+    answered: u64,
+    /// Why not all files could be rewritten at that look.
+    failure: Option<String>,
 }
 
 /// What changes what is to be rewritten.
@@ -72,6 +91,7 @@ impl Snapshots {
     /// next look.
     pub async fn renew_keys(&self, store: &Store) -> bool {
         let of = store.clone();
+        let asked = self.standing().asked;
         let renewed = self.alone(move |this| this.renew_all(&of)).await.map_err(RenewalError::from);
         let failure = renewed.flatten().err().map(|error| with_causes(&error));
         if let Some(error) = &failure {
@@ -81,15 +101,34 @@ impl Snapshots {
             );
         }
         let is_done = failure.is_none();
-        *self.renewal.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        let mut standing = self.standing();
+        (standing.answered, standing.failure) = (asked, failure);
         is_done
     }
 
+    /// Asks for a look at the keys without waiting for it, which may take as long as a snapshot or a drill: whoever looks each
+    /// hour does it next.
+    pub fn ask_to_renew_keys(&self) {
+        self.standing().asked += 1;
+        self.renewal.wanted.notify_one();
+    }
+
+    /// Waits until somebody asks for a look.
+    pub(super) async fn asked_to_renew_keys(&self) {
+        self.renewal.wanted.notified().await;
+    }
+
     /// What is wrong with the keys of older snapshots, for operators: what was destroyed is gone here, and its keys lie there
-    /// still.
+    /// still. [`WAITING`] as long as a look that was asked for has not ended.
     pub fn problem(&self) -> Option<String> {
-        let failure = self.renewal.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        failure.map(|error| format!("the keys of older snapshots may open what was destroyed: {error}"))
+        let standing = self.standing();
+        let is_waiting = standing.answered < standing.asked;
+        let why = if is_waiting { Some(WAITING) } else { standing.failure.as_deref() };
+        why.map(|why| format!("{PROBLEM}: {why}"))
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.renewal.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn renew_all(&self, store: &Store) -> Result<(), RenewalError> {

@@ -36,8 +36,8 @@ use crate::snapshot::verify::{HeldKeys, Survey, Until, hold_keys};
 use crate::snapshot::{Progress, SnapshotError};
 use crate::store::directory::Directory;
 use crate::store::finishing::FinishError;
-use crate::store::ledger::Ledger;
-use crate::store::ledger::lines::DestroyedKeys;
+use crate::store::ledger::lines::{DestroyedKeys, Noted};
+use crate::store::ledger::{Keeper, Ledger};
 use crate::store::load::LoadError;
 use crate::store::{Parts, Refusal, Store, Submission};
 
@@ -86,6 +86,9 @@ pub struct Restored {
     /// The store that was in use before, which stays beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<StoreId>,
+    /// The folder of a ledger that stores elsewhere go on with, too: each heeds, at its next restore, what this one destroys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_ledger: Option<PathBuf>,
     /// What nobody can know.
     pub unknown: Vec<String>,
 }
@@ -163,10 +166,11 @@ pub fn restore_under(
     room::look_for(room::of_store(History::open(&wanted.history)?.bytes), dir.root())?;
     let id: StoreId = Fresh.id();
     let replaced = dir.current()?.map(|before| before.id);
+    let beside = dir.store_ids()?;
     let mut restored = None;
     let made = dir.create_store(id, |store| {
-        let built = Built::make(store, wanted, root, progress)?;
-        restored = Some(built.begin_epoch(store, root, ledgers, clock)?);
+        let built = Built::make(store, wanted, root, &beside, progress)?;
+        restored = Some(built.begin_epoch(store, root, &beside, ledgers, clock)?);
         Ok::<_, RestoreError>(())
     });
     if let Err(error) = made {
@@ -194,8 +198,9 @@ pub struct Built {
 }
 
 impl Built {
-    /// Makes them in a folder that has `keys/` and else nothing, the streams' keys wrapped by a root key. Both files are read
-    /// once, and verified while the log is made of them: after an error nothing in the folder counts for anything.
+    /// Makes them in a folder that has `keys/` and else nothing, the streams' keys wrapped by a root key, among the stores that
+    /// are `here`. Both files are read once, and verified while the log is made of them: after an error nothing in the folder
+    /// counts for anything.
     ///
     /// # Errors
     /// With the first place that is not what was written, or the file that could not be made.
@@ -203,10 +208,12 @@ impl Built {
         store: &StoreDir,
         wanted: &Wanted<'_>,
         wrapped_by: &RootKey,
+        here: &BTreeSet<StoreId>,
         progress: Progress<'_>,
     ) -> Result<Self, RestoreError> {
         let mut history = History::open(&wanted.history)?;
-        let keys_at = wanted.keys.clone().map_or_else(|| newest_keys(&history), Ok)?;
+        let newest = || newest_keys(&history, wanted.root.fingerprint(), here);
+        let keys_at = wanted.keys.clone().map_or_else(newest, Ok)?;
         // Before the long work: that they are there, and that the root key is theirs.
         let keys = KeysFile::open(&keys_at, wanted.root)?;
         let header = keys.header.clone();
@@ -276,14 +283,24 @@ impl Built {
         self,
         dir: &StoreDir,
         root: &RootKey,
-        ledgers: &[PathBuf],
+        beside: &BTreeSet<StoreId>,
+        folders: &[PathBuf],
         clock: &Clock,
     ) -> Result<Restored, RestoreError> {
         let Self { log, history, epoch, survey, directory, keys, keys_at, missing, accepted } = self;
-        let ledger = ledgers.first().map(|folder| Ledger::open(folder, dir.ledger_mark(), epoch.as_str()));
+        let keeper = Keeper {
+            store: dir.id,
+            beside: beside.clone(),
+            mark: dir.ledger_mark(),
+            epoch: epoch.as_str().to_owned(),
+        };
+        let ledger = folders.first().map(|folder| Ledger::open(folder, keeper.clone()));
         let ledger = ledger.transpose().map_err(failed("the ledger of what was destroyed cannot be read"))?;
-        let Told { entries: mut later, in_first, ledgers } = read_ledgers(ledgers, dir, &epoch, &survey)?;
-        later.extend(survey.taken_away.iter().cloned());
+        let Told { entries: mut later, in_first, is_shared, ledgers } =
+            read_ledgers(folders, &keeper, &survey)?;
+        let of = Some(history.header.store);
+        let rest = survey.taken_away.iter().cloned();
+        later.extend(rest.map(|event| Noted { store: of, event }));
         let store = open_store(dir, &log, directory, root, &epoch, clock)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -310,11 +327,16 @@ impl Built {
         let Gone { taken_away, absent, lost, revoked, facts } = gone?;
         if let Some(ledger) = ledger {
             // What another ledger or the history told of is in this one from now on: older snapshots are held against it.
-            let news = facts.iter().filter(|event| !in_first.contains(&event.id));
-            ledger.note(news).map_err(failed("the ledger of what was destroyed cannot be written"))?;
+            let news = facts.iter().filter(|noted| !in_first.contains(&noted.event.id));
+            ledger.note_told(news).map_err(failed("the ledger of what was destroyed cannot be written"))?;
         }
         log.close().map_err(failed("the new log could not be closed"))?;
 
+        // Its own store goes on with the ledger that lies beside the history, and that one is not in this data directory.
+        let is_elsewhere = |folder: &PathBuf| {
+            let of = history.at().place().root();
+            !beside.contains(&header.store) && folder.canonicalize().ok() == of.canonicalize().ok()
+        };
         let lost: Vec<String> = lost.iter().map(|(stream, id)| format!("{id} of {stream}")).collect();
         let unknown = unknown(&ledgers, &keys, &known, lost.len());
         Ok(Restored {
@@ -332,6 +354,7 @@ impl Built {
             keys: keys_at.path().to_owned(),
             keys_of: keys.at,
             replaced: None,
+            shared_ledger: folders.first().filter(|folder| is_shared || is_elsewhere(folder)).cloned(),
             unknown,
         })
     }

@@ -29,23 +29,40 @@ pub struct Expired {
 }
 
 impl Retention {
-    /// What of a store's snapshots in a place goes now. Only what it put there under its id counts, and is touched: those of
-    /// other stores are their own affair, also those of the store that this one was restored from.
-    pub fn expired(&self, store: StoreId, listing: &Listing, orphans: &[Orphan], now: Timestamp) -> Expired {
+    /// What of a store's snapshots in a place goes now, in the epoch that it is in. Only what it put there under its id counts,
+    /// and is touched: those of other stores are their own affair, also those of the store that this one was restored from.
+    pub fn expired(
+        &self,
+        store: StoreId,
+        epoch: &str,
+        listing: &Listing,
+        orphans: &[Orphan],
+        now: Timestamp,
+    ) -> Expired {
         let is_own = |found: &&Listed| found.store == store && is_named(&found.path, found.id);
-        let own: Vec<&Listed> = listing.data.iter().filter(is_own).collect();
+        let mut own: Vec<&Listed> = listing.data.iter().filter(is_own).collect();
+        own.sort_by_key(|found| order(found, epoch));
         let kept = self.histories.unwrap_or(usize::MAX);
         let histories: Vec<PathBuf> = own.iter().rev().skip(kept).map(|found| found.path.clone()).collect();
         let with_keys = own.iter().rev().filter(|found| found.has_keys).skip(1);
         let is_old = |at: Timestamp| now.seconds_since(at) >= self.keys_seconds;
         let goes = |found: &&&Listed| is_old(found.taken_at) || histories.contains(&found.path);
-        let newest = own.iter().filter(|found| found.has_keys).map(|found| found.taken_at).max();
+        let newest = own.iter().rev().find(|found| found.has_keys).map(|found| found.taken_at);
         let gone = orphans.iter().filter(|keys| keys.store == store);
         let gone = gone.filter(|keys| is_named(keys.keys.history().path(), keys.snapshot));
         let gone = gone.filter(|keys| is_old(keys.at) && newest.is_some_and(|newest| keys.at < newest));
         let keys = with_keys.filter(goes).map(|found| keys_of(&found.path));
         let keys = keys.chain(gone.map(|keys| keys.keys.path().to_owned())).collect();
         Expired { histories, keys }
+    }
+}
+
+/// What a store's snapshots come in order by: what a clock said that was wrong for a while makes none the newest. Within an
+/// epoch positions tell; a store that gave up a part of its log has some again, in the next.
+fn order(found: &Listed, epoch: &str) -> (bool, i128, SnapshotId) {
+    match found.epoch == epoch {
+        true => (true, found.position.into(), found.id),
+        false => (false, found.taken_at.micros().into(), found.id),
     }
 }
 
@@ -81,7 +98,7 @@ mod tests {
             taken_at: now().plus_seconds(-days_ago * DAY_SECONDS),
             store: id(9),
             epoch: "0".to_owned(),
-            position: 7,
+            position: u64::try_from(number).unwrap(),
             events: 7,
             streams: 1,
             bytes: 1_000,
@@ -91,7 +108,8 @@ mod tests {
 
     fn expired(histories: Option<usize>, data: Vec<Listed>) -> (usize, Vec<PathBuf>) {
         let retention = Retention { histories, keys_seconds: 30 * DAY_SECONDS };
-        let expired = retention.expired(id(9), &Listing { data, unreadable: Vec::new() }, &[], now());
+        let listing = Listing { data, unreadable: Vec::new() };
+        let expired = retention.expired(id(9), "0", &listing, &[], now());
         (expired.histories.len(), expired.keys)
     }
 
@@ -122,8 +140,10 @@ mod tests {
             Orphan { keys: Located::from(&*keys_of(&path)), snapshot, store, at }
         };
         let orphans = [orphan(1, 40), orphan(2, 29)];
-        let of =
-            |data| retention.expired(id(9), &Listing { data, unreadable: Vec::new() }, &orphans, now()).keys;
+        let of = |data| {
+            let listing = Listing { data, unreadable: Vec::new() };
+            retention.expired(id(9), "0", &listing, &orphans, now()).keys
+        };
         assert_eq!(of(vec![listed(3, 1, true)]), [orphans[0].keys.path().to_owned()]);
         assert_eq!(
             of(vec![listed(3, 1, false)]),
@@ -138,6 +158,27 @@ mod tests {
         let data = vec![others(1, 60), listed(2, 50, true), others(3, 40), listed(4, 1, true)];
         let own = data[1].path.clone();
         assert_eq!(expired(Some(1), data), (1, vec![keys_of(&own)]));
+    }
+
+    #[test]
+    fn one_that_was_taken_while_the_clock_was_ahead_is_no_newer_than_those_that_followed() {
+        let data = vec![listed(1, 3, true), listed(3, 1, true), listed(2, -30, true)];
+        let gone = [&data[0].path, &data[2].path].map(Clone::clone);
+        let retention = Retention { histories: Some(1), keys_seconds: 30 * DAY_SECONDS };
+        let listing = Listing { data, unreadable: Vec::new() };
+        let mut expired = retention.expired(id(9), "0", &listing, &[], now()).histories;
+        expired.sort();
+        assert_eq!(expired, gone);
+    }
+
+    #[test]
+    fn what_is_of_an_epoch_before_is_older_whatever_its_position() {
+        let before = Listed { epoch: "0".to_owned(), ..listed(9, 2, true) };
+        let now_in = |number, days_ago| Listed { epoch: "k3x9".to_owned(), ..listed(number, days_ago, true) };
+        let (path, data) = (before.path.clone(), vec![before, now_in(4, 1), now_in(5, 0)]);
+        let retention = Retention { histories: Some(2), keys_seconds: 30 * DAY_SECONDS };
+        let listing = Listing { data, unreadable: Vec::new() };
+        assert_eq!(retention.expired(id(9), "k3x9", &listing, &[], now()).histories, [path]);
     }
 
     #[test]

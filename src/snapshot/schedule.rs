@@ -1,10 +1,13 @@
-//! Snapshots by time alone: one is due so long after the newest, also over restarts; after each a drill, and what is old goes.
+//! Snapshots by time alone: one is due so long after the newest that this store put into its place, also over restarts; after
+//! each a drill, and what is old goes.
 
 use std::time::Duration;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::{HOUR_SECONDS, MINUTE_SECONDS, Timestamp};
+use crate::ids::SnapshotId;
+use crate::platform::operations::projection::Operations;
 use crate::snapshot::operating::{OperatingError, Snapshots};
 use crate::snapshot::retention::Retention;
 use crate::store::Store;
@@ -23,13 +26,25 @@ pub struct Schedule {
     pub retention: Retention,
 }
 
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Taking a snapshot.
+    Take,
+    /// Drilling the newest one, of which no drill has held yet.
+    Drill(SnapshotId),
+}
+
 /// Runs until `stop`. What is under way then comes to nothing, for its log is closed, and is swept by the next look.
 pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     let mut not_before = store.clock().now();
     loop {
         let now = store.clock().credible_now();
-        let due = due_at(&store, schedule.every_seconds, not_before);
+        let (step, due) = {
+            let view = store.platform().view();
+            next(&view.platform().operations, schedule.every_seconds, now, not_before)
+        };
         if due > now {
             let seconds = due.seconds_since(now).clamp(1, LOOK_SECONDS);
             tokio::select! {
@@ -39,7 +54,7 @@ pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: i
         }
         tokio::select! {
             () = &mut stop => return,
-            done = once(&store, &snapshots, schedule.retention) => {
+            done = once(&store, &snapshots, step, schedule.retention) => {
                 let again_seconds = match done {
                     // The files are there: another one at once would only take more of the disk.
                     Err(OperatingError::Refused(_)) => schedule.every_seconds,
@@ -47,7 +62,7 @@ pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: i
                 };
                 if let Err(error) = done {
                     let error = with_causes(&error);
-                    tracing::error!(error, again_seconds, "a scheduled snapshot failed; it is tried again");
+                    tracing::error!(error, again_seconds, "a scheduled snapshot or its drill failed; it is tried again");
                 }
                 not_before = store.clock().credible_now().plus_seconds(again_seconds);
             }
@@ -55,33 +70,102 @@ pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: i
     }
 }
 
-/// Rewrites, each hour until `stop` and sooner where it failed, the keys of the folder's snapshots without what was destroyed.
+/// Rewrites, each hour until `stop`, when somebody asks and sooner where it failed, the keys of the folder's snapshots without
+/// what was destroyed. A stop waits for none of it: whoever has the snapshots may have them for an hour.
 pub async fn renew_keys(store: Store, snapshots: Snapshots, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     loop {
-        let seconds = if snapshots.renew_keys(&store).await { HOUR_SECONDS } else { AGAIN_SECONDS };
+        let look_and_rest = async {
+            let seconds = if snapshots.renew_keys(&store).await { HOUR_SECONDS } else { AGAIN_SECONDS };
+            tokio::select! {
+                () = snapshots.asked_to_renew_keys() => {}
+                () = store.clock().sleep(Duration::from_secs(seconds.unsigned_abs())) => {}
+            }
+        };
         tokio::select! {
             () = &mut stop => return,
-            () = store.clock().sleep(Duration::from_secs(seconds.unsigned_abs())) => {}
+            () = look_and_rest => {}
         }
     }
 }
 
-/// Takes a snapshot, restores it for practice, and removes what is old.
+/// Takes a snapshot, if that is the step, restores it for practice, and removes what is old: only once a drill held.
 ///
 /// # Errors
 /// When one of these failed, or the drill came to something else than is here.
-pub async fn once(store: &Store, snapshots: &Snapshots, retention: Retention) -> Result<(), OperatingError> {
-    let taken = snapshots.take(store, None, Actor::SYSTEM, |_, _| {}).await?;
-    tracing::info!(snapshot = %taken.id, position = taken.position, bytes = taken.bytes, "took a snapshot");
-    let drilled = snapshots.drill(store, Some(taken.id), Actor::SYSTEM, |_, _| {}).await?;
+async fn once(
+    store: &Store,
+    snapshots: &Snapshots,
+    step: Step,
+    retention: Retention,
+) -> Result<(), OperatingError> {
+    let snapshot = match step {
+        Step::Take => {
+            let taken = snapshots.take(store, None, Actor::SYSTEM, |_, _| {}).await?;
+            tracing::info!(snapshot = %taken.id, position = taken.position, bytes = taken.bytes, "took a snapshot");
+            taken.id
+        }
+        Step::Drill(snapshot) => snapshot,
+    };
+    let drilled = snapshots.drill(store, Some(snapshot), Actor::SYSTEM, |_, _| {}).await?;
     if !drilled.is_sound() {
-        return Err(OperatingError::Unsound { snapshot: taken.id, why: drilled.why() });
+        return Err(OperatingError::Unsound { snapshot, why: drilled.why() });
     }
-    snapshots.expire(store.clock().credible_now(), retention).await
+    snapshots.expire(store, retention).await
 }
 
-fn due_at(store: &Store, every_seconds: i64, not_before: Timestamp) -> Timestamp {
-    let last = store.platform().view().platform().operations.last_snapshot;
-    last.map_or(not_before, |last| last.at.plus_seconds(every_seconds).max(not_before))
+/// What is to be done next, and when. A snapshot of a time that is still to come was taken while the clock was ahead: nobody
+/// knows how old it is.
+fn next(done: &Operations, every_seconds: i64, now: Timestamp, not_before: Timestamp) -> (Step, Timestamp) {
+    let Some(last) = done.last_in_place.filter(|last| last.at <= now) else {
+        return (Step::Take, not_before);
+    };
+    let due = last.at.plus_seconds(every_seconds);
+    let has_held = done.last_verified_restore.is_some_and(|held| held.snapshot == last.snapshot);
+    if due > now && !has_held {
+        (Step::Drill(last.snapshot), not_before)
+    } else {
+        (Step::Take, due.max(not_before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::given::{id, now};
+    use crate::platform::operations::projection::NotedSnapshot;
+
+    /// The newest snapshot in the place is so many hours old, and the drill of another held, or of it.
+    fn given(hours: i64, has_held: bool) -> Operations {
+        let at = now().plus_seconds(-hours * HOUR_SECONDS);
+        let noted = |number| Some(NotedSnapshot { snapshot: id(number), position: 7, at });
+        let last_verified_restore = noted(if has_held { 1 } else { 2 });
+        Operations { last_in_place: noted(1), last_verified_restore, ..Operations::default() }
+    }
+
+    /// What comes next of one each day, and in how many half hours, where nothing is done for half an hour.
+    fn in_halves(done: &Operations) -> (Step, i64) {
+        let (step, due) = next(done, 24 * HOUR_SECONDS, now(), now().plus_seconds(HOUR_SECONDS / 2));
+        (step, due.seconds_since(now()) / (HOUR_SECONDS / 2))
+    }
+
+    #[test]
+    fn one_is_due_so_long_after_the_newest_and_where_there_is_none_but_never_at_once_again() {
+        assert_eq!(in_halves(&given(4, true)), (Step::Take, 40));
+        assert_eq!(in_halves(&given(40, true)), (Step::Take, 1));
+        assert_eq!(in_halves(&Operations::default()), (Step::Take, 1));
+        let elsewhere = Operations { last_snapshot: given(4, true).last_in_place, ..Operations::default() };
+        assert_eq!(in_halves(&elsewhere), (Step::Take, 1), "one that lies elsewhere is none");
+    }
+
+    #[test]
+    fn one_that_was_taken_while_the_clock_was_ahead_keeps_no_other_waiting() {
+        assert_eq!(in_halves(&given(-300, true)), (Step::Take, 1));
+    }
+
+    #[test]
+    fn a_drill_that_did_not_hold_is_tried_again_until_the_next_snapshot_is_due() {
+        assert_eq!(in_halves(&given(4, false)), (Step::Drill(id(1)), 1));
+        assert_eq!(in_halves(&given(40, false)), (Step::Take, 1));
+    }
 }

@@ -7,18 +7,16 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::data_dir::StoreDir;
 use crate::event::{Event, Recorded};
 use crate::ids::{DataKeyId, EventId, StreamId};
-use crate::log::head::Epoch;
-use crate::platform::deletions::event::DeletionsEvent;
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::snapshot::keys::{AcceptedKeys, KeysHeader};
 use crate::snapshot::restore::{RestoreError, failed};
 use crate::snapshot::verify::Survey;
 use crate::store::Store;
 use crate::store::finishing::FinishError;
-use crate::store::ledger::Ledger;
+use crate::store::ledger::lines::Noted;
+use crate::store::ledger::{Keeper, Ledger};
 
 /// A ledger of what was taken away for good that a restore was held against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,8 +55,9 @@ pub(super) struct Gone {
     pub(super) lost: BTreeSet<(StreamId, DataKeyId)>,
     /// How many API keys were revoked.
     pub(super) revoked: usize,
-    /// What was told of and is taken away: facts, unlike what is concluded from what keys do not have.
-    pub(super) facts: Vec<Recorded>,
+    /// What was told of and is taken away: facts, unlike what is concluded from what keys do not have. And what was destroyed
+    /// after this history, which never had it: copies may open in a store that lies beside.
+    pub(super) facts: Vec<Noted>,
 }
 
 /// What follows from what a file of keys does not have.
@@ -83,9 +82,11 @@ impl KnownKeys {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// What was taken away for good.
-    pub(super) entries: Vec<Recorded>,
+    pub(super) entries: Vec<Noted>,
     /// The events of the first ledger.
     pub(super) in_first: BTreeSet<EventId>,
+    /// Whether stores elsewhere write into the first ledger, too.
+    pub(super) is_shared: bool,
     /// The ledgers that are there.
     pub(super) ledgers: Vec<HeldAgainst>,
 }
@@ -93,14 +94,13 @@ pub(super) struct Told {
 /// What ledgers say was taken away for good, and which of them are there.
 pub(super) fn read_ledgers(
     folders: &[PathBuf],
-    dir: &StoreDir,
-    epoch: &Epoch,
+    keeper: &Keeper,
     survey: &Survey,
 ) -> Result<Told, RestoreError> {
     let streams: BTreeSet<StreamId> = survey.heads.iter().map(|(stream, _)| stream).collect();
     let mut told = Told::default();
     for (number, folder) in folders.iter().enumerate() {
-        let ledger = Ledger::open(folder, dir.ledger_mark(), epoch.as_str())
+        let ledger = Ledger::open(folder, keeper.clone())
             .map_err(failed("the ledger of what was destroyed cannot be read"))?;
         if !ledger.path().exists() {
             continue;
@@ -113,14 +113,15 @@ pub(super) fn read_ledgers(
                 .map_err(failed("the ledger of what was destroyed cannot be read"))?;
             held.damaged += lines.damaged.len() as u64;
             held.first_damaged = held.first_damaged.or(lines.damaged.into_iter().next());
-            for (_, entry) in lines.entries {
-                if streams.contains(&about(&entry)) {
-                    (held.lines, held.last_at) = (held.lines + 1, held.last_at.max(Some(entry.at)));
+            for (_, noted) in lines.entries {
+                if streams.contains(&noted.about()) {
+                    (held.lines, held.last_at) = (held.lines + 1, held.last_at.max(Some(noted.event.at)));
                 }
                 if number == 0 {
-                    told.in_first.insert(entry.id);
+                    told.in_first.insert(noted.event.id);
+                    told.is_shared |= !ledger.is_for_us(&noted);
                 }
-                told.entries.push(entry);
+                told.entries.push(noted);
             }
             held.is_torn |= lines.torn;
             if lines.next == at {
@@ -133,29 +134,20 @@ pub(super) fn read_ledgers(
     Ok(told)
 }
 
-/// The stream that an entry is about: a deletion stands in the platform's, which every store has.
-fn about(entry: &Recorded) -> StreamId {
-    match &entry.event {
-        Event::Deletions(DeletionsEvent::OrganizationDeleted(deleted)) => {
-            StreamId::Organization(deleted.organization)
-        }
-        _ => entry.stream,
-    }
-}
-
 /// Takes away again what is of this history: what is told of, then what of the missing keys nothing told of, then API keys
 /// whose values are not known.
 pub(super) async fn take_away(
     store: &Store,
     survey: &Survey,
-    later: Vec<Recorded>,
+    later: Vec<Noted>,
     missing: BTreeSet<(StreamId, DataKeyId)>,
     known: &KnownKeys,
 ) -> Result<Gone, FinishError> {
     let later = once_each_in_order(later);
     let mut gone = Gone { lost: missing, ..Gone::default() };
     let mut done = BTreeSet::new();
-    for entry in &later {
+    for noted in &later {
+        let entry = &noted.event;
         let keys: Vec<DataKeyId> = entry.event.destroyed_keys().to_vec();
         for key in &keys {
             gone.lost.remove(&(entry.stream, *key));
@@ -163,13 +155,14 @@ pub(super) async fn take_away(
         let is_of_it = keys.is_empty() || survey.has_any_of(entry.stream, &entry.event);
         // What was finished at a start has two lines.
         let is_told = !keys.is_empty() && !done.insert((entry.stream, keys));
-        if is_of_it
+        let is_later = survey.is_before(entry);
+        let is_taken_away = is_of_it
             && !is_told
             && (store.take_away_again(entry.clone()).await?
-                || survey.is_before(entry) && store.replace_value(entry).await?)
-        {
-            gone.taken_away += 1;
-            gone.facts.push(entry.clone());
+                || is_later && store.replace_value(entry).await?);
+        gone.taken_away += usize::from(is_taken_away);
+        if is_taken_away || is_later && !is_told && noted.destroys() {
+            gone.facts.push(noted.clone());
         }
     }
     if known.is_all {
@@ -177,8 +170,8 @@ pub(super) async fn take_away(
     }
     if let Some(accepted) = known.accepted() {
         // What the ledger tells of a later value is later than what the keys know.
-        let told: BTreeSet<[u8; 32]> =
-            later.iter().filter(|event| event.at >= known.at).filter_map(new_value).collect();
+        let told = later.iter().map(|noted| &noted.event).filter(|event| event.at >= known.at);
+        let told: BTreeSet<[u8; 32]> = told.filter_map(new_value).collect();
         let is_accepted = |token: &[u8; 32]| accepted.binary_search(token).is_ok() || told.contains(token);
         gone.revoked = store.revoke_unknown(is_accepted).await?;
     }
@@ -187,10 +180,10 @@ pub(super) async fn take_away(
 
 /// What several ledgers and the rest of the history tell of, each event once, in the order in which they came: of an API key's
 /// values the last is to be its value.
-fn once_each_in_order(mut told: Vec<Recorded>) -> Vec<Recorded> {
+fn once_each_in_order(mut told: Vec<Noted>) -> Vec<Noted> {
     let mut ids = BTreeSet::new();
-    told.retain(|event| ids.insert(event.id));
-    told.sort_by_key(|event| (event.at, event.stream, event.version));
+    told.retain(|noted| ids.insert(noted.event.id));
+    told.sort_by_key(|Noted { event, .. }| (event.at, event.stream, event.version));
     told
 }
 

@@ -21,6 +21,7 @@ use crate::settings::join_requests::command::declined;
 use crate::settings::people::projection::Status;
 use crate::settings::people::standing::erased;
 use crate::settings::secrets::command::version_destroyed;
+use crate::settings::secrets::projection::Secret;
 use crate::store::Store;
 use crate::store::finishing::{FinishEntry, FinishError};
 
@@ -99,15 +100,17 @@ impl Store {
 }
 
 fn of_organization(state: &Organization, absent: &BTreeSet<DataKeyId>) -> Vec<NewEvent> {
-    let values = state.secrets.iter().flat_map(|secret| {
+    let customers = state.customers.iter().map(|customer| (customer.id, customer.key));
+    let former = state.customers.all_former().filter_map(|(id, former)| Some((id, former.key?.id)));
+    let customers: BTreeMap<_, _> = customers.chain(former).filter(|(_, key)| absent.contains(key)).collect();
+    // What they had goes with them.
+    let others = |secret: &&Secret| !secret.scope.customer().is_some_and(|id| customers.contains_key(&id));
+    let values = state.secrets.iter().filter(others).flat_map(|secret| {
         let kept = secret.versions.iter().filter(|(_, version)| !version.destroyed);
         let gone = kept.filter(|(_, version)| absent.contains(&version.key));
         gone.map(|(number, version)| version_destroyed(secret, *number, version.key))
     });
-    let customers = state.customers.iter().map(|customer| (customer.id, customer.key));
-    let former = state.customers.all_former().filter_map(|(id, former)| Some((id, former.key?.id)));
-    let customers = customers.chain(former).filter(|(_, key)| absent.contains(key));
-    let customers = customers.map(|(id, key)| customer_erased(state, id, key));
+    let customers = customers.iter().map(|(id, key)| customer_erased(state, *id, *key));
     let people = state.people.iter().chain(state.people.former());
     let people = people.filter(|person| person.status != Status::Erased && absent.contains(&person.key));
     let invitations = state.invitations.iter().filter(|invitation| absent.contains(&invitation.key));

@@ -22,7 +22,7 @@ use crate::log::segment::frames::FramePlace;
 use crate::log::{Append, Head, Key, Position};
 use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::called::Called;
-use crate::store::customers::Sought;
+use crate::store::customers::{Sought, give_up};
 use crate::store::resident::{Handle, Indexed, View, directory_entries};
 use crate::store::{Done, Refusal, Replay, Submission};
 
@@ -265,12 +265,11 @@ impl Working {
     /// Refuses a value that is another's. Whoever claims one has made the look-up before.
     fn check_claims(&self, submission: &Submission) -> Result<(), Rejection> {
         let Submission { claims, releases, .. } = submission;
-        let View { lookup, state, .. } = &self.view;
+        let lookup = &self.view.lookup;
         if !claims.is_empty() && !lookup.is_complete() {
             return Err(Rejection::Stale);
         }
-        let admits = |claim| lookup.admits(claim, releases, |owner| state.holds_a_value(owner));
-        if claims.iter().all(admits) { Ok(()) } else { Err(Rejection::Taken) }
+        if claims.iter().all(|claim| lookup.admits(claim, releases)) { Ok(()) } else { Err(Rejection::Taken) }
     }
 
     /// The envelope around a decided event. `first_of` is the number of the command's events on its first.
@@ -332,6 +331,7 @@ impl Working {
             self.minted.extend(used.cloned());
             self.destroyed.extend(recorded.event.destroyed_keys());
             self.view.state.apply(&recorded);
+            give_up(&mut self.view.lookup, &recorded.event);
             self.view.head.version = recorded.version;
             directory_entries(&recorded, &mut self.directory);
             self.events.push(Indexed { recorded, leaf });

@@ -15,6 +15,9 @@ use crate::store::ledger::lines::Lines;
 pub struct LedgerReport {
     /// Lines that are whole, and that nothing in the log contradicts.
     pub whole: u64,
+    /// Lines of stores elsewhere that share the ledger, which say nothing of this one.
+    #[serde(default)]
+    pub of_others: u64,
     /// Lines that a crash left without their event; the server finishes at its start what they say.
     pub unfinished: u64,
     /// Whether the last line was cut off in the midst of being written; nothing rests on it.
@@ -48,8 +51,12 @@ fn check_lines(ledger: &Ledger, log: &dyn EventLog, report: &mut LedgerReport) -
         let Lines { entries, damaged, torn, next } = ledger.read(at..u64::MAX)?;
         report.torn = torn;
         report.defects.extend(damaged);
-        for (place, entry) in &entries {
-            match left_of(entry, log)? {
+        for (place, noted) in &entries {
+            if !ledger.is_for_us(noted) {
+                report.of_others += 1;
+                continue;
+            }
+            match left_of(&noted.event, log)? {
                 None => report.whole += 1,
                 Some(left) if *place < checked => report.defects.push(left),
                 Some(_) => report.unfinished += 1,

@@ -45,11 +45,13 @@ impl Destroyed {
         }
     }
 
-    /// The streams whose time has come; and those that wait since a time which is still to come, behind an accepted clock.
-    pub(super) fn due(&self, now: Timestamp) -> Vec<StreamId> {
+    /// The streams whose time has come, each with the version of the last event that destroyed a key; and those that wait since a
+    /// time which is still to come, behind an accepted clock.
+    pub(super) fn due(&self, now: Timestamp) -> Vec<(StreamId, Version)> {
         let waits = 0..ROTATED_AFTER_SECONDS;
         let due = |waiting: &Waiting| !waits.contains(&now.seconds_since(waiting.since));
-        self.streams.iter().filter(|(_, waiting)| due(waiting)).map(|(stream, _)| *stream).collect()
+        let all = self.streams.iter().filter(|(_, waiting)| due(waiting));
+        all.map(|(stream, waiting)| (*stream, waiting.last)).collect()
     }
 
     /// How many wait.
@@ -94,8 +96,8 @@ mod tests {
         destroyed.destroyed(PLATFORM, 3, now());
         destroyed.destroyed(PLATFORM, 7, now().plus_seconds(ROTATED_AFTER_SECONDS - 1));
         assert_eq!(destroyed.due(now().plus_seconds(ROTATED_AFTER_SECONDS - 1)), []);
-        assert_eq!(destroyed.due(now().plus_seconds(ROTATED_AFTER_SECONDS)), [PLATFORM]);
-        assert_eq!(destroyed.due(now().plus_seconds(-1)), [PLATFORM]);
+        assert_eq!(destroyed.due(now().plus_seconds(ROTATED_AFTER_SECONDS)), [(PLATFORM, 7)]);
+        assert_eq!(destroyed.due(now().plus_seconds(-1)), [(PLATFORM, 7)]);
         destroyed.rotated(PLATFORM, 7, now().plus_seconds(ROTATED_AFTER_SECONDS));
         assert_eq!(destroyed.len(), 0);
         destroyed.rotated(PLATFORM, 9, now());
@@ -110,8 +112,8 @@ mod tests {
         let later = now().plus_seconds(ROTATED_AFTER_SECONDS);
         destroyed.destroyed(PLATFORM, 5, later);
         destroyed.rotated(PLATFORM, 4, later);
-        assert_eq!(destroyed.due(later), [other]);
-        assert_eq!(destroyed.due(later.plus_seconds(ROTATED_AFTER_SECONDS)), [PLATFORM, other]);
+        assert_eq!(destroyed.due(later), [(other, 2)]);
+        assert_eq!(destroyed.due(later.plus_seconds(ROTATED_AFTER_SECONDS)), [(PLATFORM, 5), (other, 2)]);
     }
 
     #[test]

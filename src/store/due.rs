@@ -58,6 +58,13 @@ impl Due {
         }
     }
 
+    /// Nothing of a thing is due any more that was by a time.
+    pub(super) fn clear_by(&mut self, stream: StreamId, resource: &str, by: Timestamp) {
+        if self.known.get(&(stream, resource.to_owned())).is_some_and(|at| *at <= by) {
+            self.clear(stream, resource);
+        }
+    }
+
     /// Nothing of a stream is due any more.
     pub(super) fn clear_stream(&mut self, stream: StreamId) {
         let from = (stream, String::new());

@@ -8,10 +8,12 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
+use crate::clock::Timestamp;
 use crate::command::{Command, NewEvent, OrganizationCommand, PlatformCommand};
 use crate::event::{Event, Recorded, Resource};
 use crate::ids::StreamId;
-use crate::log::{Key, ReadError};
+use crate::log::frame::Frame;
+use crate::log::{Key, Position, ReadError};
 use crate::platform::deletions::event::DeletionsEvent;
 use crate::settings::api_keys::event::ApiKeysEvent;
 use crate::store::ledger::{Ledger, REMEMBERED_EVERY_BYTES};
@@ -74,19 +76,53 @@ impl Store {
     /// scheduler looks; and remembers how far both say the same.
     pub async fn finish_ledger(&self) {
         let Some(ledger) = &self.inner.ledger else { return };
-        while !ledger.left().is_empty() {
-            if let Err(error) = self.finish_some(ledger).await {
-                let error = with_causes(&error);
-                tracing::error!(error, "what the ledger says is unfinished; it is tried again each minute");
-                return;
-            }
+        if let Err(error) = self.finish_lines(ledger).await {
+            let error = with_causes(&error);
+            tracing::error!(error, "what the ledger says is unfinished; it is tried again each minute");
+            return;
         }
-        if let Err(error) = ledger.remember(REMEMBERED_EVERY_BYTES) {
+        self.remember_ledger(REMEMBERED_EVERY_BYTES);
+    }
+
+    /// Remembers how far the ledger and the log say the same, unless something waits that only the ledger tells of.
+    pub(super) fn remember_ledger(&self, unless_within: u64) {
+        if let Some(ledger) = &self.inner.ledger
+            && self.inner.beside.is_done()
+            && let Err(error) = ledger.remember(unless_within)
+        {
             tracing::error!(%error, "how far the ledger was held against the log could not be written down");
         }
     }
 
-    async fn finish_some(&self, ledger: &Arc<Ledger>) -> Result<(), FinishError> {
+    async fn finish_lines(&self, ledger: &Arc<Ledger>) -> Result<(), FinishError> {
+        if ledger.left().is_empty() {
+            return Ok(());
+        }
+        let taken_over = self.taken_over_until().await?;
+        while !ledger.left().is_empty() {
+            self.finish_some(ledger, taken_over).await?;
+        }
+        Ok(())
+    }
+
+    /// When the last frame was recorded that this store took over, where it was made of a snapshot.
+    async fn taken_over_until(&self) -> Result<Option<Timestamp>, FinishError> {
+        let Some(until) = self.platform().view().platform().operations.restored_until else {
+            return Ok(None);
+        };
+        let log = Arc::clone(self.log());
+        let read = spawn_blocking(move || log.read_at(&[Position(until)])).await??;
+        let frame = read.into_iter().next().ok_or_else(|| ReadError::missing(Position(until)))?;
+        let frame = Frame::parse(frame);
+        let frame = frame.map_err(|error| ReadError::Damaged { position: until, what: error.to_string() })?;
+        Ok(Some(frame.header().at))
+    }
+
+    async fn finish_some(
+        &self,
+        ledger: &Arc<Ledger>,
+        taken_over: Option<Timestamp>,
+    ) -> Result<(), FinishError> {
         let left = ledger.left();
         let lines = {
             let (ledger, left) = (Arc::clone(ledger), left.clone());
@@ -95,8 +131,14 @@ impl Store {
         for what in &lines.damaged {
             tracing::error!(what, "the ledger of what was destroyed is damaged; `settled fsck` lists it");
         }
-        for (_, entry) in lines.entries {
-            self.finish_entry(entry).await?;
+        for (_, noted) in lines.entries.into_iter().filter(|(_, noted)| ledger.is_for_us(noted)) {
+            // The store that this one took the place of destroyed it: its copies open until the key of the stream has gone there
+            // and here, and where this one's history never had it, no event here says so.
+            let is_anothers = noted.store != Some(ledger.keeper().store);
+            if noted.destroys() && is_anothers && taken_over.is_some_and(|until| until <= noted.event.at) {
+                self.inner.beside.opens(noted.about());
+            }
+            self.finish_entry(noted.event).await?;
         }
         // Where no line ends there is none that was written whole.
         ledger.held(if lines.next == left.start { left.end } else { lines.next });
@@ -162,7 +204,7 @@ impl Store {
             });
         }
         if let Event::Deletions(DeletionsEvent::OrganizationDeleted(deleted)) = event {
-            // The line may be another store's, which shares the ledger.
+            // The line may be another store's, which lies beside this one.
             let (platform, organization) = (self.platform().view(), deleted.organization);
             let platform = platform.platform();
             let is_founded = || platform.foundings.open().any(|open| open.organization == organization);

@@ -69,6 +69,8 @@ pub struct Claim {
 #[derive(Clone, Debug, Default)]
 pub struct Lookup {
     owners: HashTrieMapSync<LookupKey, String>,
+    /// The value that each owner was granted last.
+    granted: HashTrieMapSync<String, LookupKey>,
     /// The owners of a group's values; each has one value.
     groups: HashTrieMapSync<LookupKey, RedBlackTreeSetSync<String>>,
     is_complete: bool,
@@ -90,12 +92,11 @@ impl Lookup {
         self.owners.get(&key).map(String::as_str)
     }
 
-    /// Whether a claim can be granted: the value is nobody's, the claimant's already, given up together with the claim, or
-    /// of somebody who does not hold one any more.
-    pub fn admits(&self, claim: &Claim, releases: &[Claim], holds: impl Fn(&str) -> bool) -> bool {
+    /// Whether a claim can be granted: the value is nobody's, the claimant's already, or given up together with the claim.
+    pub fn admits(&self, claim: &Claim, releases: &[Claim]) -> bool {
         let Some(owner) = self.owner(claim.key) else { return true };
         let given_up = releases.iter().any(|release| release.key == claim.key && release.owner == owner);
-        owner == claim.owner || given_up || !holds(owner)
+        owner == claim.owner || given_up
     }
 
     /// The owners of the values of a group.
@@ -109,7 +110,21 @@ impl Lookup {
             let owners = self.groups.get(&group).cloned().unwrap_or_default();
             self.groups.insert_mut(group, owners.insert(claim.owner.clone()));
         }
+        self.granted.insert_mut(claim.owner.clone(), claim.key);
         self.owners.insert_mut(claim.key, claim.owner);
+    }
+
+    /// Takes from an owner the value, of no group, that they were granted last: each has one.
+    pub fn release_all_of(&mut self, owner: &str) {
+        if let Some(key) = self.granted.get(owner).copied() {
+            self.release(&Claim { key, group: None, owner: owner.to_owned() });
+        }
+    }
+
+    /// Takes theirs, as [`Lookup::release_all_of`], from all but some owners.
+    pub fn retain(&mut self, stays: impl Fn(&str) -> bool) {
+        let gone: Vec<String> = self.granted.keys().filter(|owner| !stays(owner)).cloned().collect();
+        gone.iter().for_each(|owner| self.release_all_of(owner));
     }
 
     /// Takes a value from its owner; another's stays.
@@ -118,6 +133,9 @@ impl Lookup {
             return;
         }
         self.owners.remove_mut(&claim.key);
+        if self.granted.get(&claim.owner) == Some(&claim.key) {
+            self.granted.remove_mut(&claim.owner);
+        }
         let Some(group) = claim.group else { return };
         let left = self.groups.get(&group).map(|owners| owners.remove(&claim.owner));
         match left.filter(|left| !left.is_empty()) {
@@ -138,15 +156,36 @@ mod tests {
         let of = |owner: &str| Claim { key, group: None, owner: owner.to_owned() };
         let mut lookup = Lookup::default();
         lookup.grant(of("one"));
-        let admits = |lookup: &Lookup, owner| lookup.admits(&of(owner), &[], |_| true);
+        let admits = |lookup: &Lookup, owner| lookup.admits(&of(owner), &[]);
         assert!(admits(&lookup, "one") && !admits(&lookup, "other"));
-        assert!(lookup.admits(&of("other"), &[of("one")], |_| true), "it is given up for the other");
-        assert!(!lookup.admits(&of("other"), &[of("third")], |_| true), "nobody else gives it up");
-        assert!(lookup.admits(&of("other"), &[], |owner| owner != "one"), "the owner is gone");
+        assert!(lookup.admits(&of("other"), &[of("one")]), "it is given up for the other");
+        assert!(!lookup.admits(&of("other"), &[of("third")]), "nobody else gives it up");
         lookup.release(&of("other"));
         assert_eq!(lookup.owner(hasher.email("ada@EXAMPLE.com")), Some("one"));
         lookup.release(&of("one"));
         assert!(admits(&lookup, "other"));
+    }
+
+    #[test]
+    fn who_goes_gives_up_the_value_that_they_had_last() {
+        let hasher = Hasher::new();
+        let of = |owner: &str, value: &str| Claim {
+            key: hasher.external_id(value),
+            group: None,
+            owner: owner.to_owned(),
+        };
+        let mut lookup = Lookup::complete();
+        lookup.grant(of("one", "a"));
+        lookup.release(&of("one", "a"));
+        lookup.grant(of("one", "b"));
+        lookup.grant(of("other", "c"));
+        lookup.release_all_of("one");
+        assert!(lookup.admits(&of("third", "b"), &[]) && !lookup.admits(&of("third", "c"), &[]));
+        lookup.grant(of("third", "b"));
+        lookup.release_all_of("one");
+        assert_eq!(lookup.owner(hasher.external_id("b")), Some("third"), "it is another's by now");
+        lookup.retain(|owner| owner == "third");
+        assert_eq!((lookup.owners.size(), lookup.granted.size()), (1, 1));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::seal::keyring::{KeyRing, NewDataKey};
 use crate::store::aggregate::Aggregator;
 use crate::store::api_requests::Counting;
 use crate::store::as_of::Pasts;
+use crate::store::beside::Beside;
 use crate::store::called::Called;
 use crate::store::customers::Sought;
 use crate::store::derived::DerivedFiles;
@@ -44,6 +45,7 @@ pub mod aggregate;
 pub mod api_requests;
 pub mod as_of;
 mod batch;
+mod beside;
 pub mod bounded;
 pub mod brought;
 pub mod called;
@@ -260,6 +262,8 @@ struct Inner {
     deciding: Lanes,
     /// Held by whoever signs a checkpoint of a stream.
     checkpointing: Lanes,
+    /// Held by whoever changes a customer that others change at the same time.
+    changing: Lanes,
     clock: Clock,
     epoch: String,
     metrics: Metrics,
@@ -270,6 +274,7 @@ struct Inner {
     key_uses: KeyUses,
     requests: Counting,
     ledger: Option<Arc<Ledger>>,
+    beside: Beside,
     ctx: Arc<Memory>,
     called: Arc<Called>,
     sought: Arc<Sought>,
@@ -352,6 +357,7 @@ impl Store {
                 rechecking: tokio::sync::Mutex::default(),
                 deciding: Lanes::default(),
                 checkpointing: Lanes::default(),
+                changing: Lanes::default(),
                 clock: parts.clock,
                 epoch: parts.epoch,
                 metrics: parts.metrics,
@@ -362,6 +368,7 @@ impl Store {
                 key_uses: KeyUses::default(),
                 requests: Counting::default(),
                 ledger,
+                beside: Beside::default(),
                 ctx,
                 called,
                 sought,
@@ -404,9 +411,7 @@ impl Store {
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the writer thread panicked");
         }
-        if let Some(Err(error)) = self.ledger().map(|ledger| ledger.remember(0)) {
-            tracing::error!(%error, "how far the ledger was held against the log could not be written down");
-        }
+        self.remember_ledger(0);
         self.inner.saver.stop(&self.inner.residents.all());
     }
 

@@ -1,7 +1,7 @@
 //! Streams in memory: [`Handle`], where a stream's newest durable state is published, and [`View`], that state.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ use crate::settings::billing::enforcement::within_quotas;
 use crate::settings::billing::value::Excess;
 use crate::settings::roles::access::Grants;
 use crate::store::api_requests::ApiRequests;
+use crate::store::customers::give_up_since;
 use crate::store::encoding::digest;
 use crate::store::index::StreamIndex;
 use crate::store::lookup::Lookup;
@@ -99,18 +100,6 @@ impl State {
         match self {
             Self::Platform(platform) => &platform.requests,
             Self::Organization(organization) => &organization.requests,
-        }
-    }
-
-    /// Whether somebody holds a value of the look-up, so far as the state can tell: who has gone holds none, though nobody
-    /// released it.
-    pub fn holds_a_value(&self, owner: &str) -> bool {
-        match self {
-            Self::Platform(_) => true,
-            Self::Organization(organization) => {
-                let customer = owner.parse().ok().and_then(|id| organization.customers.get(id));
-                customer.is_some_and(|customer| customer.external_id.is_some())
-            }
         }
     }
 
@@ -237,6 +226,7 @@ pub struct Handle {
     saving: AtomicBool,
     rights: KnownRights,
     requests: ApiRequests,
+    making_lookup: Mutex<()>,
     versions: watch::Sender<Version>,
 }
 
@@ -262,6 +252,7 @@ impl Handle {
             saving: AtomicBool::new(false),
             rights: KnownRights::default(),
             requests: ApiRequests::default(),
+            making_lookup: Mutex::default(),
         }
     }
 
@@ -288,6 +279,11 @@ impl Handle {
     /// The requests of the organization's programs that are not recorded.
     pub fn requests(&self) -> &ApiRequests {
         &self.requests
+    }
+
+    /// Held by whoever makes the stream's look-up.
+    pub(super) fn making_lookup(&self) -> MutexGuard<'_, ()> {
+        self.making_lookup.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hears of every version that is published.
@@ -340,10 +336,11 @@ impl Handle {
         self.saving.store(false, Ordering::Relaxed);
     }
 
-    /// Publishes the same state with a look-up, unless it has one. Only the writer does, between batches.
-    pub(super) fn learn(&self, lookup: Lookup) {
+    /// Publishes the same state with a look-up of a version, unless it has one. Only the writer does, between batches.
+    pub(super) fn learn(&self, mut lookup: Lookup, version: Version) {
         let view = self.view();
         if !view.lookup.is_complete() {
+            give_up_since(&mut lookup, version, view.organization());
             self.published.store(Arc::new(View { lookup, ..(*view).clone() }));
         }
     }

@@ -12,7 +12,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
-use crate::command::{Command, OrganizationCommand, PlatformCommand};
+use crate::command::{Command, PlatformCommand};
 use crate::event::Version;
 use crate::ids::{DataKeyId, StreamId};
 use crate::seal::keyring::rotation::RootChange;
@@ -135,7 +135,13 @@ impl Store {
                 }
             }
         }
-        for stream in self.directory().to_rotate(self.clock().credible_now()) {
+        if self.forget_all_beside().await.is_err() {
+            return;
+        }
+        for (stream, last) in self.directory().to_rotate(self.clock().credible_now()) {
+            if self.inner.beside.has_rotated_through(stream, last) {
+                continue;
+            }
             match self.replace_key_of(stream, Actor::SYSTEM).await {
                 Ok(StreamRotated { through, .. }) => {
                     tracing::info!(%stream, through, "what was destroyed opens with nothing any more");
@@ -169,7 +175,11 @@ impl Store {
         tokio::spawn(rotate).await?
     }
 
-    async fn replace_key_of(&self, stream: StreamId, actor: Actor) -> Result<StreamRotated, RotationError> {
+    pub(super) async fn replace_key_of(
+        &self,
+        stream: StreamId,
+        actor: Actor,
+    ) -> Result<StreamRotated, RotationError> {
         if self.directory().head(stream).is_none() {
             return Err(RotationError::NoSuchStream(stream));
         }
@@ -179,11 +189,6 @@ impl Store {
         }
         self.inner.trouble.key_has_room(stream);
         let handle = self.stream(stream).await?;
-        // Before it is noted that nothing opens any more what was destroyed, which ends all of this.
-        let beside = self.with_ring(move |ring| ring.forget_beside(stream)).await?;
-        for file in beside.iter().map(|path| path.display()) {
-            tracing::warn!(%stream, %file, "overwrote the key of a store that is not in use: it opened what is destroyed here");
-        }
         if let Some(old) = self.with_ring(move |ring| ring.old_generation(stream)).await? {
             // One that was cut off. Nobody knows what was destroyed while its generation was the newest and may lie about
             // wrapped by that, so it is not enough.
@@ -193,14 +198,12 @@ impl Store {
         let through = handle.view().version();
         let generation = self.with_ring(move |ring| ring.add_generation(stream)).await?;
         let data_keys = self.leave_generation(stream, generation - 1).await?;
-        let note =
-            NoteRotation::Stream(StreamKeyRotated { generation, through, data_keys: data_keys as u64 });
-        let note = match stream {
-            StreamId::Platform => Command::Platform(PlatformCommand::EncryptionKeys(note)),
-            StreamId::Organization(_) => Command::Organization(OrganizationCommand::EncryptionKeys(note)),
-        };
-        self.execute(&handle, Submission::new(note, actor)).await?;
-        Ok(StreamRotated { stream, generation, through, data_keys, beside: beside.len() })
+        // A key beside that cannot be overwritten keeps none here from being replaced. Only when both is done it is noted that
+        // nothing opens any more what was destroyed, which ends all of this.
+        let rotated = StreamKeyRotated { generation, through, data_keys: data_keys as u64 };
+        self.inner.beside.rotated(stream, rotated, actor);
+        let beside = self.forget_beside(stream).await?;
+        Ok(StreamRotated { stream, generation, through, data_keys, beside })
     }
 
     /// Logs that the key of a stream is replaced as soon as there is room, unless that was said.
@@ -254,7 +257,7 @@ impl Store {
     }
 
     /// Works on keys, which is I/O, on a thread that may block.
-    async fn with_ring<T: Send + 'static>(
+    pub(super) async fn with_ring<T: Send + 'static>(
         &self,
         work: impl FnOnce(&KeyRing) -> Result<T, KeyError> + Send + 'static,
     ) -> Result<T, RotationError> {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::ids::StreamId;
-use crate::store::Store;
+use crate::store::{Refusal, Store};
 
 /// A commit that takes longer is in trouble: a healthy disk syncs within milliseconds.
 const SLOW_COMMIT: Duration = Duration::from_secs(1);
@@ -97,6 +97,16 @@ impl Store {
     /// Whether commands are taken.
     pub fn is_ready(&self) -> bool {
         self.sender().is_some_and(|sender| !sender.is_closed())
+    }
+
+    /// Whether anything but a removal would be recorded at the moment, by the clock and the disk.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_recording(&self) -> Result<(), Refusal> {
+        let clock = self.inner.clock.writable_now();
+        clock.map_err(|jumped| Refusal::ClockJumped(jumped.to_string()))?;
+        if (self.inner.disk)() { Ok(()) } else { Err(Refusal::DiskFull) }
     }
 
     /// What writes wait for, for operators.

@@ -60,6 +60,8 @@ pub(super) struct Rewrap {
 pub(super) struct Learn {
     pub(super) handle: Arc<Handle>,
     pub(super) lookup: Lookup,
+    /// The version that it is of.
+    pub(super) version: Version,
     pub(super) taken: std::sync::mpsc::Sender<()>,
 }
 
@@ -151,8 +153,8 @@ impl Writer {
                 Job::Decide(first) => self.batch(first, &mut queue),
                 Job::Rewrap(rewrap) => self.rewrap(rewrap).map(|()| None),
                 Job::Keep(keep) => self.keep(keep).map(|()| None),
-                Job::Learn(Learn { handle, lookup, taken }) => {
-                    handle.learn(lookup);
+                Job::Learn(Learn { handle, lookup, version, taken }) => {
+                    handle.learn(lookup, version);
                     let _gone = taken.send(());
                     Ok(None)
                 }

@@ -91,6 +91,7 @@ impl Canaries {
             "customer tag",
             "customer note",
             "customer secret",
+            "secret description",
             "document",
             "trigger",
             "execution error",

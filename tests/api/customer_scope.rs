@@ -46,6 +46,10 @@ struct Acme {
 
 async fn acme() -> Acme {
     let (server, owner) = TestServer::set_up().await;
+    furnished(server, owner).await
+}
+
+async fn furnished(server: TestServer, owner: Somebody) -> Acme {
     server.environment(&owner, "Dev", "test").await;
     let a = server.customer(&owner, &json!({"name": "A"})).await;
     let b = server.customer(&owner, &json!({"name": "B"})).await;
@@ -109,6 +113,63 @@ async fn a_customers_secret_goes_before_all_others_and_is_read_for_it_alone() {
     let nowhere = json!({"name": "TOKEN", "value": "x", "customer": a});
     let problem = server.post("/v1/secrets", Some(&owner), &nowhere).await.is_problem(422, "invalid_request");
     assert_eq!(problem["errors"][0]["pointer"], "/environment");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_which_customer_secrets_were_read_is_recorded_and_no_value_twice() {
+    let (server, owner) = TestServer::set_up_manual().await;
+    let Acme { server, owner, program, a, b } = furnished(server, owner).await;
+    let own = ids(&server.get(&format!("/v1/secrets?customer={a}"), &owner).await.is(200).json());
+    let told = async |customer: &str| {
+        let rows = server.audit(&owner, &format!("&action=secret.read&resource={customer}")).await;
+        let mut told = Vec::new();
+        for row in rows.iter().rev() {
+            let after = row["version"].as_u64().unwrap() - 1;
+            let path = format!("/v1/events?after={after}&limit=1");
+            let event = server.get(&path, &owner).await.is(200).json()["data"][0].clone();
+            let mut related: Vec<_> = event["related"].as_array().unwrap().iter().map(text).collect();
+            related.sort();
+            assert!(related.windows(2).all(|two| two[0] != two[1]), "each once: {related:?}");
+            told.push(event["data"].clone());
+        }
+        told
+    };
+    let values = |event: &Value| event["secrets"].as_array().map_or(0, Vec::len);
+    // Many at once: each value is recorded once, before it leaves.
+    let ((), (), ()) = tokio::join!(
+        async { drop(server.seen_for(&program, &a).await) },
+        async { drop(server.seen_for(&program, &a).await) },
+        async { drop(server.seen_for(&program, &a).await) },
+    );
+    let first = told(&a).await;
+    assert_eq!(first.len(), 1);
+    assert_eq!((values(&first[0]), &first[0]["environments"][0]["customer"]), (2, &json!(a)));
+    assert!(first[0]["secrets"].as_array().unwrap().iter().any(|read| read["secret"] == json!(own[0])));
+    // For another one only what this key has not read in the hour is new: what `a` has of its own hid it.
+    server.seen_for(&program, &b).await;
+    let first = told(&b).await;
+    assert_eq!((first.len(), values(&first[0])), (1, 1));
+    let of_b = server.secret_of(&owner, &b, "dev", "ONLY", "of b").await;
+    server.seen_for(&program, &b).await;
+    let first = told(&b).await;
+    assert_eq!(first[1]["secrets"], json!([{"secret": of_b, "value_version": 1, "count": 1}]));
+
+    // What is read again is counted, for whom as well.
+    server.seen_for(&program, &b).await;
+    let by_name = format!("/v1/ctx/secrets/TOKEN?environment=dev&customer={a}");
+    server.get(&by_name, &program).await.is(200);
+    server.app().store.flush_counts(true).await;
+    let (of_a, of_b) = (told(&a).await, told(&b).await);
+    assert_eq!((of_a.len(), of_b.len(), of_a.last()), (2, 3, of_b.last()));
+    assert_eq!(
+        of_a[1]["secrets"],
+        json!([{"secret": own[0], "customer": a, "value_version": 1, "count": 1}])
+    );
+    let counted: Vec<_> = of_a[1]["environments"].as_array().unwrap().iter().collect();
+    let count = |customer: &str| {
+        counted.iter().find(|read| read["customer"] == json!(customer)).map(|read| read["count"].clone())
+    };
+    assert_eq!((count(&a), count(&b)), (Some(json!(2)), Some(json!(1))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,6 +249,39 @@ async fn what_a_customer_has_goes_and_comes_back_with_it_and_is_destroyed_with_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_customers_secret_is_for_is_sealed_and_goes_with_the_customer() {
+    let Acme { server, owner, a, .. } = acme().await;
+    let body = json!({"name": "NOTED", "value": "x", "environment": "dev", "customer": a,
+        "description": "for Ada in person"});
+    let made = server.post("/v1/secrets", Some(&owner), &body).await.is(201).json();
+    assert_eq!(made["description"], "for Ada in person");
+    let path = format!("/v1/secrets/{}", text(&made["id"]));
+    let then = server.version(owner.organization);
+    let noted = async |text: &Value| {
+        let changed = server.patch(&path, &owner, &json!({"description": text})).await.is(200).json();
+        assert_eq!(changed["description"], *text);
+    };
+    noted(&json!("for her brother")).await;
+    noted(&Value::Null).await;
+    server.restored(&owner, then, &json!({"resource": made["id"]})).await;
+    assert_eq!(server.get(&path, &owner).await.is(200).json()["description"], "for Ada in person");
+    let listed = format!("/v1/secrets?customer={a}&q=NOTED");
+    server.delete(&format!("/v1/customers/{a}"), &owner).await.is(204);
+    server.restored(&owner, then, &json!({"resource": a})).await;
+    let shown = server.get(&listed, &owner).await.is(200).json();
+    assert_eq!(shown["data"][0]["description"], "for Ada in person");
+    let past = server.get(&format!("/v1/history/{}", text(&made["id"])), &owner).await.is(200);
+    let events = server.get("/v1/events?limit=200", &owner).await.is(200);
+    assert!(events.text.contains("sealed_description"));
+    for told in [&past.text, &events.text] {
+        assert!(!told.contains("Ada") && !told.contains("brother"), "{told}");
+    }
+    server.about_customer(&owner, &a, "erase").await.is(200);
+    let then = server.get(&format!("{path}?as_of={then}"), &owner).await.is(200).json();
+    assert_eq!((&then["name"], &then["description"]), (&json!("NOTED"), &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_limited_to_customers_names_one_and_sees_no_other() {
     let Acme { server, owner, a, b, .. } = acme().await;
     let of_b = server.secret_of(&owner, &b, "dev", "ONLY", "of b").await;
@@ -205,6 +299,18 @@ async fn a_key_that_is_limited_to_customers_names_one_and_sees_no_other() {
     // An Admin's key, and yet it writes nothing, and reads of secrets what it is limited to.
     let listed = ids(&server.get("/v1/secrets", &bound).await.is(200).json());
     assert!(listed.len() == 3 && !listed.contains(&of_b), "{listed:?}");
+    // Another's customer and none are told alike.
+    let mut told = Vec::new();
+    for customer in [&*b, "cus_01kqxk5rd0e5xrpzzv0jjq4zgn"] {
+        let query = format!("/v1/secrets?customer={customer}");
+        let mut problem = server.get(&query, &bound).await.is_problem(422, "invalid_request");
+        problem["request_id"] = Value::Null;
+        told.push(problem);
+    }
+    assert_eq!(told[0], told[1]);
+    let within = ids(&server.get("/v1/secrets?environment=dev", &bound).await.is(200).json());
+    assert_eq!(within, listed, "those of the environment, which are all that a test key sees");
+    assert_eq!(ids(&server.get("/v1/secrets?limit=2", &bound).await.is(200).json()), listed[..2]);
     let of_b = format!("/v1/secrets/{of_b}");
     server.get(&of_b, &bound).await.is_problem(404, "not_found");
     let write = json!({"name": "NEW", "value": "x", "environment": "dev", "customer": a});

@@ -26,7 +26,7 @@ impl TestServer {
         done
     }
 
-    async fn found_customers(&self, who: &Somebody, query: &str) -> Vec<String> {
+    pub async fn found_customers(&self, who: &Somebody, query: &str) -> Vec<String> {
         ids(&self.get(&format!("/v1/customers?{query}"), who).await.is(200).json())
     }
 }
@@ -353,7 +353,7 @@ async fn who_was_deleted_comes_back_by_a_restore_and_who_was_erased_does_not() {
     let dry = server.restored(&owner, then, &scope).await;
     assert_eq!(dry["steps"].as_array().unwrap().len(), 1, "{dry}");
     let back = server.get(&path, &owner).await.is(200).json();
-    for field in ["name", "external_id", "tags", "metadata", "status"] {
+    for field in ["name", "external_id", "tags", "metadata", "status", "created_at"] {
         assert_eq!(back[field], before[field], "{field}");
     }
     let answer = server.post("/v1/customers", Some(&owner), &whole("X", "K-17")).await;
@@ -372,16 +372,20 @@ async fn who_was_deleted_comes_back_by_a_restore_and_who_was_erased_does_not() {
     // Whoever does not get theirs back keeps the one that they have.
     let answer = server.post("/v1/customers", Some(&owner), &whole("X", "K-20")).await;
     answer.is_problem(409, "external_id_taken");
-    // Where all comes back, two may swap theirs, and whoever came since gives theirs up.
-    server.patch(&format!("/v1/customers/{other}"), &owner, &json!({"external_id": "K-99"})).await.is(200);
-    server.customer(&owner, &whole("C", "K-17")).await;
-    server.customer(&owner, &whole("D", "K-18")).await;
+    // Where all comes back, two may swap theirs, and whoever came since stays.
+    server.patch(&path, &owner, &json!({"external_id": "K-18"})).await.is(200);
+    let since = server.customer(&owner, &whole("C", "K-30")).await;
+    server.put(&format!("/v1/customers/{since}/data/note"), &owner, &json!({"value": 1})).await.is(201);
     let all = server.restored(&owner, then, &json!({"organization": true})).await;
     assert_eq!(all["cannot"], json!([]), "{all}");
     let found = server.get("/v1/customers", &owner).await.is(200).json();
     let external: Vec<_> =
         found["data"].as_array().unwrap().iter().map(|row| row["external_id"].clone()).collect();
-    assert_eq!(external, [json!("K-17"), json!("K-18")]);
+    assert_eq!(external, [json!("K-17"), json!("K-18"), json!("K-30")]);
+    server.get(&format!("/v1/customers/{since}/data/note"), &owner).await.is(200);
+    // Alone it goes, where it is asked for.
+    server.restored(&owner, then, &json!({"resource": since})).await;
+    server.get(&format!("/v1/customers/{since}"), &owner).await.is_problem(404, "not_found");
 
     server.about_customer(&owner, &id, "erase").await.is(200);
     let erased = server.restored(&owner, then, &scope).await;

@@ -48,6 +48,8 @@ mod consent;
 mod conventions;
 mod ctx;
 mod customer_isolation;
+mod customer_limits;
+mod customer_changes;
 mod customer_data;
 mod customer_scope;
 mod customers;

@@ -6,6 +6,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::consent::{Acme, Browser};
+use crate::server::{Somebody, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consent_becomes_a_token_that_a_program_reads() {
@@ -125,10 +126,68 @@ async fn an_erased_customers_connections_leave_nothing() {
     let (ring, stream) =
         (acme.server.app().store.ring(), acme.server.handle(acme.owner.organization).stream());
     assert!(ring.data_key(stream, key.0, key.1).is_err(), "what is recorded of it opens for nobody");
+    // The provider is told to forget it, and asked for nothing any more.
+    let told = || async { acme.provider.asked().last().unwrap().field("token") == Some("Zq7refresh1") };
+    acme.server.eventually(told).await;
     let asked = acme.provider.asked().len();
     acme.server.advance(7_200);
     acme.server.get("/v1/connections", &acme.owner).await.is(200);
-    assert_eq!(acme.provider.asked().len(), asked, "nothing is refreshed any more");
+    assert_eq!(acme.provider.asked().len(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_access_is_read_is_recorded_before_it_leaves() {
+    let acme = Acme::new().await;
+    let connection = acme.connected("crm").await;
+    acme.read().await;
+    let rows = acme.server.audit(&acme.owner, "&action=secret.read").await;
+    assert_eq!(rows.len(), 1, "the first time in an hour");
+    let events = acme.server.get("/v1/events?limit=200", &acme.owner).await.is(200).json();
+    let mut events = events["data"].as_array().unwrap().iter();
+    let event = events.find(|event| event["action"] == "secret.read").unwrap();
+    let read = json!([{"connection": connection, "credential_version": 1, "count": 1}]);
+    assert_eq!(event["data"]["connections"], read, "{event}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customers_connection_goes_before_the_environments_and_is_nobody_elses() {
+    let acme = Acme::new().await;
+    let (server, owner) = (&acme.server, &acme.owner);
+    let [one, other] = [
+        server.customer(owner, &json!({"name": "One"})).await,
+        server.customer(owner, &json!({"name": "Other"})).await,
+    ];
+    let token = |token: &str| json!({"kind": "token", "name": "crm", "token": token, "environment": "dev"});
+    let mut own = token("Zq7 one's");
+    own["customer"] = json!(one);
+    for body in [token("Zq7 everybody's"), own.clone()] {
+        server.post("/v1/connections", Some(owner), &body).await.is(201);
+    }
+    let read = async |who: &Somebody, customer: &str| {
+        let ctx = format!("/v1/ctx?environment=dev&customer={customer}");
+        server.get(&ctx, who).await.is(200).json()["connections"]["crm"]["token"].clone()
+    };
+    assert_eq!(read(&acme.program, &one).await, "Zq7 one's");
+    assert_eq!(read(&acme.program, &other).await, "Zq7 everybody's");
+    assert_eq!(acme.read().await["crm"]["token"], "Zq7 everybody's");
+
+    let key = json!({"name": "K", "mode": "test", "role": "admin", "customers": [other]});
+    let (_, key) = server.api_key(owner, &key).await;
+    let list = server.get(&format!("/v1/connections?customer={one}"), owner).await.is(200).json();
+    let path = format!("/v1/connections/{}", text(&list["data"][0]["id"]));
+    own["name"] = json!("planted");
+    for answer in [
+        server.get(&path, &key).await,
+        server.delete(&path, &key).await,
+        server.patch(&path, &key, &json!({"name": "stolen"})).await,
+        server.post("/v1/connections", Some(&key), &own).await,
+    ] {
+        assert!([403, 404, 422].contains(&answer.status), "{}: {}", answer.status, answer.text);
+    }
+    let still = server.get(&format!("/v1/connections?customer={one}"), owner).await.is(200).json();
+    assert_eq!(still["data"], list["data"]);
+    own["customer"] = json!("cus_01kqxk5rd0e5xrpzzv0jjq4zgn");
+    server.post("/v1/connections", Some(owner), &own).await.is(422);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,20 @@ async fn without_a_state_there_is_nothing_to_end() {
     nothing_came_of_it(&acme, &connection).await;
 }
 
+/// One link is for one consent: whoever else is on the way by it comes too late, and their code is sent nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_second_by_a_link_comes_too_late() {
+    let acme = Acme::new().await;
+    let (connection, path) = acme.connection("crm").await;
+    let (mut first, mut second) = (Browser::default(), Browser::default());
+    let states = [acme.go(&path, &mut first).await, acme.go(&path, &mut second).await]
+        .map(|sent| sent.parameter("state"));
+    acme.back(&first, &acme.app, &format!("state={}&code=first", states[0])).await.is(200);
+    acme.back(&second, &acme.app, &format!("state={}&code=second", states[1])).await.is(404);
+    assert_eq!(acme.provider.asked().len(), 1);
+    assert_eq!(acme.show(&connection).await["credential_version"], 1);
+}
+
 /// §4.7: a state ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_that_is_too_old_is_none() {
@@ -133,6 +147,8 @@ async fn an_issuer_that_an_app_names_is_the_only_one() {
     acme.server.patch(&format!("/v1/oauth-apps/{}", acme.app), &acme.owner, &named).await.is(200);
     let (_, path) = acme.connection("crm").await;
     let mut browser = Browser::default();
+    let state = acme.go(&path, &mut browser).await.parameter("state");
+    acme.back(&browser, &acme.app, &format!("state={state}&code=good")).await.is(400);
     for (issuer, status) in [("", 400), ("/issuer/", 400), ("/issuer", 200)] {
         let state = acme.go(&path, &mut browser).await.parameter("state");
         let query = format!("state={state}&code=good&iss={}{issuer}", acme.provider.base);
@@ -170,6 +186,36 @@ async fn a_connections_tokens_go_nowhere_once_its_apps_urls_change() {
     acme.server.post(&refresh, Some(&acme.owner), &json!({})).await.is_problem(409, "not_refreshable");
     acme.server.delete(&format!("/v1/connections/{connection}"), &acme.owner).await.is(204);
     assert_eq!(evil.asked().len(), 0, "nothing was sent to the new URLs");
+}
+
+/// §4.9.1: nor do those that were on their way when the URLs changed, in either direction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_is_under_way_brings_nothing_back() {
+    let acme = Acme::new().await;
+    let connection = acme.connected("crm").await;
+    let evil = Provider::start(None).await;
+    let app = format!("/v1/oauth-apps/{}", acme.app);
+    let refresh = format!("/v1/connections/{connection}/refresh");
+    acme.provider.answers(false);
+    let body = json!({});
+    let refreshing = acme.server.post(&refresh, Some(&acme.owner), &body);
+    let moving = async {
+        acme.server.eventually(|| async { acme.provider.asked().len() == 2 }).await;
+        let moved = json!({"token_url": format!("{}/token", evil.base), "client_secret": "another"});
+        acme.server.patch(&app, &acme.owner, &moved).await.is(200);
+        acme.provider.answers(true);
+    };
+    let (refreshed, ()) = tokio::join!(refreshing, moving);
+    assert_eq!(refreshed.is(200).json()["status"], "failed");
+    acme.server.post(&refresh, Some(&acme.owner), &body).await.is_problem(409, "not_refreshable");
+    assert_eq!(acme.read().await, json!({}));
+    assert_eq!(evil.asked().len(), 0);
+    // What has no place any more is given back to where it came from.
+    let given_back = || async {
+        let asked = acme.provider.asked();
+        asked.iter().any(|asked| asked.path == "/revoke" && asked.field("token") == Some("Zq7refresh2"))
+    };
+    acme.server.eventually(given_back).await;
 }
 
 /// §4.5.3.1: a code that was given in another browser has no tokens, for its challenge was another.
@@ -229,7 +275,7 @@ async fn pages_run_nothing_show_in_no_frame_and_tell_nobody_where_one_came_from(
             assert!(policy.contains(part), "{policy}");
         }
         assert_eq!(page.header("x-frame-options").as_deref(), Some("DENY"));
-        assert_eq!(page.header("referrer-policy").as_deref(), Some("no-referrer"));
+        assert_eq!(page.header("referrer-policy").as_deref(), Some("same-origin"));
         assert_eq!(page.header("cache-control").as_deref(), Some("no-store"));
         assert_eq!(page.header("content-type").as_deref(), Some("text/html; charset=utf-8"));
         for outside in ["<script", "src=", "<link", "url(", "style=", "<iframe"] {

@@ -120,6 +120,52 @@ async fn an_answer_that_was_lost_for_good_waits_for_another_consent() {
     assert_eq!(acme.show(&connection).await["status"], "connected");
 }
 
+/// What would be lost is not asked for: a provider that rotates refresh tokens has ended the one before.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_refreshed_while_nothing_can_be_recorded() {
+    let acme = Acme::manual().await;
+    let connection = acme.connected("crm").await;
+    let path = format!("/v1/connections/{connection}/refresh");
+    let hands = acme.server.hands.as_ref().unwrap();
+    hands.jump(-3_600);
+    let refused = acme.server.post(&path, Some(&acme.owner), &json!({})).await;
+    refused.is_problem(503, "clock_jumped");
+    let app = acme.server.app();
+    app.refresher.refresh_due(app.store.clock().credible_now().plus_seconds(86_400));
+    app.refresher.end().await;
+    assert_eq!(refreshes(&acme.provider.asked()), [""; 0]);
+    hands.jump(3_600);
+}
+
+/// A connection that is ended while its token is refreshed is given back what that brings, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_out_to_an_ended_connection_is_given_back() {
+    let acme = Acme::new().await;
+    let connection = acme.connected("crm").await;
+    let path = format!("/v1/connections/{connection}");
+    let refresh = format!("{path}/refresh");
+    acme.provider.answers(false);
+    let body = json!({});
+    let ending = async {
+        acme.server.eventually(|| async { refreshes(&acme.provider.asked()).len() == 1 }).await;
+        let release = async {
+            acme.server.eventually(|| async { acme.provider.asked().len() == 3 }).await;
+            acme.provider.answers(true);
+        };
+        let (ended, ()) = tokio::join!(acme.server.delete(&path, &acme.owner), release);
+        ended.is(204);
+    };
+    let (refreshed, ()) = tokio::join!(acme.server.post(&refresh, Some(&acme.owner), &body), ending);
+    refreshed.is_problem(404, "not_found");
+    let given_back = || async {
+        let asked = acme.provider.asked();
+        let back =
+            asked.iter().filter(|asked| asked.path == "/revoke").filter_map(|asked| asked.field("token"));
+        back.collect::<Vec<_>>() == ["Zq7refresh1", "Zq7refresh2"]
+    };
+    acme.server.eventually(given_back).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consent_that_is_no_more_waits_for_another_one() {
     let acme = Acme::new().await;

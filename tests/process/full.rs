@@ -124,7 +124,7 @@ async fn on_a_full_disk_no_snapshot_is_begun_and_revoking_goes_on() {
     while_full(&server, &owner).await;
     let begun = std::fs::read_dir(start.dir.join("snapshots")).unwrap();
     let begun = begun.map(|entry| entry.unwrap().file_name());
-    let begun: Vec<_> = begun.filter(|name| name != "ledger" && name != "lock").collect();
+    let begun: Vec<_> = begun.filter(|name| name != "ledger" && name != "snapshots.lock").collect();
     assert!(begun.is_empty(), "{begun:?}");
     disk.empty();
     let taken = create();

@@ -24,6 +24,7 @@ mod full;
 #[path = "../support/journal.rs"]
 mod journal;
 mod halves;
+mod held;
 mod keys;
 mod kill;
 mod ledgers;
@@ -33,6 +34,7 @@ mod operator;
 mod organizations;
 mod population;
 mod power;
+mod practice;
 mod preload;
 #[path = "../support/process.rs"]
 mod process;

@@ -87,7 +87,7 @@ async fn a_server_and_a_directory_list_and_delete_them_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_that_cannot_be_rewritten_are_said_where_no_server_runs() {
+async fn keys_that_cannot_be_rewritten_are_said_whether_or_not_a_server_runs() {
     let dir = tempfile::tempdir().unwrap();
     let start = founding(dir.path().join("data"));
     let server = start.serve();
@@ -96,9 +96,15 @@ async fn keys_that_cannot_be_rewritten_are_said_where_no_server_runs() {
     let keys = start.dir.join("snapshots/broken.settled.keys");
     fs::create_dir_all(keys.parent().unwrap()).unwrap();
     fs::write(&keys, "SETLKEYS and nothing else").unwrap();
-    let deleted = delete(&start, &two.goes.organization, &["--yes"]);
-    assert_eq!(deleted.code, Some(0), "{deleted:?}");
-    let problem = text(&deleted.json()["problem"]);
-    assert!(problem.contains("may open what was destroyed"), "{problem}");
-    assert!(deleted.stderr.contains(&format!("WARNING: {problem}")), "{deleted:?}");
+    let served = founding(dir.path().join("served"));
+    copy(&start.dir, &served.dir);
+    for (of, server) in [(&start, None), (&served, Some(served.serve()))] {
+        let deleted = delete(of, &two.goes.organization, &["--yes"]);
+        assert_eq!(deleted.code, Some(0), "{deleted:?}");
+        let problem = text(&deleted.json()["problem"]);
+        assert!(problem.contains("may open what was destroyed"), "{problem}");
+        assert!(problem.contains("broken.settled.keys"), "{problem}");
+        assert!(deleted.stderr.contains(&format!("WARNING: {problem}")), "{deleted:?}");
+        server.into_iter().for_each(stop);
+    }
 }

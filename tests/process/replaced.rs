@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use settled::ids::{Fresh, StoreId, StreamId};
 
+use crate::deletion::{beside, founding};
 use crate::destroy::{destroy, is_canary, loot, make, reveal, rotate};
+use crate::held::until;
 use crate::keys::{copy, generate, stop};
 use crate::process::{Start, settled_on, text};
 use crate::repair::in_use;
@@ -44,14 +46,100 @@ impl Left {
     }
 }
 
-/// Which values a thief opens who has all of a folder.
-fn opened(data: &Path, root: &str, all: &[(String, Loot)]) -> Vec<usize> {
+/// Which values a thief opens who has all of a folder: canaries that are numbered on from the first.
+fn opened_from(first: usize, data: &Path, root: &str, all: &[(String, Loot)]) -> Vec<usize> {
     let thief = Thief::of(data, root);
-    let values = all.iter().enumerate();
+    let values = (first..).zip(all);
     values
         .filter(|(number, (_, loot))| is_canary(thief.opens(loot), *number))
         .map(|(number, _)| number)
         .collect()
+}
+
+fn opened(data: &Path, root: &str, all: &[(String, Loot)]) -> Vec<usize> {
+    opened_from(0, data, root, all)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_store_before_destroyed_last_opens_in_it_no_more_also_where_the_new_one_never_had_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = founding(folder.path().join("data"));
+    let server = start.serve();
+    let login = server.set_up().await;
+    make(&server, &login, 0..1).await;
+    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    // A secret that was made and destroyed since, and an organization that was founded since, in which one was.
+    let secrets = make(&server, &login, 1..2).await;
+    destroy(&server, &login, &secrets[0]).await;
+    let two = beside(&server, login.clone()).await;
+    destroy(&server, &two.goes, &two.secrets[0]).await;
+    stop(server);
+    let all = loot(&start.dir, &login.organization);
+    let of_goes = loot(&start.dir, &two.goes.organization);
+    let (before, root) = (in_use(&start.dir), fs::read_to_string(start.dir.join("root.key")).unwrap());
+    let taken = text(&taken.json()["path"]);
+    let restored = settled_on(&start.dir, &["snapshot", "restore", &taken, "--json"]);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    assert_eq!(opened(&start.dir, &root, &all), [0, 1], "the thief knows how");
+    assert_eq!(opened_from(1, &start.dir, &root, &of_goes), [1, 2, 3]);
+
+    // One key cannot be overwritten: that keeps no other, is said, and is done by a later start.
+    let stuck = before.join("keys").join(&login.organization);
+    let aside = folder.path().join("aside");
+    fs::rename(&stuck, &aside).unwrap();
+    fs::create_dir(&stuck).unwrap();
+    let done = "opens in no store beside this one any more";
+    let server = start.serve();
+    let is_said = |said: &[&str]| {
+        let log = server.process.log_lines();
+        said.iter().all(|said| log.contains(said))
+    };
+    until("one is done, one is said", || is_said(&["may open in a store beside", done])).await;
+    stop(server);
+    assert_eq!(opened_from(1, &start.dir, &root, &of_goes), [0; 0]);
+    fs::remove_dir(&stuck).unwrap();
+    fs::rename(&aside, &stuck).unwrap();
+    assert_eq!(opened(&start.dir, &root, &all), [0, 1]);
+    let server = start.serve();
+    until("it is done", || server.process.log_lines().contains(done)).await;
+    stop(server);
+    assert_eq!(opened(&start.dir, &root, &all), [0], "what the new store has opens there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_beside_that_cannot_be_overwritten_keeps_none_here_from_being_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start::on(folder.path().join("data"));
+    let server = start.serve();
+    let login = server.set_up().await;
+    let secrets = make(&server, &login, 0..2).await;
+    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
+    stop(server);
+    let before = in_use(&start.dir);
+    let taken = text(&taken.json()["path"]);
+    assert_eq!(settled_on(&start.dir, &["snapshot", "restore", &taken]).code, Some(0));
+    let server = start.serve();
+    let login = server.log_in().await;
+    destroy(&server, &login, &secrets[1]).await;
+    stop(server);
+    let all = loot(&start.dir, &login.organization);
+    let (store, root) = (in_use(&start.dir), fs::read_to_string(start.dir.join("root.key")).unwrap());
+    let stuck = before.join("keys").join(&login.organization);
+    fs::remove_file(&stuck).unwrap();
+    fs::create_dir(&stuck).unwrap();
+    let rotations = || {
+        let exported = settled_on(&start.dir, &["log", "export", "--stream", &login.organization]);
+        exported.stdout.matches("encryption_key.rotate").count()
+    };
+    assert_eq!(opened(&store, &root, &all), [0, 1]);
+    let rotated = rotate(&start.dir, &login.organization);
+    assert_eq!(rotated.code, Some(3), "{rotated:?}");
+    assert!(rotated.stderr.contains(stuck.to_str().unwrap()), "{rotated:?}");
+    assert_eq!((opened(&store, &root, &all), rotations()), (vec![0], 0), "it is replaced, and not noted");
+    fs::remove_dir(&stuck).unwrap();
+    let rotated = rotate(&start.dir, &login.organization);
+    assert_eq!((rotated.code, rotations()), (Some(0), 1), "{rotated:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -157,6 +157,23 @@ fn a_power_cut_leaves_nothing_half_and_no_store_is_lost() {
     place.goes_on();
 }
 
+#[test]
+fn a_restore_that_has_ended_is_there_after_a_power_cut_with_all_its_keys() {
+    let Given { folder, root, .. } = given();
+    let disk = Disk::new(192);
+    let start = Start::on(disk.path().join("data"))
+        .with(&["--min-free-disk", "4MiB"])
+        .logging_to(folder.path().join("stderr"))
+        .env("SETTLED_ROOT_KEY_FILE", as_text(&root));
+    // The last that is done is a restore.
+    let place = Place::filled(&start, &root, &disk.path(), folder.path());
+    disk.cut();
+    disk.remount();
+    assert_sound(&place.target);
+    let taken = snapshot(&root, &["create", "--data-dir", as_text(&place.target)]);
+    assert_eq!(taken.code, Some(0), "each key of it opens: {taken:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_snapshots_by_itself_is_killed_at_any_moment() {
     let Given { folder: _folder, start, root } = given();

@@ -123,7 +123,7 @@ async fn listing_expiring_and_taking_ask_for_no_more_than_they_need() {
     tokio::task::spawn_blocking(move || list(&place)).await.unwrap().unwrap();
     assert_eq!(reads(), 2);
     let retention = Retention { histories: None, keys_seconds: 30 * DAY_SECONDS };
-    snapshots.expire(store.store.clock().now(), retention).await.unwrap();
+    snapshots.expire(&store.store, retention).await.unwrap();
     assert_eq!(reads(), 2);
     snapshots.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
     assert_eq!(reads(), 0, "a bucket has no bound that its size would say anything of");

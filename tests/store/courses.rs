@@ -83,7 +83,7 @@ async fn keys_that_are_older_than_the_history_destroy_nothing_of_it() {
 }
 
 /// A store as it goes on that was restored into a data directory.
-fn goes_on(opened: &OpenDir, root: &RootKey) -> Store {
+pub fn goes_on(opened: &OpenDir, root: &RootKey) -> Store {
     let log: Arc<dyn EventLog> = Arc::clone(&opened.log) as Arc<dyn EventLog>;
     let ring = KeyRing::open(opened.store.keys(), root.clone(), Arc::clone(&log)).unwrap();
     in_epoch(opened.epoch.as_str(), log, Arc::new(ring))
@@ -129,8 +129,13 @@ async fn keys_of_a_restored_store_know_what_it_took_over_and_nothing_of_what_cam
     let snapshots = Snapshots::new(place.path("snapshots"), opened.store.id);
     let of_other = snapshots.take(&other, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
     let keys = KeysFile::open(&file(&keys_of(&of_other.path)), &root).unwrap().header;
-    let took_over = Shared { epoch: before.epoch.clone(), until: Position(before.position) };
-    let own = Shared { epoch: restored.epoch.clone(), until: Position(of_other.position) };
+    let shared = |store, epoch: &str, until| Shared {
+        store: Some(store),
+        epoch: epoch.to_owned(),
+        until: Position(until),
+    };
+    let took_over = shared(before.store, &before.epoch, before.position);
+    let own = shared(of_other.store, &restored.epoch, of_other.position);
     assert_eq!(keys.epochs, [took_over, own]);
 
     let known = with_keys_of(&store, &place, &before, &of_other, "known", &[]);

@@ -16,7 +16,9 @@ use settled::event::Event;
 use settled::history::description::Focus;
 use settled::history::restore::sealing::seal_anew;
 use settled::history::restore::{Planned, Wanted, prepare};
-use settled::ids::{AccountId, ApiKeyId, EnvironmentId, Fresh, SecretId, StreamId, UserId};
+use settled::ids::{
+    AccountId, ApiKeyId, ConnectionId, CustomerId, EnvironmentId, Fresh, SecretId, StreamId, UserId,
+};
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog};
 use settled::platform::accounts::command::{AccountsCommand, DeleteAccount, EndMembership, VerifyEmail};
@@ -32,7 +34,7 @@ use settled::seal::{Commitment, Plain};
 use settled::settings::api_keys::command::{
     ApiKeysCommand, CreateApiKey, Reads, RevokeApiKey, RotateApiKey, UpdateApiKey, UseApiKey,
 };
-use settled::settings::api_keys::event::{EnvironmentRead, KeySessionOpened, SecretRead};
+use settled::settings::api_keys::event::{ConnectionRead, EnvironmentRead, KeySessionOpened, SecretRead};
 use settled::settings::api_keys::value::{Limits, RateLimit};
 use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::ConfigKey;
@@ -222,9 +224,20 @@ async fn record_access(store: &TestStore, founded: &Founded, person: UserId) {
 /// Both of what a key reads.
 fn reads(key: ApiKeyId) -> Reads {
     let (environment, secret) = (EnvironmentId::from_uuid(key.uuid()), SecretId::from_uuid(key.uuid()));
+    let customer = Some(CustomerId::from_uuid(key.uuid()));
     Reads {
-        environments: vec![EnvironmentRead { environment, version: "aVersion".to_owned(), count: 7 }],
-        secrets: vec![SecretRead { secret, value_version: 1, count: 34 }],
+        environments: vec![EnvironmentRead {
+            environment,
+            customer,
+            version: "aVersion".to_owned(),
+            count: 7,
+        }],
+        secrets: vec![SecretRead { secret, customer: None, value_version: 1, count: 34 }],
+        connections: vec![ConnectionRead {
+            connection: ConnectionId::from_uuid(key.uuid()),
+            credential_version: 2,
+            count: 1,
+        }],
     }
 }
 

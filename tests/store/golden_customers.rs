@@ -7,6 +7,8 @@ use settled::command::Command;
 use settled::ids::{CustomerId, EnvironmentId, ExecutionId, Fresh, StreamId};
 use settled::seal::keyring::NewDataKey;
 use settled::seal::{Plain, Sealed};
+use settled::settings::billing::command::{BillingCommand, LimitCustomer};
+use settled::settings::billing::value::Meter;
 use settled::settings::customer_data::command::{CustomerDataCommand, DeleteDocument, SetDocument};
 use settled::settings::customer_data::value::DataKeyName;
 use settled::settings::customer_data::{field as document_field, path_of};
@@ -16,12 +18,13 @@ use settled::settings::customers::profile::Field;
 use settled::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
 use settled::settings::executions::event::Ending;
 use settled::settings::executions::field as execution_field;
-use settled::settings::secrets::command::At;
+use settled::settings::secrets::command::{At, CreateSecret, SecretsCommand};
+use settled::settings::secrets::described::Described;
 use settled::settings::secrets::value::Scope;
 use settled::store::Submission;
 
 use crate::commands::create;
-use crate::secrets::Values;
+use crate::secrets::{create as create_secret, sealed};
 use crate::test_store::{Founded, TestStore};
 
 fn of(owner: Actor, command: impl Into<Command>) -> Submission {
@@ -37,8 +40,13 @@ pub async fn record_customers(store: &TestStore, founded: &Founded) {
     let (owner, environment): (_, EnvironmentId) = (founded.owner, Fresh.id());
     let [kept, gone, erased] = [(); 3].map(|()| Customer::new(store, founded));
     let at = At { secret: Fresh.id(), scope: Scope::Customer(environment, erased.id) };
-    let values = Values { store, founded };
+    let (value, value_key) = sealed(store, founded.organization, at, "one");
+    let secret = create_secret(at, "OF_CUSTOMER", value);
+    let secret = CreateSecret { description: Some(erased.described(founded, at)), ..secret };
+    let mut described = of(owner, SecretsCommand::Create(secret));
+    described.keys = vec![value_key];
     let ended = Fresh.id();
+    let limits = [(Meter::Secrets, 3), (Meter::Executions, 100)].into();
     let started = |customer: &Customer, execution| {
         let started = customer.start(founded, execution, environment);
         Submission::new(ExecutionsCommand::Start(started), owner)
@@ -50,9 +58,10 @@ pub async fn record_customers(store: &TestStore, founded: &Founded) {
         erased.created(founded),
         of(owner, CustomersCommand::Update(kept.changed(founded))),
         of(owner, CustomersCommand::Suspend(kept.id)),
+        of(owner, BillingCommand::LimitCustomer(LimitCustomer { customer: kept.id, limits })),
         of(owner, CustomersCommand::Reactivate(kept.id)),
         of(owner, CustomersCommand::Suspend(gone.id)),
-        values.create(at, "OF_CUSTOMER", "one"),
+        described,
         of(owner, kept.document(founded, "profile")),
         of(owner, kept.document(founded, "gone")),
         of(owner, CustomerDataCommand::Delete(DeleteDocument { customer: kept.id, key: key("gone") })),
@@ -78,6 +87,11 @@ impl Customer {
     pub fn new(store: &TestStore, founded: &Founded) -> Self {
         let stream = StreamId::Organization(founded.organization);
         Self { id: Fresh.id(), key: store.store.ring().mint(stream).unwrap() }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> CustomerId {
+        self.id
     }
 
     /// That it comes to be.
@@ -115,7 +129,13 @@ impl Customer {
         CustomerDataCommand::Set(SetDocument { customer: self.id, key: key(name), value })
     }
 
-    fn start(&self, founded: &Founded, execution: ExecutionId, environment: EnvironmentId) -> StartExecution {
+    /// That an execution begins for it.
+    pub fn start(
+        &self,
+        founded: &Founded,
+        execution: ExecutionId,
+        environment: EnvironmentId,
+    ) -> StartExecution {
         let trigger = Some(self.said(founded, execution, "trigger", "a timer"));
         let workflow = "crm/sync".to_owned();
         StartExecution { execution, customer: self.id, environment, workflow, trigger }
@@ -141,6 +161,11 @@ impl Customer {
     fn said(&self, founded: &Founded, execution: ExecutionId, field: &str, text: &str) -> Sealed {
         let (stream, place) = (StreamId::Organization(founded.organization), execution.to_string());
         self.key.key().seal(&execution_field(stream, &place, field), &Plain::from(text))
+    }
+
+    fn described(&self, founded: &Founded, at: At) -> Described {
+        let (stream, secret) = (StreamId::Organization(founded.organization), at.secret.to_string());
+        Described::seal(stream, &secret, self.key.key(), "for one customer")
     }
 
     fn seal(&self, founded: &Founded, field: Field, text: &str) -> Sealed {

@@ -32,7 +32,13 @@ pub async fn record_operations(store: &TestStore) {
         epoch: "k3x9a2b7".to_owned(),
     };
     for command in [
-        OperationsCommand::NoteSnapshot(SnapshotCreated { snapshot, position, events: 9, bytes: 1_000 }),
+        OperationsCommand::NoteSnapshot(SnapshotCreated {
+            snapshot,
+            position,
+            events: 9,
+            bytes: 1_000,
+            elsewhere: true,
+        }),
         OperationsCommand::NoteVerification(SnapshotVerified { snapshot, sound }),
         OperationsCommand::NoteDrill(SnapshotDrilled { snapshot, position, sound }),
         OperationsCommand::BeginEpoch(restored),

@@ -16,7 +16,7 @@ use settled::settings::api_keys::value::Limits;
 use settled::settings::environments::event::Mode;
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::store::directory::Directory;
-use settled::store::key_uses::reads::Read;
+use settled::store::key_uses::reads::{Read, Values};
 use settled::store::key_uses::{KEYS_IN_USE_MAX, Use};
 use settled::store::{Refusal, Submission, scheduler};
 
@@ -126,6 +126,11 @@ async fn a_use_that_cannot_be_recorded_is_kept() {
     assert_eq!(uses(&store, &founded), [(1, true), (3, false)]);
 }
 
+/// A value of a secret, read by name.
+fn value(value_version: u64) -> Read {
+    Read::Secret { secret: SecretId::min(), value_version, customer: None }
+}
+
 #[tokio::test]
 async fn what_cannot_be_recorded_is_not_read_until_it_can_be() {
     let store = TestStore::in_memory();
@@ -133,8 +138,8 @@ async fn what_cannot_be_recorded_is_not_read_until_it_can_be() {
     let key = key(&store, &founded).await;
     let handle = store.handle(founded.organization);
     let actor = Actor { id: ActorId::ApiKey(key), session: None };
-    let note =
-        |number| store.store.note_read(&handle, (key, actor), Read::Secret(SecretId::min(), number), &[]);
+    let none = Values::default();
+    let note = |number| store.store.note_read(&handle, (key, actor), value(number), &none);
     store.disk.store(false, Ordering::Relaxed);
     assert_eq!(note(1).await, Err(Refusal::DiskFull));
     store.disk.store(true, Ordering::Relaxed);
@@ -163,8 +168,7 @@ async fn a_key_that_reads_very_much_by_name_is_recorded_before_the_minute_ends()
     };
     for _ in 0..2 {
         for number in 1..=1_000 {
-            let read = Read::Secret(SecretId::min(), number);
-            store.store.note_read(&handle, (key, actor), read, &[]).await.unwrap();
+            store.store.note_read(&handle, (key, actor), value(number), &Values::default()).await.unwrap();
         }
     }
     let told = reads();
@@ -184,8 +188,7 @@ async fn what_a_key_reads_is_recorded_where_so_many_others_are_in_use() {
     }
     let actor = Actor { id: ActorId::ApiKey(key), session: None };
     for _ in 0..3 {
-        let read = Read::Secret(SecretId::min(), 1);
-        store.store.note_read(&handle, (key, actor), read, &[]).await.unwrap();
+        store.store.note_read(&handle, (key, actor), value(1), &Values::default()).await.unwrap();
     }
     let events = store.events(StreamId::Organization(founded.organization)).into_iter();
     let counts = events.filter_map(|event| match event.event {

@@ -18,7 +18,7 @@ use settled::store::{Refusal, Submission, scheduler};
 use crate::commands::rename;
 use crate::durable::{all, held, queue};
 use crate::secrets::Values;
-use crate::test_store::{Founded, TestStore, copy};
+use crate::test_store::{BESIDE, Founded, STORE, TestStore, copy, keeper};
 
 /// An organization with so many secrets.
 async fn given(secrets: usize) -> (TestStore, Founded, Vec<At>) {
@@ -53,7 +53,7 @@ fn keys(store: &TestStore, founded: &Founded) -> usize {
 fn entries(ledger: &Ledger) -> Vec<Recorded> {
     let lines = ledger.read(0..u64::MAX).unwrap();
     assert_eq!((lines.damaged.len(), lines.torn), (0, false));
-    lines.entries.into_iter().map(|(_, recorded)| recorded).collect()
+    lines.entries.into_iter().map(|(_, noted)| noted.event).collect()
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn every_flipped_bit_of_a_line_is_found_and_the_lines_beside_it_are_read()
         }
         fs::write(&path, &flipped).unwrap();
         let lines = store.ledger().read(0..u64::MAX).unwrap();
-        let read: Vec<_> = lines.entries.iter().map(|(_, recorded)| recorded).collect();
+        let read: Vec<_> = lines.entries.iter().map(|(_, noted)| &noted.event).collect();
         assert_eq!(read, [&recorded[0], &recorded[2]], "bit {bit}");
         assert_eq!(lines.damaged.len(), 1, "bit {bit}");
         assert!(lines.damaged[0].contains(&format!("at byte {second}")), "{:?}", lines.damaged);
@@ -241,7 +241,8 @@ async fn a_start_reads_only_what_was_noted_since_it_was_remembered() {
 
     // Another epoch is another history: all of it is held against that.
     let mark = store.ledger().path().parent().unwrap().parent().unwrap().join("ledger-mark");
-    let other = Ledger::open(store.ledger().path().parent().unwrap(), mark, "another").unwrap();
+    let folder = store.ledger().path().parent().unwrap().to_owned();
+    let other = Ledger::open(&folder, keeper(STORE, mark, "another")).unwrap();
     assert_eq!(other.checked().unwrap(), None);
     let report = check(&other, &*crashed.log);
     assert_eq!(report.defects.len(), 1, "the line that is no JSON: {report:?}");
@@ -270,13 +271,13 @@ async fn a_ledger_that_is_gone_is_a_defect_and_a_key_that_came_back_too() {
 }
 
 #[tokio::test]
-async fn what_another_store_noted_in_between_is_held_against_the_log_at_the_next_start() {
+async fn what_a_store_beside_noted_in_between_is_held_against_the_log_at_the_next_start() {
     let (store, founded, secrets) = given(3).await;
     destroy(&store, &founded, secrets[0]).await.unwrap();
     let log: Arc<dyn EventLog> = Arc::new(copy(&*store.log));
     let other = TestStore::open(log, store.keys.clone(), store.clock.now(), 1_024);
     destroy(&other, &founded, secrets[1]).await.unwrap();
-    note(&store, "another", &destroyed(&other, &founded)[1]);
+    note(&store, BESIDE, "another", &destroyed(&other, &founded)[1]);
     destroy(&store, &founded, secrets[2]).await.unwrap();
     assert_eq!(entries(&store.ledger()).len(), 3);
     store.store.stop();
@@ -289,10 +290,46 @@ async fn what_another_store_noted_in_between_is_held_against_the_log_at_the_next
     assert!(again <= length && again > length / 2, "from there on it is not looked at again");
 }
 
+#[tokio::test]
+async fn what_a_store_elsewhere_destroyed_for_practice_stays_here_and_is_no_defect() {
+    let (store, founded, secrets) = given(2).await;
+    let log: Arc<dyn EventLog> = Arc::new(copy(&*store.log));
+    let other = TestStore::open(log, store.keys.clone(), store.clock.now(), 1_024);
+    destroy(&other, &founded, secrets[0]).await.unwrap();
+    note(&store, ELSEWHERE, "practice", &destroyed(&other, &founded)[0]);
+    let restarted = store.crashed();
+    restarted.store.finish_ledger().await;
+    assert_eq!(destroyed(&restarted, &founded), []);
+    assert_eq!(keys(&restarted, &founded), keys(&store, &founded));
+    restarted.store.stop();
+    let length = fs::metadata(store.ledger().path()).unwrap().len();
+    assert_eq!(store.ledger().checked().unwrap(), Some(length), "it is not looked at again");
+    let report = check(&store.ledger(), &*restarted.log);
+    assert_eq!((report.of_others, report.whole, report.defects.len()), (1, 0, 0), "{report:?}");
+
+    // As builds wrote it that did not say whose it is: it may be one that a crash cut off here.
+    let path = store.ledger().path().to_owned();
+    let line = fs::read_to_string(&path).unwrap();
+    let (entry, _) = line.strip_prefix("{\"entry\":").unwrap().split_once(",\"crc32\":").unwrap();
+    let (store, rest) = entry.split_once(",\"stream\":").unwrap();
+    assert!(store.starts_with("{\"store\":"), "{store}");
+    let entry = format!("{{\"stream\":{rest}");
+    let crc32 = format!("{:08x}", crc32fast::hash(entry.as_bytes()));
+    fs::write(&path, format!("{{\"entry\":{entry},\"crc32\":\"{crc32}\"}}\n")).unwrap();
+    fs::remove_file(&store.ledger().keeper().mark).unwrap();
+    let again = store.crashed();
+    again.store.finish_ledger().await;
+    assert_eq!(destroyed(&again, &founded).len(), 1);
+}
+
+/// A store of another data directory.
+const ELSEWHERE: u128 = 3;
+
 /// Notes an event in a store's ledger, as another store that shares it.
-fn note(store: &TestStore, name: &str, event: &Recorded) {
+fn note(store: &TestStore, of: u128, name: &str, event: &Recorded) {
     let folder = store.ledger().path().parent().unwrap().to_owned();
-    Ledger::open(&folder, folder.join(name), name).unwrap().note([event]).unwrap();
+    let keeper = keeper(of, folder.join(name), name);
+    Ledger::open(&folder, keeper).unwrap().note([event]).unwrap();
 }
 
 #[tokio::test]
@@ -303,7 +340,7 @@ async fn of_many_that_note_at_once_every_line_is_whole() {
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let (store, event) = (&store, &event);
-            scope.spawn(move || (0..25).for_each(|_| note(store, &thread.to_string(), event)));
+            scope.spawn(move || (0..25).for_each(|_| note(store, BESIDE, &thread.to_string(), event)));
         }
     });
     let entries = entries(&store.ledger());

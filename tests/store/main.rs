@@ -11,6 +11,8 @@ mod checkpoints;
 mod clock;
 mod commands;
 mod customer_asks;
+mod customer_past;
+mod customer_quotas;
 mod courses;
 mod damage;
 mod deletions;
@@ -55,7 +57,9 @@ mod snapshot_damage;
 mod snapshot_folder;
 mod snapshot_hostile;
 mod snapshot_newest;
+mod snapshot_others;
 mod snapshot_roots;
+mod snapshot_writing;
 mod snapshots;
 #[path = "../support/counted.rs"]
 mod counted;

@@ -10,10 +10,10 @@ use proptest::sample::Index;
 use settled::actor::Actor;
 use settled::area::Area;
 use settled::event::{ResourceType, Version};
-use settled::history::description::{Description, Field, Fields, Focus, Subject};
+use settled::history::description::{Description, Difference, Field, Fields, Focus, Subject};
 use settled::history::restore::plan::Cannot;
 use settled::history::restore::{Planned, Wanted, prepare};
-use settled::ids::SecretId;
+use settled::ids::{CustomerId, SecretId};
 use settled::organization::Organization;
 use settled::seal::Plain;
 use settled::settings::api_keys::projection::ApiKeys;
@@ -200,9 +200,17 @@ fn assert_as_promised(past: &Organization, now: &View, wanted: &Wanted, cannot: 
         });
         let access = ACCESS.contains(&difference.subject.kind) && !wanted.include_access;
         let kept = KEPT.contains(&difference.subject.kind);
-        let untouched = kept || access;
+        let untouched = kept || access || stays(past, wanted, &difference);
         assert!(named || untouched, "not as it was: {difference:?}");
     }
+}
+
+/// Whether something is a customer who came since, or is theirs: where all goes back they stay.
+fn stays(past: &Organization, wanted: &Wanted, difference: &Difference) -> bool {
+    let named = difference.fields.iter().find(|change| change.field == "customer");
+    let its = named.and_then(|change| change.from.as_ref()?.shown()?.as_str());
+    let customer = its.unwrap_or(&difference.subject.id).parse::<CustomerId>();
+    wanted.focus == Focus::All && customer.is_ok_and(|customer| past.customers.get(customer).is_none())
 }
 
 async fn assert_restores(store: &TestStore, wanted: &Wanted, by: Actor) {

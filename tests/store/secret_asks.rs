@@ -8,9 +8,9 @@ use settled::ids::{EnvironmentId, Fresh, OrganizationId};
 use settled::seal::keyring::NewDataKey;
 use settled::settings::environments::value::ConfigKey;
 use settled::settings::secrets::command::{At, AtValue, RollBackSecret, SecretsCommand, UpdateSecret};
+use settled::settings::secrets::described::Described;
 use settled::settings::secrets::value::Scope;
 use settled::store::Submission;
-use settled::text::Description;
 
 use crate::histories::chosen;
 use crate::secrets::{change, create as create_secret, sealed};
@@ -96,7 +96,7 @@ impl SecretAsk {
                 let written = writes.then(|| sealed(with, organization, at, &at.secret.to_string()));
                 let (value, key) = written.unzip();
                 let name = name.map(|name| ConfigKey::try_from(format!("SECRET_{name}").as_str()).unwrap());
-                let description = if clear { None } else { Some(Description::try_from(mark).unwrap()) };
+                let description = if clear { None } else { Some(Described::Open(mark.to_owned())) };
                 let update = UpdateSecret { name, value, description: Some(description), ..change(at) };
                 let submission = Submission::new(SecretsCommand::Update(update), actor);
                 with_keys(submission, key.into_iter().collect())

@@ -11,18 +11,24 @@ use settled::ids::{Fresh, StreamId};
 use settled::log::{Append, Key, Position};
 use settled::seal::root::RootKey;
 use settled::settings::api_keys::command::{ApiKeysCommand, RevokeApiKey};
+use settled::settings::secrets::command::At;
+use settled::settings::secrets::value::Scope;
 use settled::snapshot::listing::{Listed, list};
 use settled::snapshot::operating::{OperatingError, Snapshots};
+use settled::snapshot::restore::Wanted;
 use settled::snapshot::schedule;
+use settled::snapshot::verify::Until;
 use settled::snapshot::{SnapshotError, keys_of};
 use settled::store::Submission;
 use settled::store::ledger::Ledger;
 
 use crate::keys::key;
+use crate::secrets::Values;
+use crate::snapshot_writing::waits;
 use crate::snapshots::{Place, all, destroy, given, ledger_of, secrets};
-use crate::test_store::TestStore;
+use crate::test_store::{STORE, TestStore, keeper};
 
-fn snapshots(place: &Place) -> Snapshots {
+pub fn snapshots(place: &Place) -> Snapshots {
     Snapshots::new(place.path("snapshots"), Fresh.id())
 }
 
@@ -47,7 +53,7 @@ async fn a_snapshot_whose_asker_went_away_is_taken_and_noted() {
     // Whoever comes next waits for its end.
     snapshots
         .expire(
-            store.store.clock().now(),
+            &store.store,
             settled::snapshot::retention::Retention { histories: None, keys_seconds: i64::MAX },
         )
         .await
@@ -65,15 +71,8 @@ async fn what_another_store_has_under_way_in_the_folder_is_waited_for_and_left_a
     let (store, _, _) = given().await;
     let place = Place::new();
     let (one, other) = (snapshots(&place), snapshots(&place));
-    let (began, begins) = tokio::sync::oneshot::channel();
-    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
-    let mut first = Some((began, goes_on));
-    let taking = one.take(&store.store, None, Actor::OPERATOR, move |_, _: Position| {
-        if let Some((began, goes_on)) = first.take() {
-            began.send(()).expect("the test listens");
-            goes_on.recv().expect("the test says so");
-        }
-    });
+    let (progress, begins, go_on) = waits();
+    let taking = one.take(&store.store, None, Actor::OPERATOR, progress);
     let sweeping = async {
         begins.await.expect("it begins");
         let its_store = store.store.clone();
@@ -233,7 +232,8 @@ async fn a_restored_store_goes_on_with_what_another_ledger_told() {
     let root = store.store.ring().root();
     let restored = place.restore(&all(&taken, &root), "data", &[own.clone(), ledger_of(&store)]).unwrap();
     assert_eq!(restored.taken_away, 1);
-    let written = Ledger::open(&own, place.path("mark"), "0").unwrap().destroyed_keys().unwrap();
+    let written = Ledger::open(&own, keeper(STORE, place.path("mark"), "0")).unwrap();
+    let written = written.destroyed_keys().unwrap();
     assert_eq!(written, store.ledger().destroyed_keys().unwrap());
     // A ledger that knows nothing of this history is none.
     let empty = place.path("empty");
@@ -244,6 +244,31 @@ async fn a_restored_store_goes_on_with_what_another_ledger_told() {
     // The old keys, and that ledger alone.
     let again = place.restore(&all(&taken, &root), "again", &[own]).unwrap();
     assert_eq!((again.taken_away, again.unknown), (1, Vec::new()));
+}
+
+#[tokio::test]
+async fn what_was_destroyed_after_what_is_restored_and_is_not_of_it_is_in_the_ledger_as_of_the_store_that_did()
+ {
+    let (store, founded, _) = given().await;
+    let place = Place::new();
+    let early = place.take(&store, "early").await;
+    let since = At { secret: Fresh.id(), scope: Scope::Organization };
+    let values = Values { store: &store, founded: &founded };
+    store.execute(&founded, values.create(since, "MADE_SINCE", "a value")).await.unwrap();
+    destroy(&store, &founded, since).await;
+    let late = place.take(&store, "late").await;
+    let (own, root) = (place.path("own"), store.store.ring().root());
+    let until = Some(Until::Position(Position(early.position)));
+    let wanted = Wanted { until, ..all(&late, &root) };
+    let restored = place.restore(&wanted, "data", std::slice::from_ref(&own)).unwrap();
+    assert_eq!(restored.taken_away, 0, "its history never had it: {restored:?}");
+    let ledger = Ledger::open(&own, keeper(STORE, place.path("mark"), "0")).unwrap();
+    let lines = ledger.read(0..u64::MAX).unwrap().entries;
+    assert_eq!(lines.len(), 1, "a store beside may have copies of it");
+    assert_eq!(
+        (lines[0].1.store, lines[0].1.about()),
+        (Some(late.store), StreamId::Organization(founded.organization))
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use settled::actor::Actor;
 use settled::ids::{ApiKeyId, Fresh, StreamId};
 use settled::settings::api_keys::command::{ApiKeysCommand, RevokeApiKey, RotateApiKey};
 use settled::settings::api_keys::projection::ApiKey;
+use settled::settings::customers::command::CustomersCommand;
 use settled::settings::people::command::PeopleCommand;
+use settled::settings::secrets::command::At;
+use settled::settings::secrets::value::Scope;
 use settled::snapshot::keys_of;
 use settled::snapshot::listing::Listed;
 use settled::snapshot::operating::Snapshots;
@@ -15,8 +18,11 @@ use settled::snapshot::restore::{Restored, Wanted};
 use settled::store::Submission;
 use settled::store::check_keys;
 
+use crate::commands::create;
+use crate::golden_customers::Customer;
 use crate::key_asks::token_of;
 use crate::keys::key;
+use crate::secrets::Values;
 use crate::snapshots::{Place, all, destroy, file, given, ledger_of};
 use crate::test_store::{Founded, TestStore};
 
@@ -58,22 +64,36 @@ async fn whoever_was_forgotten_and_what_was_destroyed_is_so_in_an_older_history_
     let mut join = Submission::new(PeopleCommand::Join(joined), founded.owner);
     join.keys = vec![new];
     store.execute(&founded, join).await.unwrap();
+    let customer = Customer::new(&store, &founded);
+    store.execute(&founded, customer.created(&founded)).await.unwrap();
+    let environment = Fresh.id();
+    store.execute(&founded, create(founded.owner, environment, "dev")).await.unwrap();
+    let its = At { secret: Fresh.id(), scope: Scope::Customer(environment, customer.id()) };
+    let values = Values { store: &store, founded: &founded };
+    store.execute(&founded, values.create(its, "ITS", "one")).await.unwrap();
     let place = Place::new();
     let before = place.take(&store, "before").await;
     let erase = Submission::new(PeopleCommand::Erase(person), founded.owner);
     store.execute(&founded, erase).await.unwrap();
+    let forget = Submission::new(CustomersCommand::Erase(customer.id()), founded.owner);
+    store.execute(&founded, forget).await.unwrap();
     destroy(&store, &founded, at).await;
     let after = place.take(&store, "after").await;
 
     let restored = with_keys_of(&store, &place, &before, &after, "data", &[]);
-    assert_eq!((restored.absent, restored.lost.len(), restored.taken_away), (2, 0, 0), "{restored:?}");
+    assert_eq!((restored.absent, restored.lost.len(), restored.taken_away), (4, 0, 0), "{restored:?}");
     state(&place, "data", &founded, |organization| {
         assert!(organization.people.is_erased(person) && organization.people.get(person).is_none());
         let secret = organization.secrets.get(at.secret).unwrap();
         assert!(secret.value.is_none() && secret.versions.values().all(|version| version.destroyed));
+        assert!(organization.customers.is_erased(customer.id()));
+        assert!(organization.secrets.get(its.secret).is_none(), "what it had goes with it");
     });
     assert_eq!(with_keys_of(&store, &place, &before, &before, "own", &[]).absent, 0);
-    state(&place, "own", &founded, |organization| assert!(organization.people.get(person).is_some()));
+    state(&place, "own", &founded, |organization| {
+        assert!(organization.people.get(person).is_some());
+        assert!(organization.customers.get(customer.id()).is_some());
+    });
 }
 
 pub async fn rotate(store: &TestStore, founded: &Founded, key: ApiKeyId, to: u32, grace_seconds: u32) {

@@ -1,13 +1,14 @@
 //! A store without a server: over any log, with a manual clock, a disk that can be full, and commands of people.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use settled::actor::{Actor, ActorId};
 use settled::clock::{Clock, Hands, Timestamp};
 use settled::event::Recorded;
-use settled::ids::{AccountId, Fresh, OrganizationId, SessionId, StreamId, UserId};
+use settled::ids::{AccountId, Fresh, OrganizationId, SessionId, StoreId, StreamId, UserId};
 use settled::log::frame::Frame;
 use settled::log::memory::MemoryLog;
 use settled::log::{Append, EventLog, Key, Position};
@@ -25,10 +26,11 @@ use settled::settings::people::event::PersonJoined;
 use settled::settings::people::{email_field, name_field};
 use settled::settings::sessions::event::SessionOpened;
 use settled::store::derived::{DerivedFiles, holds};
-use settled::store::ledger::Ledger;
+use settled::store::ledger::{Keeper, Ledger};
 use settled::store::load::saved_directory;
 use settled::store::resident::Handle;
 use settled::store::{DiskGauge, Done, Parts, Refusal, Store, Submission};
+use uuid::Uuid;
 
 use crate::loaded::loaded;
 
@@ -342,8 +344,23 @@ fn address(name: &str) -> String {
 }
 
 fn ledger_in(place: &Path) -> Ledger {
-    let ledger = Ledger::open(&place.join("snapshots"), place.join("ledger-mark"), "0");
+    let ledger = Ledger::open(&place.join("snapshots"), keeper(STORE, place.join("ledger-mark"), "0"));
     ledger.expect("the ledger can be read")
+}
+
+/// The store that each test's is, and one that lies beside it.
+pub const STORE: u128 = 1;
+pub const BESIDE: u128 = 2;
+
+/// Whom a ledger is opened for.
+pub fn keeper(store: u128, mark: PathBuf, epoch: &str) -> Keeper {
+    let id = |store| StoreId::from_uuid(Uuid::from_u128(store));
+    Keeper {
+        store: id(store),
+        beside: BTreeSet::from([id(STORE), id(BESIDE)]),
+        mark,
+        epoch: epoch.to_owned(),
+    }
 }
 
 /// A session to be opened by a person.

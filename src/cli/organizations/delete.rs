@@ -14,12 +14,11 @@ use crate::cli::root_key::RootKeyOptions;
 use crate::cli::snapshot::SnapshotsDir;
 use crate::cli::socket::SocketError;
 use crate::cli::target::Target;
-use crate::cli::{output, socket};
+use crate::cli::{older_keys, output, socket};
 use crate::clock::Clock;
 use crate::ids::OrganizationId;
 use crate::open::OpenDir;
 use crate::snapshot::operating::Snapshots;
-use crate::store::ledger::Ledger;
 use crate::store::organizations::DeletionError;
 
 /// `settled organizations delete`.
@@ -46,7 +45,7 @@ pub struct Delete {
 #[derive(Debug, Serialize, Deserialize)]
 struct Deleted {
     organization: OrganizationId,
-    /// Why copies of its keys beside snapshots may open it still, where they could not be rewritten.
+    /// Why copies of its keys beside snapshots may open it still, where they could not be rewritten yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -76,7 +75,7 @@ impl Delete {
             Err(SocketError::Refused { status, .. }) if status.as_u16() == 404 => None,
             answer => {
                 answer?;
-                Some(Deleted { organization: self.organization, problem: None })
+                Some(Deleted { organization: self.organization, problem: older_keys::problem(socket) })
             }
         };
         Ok(serde_json::to_vec(&deleted).expect("plain data with text keys").into())
@@ -86,7 +85,7 @@ impl Delete {
     fn delete(&self, opened: &OpenDir) -> Result<Option<Deleted>, Box<dyn Error>> {
         let folder = self.snapshots_dir.of(opened.dir.root());
         let place = self.snapshots_dir.place(opened.dir.root())?;
-        let ledger = Ledger::open(&folder, opened.store.ledger_mark(), opened.epoch.as_str())?;
+        let ledger = opened.ledger(&folder)?;
         let store = self.root_key.open_store(opened, Clock::system(), Some(ledger))?;
         store.resume_clock();
         let snapshots = Snapshots::new(folder, opened.store.id).in_place(place);
@@ -116,7 +115,7 @@ impl Delete {
             output::json(deleted);
         } else {
             output::line(format_args!(
-                "{} is deleted: nobody is let in any more, and what it sealed opens with nothing",
+                "{} is deleted: nobody is let in any more, and nothing in this store opens what it sealed",
                 deleted.organization
             ));
         }

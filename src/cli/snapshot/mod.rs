@@ -96,7 +96,7 @@ fn with_store<T>(
     store.resume_clock();
     let snapshots = Snapshots::new(snapshots_dir.of(opened.dir.root()), opened.store.id);
     let snapshots = snapshots.in_place(snapshots_dir.place(opened.dir.root())?);
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let done = runtime.block_on(work(&store, &snapshots));
     store.stop();
     Ok(done?)

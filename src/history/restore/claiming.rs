@@ -10,16 +10,13 @@ use crate::ids::CustomerId;
 use crate::organization::Organization;
 use crate::seal::Sealed;
 use crate::seal::keyring::KeyError;
-use crate::settings::customers::event::CustomersEvent;
+use crate::settings::customers::event::{CustomersEvent, EXTERNAL_ID};
 use crate::settings::customers::profile::Opener;
 use crate::settings::customers::projection::Customers;
 use crate::store::Store;
 use crate::store::brought::Brought;
 use crate::store::lookup::Claim;
 use crate::store::resident::Handle;
-
-/// The field that is unique.
-const FIELD: &str = "external_id";
 
 /// Adds to what a plan brings the external ids that come and go with its steps; one that is another's stays away, and the
 /// plan says so. Blocks.
@@ -37,7 +34,7 @@ pub fn claim(
     if moves.is_empty() {
         return Ok(());
     }
-    store.know_customers(handle)?;
+    store.know_external_ids(handle)?;
     let claim_of = |meant: bool, customers, id| match meant {
         true => held(store, handle, customers, id),
         false => Ok(None),
@@ -49,14 +46,13 @@ pub fn claim(
         exchanges.push(Exchange { step, released, claimed });
     }
     let view = handle.view();
-    let holds = |owner: &str| view.state.holds_a_value(owner);
     let mut left_out = Vec::new();
     // Whoever does not get theirs keeps what they have, which another may have counted on.
     loop {
         let releases: Vec<Claim> =
             exchanges.iter().filter_map(|exchange| exchange.released.clone()).collect();
         let admitted = |exchange: &Exchange| {
-            exchange.claimed.as_ref().is_none_or(|claim| view.lookup.admits(claim, &releases, holds))
+            exchange.claimed.as_ref().is_none_or(|claim| view.lookup.admits(claim, &releases))
         };
         let (remain, refused): (Vec<_>, Vec<_>) = exchanges.into_iter().partition(admitted);
         exchanges = remain;
@@ -71,7 +67,7 @@ pub fn claim(
     for at in left_out.into_iter().rev() {
         let Step { subject, shown, .. } = &steps[at];
         cannot.push(Cannot { subject: subject.clone(), shown: shown.clone(), why: "external_id_taken" });
-        if steps[at].leave_out(FIELD, |event| external_id(event).map(|id| *id = None).is_some()) {
+        if steps[at].leave_out(EXTERNAL_ID, |event| external_id(event).map(|id| *id = None).is_some()) {
             steps.remove(at);
         }
     }
@@ -102,7 +98,7 @@ impl Move {
             }
             CustomersEvent::CustomerUpdated(updated) => {
                 let takes = updated.external_id.is_some();
-                (updated.customer, takes || updated.clears(FIELD), takes)
+                (updated.customer, takes || updated.clears(EXTERNAL_ID), takes)
             }
             CustomersEvent::CustomerDeleted(deleted) => (deleted.customer, true, false),
             CustomersEvent::CustomerSuspended(_)

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::Event;
 use crate::history::description::{Change, Description, Difference, Field, FieldChange, Focus, Subject};
-use crate::ids::{EnvironmentId, OauthAppId, SecretId, TeamId};
+use crate::ids::{CustomerId, EnvironmentId, OauthAppId, SecretId, TeamId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::roles::access::{Held, ceiling};
@@ -106,6 +106,12 @@ impl Outlook<'_> {
     pub fn has_environment(&self, environment: EnvironmentId) -> bool {
         let state = if self.whole { self.past } else { self.present };
         state.environments.get(environment).is_some()
+    }
+
+    /// Whether a customer came since, and stays with what it has: where the whole organization goes back, whom it works for
+    /// by now does not go.
+    pub fn stays(&self, customer: CustomerId) -> bool {
+        self.whole && self.past.customers.get(customer).is_none()
     }
 
     /// Roles and teams are as they were where all of them come back.

@@ -75,21 +75,23 @@ mod tests {
 
     #[test]
     fn the_newest_snapshot_and_the_newest_drill_that_held_are_known() {
-        let created = |number| {
+        let created = |number, elsewhere| {
             let snapshot = id(number);
             OperationsCommand::NoteSnapshot(SnapshotCreated {
                 snapshot,
                 position: 7,
                 events: 9,
                 bytes: 1_000,
+                elsewhere,
             })
         };
         let drilled = |number, sound| {
             OperationsCommand::NoteDrill(SnapshotDrilled { snapshot: id(number), position: 7, sound })
         };
-        let all = [created(1), drilled(1, true), created(2), drilled(2, false)];
+        let all = [created(1, false), drilled(1, true), created(2, true), drilled(2, false)];
         let operations = platform(all.into_iter().flat_map(decided)).operations;
         assert_eq!(operations.last_snapshot.unwrap().snapshot, id(2));
+        assert_eq!(operations.last_in_place.unwrap().snapshot, id(1), "the second one lies elsewhere");
         assert_eq!(operations.last_verified_restore.unwrap().snapshot, id(1), "the second one did not hold");
     }
 
@@ -111,7 +113,12 @@ mod tests {
             store: id(3),
             epoch: "k3x9".to_owned(),
         };
-        let decided = decided(OperationsCommand::BeginEpoch(restored));
-        assert_eq!(platform(decided).operations.restored_at, Some(now()));
+        let created =
+            SnapshotCreated { snapshot: id(1), position: 7, events: 9, bytes: 1_000, elsewhere: false };
+        let taken = decided(OperationsCommand::NoteSnapshot(created));
+        let begun = decided(OperationsCommand::BeginEpoch(restored));
+        let operations = platform(taken.into_iter().chain(begun)).operations;
+        assert_eq!((operations.restored_at, operations.restored_until), (Some(now()), Some(7)));
+        assert!(operations.last_snapshot.is_some() && operations.last_in_place.is_none(), "it has none yet");
     }
 }

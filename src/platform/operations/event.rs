@@ -47,6 +47,9 @@ pub struct SnapshotCreated {
     pub events: u64,
     /// The bytes of both files.
     pub bytes: u64,
+    /// Whether they lie where somebody wanted them, and not in the place of the snapshots, with which the schedule reckons.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
 }
 
 /// A snapshot was read whole, and nothing of it is in use.

@@ -13,12 +13,16 @@ use crate::platform::operations::event::OperationsEvent;
 pub struct Operations {
     /// The last time that the wall clock was vouched for.
     pub clock_accepted: Option<AcceptedClock>,
-    /// The newest snapshot.
+    /// The newest snapshot, wherever it lies.
     pub last_snapshot: Option<NotedSnapshot>,
+    /// The newest that this store put into the place of its snapshots: by it the schedule tells when the next one is due.
+    pub last_in_place: Option<NotedSnapshot>,
     /// The newest snapshot that was restored for practice and came to what is here.
     pub last_verified_restore: Option<NotedSnapshot>,
     /// When this store was made of a snapshot: what was handed out before is void.
     pub restored_at: Option<Timestamp>,
+    /// The position of the last frame that it took over then.
+    pub restored_until: Option<u64>,
 }
 
 /// A wall clock that an operator vouched for.
@@ -43,7 +47,7 @@ pub struct NotedSnapshot {
 
 impl Fold for Operations {
     const NAME: &'static str = "operations";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Operations(event) = &recorded.event else { return };
@@ -54,7 +58,11 @@ impl Fold for Operations {
             }
             OperationsEvent::SnapshotCreated(created) => {
                 let (snapshot, position) = (created.snapshot, created.position);
-                self.last_snapshot = Some(NotedSnapshot { snapshot, position, at });
+                let noted = NotedSnapshot { snapshot, position, at };
+                self.last_snapshot = Some(noted);
+                if !created.elsewhere {
+                    self.last_in_place = Some(noted);
+                }
             }
             OperationsEvent::SnapshotVerified(_) => {}
             OperationsEvent::SnapshotDrilled(drilled) => {
@@ -63,7 +71,11 @@ impl Fold for Operations {
                     self.last_verified_restore = Some(NotedSnapshot { snapshot, position, at });
                 }
             }
-            OperationsEvent::StoreRestored(_) => self.restored_at = Some(at),
+            OperationsEvent::StoreRestored(restored) => {
+                (self.restored_at, self.restored_until) = (Some(at), Some(restored.position));
+                // Those are another store's.
+                self.last_in_place = None;
+            }
         }
     }
 

@@ -150,6 +150,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_crash_left_of_replacing_a_key_is_swept_beside_too() {
+        let (store, replaced, stream) = given();
+        let left = replaced.keys().join("platform.replaced");
+        fs::write(&left, "an old key").expect("written");
+        let file = fs::File::open(&left).expect("there");
+        ring(&store, &replaced).sweep().expect("swept");
+        assert!(!left.exists());
+        assert!(
+            io::Read::bytes(file).all(|byte| byte.expect("read") == 0),
+            "it was overwritten where it lay"
+        );
+        assert!([PLATFORM, stream].into_iter().all(|stream| opens(&replaced, &store.root(), stream)));
+    }
+
+    #[test]
     fn a_root_key_that_is_given_up_opens_nothing_beside_and_the_new_one_all_that_was_whole() {
         let (store, replaced, stream) = given();
         let (old, new, ring) = (store.root(), RootKey::random(), ring(&store, &replaced));

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use self::files::KeyFiles;
 use self::lease::{Lease, Leases};
+use self::passing::committed;
 use self::rotation::names_in;
 use self::stream_key::{StreamKey, path_of};
 use crate::ids::{DataKeyId, Fresh, StreamId};
@@ -27,6 +28,7 @@ pub mod beside;
 pub mod files;
 mod lease;
 pub mod mending;
+mod passing;
 pub mod rotation;
 pub mod snapshot;
 mod stream_key;
@@ -343,7 +345,7 @@ impl KeyRing {
             let mut cache = self.cache();
             (cache.data_keys.get(&(stream, id)), cache.forgotten)
         };
-        let (key, actual) = match held {
+        let opened = match held {
             Some(held) => held,
             None => {
                 let opened = self.read_data_key(stream, id)?;
@@ -354,10 +356,7 @@ impl KeyRing {
                 opened
             }
         };
-        match commitment {
-            Some(expected) if expected != actual => Err(KeyError::Swapped { stream, id }),
-            Some(_) | None => Ok(key),
-        }
+        committed(stream, opened, commitment)
     }
 
     /// A value sealed anew for a field of the same stream, under a new key: to destroy one of the two never takes the

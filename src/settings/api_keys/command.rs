@@ -1,5 +1,7 @@
 //! Making, changing, rotating and revoking API keys, under ceiling and reach; and recording that they are used.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use crate::actor::ActorId;
@@ -9,8 +11,8 @@ use crate::event::{Resource, ResourceType};
 use crate::ids::{ApiKeyId, CustomerId, EnvironmentId};
 use crate::organization::Organization;
 use crate::settings::api_keys::event::{
-    ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated, ApiKeyUsed, ApiKeysEvent, EnvironmentRead,
-    KeySessionOpened, SecretRead, SecretsRead,
+    ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated, ApiKeyUpdated, ApiKeyUsed, ApiKeysEvent, ConnectionRead,
+    EnvironmentRead, KeySessionOpened, SecretRead, SecretsRead,
 };
 use crate::settings::api_keys::projection::{ApiKey, extents};
 use crate::settings::api_keys::value::{Limits, RateLimit};
@@ -125,6 +127,8 @@ pub struct Reads {
     pub environments: Vec<EnvironmentRead>,
     /// Secrets.
     pub secrets: Vec<SecretRead>,
+    /// Connections.
+    pub connections: Vec<ConnectionRead>,
 }
 
 /// Why a command to API keys appends nothing.
@@ -460,9 +464,10 @@ impl UseApiKey {
         Ok(vec![session.into_iter().fold(event, NewEvent::relating)])
     }
 
-    /// That secrets were read: about the only one, or the only environment, else about the key; it concerns all.
+    /// That secrets were read: about the only one, or the only environment, else about the key; it concerns all, and the
+    /// customers for whom.
     fn read(&self, state: &Organization, key: &ApiKey) -> NewEvent {
-        let Reads { environments, secrets } = self.reads.clone();
+        let Reads { environments, secrets, connections } = self.reads.clone();
         let resource = match (&environments[..], &secrets[..]) {
             ([], [only]) => {
                 let name = state.secrets.get(only.secret).map(|secret| secret.name.clone());
@@ -475,10 +480,17 @@ impl UseApiKey {
             }
             _ => Resource::named(ResourceType::ApiKey, self.key, &*key.name),
         };
+        let customers = environments.iter().map(|read| read.customer);
+        let customers = customers.chain(secrets.iter().map(|read| read.customer)).flatten();
         let ids = environments.iter().map(|read| read.environment.to_string());
-        let ids = ids.chain(secrets.iter().map(|read| read.secret.to_string())).chain([self.key.to_string()]);
-        let related: Vec<_> = ids.filter(|id| *id != resource.id).collect();
-        let read = ApiKeysEvent::SecretsRead(SecretsRead { key: self.key, environments, secrets });
+        let ids = ids.chain(secrets.iter().map(|read| read.secret.to_string()));
+        let ids = ids.chain(connections.iter().map(|read| read.connection.to_string()));
+        let ids = ids.chain([self.key.to_string()]).chain(customers.map(|customer| customer.to_string()));
+        // Many customers are read for in one environment.
+        let mut named = BTreeSet::from([resource.id.clone()]);
+        let related: Vec<_> = ids.filter(|id| named.insert(id.clone())).collect();
+        let read = SecretsRead { key: self.key, environments, secrets, connections };
+        let read = ApiKeysEvent::SecretsRead(read);
         NewEvent { related, ..NewEvent::new(resource, read) }
     }
 }

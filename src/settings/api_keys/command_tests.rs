@@ -428,23 +428,26 @@ fn the_first_use_of_an_hour_is_recorded_and_so_is_every_session() {
 #[test]
 fn secrets_that_were_read_are_told_of_the_only_one_its_environment_or_the_key() {
     let state = acme([created(1, Mode::Test, WORKFLOW, Limits::NONE)]);
-    let context = by(key(1));
-    let whole = |number| EnvironmentRead { environment: id(number), version: "v".to_owned(), count: 1 };
-    let value = |number| SecretRead { secret: id(number), value_version: 1, count: 1 };
-    for (environments, secrets, about) in [
-        (vec![], vec![value(1)], ResourceType::Secret),
-        (vec![whole(1)], vec![value(1), value(2)], ResourceType::Environment),
-        (vec![whole(1)], vec![], ResourceType::Environment),
-        (vec![], vec![value(1), value(2)], ResourceType::ApiKey),
-        (vec![whole(1), whole(2)], vec![], ResourceType::ApiKey),
+    let (customer, count) = (None, 1);
+    let whole = |of| EnvironmentRead { environment: id(of), customer, version: "v".to_owned(), count };
+    let value = |of| SecretRead { secret: id(of), customer, value_version: 1, count };
+    let linked = |of| ConnectionRead { connection: id(of), credential_version: 1, count };
+    for (environments, secrets, connections, about) in [
+        (vec![], vec![value(1)], vec![], ResourceType::Secret),
+        (vec![whole(1)], vec![], vec![], ResourceType::Environment),
+        (vec![whole(1)], vec![value(1)], vec![linked(1), linked(2)], ResourceType::Environment),
+        (vec![], vec![value(1), value(2)], vec![], ResourceType::ApiKey),
+        (vec![whole(1), whole(2)], vec![], vec![], ResourceType::ApiKey),
     ] {
-        let reads = Reads { environments: environments.clone(), secrets: secrets.clone() };
+        let concerned = environments.len() + secrets.len() + connections.len();
+        let reads = Reads { environments, secrets, connections };
+        let Reads { environments, secrets, connections } = reads.clone();
         let command = UseApiKey { reads, ..used(Some(3), None) };
-        let decided = ApiKeysCommand::Use(command).decide(&state, &context).unwrap();
-        let read = SecretsRead { key: id(1), environments: environments.clone(), secrets: secrets.clone() };
+        let decided = ApiKeysCommand::Use(command).decide(&state, &by(key(1))).unwrap();
+        let read = SecretsRead { key: id(1), environments, secrets, connections };
         assert_eq!(decided[0].event, Event::ApiKeys(ApiKeysEvent::SecretsRead(read)));
         assert_eq!((decided[0].resource.kind, decided[0].count), (about, Some(3)));
-        assert_eq!(decided[0].related.len(), environments.len() + secrets.len());
+        assert_eq!(decided[0].related.len(), concerned);
     }
 }
 

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::events;
-use crate::ids::{ApiKeyId, CustomerId, EnvironmentId, SecretId, SessionId};
+use crate::ids::{ApiKeyId, ConnectionId, CustomerId, EnvironmentId, SecretId, SessionId};
 use crate::seal::Sealed;
 use crate::settings::api_keys::value::RateLimit;
 use crate::settings::environments::event::Mode;
@@ -137,7 +137,7 @@ pub struct ApiKeyUsed {
     pub opened: Option<KeySessionOpened>,
 }
 
-/// A key was used to read secrets. Of several uses the event's count says how many; some may have read none.
+/// A key was used to read secrets or connections. Of several uses the event's count says how many; some may have read none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretsRead {
@@ -146,10 +146,13 @@ pub struct SecretsRead {
     /// The environments that were read whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environments: Vec<EnvironmentRead>,
-    /// The secrets that were read by name, and those of an environment that was read whole for the first time in the
-    /// hour as it is: later events of the hour name its version alone.
+    /// The values that were read by name, and of an environment that was read whole those that this key had not read in the
+    /// hour: of the others an event of the hour says so already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRead>,
+    /// The connections' credentials of an environment that was read whole that this key had not read in the hour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<ConnectionRead>,
 }
 
 /// All that a program sees in an environment was read.
@@ -158,6 +161,9 @@ pub struct SecretsRead {
 pub struct EnvironmentRead {
     /// The environment.
     pub environment: EnvironmentId,
+    /// For which customer; absent where for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerId>,
     /// The version of what is seen in it, as the program was told.
     pub version: String,
     /// How often.
@@ -170,8 +176,23 @@ pub struct EnvironmentRead {
 pub struct SecretRead {
     /// The secret.
     pub secret: SecretId,
+    /// For which customer it was read by name; absent where for none, and of an environment that was read whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerId>,
     /// The number of the value.
     pub value_version: u64,
+    /// How often.
+    pub count: u64,
+}
+
+/// A connection's credential was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionRead {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The number of the credential.
+    pub credential_version: u64,
     /// How often.
     pub count: u64,
 }

@@ -28,7 +28,7 @@ use crate::settings::api_keys::command::{
 };
 use crate::settings::api_keys::projection::{ApiKey, ApiKeys, Previous, Status};
 use crate::settings::api_keys::value::{
-    CIDRS_MAX, CUSTOMERS_MAX, ENVIRONMENTS_MAX, GRACE_SECONDS_MAX, Limits, RateLimit, network, prefix,
+    CIDRS_MAX, ENVIRONMENTS_MAX, GRACE_SECONDS_MAX, Limits, OWN_CUSTOMERS_MAX, RateLimit, network, prefix,
 };
 use crate::settings::environments::event::Mode;
 use crate::settings::roles::access::Grants;
@@ -420,7 +420,7 @@ fn environments(call: &Call, listed: &[String]) -> Result<Vec<EnvironmentId>, Pr
 
 /// Customers, each once. Whoever names one by its id need not see what it is called.
 fn customers(call: &Call, mut listed: Vec<CustomerId>) -> Result<Vec<CustomerId>, Problem> {
-    if !(1..=CUSTOMERS_MAX).contains(&listed.len()) {
+    if !(1..=OWN_CUSTOMERS_MAX).contains(&listed.len()) {
         return Err(Problem::invalid_field("/customers", "invalid", "expected 1 to 100 customers"));
     }
     let is_there = |id: &CustomerId| call.settings().customers.get(*id).is_some();

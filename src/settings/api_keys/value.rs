@@ -11,7 +11,7 @@ use crate::ids::{CustomerId, EnvironmentId};
 use crate::settings::environments::event::Mode;
 
 /// The most customers that a key is limited to.
-pub const CUSTOMERS_MAX: usize = 100;
+pub const OWN_CUSTOMERS_MAX: usize = 100;
 /// The most environments that a key can be limited to.
 pub const ENVIRONMENTS_MAX: usize = 100;
 /// The most networks that a key can be limited to.

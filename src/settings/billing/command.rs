@@ -1,12 +1,16 @@
 //! Changing the plan and setting quotas. Holding them against what is made is `enforcement.rs`.
 
+use std::collections::BTreeMap;
+
 use crate::clock::Timestamp;
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
-use crate::ids::OrganizationId;
+use crate::ids::{CustomerId, OrganizationId};
 use crate::organization::Organization;
 use crate::settings::billing::enforcement::used;
-use crate::settings::billing::event::{BillingEvent, PlanTaken, QuotaSet, UsageRecorded};
+use crate::settings::billing::event::{
+    BillingEvent, CustomerLimit, CustomerLimitsSet, PlanTaken, QuotaSet, UsageRecorded,
+};
 use crate::settings::billing::value::{Excess, Meter, Quota};
 use crate::settings::roles::permission::Permission;
 
@@ -19,6 +23,8 @@ pub enum BillingCommand {
     SetQuota(QuotaSet),
     /// Sets the organization a quota in place of the plan's, or lifts it.
     SetOperatorQuota(QuotaSet),
+    /// Limits what a single customer may have.
+    LimitCustomer(LimitCustomer),
     /// Records what was counted in an hour.
     RecordUsage(RecordUsage),
 }
@@ -30,6 +36,15 @@ pub struct ChangePlan {
     pub plan: PlanTaken,
     /// Whether organizations take it themselves.
     pub self_service: bool,
+}
+
+/// Limits what a single customer may have.
+#[derive(Clone, Debug)]
+pub struct LimitCustomer {
+    /// The customer.
+    pub customer: CustomerId,
+    /// All of its limits from now on.
+    pub limits: BTreeMap<Meter, u64>,
 }
 
 /// Records what was counted in an hour.
@@ -66,7 +81,9 @@ impl BillingCommand {
     /// What it needs of its actor.
     pub fn need(&self) -> Need {
         match self {
-            Self::ChangePlan(_) | Self::SetQuota(_) => Need::Organization(Permission::BillingManage),
+            Self::ChangePlan(_) | Self::SetQuota(_) | Self::LimitCustomer(_) => {
+                Need::Organization(Permission::BillingManage)
+            }
             Self::SetOperatorQuota(_) | Self::RecordUsage(_) => Need::System,
         }
     }
@@ -94,6 +111,7 @@ impl BillingCommand {
                 let is_new = changes(set, billing.operators(set.meter))?;
                 is_new.then(|| BillingEvent::OperatorQuotaSet(set.clone()))
             }
+            Self::LimitCustomer(limit) => return limit.decide(state, context),
             Self::RecordUsage(usage) => {
                 let RecordUsage { meter, start, ref period, count } = *usage;
                 let recorded = UsageRecorded { meter, start, period: period.clone() };
@@ -107,6 +125,29 @@ impl BillingCommand {
 
 fn about(organization: OrganizationId, event: BillingEvent) -> NewEvent {
     NewEvent::new(Resource::new(ResourceType::Billing, organization), event)
+}
+
+impl LimitCustomer {
+    /// About the customer, whose id billing is told by here.
+    fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let customer = self.customer;
+        if state.customers.get(customer).is_none() {
+            return Err(BillingRejection::NotFound.into());
+        }
+        let current = state.billing.customer_limits(customer);
+        context.check_version(current.map_or(0, |current| current.version))?;
+        let is_same = match current {
+            Some(current) => current.limits.iter().eq(&self.limits),
+            None => self.limits.is_empty(),
+        };
+        if is_same {
+            return Ok(Vec::new());
+        }
+        let limit = |(meter, limit): (&Meter, &u64)| CustomerLimit { meter: *meter, limit: *limit };
+        let limits = self.limits.iter().map(limit).collect();
+        let event = BillingEvent::CustomerLimitsSet(CustomerLimitsSet { customer, limits });
+        Ok(vec![NewEvent::new(Resource::new(ResourceType::Billing, customer), event)])
+    }
 }
 
 impl ChangePlan {

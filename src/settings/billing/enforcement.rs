@@ -12,6 +12,7 @@ use crate::command::{Context, NewEvent};
 use crate::event::{Event, Recorded, Resource, ResourceType, Version};
 use crate::ids::{EventId, StreamId};
 use crate::organization::Organization;
+use crate::settings::billing::customer_limits::within_customer_limits;
 use crate::settings::billing::event::{Alerted, BillingEvent};
 use crate::settings::billing::period::Period;
 use crate::settings::billing::projection::{Billing, Bounds};
@@ -101,6 +102,7 @@ pub fn within_quotas(
         return Ok(Vec::new());
     }
     let after = state_after(state, founded, context, decided);
+    within_customer_limits(state, &after, decided.iter().map(|event| &event.event), context.now)?;
     let mut told = Vec::new();
     for meter in Meter::ALL {
         let bounds = after.billing.bounds(meter);

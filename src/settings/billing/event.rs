@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::events;
+use crate::ids::CustomerId;
 use crate::settings::billing::value::{Meter, Quota, Quotas};
 
 events! {
@@ -16,6 +17,8 @@ events! {
         "billing.set_quota", 1 => QuotaSet(QuotaSet);
         /// An operator set the organization a quota in place of the plan's, or lifted it.
         "organization.set_quota", 1 => OperatorQuotaSet(QuotaSet);
+        /// A single customer may have so much, and no more.
+        "billing.set_customer_limit", 1 => CustomerLimitsSet(CustomerLimitsSet);
         /// Use reached a share of a soft limit, by the events after this one.
         "billing.alert", 1 => Alerted(Alerted);
         /// What was counted in an hour; the event's count says how much.
@@ -63,6 +66,28 @@ pub struct QuotaSet {
     /// The quota; absent where there is none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+}
+
+/// A customer's limits from now on, all of them: hard ones, beside the organization's quotas.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerLimitsSet {
+    /// The customer.
+    pub customer: CustomerId,
+    /// Its limits; what has none is not limited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<CustomerLimit>,
+}
+
+/// How much a customer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerLimit {
+    /// What is metered.
+    pub meter: Meter,
+    /// So much, and no more.
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
+    pub limit: u64,
 }
 
 /// Use reached a share of a soft limit, for the first time in a period.

@@ -18,12 +18,16 @@ use crate::ids::OrganizationId;
 use crate::organization::Organization;
 use crate::platform::plans::projection::Plan;
 use crate::settings::billing::command::{BillingCommand, ChangePlan};
+use crate::settings::billing::customer_http::CustomerLimitsBody;
 use crate::settings::billing::enforcement::{percent, used};
 use crate::settings::billing::event::QuotaSet;
 use crate::settings::billing::period::Period;
 use crate::settings::billing::value::{LIMIT_MAX, Meter, Quota};
 use crate::store::Done;
 use crate::store::api_requests::ApiRequests;
+
+/// The most customers whose limits are told with the organization's.
+const CUSTOMER_LIMITS_SHOWN: usize = 100;
 
 /// An organization's plan, quotas and use.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,6 +41,9 @@ pub struct BillingBody {
     pub period: PeriodBody,
     /// What is metered.
     pub usage: Vec<MeterUsage>,
+    /// What single customers may have, and how much they have: of the first hundred who are limited, by id. Of every other
+    /// `GET /v1/customers/{cus}/limits` tells.
+    pub customer_limits: Vec<CustomerLimitsBody>,
     /// Which shares of the soft limits that are in force were reached in this period.
     pub alerts: Vec<AlertBody>,
     /// When the organization was founded.
@@ -209,6 +216,12 @@ pub fn billing_body(
         id: founded.organization,
         plan: billing.plan().to_owned(),
         usage: Meter::ALL.into_iter().map(|meter| usage(organization, meter, used_by(meter))).collect(),
+        customer_limits: billing
+            .limited_customers()
+            .filter(|customer| organization.customers.get(*customer).is_some())
+            .take(CUSTOMER_LIMITS_SHOWN)
+            .map(|customer| CustomerLimitsBody::of(organization, customer, now))
+            .collect(),
         alerts: alerts
             .map(|(meter, threshold, limit, alert)| AlertBody {
                 meter,

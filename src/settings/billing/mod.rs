@@ -4,6 +4,8 @@
 //! limits are copied when an organization is founded or changes its plan, so that the platform's stream is not asked.
 
 pub mod command;
+pub mod customer_http;
+pub mod customer_limits;
 pub mod enforcement;
 pub mod event;
 pub mod http;

@@ -9,10 +9,12 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Recorded, ResourceType, Version};
 use crate::history::description::{Description, Difference, Field, Focus, Subject, fields};
 use crate::history::restore::plan::{Outlook, Plan};
-use crate::ids::OrganizationId;
+use crate::ids::{CustomerId, OrganizationId};
 use crate::organization::Organization;
+use crate::settings::billing::customer_limits::{CustomerLimits, OF_CUSTOMERS};
 use crate::settings::billing::event::{Alerted, BillingEvent, PlanTaken, QuotaSet, UsageRecorded};
 use crate::settings::billing::value::{Meter, Quota, Quotas, UNLIMITED};
+use crate::settings::customers::event::CustomersEvent;
 use crate::settings::general::event::GeneralEvent;
 use crate::settings::roles::permission::Permission;
 
@@ -26,6 +28,8 @@ pub struct Billing {
     operator: Quotas,
     /// The organization's own.
     own: Quotas,
+    /// Those of single customers, kept for who was deleted and may come back.
+    customers: RedBlackTreeMapSync<CustomerId, CustomerLimits>,
     /// The last alert of each share of each soft limit that is in force, in percent.
     alerts: RedBlackTreeMapSync<(Meter, u8, u64), Alert>,
     /// The newest month in which something was counted.
@@ -45,6 +49,7 @@ impl Default for Billing {
             limits: Quotas::default(),
             operator: Quotas::default(),
             own: Quotas::default(),
+            customers: RedBlackTreeMapSync::new_sync(),
             alerts: RedBlackTreeMapSync::new_sync(),
             period: String::new(),
             counted: RedBlackTreeMapSync::new_sync(),
@@ -120,9 +125,20 @@ impl Billing {
         Bounds { ceiling: ceiling.copied(), own: self.own.get(&meter).copied() }
     }
 
+    /// The limits of a customer, if any were ever set.
+    pub fn customer_limits(&self, customer: CustomerId) -> Option<&CustomerLimits> {
+        self.customers.get(&customer)
+    }
+
+    /// The customers who have limits, by id.
+    pub fn limited_customers(&self) -> impl Iterator<Item = CustomerId> + '_ {
+        self.customers.iter().filter(|(_, limited)| !limited.limits.is_empty()).map(|(id, _)| *id)
+    }
+
     /// Whether anything is bounded.
     pub fn is_bounded(&self) -> bool {
-        [&self.limits, &self.operator, &self.own].into_iter().any(|quotas| !quotas.is_empty())
+        !self.customers.is_empty()
+            || [&self.limits, &self.operator, &self.own].into_iter().any(|quotas| !quotas.is_empty())
     }
 
     /// The last alert of a share of a soft limit, in percent, if that has been in force ever since.
@@ -209,7 +225,7 @@ fn set(quotas: &mut Quotas, set: &QuotaSet) {
 
 impl Fold for Billing {
     const NAME: &'static str = "billing";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
@@ -221,6 +237,12 @@ impl Fold for Billing {
                 }
                 return self.touch(recorded);
             }
+            Event::Customers(CustomersEvent::CustomerErased(erased)) => {
+                if self.customers.remove_mut(&erased.customer) {
+                    self.touch(recorded);
+                }
+                return;
+            }
             Event::Billing(event) => event,
             _ => return,
         };
@@ -228,6 +250,9 @@ impl Fold for Billing {
             BillingEvent::PlanChanged(plan) => self.take(plan),
             BillingEvent::QuotaSet(quota) => set(&mut self.own, quota),
             BillingEvent::OperatorQuotaSet(quota) => set(&mut self.operator, quota),
+            BillingEvent::CustomerLimitsSet(set) => {
+                self.customers.insert_mut(set.customer, CustomerLimits::of(set, recorded));
+            }
             BillingEvent::UsageRecorded(usage) => return self.count(usage, recorded.count.unwrap_or(1)),
             BillingEvent::Alerted(Alerted { meter, threshold, limit, used, period }) => {
                 let alert = Alert { used: *used, period: period.clone(), at: recorded.at };
@@ -244,6 +269,7 @@ impl Fold for Billing {
         1 + self.limits.size()
             + self.operator.size()
             + self.own.size()
+            + self.customers.size()
             + self.alerts.size()
             + self.counted.size()
     }
@@ -255,6 +281,8 @@ impl Area for Billing {
         "billing.change_plan",
         "billing.set_quota",
         "organization.set_quota",
+        "billing.set_customer_limit",
+        "customer.erase",
         "billing.alert",
         "billing.usage",
     ];
@@ -268,11 +296,24 @@ impl Area for Billing {
         &organization.billing
     }
 
-    fn narrowed(&self, _focus: &Focus) -> Self {
-        self.clone()
+    fn narrowed(&self, focus: &Focus) -> Self {
+        let mut narrowed = self.clone();
+        if let Focus::Resource(id) | Focus::Named(id, _) = focus {
+            let one = id.parse().ok().and_then(|id| Some((id, self.customer_limits(id)?.clone())));
+            narrowed.customers = one.into_iter().collect();
+        }
+        narrowed
     }
 
     fn describe(&self, focus: &Focus, into: &mut Description) {
+        for (customer, limited) in focus.among(self.customers.iter(), |id| self.customers.get_key_value(&id))
+        {
+            let limit = |meter| limited.limits.get(&meter).map(|limit| Field::Open(Value::from(*limit)));
+            let told = fields(OF_CUSTOMERS.map(|meter| (meter.name(), limit(meter))));
+            if !told.is_empty() {
+                into.insert(Subject::new(ResourceType::Billing, customer), told);
+            }
+        }
         let Some(organization) = self.organization else { return };
         let subject = Subject::new(ResourceType::Billing, organization);
         if !focus.includes(&subject.id) {

@@ -3,7 +3,7 @@
 
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
-use crate::ids::{ConnectionId, DataKeyId};
+use crate::ids::{ConnectionId, CustomerId, DataKeyId};
 use crate::organization::Organization;
 use crate::seal::Sealed;
 use crate::settings::connections::connection::Connection;
@@ -19,6 +19,9 @@ use crate::settings::secrets::value::Scope;
 
 /// The most connections of a scope.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// The most connections of a customer in all environments: erasing the customer removes the keys of all in one batch, beside
+/// those of its secrets.
+pub const CUSTOMER_CONNECTIONS_MAX: usize = 1_000;
 
 /// A command to connections.
 #[derive(Clone, Debug)]
@@ -120,6 +123,9 @@ pub enum ConnectionsRejection {
     /// More connections than a scope can have.
     #[error("there are at most {CONNECTIONS_MAX} connections in an environment")]
     TooMany,
+    /// More connections than a customer can have.
+    #[error("a customer has at most {CUSTOMER_CONNECTIONS_MAX} connections")]
+    CustomerFull,
     /// The connection is of another kind.
     #[error("the connection is of another kind")]
     OtherKind,
@@ -224,6 +230,11 @@ impl CreateConnection {
         if state.connections.count(scope) >= CONNECTIONS_MAX {
             return Err(ConnectionsRejection::TooMany);
         }
+        if let Some(customer) = scope.customer()
+            && of_customer(state, customer) >= CUSTOMER_CONNECTIONS_MAX
+        {
+            return Err(ConnectionsRejection::CustomerFull);
+        }
         let mut created = ConnectionCreated {
             connection,
             kind: Kind::Oauth,
@@ -259,6 +270,12 @@ impl CreateConnection {
             None => event,
         }])
     }
+}
+
+/// How many connections a customer has: an environment that has any is not deleted, so those that there are have all.
+fn of_customer(state: &Organization, customer: CustomerId) -> usize {
+    let scopes = state.environments.iter().map(|environment| Scope::Customer(environment.id, customer));
+    scopes.map(|scope| state.connections.count(scope)).sum()
 }
 
 impl UpdateConnection {

@@ -3,7 +3,9 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::event::{Event, Outcome};
-use crate::given::{by, by_having_seen, environment, events, founded, id, now, organization, person, sealed};
+use crate::given::{
+    by, by_having_seen, environment, events, founded, has_customer, id, now, organization, person, sealed,
+};
 use crate::ids::EnvironmentId;
 use crate::seal::Commitment;
 use crate::settings::connections::connection::INVALID_GRANT;
@@ -129,6 +131,31 @@ fn a_connection_is_made_where_there_is_room_for_it() {
 }
 
 #[test]
+fn a_customer_has_so_many_connections_in_all_environments() {
+    let scope = |environment| Scope::Customer(id(environment), id(1));
+    let held = |number: u128| {
+        let at = At { connection: id(number), scope: scope(1 + number % 2) };
+        CreateConnection { at, ..held(number, &format!("c{number}")) }
+    };
+    let created = |number| {
+        let decided = events(ConnectionsCommand::Create(held(number)).decide(&state([]), &by(person(id(1)))));
+        decided.unwrap().remove(0)
+    };
+    fn state(more: impl IntoIterator<Item = Event>) -> Organization {
+        acme([environment(2, Mode::Test), has_customer(1)].into_iter().chain(more))
+    }
+    let max = CUSTOMER_CONNECTIONS_MAX as u128;
+    let full = state((1..=max).map(created));
+    let one_more = ConnectionsCommand::Create(held(max + 1));
+    assert_eq!(
+        events(one_more.decide(&full, &by(person(id(1))))),
+        Err(ConnectionsRejection::CustomerFull.into())
+    );
+    let room = state((1..max).map(created));
+    assert!(one_more.decide(&room, &by(person(id(1)))).is_ok());
+}
+
+#[test]
 fn a_change_names_what_is_new() {
     let given = made(&[], ConnectionsCommand::Create(held(1, "billing")));
     let update = |name: Option<&str>, credential| {
@@ -211,6 +238,16 @@ fn a_refresh_counts_once_and_keeps_a_refresh_token_that_stays() {
     assert_eq!(grant.refresh_token.as_deref(), Some(&sealed(120)), "the one that it had");
     assert_eq!(decide(&refreshed, refresh(1, handed_out(40, true))), Ok(vec![]), "of the one before");
     assert_eq!(decide(&[], refresh(1, handed_out(40, true))), Ok(vec![]), "of none");
+}
+
+#[test]
+fn what_was_under_way_brings_nothing_back_whose_apps_urls_are_others() {
+    let given: Vec<Event> = connected().into_iter().chain([moved()]).collect();
+    let refresh = NoteRefresh { connection: id(1), from: 1, handed_out: handed_out(30, true) };
+    assert_eq!(decide(&given, ConnectionsCommand::NoteRefresh(refresh)), Ok(vec![]));
+    let next_at = Some(now().plus_seconds(30));
+    let failure = NoteFailure { connection: id(1), from: 1, cause: "unavailable", next_at };
+    assert_eq!(decide(&given, ConnectionsCommand::NoteFailure(failure)), Ok(vec![]));
 }
 
 #[test]

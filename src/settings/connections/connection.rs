@@ -61,7 +61,7 @@ pub struct Grant {
     pub app: AppRef,
     /// What is asked for.
     pub scopes: Vec<String>,
-    /// What was granted, where the provider has said so.
+    /// Which of that was granted, where the provider has said so.
     pub granted: Option<Vec<String>>,
     /// The link by which somebody comes to consent, until one has.
     pub link: Option<ConnectLink>,

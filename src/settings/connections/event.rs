@@ -108,7 +108,7 @@ pub struct Tokens {
     /// When it is to be refreshed; absent where it cannot be, or need not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_at: Option<Timestamp>,
-    /// What was granted, where the provider says that.
+    /// Which of what was asked for was granted, where the provider says that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
 }

@@ -137,11 +137,10 @@ impl Connect {
 /// How long a person may take at the provider, in seconds.
 pub const CONSENT_SECONDS: i64 = 600;
 
-/// The connection whose credential has this number; of another one, or of one that is gone, there is nothing to note.
+/// The connection whose credential has this number. Of another one, of one that is gone, and of one that nobody is to use any
+/// more, as after its app's URLs have changed, there is nothing to note: no answer that was under way brings it back.
 fn at_number(connections: &Connections, id: ConnectionId, number: u64) -> Option<&Connection> {
-    let has = |connection: &&Connection| {
-        connection.credential.as_ref().is_some_and(|credential| credential.number == number)
-    };
+    let has = |connection: &&Connection| connection.usable().is_some_and(|held| held.number == number);
     connections.get(id).filter(has)
 }
 

@@ -23,7 +23,7 @@ use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{ConnectionId, CustomerId, EnvironmentId, OauthAppId};
-use crate::oauth::revocation;
+use crate::oauth::revocation::Held;
 use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::connections::command::{At, ConnectionsCommand, UpdateConnection};
 use crate::settings::connections::connection::Connection;
@@ -61,7 +61,7 @@ pub struct ConnectionBody {
     pub provider: Option<String>,
     /// What is asked for.
     pub scopes: Vec<String>,
-    /// What was granted, where the provider has said so.
+    /// Which of that was granted, where the provider has said so.
     pub granted_scopes: Option<Vec<String>>,
     /// The number of its credential; null until somebody consented.
     pub credential_version: Option<u64>,
@@ -274,11 +274,16 @@ pub async fn delete(
     AtConnection { call, connection }: AtConnection,
     _: NoParameters,
 ) -> Result<Response, Problem> {
-    call.check_seen(connection.version)?;
-    // Before the key goes: dying in between leaves a connection that the provider does not know any more, which the next
-    // refresh finds out, and never a token that is good for ever.
-    revocation::take_back(&call.app, &call.organization.handle, &connection).await;
+    let held = Held::of(&call.app, &call.organization.handle, vec![connection.id]).await;
     let done = call.submit(ConnectionsCommand::Revoke(At::from(&connection)), StatusCode::NO_CONTENT).await?;
+    // Once it has ended, so that what is refused leaves all as it was; and whether or not anybody waits for the answer.
+    let outgoing = call.app.outgoing.clone();
+    let given = tokio::spawn(async move {
+        for held in held {
+            held.give_back(&outgoing).await;
+        }
+    });
+    given.await?;
     Ok(call.no_content(&done))
 }
 

@@ -249,6 +249,7 @@ pub async fn refresh(
         let message = "the provider gave nothing to refresh it with: somebody has to connect again";
         return Err(Problem::conflict("not_refreshable", message));
     }
+    call.app.store.check_recording()?;
     call.app.refresher.refresh(&call.organization.handle, connection.id).await;
     let view = call.organization.handle.view();
     let refreshed = view.organization().connections.get(connection.id).ok_or_else(Problem::not_found)?;

@@ -98,15 +98,17 @@ impl Connections {
     }
 
     fn meant(&self, focus: &Focus) -> Vec<&Connection> {
-        let environment = match focus {
-            Focus::Resource(id) => id.parse::<EnvironmentId>().ok(),
-            Focus::All | Focus::Actions(_) | Focus::Named(..) => None,
+        let whole = match focus {
+            Focus::Resource(id) => id,
+            Focus::All | Focus::Actions(_) | Focus::Named(..) => "",
         };
-        match environment {
-            Some(_) => {
-                self.iter().filter(|connection| connection.scope.environment() == environment).collect()
-            }
-            None => focus.among(self.iter(), |id| self.get(id)),
+        if let Ok(environment) = whole.parse::<EnvironmentId>() {
+            let within = |connection: &&Connection| connection.scope.environment() == Some(environment);
+            return self.iter().filter(within).collect();
+        }
+        match whole.parse::<CustomerId>() {
+            Ok(customer) => self.of_customer(customer).collect(),
+            Err(_) => focus.among(self.iter(), |id| self.get(id)),
         }
     }
 
@@ -257,6 +259,7 @@ impl Fold for Connections {
                     if let Some(grant) = &mut connection.grant {
                         grant.link = None;
                         grant.refresh_token = None;
+                        grant.granted = None;
                     }
                     connection.hold(&connected.tokens);
                 });

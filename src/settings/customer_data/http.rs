@@ -167,7 +167,8 @@ async fn whole(
     Ok(WholeDocumentBody { of: DocumentBody::new(key, &document), value })
 }
 
-/// Writes a document.
+/// Writes a document. What it says is forgotten with the customer; its key is a name for programs, which the log keeps, and
+/// no place for what is known of somebody.
 #[utoipa::path(put, path = "/v1/customers/{cus}/data/{key}", tag = "customers", request_body = NewDocument<'static>,
     params(("cus" = CustomerId, Path), ("key" = DataKeyName, Path)), responses(
     (status = 200, body = DocumentBody), (status = 201, body = DocumentBody), (status = "4XX", body = ProblemBody)))]
@@ -234,7 +235,9 @@ impl FromRequestParts<App> for AtDocument {
     }
 }
 
-/// Whether a customer is there for the caller.
+/// Whether a customer is there for the caller, also as it was: of one who was erased since nothing is told.
 fn has(call: &Call, customers: &Customers, customer: CustomerId) -> bool {
-    call.organization.grants.reaches(customer) && customers.get(customer).is_some()
+    let newest = call.organization.handle.view();
+    let is_erased = newest.organization().customers.is_erased(customer);
+    call.organization.grants.reaches(customer) && customers.get(customer).is_some() && !is_erased
 }

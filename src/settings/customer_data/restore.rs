@@ -18,6 +18,9 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
     for difference in differences {
         let Subject { id, name: Some(key), .. } = &difference.subject else { continue };
         let Ok(customer) = id.parse::<CustomerId>() else { continue };
+        if outlook.stays(customer) {
+            continue;
+        }
         let of_customer = plan.change_of(&Subject::new(ResourceType::Customer, customer));
         let Some(past) = outlook.past.customer_data.get(customer, key) else {
             // What came since goes; with its customer, where that goes.

@@ -8,13 +8,17 @@ use crate::organization::Organization;
 use crate::seal::Sealed;
 use crate::settings::customers::belongings;
 use crate::settings::customers::event::{
-    CustomerCreated, CustomerErased, CustomerNamed, CustomerUpdated, CustomersEvent,
+    CustomerCreated, CustomerErased, CustomerNamed, CustomerUpdated, CustomersEvent, OPTIONAL,
 };
 use crate::settings::customers::projection::{Customer, Status};
 use crate::settings::roles::permission::Permission;
 
 /// The most customers of an organization.
 pub const CUSTOMERS_MAX: usize = 250_000;
+
+/// The most bytes that all that is known of an organization's customers takes, as sealed: it is in memory and in each
+/// savepoint.
+pub const SEALED_BYTES_MAX: usize = 256 << 20;
 
 /// A command to customers.
 #[derive(Clone, Debug)]
@@ -61,6 +65,9 @@ pub enum CustomersRejection {
     /// More customers than an organization can have.
     #[error("an organization has at most {CUSTOMERS_MAX} customers")]
     TooManyCustomers,
+    /// More is known of them than an organization can keep.
+    #[error("what is known of an organization's customers takes at most 256 MiB, as it is sealed")]
+    TooMuchKnown,
 }
 
 impl CustomersCommand {
@@ -79,6 +86,8 @@ impl CustomersCommand {
                 Err(CustomersRejection::TooManyCustomers.into())
             }
             Self::Create(created) => {
+                let known = [&created.external_id, &created.tags, &created.metadata].into_iter().flatten();
+                check_room(state.customers.sealed_bytes(), known.chain([&created.name]))?;
                 let event = CustomersEvent::CustomerCreated(created.clone());
                 Ok(vec![about(created.customer, event).using(created.key)])
             }
@@ -104,6 +113,17 @@ impl CustomersCommand {
 /// An event about a customer.
 pub(super) fn about(customer: CustomerId, event: CustomersEvent) -> NewEvent {
     NewEvent::new(Resource::new(ResourceType::Customer, customer), event)
+}
+
+/// Refuses what comes where there is no room for it beside so many bytes. What it takes the place of is not counted
+/// against it.
+pub(super) fn check_room<'a>(
+    known_bytes: usize,
+    coming: impl Iterator<Item = &'a Sealed>,
+) -> Result<(), CustomersRejection> {
+    let coming: usize = coming.map(|sealed| sealed.data.0.len()).sum();
+    let has_room = coming == 0 || known_bytes + coming <= SEALED_BYTES_MAX;
+    if has_room { Ok(()) } else { Err(CustomersRejection::TooMuchKnown) }
 }
 
 /// The customer, as the caller saw it.
@@ -135,23 +155,21 @@ impl UpdateCustomer {
         if self.made_from.is_some_and(|version| version != current.version) {
             return Err(Rejection::Stale);
         }
-        let cleared = [
-            ("external_id", &self.external_id, &current.external_id),
-            ("tags", &self.tags, &current.tags),
-            ("metadata", &self.metadata, &current.metadata),
-        ];
-        let cleared = cleared.into_iter().filter(|(_, new, old)| **new == Some(None) && old.is_some());
+        let new = [&self.external_id, &self.tags, &self.metadata];
+        let fields = OPTIONAL.into_iter().zip(new).zip(current.optional());
+        let cleared = fields.filter(|((_, new), old)| **new == Some(None) && old.is_some());
         let updated = CustomerUpdated {
             name: self.name.clone(),
             external_id: self.external_id.clone().flatten(),
             tags: self.tags.clone().flatten(),
             metadata: self.metadata.clone().flatten(),
-            cleared: cleared.map(|(field, ..)| field.to_owned()).collect(),
+            cleared: cleared.map(|((field, _), _)| field.to_owned()).collect(),
             ..CustomerUpdated::of(self.customer)
         };
         if updated == CustomerUpdated::of(self.customer) {
             return Ok(Vec::new());
         }
+        check_room(state.customers.sealed_bytes(), updated.sealed())?;
         Ok(vec![about(self.customer, CustomersEvent::CustomerUpdated(updated))])
     }
 }

@@ -1,12 +1,14 @@
 //! What is decided of customers.
 
 use super::*;
+use crate::area::Fold;
 use crate::command::PreconditionFailed;
 use crate::event::Event;
 use crate::given::{
     by, by_having_seen, customer, environment, events, founded, has_customer, id, organization, person,
     sealed,
 };
+use crate::settings::customers::projection::Customers;
 use crate::settings::environments::event::Mode;
 use crate::settings::secrets::event::{SecretCreated, SecretsEvent};
 
@@ -44,6 +46,7 @@ fn secret_of(customer: u128, number: u128) -> Event {
         customer: Some(id(customer)),
         modes: Vec::new(),
         description: None,
+        sealed_description: None,
         expires_at: None,
         value_version: 1,
         value: sealed(number),
@@ -143,6 +146,8 @@ fn erasing_takes_the_keys_of_all_that_the_customer_has_and_of_nobody_else() {
         erased_with(&[1, 5]),
     ]));
     assert_eq!(erased.secrets.iter().map(|secret| secret.id).collect::<Vec<_>>(), [id(7)]);
+    let of_two = acme([secret_of(1, 5), secret_of(1, 6), secret_of(2, 7), erased_with(&[1, 5, 6])]);
+    assert_eq!(of_two.secrets.live(), 1, "two of one place");
 }
 
 #[test]
@@ -166,6 +171,60 @@ fn who_comes_back_has_the_key_that_was_committed_to() {
     let customer = state.customers.get(id(1)).unwrap();
     assert_eq!(customer.commitment, Some(crate::seal::Commitment([7; 32])));
     assert!(state.customers.former(id(1)).is_none());
+}
+
+#[test]
+fn who_comes_back_was_made_when_it_was_made() {
+    let mut state = Organization::default();
+    for (version, event) in (1..).zip([has_customer(1), deleted(), has_customer(1)]) {
+        let stream = crate::ids::StreamId::Organization(id(1));
+        let at = crate::given::now().plus_seconds(version as i64);
+        state.apply(&crate::given::recorded(stream, version, at, person(id(1)), event));
+    }
+    let customer = state.customers.get(id(1)).unwrap();
+    let times = [customer.created_at, customer.updated_at];
+    assert_eq!(times, [1, 3].map(|seconds| crate::given::now().plus_seconds(seconds)));
+}
+
+#[test]
+fn an_organization_has_so_many_customers_and_no_more() {
+    let mut customers = Customers::default();
+    for number in 0..CUSTOMERS_MAX {
+        let event = has_customer(number as u128 + 10);
+        let stream = crate::ids::StreamId::Organization(id(1));
+        customers.apply(&crate::given::recorded(stream, 5, crate::given::now(), person(id(1)), event));
+    }
+    let full = Organization { customers, ..acme([]) };
+    let create = CustomersCommand::Create(customer(2));
+    assert_eq!(decide(&create, &full), Err(CustomersRejection::TooManyCustomers.into()));
+    assert!(decide(&create, &acme([])).is_ok());
+    assert!(decide(&CustomersCommand::Erase(id(10)), &full).is_ok());
+}
+
+#[test]
+fn what_is_known_of_all_of_them_is_counted_and_has_an_end() {
+    let sized = |bytes: usize| Sealed {
+        data: crate::seal::SealedBytes(vec![0; bytes].into_boxed_slice()),
+        ..sealed(1)
+    };
+    let name = sealed(1).data.0.len();
+    let known = |events: Vec<Event>| acme(events).customers.sealed_bytes();
+    assert_eq!(known(vec![]), name);
+    let tagged = |bytes| CustomerUpdated { tags: Some(sized(bytes)), ..CustomerUpdated::of(id(1)) };
+    let tagged = |bytes| said(CustomersEvent::CustomerUpdated(tagged(bytes)));
+    let cleared = CustomerUpdated { cleared: vec!["tags".to_owned()], ..CustomerUpdated::of(id(1)) };
+    let cleared = said(CustomersEvent::CustomerUpdated(cleared));
+    assert_eq!(known(vec![tagged(100), tagged(40)]), name + 40);
+    assert_eq!(known(vec![tagged(100), cleared, has_customer(2)]), 2 * name);
+    assert_eq!(known(vec![tagged(100), deleted()]), 0);
+    assert_eq!(known(vec![tagged(100), deleted(), has_customer(1)]), name);
+    assert_eq!(known(vec![deleted(), erased_with(&[1])]), 0);
+
+    let more = sized(100);
+    let room = |known| check_room(known, [&more].into_iter());
+    assert_eq!(room(SEALED_BYTES_MAX - 100), Ok(()));
+    assert_eq!(room(SEALED_BYTES_MAX - 99), Err(CustomersRejection::TooMuchKnown));
+    assert_eq!(check_room(SEALED_BYTES_MAX + 1, std::iter::empty()), Ok(()), "clearing always passes");
 }
 
 #[test]

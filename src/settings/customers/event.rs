@@ -64,6 +64,11 @@ pub struct CustomerCreated {
     pub suspended: bool,
 }
 
+/// The field of a customer that no two of an organization have the same of.
+pub const EXTERNAL_ID: &str = "external_id";
+/// The fields that a customer may lack, by the names that a change clears them by.
+pub const OPTIONAL: [&str; 3] = [EXTERNAL_ID, "tags", "metadata"];
+
 /// Something of a customer is another; what is absent stayed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -82,7 +87,7 @@ pub struct CustomerUpdated {
     /// What else is noted of it from now on, all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Sealed>,
-    /// Names of fields that were cleared: `external_id`, `tags`, `metadata`.
+    /// Names of fields that were cleared, of [`OPTIONAL`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cleared: Vec<String>,
 }
@@ -91,6 +96,16 @@ impl CustomerUpdated {
     /// A change of nothing yet.
     pub fn of(customer: CustomerId) -> Self {
         Self { customer, name: None, external_id: None, tags: None, metadata: None, cleared: Vec::new() }
+    }
+
+    /// What it gives the fields of [`OPTIONAL`], in their order.
+    pub fn optional(&self) -> [&Option<Sealed>; 3] {
+        [&self.external_id, &self.tags, &self.metadata]
+    }
+
+    /// All that it seals.
+    pub fn sealed(&self) -> impl Iterator<Item = &Sealed> {
+        self.optional().into_iter().chain([&self.name]).flatten()
     }
 
     /// Whether a field was cleared.

@@ -24,6 +24,7 @@ use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{CustomerId, Fresh};
+use crate::oauth::revocation::Held;
 use crate::seal::Plain;
 use crate::settings::customers::ERASED;
 use crate::settings::customers::command::CustomersCommand;
@@ -31,6 +32,7 @@ use crate::settings::customers::event::CustomerCreated;
 use crate::settings::customers::profile::{Field, Opener, Profile};
 use crate::settings::customers::projection::{Customer, Customers, Former, Status};
 use crate::settings::customers::value::{ExternalId, InvalidObject, Tags, metadata};
+use crate::settings::roles::permission::Permission;
 use crate::store::Done;
 use crate::store::brought::Brought;
 use crate::text::Name;
@@ -145,11 +147,11 @@ pub struct NewCustomer<'a> {
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     external_id: Option<ExternalId>,
-    /// Its tags by key: at most 50.
+    /// Its tags by key: at most 50, and 2,044 bytes of JSON.
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     tags: Option<Tags>,
-    /// What else is noted of it: any JSON object of at most 4 KiB.
+    /// What else is noted of it: any JSON object of at most 4,092 bytes.
     #[serde(default, borrow, deserialize_with = "not_null")]
     #[schema(value_type = Option<Object>, nullable = false)]
     metadata: Option<&'a RawValue>,
@@ -161,6 +163,27 @@ pub struct AtCustomer {
     pub call: Call,
     /// The customer.
     pub customer: CustomerId,
+}
+
+/// A call about a customer whom the caller may see: an answer tells all that is known of it.
+pub struct AtSeenCustomer {
+    /// The call.
+    pub call: Call,
+    /// The customer.
+    pub customer: CustomerId,
+}
+
+impl FromRequestParts<App> for AtSeenCustomer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let AtCustomer { call, customer } = AtCustomer::from_request_parts(parts, app).await?;
+        if call.organization.grants.allows(Permission::CustomerRead) {
+            Ok(Self { call, customer })
+        } else {
+            Err(Problem::not_found())
+        }
+    }
 }
 
 impl FromRequestParts<App> for AtCustomer {
@@ -245,10 +268,11 @@ pub(super) fn taken(problem: Problem) -> Problem {
 /// Deletes a customer with all that it has. A restore brings both back.
 #[utoipa::path(delete, path = "/v1/customers/{cus}", tag = "customers", params(("cus" = CustomerId, Path)), responses(
     (status = 204), (status = "4XX", body = ProblemBody)))]
-pub async fn delete(AtCustomer { call, customer }: AtCustomer, _: NoParameters) -> Result<Response, Problem> {
-    let brought = giving_up(&call, customer)?;
-    let command = CustomersCommand::Delete(customer);
-    let done = call.submit_with(command, brought, StatusCode::NO_CONTENT).await?;
+pub async fn delete(
+    AtSeenCustomer { call, customer }: AtSeenCustomer,
+    _: NoParameters,
+) -> Result<Response, Problem> {
+    let done = call.submit(CustomersCommand::Delete(customer), StatusCode::NO_CONTENT).await?;
     Ok(call.no_content(&done))
 }
 
@@ -256,7 +280,7 @@ pub async fn delete(AtCustomer { call, customer }: AtCustomer, _: NoParameters) 
 #[utoipa::path(post, path = "/v1/customers/{cus}/suspend", tag = "customers", params(("cus" = CustomerId, Path)),
     responses((status = 200, body = CustomerBody), (status = "4XX", body = ProblemBody)))]
 pub async fn suspend(
-    AtCustomer { call, customer }: AtCustomer,
+    AtSeenCustomer { call, customer }: AtSeenCustomer,
     _: NoParameters,
 ) -> Result<Response, Problem> {
     let Nothing {} = call.body().parse()?;
@@ -268,7 +292,7 @@ pub async fn suspend(
 #[utoipa::path(post, path = "/v1/customers/{cus}/reactivate", tag = "customers", params(("cus" = CustomerId, Path)),
     responses((status = 200, body = CustomerBody), (status = "4XX", body = ProblemBody)))]
 pub async fn reactivate(
-    AtCustomer { call, customer }: AtCustomer,
+    AtSeenCustomer { call, customer }: AtSeenCustomer,
     _: NoParameters,
 ) -> Result<Response, Problem> {
     let Nothing {} = call.body().parse()?;
@@ -283,32 +307,24 @@ pub async fn reactivate(
 pub async fn erase(path: PathText, call: Call, _: NoParameters) -> Result<Response, Problem> {
     let customer = named(&path)?;
     let customers = &call.settings().customers;
-    if customers.get(customer).is_none() && customers.former(customer).is_none() {
+    let was_there = customers.get(customer).is_some() || customers.former(customer).is_some();
+    if !was_there || !call.organization.grants.allows(Permission::CustomerRead) {
         return Err(Problem::not_found());
     }
     let Nothing {} = call.body().parse()?;
-    let brought = giving_up(&call, customer)?;
-    let done = call.submit_with(CustomersCommand::Erase(customer), brought, StatusCode::OK).await?;
+    let connections = call.settings().connections.of_customer(customer).map(|connection| connection.id);
+    let held = Held::of(&call.app, &call.organization.handle, connections.collect()).await;
+    let done = call.submit(CustomersCommand::Erase(customer), StatusCode::OK).await?;
+    // Nobody waits for providers to take theirs back.
+    let outgoing = call.app.outgoing.clone();
+    tokio::spawn(async move {
+        for held in held {
+            held.give_back(&outgoing).await;
+        }
+    });
     let former = done.view.organization().customers.former(customer).ok_or_else(Problem::not_found)?;
     let body = CustomerBody::erased(customer, former)?;
     Ok(call.done(&done, StatusCode::OK, former.version, None, &body))
-}
-
-/// The external id that a customer gives up by going. Without the look-up nobody holds it.
-fn giving_up(call: &Call, id: CustomerId) -> Result<Brought, Problem> {
-    let view = call.organization.handle.view();
-    let mut brought = Brought::default();
-    if !view.lookup.is_complete() {
-        return Ok(brought);
-    }
-    let Some(customer) = view.organization().customers.get(id) else { return Ok(brought) };
-    let (store, handle) = (&call.app.store, &call.organization.handle);
-    let open = || Opener::of(handle.stream(), customer, store.ring())?.external_id();
-    if let Some(Some(external_id)) = handle.open_of_customer(id, open)? {
-        let text = external_id.as_str().map_err(|_| Problem::internal())?;
-        brought.releases.push(store.external_id(id, text));
-    }
-    Ok(brought)
 }
 
 /// The customer after a command.
@@ -324,7 +340,7 @@ pub(super) async fn know_external_ids(call: &Call) -> Result<(), Problem> {
     if handle.view().lookup.is_complete() {
         return Ok(());
     }
-    Ok(tokio::task::spawn_blocking(move || store.know_customers(&handle)).await??)
+    Ok(tokio::task::spawn_blocking(move || store.know_external_ids(&handle)).await??)
 }
 
 /// The customer that a path's first segment names by its id.

@@ -105,49 +105,51 @@ impl Asking {
     ) -> Result<Filled<CustomerBody>, Problem> {
         let after = request.after.as_ref().and_then(|after| after.last.parse::<CustomerId>().ok());
         let (store, handle) = (&call.app.store, &call.organization.handle);
-        let mut filled = Filled::new(request.limit);
-        if self.wanted.is_nothing() && self.external_id.is_none() {
-            self.fill(call, customers.after(after), &mut filled)?;
-            return Ok(filled);
-        }
-        let (view, index) = if self.wanted.is_nothing() {
-            (handle.view(), Arc::default())
-        } else {
-            store.customer_index(handle)?
+        let mut page = Filling { asking: self, call, filled: Filled::new(request.limit) };
+        // Of one, or of the few that a key is limited to, each is opened; of all only the index finds some.
+        let few = match (&self.external_id, &call.organization.grants.customers) {
+            (Some(external_id), _) => Some(Vec::from_iter(store.by_external_id(&handle.view(), external_id))),
+            (None, theirs) => theirs.clone(),
         };
-        let newest = &view.organization().customers;
-        match &self.external_id {
-            Some(external_id) => {
-                let one = store.by_external_id(&view, external_id);
-                let one = one.filter(|id| after.is_none_or(|after| *id > after));
-                let one = one.filter(|id| self.wanted.is_nothing() || index.has(&self.wanted, *id));
-                self.fill(call, one.and_then(|id| newest.get(id)).into_iter(), &mut filled)?;
+        match few {
+            Some(few) => {
+                for id in few.into_iter().filter(|id| after.is_none_or(|after| *id > after)) {
+                    let Some(customer) = customers.get(id) else { continue };
+                    if store.is_wanted(handle, customer, &self.wanted)? && !page.take(customer)? {
+                        break;
+                    }
+                }
             }
-            None => {
-                let found = index.find(&self.wanted, after).filter_map(|id| newest.get(id));
-                self.fill(call, found, &mut filled)?;
+            None if self.wanted.is_nothing() => {
+                for customer in customers.after(after) {
+                    if !page.take(customer)? {
+                        break;
+                    }
+                }
             }
+            None => store.search_customers(handle, &self.wanted, after, |customer| page.take(customer))?,
         }
-        Ok(filled)
+        Ok(page.filled)
     }
+}
 
-    fn fill<'a>(
-        &self,
-        call: &Call,
-        found: impl Iterator<Item = &'a Customer>,
-        filled: &mut Filled<CustomerBody>,
-    ) -> Result<(), Problem> {
-        let grants = &call.organization.grants;
-        let is_meant = |customer: &&Customer| {
-            self.status.is_none_or(|status| customer.status == status) && grants.reaches(customer.id)
-        };
-        for customer in found.filter(is_meant) {
-            let body = CustomerBody::of(call, customer)?;
-            if !filled.push(json_bytes(&body), body) {
-                break;
-            }
+/// A page as it is filled.
+struct Filling<'a> {
+    asking: &'a Asking,
+    call: &'a Call,
+    filled: Filled<CustomerBody>,
+}
+
+impl Filling<'_> {
+    /// Takes a customer in, if it is meant; whether there is room for more.
+    fn take(&mut self, customer: &Customer) -> Result<bool, Problem> {
+        let is_meant = self.asking.status.is_none_or(|status| customer.status == status)
+            && self.call.organization.grants.reaches(customer.id);
+        if !is_meant {
+            return Ok(true);
         }
-        Ok(())
+        let body = CustomerBody::of(self.call, customer)?;
+        Ok(self.filled.push(json_bytes(&body), body))
     }
 }
 

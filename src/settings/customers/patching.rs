@@ -1,5 +1,6 @@
 //! Changing what is known of a customer: a merge patch (RFC 7396) over what is sealed, which is opened, merged and sealed
-//! anew. Whoever changed the customer meanwhile makes it `Stale`, and it is prepared again.
+//! anew. Whoever changed the customer meanwhile makes it `Stale`, and it is prepared again, one such change of a customer at a
+//! time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,15 +18,18 @@ use crate::http::query::NoParameters;
 use crate::ids::{CustomerId, StreamId};
 use crate::seal::{DataKey, Plain, Sealed};
 use crate::settings::customers::command::{CustomersCommand, UpdateCustomer};
-use crate::settings::customers::http::{AtCustomer, CustomerBody, answer, invalid, know_external_ids, taken};
+use crate::settings::customers::http::{
+    AtSeenCustomer, CustomerBody, answer, invalid, know_external_ids, taken,
+};
 use crate::settings::customers::profile::{Field, Opener, Profile};
 use crate::settings::customers::projection::Customer;
 use crate::settings::customers::value::{ExternalId, TagKey, TagValue, Tags, merged_metadata};
 use crate::store::brought::Brought;
 use crate::text::Name;
 
-/// How often a change is made because the customer changed while it was.
-const TRIES_MAX: usize = 5;
+/// How often a change is made because the customer changed while it was. After the first try only others' first tries
+/// come in between.
+const TRIES_MAX: usize = 16;
 
 /// What changes (RFC 7396); a field that is absent stays. Tags and metadata are merged, name by name.
 #[derive(Deserialize, ToSchema)]
@@ -53,12 +57,15 @@ pub struct CustomerPatch<'a> {
 #[utoipa::path(patch, path = "/v1/customers/{cus}", tag = "customers", request_body = CustomerPatch<'static>,
     params(("cus" = CustomerId, Path)), responses(
     (status = 200, body = CustomerBody), (status = "4XX", body = ProblemBody)))]
-pub async fn update(AtCustomer { call, customer }: AtCustomer, _: NoParameters) -> Result<Response, Problem> {
+pub async fn update(
+    AtSeenCustomer { call, customer }: AtSeenCustomer,
+    _: NoParameters,
+) -> Result<Response, Problem> {
     let patch: CustomerPatch<'_> = call.body().parse()?;
     if !patch.external_id.is_absent() {
         know_external_ids(&call).await?;
     }
-    let mut tries = 1;
+    let (mut tries, mut lane) = (1, None);
     let done = loop {
         // A repeated request meets what the first one met.
         let newest = (tries > 1).then(|| call.organization.handle.view());
@@ -67,7 +74,12 @@ pub async fn update(AtCustomer { call, customer }: AtCustomer, _: NoParameters) 
         let (command, brought) = patch.prepared(&call, current)?;
         let command = CustomersCommand::Update(command);
         match call.submit_with(command, brought, StatusCode::OK).await.map_err(taken) {
-            Err(problem) if problem.code() == "stale" && tries < TRIES_MAX => tries += 1,
+            Err(problem) if problem.code() == "stale" && tries < TRIES_MAX => {
+                tries += 1;
+                if lane.is_none() {
+                    lane = Some(call.app.store.changing(customer).await);
+                }
+            }
             done => break done?,
         }
     };

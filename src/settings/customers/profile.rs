@@ -69,8 +69,12 @@ impl<'a> Opener<'a> {
     /// # Errors
     /// When its key is not to be had.
     pub fn of(stream: StreamId, customer: &'a Customer, ring: &KeyRing) -> Result<Self, KeyError> {
-        let key = ring.data_key(stream, customer.key, customer.commitment)?;
-        Ok(Self { stream, id: customer.id.to_string(), customer, key })
+        Ok(Self::under(stream, customer, ring.data_key(stream, customer.key, customer.commitment)?))
+    }
+
+    /// Of a customer of a stream, whose key this is.
+    pub fn under(stream: StreamId, customer: &'a Customer, key: Arc<DataKey>) -> Self {
+        Self { stream, id: customer.id.to_string(), customer, key }
     }
 
     fn open(&self, field: Field, sealed: &Sealed) -> Result<Plain, KeyError> {

@@ -11,7 +11,7 @@ use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::{CustomerId, DataKeyId};
 use crate::organization::Organization;
 use crate::seal::{Commitment, Sealed};
-use crate::settings::customers::event::{CustomerCreated, CustomerUpdated, CustomersEvent};
+use crate::settings::customers::event::{CustomerCreated, CustomerUpdated, CustomersEvent, OPTIONAL};
 use crate::settings::customers::restore::restore;
 use crate::settings::roles::permission::Permission;
 
@@ -22,6 +22,8 @@ pub struct Customers {
     former: RedBlackTreeMapSync<CustomerId, Former>,
     /// The stream version at which the last one went.
     departed: Version,
+    /// How many bytes all that is known of them takes, as sealed.
+    sealed_bytes: usize,
 }
 
 /// What a customer is to the organization.
@@ -84,6 +86,19 @@ pub struct KeptKey {
     pub commitment: Option<Commitment>,
 }
 
+impl Customer {
+    /// The fields of [`OPTIONAL`], in their order.
+    pub fn optional(&self) -> [&Option<Sealed>; 3] {
+        [&self.external_id, &self.tags, &self.metadata]
+    }
+
+    /// How many bytes all that is known of it takes, as sealed.
+    fn sealed_bytes(&self) -> usize {
+        let all = self.optional().into_iter().flatten().chain([&self.name]);
+        all.map(|sealed| sealed.data.0.len()).sum()
+    }
+}
+
 impl Customers {
     /// A customer by id.
     pub fn get(&self, id: CustomerId) -> Option<&Customer> {
@@ -117,6 +132,13 @@ impl Customers {
         rest.filter(move |customer| Some(customer.id) != after)
     }
 
+    /// The data key of a customer, of one who was deleted as well.
+    pub fn key_of(&self, id: CustomerId) -> Option<KeptKey> {
+        let there =
+            self.get(id).map(|customer| KeptKey { id: customer.key, commitment: customer.commitment });
+        there.or_else(|| self.former(id)?.key)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.customers.size()
@@ -132,9 +154,16 @@ impl Customers {
         self.departed
     }
 
+    /// How many bytes all that is known of them takes, as sealed.
+    pub fn sealed_bytes(&self) -> usize {
+        self.sealed_bytes
+    }
+
     fn create(&mut self, created: &CustomerCreated, recorded: &Recorded) {
-        // The key of one that comes back is no new one.
-        let known = self.former(created.customer).and_then(|former| former.key?.commitment);
+        // One that comes back was made before, and its key is no new one.
+        let former = self.former(created.customer);
+        let known = former.and_then(|former| former.key?.commitment);
+        let created_at = former.map_or(recorded.at, |former| former.created_at);
         let customer = Customer {
             id: created.customer,
             key: created.key,
@@ -144,11 +173,12 @@ impl Customers {
             tags: created.tags.clone(),
             metadata: created.metadata.clone(),
             status: if created.suspended { Status::Suspended } else { Status::Active },
-            created_at: recorded.at,
+            created_at,
             updated_at: recorded.at,
             version: recorded.version,
         };
         self.former.remove_mut(&created.customer);
+        self.sealed_bytes += customer.sealed_bytes();
         self.customers.insert_mut(created.customer, customer);
     }
 
@@ -157,11 +187,8 @@ impl Customers {
             if let Some(name) = &updated.name {
                 customer.name = name.clone();
             }
-            for (field, new, old) in [
-                ("external_id", &updated.external_id, &mut customer.external_id),
-                ("tags", &updated.tags, &mut customer.tags),
-                ("metadata", &updated.metadata, &mut customer.metadata),
-            ] {
+            let old = [&mut customer.external_id, &mut customer.tags, &mut customer.metadata];
+            for ((field, new), old) in OPTIONAL.into_iter().zip(updated.optional()).zip(old) {
                 if new.is_some() || updated.clears(field) {
                     old.clone_from(new);
                 }
@@ -171,9 +198,11 @@ impl Customers {
 
     fn change(&mut self, id: CustomerId, recorded: &Recorded, change: impl FnOnce(&mut Customer)) {
         if let Some(customer) = self.customers.get_mut(&id) {
+            let before = customer.sealed_bytes();
             customer.updated_at = recorded.at;
             customer.version = recorded.version;
             change(customer);
+            self.sealed_bytes = self.sealed_bytes + customer.sealed_bytes() - before;
         }
     }
 
@@ -188,6 +217,7 @@ impl Customers {
         };
         let key = key.filter(|_| keeps_key);
         let former = Former { key, created_at, updated_at: recorded.at, version: recorded.version };
+        self.sealed_bytes -= self.get(id).map_or(0, Customer::sealed_bytes);
         self.customers.remove_mut(&id);
         self.former.insert_mut(id, former);
         self.departed = recorded.version;
@@ -196,7 +226,7 @@ impl Customers {
 
 impl Fold for Customers {
     const NAME: &'static str = "customers";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Customers(event) = &recorded.event else { return };
@@ -244,6 +274,7 @@ impl Area for Customers {
         let mut narrowed = Self { departed: self.departed, ..Self::default() };
         let Ok(id) = id.parse::<CustomerId>() else { return narrowed };
         if let Some(customer) = self.get(id) {
+            narrowed.sealed_bytes = customer.sealed_bytes();
             narrowed.customers.insert_mut(id, customer.clone());
         }
         if let Some(former) = self.former(id) {

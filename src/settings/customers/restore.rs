@@ -5,8 +5,10 @@ use crate::command::Need;
 use crate::history::description::Difference;
 use crate::history::restore::plan::{Outlook, Phase, Plan, Step};
 use crate::ids::CustomerId;
-use crate::settings::customers::command::{CUSTOMERS_MAX, about};
-use crate::settings::customers::event::{CustomerCreated, CustomerNamed, CustomerUpdated, CustomersEvent};
+use crate::settings::customers::command::{CUSTOMERS_MAX, SEALED_BYTES_MAX, about};
+use crate::settings::customers::event::{
+    CustomerCreated, CustomerNamed, CustomerUpdated, CustomersEvent, OPTIONAL,
+};
 use crate::settings::customers::projection::{Customer, Status};
 use crate::settings::roles::permission::Permission;
 
@@ -19,6 +21,7 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
     for difference in differences {
         let Ok(id) = difference.subject.id.parse::<CustomerId>() else { continue };
         match (outlook.past.customers.get(id), outlook.present.customers.get(id)) {
+            (None, Some(_)) if outlook.stays(id) => {}
             (None, Some(_)) => {
                 let deleted = CustomersEvent::CustomerDeleted(CustomerNamed { customer: id });
                 plan.step(Phase::Deletes, Step::new(difference, about(id, deleted), NEED));
@@ -42,7 +45,8 @@ fn refusal(id: CustomerId, outlook: &Outlook<'_>) -> Option<&'static str> {
     if customers.is_erased(id) {
         return Some("erased");
     }
-    (!outlook.whole && customers.len() >= CUSTOMERS_MAX).then_some("too_many_customers")
+    let is_full = customers.len() >= CUSTOMERS_MAX || customers.sealed_bytes() >= SEALED_BYTES_MAX;
+    (!outlook.whole && is_full).then_some("too_many_customers")
 }
 
 fn created(past: &Customer) -> CustomerCreated {
@@ -66,22 +70,17 @@ fn update(difference: &Difference, past: &Customer, present: &Customer, plan: &m
             Status::Suspended => CustomersEvent::CustomerSuspended(named),
         };
         let step = Step::new(difference, about(id, event), NEED);
-        plan.step(Phase::Updates, step.without(&["name", "external_id", "tags", "metadata"]));
+        plan.step(Phase::Updates, step.without(&["name"]).without(&OPTIONAL));
     }
     let differs = |field: &str| difference.fields.iter().any(|change| change.field == field);
-    let cleared = [
-        ("external_id", past.external_id.is_none()),
-        ("tags", past.tags.is_none()),
-        ("metadata", past.metadata.is_none()),
-    ];
+    let cleared = OPTIONAL.into_iter().zip(past.optional());
     let updated = CustomerUpdated {
         name: Some(past.name.clone()).filter(|_| differs("name")),
         external_id: past.external_id.clone().filter(|_| differs("external_id")),
         tags: past.tags.clone().filter(|_| differs("tags")),
         metadata: past.metadata.clone().filter(|_| differs("metadata")),
         cleared: cleared
-            .into_iter()
-            .filter(|(field, absent)| *absent && differs(field))
+            .filter(|(field, then)| then.is_none() && differs(field))
             .map(|(field, _)| field.to_owned())
             .collect(),
         ..CustomerUpdated::of(id)

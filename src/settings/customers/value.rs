@@ -18,9 +18,11 @@ pub const TAGS_MAX: usize = 50;
 pub const TAG_KEY_MAX_CHARS: usize = 63;
 /// The longest value of a tag, in characters.
 pub const TAG_VALUE_MAX_CHARS: usize = 255;
-/// The most bytes of a customer's tags, and of its metadata, each as one JSON object: both are in memory, as ciphertext,
-/// for each customer.
-pub const OBJECT_MAX_BYTES: usize = 4 << 10;
+/// The most bytes of a customer's tags as one JSON object. They are in memory, as ciphertext, for each customer: with the
+/// length before them that sealing pads, 2 KiB.
+pub const TAGS_MAX_BYTES: usize = (2 << 10) - 4;
+/// The most bytes of a customer's metadata as one JSON object: sealed, 4 KiB.
+pub const METADATA_MAX_BYTES: usize = (4 << 10) - 4;
 
 /// The id that others know a customer by: 1 to 255 characters as they were sent, without blanks around them.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,9 +50,9 @@ pub enum InvalidObject {
     /// More tags than a customer can have.
     #[error("too many: at most {TAGS_MAX} tags")]
     TooManyTags,
-    /// Longer than [`OBJECT_MAX_BYTES`].
-    #[error("too long: at most 4 KiB of JSON")]
-    TooLong,
+    /// Longer than it may be.
+    #[error("too long: at most {0} bytes of JSON")]
+    TooLong(usize),
     /// Something in it cannot be kept.
     #[error(transparent)]
     Value(#[from] InvalidValue),
@@ -62,7 +64,7 @@ impl InvalidObject {
         match self {
             Self::NotAnObject => "wrong_type",
             Self::TooManyTags => "too_many",
-            Self::TooLong => "too_long",
+            Self::TooLong(_) => "too_long",
             Self::Value(error) => error.code(),
         }
     }
@@ -146,7 +148,7 @@ impl Tags {
             return Err(InvalidObject::TooManyTags);
         }
         let text = serde_json::to_string(self).map_err(|_| InvalidValue::Syntax)?;
-        bounded(text).map(|text| (!self.0.is_empty()).then_some(text))
+        bounded(text, TAGS_MAX_BYTES).map(|text| (!self.0.is_empty()).then_some(text))
     }
 }
 
@@ -159,10 +161,10 @@ pub fn metadata(raw: &RawValue) -> Result<String, InvalidObject> {
         return Err(InvalidObject::NotAnObject);
     }
     // Spaces are not part of it, but ten times its limit in spaces is no object to be kept either.
-    if raw.get().len() > 10 * OBJECT_MAX_BYTES {
-        return Err(InvalidObject::TooLong);
+    if raw.get().len() > 10 * METADATA_MAX_BYTES {
+        return Err(InvalidObject::TooLong(METADATA_MAX_BYTES));
     }
-    bounded(canonical::canonical(raw.get())?)
+    bounded(canonical::canonical(raw.get())?, METADATA_MAX_BYTES)
 }
 
 /// Metadata with a merge patch (RFC 7396) applied, both as text.
@@ -174,7 +176,7 @@ pub fn merged_metadata(current: Option<&str>, patch: &RawValue) -> Result<String
     let mut merged: Map<String, Value> = read(current.unwrap_or("{}"))?;
     merge(&mut merged, patch);
     let text = serde_json::to_string(&merged).map_err(|_| InvalidValue::Syntax)?;
-    bounded(canonical::canonical(&text)?)
+    bounded(canonical::canonical(&text)?, METADATA_MAX_BYTES)
 }
 
 /// A patch may be longer than what it leads to.
@@ -208,8 +210,8 @@ fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
     }
 }
 
-fn bounded(text: String) -> Result<String, InvalidObject> {
-    if text.len() > OBJECT_MAX_BYTES { Err(InvalidObject::TooLong) } else { Ok(text) }
+fn bounded(text: String, max: usize) -> Result<String, InvalidObject> {
+    if text.len() > max { Err(InvalidObject::TooLong(max)) } else { Ok(text) }
 }
 
 #[cfg(test)]
@@ -255,7 +257,10 @@ mod tests {
         assert_eq!(tags(&format!("{{{}}}", many.join(","))).text(), Err(InvalidObject::TooManyTags));
         let long: Vec<String> =
             (0..40).map(|number| format!("\"t{number}\":\"{}\"", "x".repeat(200))).collect();
-        assert_eq!(tags(&format!("{{{}}}", long.join(","))).text(), Err(InvalidObject::TooLong));
+        assert_eq!(
+            tags(&format!("{{{}}}", long.join(","))).text(),
+            Err(InvalidObject::TooLong(TAGS_MAX_BYTES))
+        );
     }
 
     #[test]
@@ -268,7 +273,10 @@ mod tests {
             ("[]", InvalidObject::NotAnObject),
             ("1", InvalidObject::NotAnObject),
             (r#"{"a": 9007199254740993}"#, InvalidValue::LossyNumber.into()),
-            (&format!("{{\"a\": \"{}\"}}", "x".repeat(OBJECT_MAX_BYTES)), InvalidObject::TooLong),
+            (
+                &format!("{{\"a\": \"{}\"}}", "x".repeat(METADATA_MAX_BYTES)),
+                InvalidObject::TooLong(METADATA_MAX_BYTES),
+            ),
         ] {
             assert_eq!(metadata(&raw(text)), Err(error), "{text}");
         }

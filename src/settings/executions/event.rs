@@ -18,6 +18,16 @@ events! {
     }
 }
 
+impl ExecutionsEvent {
+    /// For whom it is or was.
+    pub fn customer(&self) -> CustomerId {
+        match self {
+            Self::ExecutionStarted(started) => started.customer,
+            Self::ExecutionFinished(finished) => finished.customer,
+        }
+    }
+}
+
 /// How an execution ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

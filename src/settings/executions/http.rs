@@ -25,7 +25,7 @@ use crate::settings::customers::http::AtCustomer;
 use crate::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
 use crate::settings::executions::event::Ending;
 use crate::settings::executions::field;
-use crate::settings::executions::listing::{Told, find_one};
+use crate::settings::executions::listing::{Told, Which, find_one};
 use crate::settings::executions::value::{FIGURE_MAX, Failure, Trigger, Usage, Workflow};
 use crate::settings::roles::permission::Permission;
 
@@ -136,7 +136,7 @@ pub async fn start(AtCustomer { call, customer }: AtCustomer, _: NoParameters) -
     };
     let done = call.submit(ExecutionsCommand::Start(command), StatusCode::CREATED).await?;
     // A replay shows the execution that the first request began, which has another id.
-    let told = told(&call, customer, None, done.version).await?;
+    let told = told(&call, customer, Which::Began(done.version), done.version).await?;
     let location = format!("/v1/customers/{customer}/executions/{}", told.id());
     let body = told.body(&call)?;
     Ok(call.done(&done, StatusCode::CREATED, done.version, Some(location), &body))
@@ -186,7 +186,7 @@ pub async fn finish(at: AtExecution, _: NoParameters) -> Result<Response, Proble
         usage: usage.map(|usage| sealing.seal("usage", &usage)),
     };
     let done = call.submit(ExecutionsCommand::Finish(command), StatusCode::OK).await?;
-    let told = self::told(&call, told.customer(), Some(told.id()), done.version).await?;
+    let told = self::told(&call, told.customer(), Which::Began(told.began()), done.version).await?;
     let body = told.body(&call)?;
     Ok(call.done(&done, StatusCode::OK, done.version, None, &body))
 }
@@ -225,7 +225,7 @@ impl FromRequestParts<App> for AtExecution {
         let AtCustomer { call, customer } = AtCustomer::from_request_parts(parts, app).await?;
         let path = PathText::from_request_parts(parts, app).await?;
         let id: ExecutionId = path.second().parse().map_err(|_| Problem::not_found())?;
-        let told = told(&call, customer, Some(id), call.organization.view.version()).await?;
+        let told = told(&call, customer, Which::Id(id), call.organization.view.version()).await?;
         let environment = told.environment();
         if !call.organization.grants.allows_in(Permission::ExecutionRead, environment) {
             return Err(Problem::not_found());
@@ -237,14 +237,9 @@ impl FromRequestParts<App> for AtExecution {
     }
 }
 
-/// A customer's execution as of a version: the one with the id, or the one that began with that version.
-async fn told(
-    call: &Call,
-    customer: CustomerId,
-    id: Option<ExecutionId>,
-    version: Version,
-) -> Result<Told, Problem> {
+/// A customer's execution as of a version.
+async fn told(call: &Call, customer: CustomerId, which: Which, version: Version) -> Result<Told, Problem> {
     let (store, handle) = (call.app.store.clone(), Arc::clone(&call.organization.handle));
-    let found = read_history(move || find_one(&store, &handle, customer, id, version)).await?;
+    let found = read_history(move || find_one(&store, &handle, customer, which, version)).await?;
     found.ok_or_else(Problem::not_found)
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::audit::query::point_in_time;
+use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Recorded, Version};
 use crate::http::call::{Call, read_history};
 use crate::http::page::{After, Filled, Page, PageParameters, PageRequest, json_bytes};
@@ -104,7 +105,9 @@ impl Asking {
             }),
         };
         let (from, to) = (time("from", from)?, time("to", to)?);
-        let filter = Filter { from, to, ..begun(customer) };
+        // Nothing began for it before it was made.
+        let made = call.settings().customers.get(customer).map(|customer| customer.created_at);
+        let filter = Filter { from: from.max(made), to, ..begun(customer) };
         let after = request.after.as_ref().and_then(|after| after.last.parse().ok()).unwrap_or(0);
         Ok(Self { customer, after, limit: request.limit, status, workflow, filter })
     }
@@ -175,6 +178,11 @@ impl Told {
     /// The execution.
     pub fn id(&self) -> ExecutionId {
         self.started.execution
+    }
+
+    /// The version at which it began.
+    pub fn began(&self) -> Version {
+        self.version
     }
 
     /// For whom it is.
@@ -301,8 +309,19 @@ fn find(
     Ok(told.collect())
 }
 
-/// A customer's execution as of a version, if there is one: the one with the id, or the one that began with that very
-/// version. Blocks.
+/// Which execution is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The one with an id.
+    Id(ExecutionId),
+    /// The one that began with a version.
+    Began(Version),
+}
+
+/// How much earlier than its id says something may have been recorded: more than a clock runs ahead unnoticed.
+const CLOCK_SECONDS: i64 = 900;
+
+/// A customer's execution as of a version, if there is one. Blocks.
 ///
 /// # Errors
 /// When the history cannot be read.
@@ -310,16 +329,21 @@ pub fn find_one(
     store: &Store,
     handle: &Handle,
     customer: CustomerId,
-    id: Option<ExecutionId>,
+    which: Which,
     version: Version,
 ) -> Result<Option<Told>, HistoryError> {
     let view = handle.view();
-    let began = match id {
-        None => vec![version],
-        Some(id) => match view.organization().executions.get(id) {
+    let began = match which {
+        Which::Began(began) => vec![began],
+        Which::Id(id) => match view.organization().executions.get(id) {
             Some(running) => vec![running.version],
             None => {
-                store.versions_after(handle, &view, &of("execution.start", vec![id.to_string()]), 0, 1)?
+                // Its id says when it was minted: of the index before that nothing is looked at, unless the log's time
+                // stands still behind the clock that ids are minted by.
+                let from = minted_at(id).map(|at| at.plus_seconds(-CLOCK_SECONDS));
+                let from = from.filter(|from| *from <= view.head.at);
+                let filter = Filter { from, ..of("execution.start", vec![id.to_string()]) };
+                store.versions_before(handle, &view, &filter, Version::MAX, 1)?
             }
         },
     };
@@ -337,4 +361,10 @@ impl Told {
         }
         self
     }
+}
+
+/// When an id was minted.
+fn minted_at(id: ExecutionId) -> Option<Timestamp> {
+    let (seconds, nanos) = id.uuid().get_timestamp()?.to_unix();
+    Some(Timestamp::from_micros(i64::try_from(seconds).ok()? * 1_000_000 + i64::from(nanos) / 1_000))
 }

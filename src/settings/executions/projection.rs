@@ -27,6 +27,8 @@ pub struct Executions {
     period: String,
     /// How many began in it.
     begun: u64,
+    /// For each customer.
+    begun_for: RedBlackTreeMapSync<CustomerId, u64>,
 }
 
 /// An execution that runs.
@@ -89,23 +91,31 @@ impl Executions {
         if self.period == period { self.begun } else { 0 }
     }
 
+    /// How many of them for a customer.
+    pub fn begun_for(&self, customer: CustomerId, period: &str) -> u64 {
+        if self.period == period { self.begun_for.get(&customer).copied().unwrap_or(0) } else { 0 }
+    }
+
     fn start(&mut self, started: &ExecutionStarted, recorded: &Recorded) {
         let running = Running::of(started, recorded.version, recorded.at);
         self.running.insert_mut(started.execution, running);
         self.by_customer.insert_mut((started.customer, recorded.version), started.execution);
         if let Some(period) = &started.period {
-            self.count(period);
+            self.count(period, started.customer);
         }
     }
 
     /// What belongs to an earlier month than the newest one is in the log alone.
-    fn count(&mut self, period: &String) {
+    fn count(&mut self, period: &String, customer: CustomerId) {
         if *period > self.period {
             self.period.clone_from(period);
             self.begun = 0;
+            self.begun_for = RedBlackTreeMapSync::new_sync();
         }
         if *period == self.period {
             self.begun += 1;
+            let of_customer = self.begun_for.get(&customer).copied().unwrap_or(0);
+            self.begun_for.insert_mut(customer, of_customer + 1);
         }
     }
 
@@ -137,7 +147,7 @@ impl Executions {
 
 impl Fold for Executions {
     const NAME: &'static str = "executions";
-    const PROJECTION: u32 = 2;
+    const PROJECTION: u32 = 3;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {

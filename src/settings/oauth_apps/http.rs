@@ -152,7 +152,7 @@ pub struct NewOauthApp {
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     revoke_url: Option<String>,
-    /// What the provider calls itself in its answers (RFC 9207).
+    /// What the provider calls itself in its answers, which it then has to say (RFC 9207).
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     issuer: Option<String>,

@@ -251,7 +251,7 @@ pub struct Grants {
     pub environments: RedBlackTreeMapSync<EnvironmentId, PermissionSet>,
     /// In the environments of a mode, of a key that is not limited to some of them.
     pub in_mode: Option<InMode>,
-    /// The customers that it is limited to; `None` for all.
+    /// The customers that it is limited to, by id; `None` for all.
     pub customers: Option<Vec<CustomerId>>,
 }
 
@@ -299,7 +299,7 @@ impl Grants {
 
     /// Whether what is held reaches a customer.
     pub fn reaches(&self, customer: CustomerId) -> bool {
-        self.customers.as_ref().is_none_or(|customers| customers.contains(&customer))
+        self.customers.as_ref().is_none_or(|customers| customers.binary_search(&customer).is_ok())
     }
 
     /// Whether the permission is held in the whole organization.

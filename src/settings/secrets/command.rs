@@ -9,13 +9,13 @@ use crate::seal::Sealed;
 use crate::settings::environments::event::Mode;
 use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::permission::Permission;
+use crate::settings::secrets::described::Described;
 use crate::settings::secrets::event::{
     SecretCreated, SecretDeleted, SecretDestroyed, SecretExpired, SecretRevealed, SecretRolledBack,
     SecretUndeleted, SecretUpdated, SecretVersionDestroyed, SecretsEvent,
 };
 use crate::settings::secrets::projection::{Secret, Secrets};
 use crate::settings::secrets::value::Scope;
-use crate::text::Description;
 
 /// The most secrets of a scope, deleted ones included.
 pub const SECRETS_MAX: usize = 10_000;
@@ -84,8 +84,8 @@ pub struct CreateSecret {
     pub name: ConfigKey,
     /// The modes of the environments in which it is read, of one that is the whole organization's; else none.
     pub modes: Vec<Mode>,
-    /// What it is for.
-    pub description: Option<Description>,
+    /// What it is for: a customer's sealed under the customer's key.
+    pub description: Option<Described>,
     /// When it is said to expire.
     pub expires_at: Option<Timestamp>,
     /// Its value, under a key of its own.
@@ -99,8 +99,8 @@ pub struct UpdateSecret {
     pub at: At,
     /// The new name.
     pub name: Option<ConfigKey>,
-    /// The new description.
-    pub description: Option<Option<Description>>,
+    /// The new description: a customer's sealed under the customer's key, so that it is never told to be the same.
+    pub description: Option<Option<Described>>,
     /// The new time at which it is said to expire.
     pub expires_at: Option<Option<Timestamp>>,
     /// The new value, under a key of its own.
@@ -286,13 +286,15 @@ impl CreateSecret {
             return Err(SecretsRejection::TooManySecrets);
         }
         check_room(&state.secrets, scope, 0)?;
+        let (description, sealed_description) = Described::fields(self.description.as_ref());
         let created = SecretCreated {
             secret,
             name: self.name.to_string(),
             environment: scope.environment(),
             customer: scope.customer(),
             modes: self.modes.clone(),
-            description: self.description.as_ref().map(ToString::to_string),
+            description,
+            sealed_description,
             expires_at: self.expires_at,
             value_version: 1,
             value: self.value.clone(),
@@ -313,10 +315,7 @@ impl UpdateSecret {
         let current = self.at.find_live(secrets)?;
         context.check_version(current.version)?;
         let name = self.name.as_ref().filter(|name| name.as_str() != current.name);
-        let description = match &self.description {
-            Some(new) if new.as_ref().map(Description::as_str) != current.description.as_deref() => Some(new),
-            _ => None,
-        };
+        let description = self.description.as_ref().filter(|new| **new != current.description);
         let expires_at = self.expires_at.filter(|new| *new != current.expires_at);
         if name.is_none() && description.is_none() && expires_at.is_none() && self.value.is_none() {
             return Ok(Vec::new());
@@ -327,10 +326,12 @@ impl UpdateSecret {
         if self.value.is_some() {
             check_room(secrets, self.at.scope, 0)?;
         }
+        let (open, sealed) = Described::fields(description.and_then(Option::as_ref));
         let cleared = [("description", description == Some(&None)), ("expires_at", expires_at == Some(None))];
         let updated = SecretUpdated {
             name: name.map(ToString::to_string),
-            description: description.and_then(|new| new.as_ref().map(ToString::to_string)),
+            description: open,
+            sealed_description: sealed,
             expires_at: expires_at.flatten(),
             cleared: cleared.into_iter().filter(|(_, is)| *is).map(|(field, _)| field.to_owned()).collect(),
             value_version: self.value.as_ref().map(|_| next_version(current)).transpose()?,

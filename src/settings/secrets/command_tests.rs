@@ -42,6 +42,7 @@ fn created(number: u128, scope: Scope, name: &str) -> Event {
         customer: scope.customer(),
         modes: if scope == Scope::Organization { vec![Mode::Test] } else { Vec::new() },
         description: None,
+        sealed_description: None,
         expires_at: None,
         value_version: 1,
         value: sealed(number),
@@ -252,7 +253,7 @@ fn a_value_is_always_a_new_version_and_of_the_rest_only_what_changes() {
     })]);
     let same = UpdateSecret {
         name: Some(key("A")),
-        description: Some(Some(Description::try_from("d").unwrap())),
+        description: Some(Some(Described::Open("d".to_owned()))),
         expires_at: Some(Some(later)),
         ..nothing()
     };

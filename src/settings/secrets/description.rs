@@ -2,6 +2,7 @@
 
 use crate::event::ResourceType;
 use crate::history::description::{Description, Field, Subject, fields};
+use crate::settings::secrets::described::Described;
 use crate::settings::secrets::projection::Secret;
 
 /// Tells a secret, its value by where that was first written alone.
@@ -14,9 +15,18 @@ pub(super) fn describe(secret: &Secret, into: &mut Description) {
         ("environment", environment.map(|environment| text(&environment))),
         ("customer", secret.scope.customer().map(|customer| text(&customer))),
         ("modes", (!modes.is_empty()).then(|| Field::Open(modes.into()))),
-        ("description", secret.description.as_deref().map(Into::into)),
+        ("description", secret.description.as_ref().map(Into::into)),
         ("expires_at", secret.expires_at.map(|at| text(&at))),
         ("value", secret.current_origin().map(Field::Secret)),
     ]);
     into.insert(Subject::new(ResourceType::Secret, secret.id).within(environment), told);
+}
+
+impl From<&Described> for Field {
+    fn from(described: &Described) -> Self {
+        match described {
+            Described::Open(text) => text.as_str().into(),
+            Described::Sealed(sealed) => sealed.into(),
+        }
+    }
 }

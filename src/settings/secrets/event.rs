@@ -83,9 +83,12 @@ pub struct SecretCreated {
     /// The modes of the environments in which it is read, of one that is the whole organization's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modes: Vec<Mode>,
-    /// What it is for.
+    /// What it is for, unless it is a customer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What a customer's is for, under the customer's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_description: Option<Sealed>,
     /// When it is said to expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -118,9 +121,12 @@ pub struct SecretUpdated {
     /// The new name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The new description.
+    /// The new description, unless it is a customer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The new description of a customer's, under the customer's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_description: Option<Sealed>,
     /// The new time at which it is said to expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -145,6 +151,7 @@ impl SecretUpdated {
             secret,
             name: None,
             description: None,
+            sealed_description: None,
             expires_at: None,
             cleared: Vec::new(),
             value_version: None,

@@ -1,11 +1,11 @@
 //! `/v1/secrets`: secrets over HTTP, without their values. What shows or moves a value is in `values.rs` beside this.
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::event::Version;
@@ -15,7 +15,6 @@ use crate::http::app::App;
 use crate::http::as_of::{AsOfParameters, Asked};
 use crate::http::call::Call;
 use crate::http::environment;
-use crate::http::page::{After, Page, PageParameters};
 use crate::http::patch::{Patch, not_null};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
@@ -23,14 +22,12 @@ use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{CustomerId, EnvironmentId, Fresh, SecretId};
 use crate::seal::Sealed;
 use crate::seal::keyring::NewDataKey;
-use crate::settings::customers::projection::Customers;
 use crate::settings::environments::event::Mode;
-use crate::settings::environments::http::OWN_ACTIONS;
-use crate::settings::environments::projection::Environments;
-use crate::settings::environments::value::{CONFIG_KEY_MAX_CHARS, ConfigKey};
+use crate::settings::environments::value::ConfigKey;
 use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::{At, CreateSecret, SecretsCommand, UpdateSecret};
+use crate::settings::secrets::described::{Described, place};
 use crate::settings::secrets::projection::{Secret, Secrets};
 use crate::settings::secrets::value::{Scope, SecretValue};
 use crate::settings::secrets::value_field;
@@ -69,15 +66,17 @@ pub struct SecretBody {
     pub version: Version,
 }
 
-impl From<&Secret> for SecretBody {
-    fn from(secret: &Secret) -> Self {
-        Self {
+impl SecretBody {
+    /// A secret as it is told: what a customer's is for only as long as the customer is not erased.
+    pub(super) fn of(call: &Call, secret: &Secret) -> Result<Self, Problem> {
+        let description = secret.description.as_ref().map(|described| opened(call, secret, described));
+        Ok(Self {
             id: secret.id,
             name: secret.name.clone(),
             environment: secret.scope.environment(),
             customer: secret.scope.customer(),
             modes: (secret.scope == Scope::Organization).then(|| secret.modes.clone()),
-            description: secret.description.clone(),
+            description: description.transpose()?.flatten(),
             expires_at: secret.expires_at,
             value_version: secret.value_version,
             value_destroyed: secret.value.is_none(),
@@ -85,8 +84,41 @@ impl From<&Secret> for SecretBody {
             created_at: secret.created_at,
             updated_at: secret.updated_at,
             version: secret.version,
-        }
+        })
     }
+}
+
+/// What a secret is for; `None` where its customer was erased since.
+fn opened(call: &Call, secret: &Secret, described: &Described) -> Result<Option<String>, Problem> {
+    let (sealed, customer) = match (described, secret.scope.customer()) {
+        (Described::Open(text), _) => return Ok(Some(text.clone())),
+        (Described::Sealed(sealed), Some(customer)) => (sealed, customer),
+        (Described::Sealed(_), None) => return Err(Problem::internal()),
+    };
+    let handle = &call.organization.handle;
+    let plain = handle.open_of_customer(customer, || {
+        let (stream, ring) = (handle.stream(), call.app.store.ring());
+        let view = handle.view();
+        let commitment = view.organization().customers.key_of(customer).and_then(|key| key.commitment);
+        let key = ring.data_key(stream, sealed.key, commitment)?;
+        Ok(key.open(&place(stream, &secret.id.to_string()), sealed)?)
+    })?;
+    let text = plain.as_ref().map(|plain| plain.as_str().map(ToOwned::to_owned)).transpose();
+    text.map_err(|_| Problem::internal())
+}
+
+/// What a secret is to be for, as it is kept where the secret belongs.
+fn described(call: &Call, at: At, text: &Description) -> Result<Described, Problem> {
+    let Some(customer) = at.scope.customer() else { return Ok(Described::Open(text.to_string())) };
+    let handle = &call.organization.handle;
+    let (stream, ring) = (handle.stream(), call.app.store.ring());
+    let key = handle.open_of_customer(customer, || {
+        let view = handle.view();
+        let key = view.organization().customers.key_of(customer);
+        key.map(|key| ring.data_key(stream, key.id, key.commitment)).transpose()
+    })?;
+    let key = key.flatten().ok_or_else(Problem::not_found)?;
+    Ok(Described::seal(stream, &at.secret.to_string(), &key, text.as_str()))
 }
 
 /// A secret to be made.
@@ -141,91 +173,6 @@ pub struct SecretPatch {
     expires_at: Patch<Timestamp>,
 }
 
-/// Which secrets a list has.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct SecretFilters {
-    /// Only those of this environment, by id or slug, those of customers in it included.
-    environment: Option<String>,
-    /// Only those of this customer.
-    #[param(value_type = Option<String>)]
-    customer: Option<CustomerId>,
-    /// Only those with this in their names, whatever its letter case.
-    #[param(min_length = 1, max_length = 128)]
-    q: Option<String>,
-    /// Only these; those that are not deleted where absent.
-    #[serde(default)]
-    #[param(inline)]
-    status: Status,
-}
-
-/// Whether a secret is deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// It is not.
-    #[default]
-    Active,
-    /// It is, and can be brought back.
-    Deleted,
-}
-
-/// All secrets that the caller may see, by id.
-#[utoipa::path(get, path = "/v1/secrets", tag = "secrets",
-    params(SecretFilters, PageParameters, AsOfParameters), responses(
-    (status = 200, body = Page<SecretBody>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(State(app): State<App>, call: Call, query: RawQuery) -> Result<Response, Problem> {
-    let scope = call.organization.id.to_string();
-    let (request, asked) = call.asked_page(&app.cursors, &scope, "secrets", &query).await?;
-    let filters: SecretFilters = asked.query.parse()?;
-    let within = within(&call, &asked, &filters).await?;
-    if filters.q.as_ref().is_some_and(|q| !(1..=CONFIG_KEY_MAX_CHARS).contains(&q.chars().count())) {
-        return Err(Problem::invalid_parameter("q", "invalid", "expected a part of a name"));
-    }
-    if let Some(customer) = filters.customer {
-        let focus = Focus::Resource(customer.to_string());
-        let is_there = call.seen::<Customers>(&asked, focus).await?.get(customer).is_some();
-        if !is_there || !call.organization.grants.reaches(customer) {
-            let message = "there is no such customer";
-            return Err(Problem::invalid_parameter("customer", "unknown", message));
-        }
-    }
-    let secrets = call.seen::<Secrets>(&asked, Focus::All).await?;
-    let after = request.after.as_ref().and_then(|after| after.last.parse::<SecretId>().ok());
-    let q = filters.q.map(|q| q.to_ascii_uppercase());
-    let all: Box<dyn Iterator<Item = &Secret> + Send> = match filters.customer {
-        Some(customer) => Box::new(secrets.of_customer(customer)),
-        None => Box::new(secrets.iter()),
-    };
-    let found = all
-        .filter(|secret| after.is_none_or(|after| secret.id > after))
-        .filter(|secret| secret.is_deleted() == (filters.status == Status::Deleted))
-        .filter(|secret| within.is_none() || secret.scope.environment() == within)
-        .filter(|secret| q.as_ref().is_none_or(|q| secret.name.contains(q)))
-        .filter(|secret| sees(&call.organization.grants, secret.scope))
-        .map(SecretBody::from);
-    let page = app.cursors.page(&scope, "secrets", &request, found, |last| After {
-        last: last.id.to_string(),
-        version: asked.at,
-    });
-    Ok(secrets.mark(call.list(&call.organization.view, &page)))
-}
-
-/// The environment that a list is limited to.
-async fn within(
-    call: &Call,
-    asked: &Asked,
-    filters: &SecretFilters,
-) -> Result<Option<EnvironmentId>, Problem> {
-    let Some(named) = &filters.environment else { return Ok(None) };
-    let environments = call.seen::<Environments>(asked, Focus::Actions(OWN_ACTIONS)).await?;
-    match environment::visible(call, &environments, named) {
-        Some(environment) => Ok(Some(environment)),
-        None => Err(Problem::invalid_parameter("environment", "unknown", "there is no such environment")),
-    }
-}
-
 /// Makes a secret.
 #[utoipa::path(post, path = "/v1/secrets", tag = "secrets", request_body = NewSecret, responses(
     (status = 201, body = SecretBody), (status = "4XX", body = ProblemBody)))]
@@ -237,14 +184,8 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
     check_to_come(&call, new.expires_at)?;
     let at = At { secret: Fresh.id(), scope };
     let (value, key) = sealed(&call, at.secret, &new.value)?;
-    let command = CreateSecret {
-        at,
-        name: new.name,
-        modes,
-        description: new.description,
-        expires_at: new.expires_at,
-        value,
-    };
+    let description = new.description.as_ref().map(|text| described(&call, at, text)).transpose()?;
+    let command = CreateSecret { at, name: new.name, modes, description, expires_at: new.expires_at, value };
     let done = call.submit_sealed(SecretsCommand::Create(command), vec![key], StatusCode::CREATED).await?;
     // A replay shows the secret that the first request made, which has another id.
     let secrets = &done.view.organization().secrets;
@@ -253,7 +194,13 @@ pub async fn create(call: Call, _: NoParameters) -> Result<Response, Problem> {
         .or_else(|| secrets.iter().find(|secret| secret.version == done.version))
         .ok_or_else(Problem::not_found)?;
     let location = format!("/v1/secrets/{}", created.id);
-    Ok(call.done(&done, StatusCode::CREATED, created.version, Some(location), &SecretBody::from(created)))
+    Ok(call.done(
+        &done,
+        StatusCode::CREATED,
+        created.version,
+        Some(location),
+        &SecretBody::of(&call, created)?,
+    ))
 }
 
 impl NewSecret {
@@ -306,7 +253,7 @@ pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Respons
     let secrets = call.seen::<Secrets>(&asked, Focus::Resource(path.first().to_owned())).await?;
     let secret = visible(&call, &secrets, path.first())?;
     let NoParameters {} = asked.query.parse()?;
-    Ok(call.seen_resource(&secrets, secret.version, &SecretBody::from(secret)))
+    Ok(call.seen_resource(&secrets, secret.version, &SecretBody::of(&call, secret)?))
 }
 
 /// Renames or describes a secret, or gives it another value.
@@ -320,10 +267,13 @@ pub async fn update(AtSecret { call, secret }: AtSecret, _: NoParameters) -> Res
     }
     let sealed = patch.value.as_ref().map(|value| sealed(&call, secret.id, value)).transpose()?;
     let (value, key) = sealed.unzip();
+    let at = At::from(&secret);
+    let description = patch.description.into_option();
+    let describe = |text: Option<Description>| text.map(|text| described(&call, at, &text)).transpose();
     let command = UpdateSecret {
-        at: At::from(&secret),
+        at,
         name: patch.name,
-        description: patch.description.into_option(),
+        description: description.map(describe).transpose()?,
         expires_at: patch.expires_at.into_option(),
         value,
     };
@@ -461,7 +411,7 @@ pub(super) async fn asked_of(call: &Call, query: &RawQuery, segment: &str) -> Re
 /// The secret after a command.
 pub(super) fn answer(call: &Call, done: &Done, id: SecretId) -> Result<Response, Problem> {
     let secret = done.view.organization().secrets.get(id).ok_or_else(Problem::not_found)?;
-    Ok(call.done(done, StatusCode::OK, secret.version, None, &SecretBody::from(secret)))
+    Ok(call.done(done, StatusCode::OK, secret.version, None, &SecretBody::of(call, secret)?))
 }
 
 /// A value, sealed for a secret under a key of its own.

@@ -6,11 +6,14 @@
 //! them and is final.
 
 pub mod command;
+pub mod described;
 mod description;
 mod due;
 pub mod event;
 pub mod http;
 pub mod import;
+pub mod listing;
+mod places;
 pub mod projection;
 pub mod promotion;
 mod restore;

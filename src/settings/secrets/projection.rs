@@ -19,11 +19,13 @@ use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::{EnvironmentsEvent, Mode};
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::VALUES_MAX;
+use crate::settings::secrets::described::Described;
 use crate::settings::secrets::description::describe;
 use crate::settings::secrets::due::due;
 use crate::settings::secrets::event::{
     Origin, SecretCreated, SecretUpdated, SecretVersionDestroyed, SecretsEvent,
 };
+use crate::settings::secrets::places::Places;
 use crate::settings::secrets::restore::restore;
 use crate::settings::secrets::value::Scope;
 
@@ -31,22 +33,9 @@ use crate::settings::secrets::value::Scope;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Secrets {
     secrets: RedBlackTreeMapSync<SecretId, Secret>,
-    scopes: RedBlackTreeMapSync<Scope, InScope>,
-    /// Those of customers, deleted ones included.
-    of_customers: RedBlackTreeMapSync<(CustomerId, SecretId), ()>,
+    places: Places,
     /// How many are not deleted.
     live: usize,
-}
-
-/// What belongs to one scope.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct InScope {
-    /// The secrets that are not deleted, by name.
-    names: RedBlackTreeMapSync<String, SecretId>,
-    /// How many there are, deleted ones included.
-    count: usize,
-    /// The stream version of the last change of any.
-    changed: Version,
 }
 
 /// A secret.
@@ -61,7 +50,7 @@ pub struct Secret {
     /// The modes of the environments in which it is read, of one that is the whole organization's.
     pub modes: Vec<Mode>,
     /// What it is for.
-    pub description: Option<String>,
+    pub description: Option<Described>,
     /// When it is said to expire.
     pub expires_at: Option<Timestamp>,
     /// Whether that time has passed, and somebody was warned.
@@ -166,13 +155,12 @@ impl Secrets {
 
     /// The secret of this name in a scope, unless it is deleted.
     pub fn find(&self, scope: Scope, name: &str) -> Option<&Secret> {
-        self.scopes.get(&scope)?.names.get(name).and_then(|id| self.secrets.get(id))
+        self.places.named(scope, name).and_then(|id| self.secrets.get(&id))
     }
 
     /// The secrets of a scope that are not deleted, by name.
     pub fn in_scope(&self, scope: Scope) -> impl Iterator<Item = &Secret> {
-        let names = self.scopes.get(&scope).map(|within| &within.names);
-        names.into_iter().flat_map(|names| names.values()).filter_map(|id| self.secrets.get(id))
+        self.places.in_scope(scope).filter_map(|id| self.secrets.get(&id))
     }
 
     /// All secrets, by id, deleted ones included.
@@ -180,10 +168,33 @@ impl Secrets {
         self.secrets.values()
     }
 
+    /// The secrets that follow an id, by id, deleted ones included.
+    pub fn after(&self, after: Option<SecretId>) -> impl Iterator<Item = &Secret> {
+        let rest = self.secrets.range(after.unwrap_or_else(SecretId::min)..);
+        rest.map(|(_, secret)| secret).filter(move |secret| Some(secret.id) != after)
+    }
+
     /// The secrets of a customer in all environments, by id, deleted ones included.
     pub fn of_customer(&self, customer: CustomerId) -> impl Iterator<Item = &Secret> {
-        let whole = (customer, SecretId::min())..=(customer, SecretId::max());
-        self.of_customers.range(whole).filter_map(|((_, id), ())| self.secrets.get(id))
+        self.of_customer_after(Some(customer), None)
+    }
+
+    /// The secrets of a customer, or those that are no customer's, that follow an id, by id, deleted ones included.
+    pub fn of_customer_after(
+        &self,
+        customer: Option<CustomerId>,
+        after: Option<SecretId>,
+    ) -> impl Iterator<Item = &Secret> {
+        self.places.of_customer(customer, after).filter_map(|id| self.secrets.get(&id))
+    }
+
+    /// The secrets in an environment, its customers' included, that follow an id, by id, deleted ones included.
+    pub fn in_environment_after(
+        &self,
+        environment: EnvironmentId,
+        after: Option<SecretId>,
+    ) -> impl Iterator<Item = &Secret> {
+        self.places.in_environment(environment, after).filter_map(|id| self.secrets.get(&id))
     }
 
     /// How many secrets there are that are not deleted.
@@ -193,12 +204,12 @@ impl Secrets {
 
     /// The stream version of the last change to what programs read in a scope; 0 before the first.
     pub fn changed(&self, scope: Scope) -> Version {
-        self.scopes.get(&scope).map_or(0, |within| within.changed)
+        self.places.changed(scope)
     }
 
     /// How many secrets a scope has, deleted ones included.
     pub fn count(&self, scope: Scope) -> usize {
-        self.scopes.get(&scope).map_or(0, |within| within.count)
+        self.places.count(scope)
     }
 
     /// The secrets that are meant: one, or those in an environment, or those of a customer.
@@ -208,34 +219,11 @@ impl Secrets {
             Focus::All | Focus::Actions(_) | Focus::Named(..) => "",
         };
         if let Ok(environment) = whole.parse::<EnvironmentId>() {
-            let within = |secret: &&Secret| secret.scope.environment() == Some(environment);
-            return self.iter().filter(within).collect();
+            return self.in_environment_after(environment, None).collect();
         }
         match whole.parse::<CustomerId>() {
             Ok(customer) => self.of_customer(customer).collect(),
             Err(_) => focus.among(self.iter(), |id| self.get(id)),
-        }
-    }
-
-    fn scope_mut(&mut self, scope: Scope) -> Option<&mut InScope> {
-        if !self.scopes.contains_key(&scope) {
-            self.scopes.insert_mut(scope, InScope::default());
-        }
-        self.scopes.get_mut(&scope)
-    }
-
-    /// Notes what a secret is called now, and that something in its scope changed. A name is free once its secret has
-    /// another, is deleted or gone; unless it is already another's: a restore lets two swap theirs.
-    fn called(&mut self, scope: Scope, id: SecretId, old: Option<&str>, new: Option<&str>, at: Version) {
-        let Some(within) = self.scope_mut(scope) else { return };
-        within.changed = at;
-        if let Some(old) = old
-            && within.names.get(old) == Some(&id)
-        {
-            within.names.remove_mut(old);
-        }
-        if let Some(new) = new {
-            within.names.insert_mut(new.to_owned(), id);
         }
     }
 
@@ -250,7 +238,7 @@ impl Secrets {
         let (was_live, is_live) = (old.is_some(), !secret.is_deleted());
         self.live = self.live + usize::from(is_live) - usize::from(was_live);
         let (scope, new) = (secret.scope, called(secret));
-        self.called(scope, id, old.as_deref(), new.as_deref(), recorded.version);
+        self.places.called(scope, id, old.as_deref(), new.as_deref(), recorded.version);
     }
 
     fn create(&mut self, created: &SecretCreated, recorded: &Recorded) {
@@ -260,7 +248,7 @@ impl Secrets {
             name: created.name.clone(),
             scope,
             modes: created.modes.clone(),
-            description: created.description.clone(),
+            description: Described::of(created.description.as_ref(), created.sealed_description.as_ref()),
             expires_at: created.expires_at,
             expired: false,
             value_version: 0,
@@ -273,14 +261,9 @@ impl Secrets {
         };
         secret.write(created.value_version, &created.value, created.copied_from, recorded);
         self.secrets.insert_mut(created.secret, secret);
-        if let Some(customer) = scope.customer() {
-            self.of_customers.insert_mut((customer, created.secret), ());
-        }
         self.live += 1;
-        if let Some(within) = self.scope_mut(scope) {
-            within.count += 1;
-        }
-        self.called(scope, created.secret, None, Some(&created.name), recorded.version);
+        self.places.add(scope, created.secret);
+        self.places.called(scope, created.secret, None, Some(&created.name), recorded.version);
     }
 
     fn update(&mut self, updated: &SecretUpdated, recorded: &Recorded) {
@@ -289,8 +272,9 @@ impl Secrets {
             if let Some(name) = &updated.name {
                 secret.name.clone_from(name);
             }
-            if updated.description.is_some() || cleared("description") {
-                secret.description.clone_from(&updated.description);
+            let described = Described::of(updated.description.as_ref(), updated.sealed_description.as_ref());
+            if described.is_some() || cleared("description") {
+                secret.description = described;
             }
             if updated.expires_at.is_some() || cleared("expires_at") {
                 secret.expires_at = updated.expires_at;
@@ -318,20 +302,14 @@ impl Secrets {
         let (scope, name) = (secret.scope, secret.name.clone());
         self.live -= usize::from(!secret.is_deleted());
         self.secrets.remove_mut(&id);
-        if let Some(customer) = scope.customer() {
-            self.of_customers.remove_mut(&(customer, id));
-        }
-        self.called(scope, id, Some(&name), None, recorded.version);
-        if let Some(within) = self.scope_mut(scope) {
-            within.count -= 1;
-        }
+        self.places.called(scope, id, Some(&name), None, recorded.version);
+        self.places.remove(scope, id);
     }
 
     /// Secrets are deleted with their environment.
     fn delete_within(&mut self, environment: EnvironmentId, recorded: &Recorded) {
-        let within =
-            |secret: &&Secret| secret.scope.environment() == Some(environment) && !secret.is_deleted();
-        let ids = self.iter().filter(within).map(|secret| secret.id).collect();
+        let live = self.in_environment_after(environment, None).filter(|secret| !secret.is_deleted());
+        let ids = live.map(|secret| secret.id).collect();
         self.delete_all(ids, recorded);
     }
 
@@ -352,16 +330,15 @@ impl Secrets {
     fn destroy_of(&mut self, customer: CustomerId, recorded: &Recorded) {
         let all: Vec<(SecretId, Scope)> =
             self.of_customer(customer).map(|secret| (secret.id, secret.scope)).collect();
-        for (id, scope) in all {
-            self.destroy(id, recorded);
-            self.scopes.remove_mut(&scope);
-        }
+        // A scope goes once nothing is left in it.
+        all.iter().for_each(|(id, _)| self.destroy(*id, recorded));
+        all.iter().for_each(|(_, scope)| self.places.forget(*scope));
     }
 }
 
 impl Fold for Secrets {
     const NAME: &'static str = "secrets";
-    const PROJECTION: u32 = 3;
+    const PROJECTION: u32 = 4;
 
     fn apply(&mut self, recorded: &Recorded) {
         let event = match &recorded.event {
@@ -467,17 +444,13 @@ impl Area for Secrets {
         let mut narrowed = Self::default();
         for secret in self.meant(focus) {
             narrowed.secrets.insert_mut(secret.id, secret.clone());
-            if let Some(customer) = secret.scope.customer() {
-                narrowed.of_customers.insert_mut((customer, secret.id), ());
-            }
             narrowed.live += usize::from(!secret.is_deleted());
             let changed = self.changed(secret.scope);
             // Amid a restore two secrets can have one name; whose it is then, only this map knows.
             let name = self.find(secret.scope, &secret.name).filter(|found| found.id == secret.id);
-            narrowed.called(secret.scope, secret.id, None, name.map(|secret| secret.name.as_str()), changed);
-            if let Some(within) = narrowed.scope_mut(secret.scope) {
-                within.count += 1;
-            }
+            let name = name.map(|secret| secret.name.as_str());
+            narrowed.places.add(secret.scope, secret.id);
+            narrowed.places.called(secret.scope, secret.id, None, name, changed);
         }
         narrowed
     }

@@ -7,6 +7,7 @@ use crate::history::restore::plan::{Copied, CopiedFrom, Step};
 use crate::ids::{EnvironmentId, SecretId};
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::{At, SECRETS_MAX, SecretsRejection, about, next_version};
+use crate::settings::secrets::described::Described;
 use crate::settings::secrets::event::{Origin, SecretCreated, SecretUpdated, SecretsEvent};
 use crate::settings::secrets::projection::{CurrentValue, Secret, Secrets};
 use crate::settings::secrets::value::Scope;
@@ -70,13 +71,15 @@ fn created(
     to: EnvironmentId,
     id: SecretId,
 ) -> SecretCreated {
+    let (description, sealed_description) = Described::fields(secret.description.as_ref());
     SecretCreated {
         secret: id,
         name: secret.name.clone(),
         environment: Some(to),
         customer: None,
         modes: Vec::new(),
-        description: secret.description.clone(),
+        description,
+        sealed_description,
         expires_at: secret.expires_at,
         value_version: 1,
         value: (*value.sealed).clone(),

@@ -10,6 +10,7 @@ use crate::history::restore::plan::{Copied, CopiedFrom, Outlook, Phase, Plan, St
 use crate::ids::{CustomerId, EnvironmentId, SecretId};
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::{about, check_room, next_version};
+use crate::settings::secrets::described::Described;
 use crate::settings::secrets::event::{SecretDeleted, SecretUndeleted, SecretUpdated, SecretsEvent};
 use crate::settings::secrets::projection::{CurrentValue, Secret};
 
@@ -21,7 +22,7 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
         let Ok(id) = difference.subject.id.parse::<SecretId>() else { continue };
         let past = outlook.past.secrets.get(id).filter(|past| !past.is_deleted());
         match (past, outlook.present.secrets.get(id)) {
-            (None, Some(present)) => delete(difference, present, plan),
+            (None, Some(present)) => delete(difference, present, outlook, plan),
             (Some(past), Some(present)) => {
                 let taken = is_taken(past, differences, outlook);
                 Restoring { difference, past, present, taken }.plan(outlook, plan, &mut coming);
@@ -33,8 +34,11 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
     }
 }
 
-/// What came since goes; with its environment, where that goes.
-fn delete(difference: &Difference, present: &Secret, plan: &mut Plan) {
+/// What came since goes; with its environment, where that goes, and not where its customer stays.
+fn delete(difference: &Difference, present: &Secret, outlook: &Outlook<'_>, plan: &mut Plan) {
+    if present.scope.customer().is_some_and(|customer| outlook.stays(customer)) {
+        return;
+    }
     if let Some(environment) = present.scope.environment()
         && change_of(environment, plan) == Some(Change::Deleted)
     {
@@ -156,9 +160,12 @@ impl Restoring<'_> {
             ("description", description && past.description.is_none()),
             ("expires_at", expires_at && past.expires_at.is_none()),
         ];
+        // What is sealed under the customer's key is recorded again as it was.
+        let (open, sealed) = Described::fields(past.description.as_ref().filter(|_| description));
         SecretUpdated {
             name: name.cloned(),
-            description: past.description.clone().filter(|_| description),
+            description: open,
+            sealed_description: sealed,
             expires_at: past.expires_at.filter(|_| expires_at),
             cleared: cleared.into_iter().filter(|(_, is)| *is).map(|(field, _)| field.to_owned()).collect(),
             value_version: value.map(|_| present.value_version + 1),
@@ -222,6 +229,7 @@ mod tests {
             customer: None,
             modes: Vec::new(),
             description: None,
+            sealed_description: None,
             expires_at: None,
             value_version: 1,
             value: sealed(number),

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::object::Object;
 use super::upload::{Upload, abort};
 use super::url::BucketUrl;
-use super::{Begun, Place, ReadAt, UnusableBucket};
+use super::{Begun, Over, Place, ReadAt, UnusableBucket};
 use crate::client::object_storage::Connector;
 
 /// What credentials come by, one of them at least. Without any the client would ask whoever answers at the address of a cloud's
@@ -191,7 +191,8 @@ impl Place for Bucket {
         Ok(Box::new(Object::open(Arc::clone(&self.client), self.key(name))?))
     }
 
-    fn begin(&self, name: &OsStr) -> io::Result<Box<dyn Begun>> {
+    /// Whatever it is to take the place of: only keys do, and what is new has a name of its own, by its id.
+    fn begin(&self, name: &OsStr, _over: Over) -> io::Result<Box<dyn Begun>> {
         Ok(Box::new(Upload::new(Arc::clone(&self.client), self.key(name), self.note(name))))
     }
 

@@ -1,12 +1,13 @@
-//! Snapshots in a folder. A file has another name until it is whole and synced; keys that go are overwritten.
+//! Snapshots in a folder. A file has another name until it is whole and synced; keys that go are overwritten. Whoever writes one
+//! has it locked under that name, so that what nobody has locked was left by somebody who is gone.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{Begun, Place, ReadAt, has_extension, is_keys};
+use super::{Begun, Over, Place, ReadAt, has_extension, is_keys};
 use crate::data_dir;
 use crate::private;
 use crate::seal::keyring::snapshot::{remove_keys, replace_keys, sweep_keys};
@@ -45,11 +46,16 @@ impl Place for Folder {
         Ok(Box::new(Whole { file, bytes }))
     }
 
-    fn begin(&self, name: &OsStr) -> io::Result<Box<dyn Begun>> {
+    fn begin(&self, name: &OsStr, over: Over) -> io::Result<Box<dyn Begun>> {
         let path = self.path(name);
         let options = private::options().write(true).create_new(true).clone();
         let file = options.open(path.with_added_extension(UNFINISHED))?;
-        Ok(Box::new(Unfinished { path, file }))
+        let begun = Unfinished { path, file, over };
+        // Whoever sweeps may have it between the two.
+        match try_lock(&begun.file) && is_named(&begun.file, &begun.path)? {
+            true => Ok(Box::new(begun)),
+            false => Err(io::ErrorKind::AlreadyExists.into()),
+        }
     }
 
     fn remove(&self, name: &OsStr) -> io::Result<()> {
@@ -63,6 +69,15 @@ impl Place for Folder {
 
     fn sweep(&self, name: &OsStr) -> io::Result<()> {
         let path = self.path(name);
+        let left = match private::open_regular(&path.with_added_extension(UNFINISHED)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            left => Some(left?),
+        };
+        if let Some(left) = &left
+            && !(try_lock(left) && is_named(left, &path)?)
+        {
+            return Ok(());
+        }
         if is_keys(&path) {
             return sweep_keys(&path);
         }
@@ -91,6 +106,18 @@ impl Place for Folder {
     }
 }
 
+/// Locks a file that is being written, or was, until it is closed; gives whether nobody else has it. Where the file system has no
+/// locks, nobody has: that is said of the folder.
+fn try_lock(file: &File) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// Whether a file is the one that is being written of a name.
+fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    let (open, named) = (file.metadata()?, fs::metadata(path.with_added_extension(UNFINISHED)));
+    Ok(named.is_ok_and(|named| (open.dev(), open.ino()) == (named.dev(), named.ino())))
+}
+
 /// A file that is there.
 #[derive(Debug)]
 struct Whole {
@@ -111,7 +138,9 @@ impl ReadAt for Whole {
 /// A file under its other name.
 struct Unfinished {
     path: PathBuf,
+    /// Locked as long as it is open.
     file: File,
+    over: Over,
 }
 
 impl Write for Unfinished {
@@ -130,10 +159,15 @@ impl Begun for Unfinished {
     }
 
     fn publish(self: Box<Self>) -> io::Result<()> {
-        if is_keys(&self.path) {
-            return replace_keys(&self.path);
+        if !is_named(&self.file, &self.path)? {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it was removed while it was written"));
         }
-        fs::rename(self.path.with_added_extension(UNFINISHED), &self.path)?;
-        private::sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+        match self.over {
+            Over::TheOneBefore => replace_keys(&self.path),
+            Over::Nothing => {
+                private::rename_new(&self.path.with_added_extension(UNFINISHED), &self.path)?;
+                private::sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+            }
+        }
     }
 }

@@ -46,11 +46,11 @@ pub trait Place: fmt::Debug + Send + Sync {
     /// `NotFound`, or when it cannot be read.
     fn open(&self, name: &OsStr) -> io::Result<Box<dyn ReadAt>>;
 
-    /// Begins a file. It gets its name once it is whole, in the place of one that may have it until then.
+    /// Begins a file, which gets its name once it is whole.
     ///
     /// # Errors
-    /// When it cannot be begun.
-    fn begin(&self, name: &OsStr) -> io::Result<Box<dyn Begun>>;
+    /// `AlreadyExists` where somebody else is writing it, or when it cannot be begun.
+    fn begin(&self, name: &OsStr, over: Over) -> io::Result<Box<dyn Begun>>;
 
     /// Removes a file; keys are overwritten as far as that can be.
     ///
@@ -58,13 +58,13 @@ pub trait Place: fmt::Debug + Send + Sync {
     /// When it cannot be removed. Repeating this is safe.
     fn remove(&self, name: &OsStr) -> io::Result<()>;
 
-    /// Removes what was left of writing a file.
+    /// Removes what was left of writing a file, unless somebody is writing it.
     ///
     /// # Errors
     /// When it cannot be removed. Repeating this is safe.
     fn sweep(&self, name: &OsStr) -> io::Result<()>;
 
-    /// Removes what was left of writing any file. Nobody else may be at work there.
+    /// Removes what was left of writing any file, likewise.
     ///
     /// # Errors
     /// When something cannot be removed. Repeating this is safe.
@@ -92,6 +92,15 @@ pub trait ReadAt: fmt::Debug + Send {
     fn read_exact_at(&mut self, at: u64, into: &mut [u8]) -> io::Result<()>;
 }
 
+/// What a file that is written may take the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing: what has its name by the time that it is whole stays.
+    Nothing,
+    /// One that has its name until then.
+    TheOneBefore,
+}
+
 /// A file being written, which has no name yet.
 pub trait Begun: Write + Send {
     /// Makes all that was written durable, as far as that can be without giving it its name.
@@ -103,7 +112,7 @@ pub trait Begun: Write + Send {
     /// Gives it its name, durable before this returns.
     ///
     /// # Errors
-    /// When it does not get it.
+    /// `AlreadyExists` where something has its name that is to stay, or when it does not get it.
     fn publish(self: Box<Self>) -> io::Result<()>;
 }
 
@@ -236,10 +245,19 @@ impl Located {
     /// # Errors
     /// `Exists`, `Io`.
     pub(super) fn create(&self) -> Result<Box<dyn Begun>, SnapshotError> {
-        if self.exists()? {
-            return Err(SnapshotError::Exists { path: self.path.clone() });
+        self.is_free()?;
+        self.begin(Over::Nothing)
+    }
+
+    /// That nothing has its name.
+    ///
+    /// # Errors
+    /// `Exists`, or when nobody can say.
+    pub(super) fn is_free(&self) -> Result<(), SnapshotError> {
+        match self.exists()? {
+            true => Err(SnapshotError::Exists { path: self.path.clone() }),
+            false => Ok(()),
         }
-        self.replace()
     }
 
     /// Begins what takes its place, which it keeps until then.
@@ -247,8 +265,15 @@ impl Located {
     /// # Errors
     /// Those of the place.
     pub(super) fn replace(&self) -> Result<Box<dyn Begun>, SnapshotError> {
+        self.begin(Over::TheOneBefore)
+    }
+
+    fn begin(&self, over: Over) -> Result<Box<dyn Begun>, SnapshotError> {
         self.sweep()?;
-        self.place.begin(&self.name).map_err(SnapshotError::io("begin", &self.path))
+        self.place.begin(&self.name, over).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => SnapshotError::UnderWay { path: self.path.clone() },
+            _ => SnapshotError::io("begin", &self.path)(error),
+        })
     }
 
     /// Removes it; keys are overwritten as far as that can be.

@@ -80,7 +80,12 @@ impl Wanted {
         self.part.is_none() && self.tags.is_empty()
     }
 
-    fn is_in(&self, words: &str) -> bool {
+    /// Whether somebody with these words is wanted.
+    pub fn is_in(&self, words: &Words) -> bool {
+        self.is_in_text(&words.0)
+    }
+
+    fn is_in_text(&self, words: &str) -> bool {
         let (names, tags) = words.split_at(words.find(MARK).unwrap_or(words.len()));
         self.part.as_ref().is_none_or(|part| names.split('\0').any(|name| name.contains(part)))
             && self.tags.iter().all(|tag| tags.contains(tag))
@@ -138,14 +143,7 @@ impl Index {
         let from = after.map_or(0, |after| self.piece_of(after));
         let entries = self.pieces[from..].iter().flat_map(|piece| piece.entries());
         let behind = entries.filter(move |(id, _)| after.is_none_or(|after| *id > after));
-        behind.filter(|(_, words)| wanted.is_in(words)).map(|(id, _)| id)
-    }
-
-    /// Whether a customer is among those that are wanted.
-    pub fn has(&self, wanted: &Wanted, id: CustomerId) -> bool {
-        let piece = self.pieces.get(self.piece_of(id));
-        let mut entries = piece.into_iter().flat_map(|piece| piece.entries());
-        entries.any(|(other, words)| other == id && wanted.is_in(words))
+        behind.filter(|(_, words)| wanted.is_in_text(words)).map(|(id, _)| id)
     }
 
     /// Adds a piece of customers behind all others.

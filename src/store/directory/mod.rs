@@ -9,6 +9,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use crate::area::{DirectoryEntry, Section};
 use crate::clock::Timestamp;
+use crate::event::Version;
 use crate::ids::{ConnectionId, SessionId, StreamId};
 use crate::log::{Head, Position};
 use crate::seal::Commitment;
@@ -358,9 +359,9 @@ impl Directory {
         self.known().due.connections_by(now, is_meant)
     }
 
-    /// Nothing of a connection is due any more.
-    pub fn nothing_is_due(&self, stream: StreamId, connection: ConnectionId) {
-        self.known().due.clear(stream, &connection.to_string());
+    /// Nothing of a connection is due any more that was by a time; what was said since then is.
+    pub fn nothing_is_due(&self, stream: StreamId, connection: ConnectionId, by: Timestamp) {
+        self.known().due.clear_by(stream, &connection.to_string(), by);
     }
 
     /// The first verified domains to be asked about by now, by whose they are; each is then due a day later.
@@ -368,8 +369,9 @@ impl Directory {
         self.known().domains.take_due(now, limit)
     }
 
-    /// Streams whose key is to be rotated by a time, since data keys of theirs were destroyed before.
-    pub fn to_rotate(&self, now: Timestamp) -> Vec<StreamId> {
+    /// Streams whose key is to be rotated by a time, since data keys of theirs were destroyed before: each with the version of
+    /// the last event that did.
+    pub fn to_rotate(&self, now: Timestamp) -> Vec<(StreamId, Version)> {
         self.known().destroyed.due(now)
     }
 

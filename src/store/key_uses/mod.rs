@@ -14,32 +14,23 @@ use crate::clock::{HOUR_SECONDS, MINUTE_SECONDS, Timestamp};
 use crate::ids::{ApiKeyId, Fresh, SessionId};
 use crate::settings::api_keys::command::{ApiKeysCommand, Reads, SESSIONS_PER_DAY_MAX, UseApiKey};
 use crate::settings::api_keys::event::KeySessionOpened;
-use crate::store::bounded::Bounded;
-use crate::store::key_uses::reads::Read;
+use crate::store::key_uses::reads::{KnownReads, Read};
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Store, Submission};
 
+pub mod noting;
 pub mod reads;
 
 /// The most keys whose use is remembered; beyond it, uses within an hour of the first are only a number in the metrics.
 pub const KEYS_IN_USE_MAX: usize = 16_384;
-/// How much memory is used to remember what keys have read this hour, in bytes: of some hundred thousand reads.
-const READS_BYTES: usize = 16 << 20;
 /// How many counts are on their way to the writer at once, so that they leave room in its queue.
 const COUNTS_AT_ONCE: usize = 256;
 
 /// Keys in use.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct KeyUses {
     keys: Mutex<HashMap<ApiKeyId, Arc<InUse>>>,
-    /// The hour in which it is durable that a key read something.
-    reads: Bounded<(ApiKeyId, Read), i64>,
-}
-
-impl Default for KeyUses {
-    fn default() -> Self {
-        Self { keys: Mutex::default(), reads: Bounded::new(READS_BYTES) }
-    }
+    reads: KnownReads,
 }
 
 /// A use of a key.
@@ -288,7 +279,8 @@ impl Store {
         let Some(handle) = count.handle.clone() else { return };
         // Of a use that opened a session only what it read may be left to record.
         let uses = Some(count.uses.max(1));
-        let command = UseApiKey { key, count: uses, opened: None, reads: reads::told(&count.reads) };
+        let reads = reads::told(count.reads.iter().map(|(read, count)| (read, *count)));
+        let command = UseApiKey { key, count: uses, opened: None, reads };
         match self.execute(&handle, submission(command, count.session)).await {
             Ok(_) => {}
             // It was revoked, and so many others since, that it is forgotten.

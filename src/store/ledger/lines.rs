@@ -13,8 +13,9 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::clock::Timestamp;
 use crate::event::packed::RecordedAt;
-use crate::event::{Recorded, Version};
-use crate::ids::{DataKeyId, StreamId};
+use crate::event::{Event, Recorded, Version};
+use crate::ids::{DataKeyId, OrganizationId, StoreId, StreamId};
+use crate::platform::deletions::event::DeletionsEvent;
 use crate::private;
 
 /// How many lines are in memory at once when it is read.
@@ -25,11 +26,39 @@ const LINE_BYTES_MAX: u64 = 8 << 20;
 /// Data keys that were destroyed.
 pub type DestroyedKeys = BTreeSet<(StreamId, DataKeyId)>;
 
+/// What was taken away for good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noted {
+    /// The store that did, or found it so; lines that were written by older builds do not tell.
+    pub store: Option<StoreId>,
+    /// As it was to be recorded.
+    pub event: Recorded,
+}
+
+impl Noted {
+    /// The stream that it is about: a deletion stands in the platform's, which every store has.
+    pub fn about(&self) -> StreamId {
+        self.deleted().map_or(self.event.stream, StreamId::Organization)
+    }
+
+    /// Whether data keys went with it, at once or in what follows.
+    pub fn destroys(&self) -> bool {
+        self.deleted().is_some() || !self.event.event.destroyed_keys().is_empty()
+    }
+
+    fn deleted(&self) -> Option<OrganizationId> {
+        match &self.event.event {
+            Event::Deletions(DeletionsEvent::OrganizationDeleted(deleted)) => Some(deleted.organization),
+            _ => None,
+        }
+    }
+}
+
 /// What the ledger says from a place on.
 #[derive(Debug, Default)]
 pub struct Lines {
-    /// What was taken away for good, as it was to be recorded, each with its place.
-    pub entries: Vec<(u64, Recorded)>,
+    /// What was taken away for good, each with its place.
+    pub entries: Vec<(u64, Noted)>,
     /// Lines that are not what was written, each with its place.
     pub damaged: Vec<String>,
     /// Whether the last line was cut off in the midst of being written, so that nothing rests on it.
@@ -46,22 +75,24 @@ struct Line<'a> {
     crc32: &'a str,
 }
 
-/// An event as recorded; `record` is all but its place in the stream.
+/// An event as recorded, and whose it is; `record` is all but its place in the stream.
 #[derive(Serialize, Deserialize)]
 struct Entry<R> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store: Option<StoreId>,
     stream: StreamId,
     version: Version,
     at: Timestamp,
     record: R,
 }
 
-/// Adds the line of an event to a text.
+/// Adds the line of an event to a text, as of a store.
 ///
 /// # Errors
 /// When it cannot be told as JSON.
-pub(super) fn write(event: &Recorded, text: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn write(store: Option<StoreId>, event: &Recorded, text: &mut Vec<u8>) -> io::Result<()> {
     let Recorded { stream, version, at, .. } = *event;
-    let entry = to_raw_value(&Entry { stream, version, at, record: event.packed() })?;
+    let entry = to_raw_value(&Entry { store, stream, version, at, record: event.packed() })?;
     let crc32 = crc_of(entry.get());
     serde_json::to_writer(&mut *text, &Line { entry: &entry, crc32: &crc32 })?;
     text.push(b'\n');
@@ -90,7 +121,7 @@ pub(super) fn read(path: &Path, part: Range<u64>) -> io::Result<Lines> {
             break;
         };
         match parse(text) {
-            Ok(event) => found.entries.push((found.next, event)),
+            Ok(noted) => found.entries.push((found.next, noted)),
             Err(what) => found.damaged.push(format!("{} at byte {}: {what}", path.display(), found.next)),
         }
         found.next += line.len() as u64;
@@ -107,8 +138,8 @@ pub(super) fn destroyed_keys(path: &Path) -> io::Result<DestroyedKeys> {
     let mut at = 0;
     loop {
         let lines = read(path, at..u64::MAX)?;
-        for (_, entry) in &lines.entries {
-            destroyed.extend(entry.event.destroyed_keys().iter().map(|id| (entry.stream, *id)));
+        for (_, Noted { event, .. }) in &lines.entries {
+            destroyed.extend(event.event.destroyed_keys().iter().map(|id| (event.stream, *id)));
         }
         if lines.next == at {
             return Ok(destroyed);
@@ -136,7 +167,7 @@ pub(super) fn end_of_last(file: &File) -> io::Result<u64> {
     Ok(0)
 }
 
-fn parse(text: &[u8]) -> Result<Recorded, &'static str> {
+fn parse(text: &[u8]) -> Result<Noted, &'static str> {
     let line: Line<'_> = serde_json::from_slice(text).map_err(|_| "it is no line of a ledger")?;
     if crc_of(line.entry.get()) != line.crc32 {
         return Err("its checksum does not fit");
@@ -145,7 +176,9 @@ fn parse(text: &[u8]) -> Result<Recorded, &'static str> {
         .map_err(|_| "it holds no event: written by a newer Settled?")?;
     let at = RecordedAt { stream: entry.stream, version: entry.version, at: entry.at };
     let mut record = serde_json::Deserializer::from_str(entry.record.get());
-    at.deserialize(&mut record).map_err(|_| "its event cannot be read: written by a newer Settled?")
+    let event = at.deserialize(&mut record);
+    let event = event.map_err(|_| "its event cannot be read: written by a newer Settled?")?;
+    Ok(Noted { store: entry.store, event })
 }
 
 fn crc_of(text: &str) -> String {

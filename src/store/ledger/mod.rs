@@ -1,11 +1,13 @@
 //! The ledger: a line for everything that is taken away for good (data keys destroyed, API keys revoked, or rotated without a
 //! grace), kept beside the snapshots, so that a store which is restored from an old one does not bring it back. Stores may share
-//! one.
+//! one: a restore heeds all lines, a start finishes those of the stores of its own data directory. One that was restored elsewhere,
+//! for practice, say, takes away nothing here.
 //!
 //! The writer makes a line durable between deciding and appending. So a crash may leave a line without its event, never an
 //! event without its line; at start what such a line says is finished. How far a store has held the ledger against its
 //! log it remembers, or each start would read all of it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -15,8 +17,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use self::lines::{DestroyedKeys, Lines, end_of_last};
+use self::lines::{DestroyedKeys, Lines, Noted, end_of_last};
 use crate::event::Recorded;
+use crate::ids::StoreId;
 use crate::private;
 
 mod appending;
@@ -27,13 +30,24 @@ const NAME: &str = "ledger";
 /// A start after a crash reads this much at most of what was noted before it.
 pub(super) const REMEMBERED_EVERY_BYTES: u64 = 64 << 10;
 
+/// The store that a ledger is opened for.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    /// The store.
+    pub store: StoreId,
+    /// The stores beside it in its data directory: it was restored from one of them, or may have been gone back to.
+    pub beside: BTreeSet<StoreId>,
+    /// Where it remembers how far it has held the ledger against its log.
+    pub mark: PathBuf,
+    /// The epoch that it is in.
+    pub epoch: String,
+}
+
 /// The ledger of a store.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
-    /// Where this store remembers how far it has held the ledger against its log.
-    mark: PathBuf,
-    epoch: String,
+    keeper: Keeper,
     state: Mutex<State>,
 }
 
@@ -63,13 +77,13 @@ struct Mark {
 }
 
 impl Ledger {
-    /// The ledger in a folder of snapshots, for a store that keeps its mark in `mark`. Nothing is written or made.
+    /// The ledger in a folder of snapshots. Nothing is written or made.
     ///
     /// # Errors
     /// When the ledger or the mark is there and cannot be read.
-    pub fn open(snapshots: &Path, mark: PathBuf, epoch: impl Into<String>) -> io::Result<Self> {
-        let (path, epoch) = (snapshots.join(NAME), epoch.into());
-        let checked = read_mark(&mark, &epoch)?;
+    pub fn open(snapshots: &Path, keeper: Keeper) -> io::Result<Self> {
+        let path = snapshots.join(NAME);
+        let checked = read_mark(&keeper)?;
         let (end, length) = match private::options().read(true).open(&path) {
             Ok(file) => (end_of_last(&file)?, file.metadata()?.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (0, 0),
@@ -97,7 +111,7 @@ impl Ledger {
             appended: from,
             remembered: checked.unwrap_or(0),
         };
-        Ok(Self { path, mark, epoch, state: Mutex::new(state) })
+        Ok(Self { path, keeper, state: Mutex::new(state) })
     }
 
     /// Where it is.
@@ -105,12 +119,23 @@ impl Ledger {
         &self.path
     }
 
+    /// The store that it is opened for.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Whether what a line says is for this store to finish: it stands where the store does that wrote it, or nobody knows.
+    pub fn is_for_us(&self, noted: &Noted) -> bool {
+        let Keeper { store, beside, .. } = &self.keeper;
+        noted.store.is_none_or(|wrote| wrote == *store || beside.contains(&wrote))
+    }
+
     /// How many bytes of it this store has held against its log and remembers; `None` if it never did in this epoch.
     ///
     /// # Errors
     /// When the mark cannot be read.
     pub fn checked(&self) -> io::Result<Option<u64>> {
-        read_mark(&self.mark, &self.epoch)
+        read_mark(&self.keeper)
     }
 
     /// The next lines of a part of it, some at a time; none where there is no ledger yet.
@@ -138,16 +163,31 @@ impl Ledger {
         lines::destroyed_keys(&self.path)
     }
 
-    /// Notes events that are about to be appended, or that another ledger told of; durable before this returns. Other stores
-    /// may do the same, in other processes: they come one after the other.
+    /// Notes events that are about to be appended; durable before this returns. Other stores may do the same, in other
+    /// processes: they come one after the other.
     ///
     /// # Errors
     /// Those of the file system, and `WouldBlock` where another store is at it for too long. What was written of it is taken
     /// back, as far as that can be.
     pub fn note<'a>(&self, events: impl IntoIterator<Item = &'a Recorded>) -> io::Result<()> {
+        self.note_as(events.into_iter().map(|event| (Some(self.keeper.store), event)))
+    }
+
+    /// Notes what another ledger or a history told of, as of the store that did it.
+    ///
+    /// # Errors
+    /// As those of [`Ledger::note`].
+    pub fn note_told<'a>(&self, told: impl IntoIterator<Item = &'a Noted>) -> io::Result<()> {
+        self.note_as(told.into_iter().map(|noted| (noted.store, &noted.event)))
+    }
+
+    fn note_as<'a>(
+        &self,
+        events: impl IntoIterator<Item = (Option<StoreId>, &'a Recorded)>,
+    ) -> io::Result<()> {
         let mut text = Vec::new();
-        for event in events {
-            lines::write(event, &mut text)?;
+        for (store, event) in events {
+            lines::write(store, event, &mut text)?;
         }
         if text.is_empty() {
             return Ok(());
@@ -188,8 +228,8 @@ impl Ledger {
         if appended == remembered || appended.abs_diff(remembered) < unless_within {
             return Ok(());
         }
-        let mark = Mark { epoch: self.epoch.clone(), bytes: appended };
-        private::write(&self.mark, &serde_json::to_vec(&mark)?)?;
+        let mark = Mark { epoch: self.keeper.epoch.clone(), bytes: appended };
+        private::write(&self.keeper.mark, &serde_json::to_vec(&mark)?)?;
         self.state().remembered = appended;
         Ok(())
     }
@@ -219,11 +259,11 @@ impl Ledger {
 }
 
 /// How many bytes of the ledger a store has held in the epoch that it is in; a mark that is none counts as none.
-fn read_mark(path: &Path, epoch: &str) -> io::Result<Option<u64>> {
-    match std::fs::read(path) {
+fn read_mark(keeper: &Keeper) -> io::Result<Option<u64>> {
+    match std::fs::read(&keeper.mark) {
         Ok(bytes) => {
             let mark = serde_json::from_slice::<Mark>(&bytes).ok();
-            Ok(mark.filter(|mark| mark.epoch == epoch).map(|mark| mark.bytes))
+            Ok(mark.filter(|mark| mark.epoch == keeper.epoch).map(|mark| mark.bytes))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

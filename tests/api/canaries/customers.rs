@@ -47,8 +47,10 @@ async fn one_with_everything(client: &Client<'_>, token: &str, number: usize) ->
     let finish = format!("{executions}/{}/finish", text(&begun["id"]));
     put(Method::POST, &finish, end, &["trigger", "execution error"]).await.is(200);
     let secret = json!({"name": "OWN", "value": canary("customer secret"), "environment": "dev",
-        "customer": customer});
-    put(Method::POST, "/v1/secrets", secret, &[]).await.is(201);
+        "description": canary("secret description"), "customer": customer});
+    put(Method::POST, "/v1/secrets", secret, &["secret description"]).await.is(201);
+    let secrets = client.request(Method::GET, &format!("/v1/secrets?customer={customer}"), Some(token));
+    client.send(secrets, &["secret description"]).await.is(200);
     let search = format!("/v1/customers?q={}", canary("customer name").to_lowercase());
     let found = client.send(client.request(Method::GET, &search, Some(token)), &KNOWN).await.is(200);
     assert!(found.text.contains(&customer));

@@ -9,10 +9,10 @@ use settled::settings::environments::value::ConfigKey;
 use settled::settings::secrets::command::{
     At, AtValue, CreateSecret, RollBackSecret, SecretsCommand, UpdateSecret,
 };
+use settled::settings::secrets::described::Described;
 use settled::settings::secrets::value::Scope;
 use settled::settings::secrets::value_field;
 use settled::store::{Store, Submission};
-use settled::text::Description;
 
 use super::Company;
 use crate::mix::words;
@@ -76,7 +76,7 @@ impl Company {
             at,
             name: ConfigKey::try_from(name.as_str())?,
             modes: Vec::new(),
-            description: Some(Description::try_from(words::purpose(&mut self.dice))?),
+            description: Some(Described::Open(words::purpose(&mut self.dice).to_owned())),
             expires_at: None,
             value,
         };

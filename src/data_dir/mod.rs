@@ -11,13 +11,17 @@
 //! `current` without its store, is damage and never a reason to begin anew. What is inside a store is the
 //! business of `log/` and `seal/`.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use self::lock::{lock, note_process};
 use crate::ids::StoreId;
 use crate::private;
+
+mod lock;
 
 /// The size of the ballast unless told otherwise: more than sled needs to open, which writes its page table.
 pub const DEFAULT_BALLAST_BYTES: u64 = 8 << 20;
@@ -370,6 +374,23 @@ impl DataDir {
         Ok(names.iter().filter_map(|name| name.parse().ok()).map(|id| self.store(id)).collect())
     }
 
+    /// What else lies among them, under names that are no store's, such as a copy that somebody made by hand.
+    ///
+    /// # Errors
+    /// As those of [`DataDir::store_dirs`].
+    pub fn strays(&self) -> Result<Vec<PathBuf>, DataDirError> {
+        let names = self.stores()?.into_iter().filter(|name| name.parse::<StoreId>().is_err());
+        Ok(names.map(|name| self.stores_dir().join(name)).collect())
+    }
+
+    /// The stores by their ids.
+    ///
+    /// # Errors
+    /// As those of [`DataDir::store_dirs`].
+    pub fn store_ids(&self) -> Result<BTreeSet<StoreId>, DataDirError> {
+        Ok(self.store_dirs()?.into_iter().map(|store| store.id).collect())
+    }
+
     fn stores(&self) -> Result<Vec<String>, DataDirError> {
         let names = self.names_in_stores()?;
         Ok(names.into_iter().filter(|name| !name.starts_with(UNFINISHED)).collect())
@@ -462,32 +483,4 @@ pub fn give_up_ballast(root: &Path, keep: u64) -> io::Result<bool> {
 
 fn ballast(root: &Path) -> PathBuf {
     root.join("ballast")
-}
-
-fn lock(root: &Path) -> Result<File, DataDirError> {
-    let path = root.join("lock");
-    let mut file = private::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(DataDirError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let read = file.read_to_string(&mut pid);
-            let pid = pid.trim_end().to_owned();
-            let pid = if read.is_ok() && !pid.is_empty() { pid } else { "unknown".to_owned() };
-            Err(DataDirError::InUse { dir: root.to_owned(), pid })
-        }
-        Err(TryLockError::Error(source)) => Err(DataDirError::Io { action: "lock", path, source }),
-    }
-}
-
-fn note_process(lock: &mut File) -> io::Result<()> {
-    lock.set_len(0)?;
-    lock.rewind()?;
-    writeln!(lock, "{}", std::process::id())
 }
