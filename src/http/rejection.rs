@@ -32,7 +32,6 @@ use crate::settings::sessions::command::SessionsRejection;
 use crate::settings::teams::command::TeamsRejection;
 use crate::store::Refusal;
 use crate::store::checkpoints::SignError;
-use crate::store::customers::SearchError;
 use crate::store::history::HistoryError;
 use crate::store::intents::IntentError;
 use crate::store::load::LoadError;
@@ -72,16 +71,6 @@ impl From<PrepareError> for Problem {
             PrepareError::History(error) => error.into(),
             PrepareError::Key(error) => error.into(),
             PrepareError::Search(error) => error.into(),
-        }
-    }
-}
-
-impl From<SearchError> for Problem {
-    fn from(error: SearchError) -> Self {
-        match error {
-            SearchError::Key(error) => error.into(),
-            SearchError::History(error) => error.into(),
-            SearchError::Refused(refusal) => refusal.into(),
         }
     }
 }

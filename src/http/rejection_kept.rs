@@ -7,6 +7,17 @@ use crate::settings::customers::command::CustomersRejection;
 use crate::settings::executions::command::ExecutionsRejection;
 use crate::settings::oauth_apps::command::OauthAppsRejection;
 use crate::settings::secrets::command::SecretsRejection;
+use crate::store::customers::SearchError;
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Key(error) => error.into(),
+            SearchError::History(error) => error.into(),
+            SearchError::Refused(refusal) => refusal.into(),
+        }
+    }
+}
 
 pub(super) fn oauth_apps(rejection: OauthAppsRejection) -> Problem {
     match rejection {

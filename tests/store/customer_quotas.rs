@@ -13,6 +13,7 @@ use settled::store::{Refusal, Submission};
 
 use crate::commands::create;
 use crate::golden_customers::Customer;
+use crate::quotas::connects;
 use crate::secrets::Values;
 use crate::test_store::TestStore;
 
@@ -38,6 +39,7 @@ async fn two_hundred_race_for_a_customers_fifty_and_another_is_not_concerned() {
             let at = At { secret: Fresh.id(), scope: Scope::Customer(environment, customer.id()) };
             values.create(at, &format!("S{number}"), "value")
         }
+        Meter::Connections => connects(&store, &founded, Scope::Customer(environment, customer.id()), number),
         Meter::Executions => {
             let start = customer.start(&founded, Fresh.id(), environment);
             Submission::new(ExecutionsCommand::Start(start), founded.owner)

@@ -117,23 +117,7 @@ impl Making {
                 };
                 Submission::new(ApiKeysCommand::Create(make), founded.owner)
             }
-            Meter::Connections => {
-                let key = store.store.ring().mint(StreamId::Organization(founded.organization)).unwrap();
-                let at = ConnectionAt { connection: Fresh.id(), scope: Scope::Environment(*environment) };
-                let place = at.connection.to_string();
-                let field =
-                    credential_field(StreamId::Organization(founded.organization), &place, CREDENTIAL);
-                let credential = key.key().seal(&field, &Plain::from("a token"));
-                let create = CreateConnection {
-                    at,
-                    name: Slug::try_from(format!("c-{number}").as_str()).unwrap(),
-                    key: key.id(),
-                    made: Made::Held { kind: Kind::Token, credential },
-                };
-                let mut submission = Submission::new(ConnectionsCommand::Create(create), founded.owner);
-                submission.keys = vec![key];
-                submission
-            }
+            Meter::Connections => connects(store, founded, Scope::Environment(*environment), number),
             Meter::Executions => {
                 let (execution, workflow) = (Fresh.id(), "sync".to_owned());
                 let (customer, environment) = (*customer, *environment);
@@ -143,6 +127,24 @@ impl Making {
             Meter::ApiRequests => unreachable!("requests are counted, and not made by a command"),
         }
     }
+}
+
+/// A connection that holds a token.
+pub fn connects(store: &TestStore, founded: &Founded, scope: Scope, number: usize) -> Submission {
+    let stream = StreamId::Organization(founded.organization);
+    let key = store.store.ring().mint(stream).unwrap();
+    let at = ConnectionAt { connection: Fresh.id(), scope };
+    let place = at.connection.to_string();
+    let credential = key.key().seal(&credential_field(stream, &place, CREDENTIAL), &Plain::from("a token"));
+    let create = CreateConnection {
+        at,
+        name: Slug::try_from(format!("c-{number}").as_str()).unwrap(),
+        key: key.id(),
+        made: Made::Held { kind: Kind::Token, credential },
+    };
+    let mut submission = Submission::new(ConnectionsCommand::Create(create), founded.owner);
+    submission.keys = vec![key];
+    submission
 }
 
 /// What is made by commands.

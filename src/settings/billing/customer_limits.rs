@@ -13,9 +13,10 @@ use crate::organization::Organization;
 use crate::settings::billing::event::CustomerLimitsSet;
 use crate::settings::billing::period::Period;
 use crate::settings::billing::value::{Excess, Meter};
+use crate::settings::secrets::value::Scope;
 
 /// The meters that can be limited for a customer, in the order in which they are shown.
-pub const OF_CUSTOMERS: [Meter; 2] = [Meter::Secrets, Meter::Executions];
+pub const OF_CUSTOMERS: [Meter; 3] = [Meter::Secrets, Meter::Connections, Meter::Executions];
 
 /// A customer's limits, and when they changed last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,11 @@ pub fn used_by(organization: &Organization, customer: CustomerId, meter: Meter, 
         Meter::Secrets => {
             let own = organization.secrets.of_customer(customer);
             own.filter(|secret| !secret.is_deleted()).count() as u64
+        }
+        Meter::Connections => {
+            let environments = organization.environments.iter();
+            let scopes = environments.map(|environment| Scope::Customer(environment.id, customer));
+            scopes.map(|scope| organization.connections.count(scope)).sum::<usize>() as u64
         }
         Meter::Executions => {
             let executions = &organization.executions;
@@ -77,11 +83,13 @@ pub fn within_customer_limits<'a>(
 
 /// The customer of whom an event may come to more.
 fn customer_of(before: &Organization, event: &Event) -> Option<CustomerId> {
+    use crate::settings::connections::event::ConnectionsEvent::ConnectionCreated;
     use crate::settings::executions::event::ExecutionsEvent::ExecutionStarted;
     use crate::settings::secrets::event::SecretsEvent::{SecretCreated, SecretUndeleted};
     match event {
         Event::Secrets(SecretCreated(created)) => created.customer,
         Event::Secrets(SecretUndeleted(back)) => before.secrets.get(back.secret)?.scope.customer(),
+        Event::Connections(ConnectionCreated(created)) => created.customer,
         Event::Executions(ExecutionStarted(started)) => Some(started.customer),
         _ => None,
     }

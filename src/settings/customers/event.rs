@@ -87,7 +87,7 @@ pub struct CustomerUpdated {
     /// What else is noted of it from now on, all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Sealed>,
-    /// Names of fields that were cleared, of [`OPTIONAL`].
+    /// Names of fields that were cleared: `external_id`, `tags`, `metadata`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cleared: Vec<String>,
 }
