@@ -5,11 +5,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::{COOKIE, ORIGIN, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use subtle::ConstantTimeEq as _;
-use url::form_urlencoded::parse;
 use zeroize::Zeroizing;
 
 use crate::actor::Actor;
@@ -19,6 +18,7 @@ use crate::http::path::PathText;
 use crate::http::problem::Problem;
 use crate::ids::{OrganizationId, StreamId};
 use crate::oauth::attempts::Attempt;
+use crate::oauth::browser::{Said, cookie, is_own_page, set_cookie};
 use crate::oauth::callback_url;
 use crate::oauth::client::{challenge, exchange_code};
 use crate::oauth::pages::{ConnectPage, ContinuePage, page, told};
@@ -29,15 +29,9 @@ use crate::seal::token::PlainToken;
 use crate::settings::connections::command::ConnectionsCommand;
 use crate::settings::connections::connection::{Connection, Grant};
 use crate::settings::connections::event::ConnectLink;
-use crate::settings::connections::granting::{CONSENT_SECONDS, Connect};
+use crate::settings::connections::granting::Connect;
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Submission};
-
-/// The cookie that binds a consent to the browser in which it was begun. Only this host can have set it, over a secure
-/// connection; browsers take this machine itself for one.
-const COOKIE_NAME: &str = "__Host-settled-connect";
-/// The longest code that is taken, in bytes.
-const CODE_MAX_BYTES: usize = 4 << 10;
 
 /// A connection that somebody holds the link of.
 struct Linked {
@@ -149,13 +143,7 @@ pub async fn begin(State(app): State<App>, path: PathText, headers: HeaderMap) -
         authorize_url(&registration, &linked.grant.scopes, &redirect_uri, &state, code_challenge.as_deref());
     let host = registration.authorize_url.host().to_string();
     let mut response = page(StatusCode::OK, &ContinuePage { url: &url, host: &host });
-    let set = format!(
-        "{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={CONSENT_SECONDS}",
-        browser.expose()
-    );
-    let mut set = HeaderValue::try_from(set).map_err(|_| Problem::internal())?;
-    set.set_sensitive(true);
-    response.headers_mut().insert(SET_COOKIE, set);
+    response.headers_mut().insert(SET_COOKIE, set_cookie(&browser)?);
     Ok(response)
 }
 
@@ -289,50 +277,6 @@ async fn found(
     }))
 }
 
-/// What a provider has a browser say. Other parameters have no meaning, and these stand there once at most.
-struct Said {
-    state: Option<String>,
-    code: Option<Zeroizing<String>>,
-    issuer: Option<String>,
-    /// Whether it says that there is no code.
-    is_refused: bool,
-}
-
-impl Said {
-    /// `None` where something is said twice, or at too great a length.
-    fn read(query: &str) -> Option<Self> {
-        let once = |name: &str| {
-            let mut found = parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
-            let first = found.next().map(|value| value.into_owned());
-            if found.next().is_some() { Err(()) } else { Ok(first) }
-        };
-        let code = once("code").ok()?.map(Zeroizing::new);
-        if code.as_ref().is_some_and(|code| code.is_empty() || code.len() > CODE_MAX_BYTES) {
-            return None;
-        }
-        let is_refused = once("error").ok()?.is_some();
-        Some(Self { state: once("state").ok()?, code, issuer: once("iss").ok()?, is_refused })
-    }
-}
-
-/// Whether a form was sent from a page of ours, as every browser of today says.
-fn is_own_page(headers: &HeaderMap, public_url: &str) -> bool {
-    match headers.get("sec-fetch-site") {
-        Some(site) => site == "same-origin",
-        None => headers.get(ORIGIN).is_some_and(|origin| origin == public_url),
-    }
-}
-
-/// What the browser was given, if it brings one that looks like it.
-fn cookie(headers: &HeaderMap) -> Option<PlainToken> {
-    let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| *name == COOKIE_NAME)?;
-    let looks =
-        value.len() == 43 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    looks.then(|| PlainToken::presented(value))
-}
-
 fn no_link() -> Response {
     let text = "It was used, replaced, or has ended. Ask whoever sent it for another one.";
     told(StatusCode::NOT_FOUND, "This link leads nowhere", text)
@@ -342,52 +286,4 @@ fn not_begun() -> Response {
     let text =
         "Nothing was begun here that this could be the end of, or it took too long. Open the link again.";
     told(StatusCode::BAD_REQUEST, "Not connected", text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
-        all.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn what_is_said_twice_is_not_said() {
-        assert!(Said::read("state=a&code=b").is_some());
-        assert!(Said::read("state=a&code=b&session_state=c&session_state=d").is_some());
-        for query in ["state=a&state=b&code=c", "state=a&code=b&code=c", "code=", "iss=a&iss=b&code=c"] {
-            assert!(Said::read(query).is_none(), "{query}");
-        }
-        let said = Said::read("state=a&error=access_denied&error_description=x").unwrap();
-        assert!(said.is_refused && said.code.is_none());
-    }
-
-    #[test]
-    fn a_form_comes_from_our_own_page() {
-        let own = |all: &[(&'static str, &str)]| is_own_page(&headers(all), "https://settings.example.com");
-        assert!(own(&[("sec-fetch-site", "same-origin")]));
-        assert!(own(&[("origin", "https://settings.example.com")]));
-        for all in [
-            &[("sec-fetch-site", "cross-site")][..],
-            &[("sec-fetch-site", "same-site")],
-            &[("sec-fetch-site", "none")],
-            &[("sec-fetch-site", "cross-site"), ("origin", "https://settings.example.com")],
-            &[("origin", "https://settings.example.com.evil.example")],
-            &[("origin", "null")],
-            &[],
-        ] {
-            assert!(!own(all), "{all:?}");
-        }
-    }
-
-    #[test]
-    fn only_our_cookie_is_read() {
-        let value = PlainToken::draw().expose().to_owned();
-        let read = |text: &str| cookie(&headers(&[("cookie", text)])).map(|token| token.expose().to_owned());
-        assert_eq!(read(&format!("a=b; {COOKIE_NAME}={value}")), Some(value.clone()));
-        for text in ["", "a=b", &format!("settled-connect={value}"), &format!("{COOKIE_NAME}=short")] {
-            assert_eq!(read(text), None, "{text}");
-        }
-    }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use crate::seal::token::PlainToken;
 
 pub mod attempts;
+pub mod browser;
 pub mod client;
 pub mod connect;
 pub mod http;

@@ -311,8 +311,8 @@ async fn what_a_store_elsewhere_destroyed_for_practice_stays_here_and_is_no_defe
     let path = store.ledger().path().to_owned();
     let line = fs::read_to_string(&path).unwrap();
     let (entry, _) = line.strip_prefix("{\"entry\":").unwrap().split_once(",\"crc32\":").unwrap();
-    let (store, rest) = entry.split_once(",\"stream\":").unwrap();
-    assert!(store.starts_with("{\"store\":"), "{store}");
+    let (whose, rest) = entry.split_once(",\"stream\":").unwrap();
+    assert!(whose.starts_with("{\"store\":"), "{whose}");
     let entry = format!("{{\"stream\":{rest}");
     let crc32 = format!("{:08x}", crc32fast::hash(entry.as_bytes()));
     fs::write(&path, format!("{{\"entry\":{entry},\"crc32\":\"{crc32}\"}}\n")).unwrap();
