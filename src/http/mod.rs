@@ -67,6 +67,7 @@ pub mod query;
 pub mod rate_limit;
 pub mod raw_answer;
 pub mod rejection;
+mod rejection_billing;
 mod rejection_kept;
 pub mod request_id;
 pub mod server;

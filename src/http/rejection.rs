@@ -11,6 +11,7 @@ use crate::command::Rejection;
 use crate::history::restore::PrepareError;
 use crate::http::access::Denial;
 use crate::http::problem::Problem;
+use crate::http::rejection_billing::{billing, plans};
 use crate::http::rejection_kept::{connections, customer_data, customers, executions, oauth_apps, secrets};
 use crate::password::PasswordError;
 use crate::platform::accounts::command::AccountsRejection;
@@ -18,11 +19,8 @@ use crate::platform::deletions::command::DeletionsRejection;
 use crate::platform::foundings::command::FoundingsRejection;
 use crate::platform::managed_apps::command::ManagedAppsRejection;
 use crate::platform::memberships::command::MembershipsRejection;
-use crate::platform::plans::command::PlansRejection;
 use crate::seal::keyring::KeyError;
 use crate::settings::api_keys::command::ApiKeysRejection;
-use crate::settings::billing::command::BillingRejection;
-use crate::settings::billing::value::Excess;
 use crate::settings::environments::command::EnvironmentsRejection;
 use crate::settings::general::command::GeneralRejection;
 use crate::settings::invitations::command::InvitationsRejection;
@@ -435,33 +433,6 @@ impl From<AccountsRejection> for Problem {
 impl From<SecretsRejection> for Problem {
     fn from(rejection: SecretsRejection) -> Self {
         rejected(&rejection.into())
-    }
-}
-
-fn billing(rejection: &BillingRejection) -> Problem {
-    match rejection {
-        BillingRejection::NotFound => Problem::not_found(),
-        BillingRejection::NotSelfService => {
-            Problem::conflict("plan_not_self_service", "only the operator gives this plan")
-        }
-        BillingRejection::Exceeds(exceeds) => {
-            let told = |Excess { meter, limit, used }: &Excess| json!({"quota": meter.name(), "limit": limit, "used": used});
-            Problem::conflict("plan_exceeded", "the organization has more than the plan allows")
-                .with("exceeds", exceeds.iter().map(told).collect::<Vec<_>>())
-        }
-        BillingRejection::AbovePlan(limit) => {
-            Problem::conflict("above_plan", "an organization limits itself within its plan")
-                .with("limit", *limit)
-        }
-    }
-}
-
-fn plans(rejection: PlansRejection) -> Problem {
-    match rejection {
-        PlansRejection::BuiltIn => Problem::conflict("built_in_plan", "this plan is built in"),
-        PlansRejection::TooMany => {
-            Problem::conflict("too_many_plans", "there are as many plans as there can be")
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The golden snapshots, in `snapshots/`: one of each released format of the keys, which changed more often than that of
-//! histories, and the first whose history told the roots of its streams. Every later build restores all of them. Setting
+//! histories, the first whose history told the roots of its streams, and the first with events of every area, compressed with
+//! dictionary 2. Every later build restores all of them. Setting
 //! `SETTLED_RECORD_GOLDEN` writes the newest where there is none; one that is there never changes.
 
 use std::fmt::Write as _;
@@ -44,15 +45,17 @@ fn leaves(log: &dyn EventLog, until: Position) -> String {
 /// All of them, each with whether it tells roots.
 fn golden() -> Vec<(String, bool)> {
     let formats = (1..=FORMAT).map(|format| (format!("format-{format}"), format >= WITH_ROOTS));
-    formats.chain([("format-2-with-roots".to_owned(), true)]).collect()
+    formats.chain(["format-2-with-roots", NEWEST].map(|name| (name.to_owned(), true))).collect()
 }
 
 /// The first format of which all histories tell the roots of their streams.
 const WITH_ROOTS: u8 = 3;
+/// The newest of all.
+const NEWEST: &str = "dictionary-2";
 
 #[tokio::test]
 async fn a_golden_snapshot_of_every_format_is_restored_for_ever() {
-    let newest = folder().join(format!("format-{FORMAT}.settled"));
+    let newest = folder().join(format!("{NEWEST}.settled"));
     if std::env::var_os("SETTLED_RECORD_GOLDEN").is_some() && !newest.exists() {
         let store = record().await;
         fs::create_dir_all(folder()).unwrap();
