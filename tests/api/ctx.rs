@@ -219,7 +219,7 @@ async fn that_secrets_are_read_is_recorded_before_they_leave_and_then_by_the_min
     server.patch(&format!("/v1/secrets/{token}"), &owner, &json!({"value": "w"})).await.is(200);
     server.get(CTX, &program).await.is(200);
     server.get(one, &program).await.is(200);
-    assert_eq!(reads(&server, &owner).await[3..], std::slice::from_ref(&whole));
+    assert_eq!(&reads(&server, &owner).await[3..], std::slice::from_ref(&whole));
     let last = &told().await[3]["data"];
     assert_eq!(last["secrets"], json!([{"secret": token, "value_version": 3, "count": 1}]), "of that alone");
     server.advance(3_600);
