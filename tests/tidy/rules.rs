@@ -65,6 +65,7 @@ const PLACES: &[(&str, &[&str])] = &[
 
 /// An area may spread its handlers over several files; these stand beside its `http.rs`.
 const MORE_HANDLERS: &[&str] = &[
+    "src/oauth/browser.rs",
     "src/oauth/connect.rs",
     "src/oauth/pages.rs",
     "src/settings/connections/linking.rs",
@@ -72,6 +73,7 @@ const MORE_HANDLERS: &[&str] = &[
     "src/settings/customers/patching.rs",
     "src/settings/environments/config.rs",
     "src/settings/executions/listing.rs",
+    "src/settings/billing/customer_http.rs",
     "src/settings/billing/usage.rs",
     "src/settings/invitations/accepting.rs",
     "src/platform/accounts/address.rs",
@@ -84,6 +86,7 @@ const MORE_HANDLERS: &[&str] = &[
     "src/platform/accounts/signup.rs",
     "src/settings/general/domain.rs",
     "src/settings/roles/assignments.rs",
+    "src/settings/secrets/listing.rs",
     "src/settings/roles/explain.rs",
     "src/settings/teams/members.rs",
     "src/settings/secrets/import.rs",
