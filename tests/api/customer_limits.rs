@@ -95,7 +95,7 @@ async fn what_is_no_limit_is_refused_and_who_may_not_sets_none() {
         (json!({"people": 1}), "unknown"),
         (json!({"doors": 1}), "unknown"),
         (json!({"secrets": 9_007_199_254_740_992_u64}), "too_large"),
-        (json!({"secrets": -1}), "wrong_type"),
+        (json!({"secrets": -1}), "invalid"),
         (json!({"secrets": null}), "wrong_type"),
     ] {
         let problem = server.put(&path, &owner, &body).await.is_problem(422, "invalid_request");

@@ -61,6 +61,7 @@ pub fn sound_bodies(things: &Things, owner: &Somebody) -> BTreeMap<(&'static str
             json!({"name": "dev", "external_id": "dev", "tags": {"plan": "pro"}, "metadata": {"a": "b"}}),
         ),
         (("PUT", "/v1/customers/{cus}/data/{key}"), json!({"value": 1})),
+        (("PUT", "/v1/customers/{cus}/limits"), json!({"secrets": 1_000_000})),
         (
             ("POST", "/v1/customers/{cus}/executions"),
             json!({"workflow": "sync", "environment": "dev", "trigger": "t"}),

@@ -175,6 +175,7 @@ pub fn request(method: &str, template: &str, things: &Things, owner: &Somebody) 
         ("PUT", path) if path.contains("/members/") => json!({}),
         ("PUT", "/v1/billing/plan") => json!({"plan": "unlimited"}),
         ("PUT", path) if path.contains("/quotas/") => json!({"limit": 1_000_000, "soft": true}),
+        ("PUT", path) if path.ends_with("/limits") => json!({"secrets": 1_000_000}),
         ("PUT", _) => json!({"value": "after"}),
         ("GET" | "DELETE", _) => Value::Null,
         _ => json!({}),
