@@ -155,7 +155,8 @@ impl Restore {
         }
         if let Some(folder) = &restored.shared_ledger {
             output::note(format_args!(
-                "WARNING: stores elsewhere have their ledger in {}, too: what is destroyed in this one is destroyed in theirs                  when they are restored; to practise, name a folder of its own by --snapshots-dir, for `serve` as well",
+                "WARNING: stores elsewhere have their ledger in {}, too: what is destroyed in this one is destroyed in theirs \
+                 when they are restored; to practise, name a folder of its own by --snapshots-dir, for `serve` as well",
                 folder.display()
             ));
         }
