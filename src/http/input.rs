@@ -264,6 +264,15 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
+/// The JSON pointer to a member whose name a client chose; to the whole where it may be a value that slipped into its place.
+pub fn member(name: &str) -> String {
+    let mut pointer = String::new();
+    if is_nameable(name) {
+        push(&mut pointer, name);
+    }
+    pointer
+}
+
 fn push(pointer: &mut String, token: &str) {
     pointer.push('/');
     pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::http::as_of::AsOfParameters;
 use crate::http::call::Call;
+use crate::http::input::member;
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
@@ -99,7 +100,7 @@ fn limits(body: &BTreeMap<String, u64>) -> Result<BTreeMap<Meter, u64>, Problem>
         let meter = name.parse().ok().filter(|meter| OF_CUSTOMERS.contains(meter));
         let meter = meter.ok_or_else(|| {
             let message = "nothing of this name is limited for single customers";
-            Problem::invalid_field("", "unknown", message)
+            Problem::invalid_field(member(name), "unknown", message)
         })?;
         if *limit > LIMIT_MAX {
             let pointer = format!("/{meter}");
