@@ -20,6 +20,7 @@ use settled::settings::executions::field as execution_field;
 use settled::store::{Store, Submission};
 
 use super::Company;
+use super::connections::Connected;
 use crate::mix::{Kind, words};
 
 /// The most customers, and those that stay: the first ones.
@@ -162,7 +163,11 @@ impl Company {
     }
 
     pub(super) fn delete_customer(&mut self, actor: Actor) -> Submission {
+        let asked: Vec<_> = self.connections.iter().filter_map(Connected::customer_and_app).collect();
         let customer = self.customer_goes();
+        // What a deleted customer is connected by stays, for a restore: its app is in use for good.
+        let kept = asked.into_iter().filter(|(of, _)| *of == customer);
+        self.apps_kept.extend(kept.map(|(_, app)| app));
         self.submit_change(CustomersCommand::Delete(customer), actor)
     }
 

@@ -49,6 +49,11 @@ impl Connected {
         self.app.is_some() && self.number > 0
     }
 
+    /// Of a customer's, whose it is and the app that people were asked as.
+    pub(super) fn customer_and_app(&self) -> Option<(CustomerId, OauthAppId)> {
+        self.at.scope.customer().zip(self.app)
+    }
+
     /// Whether it is a customer's.
     pub(super) fn is_of(&self, customer: CustomerId) -> bool {
         self.at.scope.customer() == Some(customer)
@@ -58,7 +63,7 @@ impl Connected {
 impl Company {
     /// Whether people were asked for a connection as this app.
     pub(super) fn is_in_use(&self, app: OauthAppId) -> bool {
-        self.connections.iter().any(|connection| connection.app == Some(app))
+        self.connections.iter().any(|connection| connection.app == Some(app)) || self.apps_kept.contains(&app)
     }
 
     /// Where somebody has to consent, they do so next.

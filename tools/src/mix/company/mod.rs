@@ -11,7 +11,7 @@ use settled::actor::{Actor, ActorId};
 use settled::clock::Timestamp;
 use settled::event::Version;
 use settled::ids::{
-    ApiKeyId, EnvironmentId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
+    ApiKeyId, EnvironmentId, OauthAppId, OrganizationId, RoleAssignmentId, RoleId, SessionId, TeamId, UserId,
 };
 use settled::seal::DataKey;
 use settled::seal::token::PlainToken;
@@ -106,6 +106,8 @@ pub struct Company {
     apps: Vec<App>,
     connections: Vec<Connected>,
     connections_made: usize,
+    /// Apps that deleted customers are connected by.
+    apps_kept: BTreeSet<OauthAppId>,
 }
 
 struct Team {
@@ -202,6 +204,7 @@ impl Company {
             apps: Vec::new(),
             connections: Vec::new(),
             connections_made: 0,
+            apps_kept: BTreeSet::new(),
         })
     }
 
