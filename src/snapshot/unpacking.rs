@@ -131,3 +131,44 @@ fn unpack(bytes: Bytes) -> Result<Unpacked, String> {
     }
     Ok(Unpacked { frame, leaves, events })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many bytes each, which are no frames: batches of many, of few, and of one.
+    const SIZES: [usize; 3] = [100, 20 << 10, BATCH_BYTES + 1];
+
+    fn given(count: u64, bytes: usize) -> Vec<(Position, Bytes)> {
+        (1..=count).map(|position| (Position(position), Bytes::from(vec![0; bytes]))).collect()
+    }
+
+    #[test]
+    fn what_was_given_comes_out_in_its_order_and_all_of_it() {
+        for bytes in SIZES {
+            let mut seen = Vec::new();
+            let mut take = |(position, unpacked): Unpacking| {
+                seen.push(position.0);
+                if unpacked.is_err() { Ok(()) } else { Err("no frame is read out of zeros") }
+            };
+            let all = Unpackers::run(|unpackers| {
+                unpackers.give(given(100, bytes), &mut take).and_then(|()| unpackers.finish(&mut take))
+            });
+            assert_eq!((all, seen), (Ok(()), (1..=100).collect()), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn nothing_comes_out_after_the_first_that_is_refused() {
+        let mut seen = Vec::new();
+        let mut take = |(position, _): Unpacking| {
+            seen.push(position.0);
+            if position.0 < 7 { Ok(()) } else { Err("refused") }
+        };
+        let (given, finished) = Unpackers::run(|unpackers| {
+            let given = unpackers.give(given(100, BATCH_BYTES), &mut take);
+            (given, unpackers.finish(&mut take))
+        });
+        assert_eq!((given, finished, seen), (Err("refused"), Ok(()), (1..=7).collect()));
+    }
+}

@@ -346,6 +346,15 @@ mod tests {
         assert_ne!(first, history(2, size));
     }
 
+    /// What is taken away leaves things behind that the store does not let go: the model has to know them, too.
+    #[test]
+    fn a_long_history_of_one_organization_asks_for_nothing_that_is_refused() {
+        let open = OpenStore::in_memory(beginning(end())).unwrap();
+        let size = Size { events: 20_000, organizations: 1 };
+        assert_eq!(fill(&open, size, 9, end()).unwrap().len(), 1);
+        open.close().unwrap();
+    }
+
     #[test]
     fn a_filled_directory_opens_again_and_knows_the_owners_sessions() {
         let dir = tempfile::tempdir().unwrap();
