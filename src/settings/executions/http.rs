@@ -119,7 +119,7 @@ pub struct ExecutionEnd {
     usage: Option<Usage>,
 }
 
-/// Begins an execution. For a suspended customer none begins (409 `customer_suspended`).
+/// Begins an execution. For a suspended customer none begins (403 `customer_suspended`).
 #[utoipa::path(post, path = "/v1/customers/{cus}/executions", tag = "executions", request_body = NewExecution,
     params(("cus" = CustomerId, Path)), responses(
     (status = 201, body = ExecutionBody), (status = "4XX", body = ProblemBody)))]
