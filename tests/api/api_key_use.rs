@@ -163,8 +163,7 @@ async fn no_read_fails_while_a_key_is_rotated_within_its_grace() {
     const PAUSE_SECONDS: u64 = 2;
     /// The values of before that are accepted at a time.
     const ACCEPTED: usize = 30;
-    let scale: usize =
-        std::env::var("SETTLED_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let scale = crate::scale() as usize;
     let (server, owner) = TestServer::set_up_manual().await;
     let (id, program) = key(&server, &owner, "live", "viewer").await;
     let values = std::sync::Mutex::new(vec![program.token.clone()]);

@@ -64,7 +64,7 @@ impl Document {
         let media_type = answer.header("content-type").unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default();
         assert!(media_type.is_empty() || content.get(media_type).is_some(), "{label}: no {media_type}");
-        if media_type.ends_with("json") {
+        if ["/json", "+json"].iter().any(|end| media_type.ends_with(end)) {
             assert_eq!(
                 wrong(&content[media_type]["schema"], &answer.json()),
                 Vec::<String>::new(),

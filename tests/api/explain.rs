@@ -6,11 +6,6 @@ use settled::settings::roles::role::SystemRole;
 
 use crate::server::{Somebody, TestServer, text};
 
-/// How much of the long test to run: 1 is a sample for CI, 10 is all.
-fn scale() -> usize {
-    std::env::var("SETTLED_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
-}
-
 async fn explain(server: &TestServer, who: &Somebody, query: &str) -> Value {
     server.get(&format!("/v1/access/explain?{query}"), who).await.is(200).json()
 }
@@ -399,7 +394,7 @@ impl World {
 async fn what_is_explained_is_what_happens_now_and_in_the_past() {
     let mut world = World::new().await;
     let mut samples = Vec::new();
-    for _ in 0..5 * scale() * scale() {
+    for _ in 0..5 * crate::scale() * crate::scale() {
         world.change().await;
         for _ in 0..20 {
             let sample = world.sample().await;

@@ -49,7 +49,6 @@ async fn what_schemathesis_makes_up_is_answered_as_documented() {
     let document = without_conditions(serde_json::to_value(settled::http::openapi::document()).unwrap());
     std::fs::write(folder.path().join("openapi.json"), document.to_string()).unwrap();
 
-    let scale: u32 = std::env::var("SETTLED_TEST_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let mut schemathesis = Command::new(installed("schemathesis", "schemathesis"));
     schemathesis
         .args(["run", "openapi.json", "--url", &process.base])
@@ -68,7 +67,7 @@ async fn what_schemathesis_makes_up_is_answered_as_documented() {
         ])
         // What a time zone's name or a cursor is, no schema says: such requests are well refused.
         .args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"])
-        .args(["--max-examples", &(10 * scale).to_string()])
+        .args(["--max-examples", &(10 * crate::scale()).to_string()])
         .current_dir(folder.path());
     let output =
         tokio::task::spawn_blocking(move || schemathesis.output()).await.unwrap().expect("it starts");
