@@ -29,6 +29,7 @@ use crate::http::operator_billing;
 use crate::http::operator_keys;
 use crate::http::operator_oauth;
 use crate::http::operator_snapshots;
+use crate::http::operator_token::{OperatorToken, guarded};
 use crate::http::pieces;
 use crate::http::problem::Problem;
 use crate::http::query::{NoParameters, RawQuery};
@@ -90,8 +91,8 @@ struct Accepted {
     accepted: Timestamp,
 }
 
-/// The router of the operator's socket.
-pub fn router(app: &App, limits: Arc<Limits>) -> Router {
+/// The router of operators: of their socket, or of a port, where they need a token.
+pub fn router(app: &App, limits: Arc<Limits>, token: Option<OperatorToken>) -> Router {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/readyz", get(readyz))
@@ -127,7 +128,11 @@ pub fn router(app: &App, limits: Arc<Limits>) -> Router {
         .route("/v1/operator/restore", post(restore))
         .route("/v1/operator/log/export", get(export_log))
         .route("/v1/operator/log/tail", get(tail_log));
-    layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
+    let mut router = layers::with_fallbacks(router.with_state(app.clone()));
+    if let Some(token) = token {
+        router = guarded(router, token);
+    }
+    layers::enclose(router, app.store.metrics().clone(), limits)
 }
 
 async fn metrics(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {

@@ -48,6 +48,7 @@ mod quotas;
 mod rechecks;
 mod restoring;
 mod rotation;
+mod schedule;
 mod secret_asks;
 mod secrets;
 mod segments;
