@@ -180,6 +180,7 @@ impl CustomerAsk {
                 let (execution, customer, environment) =
                     if made.executions.is_empty() { nobody } else { *which.get(&made.executions) };
                 let finish = FinishExecution {
+                    over: None,
                     execution,
                     customer,
                     environment,

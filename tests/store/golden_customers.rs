@@ -141,13 +141,15 @@ impl Customer {
         StartExecution { execution, customer: self.id, environment, workflow, trigger }
     }
 
-    fn finished(
+    /// That one ends.
+    pub fn finished(
         &self,
         founded: &Founded,
         execution: ExecutionId,
         environment: EnvironmentId,
     ) -> FinishExecution {
         FinishExecution {
+            over: None,
             execution,
             customer: self.id,
             environment,
