@@ -13,6 +13,7 @@ mod commands;
 mod customer_asks;
 mod customer_past;
 mod customer_quotas;
+mod customer_texts;
 mod courses;
 mod damage;
 mod deletions;

@@ -23,6 +23,7 @@ use crate::settings::executions::event::{ExecutionFinished, ExecutionStarted, Ex
 use crate::settings::executions::field;
 use crate::settings::executions::http::{ExecutionBody, ExecutionStatus};
 use crate::settings::executions::value::{Usage, WORKFLOW_MAX_CHARS};
+use crate::settings::executions::workflows::{FIELD as WORKFLOW, Sought};
 use crate::settings::roles::permission::Permission;
 use crate::store::Store;
 use crate::store::history::HistoryError;
@@ -79,7 +80,7 @@ struct Asking {
     after: Version,
     limit: usize,
     status: Option<ExecutionStatus>,
-    workflow: Option<String>,
+    workflow: Option<Sought>,
     filter: Filter,
 }
 
@@ -96,6 +97,12 @@ impl Asking {
         if !workflow.as_ref().is_none_or(is_name) {
             return Err(Problem::invalid_parameter("workflow", "invalid", "expected a workflow's name"));
         }
+        let sought = |name| -> Result<Sought, Problem> {
+            let key = call.app.store.key_of_customer(&call.organization.handle, customer)?;
+            let key = key.ok_or_else(Problem::not_found)?;
+            Ok(Sought::new(&key, name))
+        };
+        let workflow = workflow.map(sought).transpose()?;
         let timezone = call.settings().general.founded().map(|founded| founded.timezone.clone());
         let timezone = timezone.unwrap_or_default();
         let time = |name, value: Option<String>| match value {
@@ -159,7 +166,7 @@ impl Asking {
     fn wants(&self, call: &Call, told: &Told) -> bool {
         call.organization.grants.allows_in(Permission::ExecutionRead, told.environment())
             && self.status.is_none_or(|status| told.status() == status)
-            && self.workflow.as_ref().is_none_or(|workflow| told.started.workflow == *workflow)
+            && self.workflow.as_ref().is_none_or(|workflow| workflow.is_of(&told.started))
             && self.filter.from.is_none_or(|from| told.began.at >= from)
             && self.filter.to.is_none_or(|to| told.began.at < to)
     }
@@ -219,12 +226,13 @@ impl Told {
                 sealed.map(|sealed| key.open(&field(handle.stream(), &place, name), sealed)).transpose()
             };
             Ok((
+                open(WORKFLOW, self.started.workflow.as_ref())?,
                 open("trigger", self.started.trigger.as_ref())?,
                 open("error", finished.and_then(|finished| finished.error.as_ref()))?,
                 open("usage", finished.and_then(|finished| finished.usage.as_ref()))?,
             ))
         });
-        let (trigger, error, usage) = opened?.ok_or_else(Problem::not_found)?;
+        let (workflow, trigger, error, usage) = opened?.ok_or_else(Problem::not_found)?;
         let text = |plain: Plain| plain.as_str().map(ToOwned::to_owned).map_err(|_| Problem::internal());
         let figures =
             |plain: Plain| serde_json::from_slice::<Usage>(plain.as_bytes()).map_err(|_| Problem::internal());
@@ -235,7 +243,7 @@ impl Told {
             id: self.id(),
             customer: self.customer(),
             environment: self.environment(),
-            workflow: self.started.workflow.clone(),
+            workflow: workflow.map(text).transpose()?.unwrap_or_else(|| self.started.workflow_id.clone()),
             trigger: trigger.map(text).transpose()?,
             status: self.status(),
             error: error.map(text).transpose()?,

@@ -7,6 +7,7 @@ pub mod http;
 pub mod listing;
 pub mod projection;
 pub mod value;
+pub mod workflows;
 
 use crate::event::ResourceType;
 use crate::ids::StreamId;
