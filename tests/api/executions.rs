@@ -180,7 +180,8 @@ async fn what_ended_is_listed_in_the_order_in_which_it_ended() {
     for _ in 0..6 {
         all.push(server.execution(&owner, &a, "sync").await);
     }
-    for (number, status) in [(4, "failed"), (0, "failed"), (5, "succeeded"), (3, "failed"), (1, "cancelled")] {
+    for (number, status) in [(4, "failed"), (0, "failed"), (5, "succeeded"), (3, "failed"), (1, "cancelled")]
+    {
         server.finish(&owner, &a, &all[number], &json!({"status": status})).await.is(200);
     }
     let other = server.execution(&owner, &b, "sync").await;

@@ -155,7 +155,10 @@ async fn what_is_made_is_made_once_whatever_it_is() {
         ("/v1/secrets".to_owned(), of_customer),
         ("/v1/teams".to_owned(), json!({"name": "Ops"})),
         ("/v1/roles".to_owned(), json!({"name": "Reader", "permissions": ["environment:read"]})),
-        ("/v1/role-assignments".to_owned(), json!({"subject": person, "role": "developer", "environment": "dev"})),
+        (
+            "/v1/role-assignments".to_owned(),
+            json!({"subject": person, "role": "developer", "environment": "dev"}),
+        ),
         ("/v1/invitations".to_owned(), json!({"email": "new@example.com", "role": "viewer"})),
         ("/v1/customers".to_owned(), json!({"name": "B", "external_id": "b-1"})),
         (format!("/v1/customers/{customer}/executions"), json!({"workflow": "sync", "environment": "dev"})),

@@ -90,10 +90,9 @@ async fn the_past_of_an_environment_and_a_repeated_request_about_it_read_nothing
     let handle = again.handle(founded.organization);
     let (view, grants) = (handle.view(), [Permission::EnvironmentRead, Permission::ConfigRead]);
     counted.read_since();
-    for focus in [
-        Focus::Resource(environment.to_string()),
-        Focus::Named(environment.to_string(), "REGION".to_owned()),
-    ] {
+    for focus in
+        [Focus::Resource(environment.to_string()), Focus::Named(environment.to_string(), "REGION".to_owned())]
+    {
         let asking = Asking {
             focus,
             grants: Grants { organization: grants.into_iter().collect(), ..Grants::default() },

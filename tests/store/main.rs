@@ -14,6 +14,7 @@ mod customer_asks;
 mod customer_past;
 mod customer_quotas;
 mod customer_segments;
+mod customer_texts;
 mod courses;
 mod damage;
 mod deletions;

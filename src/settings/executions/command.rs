@@ -4,7 +4,7 @@ use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType, Version};
 use crate::ids::{CustomerId, EnvironmentId, ExecutionId};
 use crate::organization::Organization;
-use crate::seal::Sealed;
+use crate::seal::{BlindName, Sealed};
 use crate::settings::billing::period::Period;
 use crate::settings::customers::projection::Status;
 use crate::settings::executions::event::{Ending, ExecutionFinished, ExecutionStarted, ExecutionsEvent};
@@ -36,7 +36,7 @@ pub struct StartExecution {
     /// In which environment.
     pub environment: EnvironmentId,
     /// Of which workflow.
-    pub workflow: String,
+    pub workflow: BlindName,
     /// What sets it off.
     pub trigger: Option<Sealed>,
 }
@@ -109,7 +109,7 @@ impl ExecutionsCommand {
 
 /// An event about an execution, which concerns its customer and its environment.
 fn about(execution: ExecutionId, running: &Running, event: ExecutionsEvent) -> NewEvent {
-    let resource = Resource::named(ResourceType::Execution, execution, running.workflow.as_str());
+    let resource = Resource::new(ResourceType::Execution, execution);
     NewEvent::new(resource, event).relating(running.environment).relating(running.customer)
 }
 
@@ -133,7 +133,8 @@ impl StartExecution {
             execution,
             customer,
             environment,
-            workflow: self.workflow.clone(),
+            workflow_id: self.workflow.id.clone(),
+            workflow: Some(self.workflow.sealed.clone()),
             trigger: self.trigger.clone(),
             period: Some(Period::counting(state, executions.period(), context.now)),
         };
@@ -191,7 +192,8 @@ mod tests {
             execution: id(number),
             customer: id(customer),
             environment: id(1),
-            workflow: "sync".to_owned(),
+            workflow_id: "sync".to_owned(),
+            workflow: Some(sealed(customer)),
             trigger: Some(sealed(customer)),
             period: Some("2026-01".to_owned()),
         }
@@ -225,8 +227,9 @@ mod tests {
     }
 
     fn start(number: u128, customer: u128) -> ExecutionsCommand {
-        let ExecutionStarted { execution, customer, environment, workflow, trigger, .. } =
-            started(number, customer);
+        let begun = started(number, customer);
+        let workflow = BlindName { id: begun.workflow_id, sealed: begun.workflow.unwrap() };
+        let ExecutionStarted { execution, customer, environment, trigger, .. } = started(number, customer);
         ExecutionsCommand::Start(StartExecution { execution, customer, environment, workflow, trigger })
     }
 

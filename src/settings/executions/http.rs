@@ -27,6 +27,7 @@ use crate::settings::executions::event::Ending;
 use crate::settings::executions::field;
 use crate::settings::executions::told::{Told, Which, find_one, key_of};
 use crate::settings::executions::value::{FIGURE_MAX, Failure, Trigger, Usage, Workflow};
+use crate::settings::executions::workflows::named;
 use crate::settings::roles::permission::Permission;
 
 /// An execution.
@@ -119,7 +120,8 @@ pub struct ExecutionEnd {
     usage: Option<Usage>,
 }
 
-/// Begins an execution. For a suspended customer none begins (409 `customer_suspended`).
+/// Begins an execution. For a suspended customer none begins (409 `customer_suspended`). What is said of it, its workflow's
+/// name as well, is forgotten with the customer; how it ended and how long it took is not.
 #[utoipa::path(post, path = "/v1/customers/{cus}/executions", tag = "executions", request_body = NewExecution,
     params(("cus" = CustomerId, Path)), responses(
     (status = 201, body = ExecutionBody), (status = "4XX", body = ProblemBody)))]
@@ -131,7 +133,7 @@ pub async fn start(AtCustomer { call, customer }: AtCustomer, _: NoParameters) -
         execution: sealing.execution,
         customer,
         environment,
-        workflow: new.workflow.to_string(),
+        workflow: named(sealing.stream, sealing.execution, &sealing.key, new.workflow.as_str()),
         trigger: new.trigger.as_ref().map(|trigger| sealing.seal("trigger", trigger.as_str())),
     };
     let done = call.submit(ExecutionsCommand::Start(command), StatusCode::CREATED).await?;

@@ -22,6 +22,7 @@ use crate::settings::executions::event::Ending;
 use crate::settings::executions::http::{ExecutionBody, ExecutionStatus};
 use crate::settings::executions::told::{Told, find, find_ended, key_of, of};
 use crate::settings::executions::value::WORKFLOW_MAX_CHARS;
+use crate::settings::executions::workflows::Sought;
 use crate::settings::roles::permission::Permission;
 use crate::store::history::HistoryError;
 
@@ -118,7 +119,7 @@ struct Asking {
     limit: usize,
     status: Option<ExecutionStatus>,
     walk: Walk,
-    workflow: Option<String>,
+    workflow: Option<Sought>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     filter: Filter,
@@ -137,6 +138,8 @@ impl Asking {
         if !workflow.as_ref().is_none_or(is_name) {
             return Err(Problem::invalid_parameter("workflow", "invalid", "expected a workflow's name"));
         }
+        let key = key_of(call, customer)?;
+        let workflow = workflow.map(|name| Sought::new(&key, name));
         let timezone = call.settings().general.founded().map(|founded| founded.timezone.clone());
         let timezone = timezone.unwrap_or_default();
         let time = |name, value: Option<String>| match value {
@@ -150,7 +153,7 @@ impl Asking {
         let Place { after, from, to } = place.unwrap_or(Place { after: 0, from, to });
         let mut asking = Self {
             customer,
-            key: key_of(call, customer)?,
+            key,
             after,
             limit: request.limit,
             status,
@@ -175,7 +178,7 @@ impl Asking {
                 Filter { marks: vec![ending.name().to_owned()], from, ..of("execution.finish", whose) }
             }
             Walk::Running | Walk::Begun => {
-                let marks = self.workflow.iter().cloned().collect();
+                let marks = self.workflow.iter().flat_map(Sought::marks).collect();
                 Filter { marks, from, to: self.to, ..of("execution.start", whose) }
             }
         }
@@ -240,7 +243,7 @@ impl Asking {
     fn wants(&self, call: &Call, told: &Told) -> bool {
         call.organization.grants.allows_in(Permission::ExecutionRead, told.environment())
             && self.status.is_none_or(|status| told.status() == status)
-            && self.workflow.as_ref().is_none_or(|workflow| told.workflow() == workflow)
+            && self.workflow.as_ref().is_none_or(|workflow| told.is_of(workflow))
             && self.from.is_none_or(|from| told.began_at() >= from)
             && self.to.is_none_or(|to| told.began_at() < to)
     }

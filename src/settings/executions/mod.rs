@@ -8,6 +8,7 @@ pub mod listing;
 pub mod projection;
 pub mod told;
 pub mod value;
+pub mod workflows;
 
 use crate::event::ResourceType;
 use crate::ids::StreamId;

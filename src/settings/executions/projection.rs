@@ -38,8 +38,6 @@ pub struct Running {
     pub customer: CustomerId,
     /// In which environment.
     pub environment: EnvironmentId,
-    /// Of which workflow.
-    pub workflow: String,
     /// Since when.
     pub started_at: Timestamp,
     /// The stream version of its beginning.
@@ -49,13 +47,7 @@ pub struct Running {
 impl Running {
     /// One that begins.
     pub fn of(started: &ExecutionStarted, version: Version, at: Timestamp) -> Self {
-        Self {
-            customer: started.customer,
-            environment: started.environment,
-            workflow: started.workflow.clone(),
-            started_at: at,
-            version,
-        }
+        Self { customer: started.customer, environment: started.environment, started_at: at, version }
     }
 }
 
@@ -147,7 +139,7 @@ impl Executions {
 
 impl Fold for Executions {
     const NAME: &'static str = "executions";
-    const PROJECTION: u32 = 3;
+    const PROJECTION: u32 = 4;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
@@ -190,7 +182,8 @@ mod tests {
                 execution: id(number),
                 customer: id(1),
                 environment: id(1),
-                workflow: "sync".to_owned(),
+                workflow_id: "sync".to_owned(),
+                workflow: None,
                 trigger: None,
                 period: Some("2026-01".to_owned()),
             };
@@ -223,7 +216,8 @@ mod tests {
                     execution: id(number),
                     customer: id(1),
                     environment: id(1),
-                    workflow: "sync".to_owned(),
+                    workflow_id: "sync".to_owned(),
+                    workflow: None,
                     trigger: None,
                     period: month.map(ToOwned::to_owned),
                 }))

@@ -16,6 +16,7 @@ use crate::settings::executions::event::{ExecutionFinished, ExecutionStarted, Ex
 use crate::settings::executions::field;
 use crate::settings::executions::http::{ExecutionBody, ExecutionStatus};
 use crate::settings::executions::value::Usage;
+use crate::settings::executions::workflows::{FIELD as WORKFLOW, Sought};
 use crate::store::Store;
 use crate::store::history::HistoryError;
 use crate::store::resident::{Handle, View};
@@ -64,9 +65,9 @@ impl Told {
         self.started.environment
     }
 
-    /// Of which workflow it is.
-    pub fn workflow(&self) -> &str {
-        &self.started.workflow
+    /// Whether it is of a workflow.
+    pub fn is_of(&self, workflow: &Sought) -> bool {
+        workflow.is_of(&self.started)
     }
 
     /// Whether it runs, or how it ended.
@@ -97,6 +98,7 @@ impl Told {
         let text = |plain: Plain| plain.as_str().map(ToOwned::to_owned).map_err(|_| Problem::internal());
         let figures =
             |plain: Plain| serde_json::from_slice::<Usage>(plain.as_bytes()).map_err(|_| Problem::internal());
+        let workflow = open(WORKFLOW, self.started.workflow.as_ref())?;
         let trigger = open("trigger", self.started.trigger.as_ref())?;
         let error = open("error", finished.and_then(|finished| finished.error.as_ref()))?;
         let usage = open("usage", finished.and_then(|finished| finished.usage.as_ref()))?;
@@ -107,7 +109,7 @@ impl Told {
             id: self.id(),
             customer: self.customer(),
             environment: self.environment(),
-            workflow: self.workflow().to_owned(),
+            workflow: workflow.map(text).transpose()?.unwrap_or_else(|| self.started.workflow_id.clone()),
             trigger: trigger.map(text).transpose()?,
             status: self.status(),
             error: error.map(text).transpose()?,
@@ -134,10 +136,8 @@ impl Told {
 /// # Errors
 /// 404 where the customer was erased meanwhile; 500 where the key is lost.
 pub fn key_of(call: &Call, customer: CustomerId) -> Result<Arc<DataKey>, Problem> {
-    let whose = call.settings().customers.get(customer).ok_or_else(Problem::not_found)?;
-    let (handle, ring) = (&call.organization.handle, call.app.store.ring());
-    let open = || ring.data_key(handle.stream(), whose.key, whose.commitment);
-    handle.open_of_customer(customer, open)?.ok_or_else(Problem::not_found)
+    let key = call.app.store.key_of_customer(&call.organization.handle, customer)?;
+    key.ok_or_else(Problem::not_found)
 }
 
 /// The events of an action that mention one of these.
