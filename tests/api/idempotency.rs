@@ -165,7 +165,8 @@ async fn what_is_made_is_made_once_whatever_it_is() {
         (format!("/v1/customers/{customer}/suspend"), json!({})),
         (format!("/v1/people/{person}/suspend"), json!({})),
     ] {
-        let key = [("idempotency-key", "once")];
+        let once = format!("once {}", body["name"]).replace(['"', ' '], "-");
+        let key = [("idempotency-key", once.as_str())];
         let first = server.send(Method::POST, &path, &owner, &key, &body).await;
         assert!([200, 201].contains(&first.status), "{path}: {}", first.text);
         server.patch("/v1/environments/dev", &owner, &json!({"description": path})).await.is(200);
