@@ -124,7 +124,8 @@ async fn what_cannot_begin_or_end_is_refused_and_named() {
     }
     assert_eq!(server.version(owner.organization), version);
     server.about_customer(&owner, &a, "suspend").await.is(200);
-    server.post(&path, Some(&owner), &with(json!({}))).await.is_problem(409, "customer_suspended");
+    server.post(&path, Some(&owner), &with(json!({}))).await.is_problem(403, "customer_suspended");
+    assert_eq!(server.audit(&owner, "&outcome=denied").await[0]["action"], "execution.start");
     server.finish(&owner, &a, &id, &json!({"status": "succeeded"})).await.is(200);
 }
 

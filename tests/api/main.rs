@@ -55,6 +55,7 @@ mod customer_data;
 mod customer_scope;
 mod customers;
 mod deletions;
+mod documented;
 mod domains;
 mod environments;
 mod escalation;

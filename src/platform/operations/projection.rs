@@ -35,7 +35,7 @@ pub struct AcceptedClock {
 }
 
 /// A snapshot, and when something was noted of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NotedSnapshot {
     /// The snapshot.
     pub snapshot: SnapshotId,

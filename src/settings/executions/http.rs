@@ -120,7 +120,7 @@ pub struct ExecutionEnd {
     usage: Option<Usage>,
 }
 
-/// Begins an execution. For a suspended customer none begins (409 `customer_suspended`). What is said of it, its workflow's
+/// Begins an execution. For a suspended customer none begins (403 `customer_suspended`). What is said of it, its workflow's
 /// name as well, is forgotten with the customer; how it ended and how long it took is not.
 #[utoipa::path(post, path = "/v1/customers/{cus}/executions", tag = "executions", request_body = NewExecution,
     params(("cus" = CustomerId, Path)), responses(
