@@ -82,6 +82,7 @@ mod oauth_attacks;
 mod oauth_real;
 mod outsiders;
 mod people;
+mod periods;
 mod permissions;
 mod promotion;
 mod proof;

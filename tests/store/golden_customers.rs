@@ -106,7 +106,8 @@ impl Customer {
         submission
     }
 
-    fn changed(&self, founded: &Founded) -> UpdateCustomer {
+    /// A change of what is known of it.
+    pub fn changed(&self, founded: &Founded) -> UpdateCustomer {
         UpdateCustomer {
             customer: self.id,
             name: Some(self.seal(founded, Field::Name, "Renamed")),

@@ -10,7 +10,9 @@ mod check;
 mod checkpoints;
 mod clock;
 mod commands;
+mod connection_asks;
 mod customer_asks;
+mod customer_index;
 mod customer_past;
 mod customer_quotas;
 mod customer_segments;
@@ -65,6 +67,7 @@ mod snapshot_others;
 mod snapshot_roots;
 mod snapshot_writing;
 mod snapshots;
+mod variety;
 #[path = "../support/counted.rs"]
 mod counted;
 #[path = "../support/loaded.rs"]
