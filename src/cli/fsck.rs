@@ -117,7 +117,8 @@ impl Fsck {
         let history = history.locate(&notes)?;
         let keys = self.keys.as_ref().map(|keys| keys.locate(&notes)).transpose()?;
         let here = dir.store_ids()?;
-        let newest = || newest_keys(&History::open(&history)?, root.fingerprint(), &here);
+        let newest =
+            || newest_keys(&History::open(&history)?, root.fingerprint(), &here).map(|newest| newest.keys);
         let keys = keys.map_or_else(newest, Ok)?;
         let means = Means { history: &history, keys: &keys, root: &root };
         let spinner = output::waiting("repairing");

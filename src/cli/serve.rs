@@ -61,7 +61,12 @@ pub fn run(config: &Config) -> Exit {
             output::error(&error);
             let is_usage = matches!(
                 error,
-                StartError::Tls(_) | StartError::Mail(_) | StartError::Sender(_) | StartError::Bucket(_)
+                StartError::Tls(_)
+                    | StartError::Mail(_)
+                    | StartError::Sender(_)
+                    | StartError::Bucket(_)
+                    | StartError::OperatorToken(_)
+                    | StartError::OperatorsInTheClear(_)
             );
             if is_usage { Exit::Usage } else { Exit::Store }
         }

@@ -57,6 +57,7 @@ pub mod operator_billing;
 pub mod operator_keys;
 pub mod operator_oauth;
 pub mod operator_snapshots;
+pub mod operator_token;
 pub mod page;
 pub mod patch;
 pub mod path;

@@ -32,6 +32,7 @@ use crate::http::operator_billing;
 use crate::http::operator_keys;
 use crate::http::operator_oauth;
 use crate::http::operator_snapshots;
+use crate::http::operator_token::{OperatorToken, guarded};
 use crate::http::pieces;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
@@ -151,11 +152,15 @@ pub fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     ]
 }
 
-/// The router of the operator's socket.
-pub fn router(app: &App, limits: Arc<Limits>) -> Router {
+/// The router of operators: of their socket, or of a port, where they need a token.
+pub fn router(app: &App, limits: Arc<Limits>, token: Option<OperatorToken>) -> Router {
     let routes = routes().into_iter();
     let router = routes.fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
-    layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
+    let mut router = layers::with_fallbacks(router.with_state(app.clone()));
+    if let Some(token) = token {
+        router = guarded(router, token);
+    }
+    layers::enclose(router, app.store.metrics().clone(), limits)
 }
 
 /// The figures, as OpenMetrics.
