@@ -1,16 +1,18 @@
-//! The OpenAPI document of the operator's socket. Whoever may open that file is the operator, so nobody shows anything there.
+//! The OpenAPI document of what operators are served: on the socket, where whoever may open that file is the operator, and over TCP,
+//! where it is whoever has the token.
 
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 
-use crate::http::openapi::{EmptyBodies, Problems};
+use crate::http::openapi::{EmptyBodies, Problems, shows};
 use crate::http::{
     operator, operator_audit, operator_billing, operator_keys, operator_oauth, operator_snapshots,
 };
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Settled, for operators", description = "What the socket in the data directory takes and answers."),
-    modifiers(&Problems, &EmptyBodies),
+    info(title = "Settled, for operators", description = "What operators are served, on the socket in the data directory and by `--operator-listen`."),
+    modifiers(&Token, &Problems, &EmptyBodies),
     paths(
         operator::metrics,
         operator::readyz,
@@ -46,6 +48,19 @@ use crate::http::{
     )
 )]
 struct Document;
+
+/// What is shown over TCP; nothing is on the socket.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let token = token.description(Some("The operators' token, over TCP alone.")).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("operator_token", SecurityScheme::Http(token));
+        document.security = Some(vec![SecurityRequirement::default(), shows("operator_token")]);
+    }
+}
 
 /// The document.
 pub fn document() -> utoipa::openapi::OpenApi {
