@@ -490,14 +490,10 @@ fn setup_token(dir: &OpenDir, store: &Store) -> Result<Option<PlainToken>, Start
 }
 
 /// What a running server says of itself to the command line.
-fn note_server(
-    dir: &DataDir,
-    address: SocketAddr,
-    of_operators: Option<SocketAddr>,
-) -> Result<(), StartError> {
+fn note_server(dir: &DataDir, address: SocketAddr, port: Option<SocketAddr>) -> Result<(), StartError> {
     let path = dir.server_file();
     let mut note = serde_json::json!({ "pid": std::process::id(), "listen": address.to_string() });
-    if let Some(address) = of_operators {
+    if let Some(address) = port {
         note["operator_listen"] = address.to_string().into();
     }
     private::write(&path, format!("{note}\n").as_bytes()).map_err(|source| StartError::File { path, source })

@@ -249,8 +249,10 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Beside handlers, what of an area is of the edge: opening what is sealed of customers, and slowing down attempts.
-const OF_THE_EDGE: [&str; 3] = [
+/// Beside handlers, what of an area is of the edge: opening what is sealed of customers and told of executions, and slowing down
+/// attempts.
+const OF_THE_EDGE: [&str; 4] = [
+    "src/settings/executions/told.rs",
     "src/settings/customers/profile.rs",
     "src/settings/customer_data/keys.rs",
     "src/platform/accounts/attempt.rs",
