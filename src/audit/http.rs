@@ -292,7 +292,7 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     Ok(call.list(&view, &EventsPage { data, next_after }))
 }
 
-/// `after`, which is at most 2^53 − 1 as every integer of the contract.
+/// `after`, which is at most 2^53 − 1 as every integer of the API.
 fn checked(after: Option<Version>) -> Result<Option<Version>, Problem> {
     if after.is_some_and(|after| after >= 1 << 53) {
         return Err(Problem::invalid_parameter("after", "invalid", "expected a stream's version"));

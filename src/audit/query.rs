@@ -73,6 +73,7 @@ impl AuditParameters {
             unless_named: UNLESS_NAMED,
             types: self.kind,
             resources: self.resource,
+            marks: Vec::new(),
             outcomes: self.outcome,
             from: time("from", self.from)?,
             to: time("to", self.to)?,

@@ -173,6 +173,14 @@ event_sum! {
 }
 
 impl Event {
+    /// A word of its data that it is found by, beside what is in its envelope.
+    pub fn mark(&self) -> Option<&str> {
+        match self {
+            Self::Executions(event) => Some(event.mark()),
+            _ => None,
+        }
+    }
+
     /// The current schema number of an action.
     pub fn current_schema(action: &str) -> Option<u32> {
         Self::actions().find(|spec| spec.action == action).map(|spec| spec.schema)

@@ -12,6 +12,7 @@ use crate::destroy::{CANARY, carried, is_canary};
 use crate::disk::Disk;
 use crate::keys::stop;
 use crate::process::{Login, Server, Start, settled_on, text};
+use crate::snapshots::taken;
 use crate::thief::{Loot, Thief};
 
 /// A customer all of whose values are the canary of a number; its id.
@@ -90,8 +91,7 @@ async fn nobody_with_the_whole_disk_and_the_root_key_reads_an_erased_customer() 
     let environment = json!({"name": "Dev", "mode": "test"});
     assert_eq!(server.call(&login, "POST", "/v1/environments", Some(environment)).await.0, 201);
     let customers = [customer(&server, &login, 0).await, customer(&server, &login, 1).await];
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let history = taken(&start.dir);
     let path = format!("/v1/customers/{}/erase", customers[1]);
     assert_eq!(server.call(&login, "POST", &path, Some(json!({}))).await.0, 200);
     let rotated = settled_on(&start.dir, &["key", "rotate", "--json", "--stream", &login.organization]);
@@ -100,7 +100,7 @@ async fn nobody_with_the_whole_disk_and_the_root_key_reads_an_erased_customer() 
     let root = fs::read_to_string(start.dir.join("root.key")).unwrap();
     let thief = Thief::of(&start.dir, &root);
     // The snapshot of before has its history still, and its keys no more.
-    let carried = carried(&text(&taken.json()["path"]), &root);
+    let carried = carried(&history, &root);
     for (number, id) in customers.iter().enumerate() {
         let all = loot(&start.dir, &login.organization, id);
         let fields: Vec<_> = all.iter().map(|loot| &loot.field).collect();

@@ -6,6 +6,8 @@ use settled::actor::Actor;
 use settled::ids::{CustomerId, EnvironmentId, ExecutionId, Fresh, OrganizationId, StreamId};
 use settled::seal::keyring::NewDataKey;
 use settled::seal::{Plain, Sealed};
+use settled::settings::billing::command::{BillingCommand, LimitCustomer};
+use settled::settings::billing::customer_limits::OF_CUSTOMERS;
 use settled::settings::customer_data::command::{CustomerDataCommand, DeleteDocument, SetDocument};
 use settled::settings::customer_data::{field as document_field, named as named_document, value_path};
 use settled::settings::customers::command::{CustomersCommand, UpdateCustomer};
@@ -48,6 +50,11 @@ pub enum CustomerAsk {
         environment: Index,
     },
     Finish(Index),
+    /// So much of what is limited for single customers, from the first on.
+    Limit {
+        which: Index,
+        limits: Vec<u64>,
+    },
 }
 
 pub fn customer_ask() -> impl Strategy<Value = CustomerAsk> {
@@ -62,6 +69,8 @@ pub fn customer_ask() -> impl Strategy<Value = CustomerAsk> {
         3 => (index(), index()).prop_map(|(which, environment)| CustomerAsk::Secret { which, environment }),
         3 => (index(), index()).prop_map(|(which, environment)| CustomerAsk::Start { which, environment }),
         2 => index().prop_map(CustomerAsk::Finish),
+        2 => (index(), prop::collection::vec(0..4u64, 0..=OF_CUSTOMERS.len()))
+            .prop_map(|(which, limits)| CustomerAsk::Limit { which, limits }),
     ]
 }
 
@@ -73,6 +82,11 @@ pub struct MadeCustomers {
 }
 
 impl MadeCustomers {
+    /// A customer; nobody where there is none yet.
+    pub fn id(&self, which: Index) -> CustomerId {
+        if self.customers.is_empty() { Fresh.id() } else { which.get(&self.customers).0 }
+    }
+
     /// A customer with its key; one of nobody where there is none yet.
     fn chosen(
         &self,
@@ -182,6 +196,7 @@ impl CustomerAsk {
                 let (execution, customer, environment) =
                     if made.executions.is_empty() { nobody } else { *which.get(&made.executions) };
                 let finish = FinishExecution {
+                    over: None,
                     execution,
                     customer,
                     environment,
@@ -191,6 +206,11 @@ impl CustomerAsk {
                     usage: None,
                 };
                 Submission::new(ExecutionsCommand::Finish(finish), actor)
+            }
+            Self::Limit { which, limits } => {
+                let limits = OF_CUSTOMERS.into_iter().zip(limits).collect();
+                let limit = LimitCustomer { customer: made.id(which), limits };
+                Submission::new(BillingCommand::LimitCustomer(limit), actor)
             }
         }
     }

@@ -106,7 +106,8 @@ impl Customer {
         submission
     }
 
-    fn changed(&self, founded: &Founded) -> UpdateCustomer {
+    /// A change of what is known of it.
+    pub fn changed(&self, founded: &Founded) -> UpdateCustomer {
         UpdateCustomer {
             customer: self.id,
             name: Some(self.seal(founded, Field::Name, "Renamed")),
@@ -144,13 +145,15 @@ impl Customer {
         StartExecution { execution, customer: self.id, environment, workflow, trigger }
     }
 
-    fn finished(
+    /// That one ends.
+    pub fn finished(
         &self,
         founded: &Founded,
         execution: ExecutionId,
         environment: EnvironmentId,
     ) -> FinishExecution {
         FinishExecution {
+            over: None,
             execution,
             customer: self.id,
             environment,

@@ -11,6 +11,7 @@ use settled::seal::Plain;
 use settled::settings::api_keys::command::{ApiKeysCommand, CreateApiKey};
 use settled::settings::api_keys::value::Limits;
 use settled::settings::billing::command::BillingCommand;
+use settled::settings::billing::customer_limits::used_by;
 use settled::settings::billing::enforcement::used;
 use settled::settings::billing::event::{BillingEvent, QuotaSet};
 use settled::settings::billing::value::{Excess, Meter, Quota};
@@ -193,6 +194,13 @@ fn assert_within_quotas(store: &TestStore, stream: StreamId) {
             let (was, is) = (used(&before, meter, recorded.at), used(&state, meter, recorded.at));
             let limit = before.billing.bounds(meter).hard();
             assert!(is <= was || limit.is_none_or(|limit| is <= limit), "{meter}: {recorded:?}");
+        }
+        for customer in state.customers.iter().map(|customer| customer.id) {
+            let Some(limited) = before.billing.customer_limits(customer) else { continue };
+            for (meter, limit) in &limited.limits {
+                let of = |state: &Organization| used_by(state, customer, *meter, recorded.at);
+                assert!(of(&state) <= of(&before).max(*limit), "{meter} of {customer}: {recorded:?}");
+            }
         }
     }
 }

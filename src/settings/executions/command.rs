@@ -1,7 +1,7 @@
 //! Starting and finishing executions. What is said of them comes sealed.
 
 use crate::command::{Context, Need, NewEvent, Rejection};
-use crate::event::{Resource, ResourceType};
+use crate::event::{Resource, ResourceType, Version};
 use crate::ids::{CustomerId, EnvironmentId, ExecutionId};
 use crate::organization::Organization;
 use crate::seal::{BlindName, Sealed};
@@ -50,6 +50,8 @@ pub struct FinishExecution {
     pub customer: CustomerId,
     /// In which environment, which never changes.
     pub environment: EnvironmentId,
+    /// The version of its last change where history says that it is over: the state knows only those that ended lately.
+    pub over: Option<Version>,
     /// How it ended.
     pub status: Ending,
     /// What went wrong.
@@ -149,7 +151,13 @@ impl FinishExecution {
             reaches && running.customer == self.customer && running.environment == self.environment
         };
         let Some(running) = running.filter(own) else {
-            let ended = reaches && state.executions.ended_lately(self.execution, self.customer);
+            if !reaches {
+                return Err(ExecutionsRejection::NotFound.into());
+            }
+            if let Some(version) = self.over {
+                context.check_version(version)?;
+            }
+            let ended = self.over.is_some() || state.executions.ended_lately(self.execution, self.customer);
             return Err(
                 if ended { ExecutionsRejection::Finished } else { ExecutionsRejection::NotFound }.into()
             );
@@ -200,6 +208,7 @@ mod tests {
             execution: id(number),
             customer: id(customer),
             environment: id(1),
+            over: None,
             status: Ending::Failed,
             error: Some(sealed(customer)),
             duration_ms: Some(7),
@@ -274,5 +283,16 @@ mod tests {
         let decide = |seen| finish(5, 1).decide(&state, &by_having_seen(person(id(1)), seen));
         assert_eq!(decide(6), Err(PreconditionFailed.into()));
         assert!(decide(7).is_ok());
+    }
+
+    #[test]
+    fn what_history_says_is_over_has_ended_whatever_the_state_knows() {
+        let ExecutionsCommand::Finish(finish) = finish(5, 1) else { panic!() };
+        let late = ExecutionsCommand::Finish(FinishExecution { over: Some(9), ..finish });
+        let state = acme([]);
+        assert_eq!(decide(&late, &state), Err(ExecutionsRejection::Finished.into()));
+        let having_seen = |seen| late.decide(&state, &by_having_seen(person(id(1)), seen));
+        assert_eq!(having_seen(8), Err(PreconditionFailed.into()));
+        assert_eq!(having_seen(9), Err(ExecutionsRejection::Finished.into()));
     }
 }

@@ -26,6 +26,14 @@ impl ExecutionsEvent {
             Self::ExecutionFinished(finished) => finished.customer,
         }
     }
+
+    /// What it is found by: what a beginning's workflow is found by, and how an end says that it ended.
+    pub fn mark(&self) -> &str {
+        match self {
+            Self::ExecutionStarted(started) => &started.workflow_id,
+            Self::ExecutionFinished(finished) => finished.status.name(),
+        }
+    }
 }
 
 /// How an execution ended.
@@ -38,6 +46,17 @@ pub enum Ending {
     Failed,
     /// Somebody ended it.
     Cancelled,
+}
+
+impl Ending {
+    /// Its name on disk.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// An execution began.

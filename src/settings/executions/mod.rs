@@ -6,6 +6,7 @@ pub mod event;
 pub mod http;
 pub mod listing;
 pub mod projection;
+pub mod told;
 pub mod value;
 pub mod workflows;
 

@@ -10,8 +10,8 @@ use crate::ids::{CustomerId, EnvironmentId, ExecutionId};
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::executions::event::{ExecutionStarted, ExecutionsEvent};
 
-/// How many executions of an organization that ended are known beside those that run: whoever ends one twice within so
-/// many is told that it ended, and after that that there is none.
+/// How many executions of an organization that ended are known beside those that run: who ends one while somebody else does is
+/// told that it ended. Of all others history says so, which whoever asks has read.
 pub const ENDED_MAX: usize = 10_000;
 
 /// The executions of an organization.

@@ -29,6 +29,11 @@ impl Sought {
         Self { id: under.blind_id(LABEL, &name), name }
     }
 
+    /// The marks of events by which one of it began: its blind id, and its name where that was recorded under schema 1.
+    pub fn marks(&self) -> [String; 2] {
+        [self.id.clone(), self.name.clone()]
+    }
+
     /// Whether an execution is of it.
     pub fn is_of(&self, started: &ExecutionStarted) -> bool {
         let known = if started.workflow.is_some() { &self.id } else { &self.name };

@@ -20,6 +20,7 @@ use crate::things::Things;
 
 mod connections;
 mod customers;
+mod fifty;
 mod joining;
 mod mail;
 

@@ -151,6 +151,7 @@ impl Gathering<'_> {
         status: Ending,
     ) -> Submission {
         let finish = FinishExecution {
+            over: None,
             execution,
             customer,
             environment,

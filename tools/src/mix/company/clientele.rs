@@ -244,6 +244,7 @@ impl Company {
         let error = fails.then(|| words::failure(&mut self.dice));
         let error = error.map(|text| self.said(execution, customer, "error", text)).transpose()?;
         let finish = FinishExecution {
+            over: None,
             execution,
             customer,
             environment,
