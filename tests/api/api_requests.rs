@@ -74,6 +74,10 @@ async fn two_hundred_requests_race_for_fifty_and_exactly_fifty_write() {
     let statuses = join_all((0..200).map(|number| write(&server, &program, number))).await;
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 50);
     assert!(statuses.iter().all(|status| [201, 402].contains(status)), "{statuses:?}");
+    let rows = server.audit(&owner, "").await;
+    let by_programs = rows.iter().filter(|row| row["user"]["kind"] == "api_key");
+    let written = by_programs.filter(|row| row["action"] != "api_key.use").count();
+    assert_eq!(written, 50, "what is refused appends nothing");
     let values = server.get("/v1/environments/dev/config?limit=200", &owner).await.is(200).json();
     assert_eq!(values["data"].as_array().unwrap().len(), 50, "what is refused appends nothing");
     let refused = server.put("/v1/environments/dev/config/MORE", &program, &json!({"value": 1})).await;
@@ -103,6 +107,21 @@ async fn a_soft_limit_of_requests_tells_at_once() {
     let told: Vec<_> =
         billing["alerts"].as_array().unwrap().iter().map(|alert| alert["threshold"].clone()).collect();
     assert_eq!(told, [json!(80), json!(100)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_requests_race_past_a_soft_fifty_and_each_share_is_told_of_once() {
+    let (server, owner) = TestServer::set_up().await;
+    let program = program(&server, &owner).await;
+    server.limit(&owner, json!({"api_requests": {"limit": 50, "soft": true}})).await;
+    let statuses = join_all((0..200).map(|number| write(&server, &program, number))).await;
+    assert_eq!(statuses, [201; 200]);
+    assert_eq!(server.requests(&owner).await, 200);
+    let told = async || server.audit(&owner, "&action=billing.alert").await.len();
+    server.eventually(|| async { told().await == 2 }).await;
+    // Whatever is recorded of them later tells nobody again.
+    server.app().store.flush_counts(true).await;
+    assert_eq!((server.requests(&owner).await, told().await), (200, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::settings::billing::value::Meter;
 use settled::settings::roles::role::SystemRole;
 
 use crate::billing::hard;
@@ -134,7 +135,7 @@ async fn every_way_in_meets_the_limit_of_people() {
     let accept = json!({"token": token, "name": "Ivy", "password": PASSWORD});
     let accepts = "/v1/auth/invitations/accept";
     let refused = server.post(accepts, None, &accept).await.is_problem(402, "quota_exceeded");
-    let figures = [&refused["quota"], &refused["limit"], &refused["used"]];
+    let figures = [&refused["quota"], &refused["limit"], &refused["use"]];
     assert_eq!(figures, [&json!("people"), &Value::Null, &Value::Null], "no figures for who is no member");
     server.patch("/v1/general", &owner, &json!({"auto_approve_domain_users": true})).await.is(200);
     // Who would be let in at once waits where there is no room.
@@ -222,41 +223,104 @@ async fn what_is_wrong_with_a_request_comes_before_that_there_is_no_room() {
     assert_eq!(server.version(owner.organization), version);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn above_every_limit_sessions_reads_changes_and_removals_go_on() {
-    let (server, owner) = TestServer::set_up().await;
-    server.environment(&owner, "Dev", "test").await;
-    server.environment(&owner, "Stage", "test").await;
-    let secret = server.secret(&owner, "dev", "TOKEN").await;
-    let (key, program) = server.api_key(&owner, &json!({"name": "K", "mode": "test"})).await;
-    let member = server.add_with_role(owner.organization, SystemRole::Developer).await;
-    let none = ["people", "environments", "secrets", "api_keys"]
-        .map(|meter| (meter.to_owned(), json!({"limit": 0})));
-    server.limit(&owner, none.into_iter().collect::<serde_json::Map<_, _>>().into()).await;
+/// Somebody's organization with one of everything that is metered, and no room for more of anything.
+struct Full {
+    server: TestServer,
+    owner: Somebody,
+    member: Somebody,
+    program: Somebody,
+    key: String,
+    secret: String,
+    customer: String,
+    connection: String,
+    executions: [String; 2],
+}
 
-    let owner = server.another_session(&owner).await;
-    server.another_session(&member).await;
-    for path in ["/v1/people", "/v1/secrets", "/v1/api-keys", "/v1/environments", "/v1/billing"] {
+impl Full {
+    async fn new() -> Self {
+        let (server, owner) = TestServer::set_up().await;
+        server.environment(&owner, "Dev", "test").await;
+        server.environment(&owner, "Stage", "test").await;
+        let secret = server.secret(&owner, "dev", "TOKEN").await;
+        let key = json!({"name": "K", "mode": "test", "role": "developer"});
+        let (key, program) = server.api_key(&owner, &key).await;
+        let member = server.add_with_role(owner.organization, SystemRole::Developer).await;
+        let customer = server.customer(&owner, &json!({"name": "One"})).await;
+        let executions =
+            [server.execution(&owner, &customer, "a").await, server.execution(&owner, &customer, "b").await];
+        let connection = server.post("/v1/connections", Some(&owner), &token_connection(1)).await.is(201);
+        let connection = text(&connection.json()["connection"]["id"]);
+        let none = Meter::ALL.map(|meter| (meter.name().to_owned(), json!({"limit": 0})));
+        server.limit(&owner, none.into_iter().collect::<serde_json::Map<_, _>>().into()).await;
+        Self { server, owner, member, program, key, secret, customer, connection, executions }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn above_every_limit_sessions_reads_changes_and_ends_go_on() {
+    let full = Full::new().await;
+    let Full { server, owner, member, secret, customer, .. } = &full;
+    let owner = server.another_session(owner).await;
+    server.another_session(member).await;
+    for path in [
+        "/v1/people",
+        "/v1/secrets",
+        "/v1/api-keys",
+        "/v1/environments",
+        "/v1/customers",
+        "/v1/connections",
+        "/v1/billing",
+    ] {
         server.get(path, &owner).await.is(200);
     }
-    server.get("/v1/ctx?environment=dev", &program).await.is(200);
     server.post(&format!("/v1/secrets/{secret}/reveal"), Some(&owner), &json!({})).await.is(200);
     server.patch(&format!("/v1/secrets/{secret}"), &owner, &json!({"value": "other"})).await.is(200);
     server.put("/v1/environments/dev/config/A", &owner, &json!({"value": 1})).await.is(201);
     server.patch("/v1/environments/dev", &owner, &json!({"name": "Develop"})).await.is(200);
+    server.put(&format!("/v1/customers/{customer}/data/a"), &owner, &json!({"value": 1})).await.is(201);
     let invitation = json!({"email": "ivy@example.net", "role": "viewer"});
     server.post("/v1/invitations", Some(&owner), &invitation).await.is(201);
     for action in ["suspend", "reactivate"] {
-        let path = format!("/v1/people/{}/{action}", member.person);
-        server.post(&path, Some(&owner), &json!({})).await.is(200);
+        for path in [format!("/v1/people/{}", member.person), format!("/v1/customers/{customer}")] {
+            server.post(&format!("{path}/{action}"), Some(&owner), &json!({})).await.is(200);
+        }
     }
+    let finish = format!("/v1/customers/{customer}/executions/{}/finish", full.executions[0]);
+    server.post(&finish, Some(&owner), &json!({"status": "failed"})).await.is(200);
     for path in [
+        format!("/v1/connections/{}", full.connection),
         format!("/v1/secrets/{secret}"),
-        format!("/v1/api-keys/{key}"),
+        format!("/v1/api-keys/{}", full.key),
         "/v1/environments/stage".to_owned(),
+        format!("/v1/customers/{customer}"),
         format!("/v1/people/{}", member.person),
     ] {
         server.delete(&path, &owner).await.is(204);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn above_every_limit_programs_read_finish_and_take_away() {
+    let full = Full::new().await;
+    let Full { server, owner, program, secret, customer, .. } = &full;
+    let executions = format!("/v1/customers/{customer}/executions");
+    let begins = json!({"workflow": "c", "environment": "dev"});
+    let set = "/v1/environments/dev/config/A";
+    for refused in [
+        server.put(set, program, &json!({"value": 1})).await,
+        server.post(&executions, Some(program), &begins).await,
+    ] {
+        assert_eq!(refused.is_problem(402, "quota_exceeded")["quota"], "api_requests");
+    }
+    server.get(set, owner).await.is(404);
+    for path in ["/v1/ctx?environment=dev", "/v1/secrets", "/v1/connections"] {
+        server.get(path, program).await.is(200);
+    }
+    server.post(&format!("/v1/secrets/{secret}/reveal"), Some(program), &json!({})).await.is(200);
+    let finish = format!("{executions}/{}/finish", full.executions[1]);
+    server.post(&finish, Some(program), &json!({"status": "succeeded"})).await.is(200);
+    for path in [format!("/v1/connections/{}", full.connection), format!("/v1/secrets/{secret}")] {
+        server.delete(&path, program).await.is(204);
     }
 }
 
@@ -276,7 +340,7 @@ async fn race(meter: &str, path: &str, body: impl Fn(u32) -> Value) {
     let answers = join_all(made).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 50);
     for answer in answers.into_iter().filter(|answer| answer.status != 201) {
-        assert_eq!(answer.is_problem(402, "quota_exceeded")["used"], 50);
+        assert_eq!(answer.is_problem(402, "quota_exceeded")["use"], 50);
     }
     assert_eq!(server.version(owner.organization), version + 50);
     assert_eq!(server.meter(owner, meter).await["used"], 50);

@@ -11,16 +11,25 @@ use crate::unmoved::until;
 
 pub const PASSWORD: &str = "a long walk by the sea";
 
-/// The token of the one mail that is in a folder for an address, once it is there.
+/// The token of the one mail that is in a folder for an address, if it is there.
+pub fn mailed(mails: &Path, address: &str) -> Option<String> {
+    for entry in std::fs::read_dir(mails).unwrap() {
+        let mail = std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+        if mail.contains(&format!("To: {address}"))
+            && let Some((_, rest)) = mail.split_once("#token=")
+        {
+            // One that is being written may end in the midst of it.
+            return rest.split_once(char::is_whitespace).map(|(token, _)| token.to_owned());
+        }
+    }
+    None
+}
+
+/// The same, once it is there.
 pub async fn token(mails: &Path, address: &str) -> String {
     for _ in 0..2_400 {
-        for entry in std::fs::read_dir(mails).unwrap() {
-            let mail = std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
-            if mail.contains(&format!("To: {address}"))
-                && let Some((_, rest)) = mail.split_once("#token=")
-            {
-                return rest.split_whitespace().next().unwrap().to_owned();
-            }
+        if let Some(token) = mailed(mails, address) {
+            return token;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }

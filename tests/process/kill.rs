@@ -1,13 +1,11 @@
 //! kill -9, under load and during start-up: nothing acknowledged is lost, and every store opens again.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::journal::{Journal, assert_sound};
-use crate::process::{Login, Start, scale};
-
-const CONNECTIONS: u64 = 16;
+use crate::journal::assert_sound;
+use crate::load::Load;
+use crate::process::{Start, scale};
 
 /// A new store after so many rounds: a start replays the log, and the test should not become one of long logs.
 const ROUNDS_A_STORE: u32 = 25;
@@ -36,11 +34,11 @@ async fn a_killed_server_has_lost_nothing_that_it_acknowledged() {
     let mut done = 0;
     while done < rounds {
         let dir = tempfile::tempdir().unwrap();
-        let start = Start::on(dir.path().join("data"));
-        let journal = Arc::new(Journal::default());
-        let login = {
+        let mails = dir.path().join("mails");
+        let start = Start::on(dir.path().join("data")).with(&["--mail-dir", mails.to_str().unwrap()]);
+        let load = {
             let server = start.serve();
-            server.set_up().await
+            Load::begin(&server, &mails).await
             // Dropped, which is a kill too.
         };
         for round in 0..ROUNDS_A_STORE.min(rounds - done) {
@@ -55,13 +53,19 @@ async fn a_killed_server_has_lost_nothing_that_it_acknowledged() {
             if round % 2 == 0 {
                 assert_sound(&start.dir);
             }
-            kill_under_load(&start, &journal, &login, &mut random).await;
+            kill_under_load(&start, &load, random.millis(50, 600)).await;
             done += 1;
         }
+        // However short the lives were, every section had one in which it came to its end and was killed in the midst of another.
+        let mut server = start.serve();
+        let writers = load.write(&server);
+        load.sections.until_each_made_a_lap().await;
+        server.process.kill();
+        writers.join_all().await;
         let server = start.serve();
-        journal.verify(&server, &login).await;
+        load.verify(&server).await;
         assert_sound(&start.dir);
-        acknowledged += journal.acknowledged();
+        acknowledged += load.acknowledged();
     }
     assert!(at_start * 5 >= rounds, "{at_start} of {rounds} rounds killed a start");
     println!(
@@ -70,12 +74,12 @@ async fn a_killed_server_has_lost_nothing_that_it_acknowledged() {
 }
 
 /// One life: what earlier ones acknowledged is there; then writers, and a kill in their midst.
-async fn kill_under_load(start: &Start, journal: &Arc<Journal>, login: &Login, random: &mut Random) {
+async fn kill_under_load(start: &Start, load: &Load, life: Duration) {
     let mut server = start.serve();
-    journal.verify(&server, login).await;
+    load.verify(&server).await;
     assert_sound(&start.dir);
-    let writers = journal.write(&server, login, CONNECTIONS);
-    tokio::time::sleep(random.millis(50, 600)).await;
+    let writers = load.write(&server);
+    tokio::time::sleep(life).await;
     server.process.kill();
     // Answers that were on their way still count.
     writers.join_all().await;

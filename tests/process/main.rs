@@ -28,6 +28,7 @@ mod held;
 mod keys;
 mod kill;
 mod ledgers;
+mod load;
 mod mail;
 mod many;
 mod operator;
@@ -50,6 +51,7 @@ mod restore;
 mod root_key;
 mod run;
 mod secrets;
+mod sections;
 #[path = "../support/s3.rs"]
 mod s3;
 mod slow;

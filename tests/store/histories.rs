@@ -32,6 +32,7 @@ use settled::text::{Description, Name};
 use crate::access_asks::{AccessAsk, MadeAccess, access_ask};
 use crate::billing_asks::{BillingAsk, billing_ask};
 use crate::commands::{create, refusal};
+use crate::connection_asks::{self, ConnectionAsk, MadeConnections, connection_ask};
 use crate::customer_asks::{CustomerAsk, MadeCustomers, customer_ask};
 use crate::invitation_asks::{InvitationAsk, Tried, having_seen, invitation_ask};
 use crate::join_asks::{JoinAsk, join_ask};
@@ -152,6 +153,7 @@ pub enum Ask {
     Invitation(InvitationAsk),
     Customer(CustomerAsk),
     Oauth(OauthAsk),
+    Connection(ConnectionAsk),
     Billing(BillingAsk),
     Deny,
     Export,
@@ -197,7 +199,8 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         4 => join_ask().prop_map(Ask::Joining),
         6 => invitation_ask().prop_map(Ask::Invitation),
         14 => customer_ask().prop_map(Ask::Customer),
-        6 => oauth_ask().prop_map(Ask::Oauth),
+        9 => oauth_ask().prop_map(Ask::Oauth),
+        14 => connection_ask().prop_map(Ask::Connection),
         4 => billing_ask().prop_map(Ask::Billing),
         1 => Just(Ask::Deny),
         1 => Just(Ask::Export),
@@ -238,6 +241,7 @@ pub struct Made {
     invitations: Vec<Tried>,
     customers: MadeCustomers,
     apps: Vec<OauthAppId>,
+    connections: MadeConnections,
 }
 
 /// A step made ready, to be submitted as it is to any store over the base.
@@ -413,6 +417,12 @@ impl Made {
                 ask.submission(&mut self.customers, secrets, environment, (mark, actor, organization), with)
             }
             Ask::Oauth(ask) => ask.submission(&mut self.apps, (mark, actor, organization), with),
+            Ask::Connection(ask) => {
+                let step = connection_asks::Step { mark, actor, organization, with };
+                let customer = |which| self.customers.id(which);
+                let app = |which| chosen(&self.apps, which, Fresh.id());
+                ask.submission(&mut self.connections, environment, customer, app, step)
+            }
             // Over HTTP an actor is only ever denied in their own organization.
             Ask::Deny if step.of == step.organization => {
                 let denied = refusal(Outcome::Denied, &organization.to_string());

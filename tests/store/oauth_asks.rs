@@ -27,10 +27,10 @@ pub enum OauthAsk {
 pub fn oauth_ask() -> impl Strategy<Value = OauthAsk> {
     let index = any::<Index>;
     prop_oneof![
-        3 => any::<bool>().prop_map(|custom| OauthAsk::Create { custom }),
+        4 => any::<bool>().prop_map(|custom| OauthAsk::Create { custom }),
         3 => (index(), any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.7))
             .prop_map(|(which, renames, moves, secret)| OauthAsk::Update { which, renames, moves, secret }),
-        1 => index().prop_map(OauthAsk::Delete),
+        2 => index().prop_map(OauthAsk::Delete),
     ]
 }
 

@@ -181,11 +181,12 @@ const ACCESS: [ResourceType; 4] =
     [ResourceType::Team, ResourceType::TeamMember, ResourceType::Role, ResourceType::RoleAssignment];
 
 /// What no restore touches.
-const KEPT: [ResourceType; 5] = [
+const KEPT: [ResourceType; 6] = [
     ResourceType::Person,
     ResourceType::Invitation,
     ResourceType::JoinRequest,
     ResourceType::ApiKey,
+    ResourceType::Connection,
     ResourceType::Billing,
 ];
 

@@ -123,8 +123,8 @@ pub fn within_quotas(
     Ok(told)
 }
 
-/// Refuses what a program would change beyond its organization's requests of the period. What it reads, and what it takes
-/// away from somebody, goes on; so does what people do.
+/// Refuses what a program would change beyond its organization's requests of the period. What it reads, what it takes away
+/// from somebody, and that what it had begun has ended, goes on; so does what people do.
 fn allows_program(state: &Organization, context: &Context, decided: &[NewEvent]) -> Result<(), Excess> {
     let Some(ordinal) = context.ordinal else { return Ok(()) };
     let meter = Meter::ApiRequests;
@@ -136,11 +136,11 @@ fn allows_program(state: &Organization, context: &Context, decided: &[NewEvent])
     }
 }
 
-/// Whether an action is no reading and no taking away, by its verb.
+/// Whether an action is no reading, no taking away and no ending, by its verb.
 fn changes(action: &str) -> bool {
     let verb = action.rsplit_once('.').map_or(action, |(_, verb)| verb);
     let reads = ["use", "read", "reveal", "export"];
-    let takes_away = [
+    let takes_away_or_ends = [
         "delete",
         "destroy",
         "destroy_version",
@@ -150,8 +150,9 @@ fn changes(action: &str) -> bool {
         "revoke",
         "suspend",
         "decline",
+        "finish",
     ];
-    !reads.contains(&verb) && !takes_away.contains(&verb)
+    !reads.contains(&verb) && !takes_away_or_ends.contains(&verb)
 }
 
 /// The state that events lead to.

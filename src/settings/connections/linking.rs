@@ -243,10 +243,9 @@ pub async fn reconnect(
 }
 
 /// Refreshes the access token now; whoever asks while that is under way waits for the same, and whoever asks right after it
-/// has what came of it. That somebody asked is recorded.
+/// has what came of it. That somebody asked is recorded. 503 `refresh_under_way` after 15 seconds: it goes on all the same.
 #[utoipa::path(post, path = "/v1/connections/{con}/refresh", tag = "oauth", params(("con" = ConnectionId, Path)),
-    responses((status = 200, body = ConnectionBody), (status = "4XX", body = ProblemBody),
-    (status = 503, body = ProblemBody, description = "It is under way still")))]
+    responses((status = 200, body = ConnectionBody), (status = "4XX", body = ProblemBody)))]
 pub async fn refresh(
     AtConnection { call, connection }: AtConnection,
     _: NoParameters,
