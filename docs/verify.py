@@ -14,7 +14,9 @@ head, *items = [parsed(line) for line in open(sys.argv[1], encoding="utf-8", new
 name, key_id, key = sys.argv[2].split("+", 2)  # a C2SP verifier key, got over a way that you trust
 text, signatures = head["checkpoint"].split("\n\n")  # a C2SP signed note; others may have signed it, too
 origin, size, root = text.split("\n")
-own = [b64(line.split()[2]) for line in signatures.splitlines() if line.startswith(f"— {name} ")]
+lines = [line.split(" ") for line in signatures.splitlines()]
+need(all(len(line) == 3 and line[0] == "—" and b64(line[2]) for line in lines), "the checkpoint's signatures were altered")
+own = [b64(line[2]) for line in lines if line[1] == name]
 own = [signed for signed in own if signed[:4].hex() == key_id == sha(f"{name}\n".encode() + b64(key))[:4].hex()]
 need(origin == name and own, f"the checkpoint is not signed by {name}")
 Ed25519PublicKey.from_public_bytes(b64(key)[1:]).verify(own[0][4:], f"{text}\n".encode())  # raises if not so
@@ -23,6 +25,7 @@ need(len(head) == 4 and form == "settled-bundle-1" and type(first) is type(last_
 need(1 <= first <= last_of <= int(size), "its first line says other events than the checkpoint covers")
 versions = [item["event"]["version"] for item in items]
 need(versions == list(range(first, last_of + 1)), f"{versions} are not the events that it says")
+need(all(len(item) == 2 for item in items), "there is more than events and their proofs")
 for item in items:
     node, last, digest = item["event"]["version"] - 1, int(size) - 1, sha(b"\0" + canonical(item["event"]).encode())
     for beside in map(b64, item["proof"]):  # RFC 9162, 2.1.3.2

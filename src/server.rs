@@ -15,6 +15,7 @@ use crate::dns::Dns;
 use crate::http;
 use crate::http::app::{App, OrganizationsPolicy, Policy, SignupPolicy};
 use crate::http::limits::Limits;
+use crate::http::operator_token::{OperatorToken, OperatorTokenError};
 use crate::http::page::Cursors;
 use crate::http::rate_limit::RateLimits;
 use crate::http::server::{Listener, bind_unix};
@@ -62,6 +63,14 @@ pub enum StartError {
     /// Mail cannot be from the address that it is to be from.
     #[error(transparent)]
     Sender(#[from] InvalidSender),
+    /// The token of operators cannot be used.
+    #[error(transparent)]
+    OperatorToken(#[from] OperatorTokenError),
+    /// Operators' tokens would go over a network in the clear.
+    #[error(
+        "--operator-listen {0} needs --tls-cert: anybody on the way could read the token; a loopback address does not"
+    )]
+    OperatorsInTheClear(SocketAddr),
     /// A listener could not be bound.
     #[error("could not listen on {place}")]
     Listen {
@@ -126,8 +135,16 @@ pub struct Server {
     limits: Arc<Limits>,
     tls: Option<Tls>,
     public: Listener,
-    operator: Listener,
+    operators: Operators,
     address: SocketAddr,
+}
+
+/// Where operators come.
+struct Operators {
+    /// The socket file.
+    socket: Listener,
+    /// A port, and the token that they need there.
+    port: Option<(Listener, OperatorToken)>,
 }
 
 impl Server {
@@ -163,12 +180,12 @@ impl Server {
                 return Err(error);
             }
         };
-        let Bound { public, operator, address, setup_token } = bound;
+        let Bound { public, operators, address, setup_token } = bound;
         started.setup_token = setup_token;
         let mailer = way_for_mail.map(|way| mailer(config, way, address, &store)).transpose()?;
         let app = app(config, store, mailer, place, &dir, address)?;
         let schedule = config.snapshot_schedule();
-        Ok(Self { app, started, opened: dir, room, schedule, limits, tls, public, operator, address })
+        Ok(Self { app, started, opened: dir, room, schedule, limits, tls, public, operators, address })
     }
 
     /// The address that it listens on.
@@ -186,7 +203,7 @@ impl Server {
     /// # Errors
     /// When the log cannot be closed; the next start then takes the stop for an unclean one.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { app, opened, room, schedule, limits, tls, public, operator, .. } = self;
+        let Self { app, opened, room, schedule, limits, tls, public, operators, .. } = self;
         let metrics = app.store.metrics().clone();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let timers = tokio::spawn(scheduler::run(
@@ -206,14 +223,14 @@ impl Server {
         });
         let certificate = tls.map(|tls| tls.watch(app.store.clock().clone(), until(stopped.clone())));
         let certificate = certificate.map(tokio::spawn);
-        let operator_router = http::operator::router(&app, Arc::clone(&limits));
-        let operators = tokio::spawn(http::server::serve(
-            operator,
-            operator_router,
-            Arc::clone(&limits),
-            Metrics::new(),
-            until(stopped),
-        ));
+        let serve_operators = |(listener, token)| {
+            let router = http::operator::router(&app, Arc::clone(&limits), token);
+            let stop = until(stopped.clone());
+            tokio::spawn(http::server::serve(listener, router, Arc::clone(&limits), Metrics::new(), stop))
+        };
+        let port = operators.port.map(|(listener, token)| (listener, Some(token)));
+        let operators: Vec<_> =
+            [(operators.socket, None)].into_iter().chain(port).map(serve_operators).collect();
         let (streams, place) = (app.streams.clone(), Arc::clone(&app.snapshots.place));
         let stop = async move {
             stop.await;
@@ -227,7 +244,10 @@ impl Server {
         if cut > 0 {
             tracing::warn!(connections = cut, "connections were cut off at the stop");
         }
-        let (_timers, _operators) = tokio::join!(timers, operators);
+        let _timers = timers.await;
+        for task in operators {
+            let _cut = task.await;
+        }
         for task in certificate.into_iter().chain(snapshots).chain([renewals]) {
             let _ended = task.await;
         }
@@ -258,7 +278,7 @@ async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
 /// What a start makes once the store is open.
 struct Bound {
     public: Listener,
-    operator: Listener,
+    operators: Operators,
     address: SocketAddr,
     setup_token: Option<PlainToken>,
 }
@@ -272,13 +292,25 @@ async fn bind(config: &Config, dir: &OpenDir, store: &Store, tls: Option<Tls>) -
     let public = TcpListener::bind(config.listen).await.map_err(listen(config.listen.to_string()))?;
     let address = public.local_addr().map_err(listen(config.listen.to_string()))?;
     let socket = dir.dir.operator_socket();
-    let operator = bind_unix(&socket).map_err(listen(socket.display().to_string()))?;
-    note_server(&dir.dir, address)?;
-    let public = match tls {
-        Some(tls) => Listener::Tls(public, tls),
-        None => Listener::Tcp(public),
+    let socket = bind_unix(&socket).map_err(listen(socket.display().to_string()))?;
+    let on = |tcp, tls: &Option<Tls>| match tls.clone() {
+        Some(tls) => Listener::Tls(tcp, tls),
+        None => Listener::Tcp(tcp),
     };
-    Ok(Bound { public, operator, address, setup_token })
+    let (port, of_operators) = match config.operator_listen {
+        Some(at) if tls.is_none() && !at.ip().is_loopback() => {
+            return Err(StartError::OperatorsInTheClear(at));
+        }
+        Some(at) => {
+            let token = OperatorToken::in_file(&config.operator_token_file())?;
+            let port = TcpListener::bind(at).await.map_err(listen(at.to_string()))?;
+            let at = port.local_addr().map_err(listen(at.to_string()))?;
+            (Some((on(port, &tls), token)), Some(at))
+        }
+        None => (None, None),
+    };
+    note_server(&dir.dir, address, of_operators)?;
+    Ok(Bound { public: on(public, &tls), operators: Operators { socket, port }, address, setup_token })
 }
 
 struct OpenedStore {
@@ -458,8 +490,15 @@ fn setup_token(dir: &OpenDir, store: &Store) -> Result<Option<PlainToken>, Start
 }
 
 /// What a running server says of itself to the command line.
-fn note_server(dir: &DataDir, address: SocketAddr) -> Result<(), StartError> {
+fn note_server(
+    dir: &DataDir,
+    address: SocketAddr,
+    of_operators: Option<SocketAddr>,
+) -> Result<(), StartError> {
     let path = dir.server_file();
-    let note = serde_json::json!({ "pid": std::process::id(), "listen": address.to_string() });
+    let mut note = serde_json::json!({ "pid": std::process::id(), "listen": address.to_string() });
+    if let Some(address) = of_operators {
+        note["operator_listen"] = address.to_string().into();
+    }
     private::write(&path, format!("{note}\n").as_bytes()).map_err(|source| StartError::File { path, source })
 }

@@ -18,6 +18,8 @@ use crate::audit::stream::Stream;
 use crate::clock::Timestamp;
 use crate::command::{Command, OrganizationCommand};
 use crate::event::Version;
+use crate::history::description::Focus;
+use crate::history::readable;
 use crate::http::app::App;
 use crate::http::auth::still_may;
 use crate::http::call::{Call, read_history};
@@ -31,6 +33,7 @@ use crate::http::query::RawQuery;
 use crate::http::sse::{self, Start};
 use crate::http::streams::Kind;
 use crate::log::filter::Filter;
+use crate::settings::customer_data::keys;
 use crate::settings::roles::permission::Permission;
 use crate::store::exports::{Form, NoteExport};
 
@@ -101,7 +104,16 @@ impl Place {
 fn filter(call: &Call, parameters: &RawQuery) -> Result<Filter, Problem> {
     let parameters: AuditParameters = parameters.parse()?;
     let founded = call.settings().general.founded().ok_or_else(Problem::not_found)?;
-    parameters.filter(&founded.timezone)
+    let mut filter = parameters.filter(&founded.timezone)?;
+    for resource in &mut filter.resources {
+        // A document is mentioned by what it is found by.
+        if let Some(meant @ Focus::Named(..)) = readable::focus(resource)
+            && let Focus::Named(id, name) = keys::found_by(&call.app.store, &call.organization.handle, meant)?
+        {
+            *resource = format!("{id}/{name}");
+        }
+    }
+    Ok(filter)
 }
 
 /// The values that the audit log can be filtered by, with the number of events that each would show among those that
@@ -280,7 +292,7 @@ pub async fn events(State(app): State<App>, call: Call, query: RawQuery) -> Resu
     Ok(call.list(&view, &EventsPage { data, next_after }))
 }
 
-/// `after`, which is at most 2^53 − 1 as every integer of the contract.
+/// `after`, which is at most 2^53 − 1 as every integer of the API.
 fn checked(after: Option<Version>) -> Result<Option<Version>, Problem> {
     if after.is_some_and(|after| after >= 1 << 53) {
         return Err(Problem::invalid_parameter("after", "invalid", "expected a stream's version"));

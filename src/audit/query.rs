@@ -33,7 +33,8 @@ pub struct AuditParameters {
     #[serde(rename = "type")]
     #[param(rename = "type")]
     pub kind: Vec<ResourceType>,
-    /// The id of what it was done to, or of something concerned.
+    /// The id of what it was done to, or of something concerned; a configuration value is `<environment's id>/<KEY>`, a
+    /// customer's document `<customer's id>/<key>`.
     pub resource: Vec<String>,
     /// How it ended.
     pub outcome: Vec<Outcome>,
@@ -72,6 +73,7 @@ impl AuditParameters {
             unless_named: UNLESS_NAMED,
             types: self.kind,
             resources: self.resource,
+            marks: Vec::new(),
             outcomes: self.outcome,
             from: time("from", self.from)?,
             to: time("to", self.to)?,

@@ -12,10 +12,10 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Outcome, Resource, ResourceType, Version};
 use crate::history::description::Subject;
 use crate::ids::{CustomerId, EventId, SessionId, UserId};
-use crate::seal::{DataKey, Plain, Sealed};
+use crate::seal::{DataKey, Plain, Sealed, SealedField};
 use crate::settings::api_keys::event::ApiKeysEvent;
-use crate::settings::customers;
-use crate::settings::customers::profile::Opener;
+use crate::settings::customers::ERASED;
+use crate::settings::customers::profile::Field;
 use crate::settings::general::reason_field;
 use crate::settings::people;
 use crate::settings::people::projection::Status;
@@ -23,9 +23,10 @@ use crate::settings::sessions;
 use crate::settings::sessions::event::SessionsEvent;
 use crate::settings::sessions::projection::Holder;
 use crate::store::Store;
+use crate::store::customers::opening::Openings;
 use crate::store::history::HistoryError;
 use crate::store::resident::{Handle, View};
-use crate::store::shown::{Envelope, Origin};
+use crate::store::shown::{Envelope, Origin, SealedName};
 
 /// A row of the audit log.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -75,7 +76,8 @@ pub struct RowResource {
     pub kind: ResourceType,
     /// Its id.
     pub id: String,
-    /// Its name as recorded; a person's, a customer's, and that of whom a membership is about, as of now.
+    /// Its name as recorded; a person's, a customer's, and that of whom a membership is about, as of now. What an erased
+    /// customer had is called `erased customer`.
     pub name: Option<String>,
 }
 
@@ -97,8 +99,8 @@ pub struct Rows {
     handle: Arc<Handle>,
     view: Arc<View>,
     names: HashMap<UserId, Option<String>>,
-    /// Customers' names, for a page: of an export of any length the next page sees who was erased meanwhile.
-    customers: HashMap<CustomerId, Option<String>>,
+    /// Customers' keys, for a page: of an export of any length the next page sees who was erased meanwhile.
+    openings: Openings,
     addresses: HashMap<SessionId, Option<String>>,
 }
 
@@ -110,7 +112,7 @@ impl Rows {
             handle: Arc::clone(handle),
             view: Arc::clone(view),
             names: HashMap::new(),
-            customers: HashMap::new(),
+            openings: Openings::new(store, handle),
             addresses: HashMap::new(),
         }
     }
@@ -120,7 +122,7 @@ impl Rows {
     /// # Errors
     /// When the history cannot be read.
     pub fn of(&mut self, versions: &[Version]) -> Result<Vec<Row>, HistoryError> {
-        self.customers.clear();
+        self.openings.forget();
         let events = self.store.envelopes(&self.handle, &self.view, versions)?;
         events.iter().map(|event| self.row(event)).collect()
     }
@@ -139,12 +141,15 @@ impl Rows {
 
     fn row(&mut self, event: &Envelope) -> Result<Row, HistoryError> {
         let ip = event.actor.session.map(|session| self.ip(session, event.version)).transpose()?;
+        let read = |version| self.store.envelopes(&self.handle, &self.view, &[version]);
+        let earlier = event.called_at.map(read).transpose()?.and_then(|mut found| found.pop());
+        let calls = earlier.as_deref().unwrap_or(event);
         Ok(Row {
             id: event.id,
             timestamp: event.at,
             user: self.user(event.actor.id),
             action: event.action.clone(),
-            resource: self.resource(&event.resource),
+            resource: self.resource(&calls.resource, calls.called.as_ref()),
             outcome: event.outcome,
             version: event.version,
             count: event.count,
@@ -153,8 +158,8 @@ impl Rows {
         })
     }
 
-    /// What was acted on, a person with their name.
-    pub fn resource(&mut self, resource: &Resource) -> RowResource {
+    /// What was acted on, a person with their name, and what is called by a sealed name with that.
+    pub fn resource(&mut self, resource: &Resource, called: Option<&SealedName>) -> RowResource {
         let name = match resource.kind {
             ResourceType::Person => resource.id.parse().ok().and_then(|person| self.name(person)),
             ResourceType::TeamMember => {
@@ -162,7 +167,10 @@ impl Rows {
                 person.and_then(|person| self.name(person))
             }
             ResourceType::Customer => resource.id.parse().ok().and_then(|customer| self.customer(customer)),
-            _ => resource.name.clone(),
+            _ => match called {
+                Some(called) => self.sealed_name(resource, called),
+                None => resource.name.clone(),
+            },
         };
         RowResource { kind: resource.kind, id: resource.id.clone(), name }
     }
@@ -185,26 +193,24 @@ impl Rows {
         remember(&mut self.names, person, name)
     }
 
-    /// A customer's name as of the view, opened once a page.
+    /// A customer's name as of the view; of one who was deleted none is known.
     fn customer(&mut self, id: CustomerId) -> Option<String> {
-        if let Some(name) = self.customers.get(&id) {
-            return name.clone();
+        let customers = &self.view.organization().customers;
+        let place = id.to_string();
+        match customers.get(id) {
+            Some(customer) => {
+                let field = Field::Name.place(self.view.stream, &place);
+                self.openings.open(id, &field, &customer.name)
+            }
+            None => customers.is_erased(id).then(|| ERASED.to_owned()),
         }
-        let name = self.open_customer(id);
-        remember(&mut self.customers, id, name)
     }
 
-    fn open_customer(&self, id: CustomerId) -> Option<String> {
-        let customers = &self.view.organization().customers;
-        if customers.is_erased(id) {
-            return Some(customers::ERASED.to_owned());
-        }
-        let customer = customers.get(id)?;
-        let open = || Opener::of(self.view.stream, customer, self.store.ring())?.name();
-        match self.handle.open_of_customer(id, open).ok()? {
-            Some(name) => shown(&name),
-            None => Some(customers::ERASED.to_owned()),
-        }
+    fn sealed_name(&mut self, resource: &Resource, called: &SealedName) -> Option<String> {
+        let SealedName { customer, field, sealed } = called;
+        let (stream, resource_type, resource_id) = (self.view.stream, resource.kind, &resource.id);
+        let field = SealedField { stream, resource_type, resource_id, field };
+        self.openings.open(*customer, &field, sealed)
     }
 
     fn ip(&mut self, session: SessionId, until: Version) -> Result<Option<String>, HistoryError> {

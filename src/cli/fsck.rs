@@ -9,6 +9,7 @@ use clap::Args;
 use hyper::Method;
 
 use crate::cli::exit::Exit;
+use crate::cli::root_key::RootKeyOptions;
 use crate::cli::target::{Holder, Target, answered, close, failed};
 use crate::cli::unopened::{Unopened, print_key_files};
 use crate::cli::{output, socket};
@@ -20,7 +21,7 @@ use crate::log::EventLog;
 use crate::log::sled::open::HeadPolicy;
 use crate::open::{DirError, OpenDir};
 use crate::seal::keyring::{KeyRing, files};
-use crate::seal::root::{RootKey, RootKeyError, RootKeySource};
+use crate::seal::root::{RootKey, RootKeyError};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::history::History;
 use crate::snapshot::newest_keys::newest_keys;
@@ -40,9 +41,8 @@ pub struct Fsck {
     /// accepts is said. Only after a snapshot could not help
     #[arg(long)]
     accept_head: bool,
-    /// The root key, to see whether it unwraps the key files; `root.key` in the data directory, if it is there
-    #[arg(long, env = "SETTLED_ROOT_KEY_FILE", value_name = "FILE")]
-    root_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    root_key: RootKeyOptions,
     /// The folder of the ledger of what was destroyed [default: snapshots in the data folder]
     #[arg(long, env = "SETTLED_SNAPSHOTS_DIR", value_name = "DIR")]
     snapshots_dir: Option<PathBuf>,
@@ -109,14 +109,16 @@ impl Fsck {
     }
 
     fn repair(&self, history: &FileName, root: Option<RootKey>) -> Result<Repaired, Box<dyn Error>> {
-        let root = root.ok_or("the root key is needed: say where it is with --root-key-file")?;
+        let needed = "the root key is needed: say where it is with --root-key-file, --root-key-env or --root-key-command";
+        let root = root.ok_or(needed)?;
         let dir = self.target.lock()?;
         output::note(format_args!("looking at the store in {}", self.target.data_dir.display()));
         let notes = self.snapshots_dir.clone().unwrap_or_else(|| self.target.data_dir.join(SNAPSHOTS));
         let history = history.locate(&notes)?;
         let keys = self.keys.as_ref().map(|keys| keys.locate(&notes)).transpose()?;
         let here = dir.store_ids()?;
-        let newest = || newest_keys(&History::open(&history)?, root.fingerprint(), &here);
+        let newest =
+            || newest_keys(&History::open(&history)?, root.fingerprint(), &here).map(|newest| newest.keys);
         let keys = keys.map_or_else(newest, Ok)?;
         let means = Means { history: &history, keys: &keys, root: &root };
         let spinner = output::waiting("repairing");
@@ -156,10 +158,11 @@ impl Fsck {
         if is_found { Exit::DoesNotHold } else { Exit::Fine }
     }
 
+    /// The root key, if it is at hand: to see whether it unwraps the key files, and for a repair.
     fn root_key(&self) -> Result<Option<RootKey>, RootKeyError> {
-        let at_hand = self.target.data_dir.join("root.key");
-        let file = self.root_key_file.clone().or_else(|| at_hand.exists().then_some(at_hand));
-        file.map(|file| RootKey::load(&RootKeySource::File(file))).transpose()
+        let dir = &self.target.data_dir;
+        let at_hand = self.root_key.is_given() || dir.join("root.key").exists();
+        at_hand.then(|| self.root_key.read(dir)).transpose()
     }
 
     fn check(&self, opened: &OpenDir, root: Option<&RootKey>) -> Exit {

@@ -34,7 +34,7 @@ pub struct Export {
     #[command(flatten)]
     target: Target,
     /// Only this stream: `platform`, or an organization's id
-    #[arg(long)]
+    #[arg(long, visible_alias = "organization")]
     stream: Option<StreamId>,
     /// Only events after this version of their stream
     #[arg(long, value_name = "VERSION", default_value_t = 0)]

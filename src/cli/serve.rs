@@ -61,7 +61,12 @@ pub fn run(config: &Config) -> Exit {
             output::error(&error);
             let is_usage = matches!(
                 error,
-                StartError::Tls(_) | StartError::Mail(_) | StartError::Sender(_) | StartError::Bucket(_)
+                StartError::Tls(_)
+                    | StartError::Mail(_)
+                    | StartError::Sender(_)
+                    | StartError::Bucket(_)
+                    | StartError::OperatorToken(_)
+                    | StartError::OperatorsInTheClear(_)
             );
             if is_usage { Exit::Usage } else { Exit::Store }
         }
@@ -158,8 +163,7 @@ fn greet(config: &Config, server: &Server) {
     output::line(format_args!("Settled {} serves {url}", env!("CARGO_PKG_VERSION")));
     if let Some(token) = setup_token {
         let file = config.data_dir.join("setup-token");
-        output::line(format_args!("\nSet it up once, at {url}/setup#token={}", token.expose()));
-        output::line(format_args!("or paste this, with your own values:\n"));
+        output::line("\nSet it up once: paste this, with your own values:\n");
         output::line(format_args!(
             "curl -sS {url}/v1/setup -H 'content-type: application/json' -d '{{\"setup_token\": \
              \"'$(cat {file})'\", \"organization\": {{\"name\": \"Acme\", \"timezone\": \"Europe/Paris\"}}, \
@@ -167,6 +171,9 @@ fn greet(config: &Config, server: &Server) {
              \"a long walk by the sea\"}}}}'\n",
             file = file.display(),
         ));
+        // There is no page yet, but whoever serves a console of their own in front gets here by it.
+        let link = format!("{url}/setup#token={}", token.expose());
+        output::line(format_args!("(A console, which is to come, will do it at {link})"));
     }
 }
 

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 
 use self::file::ConfigError;
 use self::value::{DnsServer, PublicUrl, Size, SmtpUrl, Span};
-use crate::data_dir::SNAPSHOTS;
+use crate::data_dir::{OPERATOR_TOKEN, SNAPSHOTS};
 use crate::platform::accounts::email::EmailAddress;
 use crate::snapshot::place::url::BucketUrl;
 use crate::snapshot::place::{Place, UnusableBucket, place};
@@ -78,6 +78,16 @@ pub struct Config {
     #[arg(long, env = "SETTLED_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:7373")]
     #[arg(help_heading = "Where")]
     pub listen: SocketAddr,
+
+    /// Serve operators on this address and port, too, as on the socket file in the data folder, but to whoever sends the token
+    /// (`Authorization: Bearer`); addresses other than loopback need a certificate [default: none, the socket alone]
+    #[arg(long, env = "SETTLED_OPERATOR_LISTEN", value_name = "ADDR:PORT", help_heading = "Where")]
+    pub operator_listen: Option<SocketAddr>,
+
+    /// The file of that token, which only the server's user may read (mode 0600); where there is none, one is made
+    /// [default: operator-token in the data folder]
+    #[arg(long, env = "SETTLED_OPERATOR_TOKEN_FILE", value_name = "FILE", help_heading = "Where")]
+    pub operator_token_file: Option<PathBuf>,
 
     /// Serve HTTPS with the certificate in this file, PEM with its chain; read again when it changes
     /// [default: none, plain HTTP]
@@ -271,6 +281,11 @@ impl Config {
     /// Where the ledger is, and the snapshots where they are in no bucket.
     pub fn snapshots_dir(&self) -> PathBuf {
         self.snapshots_dir.clone().unwrap_or_else(|| self.data_dir.join(SNAPSHOTS))
+    }
+
+    /// The file of the token that operators need on their port.
+    pub fn operator_token_file(&self) -> PathBuf {
+        self.operator_token_file.clone().unwrap_or_else(|| self.data_dir.join(OPERATOR_TOKEN))
     }
 
     /// When snapshots are taken, and how long they are kept; nothing where none is.

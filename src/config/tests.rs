@@ -39,6 +39,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("snapshot-keep", "28", "28"),
     ("snapshot-keep-keys", "10d", "'10d'"),
     ("listen", "127.0.0.9:80", "'127.0.0.9:80'"),
+    ("operator-listen", "127.0.0.9:81", "'127.0.0.9:81'"),
+    ("operator-token-file", "/keys/operators", "'/keys/operators'"),
     ("tls-cert", "/keys/cert.pem", "'/keys/cert.pem'"),
     ("tls-key", "/keys/key.pem", "'/keys/key.pem'"),
     ("public-url", "https://settings.example.org", "'https://settings.example.org'"),

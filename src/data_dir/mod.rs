@@ -5,7 +5,7 @@
 //!   current       names the store in use
 //!   stores/<id>/  log/ keys/ head derived/ ledger-mark
 //!   snapshots/    ledger; elsewhere where `serve` is told so
-//!   ballast  lock  server.json  setup-token  root.key  operator.sock  demo
+//!   ballast  lock  server.json  setup-token  root.key  operator.sock  operator-token  demo
 //! ```
 //! A store is made under another name and complete before `current` names it, so a store without `current`, or a
 //! `current` without its store, is damage and never a reason to begin anew. What is inside a store is the
@@ -32,6 +32,9 @@ const LAST_ROOM_BYTES: u64 = 1 << 20;
 
 /// The folder of the snapshots in a data directory.
 pub const SNAPSHOTS: &str = "snapshots";
+
+/// The file of the token that operators need on their port, unless told otherwise.
+pub const OPERATOR_TOKEN: &str = "operator-token";
 
 /// What a store is called until it is complete.
 const UNFINISHED: &str = "unfinished-";

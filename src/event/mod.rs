@@ -173,6 +173,14 @@ event_sum! {
 }
 
 impl Event {
+    /// A word of its data that it is found by, beside what is in its envelope.
+    pub fn mark(&self) -> Option<&str> {
+        match self {
+            Self::Executions(event) => Some(event.mark()),
+            _ => None,
+        }
+    }
+
     /// The current schema number of an action.
     pub fn current_schema(action: &str) -> Option<u32> {
         Self::actions().find(|spec| spec.action == action).map(|spec| spec.schema)
@@ -266,9 +274,9 @@ pub enum ResourceType {
     Connection,
     /// A customer; without a name, as a person is.
     Customer,
-    /// A customer's document; its id is the customer's, its name the key.
+    /// A customer's document; its id is the customer's, its name what the document is found by.
     CustomerData,
-    /// An execution; its name is the workflow's.
+    /// An execution; without a name, as its customer is.
     Execution,
     /// An organization's plan and quotas; its id is the organization's, or the customer's whose limits are meant.
     Billing,
@@ -363,7 +371,7 @@ pub struct Resource {
     pub kind: ResourceType,
     /// Its id.
     pub id: String,
-    /// Its name at that time; absent for people and customers, whose names are sealed.
+    /// Its name at that time; absent for people, customers and executions, whose names are sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }

@@ -21,7 +21,10 @@ use crate::http::page::{After, Filled, PageParameters, json_bytes};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::RawQuery;
+use crate::settings::customer_data::keys;
 use crate::settings::roles::access::Grants;
+use crate::store::customers::opening::Openings;
+use crate::store::shown::SealedName;
 
 /// A page of a thing's history.
 #[derive(Serialize, ToSchema)]
@@ -118,7 +121,8 @@ pub struct DiffParameters {
     from: Option<String>,
     /// An RFC 3339 time or a stream's version; now where it is absent.
     to: Option<String>,
-    /// Only this thing: its id, or `<environment's id>/<KEY>` for a configuration value.
+    /// Only this thing: its id, `<environment's id>/<KEY>` for a configuration value, or `<customer's id>/<key>` for a
+    /// document.
     resource: Option<String>,
 }
 
@@ -129,7 +133,7 @@ impl HistoryRow {
             timestamp: event.at,
             user: names.user(event.actor.id),
             action: event.event.action().to_owned(),
-            resource: names.resource(&event.resource),
+            resource: names.resource(&event.resource, SealedName::of(&event.event).as_ref()),
             changes: changes.iter().map(FieldBody::from).collect(),
             reason: event.reason.as_ref().and_then(|sealed| names.reason(sealed)),
         }
@@ -187,6 +191,7 @@ pub async fn history(
         }
     };
     let focus = named.unwrap_or_else(|| Focus::Resource(id.clone()));
+    let focus = keys::found_by(&app.store, &call.organization.handle, focus)?;
     let before = request.after.as_ref().and_then(|after| after.version);
     let past = past(&app, &call, focus, before.unwrap_or(Version::MAX), request.limit).await?;
     if past.is_nothing() && request.after.is_none() {
@@ -240,6 +245,7 @@ pub async fn diff(State(app): State<App>, call: Call, query: RawQuery) -> Result
             Problem::invalid_parameter("resource", "invalid", "expected the id of a setting")
         })?,
     };
+    let focus = keys::found_by(&app.store, &call.organization.handle, focus)?;
     let (from, to, after) = match request.after.as_ref().and_then(Place::read) {
         Some(place) => (place.from, place.to, Some(place.subject)),
         None => {
@@ -257,12 +263,14 @@ pub async fn diff(State(app): State<App>, call: Call, query: RawQuery) -> Result
     let (grants, limit) = (call.organization.grants.clone(), request.limit);
     let filled = read_history(move || {
         let (earlier, later) = (store.as_of(&handle, from)?, store.as_of(&handle, to)?);
-        let found = differences(earlier.organization(), later.organization(), &focus, &grants);
+        let states = [earlier.organization(), later.organization()];
+        let found = differences(states[0], states[1], &focus, &grants);
         let rest = found
             .into_iter()
             .filter(|difference| after.as_ref().is_none_or(|after| difference.subject > *after));
-        let mut filled = Filled::new(limit);
-        for difference in rest {
+        let (mut filled, mut openings) = (Filled::new(limit), Openings::new(&store, &handle));
+        for mut difference in rest {
+            keys::call_by_key(&mut openings, states, &difference.subject, &mut difference.shown);
             let body = DifferenceBody::from(&difference);
             if !filled.push(json_bytes(&body), (difference.subject, body)) {
                 break;

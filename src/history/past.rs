@@ -69,7 +69,7 @@ impl<T: Serialize> Past<T> {
                 return Ok(Self { rows: Vec::new(), next: None });
             };
             examined += events.len();
-            let earlier = earlier(store, handle, view, focus, oldest - 1)?;
+            let earlier = earlier(store, handle, view, focus, &events, oldest - 1)?;
             let mut telling = Telling::new(earlier, focus, grants);
             // Told from the oldest on, of which no more is kept than a page has.
             let mut page = Filled::new(*limit);
@@ -91,22 +91,30 @@ impl<T: Serialize> Past<T> {
     }
 }
 
-/// The settings as of a version that what follows is told from: of a customer nothing of all others.
+/// The settings as of a version that some events after it are told from: of each area what these change of it, and nothing of
+/// all others.
 fn earlier(
     store: &Store,
     handle: &Handle,
     view: &View,
     focus: &Focus,
+    events: &[Recorded],
     version: Version,
 ) -> Result<Organization, HistoryError> {
-    let customer = match focus {
-        Focus::Resource(id) | Focus::Named(id, _) => id.parse().ok(),
-        Focus::All | Focus::Actions(_) => None,
+    let (Focus::Resource(id) | Focus::Named(id, _)) = focus else {
+        return Ok(store.as_of(handle, version)?.organization().clone());
     };
-    match customer {
-        Some(customer) => store.customer_as_of(handle, view, version, customer),
-        None => Ok(store.as_of(handle, version)?.organization().clone()),
+    if let Ok(customer) = id.parse() {
+        return store.customer_as_of(handle, view, version, customer);
     }
+    // A configuration value is a part of its environment.
+    let is_part = |told: Focus| told == *focus || matches!(&told, Focus::Named(of, _) if focus.includes(of));
+    store.settings_as_of(handle, view, version, &|_, reads| {
+        let concerned = events.iter().filter(|event| reads.contains(&event.event.action()));
+        let mut told = concerned.map(|event| told_by(focus, event).0).peekable();
+        told.peek()?;
+        Some(if told.all(is_part) { focus.clone() } else { Focus::All })
+    })
 }
 
 /// How the settings that are meant differ between two states, as far as somebody may see them.
@@ -169,22 +177,32 @@ impl<'a> Telling<'a> {
     /// Takes an event in, and tells what it changed: of the thing it is about where it mentions what is meant, else of
     /// what is meant.
     fn changes_of(&mut self, event: &Recorded) -> Vec<FieldChange> {
-        let about = match &event.resource.name {
-            Some(name) if event.resource.is_inner() => Focus::Named(event.resource.id.clone(), name.clone()),
-            _ => Focus::Resource(event.resource.id.clone()),
-        };
-        // One configuration value's history tells of the value, also where its environment went with it.
-        let (told, only_own) = match self.focus {
-            Focus::Named(..) => (self.focus, false),
-            Focus::Resource(_) if !self.focus.is_mentioned_by(event) => (self.focus, false),
-            Focus::Resource(_) | Focus::All | Focus::Actions(_) => (&about, true),
-        };
-        let before = Description::of(&self.state, told);
+        let (told, only_own) = told_by(self.focus, event);
+        let before = Description::of(&self.state, &told);
         self.state.apply(event);
-        let after = Description::of(&self.state, told);
+        let after = Description::of(&self.state, &told);
         let differences = before.differences(&after).into_iter();
         let own = differences.filter(|difference| !only_own || difference.subject.is(&event.resource));
         own.flat_map(|difference| difference.fields).collect()
+    }
+}
+
+/// What an event is told to have changed, in the history of what is meant: the thing that it is about where it mentions what is
+/// meant, and of that only its own; else what is meant.
+fn told_by(focus: &Focus, event: &Recorded) -> (Focus, bool) {
+    match focus {
+        // One configuration value's history tells of the value, also where its environment went with it.
+        Focus::Named(..) => (focus.clone(), false),
+        Focus::Resource(_) if !focus.is_mentioned_by(event) => (focus.clone(), false),
+        Focus::Resource(_) | Focus::All | Focus::Actions(_) => {
+            let about = match &event.resource.name {
+                Some(name) if event.resource.is_inner() => {
+                    Focus::Named(event.resource.id.clone(), name.clone())
+                }
+                _ => Focus::Resource(event.resource.id.clone()),
+            };
+            (about, true)
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::http::request_id::RequestId;
 use crate::http::{auth, key};
 use crate::settings::api_keys::command::ApiKeysRejection;
 use crate::settings::environments::event::Mode;
+use crate::settings::executions::command::ExecutionsRejection;
 use crate::settings::roles::permission::Permission;
 use crate::store::denials::RecordRefused;
 use crate::store::resident::Handle;
@@ -231,7 +232,7 @@ pub enum Denial {
     WrongMode,
     /// A key is used from an address that it is not allowed from.
     AddressNotAllowed,
-    /// A program reads for a customer who is suspended.
+    /// A program reads for a customer who is suspended, or an execution is begun for one.
     CustomerSuspended,
 }
 
@@ -242,6 +243,7 @@ impl Denial {
             Rejection::Forbidden(permission) => Some(Self::Missing(*permission)),
             Rejection::AboveYourRights => Some(Self::AboveYourRights),
             Rejection::ApiKeys(ApiKeysRejection::OtherMode) => Some(Self::WrongMode),
+            Rejection::Executions(ExecutionsRejection::CustomerSuspended) => Some(Self::CustomerSuspended),
             _ => None,
         }
     }

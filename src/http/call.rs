@@ -290,8 +290,8 @@ impl Call {
     /// What a repeated request meets as of a version.
     async fn met_as_of(&self, version: Version, replay: &Replay) -> Result<Arc<View>, Problem> {
         let (store, handle) = (self.app.store.clone(), Arc::clone(&self.organization.handle));
-        let told = replay.version;
-        read_history(move || store.met_as_of(&handle, version, told)).await
+        let replay = *replay;
+        read_history(move || store.met_as_of(&handle, version, &replay)).await
     }
 
     /// The whole state as of a version.

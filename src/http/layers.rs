@@ -30,14 +30,23 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 ///
 /// Bodies are read and checked ([`RawBody`]) before the handler, so before anybody is authenticated.
 pub fn wrap(router: Router, metrics: Metrics, limits: Arc<Limits>) -> Router {
+    enclose(with_fallbacks(router), metrics, limits)
+}
+
+/// What a router answers where it has no route, or not of this method.
+pub fn with_fallbacks(router: Router) -> Router {
     router
         .fallback(async || Problem::not_found())
         // axum adds `Allow`.
         .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
-        .layer(from_fn_with_state(
-            Around { metrics, memory: BodyMemory::new(limits.body_memory), limits },
-            around,
-        ))
+}
+
+/// As [`wrap`], around all that a router answers already.
+pub fn enclose(router: Router, metrics: Metrics, limits: Arc<Limits>) -> Router {
+    router.layer(from_fn_with_state(
+        Around { metrics, memory: BodyMemory::new(limits.body_memory), limits },
+        around,
+    ))
 }
 
 /// What is needed around a route.

@@ -57,6 +57,7 @@ pub mod operator_billing;
 pub mod operator_keys;
 pub mod operator_oauth;
 pub mod operator_snapshots;
+pub mod operator_token;
 pub mod page;
 pub mod patch;
 pub mod path;
@@ -135,7 +136,7 @@ pub fn routes() -> Vec<Route> {
         route(row("POST", "/v1/organizations", Founder, "organization.create"), post(foundings::http::found)),
         route(row("GET", "/v1/me", OwnAccount, ""), get(accounts::me::show)),
         route(row("PATCH", "/v1/me", Member, "person.update"), patch(accounts::me::update)),
-        // Its password stands in the body: the contract gives this one a meaning.
+        // Its password stands in the body, which a DELETE may have where its meaning is told (RFC 9110 §9.3.5).
         route(
             Row { takes_a_body: true, ..row("DELETE", "/v1/me", OwnAccount, "") },
             delete(accounts::departure::delete),

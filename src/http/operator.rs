@@ -9,17 +9,20 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::fsck::{Parts, check_store};
-use crate::history::restore::PointInTime;
 use crate::history::restore::operator::{OperatorError, OperatorRestore};
+use crate::history::restore::{PointInTime, Restored};
 use crate::http::app::App;
 use crate::http::layers;
 use crate::http::limits::Limits;
@@ -29,28 +32,41 @@ use crate::http::operator_billing;
 use crate::http::operator_keys;
 use crate::http::operator_oauth;
 use crate::http::operator_snapshots;
+use crate::http::operator_token::{OperatorToken, guarded};
 use crate::http::pieces;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::http::streams::Kind;
 use crate::ids::{OrganizationId, StreamId};
 use crate::log::export::{Selection, export};
-use crate::log::{Position, tail};
+use crate::log::frame::frame_hash;
+use crate::log::{FrameHash, Position, tail};
+use crate::metrics::OPENMETRICS;
 use crate::platform::operations::command::OperationsCommand;
 use crate::platform::operations::projection::NotedSnapshot;
-use crate::store::Submission;
+use crate::store::history::HistoryError;
+use crate::store::{Store, Submission};
 
 /// The server's state, for operators: positions show all organizations' traffic.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ServerStatus)]
 struct Status {
+    /// The program's.
     version: &'static str,
+    /// The store's, which every restore of a snapshot begins anew.
     epoch: String,
+    /// Whether what is asked is answered, and written.
     ready: bool,
     /// Why it is not ready, or what writes wait for.
     problems: Vec<String>,
+    /// That of the newest durable frame.
     position: u64,
+    /// The hash of that frame, base64url; null in an empty log.
+    head: Option<String>,
     queue: Queue,
+    /// How many streams are in memory.
     streams: usize,
+    /// How many sessions and API keys are known.
     credentials: usize,
     disk_free_bytes: Option<u64>,
     newest_event_at: Option<Timestamp>,
@@ -64,7 +80,8 @@ struct Status {
     waiting_for_rotation: usize,
 }
 
-#[derive(Serialize)]
+/// Which root key wraps the streams' keys.
+#[derive(Serialize, ToSchema)]
 struct RootKeyStatus {
     /// What the next start needs, or the other one while it is being rotated.
     fingerprint: String,
@@ -73,64 +90,82 @@ struct RootKeyStatus {
     rotating_from: Option<String>,
 }
 
-#[derive(Serialize)]
+/// Whether the server is ready, and what is wrong.
+#[derive(Serialize, ToSchema)]
 struct Readiness {
     ready: bool,
     problems: Vec<String>,
 }
 
-#[derive(Serialize)]
+/// Commands that wait to be decided.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WriteQueue)]
 struct Queue {
     length: usize,
     capacity: usize,
 }
 
-#[derive(Serialize)]
+/// The time that was vouched for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ClockVouched)]
 struct Accepted {
     accepted: Timestamp,
 }
 
-/// The router of the operator's socket.
-pub fn router(app: &App, limits: Arc<Limits>) -> Router {
-    let router = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/readyz", get(readyz))
-        .route("/v1/operator/status", get(status))
-        .route("/v1/operator/clock/accept", post(accept_clock))
-        .route("/v1/operator/keys/rotate", post(operator_keys::rotate))
-        .route("/v1/operator/managed-oauth-apps", get(operator_oauth::list))
-        .route(
+/// Every route of operators: its path, and its handlers by method.
+pub fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
+    vec![
+        ("/metrics", get(metrics)),
+        ("/readyz", get(readyz)),
+        ("/v1/operator/status", get(status)),
+        ("/v1/operator/clock/accept", post(accept_clock)),
+        ("/v1/operator/keys/rotate", post(operator_keys::rotate)),
+        ("/v1/operator/managed-oauth-apps", get(operator_oauth::list)),
+        (
             "/v1/operator/managed-oauth-apps/{provider}",
             get(operator_oauth::show).put(operator_oauth::set).delete(operator_oauth::delete),
-        )
-        .route("/v1/operator/audit", get(operator_audit::audit))
-        .route("/v1/operator/organizations", get(operator_audit::organizations))
-        .route(
+        ),
+        ("/v1/operator/audit", get(operator_audit::audit)),
+        ("/v1/operator/organizations", get(operator_audit::organizations)),
+        (
             "/v1/operator/organizations/{organization}",
             get(operator_audit::organization).delete(operator_audit::delete),
-        )
-        .route("/v1/operator/organizations/{organization}/billing", get(operator_billing::billing))
-        .route("/v1/operator/organizations/{organization}/plan", put(operator_billing::change_plan))
-        .route(
+        ),
+        ("/v1/operator/organizations/{organization}/billing", get(operator_billing::billing)),
+        ("/v1/operator/organizations/{organization}/plan", put(operator_billing::change_plan)),
+        (
             "/v1/operator/organizations/{organization}/quotas/{meter}",
             put(operator_billing::set_quota).delete(operator_billing::lift_quota),
-        )
-        .route("/v1/operator/plans", get(operator_billing::plans))
-        .route("/v1/operator/plans/{plan}", get(operator_billing::plan).put(operator_billing::set_plan))
-        .route("/v1/operator/snapshots", get(operator_snapshots::index).post(operator_snapshots::create))
-        .route("/v1/operator/snapshots/{snapshot}", get(operator_snapshots::download))
-        .route("/v1/operator/snapshots/{snapshot}/keys", get(operator_snapshots::download_keys))
-        .route("/v1/operator/snapshots/{snapshot}/verify", post(operator_snapshots::verify))
-        .route("/v1/operator/snapshots/{snapshot}/drill", post(operator_snapshots::drill))
-        .route("/v1/operator/replay", post(replay))
-        .route("/v1/operator/fsck", post(fsck))
-        .route("/v1/operator/restore", post(restore))
-        .route("/v1/operator/log/export", get(export_log))
-        .route("/v1/operator/log/tail", get(tail_log));
-    layers::wrap(router.with_state(app.clone()), app.store.metrics().clone(), limits)
+        ),
+        ("/v1/operator/plans", get(operator_billing::plans)),
+        ("/v1/operator/plans/{plan}", get(operator_billing::plan).put(operator_billing::set_plan)),
+        ("/v1/operator/snapshots", get(operator_snapshots::index).post(operator_snapshots::create)),
+        ("/v1/operator/snapshots/{snapshot}", get(operator_snapshots::download)),
+        ("/v1/operator/snapshots/{snapshot}/keys", get(operator_snapshots::download_keys)),
+        ("/v1/operator/snapshots/{snapshot}/verify", post(operator_snapshots::verify)),
+        ("/v1/operator/snapshots/{snapshot}/drill", post(operator_snapshots::drill)),
+        ("/v1/operator/replay", post(replay)),
+        ("/v1/operator/fsck", post(fsck)),
+        ("/v1/operator/restore", post(restore)),
+        ("/v1/operator/log/export", get(export_log)),
+        ("/v1/operator/log/tail", get(tail_log)),
+    ]
 }
 
-async fn metrics(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
+/// The router of operators: of their socket, or of a port, where they need a token.
+pub fn router(app: &App, limits: Arc<Limits>, token: Option<OperatorToken>) -> Router {
+    let routes = routes().into_iter();
+    let router = routes.fold(Router::new(), |router, (path, handlers)| router.route(path, handlers));
+    let mut router = layers::with_fallbacks(router.with_state(app.clone()));
+    if let Some(token) = token {
+        router = guarded(router, token);
+    }
+    layers::enclose(router, app.store.metrics().clone(), limits)
+}
+
+/// The figures, as OpenMetrics.
+#[utoipa::path(get, path = "/metrics", tag = "operators", responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = "4XX", body = ProblemBody)))]
+pub(super) async fn metrics(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     store.metrics().queue_length(store.queue().0);
     store.metrics().commit_lasting(store.commit_lasting());
@@ -142,12 +177,12 @@ async fn metrics(State(app): State<App>, _: NoParameters) -> Result<Response, Pr
     if let Ok(free) = (app.policy.free_bytes)() {
         store.metrics().disk_free_bytes(free);
     }
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(CONTENT_TYPE, kind)], store.metrics().encode()).into_response())
+    Ok(([(CONTENT_TYPE, OPENMETRICS)], store.metrics().encode()).into_response())
 }
 
 /// As on the public port, with reasons: why it is not ready, or what is wrong although it is.
-async fn readyz(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
+#[utoipa::path(get, path = "/readyz", tag = "operators", responses((status = 200, body = Readiness), (status = 503, body = Readiness), (status = "4XX", body = ProblemBody)))]
+pub(super) async fn readyz(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let ready = app.store.is_ready();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(Readiness { ready, problems: problems(&app) })).into_response())
@@ -163,16 +198,20 @@ fn problems(app: &App) -> Vec<String> {
     problems
 }
 
-async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
+/// The server's state.
+#[utoipa::path(get, path = "/v1/operator/status", tag = "operators", responses((status = 200, body = Status), (status = "4XX", body = ProblemBody)))]
+pub(super) async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = &app.store;
     let (length, capacity) = store.queue();
+    let (end, head) = head(store).await?;
     let operations = store.platform().view().platform().operations.clone();
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         epoch: store.epoch().to_owned(),
         ready: store.is_ready(),
         problems: problems(&app),
-        position: store.log().end().0,
+        position: end.0,
+        head,
         queue: Queue { length, capacity },
         streams: store.resident_streams(),
         credentials: store.directory().len(),
@@ -190,8 +229,21 @@ async fn status(State(app): State<App>, _: NoParameters) -> Result<Response, Pro
     .into_response())
 }
 
+/// The newest durable frame: its position, and its hash as a frame after it names it.
+async fn head(store: &Store) -> Result<(Position, Option<String>), Problem> {
+    let log = Arc::clone(store.log());
+    let end = log.end();
+    if end == Position(0) {
+        return Ok((end, None));
+    }
+    let frames = tokio::task::spawn_blocking(move || log.read_at(&[end])).await?;
+    let hash = frames.map_err(HistoryError::from)?.first().map(|frame| frame_hash(frame));
+    Ok((end, hash.map(|FrameHash(bytes)| URL_SAFE_NO_PAD.encode(bytes))))
+}
+
 /// The operator vouches for the wall clock; writes go on.
-async fn accept_clock(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/v1/operator/clock/accept", tag = "operators", responses((status = 200, body = Accepted), (status = "4XX", body = ProblemBody)))]
+pub(super) async fn accept_clock(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let accepted = app.store.clock().accept();
     let command = OperationsCommand::AcceptClock { wall: accepted, newest: app.store.newest() };
     app.store.execute(app.store.platform(), Submission::new(command, Actor::OPERATOR)).await?;
@@ -199,14 +251,16 @@ async fn accept_clock(State(app): State<App>, _: NoParameters) -> Result<Respons
 }
 
 /// Folds the log from zero beside what is served.
-async fn replay(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/v1/operator/replay", tag = "operators", responses((status = 200, body = Object, description = "As `settled replay --json` prints it."), (status = "4XX", body = ProblemBody)))]
+pub(super) async fn replay(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = app.store.clone();
     let report = tokio::task::spawn_blocking(move || store.replay()).await??;
     Ok(Json(report).into_response())
 }
 
 /// Checks the whole log, the keys and their files, the ledger and the derived files.
-async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/v1/operator/fsck", tag = "operators", responses((status = 200, body = Object, description = "As `settled fsck --json` prints it."), (status = "4XX", body = ProblemBody)))]
+pub(super) async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let store = app.store.clone();
     let check = move || {
         let parts = Parts {
@@ -224,11 +278,16 @@ async fn fsck(State(app): State<App>, _: NoParameters) -> Result<Response, Probl
 }
 
 /// What an operator brings back.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct RestoreParameters {
+    #[param(inline)]
     organization: OrganizationId,
+    /// An RFC 3339 time or a version of the organization's stream.
+    #[param(inline)]
     as_of: PointInTime,
+    /// That one alone, by id or slug as of then; else all of the organization.
     environment: Option<String>,
     #[serde(default)]
     include_access: bool,
@@ -237,7 +296,8 @@ struct RestoreParameters {
 }
 
 /// Brings an organization's settings back.
-async fn restore(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/v1/operator/restore", tag = "operators", params(RestoreParameters), responses((status = 200, body = Restored), (status = "4XX", body = ProblemBody)))]
+pub(super) async fn restore(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let RestoreParameters { organization, as_of, environment, include_access, dry_run } = query.parse()?;
     let wanted = OperatorRestore { organization, as_of, environment, include_access, dry_run };
     let restored = wanted.run(&app.store).await.map_err(|error| match error {
@@ -259,18 +319,26 @@ async fn restore(State(app): State<App>, query: RawQuery) -> Result<Response, Pr
 }
 
 /// Which events to export.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ExportParameters {
+    /// An organization's id, or `platform`; else all streams.
+    #[param(value_type = Option<String>)]
     stream: Option<StreamId>,
+    /// Only events of a greater version of that stream.
     #[serde(default)]
+    #[param(value_type = u64)]
     after: Version,
+    #[param(inline)]
     from: Option<Timestamp>,
+    #[param(inline)]
     to: Option<Timestamp>,
 }
 
 /// Streams events exactly as recorded, oldest first, up to the log's end as it is now.
-async fn export_log(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+#[utoipa::path(get, path = "/v1/operator/log/export", tag = "operators", params(ExportParameters), responses((status = 200, body = String, content_type = "application/x-ndjson"), (status = "4XX", body = ProblemBody)))]
+pub(super) async fn export_log(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let ExportParameters { stream, after, from, to } = query.parse()?;
     let log = Arc::clone(app.store.log());
     let (mut lines, body) = ndjson::channel();
@@ -290,11 +358,16 @@ async fn export_log(State(app): State<App>, query: RawQuery) -> Result<Response,
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Which events to show, and whether to go on.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct TailParameters {
+    /// An organization's id, or `platform`; else all streams.
+    #[param(value_type = Option<String>)]
     stream: Option<StreamId>,
+    /// Only frames of a greater position; else the newest ones.
     after: Option<u64>,
+    /// Whether to go on with what is appended.
     #[serde(default)]
     follow: bool,
 }
@@ -308,7 +381,8 @@ struct Following {
 }
 
 /// Streams events with their positions, and goes on with what is appended.
-async fn tail_log(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
+#[utoipa::path(get, path = "/v1/operator/log/tail", tag = "operators", params(TailParameters), responses((status = 200, body = String, content_type = "application/x-ndjson"), (status = "4XX", body = ProblemBody)))]
+pub(super) async fn tail_log(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let TailParameters { stream, after, follow } = query.parse()?;
     let begun = match after {
         Some(position) => Ok(Position(position)),

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::actor::ActorKind;
 use crate::audit::query::AuditParameters;
@@ -15,9 +16,9 @@ use crate::clock::Timestamp;
 use crate::event::{Outcome, Resource, Version};
 use crate::http::app::App;
 use crate::http::call::read_history;
-use crate::http::page::{After, invalid_cursor};
+use crate::http::page::{After, Page, PageParameters, invalid_cursor};
 use crate::http::path::PathText;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::{EventId, OrganizationId};
 use crate::store::organizations::OrganizationRow;
@@ -30,6 +31,7 @@ const SCOPE: &str = "operator";
 const TIMEZONE: &str = "UTC";
 
 /// The organizations, by id.
+#[utoipa::path(get, path = "/v1/operator/organizations", tag = "operators", params(PageParameters), responses((status = 200, body = Page<OrganizationRow>), (status = "4XX", body = ProblemBody)))]
 pub async fn organizations(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let request = app.cursors.request(SCOPE, "organizations", &query)?;
     let NoParameters {} = request.filters.parse()?;
@@ -41,6 +43,7 @@ pub async fn organizations(State(app): State<App>, query: RawQuery) -> Result<Re
 }
 
 /// One of them.
+#[utoipa::path(get, path = "/v1/operator/organizations/{organization}", tag = "operators", params(("organization" = OrganizationId, Path)), responses((status = 200, body = OrganizationRow), (status = "4XX", body = ProblemBody)))]
 pub async fn organization(
     State(app): State<App>,
     path: PathText,
@@ -53,6 +56,7 @@ pub async fn organization(
 /// Deletes one: its people, keys and sessions are refused from then on, and its data keys are destroyed, so that what it sealed
 /// opens with nothing. Answers when that is done; one that was cut off is gone on with. Copies of its keys beside snapshots go
 /// next, for which nobody is kept waiting; the status says so until they are gone.
+#[utoipa::path(delete, path = "/v1/operator/organizations/{organization}", tag = "operators", params(("organization" = OrganizationId, Path)), responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(State(app): State<App>, path: PathText, _: NoParameters) -> Result<StatusCode, Problem> {
     let id: OrganizationId = path.first().parse().map_err(|_| Problem::not_found())?;
     app.store.delete_organization(id).await?;
@@ -61,12 +65,15 @@ pub async fn delete(State(app): State<App>, path: PathText, _: NoParameters) -> 
 }
 
 /// A row of the platform's audit log.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OperatorAuditRow)]
 struct AuditRow {
     id: EventId,
     timestamp: Timestamp,
     user: AuditUser,
     action: String,
+    /// What it was about: `type`, `id`, and the `name` that it had.
+    #[schema(value_type = Object)]
     resource: Resource,
     outcome: Outcome,
     version: Version,
@@ -74,14 +81,17 @@ struct AuditRow {
     count: Option<u64>,
 }
 
-#[derive(Serialize)]
+/// Who did it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OperatorAuditUser)]
 struct AuditUser {
     id: String,
     kind: ActorKind,
 }
 
 /// A page of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OperatorAuditPage)]
 struct AuditPage {
     data: Vec<AuditRow>,
     next_cursor: Option<String>,
@@ -89,6 +99,7 @@ struct AuditPage {
 }
 
 /// The platform's audit log, newest first, by the filters of an organization's.
+#[utoipa::path(get, path = "/v1/operator/audit", tag = "operators", params(AuditParameters, PageParameters), responses((status = 200, body = AuditPage), (status = "4XX", body = ProblemBody)))]
 pub async fn audit(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     let request = app.cursors.request(SCOPE, "audit", &query)?;
     let mut filter = request.filters.parse::<AuditParameters>()?.filter(TIMEZONE)?;

@@ -8,20 +8,23 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::actor::Actor;
 use crate::http::app::App;
 use crate::http::input::RawBody;
+use crate::http::page::{Page, PageParameters};
 use crate::http::path::PathText;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
+use crate::ids::OrganizationId;
 use crate::platform::plans;
 use crate::platform::plans::command::PlansCommand;
 use crate::platform::plans::event::PlanSet;
 use crate::platform::plans::http::PlanBody;
 use crate::settings::billing::command::{BillingCommand, ChangePlan};
 use crate::settings::billing::event::{PlanLimit, QuotaSet};
-use crate::settings::billing::http::{NewPlan, NewQuota, billing_body, known_plan, meter};
+use crate::settings::billing::http::{BillingBody, NewPlan, NewQuota, billing_body, known_plan, meter};
 use crate::settings::billing::value::{Meter, PlanId, Quota};
 use crate::store::Submission;
 use crate::store::resident::Handle;
@@ -31,7 +34,7 @@ use crate::text::Name;
 const SCOPE: &str = "operator";
 
 /// A plan as it is to be: what is absent is not limited, not self-service, and not the one to be founded with.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PlanAsSet {
     name: Name,
@@ -44,16 +47,19 @@ struct PlanAsSet {
 }
 
 /// All plans, by id.
+#[utoipa::path(get, path = "/v1/operator/plans", tag = "operators", params(PageParameters), responses((status = 200, body = Page<PlanBody>), (status = "4XX", body = ProblemBody)))]
 pub async fn plans(State(app): State<App>, query: RawQuery) -> Result<Response, Problem> {
     Ok(Json(plans::http::page(&app, SCOPE, &query, |_| true)?).into_response())
 }
 
 /// One of them.
+#[utoipa::path(get, path = "/v1/operator/plans/{plan}", tag = "operators", params(("plan" = String, Path)), responses((status = 200, body = PlanBody), (status = "4XX", body = ProblemBody)))]
 pub async fn plan(State(app): State<App>, path: PathText, _: NoParameters) -> Result<Response, Problem> {
     shown(&app, path.first())
 }
 
 /// Makes a plan, or makes another of it, for whoever takes it from now on.
+#[utoipa::path(put, path = "/v1/operator/plans/{plan}", tag = "operators", request_body = PlanAsSet, params(("plan" = String, Path)), responses((status = 200, body = PlanBody), (status = "4XX", body = ProblemBody)))]
 pub async fn set_plan(
     State(app): State<App>,
     path: PathText,
@@ -86,12 +92,14 @@ fn shown(app: &App, id: &str) -> Result<Response, Problem> {
 }
 
 /// What an organization may have, and how much it has.
+#[utoipa::path(get, path = "/v1/operator/organizations/{organization}/billing", tag = "operators", params(("organization" = OrganizationId, Path)), responses((status = 200, body = BillingBody), (status = "4XX", body = ProblemBody)))]
 pub async fn billing(State(app): State<App>, path: PathText, _: NoParameters) -> Result<Response, Problem> {
     let handle = organization(&app, path.first()).await?;
     answer(&app, &handle)
 }
 
 /// Gives an organization any plan, also one that it exceeds: then nothing more is made until it does not.
+#[utoipa::path(put, path = "/v1/operator/organizations/{organization}/plan", tag = "operators", request_body = NewPlan, params(("organization" = OrganizationId, Path)), responses((status = 200, body = BillingBody), (status = "4XX", body = ProblemBody)))]
 pub async fn change_plan(
     State(app): State<App>,
     path: PathText,
@@ -105,6 +113,7 @@ pub async fn change_plan(
 }
 
 /// Sets an organization a quota in place of its plan's.
+#[utoipa::path(put, path = "/v1/operator/organizations/{organization}/quotas/{meter}", tag = "operators", request_body = NewQuota, params(("organization" = OrganizationId, Path), ("meter" = Meter, Path)), responses((status = 200, body = BillingBody), (status = "4XX", body = ProblemBody)))]
 pub async fn set_quota(
     State(app): State<App>,
     path: PathText,
@@ -119,6 +128,7 @@ pub async fn set_quota(
 }
 
 /// Lifts it: the plan's counts again.
+#[utoipa::path(delete, path = "/v1/operator/organizations/{organization}/quotas/{meter}", tag = "operators", params(("organization" = OrganizationId, Path), ("meter" = Meter, Path)), responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn lift_quota(
     State(app): State<App>,
     path: PathText,

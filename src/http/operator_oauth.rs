@@ -5,13 +5,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::actor::Actor;
 use crate::clock::Timestamp;
 use crate::http::app::App;
 use crate::http::input::RawBody;
 use crate::http::path::PathText;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
 use crate::ids::StreamId;
 use crate::oauth::callback_url;
@@ -23,23 +24,24 @@ use crate::settings::oauth_apps::value::{ClientId, ClientSecret, Scopes};
 use crate::store::Submission;
 
 /// A managed app, without its secret.
-#[derive(Serialize)]
-struct ManagedBody<'a> {
-    provider: &'a str,
-    client_id: &'a str,
-    scopes: &'a [String],
+#[derive(Serialize, ToSchema)]
+#[schema(as = ManagedOauthApp)]
+struct ManagedBody {
+    provider: String,
+    client_id: String,
+    scopes: Vec<String>,
     /// Where the provider sends people back to: it is registered there.
     redirect_uri: String,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
 
-impl<'a> ManagedBody<'a> {
-    fn new(app: &'a App, managed: &'a ManagedApp) -> Self {
+impl ManagedBody {
+    fn new(app: &App, managed: &ManagedApp) -> Self {
         Self {
-            provider: &managed.provider,
-            client_id: &managed.client_id,
-            scopes: &managed.scopes,
+            provider: managed.provider.clone(),
+            client_id: managed.client_id.clone(),
+            scopes: managed.scopes.clone(),
             redirect_uri: callback_url(&app.policy.public_url, &managed.provider),
             created_at: managed.created_at,
             updated_at: managed.updated_at,
@@ -47,14 +49,17 @@ impl<'a> ManagedBody<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct ManagedList<'a> {
-    data: Vec<ManagedBody<'a>>,
+/// All of them.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ManagedOauthApps)]
+struct ManagedList {
+    data: Vec<ManagedBody>,
 }
 
 /// What a managed app is set to.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewManagedOauthApp)]
 struct Setting {
     client_id: ClientId,
     client_secret: ClientSecret,
@@ -63,6 +68,7 @@ struct Setting {
 }
 
 /// All managed apps, by provider.
+#[utoipa::path(get, path = "/v1/operator/managed-oauth-apps", tag = "operators", responses((status = 200, body = ManagedList), (status = "4XX", body = ProblemBody)))]
 pub async fn list(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let view = app.store.platform().view();
     let data = view.platform().managed_apps.iter().map(|managed| ManagedBody::new(&app, managed)).collect();
@@ -70,11 +76,13 @@ pub async fn list(State(app): State<App>, _: NoParameters) -> Result<Response, P
 }
 
 /// A provider's managed app.
+#[utoipa::path(get, path = "/v1/operator/managed-oauth-apps/{provider}", tag = "operators", params(("provider" = String, Path)), responses((status = 200, body = ManagedBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(State(app): State<App>, path: PathText, _: NoParameters) -> Result<Response, Problem> {
     shown(&app, path.first(), StatusCode::OK)
 }
 
 /// Sets a provider's managed app, whether it has one or not.
+#[utoipa::path(put, path = "/v1/operator/managed-oauth-apps/{provider}", tag = "operators", request_body = Setting, params(("provider" = String, Path)), responses((status = 200, body = ManagedBody), (status = 201, body = ManagedBody), (status = "4XX", body = ProblemBody)))]
 pub async fn set(
     State(app): State<App>,
     path: PathText,
@@ -98,6 +106,7 @@ pub async fn set(
 }
 
 /// Deletes a provider's managed app.
+#[utoipa::path(delete, path = "/v1/operator/managed-oauth-apps/{provider}", tag = "operators", params(("provider" = String, Path)), responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(State(app): State<App>, path: PathText, _: NoParameters) -> Result<Response, Problem> {
     let command = ManagedAppsCommand::Delete(path.first().to_owned());
     app.store.execute(app.store.platform(), Submission::new(command, Actor::OPERATOR)).await?;

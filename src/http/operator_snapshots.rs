@@ -11,6 +11,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
+use utoipa::ToSchema;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
@@ -19,7 +20,7 @@ use crate::http::input::RawBody;
 use crate::http::ndjson::BrokenOff;
 use crate::http::path::PathText;
 use crate::http::pieces;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
 use crate::ids::SnapshotId;
 use crate::snapshot::SnapshotError;
@@ -34,10 +35,12 @@ const PIECE_BYTES: usize = 256 << 10;
 const MEDIA_TYPE: &str = "application/octet-stream";
 
 /// Where a snapshot goes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewSnapshot)]
 struct Wanted {
     /// The history's file, an absolute path; its keys go beside it. Without it, the place of the snapshots.
+    #[schema(value_type = Option<String>)]
     output: Option<PathBuf>,
 }
 
@@ -48,11 +51,15 @@ const UNREACHABLE_SECONDS: u64 = 60;
 const NEWEST: &str = "newest";
 
 /// What a verification came to.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SnapshotVerification)]
 struct Verification {
     snapshot: SnapshotId,
+    /// Whether all of it holds.
     sound: bool,
+    /// What was found in it, as `settled snapshot verify --json` prints it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     found: Option<Verified>,
     /// What is wrong with it, and where.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +67,7 @@ struct Verification {
 }
 
 /// Takes a snapshot while the server goes on; answers when both files are durable.
+#[utoipa::path(post, path = "/v1/operator/snapshots", tag = "operators", request_body = Wanted, responses((status = 201, body = Object, description = "As `settled snapshot create --json` prints it."), (status = "4XX", body = ProblemBody)))]
 pub async fn create(State(app): State<App>, _: NoParameters, body: RawBody) -> Result<Response, Problem> {
     let Wanted { output } = body.parse()?;
     if output.as_ref().is_some_and(|path| !path.is_absolute()) {
@@ -84,6 +92,7 @@ pub async fn create(State(app): State<App>, _: NoParameters, body: RawBody) -> R
 }
 
 /// The snapshots, oldest first.
+#[utoipa::path(get, path = "/v1/operator/snapshots", tag = "operators", responses((status = 200, body = Object, description = "As `settled snapshot list --json` prints it."), (status = "4XX", body = ProblemBody)))]
 pub async fn index(State(app): State<App>, _: NoParameters) -> Result<Response, Problem> {
     let place = app.snapshots.place.clone();
     let listing = spawn_blocking(move || list(&place)).await?;
@@ -91,11 +100,13 @@ pub async fn index(State(app): State<App>, _: NoParameters) -> Result<Response, 
 }
 
 /// Downloads a snapshot's history.
+#[utoipa::path(get, path = "/v1/operator/snapshots/{snapshot}", tag = "operators", params(("snapshot" = SnapshotId, Path)), responses((status = 200, description = "The file, `application/octet-stream`."), (status = "4XX", body = ProblemBody)))]
 pub async fn download(State(app): State<App>, path: PathText, _: NoParameters) -> Result<Response, Problem> {
     file(find(&app, &path).await?).await
 }
 
 /// Downloads a snapshot's keys.
+#[utoipa::path(get, path = "/v1/operator/snapshots/{snapshot}/keys", tag = "operators", params(("snapshot" = SnapshotId, Path)), responses((status = 200, description = "The file, `application/octet-stream`."), (status = "4XX", body = ProblemBody)))]
 pub async fn download_keys(
     State(app): State<App>,
     path: PathText,
@@ -105,6 +116,7 @@ pub async fn download_keys(
 }
 
 /// Reads a snapshot from its first byte to its last.
+#[utoipa::path(post, path = "/v1/operator/snapshots/{snapshot}/verify", tag = "operators", params(("snapshot" = SnapshotId, Path)), responses((status = 200, body = Verification), (status = "4XX", body = ProblemBody)))]
 pub async fn verify(State(app): State<App>, path: PathText, _: NoParameters) -> Result<Response, Problem> {
     let snapshot = named(&path)?;
     let verified = app.snapshots.verify(&app.store, snapshot).await?;
@@ -116,6 +128,7 @@ pub async fn verify(State(app): State<App>, path: PathText, _: NoParameters) -> 
 }
 
 /// Restores a snapshot for practice, or the newest one.
+#[utoipa::path(post, path = "/v1/operator/snapshots/{snapshot}/drill", tag = "operators", params(("snapshot" = String, Path, description = "Its id, or `newest`")), responses((status = 200, body = Object, description = "As `settled snapshot drill --json` prints it."), (status = "4XX", body = ProblemBody)))]
 pub async fn drill(State(app): State<App>, path: PathText, _: NoParameters) -> Result<Response, Problem> {
     let snapshot = if path.first() == NEWEST { None } else { Some(named(&path)?) };
     let report = app.snapshots.drill(&app.store, snapshot, Actor::OPERATOR, |_, _| {}).await?;

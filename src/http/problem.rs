@@ -211,7 +211,7 @@ impl Problem {
         )
     }
 
-    /// 422 `invalid_request`, or the code of the only error.
+    /// 422 `invalid_request`; each error has a code of its own.
     pub fn unprocessable(errors: Vec<InputError>) -> Self {
         let mut problem =
             Self::unprocessable_because("invalid_request", "the request is not valid; see errors");

@@ -197,7 +197,7 @@ fn rejected(rejection: &Rejection) -> Problem {
         Rejection::Taken => Problem::conflict("taken", "the value belongs to another resource"),
         Rejection::QuotaExceeded(excess) => {
             let problem = Problem::quota_exceeded(excess.meter.name());
-            problem.with("limit", excess.limit).with("used", excess.used)
+            problem.with("limit", excess.limit).with("use", excess.used)
         }
         Rejection::General(rejection) => general(*rejection),
         Rejection::People(rejection) => people(*rejection),

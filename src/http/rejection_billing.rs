@@ -14,7 +14,7 @@ pub(super) fn billing(rejection: &BillingRejection) -> Problem {
             Problem::conflict("plan_not_self_service", "only the operator gives this plan")
         }
         BillingRejection::Exceeds(exceeds) => {
-            let told = |Excess { meter, limit, used }: &Excess| json!({"quota": meter.name(), "limit": limit, "used": used});
+            let told = |Excess { meter, limit, used }: &Excess| json!({"quota": meter.name(), "limit": limit, "use": used});
             Problem::conflict("plan_exceeded", "the organization has more than the plan allows")
                 .with("exceeds", exceeds.iter().map(told).collect::<Vec<_>>())
         }

@@ -1,5 +1,6 @@
 //! Rejections of what is kept for programs and customers, as [`crate::http::rejection`] tells them.
 
+use crate::http::access::Denial;
 use crate::http::problem::Problem;
 use crate::settings::connections::command::ConnectionsRejection;
 use crate::settings::customer_data::command::CustomerDataRejection;
@@ -78,9 +79,7 @@ pub(super) fn executions(rejection: ExecutionsRejection) -> Problem {
         ExecutionsRejection::UnknownEnvironment => {
             Problem::invalid_field("/environment", "unknown", "there is no such environment")
         }
-        ExecutionsRejection::CustomerSuspended => {
-            Problem::conflict("customer_suspended", "the customer is suspended")
-        }
+        ExecutionsRejection::CustomerSuspended => Denial::CustomerSuspended.problem(),
         ExecutionsRejection::Finished => Problem::conflict("execution_finished", "the execution has ended"),
         ExecutionsRejection::TooManyRunning => {
             Problem::conflict("too_many_executions", "as many executions run as can at once")

@@ -16,6 +16,8 @@ pub struct Filter {
     pub types: Vec<ResourceType>,
     /// Ids of the resource, or of one concerned.
     pub resources: Vec<String>,
+    /// What events say that they are found by: [`Event::mark`](crate::event::Event::mark).
+    pub marks: Vec<String>,
     /// Outcomes.
     pub outcomes: Vec<Outcome>,
     /// Not before this time.
@@ -63,6 +65,7 @@ impl Filter {
             && any(&self.types, |kind| *kind == event.resource.kind)
             && (self.resources.is_empty()
                 || event.mentions().any(|id| self.resources.iter().any(|wanted| *wanted == id)))
+            && any(&self.marks, |mark| event.event.mark() == Some(mark.as_str()))
             && any(&self.outcomes, |outcome| *outcome == event.outcome)
             && self.from.is_none_or(|from| event.at >= from)
             && self.to.is_none_or(|to| event.at < to)
@@ -77,7 +80,7 @@ impl Filter {
 
     /// How many bytes the values take.
     pub fn value_bytes(&self) -> usize {
-        let texts = self.actors.iter().chain(&self.resources).map(String::len);
+        let texts = self.actors.iter().chain(&self.resources).chain(&self.marks).map(String::len);
         let actions = self.actions.iter().map(|pattern| match pattern {
             ActionPattern::Exact(text) | ActionPattern::Prefix(text) => text.len(),
         });

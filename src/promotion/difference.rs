@@ -14,6 +14,7 @@ use crate::settings::secrets::value::Scope;
 /// A kind of thing that environments have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PairKind)]
 pub enum Kind {
     /// A configuration value.
     Config,

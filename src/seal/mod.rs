@@ -45,6 +45,15 @@ pub struct Sealed {
     pub data: SealedBytes,
 }
 
+/// A name as it is recorded where nobody is to read it: what it is found by, and itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlindName {
+    /// Its [blind id](DataKey::blind_id).
+    pub id: String,
+    /// The name, under the same key.
+    pub sealed: Sealed,
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sealed({})", self.key)
@@ -243,6 +252,8 @@ const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 16;
 const COMMITMENT_LABEL: &[u8] = b"settled data key commitment 1\0";
 const SUBKEY_LABEL: &[u8] = b"settled data key subkey 1\0";
+/// The bytes of a blind id: so many that no two texts under a key ever have the same.
+const BLIND_ID_BYTES: usize = 16;
 
 /// A key that seals values: one per person, per version of a secret, and so on. Looked up by id, never tried.
 pub struct DataKey {
@@ -319,6 +330,12 @@ impl DataKey {
             hmac.update(item);
         }
         hmac.finalize().into_bytes().into()
+    }
+
+    /// What a text is found by where nobody is to read it: the first half of its fingerprint under the label, as 22
+    /// characters of base64url. Once the key is gone, nothing leads from one to the other any more.
+    pub fn blind_id(&self, label: &str, text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(&self.fingerprint(label, &[text.as_bytes()])[..BLIND_ID_BYTES])
     }
 
     /// Each header is an S2V item of its own: as one string, `a‖bc` and `ab‖c` would be the same.

@@ -8,14 +8,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::data_dir::{DataDirError, StoreDir};
-use crate::ids::{Fresh, SnapshotId, StoreId};
-use crate::log::{EventLog, Position};
+use crate::ids::{DataKeyId, Fresh, SnapshotId, StoreId, StreamId};
+use crate::log::{EventLog, Key, Position};
 use crate::private;
 use crate::seal::root::RootKey;
 use crate::snapshot::Progress;
 use crate::snapshot::place::Located;
 use crate::snapshot::restore::{Built, RestoreError, Wanted};
 use crate::store::ledger::lines::DestroyedKeys;
+use crate::store::load::LoadError;
 use crate::store::replay::{ReplayReport, digests};
 
 /// What a drill came to.
@@ -31,7 +32,8 @@ pub struct DrillReport {
     pub different: Vec<String>,
     /// Data keys of its history that are not among its keys.
     pub missing_keys: u64,
-    /// Of them, those of which nothing says that they were destroyed; absent where no ledger was at hand, and nobody knows.
+    /// Of them, those of which nothing says that they were destroyed, or that are in the store; absent where no ledger was at
+    /// hand, and nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_keys: Option<u64>,
     /// Why it did not come back at all.
@@ -116,20 +118,30 @@ fn drill_in(
     let came_out = digests(&*built.log, Position(u64::MAX), |_| {})?;
     let position = built.log.end();
     let here = digests(log, position, |_| {})?;
-    let report = DrillReport {
+    Ok(DrillReport {
         snapshot: built.snapshot(),
         position: position.0,
         streams: came_out.streams.len() as u64,
         different: different(&came_out, &here),
         missing_keys: built.missing.len() as u64,
-        lost_keys: match destroyed {
-            Some(destroyed) => Some(built.lost(destroyed).count() as u64),
-            None => built.missing.is_empty().then_some(0),
-        },
+        lost_keys: lost(&built.missing, log, destroyed)?,
         failure: None,
-    };
-    built.close()?;
-    Ok(report)
+    })
+}
+
+/// How many of the missing keys are lost: nothing says that they were destroyed, or the store has them, whoever says so. `None`
+/// where nobody knows.
+fn lost(
+    missing: &BTreeSet<(StreamId, DataKeyId)>,
+    log: &dyn EventLog,
+    destroyed: Option<&DestroyedKeys>,
+) -> Result<Option<u64>, LoadError> {
+    let mut lost = 0;
+    for (stream, id) in missing {
+        let is_told = destroyed.is_none_or(|destroyed| destroyed.contains(&(*stream, *id)));
+        lost += u64::from(!is_told || log.get(&Key::DataKey(*stream, *id))?.is_some());
+    }
+    Ok((destroyed.is_some() || missing.is_empty() || lost > 0).then_some(lost))
 }
 
 /// The streams that are not in both as the same.
@@ -148,6 +160,9 @@ fn different(came_out: &ReplayReport, here: &ReplayReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::given::id;
+    use crate::log::memory::MemoryLog;
+    use crate::log::refill;
     use crate::store::replay::StreamReplay;
 
     fn replayed(streams: &[(&str, u64, &str)]) -> ReplayReport {
@@ -158,6 +173,20 @@ mod tests {
             served: None,
         };
         ReplayReport { streams: streams.iter().map(of).collect() }
+    }
+
+    #[test]
+    fn a_missing_key_that_the_store_has_is_lost_whoever_says_that_it_was_destroyed() {
+        let log = MemoryLog::new();
+        let key = |number| (StreamId::Platform, id::<DataKeyId>(number));
+        let (there, gone, unknown) = (key(1), key(2), key(3));
+        refill::data_keys(&log, [(there.0, there.1, vec![7])]).unwrap();
+        let (missing, destroyed) = ([there, gone, unknown].into(), [there, gone].into());
+        assert_eq!(lost(&missing, &log, Some(&destroyed)).unwrap(), Some(2));
+        assert_eq!(lost(&missing, &log, None).unwrap(), Some(1), "of two nobody knows");
+        assert_eq!(lost(&[gone].into(), &log, Some(&destroyed)).unwrap(), Some(0));
+        assert_eq!(lost(&[gone].into(), &log, None).unwrap(), None);
+        assert_eq!(lost(&BTreeSet::new(), &log, None).unwrap(), Some(0));
     }
 
     #[test]

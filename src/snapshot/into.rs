@@ -4,14 +4,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::data_dir::SNAPSHOTS;
+use crate::data_dir::{OPERATOR_TOKEN, SNAPSHOTS};
 
 /// What lies in a data directory, also in one that has no store yet; and what an empty file system has.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "ballast",
     "current",
     "lock",
     "lost+found",
+    OPERATOR_TOKEN,
     "operator.sock",
     "root.key",
     "server.json",

@@ -38,6 +38,17 @@ pub struct Listed {
     pub has_keys: bool,
 }
 
+impl Listed {
+    /// What the snapshots of one store come in order by, in the epoch that it is in: what a clock said that was wrong for a while
+    /// makes none the newest. Within an epoch positions tell; a store that gave up a part of its log has some again, in the next.
+    pub fn order(&self, epoch: &str) -> impl Ord + use<> {
+        match self.epoch == epoch {
+            true => (true, i128::from(self.position), self.id),
+            false => (false, i128::from(self.taken_at.micros()), self.id),
+        }
+    }
+}
+
 /// The snapshots of a place, and what passes for one and is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {

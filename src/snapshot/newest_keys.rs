@@ -9,9 +9,32 @@ use crate::log::Position;
 use crate::seal::root::RootFingerprint;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::history::History;
-use crate::snapshot::keys::header_of;
+use crate::snapshot::keys::{KeysHeader, header_of};
 use crate::snapshot::listing::files_of_keys;
 use crate::snapshot::place::Located;
+
+/// A file of keys that knows all of a history.
+struct Knowing {
+    keys: Located,
+    header: KeysHeader,
+    is_own: bool,
+}
+
+impl Knowing {
+    /// The store that it is of, and the epoch, where positions tell which is newer, whatever a clock said.
+    fn course(&self) -> (StoreId, Option<&str>) {
+        (self.header.store, self.header.epochs.last().map(|own| &*own.epoch))
+    }
+}
+
+/// The keys that a history is restored with.
+#[derive(Debug)]
+pub struct Newest {
+    /// The file.
+    pub keys: Located,
+    /// A newer one of a store elsewhere, which was made of the same history and may have taken the place of its store.
+    pub elsewhere: Option<Located>,
+}
 
 /// The newest file of keys in the place of a history that knows all of it. Those of the history's own store go before, and of the
 /// stores that are `here`, where it is restored: what was destroyed in another one that was made of the same history, for
@@ -24,30 +47,46 @@ pub fn newest_keys(
     history: &History,
     root: RootFingerprint,
     here: &BTreeSet<StoreId>,
-) -> Result<Located, SnapshotError> {
-    let (mut newest, mut others) = (None, Vec::new());
+) -> Result<Newest, SnapshotError> {
+    let (mut knowing, mut others) = (Vec::<Knowing>::new(), Vec::new());
     let of = history.header.store;
     for keys in files_of_keys(history.at().place())? {
-        match header_of(&keys) {
-            Err(error) => others.push(with_causes(&error)),
-            Ok((header, wrapped_by)) => {
-                let (shown, store, at) = (keys.path().display(), header.store, header.at);
-                let is_own = store == of || here.contains(&store);
-                if !header.know(&history.header, Position(history.header.position)) {
-                    others.push(format!("{shown} is of {store} at {at}, and does not know all of it"));
-                } else if !is_own && wrapped_by != root {
-                    others.push(format!("{shown} is of {store} at {at}, under the root key {wrapped_by}"));
-                } else {
-                    let is_sure = is_own || header.tells_stores();
-                    let rank = (is_own, is_sure, at, header.position, store == of);
-                    if newest.as_ref().is_none_or(|(before, _)| *before < rank) {
-                        newest = Some((rank, keys));
-                    }
+        let (header, wrapped_by) = match header_of(&keys) {
+            Ok(found) => found,
+            Err(error) => {
+                others.push(with_causes(&error));
+                continue;
+            }
+        };
+        let (shown, store, at) = (keys.path().display(), header.store, header.at);
+        let is_own = store == of || here.contains(&store);
+        if !header.know(&history.header, Position(history.header.position)) {
+            others.push(format!("{shown} is of {store} at {at}, and does not know all of it"));
+        } else if !is_own && wrapped_by != root {
+            others.push(format!("{shown} is of {store} at {at}, under the root key {wrapped_by}"));
+        } else {
+            let one = Knowing { keys, header, is_own };
+            match knowing.iter_mut().find(|other| other.course() == one.course()) {
+                Some(other) if other.header.position < one.header.position => *other = one,
+                Some(other) if other.header.position == one.header.position && other.header.at < at => {
+                    *other = one
                 }
+                Some(_) => {}
+                None => knowing.push(one),
             }
         }
     }
-    let there = if others.is_empty() { "there is none".to_owned() } else { others.join("; ") };
-    let path = history.path().to_owned();
-    newest.map(|(_, keys)| keys).ok_or(SnapshotError::NoKeys { path, there })
+    let rank = |one: &Knowing| {
+        let is_sure = one.is_own || one.header.tells_stores();
+        (one.is_own, is_sure, one.header.at, one.header.position, one.header.store == of)
+    };
+    knowing.sort_by_key(rank);
+    let Some(newest) = knowing.pop() else {
+        let there = if others.is_empty() { "there is none".to_owned() } else { others.join("; ") };
+        return Err(SnapshotError::NoKeys { path: history.path().to_owned(), there });
+    };
+    let is_newer =
+        |one: &Knowing| !one.is_own && one.header.tells_stores() && one.header.at > newest.header.at;
+    let elsewhere = knowing.into_iter().rev().find(is_newer).map(|one| one.keys);
+    Ok(Newest { keys: newest.keys, elsewhere })
 }

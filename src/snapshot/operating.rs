@@ -263,7 +263,7 @@ impl Snapshots {
     ) -> Result<DrillReport, OperatingError> {
         let found = match snapshot {
             Some(snapshot) => self.find(snapshot)?,
-            None => self.newest()?,
+            None => self.newest(store.epoch())?,
         };
         private::make_durable_dir(&self.folder).map_err(SnapshotError::io("make", &self.folder))?;
         room::look_for(room::of_store(found.bytes).saturating_add(self.left), &self.folder)?;
@@ -338,14 +338,16 @@ impl Snapshots {
         }
     }
 
-    /// The newest snapshot of the folder that has its keys: this store's, and where it has none yet, whichever is there.
+    /// The newest snapshot of the folder that has its keys: this store's, which is in an epoch, and where it has none yet,
+    /// whichever is there.
     ///
     /// # Errors
     /// `NoSnapshot`, or when the folder cannot be read.
-    pub fn newest(&self) -> Result<Listed, OperatingError> {
-        let mut all = list(&self.place)?.data.into_iter().filter(|found| found.has_keys).collect::<Vec<_>>();
-        let own = all.iter().rposition(|found| found.store == self.store);
-        let newest = own.map(|at| all.swap_remove(at)).or_else(|| all.pop());
+    pub fn newest(&self, epoch: &str) -> Result<Listed, OperatingError> {
+        let all = list(&self.place)?.data.into_iter().filter(|found| found.has_keys);
+        let (own, others): (Vec<_>, Vec<_>) = all.partition(|found| found.store == self.store);
+        let newest =
+            own.into_iter().max_by_key(|found| found.order(epoch)).or(others.into_iter().next_back());
         newest.ok_or_else(|| OperatingError::NoSnapshot(self.place.root()))
     }
 
@@ -368,7 +370,11 @@ impl Snapshots {
         // A bucket that cannot be listed now keeps nobody from taking one elsewhere.
         if let Some(free) = to.free_bytes()? {
             let listing = list(&self.place).unwrap_or_default();
-            room::refuse(room::of_next(&listing).saturating_add(self.left), Some(free), to.path())?;
+            room::refuse(
+                room::of_next(&listing, self.store).saturating_add(self.left),
+                Some(free),
+                to.path(),
+            )?;
         }
         Ok(to)
     }

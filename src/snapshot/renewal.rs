@@ -1,6 +1,10 @@
 //! Keys of snapshots that are rewritten without what was destroyed: an older file of them must not open what nothing else opens
 //! any more. Each stream concerned gets another key in the file, too, since copies of what was destroyed may lie about that
 //! were wrapped by the one before.
+//!
+//! Only files of this store, and of those beside it in its data directory, are touched: a store elsewhere that this one was made
+//! of may go on, and would lose what is destroyed here alone, for practice, say. Nobody here can tell, so operators are told of
+//! files of others that open what was destroyed.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,12 +15,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinError;
 
 use crate::causes::with_causes;
-use crate::ids::StreamId;
+use crate::ids::{StoreId, StreamId};
 use crate::seal::keyring::snapshot::{CarriedKeys, SnapshotKey};
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::seal::root::RootKey;
 use crate::snapshot::SnapshotError;
-use crate::snapshot::keys::{KeysFile, KeysWriter};
+use crate::snapshot::keys::{KeysFile, KeysWriter, header_of};
 use crate::snapshot::listing::files_of_keys;
 use crate::snapshot::operating::Snapshots;
 use crate::snapshot::place::Located;
@@ -47,6 +51,8 @@ struct Standing {
     answered: u64,
     /// Why not all files could be rewritten at that look.
     failure: Option<String>,
+    /// The files of stores elsewhere that open what was destroyed here.
+    elsewhere: Vec<PathBuf>,
 }
 
 /// What changes what is to be rewritten.
@@ -63,6 +69,8 @@ struct Against {
 struct Renewed {
     against: Option<Against>,
     files: BTreeSet<PathBuf>,
+    /// Those of stores elsewhere that open what was destroyed here.
+    elsewhere: BTreeSet<PathBuf>,
 }
 
 impl Renewed {
@@ -70,6 +78,7 @@ impl Renewed {
     fn since(&mut self, against: Against) {
         if self.against.replace(against) != Some(against) {
             self.files.clear();
+            self.elsewhere.clear();
         }
     }
 }
@@ -92,8 +101,11 @@ impl Snapshots {
     pub async fn renew_keys(&self, store: &Store) -> bool {
         let of = store.clone();
         let asked = self.standing().asked;
-        let renewed = self.alone(move |this| this.renew_all(&of)).await.map_err(RenewalError::from);
-        let failure = renewed.flatten().err().map(|error| with_causes(&error));
+        let renewed = self.alone(move |this| this.renew_all(&of)).await.map_err(RenewalError::from).flatten();
+        let (elsewhere, failure) = match renewed {
+            Ok(elsewhere) => (elsewhere, None),
+            Err(error) => (Vec::new(), Some(with_causes(&error))),
+        };
         if let Some(error) = &failure {
             tracing::error!(
                 error,
@@ -102,7 +114,7 @@ impl Snapshots {
         }
         let is_done = failure.is_none();
         let mut standing = self.standing();
-        (standing.answered, standing.failure) = (asked, failure);
+        *standing = Standing { asked: standing.asked, answered: asked, failure, elsewhere };
         is_done
     }
 
@@ -123,7 +135,8 @@ impl Snapshots {
     pub fn problem(&self) -> Option<String> {
         let standing = self.standing();
         let is_waiting = standing.answered < standing.asked;
-        let why = if is_waiting { Some(WAITING) } else { standing.failure.as_deref() };
+        let failure = || standing.failure.clone().or_else(|| of_others(&standing.elsewhere));
+        let why = if is_waiting { Some(WAITING.to_owned()) } else { failure() };
         why.map(|why| format!("{PROBLEM}: {why}"))
     }
 
@@ -131,27 +144,34 @@ impl Snapshots {
         self.renewal.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn renew_all(&self, store: &Store) -> Result<(), RenewalError> {
+    /// Gives the files of stores elsewhere that open what was destroyed here.
+    fn renew_all(&self, store: &Store) -> Result<Vec<PathBuf>, RenewalError> {
         self.sweep()?;
         let destroyed = match store.ledger() {
-            Some(ledger) => ledger.destroyed_keys()?,
+            Some(ledger) => ledger.keys_destroyed_here()?,
             None => DestroyedKeys::new(),
         };
+        let is_ours = |of| of == self.store || store.ledger().is_some_and(|ledger| ledger.is_ours(of));
         let mut renewed = self.renewal.renewed.lock().unwrap_or_else(PoisonError::into_inner);
         renewed.since(Against { destroyed: destroyed.len(), rotations: store.ring().rotations() });
         let present = Present { ring: store.ring(), destroyed: &destroyed };
         let mut failed = None;
-        for file in files_of_keys(&self.place)? {
-            if renewed.files.contains(file.path()) {
+        let files = files_of_keys(&self.place)?;
+        renewed.elsewhere.retain(|path| files.iter().any(|file| file.path() == path));
+        for file in files {
+            if renewed.files.contains(file.path()) || renewed.elsewhere.contains(file.path()) {
                 continue;
             }
-            match present.renew(&file) {
-                Ok(is_rewritten) => {
-                    if is_rewritten {
-                        let path = file.path().display();
-                        tracing::info!(%path, "rewrote these keys without what was destroyed");
-                    }
-                    renewed.files.insert(file.path().to_owned());
+            let (path, shown) = (file.path().to_owned(), file.path().display());
+            match present.look_at(&file, is_ours) {
+                Ok(Found::Nothing) => drop(renewed.files.insert(path)),
+                Ok(Found::Rewritten) => {
+                    tracing::info!(path = %shown, "rewrote these keys without what was destroyed");
+                    renewed.files.insert(path);
+                }
+                Ok(Found::OfOthers) => {
+                    tracing::warn!(path = %shown, "these keys of a store elsewhere open what was destroyed here");
+                    renewed.elsewhere.insert(path);
                 }
                 // As a rotation of the root key leaves them: they open with the one before, if anybody has kept it.
                 Err(error @ SnapshotError::WrongRootKey { .. }) => {
@@ -160,8 +180,31 @@ impl Snapshots {
                 Err(error) => failed = Some(error),
             }
         }
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        failed.map_or_else(|| Ok(renewed.elsewhere.iter().cloned().collect()), |error| Err(error.into()))
     }
+}
+
+/// What operators are to do about files of others.
+fn of_others(files: &[PathBuf]) -> Option<String> {
+    let shown: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    (!files.is_empty()).then(|| {
+        format!(
+            "{} are of stores elsewhere, which may go on; if those are gone for good, remove these files once a snapshot of \
+             this store lies there",
+            shown.join(", ")
+        )
+    })
+}
+
+/// What there was to do about a file of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Nothing.
+    Nothing,
+    /// It had something that was destroyed here, and has not any more.
+    Rewritten,
+    /// It has, and is not this store's to rewrite.
+    OfOthers,
 }
 
 /// Against what files of keys are held.
@@ -173,6 +216,30 @@ pub struct Present<'a> {
 }
 
 impl Present<'_> {
+    /// Rewrites a file of keys if it is one of ours, and needs it.
+    fn look_at(&self, file: &Located, is_ours: impl Fn(StoreId) -> bool) -> Result<Found, SnapshotError> {
+        let (header, _) = header_of(file)?;
+        Ok(match is_ours(header.store) {
+            true if self.renew(file)? => Found::Rewritten,
+            false if self.has_destroyed(file)? => Found::OfOthers,
+            _ => Found::Nothing,
+        })
+    }
+
+    /// Whether a file of keys has any that was destroyed.
+    fn has_destroyed(&self, file: &Located) -> Result<bool, SnapshotError> {
+        let mut has = false;
+        KeysFile::open(file, &self.ring.root())?.read(|_, keys| {
+            has |= self.is_any_destroyed(&keys);
+            Ok::<_, SnapshotError>(())
+        })?;
+        Ok(has)
+    }
+
+    fn is_any_destroyed(&self, keys: &CarriedKeys) -> bool {
+        keys.data_keys.iter().any(|(id, _)| self.destroyed.contains(&(keys.stream, *id)))
+    }
+
     /// Rewrites a file of keys if it has anything that was destroyed, or a key that this store has replaced since; gives
     /// whether it did. A crash leaves the old file or the new one, and repeating this is safe. Blocks.
     ///
@@ -204,14 +271,10 @@ impl Present<'_> {
     /// The streams of a file that have something which must go.
     fn concerned(&self, file: &Located, root: &RootKey) -> Result<BTreeSet<StreamId>, SnapshotError> {
         let mut concerned = BTreeSet::new();
-        // Also in the files of stores that this one was restored from, or that were from this one: keys that they share wrapped
-        // what lies about here.
         KeysFile::open(file, root)?.read(|_, keys| {
             let stream = keys.stream;
             let newest = keys.generations.last().map_or(0, |(generation, _)| *generation);
-            if keys.data_keys.iter().any(|(id, _)| self.destroyed.contains(&(stream, *id)))
-                || newest < self.generation(stream)?
-            {
+            if self.is_any_destroyed(&keys) || newest < self.generation(stream)? {
                 concerned.insert(stream);
             }
             Ok::<_, SnapshotError>(())

@@ -28,15 +28,17 @@ use crate::seal::root::RootKey;
 use crate::snapshot::filling::{Filled, fill};
 use crate::snapshot::history::History;
 use crate::snapshot::keys::{AcceptedKeys, KeysFile, KeysHeader};
-use crate::snapshot::newest_keys::newest_keys;
+use crate::snapshot::newest_keys::{Newest, newest_keys};
 use crate::snapshot::place::Located;
 use crate::snapshot::room;
-use crate::snapshot::taken_away::{Gone, HeldAgainst, KnownKeys, Told, read_ledgers, take_away, unknown};
+use crate::snapshot::taken_away::{
+    Gone, HeldAgainst, KnownKeys, Told, passed_over, read_ledgers, take_away, unknown,
+};
 use crate::snapshot::verify::{HeldKeys, Survey, Until, hold_keys};
 use crate::snapshot::{Progress, SnapshotError};
 use crate::store::directory::Directory;
 use crate::store::finishing::FinishError;
-use crate::store::ledger::lines::{DestroyedKeys, Noted};
+use crate::store::ledger::lines::Noted;
 use crate::store::ledger::{Keeper, Ledger};
 use crate::store::load::LoadError;
 use crate::store::{Parts, Refusal, Store, Submission};
@@ -169,7 +171,7 @@ pub fn restore_under(
     let beside = dir.store_ids()?;
     let mut restored = None;
     let made = dir.create_store(id, |store| {
-        let built = Built::make(store, wanted, root, &beside, progress)?;
+        let built = Built::make(store, wanted, root, &beside, progress)?.settled(store)?;
         restored = Some(built.begin_epoch(store, root, &beside, ledgers, clock)?);
         Ok::<_, RestoreError>(())
     });
@@ -180,7 +182,7 @@ pub fn restore_under(
     Ok(Restored { replaced, ..restored.expect("made above") })
 }
 
-/// A store's log and keys as a snapshot has them, not in use.
+/// A store's log and keys as a snapshot has them, not in use; nor on the disk, until they are [settled](Built::settled).
 pub struct Built {
     /// Its log, open.
     pub log: Arc<SledLog>,
@@ -191,6 +193,8 @@ pub struct Built {
     directory: Directory,
     keys: KeysHeader,
     keys_at: Located,
+    /// Newer ones of a store elsewhere.
+    keys_elsewhere: Option<Located>,
     /// Data keys of the history that are not among the keys.
     pub missing: BTreeSet<(StreamId, DataKeyId)>,
     /// The API keys that were accepted when the keys were written, where that is known.
@@ -200,7 +204,7 @@ pub struct Built {
 impl Built {
     /// Makes them in a folder that has `keys/` and else nothing, the streams' keys wrapped by a root key, among the stores that
     /// are `here`. Both files are read once, and verified while the log is made of them: after an error nothing in the folder
-    /// counts for anything.
+    /// counts for anything. Nothing is synced: whoever only looks at it, and removes it, keeps no disk busy that others write to.
     ///
     /// # Errors
     /// With the first place that is not what was written, or the file that could not be made.
@@ -213,7 +217,8 @@ impl Built {
     ) -> Result<Self, RestoreError> {
         let mut history = History::open(&wanted.history)?;
         let newest = || newest_keys(&history, wanted.root.fingerprint(), here);
-        let keys_at = wanted.keys.clone().map_or_else(newest, Ok)?;
+        let named = |keys| Ok(Newest { keys, elsewhere: None });
+        let Newest { keys: keys_at, elsewhere } = wanted.keys.clone().map_or_else(newest, named)?;
         // Before the long work: that they are there, and that the root key is theirs.
         let keys = KeysFile::open(&keys_at, wanted.root)?;
         let header = keys.header.clone();
@@ -221,7 +226,7 @@ impl Built {
         let epoch = Epoch::fresh();
         let options = SledOptions::new(&store.path, store.id);
         open::create(&options, &epoch)?;
-        let deferred = SledOptions { durability: Arc::new(Deferred), ..options.clone() };
+        let deferred = SledOptions { durability: Arc::new(Deferred), ..options };
         let log = open::open(deferred, HeadPolicy::Require)?.log;
         let Filled { survey, directory } = fill(&mut history, wanted.until, &log, progress)?;
         let mut waiting = Vec::new();
@@ -239,11 +244,6 @@ impl Built {
             Ok(())
         })?;
         refill::data_keys(&log, waiting).map_err(SnapshotError::from)?;
-        private::sync_all_under(&store.keys()).map_err(failed("the new store's keys could not be synced"))?;
-        log.close().map_err(failed("the new log could not be closed"))?;
-        // From here on it is a log as any other.
-        let known = Known { end: directory.end(), heads: directory.heads() };
-        let log = open::open(SledOptions { known: Some(known), ..options }, HeadPolicy::Require)?.log;
         Ok(Self {
             log: Arc::new(log),
             history,
@@ -252,6 +252,7 @@ impl Built {
             directory,
             keys: header,
             keys_at,
+            keys_elsewhere: elsewhere,
             missing,
             accepted,
         })
@@ -262,20 +263,14 @@ impl Built {
         self.history.header.snapshot
     }
 
-    /// The missing keys of which nothing says that they were destroyed.
-    pub fn lost<'a>(
-        &'a self,
-        destroyed: &'a DestroyedKeys,
-    ) -> impl Iterator<Item = &'a (StreamId, DataKeyId)> {
-        self.missing.iter().filter(|key| !destroyed.contains(key))
-    }
-
-    /// Closes the log.
-    ///
-    /// # Errors
-    /// When it cannot be closed.
-    pub fn close(self) -> Result<(), RestoreError> {
-        self.log.close().map_err(failed("the new log could not be closed"))
+    /// Brings all of it onto the disk, where its store's folder is. From then on its log is one as any other.
+    fn settled(self, store: &StoreDir) -> Result<Self, RestoreError> {
+        private::sync_all_under(&store.keys()).map_err(failed("the new store's keys could not be synced"))?;
+        self.log.close().map_err(failed("the new log could not be closed"))?;
+        let known = Known { end: self.directory.end(), heads: self.directory.heads() };
+        let options = SledOptions { known: Some(known), ..SledOptions::new(&store.path, store.id) };
+        let log = open::open(options, HeadPolicy::Require)?.log;
+        Ok(Self { log: Arc::new(log), ..self })
     }
 
     /// Takes away again what was taken away for good after the snapshot, records the restore, and closes the log.
@@ -287,7 +282,8 @@ impl Built {
         folders: &[PathBuf],
         clock: &Clock,
     ) -> Result<Restored, RestoreError> {
-        let Self { log, history, epoch, survey, directory, keys, keys_at, missing, accepted } = self;
+        let Self { log, history, epoch, survey, directory, keys, keys_at, keys_elsewhere, missing, accepted } =
+            self;
         let keeper = Keeper {
             store: dir.id,
             beside: beside.clone(),
@@ -334,11 +330,13 @@ impl Built {
 
         // Its own store goes on with the ledger that lies beside the history, and that one is not in this data directory.
         let is_elsewhere = |folder: &PathBuf| {
-            let of = history.at().place().root();
-            !beside.contains(&header.store) && folder.canonicalize().ok() == of.canonicalize().ok()
+            let of = history.at().place().root().canonicalize();
+            !beside.contains(&header.store)
+                && of.is_ok_and(|of| folder.canonicalize().is_ok_and(|it| it == of))
         };
         let lost: Vec<String> = lost.iter().map(|(stream, id)| format!("{id} of {stream}")).collect();
-        let unknown = unknown(&ledgers, &keys, &known, lost.len());
+        let mut unknown = unknown(&ledgers, &keys, &known, lost.len());
+        unknown.extend(keys_elsewhere.map(|newer| passed_over(newer.path())));
         Ok(Restored {
             snapshot: header.snapshot,
             store: dir.id,

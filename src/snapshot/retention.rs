@@ -41,7 +41,7 @@ impl Retention {
     ) -> Expired {
         let is_own = |found: &&Listed| found.store == store && is_named(&found.path, found.id);
         let mut own: Vec<&Listed> = listing.data.iter().filter(is_own).collect();
-        own.sort_by_key(|found| order(found, epoch));
+        own.sort_by_key(|found| found.order(epoch));
         let kept = self.histories.unwrap_or(usize::MAX);
         let histories: Vec<PathBuf> = own.iter().rev().skip(kept).map(|found| found.path.clone()).collect();
         let with_keys = own.iter().rev().filter(|found| found.has_keys).skip(1);
@@ -54,15 +54,6 @@ impl Retention {
         let keys = with_keys.filter(goes).map(|found| keys_of(&found.path));
         let keys = keys.chain(gone.map(|keys| keys.keys.path().to_owned())).collect();
         Expired { histories, keys }
-    }
-}
-
-/// What a store's snapshots come in order by: what a clock said that was wrong for a while makes none the newest. Within an
-/// epoch positions tell; a store that gave up a part of its log has some again, in the next.
-fn order(found: &Listed, epoch: &str) -> (bool, i128, SnapshotId) {
-    match found.epoch == epoch {
-        true => (true, found.position.into(), found.id),
-        false => (false, found.taken_at.micros().into(), found.id),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::data_dir::free_bytes;
+use crate::ids::StoreId;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::listing::Listing;
 
@@ -18,9 +19,10 @@ pub fn of_store(history_bytes: u64) -> u64 {
     history_bytes.saturating_mul(STORE_TO_HISTORY).saturating_add(AT_LEAST_BYTES)
 }
 
-/// What the next snapshot takes: somewhat more than the newest.
-pub fn of_next(listing: &Listing) -> u64 {
-    let newest = listing.data.last().map_or(0, |newest| newest.bytes);
+/// What the next snapshot of a store takes: somewhat more than its newest.
+pub fn of_next(listing: &Listing, store: StoreId) -> u64 {
+    let newest =
+        listing.data.iter().rev().find(|found| found.store == store).map_or(0, |newest| newest.bytes);
     newest.saturating_add(newest / 4).saturating_add(AT_LEAST_BYTES)
 }
 
@@ -47,6 +49,7 @@ pub fn refuse(needed: u64, free: Option<u64>, place: &Path) -> Result<(), Snapsh
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::given::id;
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_numbers() {
@@ -56,7 +59,7 @@ mod tests {
         }
         let error = refuse(100, Some(99), place).expect_err("there is not").to_string();
         assert_eq!(error, "there is no room at /snapshots: some 100 bytes are needed, and 99 are free");
-        assert_eq!(of_next(&Listing::default()), AT_LEAST_BYTES);
+        assert_eq!(of_next(&Listing::default(), id(9)), AT_LEAST_BYTES);
         assert_eq!(of_store(u64::MAX), u64::MAX);
         look_for(u64::MAX, Path::new("/")).expect_err("no disk is so large");
     }

@@ -12,7 +12,7 @@ use crate::snapshot::operating::{OperatingError, Snapshots};
 use crate::snapshot::retention::Retention;
 use crate::store::Store;
 
-/// When it is tried again after it failed.
+/// When it is tried again after it failed once.
 const AGAIN_SECONDS: i64 = 10 * MINUTE_SECONDS;
 /// How long it sleeps at most, so that a clock that was set right is noticed.
 const LOOK_SECONDS: i64 = 10 * MINUTE_SECONDS;
@@ -39,8 +39,11 @@ enum Step {
 pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     let mut not_before = store.clock().now();
+    let mut rests = Rests::new(schedule.every_seconds);
     loop {
         let now = store.clock().credible_now();
+        // What was ahead when it was said puts nothing off for longer.
+        not_before = not_before.min(now.plus_seconds(schedule.every_seconds));
         let (step, due) = {
             let view = store.platform().view();
             next(&view.platform().operations, schedule.every_seconds, now, not_before)
@@ -55,16 +58,43 @@ pub async fn run(store: Store, snapshots: Snapshots, schedule: Schedule, stop: i
         tokio::select! {
             () = &mut stop => return,
             done = once(&store, &snapshots, step, schedule.retention) => {
-                let again_seconds = match done {
-                    // The files are there: another one at once would only take more of the disk.
-                    Err(OperatingError::Refused(_)) => schedule.every_seconds,
-                    _ => AGAIN_SECONDS.min(schedule.every_seconds),
-                };
+                let rest_seconds = rests.after(step, &done);
                 if let Err(error) = done {
                     let error = with_causes(&error);
-                    tracing::error!(error, again_seconds, "a scheduled snapshot or its drill failed; it is tried again");
+                    tracing::error!(error, rest_seconds, "a scheduled snapshot or its drill failed; it is tried again");
                 }
-                not_before = store.clock().credible_now().plus_seconds(again_seconds);
+                not_before = store.clock().credible_now().plus_seconds(rest_seconds);
+            }
+        }
+    }
+}
+
+/// How long it rests after each step.
+struct Rests {
+    every_seconds: i64,
+    /// After the next failure.
+    again_seconds: i64,
+}
+
+impl Rests {
+    fn new(every_seconds: i64) -> Self {
+        Self { every_seconds, again_seconds: AGAIN_SECONDS.min(every_seconds) }
+    }
+
+    /// After what fails again and again twice as long each time, but no longer than until the next snapshot is due.
+    fn after(&mut self, step: Step, done: &Result<(), OperatingError>) -> i64 {
+        match done {
+            // Of the one that was taken a time may be noted that is still to come, and says nothing of when the next is due.
+            Ok(()) => {
+                *self = Self::new(self.every_seconds);
+                if step == Step::Take { self.every_seconds } else { 0 }
+            }
+            // The files are there: another one at once would only take more of the disk.
+            Err(OperatingError::Refused(_)) => self.every_seconds,
+            Err(_) => {
+                let rest = self.again_seconds;
+                self.again_seconds = rest.saturating_mul(2).min(self.every_seconds);
+                rest
             }
         }
     }
@@ -99,17 +129,23 @@ async fn once(
     step: Step,
     retention: Retention,
 ) -> Result<(), OperatingError> {
+    let take = async || {
+        let taken = snapshots.take(store, None, Actor::SYSTEM, |_, _| {}).await?;
+        tracing::info!(snapshot = %taken.id, position = taken.position, bytes = taken.bytes, "took a snapshot");
+        Ok::<_, OperatingError>(taken.id)
+    };
+    let drill = async |snapshot| snapshots.drill(store, Some(snapshot), Actor::SYSTEM, |_, _| {}).await;
     let snapshot = match step {
-        Step::Take => {
-            let taken = snapshots.take(store, None, Actor::SYSTEM, |_, _| {}).await?;
-            tracing::info!(snapshot = %taken.id, position = taken.position, bytes = taken.bytes, "took a snapshot");
-            taken.id
-        }
+        Step::Take => take().await?,
         Step::Drill(snapshot) => snapshot,
     };
-    let drilled = snapshots.drill(store, Some(snapshot), Actor::SYSTEM, |_, _| {}).await?;
+    let drilled = match drill(snapshot).await {
+        // Somebody removed it, or has them go elsewhere now.
+        Err(OperatingError::NoSuchSnapshot(_)) if step != Step::Take => drill(take().await?).await?,
+        drilled => drilled?,
+    };
     if !drilled.is_sound() {
-        return Err(OperatingError::Unsound { snapshot, why: drilled.why() });
+        return Err(OperatingError::Unsound { snapshot: drilled.snapshot, why: drilled.why() });
     }
     snapshots.expire(store, retention).await
 }
@@ -167,5 +203,19 @@ mod tests {
     fn a_drill_that_did_not_hold_is_tried_again_until_the_next_snapshot_is_due() {
         assert_eq!(in_halves(&given(4, false)), (Step::Drill(id(1)), 1));
         assert_eq!(in_halves(&given(40, false)), (Step::Take, 1));
+    }
+
+    #[test]
+    fn what_fails_again_and_again_is_tried_less_and_less_often() {
+        let minutes = |rest: i64| rest / MINUTE_SECONDS;
+        let (mut rests, failed) = (Rests::new(HOUR_SECONDS), Err(OperatingError::NoSuchSnapshot(id(1))));
+        assert_eq!([(); 5].map(|()| minutes(rests.after(Step::Take, &failed))), [10, 20, 40, 60, 60]);
+        assert_eq!(
+            minutes(rests.after(Step::Take, &Ok(()))),
+            60,
+            "the next one is due then, whatever is noted"
+        );
+        assert_eq!(minutes(rests.after(Step::Drill(id(1)), &failed)), 10);
+        assert_eq!(rests.after(Step::Drill(id(1)), &Ok(())), 0);
     }
 }

@@ -2,7 +2,7 @@
 //! history tell of, what its keys do not have, and API keys whose values they do not know. And what nobody can know.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -206,6 +206,15 @@ async fn forget_absent(store: &Store, gone: &mut Gone) -> Result<(), FinishError
         }
     }
     Ok(())
+}
+
+/// That newer keys of a store elsewhere were not taken: what that one destroyed since is not gone here.
+pub(super) fn passed_over(newer: &Path) -> String {
+    format!(
+        "{} are newer keys of a store elsewhere, which was made of the same history: what was destroyed or revoked there since is \
+         here as it was before. If that store took the place of this history's, restore again with --keys and these",
+        newer.display()
+    )
 }
 
 /// What nobody can know of what came back.

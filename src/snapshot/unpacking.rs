@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Scope};
 
 use bytes::Bytes;
+use rustix::process::setpriority_process;
 
 use crate::event::Recorded;
 use crate::log::Position;
@@ -18,6 +19,9 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// For each thread, so many batches are on their way: one that it unpacks, and one that it finds when it is done.
 const BATCHES_EACH: usize = 2;
+
+/// The least priority that a thread can have.
+const LEAST: i32 = 19;
 
 /// A frame with its events.
 pub(super) struct Unpacked {
@@ -111,6 +115,8 @@ impl Unpackers {
 
 fn unpack_what_is_given<'scope>(scope: &'scope Scope<'scope, '_>, given: &'scope Mutex<Receiver<Job>>) {
     scope.spawn(|| {
+        // Whoever serves requests goes first: a priority is a thread's. Without it this only takes more of the machine.
+        let _ = setpriority_process(None, LEAST);
         loop {
             let job = given.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Job { frames, done }) = job else { return };

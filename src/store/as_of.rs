@@ -86,10 +86,28 @@ impl Store {
         if version >= view.version() {
             return Ok(A::of(view.organization()).clone());
         }
-        let (mut area, since) = self.past_area::<A>(handle.stream(), version, focus);
-        if since == version {
-            return Ok(area);
+        let past = self.past_area::<A>(handle.stream(), version, focus);
+        if past.1 == version {
+            return Ok(past.0);
         }
+        let area = self.carried_on(handle, view, past, version, focus)?;
+        self.inner.pasts.keep(handle.stream(), focus, version, &area);
+        Ok(area)
+    }
+
+    /// An area, as far as a focus needs it, carried on from the version that it is of to a later one: whoever asks for one
+    /// version after the other reads no event twice.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub fn carried_on<A: Area>(
+        &self,
+        handle: &Handle,
+        view: &View,
+        (mut area, since): (A, Version),
+        version: Version,
+        focus: &Focus,
+    ) -> Result<A, HistoryError> {
         let actions = Actions { mentioning: A::READS.to_vec(), cascading: A::CASCADES.to_vec() };
         let mut versions = Vec::new();
         for filter in actions.filters(focus, Some(version)) {
@@ -102,7 +120,6 @@ impl Store {
                 area.apply(&recorded);
             }
         }
-        self.inner.pasts.keep(handle.stream(), focus, version, &area);
         Ok(area)
     }
 

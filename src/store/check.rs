@@ -14,16 +14,18 @@ use crate::event::Version;
 use crate::ids::StreamId;
 use crate::log::frame::Frame;
 use crate::log::segment::Segment;
+use crate::log::segment::encoding::HASHES;
 use crate::log::segment::frames::FramePlace;
 use crate::log::{EventLog, Head, Position};
 use crate::store::batch::head_after;
-use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
+use crate::store::derived::file::DerivedFile;
+use crate::store::derived::{DerivedFiles, FileName, Kind, Unreadable};
 use crate::store::directory::Directory;
 use crate::store::history::{HistoryError, frames_after};
 use crate::store::index::StreamIndex;
 use crate::store::resident::{View, directory_entries};
 use crate::store::savepoint;
-use crate::store::segments::decode;
+use crate::store::segments::differing;
 
 /// What can be done about any of them: answers are right without it.
 const REMEDY: &str = "delete it; it is made anew";
@@ -231,8 +233,8 @@ impl Check<'_> {
         if let Some(file) = of_stream.savepoints.remove(&view.version()) {
             match savepoint::view(view.stream, &file) {
                 Ok(Some(saved)) => {
-                    let same = saved.state.digest() == view.state.digest();
-                    self.judge(&file, view.head, same, "its state is not what the log gives");
+                    let differs = saved.state.digest() != view.state.digest();
+                    self.judge(&file, view.head, differs.then_some("its state is not what the log gives"));
                 }
                 Ok(None) => self.report.outdated += 1,
                 Err(error) => self.unreadable(&error),
@@ -250,18 +252,19 @@ impl Check<'_> {
     }
 
     fn compare_index(&mut self, file: &DerivedFile, head: Head, segment: &Segment) {
-        match decode(file, segment.number()) {
-            Ok(found) if found.hashes() != segment.hashes() => {
-                self.judge(file, head, false, "its Merkle hashes are not those of the log's events");
-            }
-            Ok(found) => self.judge(file, head, found == *segment, "it finds other events than the log has"),
-            Err(error) => self.unreadable(&error),
-        }
+        let wrong = match differing(file, segment) {
+            Ok(None) => None,
+            Ok(Some(HASHES)) => Some("its Merkle hashes are not those of the log's events"),
+            Ok(Some(_)) => Some("it finds other events than the log has"),
+            Err(Unreadable::Format { .. }) => return self.report.outdated += 1,
+            Err(error) => return self.unreadable(&error),
+        };
+        self.judge(file, head, wrong);
     }
 
-    fn judge(&mut self, file: &DerivedFile, head: Head, same: bool, otherwise: &'static str) {
-        if !same {
-            self.wrong(file.path(), otherwise);
+    fn judge(&mut self, file: &DerivedFile, head: Head, wrong: Option<&'static str>) {
+        if let Some(what) = wrong {
+            self.wrong(file.path(), what);
         } else if file.anchor() != head {
             self.wrong(file.path(), "it names another frame than the one that it was made of");
         } else {

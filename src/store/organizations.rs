@@ -13,7 +13,8 @@ use crate::store::resident::View;
 use crate::store::{Refusal, Store, Submission};
 
 /// An organization, as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = OperatedOrganization)]
 pub struct OrganizationRow {
     /// Its id.
     pub id: OrganizationId,

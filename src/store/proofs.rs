@@ -149,9 +149,7 @@ impl Prover {
         if height == HIGHEST_LEVEL {
             return self.store.whole_segment(&self.handle, number)?.ok_or_else(|| self.absent(level, index));
         }
-        let hash = self.store.segment(&self.handle, number, |segment| {
-            segment.hashes().level(height).get(place(within)).copied()
-        })?;
+        let hash = self.store.segment(&self.handle, number, |segment| segment.hash(height, place(within)))?;
         hash.ok_or_else(|| self.absent(level, index))
     }
 
@@ -231,7 +229,7 @@ impl Store {
         if let Some(whole) = handle.index().whole(number) {
             return Ok(Some(whole));
         }
-        let whole = self.segment(handle, number, |segment| segment.hashes().whole())?;
+        let whole = self.segment(handle, number, |segment| segment.whole())?;
         handle.index_mut().learned(number, whole);
         Ok(whole)
     }

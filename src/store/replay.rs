@@ -1,6 +1,6 @@
 //! Replay: what folding the log from zero gives, beside what is served, or would be.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -85,11 +85,11 @@ pub fn replay(
     Ok(ReplayReport::new(streams))
 }
 
-/// How many events the streams have together, at least, that are folded in one pass; a stream that has more is folded alone.
+/// A log that is longer is folded in several passes, of about so many events each.
 const EVENTS_AT_ONCE: u64 = 250_000;
 
-/// Of a longer log more events are folded at once, so that it is read no more often than about so many times.
-const PASSES: u64 = 8;
+/// Of one that is longer still more events are folded at once, since each pass reads all of it.
+const PASSES_MAX: u64 = 8;
 
 /// Folds a log from zero up to the frame at a position: what every stream comes to, with nothing that is served beside
 /// it. Memory holds some streams at a time, and the log is read once for each such group. `folded` hears the position reached.
@@ -105,30 +105,24 @@ pub fn digests(
     let mut streams = Vec::new();
     let all = log.streams();
     let events: u64 = all.iter().map(|(_, head)| head.version).sum();
-    for group in groups(all, EVENTS_AT_ONCE.max(events / PASSES)) {
+    for group in groups(all, events.div_ceil(EVENTS_AT_ONCE).clamp(1, PASSES_MAX)) {
         let views = fold_some(log, until.min(log.end()), |stream| group.contains(&stream), &mut folded)?;
         streams.extend(views.values().map(StreamReplay::of));
     }
     Ok(ReplayReport::new(streams))
 }
 
-/// Streams that are folded together: of so many events at most, or one alone.
-fn groups(streams: Vec<(StreamId, Head)>, events_at_once: u64) -> Vec<BTreeSet<StreamId>> {
-    let mut groups: Vec<BTreeSet<StreamId>> = Vec::new();
-    let mut events = u64::MAX;
+/// Spreads streams over so many groups, about as many events in each: the longest first, each into the least group.
+fn groups(mut streams: Vec<(StreamId, Head)>, count: u64) -> Vec<BTreeSet<StreamId>> {
+    let mut groups: Vec<(u64, BTreeSet<StreamId>)> = (0..count).map(|_| Default::default()).collect();
+    streams.sort_by_key(|(_, head)| Reverse(head.version));
     for (stream, head) in streams {
-        events = events.saturating_add(head.version);
-        match groups.last_mut().filter(|_| events <= events_at_once) {
-            Some(group) => {
-                group.insert(stream);
-            }
-            None => {
-                groups.push(BTreeSet::from([stream]));
-                events = head.version;
-            }
-        }
+        let least = groups.iter_mut().min_by_key(|(events, _)| *events);
+        let (events, group) = least.expect("there is one group at least");
+        *events += head.version;
+        group.insert(stream);
     }
-    groups
+    groups.into_iter().map(|(_, group)| group).filter(|group| !group.is_empty()).collect()
 }
 
 impl Store {
@@ -157,14 +151,17 @@ mod tests {
     use crate::given::id;
 
     #[test]
-    fn streams_are_folded_together_up_to_so_many_events() {
+    fn streams_are_spread_over_so_many_passes_and_no_more() {
         let of =
             |number: u128, version| (StreamId::Organization(id(number)), Head { version, ..Head::default() });
-        let sizes = |streams: &[(StreamId, Head)]| {
-            groups(streams.to_vec(), 10).iter().map(BTreeSet::len).collect::<Vec<_>>()
+        let sizes = |streams: &[(StreamId, Head)], count| {
+            groups(streams.to_vec(), count).iter().map(BTreeSet::len).collect::<Vec<_>>()
         };
-        assert_eq!(sizes(&[]), [0; 0]);
-        assert_eq!(sizes(&[of(1, 4), of(2, 6), of(3, 1)]), [2, 1]);
-        assert_eq!(sizes(&[of(1, 4), of(2, 60), of(3, 1), of(4, 9)]), [1, 1, 2]);
+        assert_eq!(sizes(&[], 3), [0; 0]);
+        assert_eq!(sizes(&[of(1, 4), of(2, 6), of(3, 1)], 1), [3]);
+        assert_eq!(sizes(&[of(1, 4), of(2, 60), of(3, 1), of(4, 9)], 2), [1, 3]);
+        // Each of them alone is more than a group's share.
+        let many: Vec<_> = (1..=15).map(|number| of(number, 10)).collect();
+        assert_eq!(sizes(&many, PASSES_MAX), [2, 2, 2, 2, 2, 2, 2, 1]);
     }
 }

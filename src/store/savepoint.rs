@@ -11,7 +11,8 @@ use crate::area::Fold;
 use crate::event::Version;
 use crate::ids::StreamId;
 use crate::log::EventLog;
-use crate::store::derived::{DerivedFile, DerivedFiles, FileName, Kind, Unreadable};
+use crate::store::derived::file::DerivedFile;
+use crate::store::derived::{DerivedFiles, FileName, Kind, Unreadable};
 use crate::store::encoding::from_section;
 use crate::store::resident::{State, View};
 

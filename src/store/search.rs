@@ -21,9 +21,10 @@ use crate::log::frame::Frame;
 use crate::log::segment::frames::FramePlace;
 use crate::log::segment::search::Dimension;
 use crate::log::segment::tree::Hash;
-use crate::log::segment::{SEGMENT_VERSIONS, Segment, segment_of};
+use crate::log::segment::{SEGMENT_VERSIONS, segment_of};
 use crate::store::Store;
 use crate::store::history::{HistoryError, READ_FRAMES, parse};
+use crate::store::looking::Looked;
 use crate::store::resident::{Handle, View};
 
 /// What a filter found.
@@ -52,14 +53,16 @@ pub struct Facets {
 
 impl Facets {
     /// Adds those of a segment.
-    fn add(&mut self, segment: &Segment, filter: &Filter) {
-        let matching = segment.matching(filter);
+    fn add(&mut self, segment: &Looked<'_>, filter: &Filter) -> Result<(), HistoryError> {
+        let matching = segment.matching(filter)?;
         self.total += matching.len();
-        let counts = |dimension| segment.counts(&matching, dimension);
-        add(&mut self.actors, counts(Dimension::Actor), |actor| actor.parse().ok());
-        add(&mut self.actions, counts(Dimension::Action), |action| Some(action.to_owned()));
-        add(&mut self.types, counts(Dimension::Type), named);
-        add(&mut self.outcomes, counts(Dimension::Outcome), named);
+        let Self { actors, actions, types, outcomes, .. } = self;
+        segment.count(&matching, Dimension::Actor, |actor, count| add(actors, actor.parse().ok(), count))?;
+        segment.count(&matching, Dimension::Action, |action, count| {
+            add(actions, Some(action.to_owned()), count);
+        })?;
+        segment.count(&matching, Dimension::Type, |kind, count| add(types, named(kind), count))?;
+        segment.count(&matching, Dimension::Outcome, |outcome, count| add(outcomes, named(outcome), count))
     }
 
     /// How many values there are.
@@ -162,10 +165,11 @@ impl Store {
                 break;
             }
             self.segment(handle, number, |segment| {
-                let matching = segment.matching(filter);
+                let matching = segment.matching(filter)?;
                 let wanted = limit - found.len();
                 let first = segment.base() + 1;
                 found.extend(in_order(&matching).take(wanted).map(|offset| first + u64::from(offset)));
+                Ok(())
             })?;
         }
         Ok(found)
@@ -297,9 +301,7 @@ impl Store {
     /// When an index has to be made anew and the log cannot be read.
     pub fn version_at(&self, handle: &Handle, view: &View, at: Timestamp) -> Result<Version, HistoryError> {
         let begins_by = |number| {
-            self.segment(handle, number, |segment| {
-                segment.frames().first().is_some_and(|frame| frame.at <= at)
-            })
+            self.segment(handle, number, |segment| Ok(segment.begins().is_some_and(|frame| frame.at <= at)))
         };
         // The first segment that begins after the time; the one before it holds the version.
         let (mut low, mut high) = (0, segment_of(view.version()) + 1);
@@ -326,7 +328,7 @@ impl Store {
             match root {
                 Ok(root) => return Ok(root),
                 Err(number) => {
-                    let whole = self.segment(handle, number, |segment| segment.hashes().whole())?;
+                    let whole = self.segment(handle, number, |segment| segment.whole())?;
                     handle.index_mut().learned(number, whole);
                 }
             }
@@ -334,8 +336,11 @@ impl Store {
     }
 
     /// The filter with the versions that its times mean instead of them, none beyond the view's: what lies outside is
-    /// not even looked into, for it may have to be read first.
-    fn spanned(&self, handle: &Handle, view: &View, filter: &Filter) -> Result<Filter, HistoryError> {
+    /// not even looked into, for it may have to be read first. Whoever asks more than once does this once.
+    ///
+    /// # Errors
+    /// When an index has to be made anew and the log cannot be read.
+    pub fn spanned(&self, handle: &Handle, view: &View, filter: &Filter) -> Result<Filter, HistoryError> {
         let before = |time: Timestamp| match time.micros().checked_sub(1).filter(|micros| *micros >= 0) {
             Some(micros) => self.version_at(handle, view, Timestamp::from_micros(micros)),
             None => Ok(0),
@@ -356,7 +361,10 @@ impl Store {
         let mut places = Vec::with_capacity(versions.len());
         for same in versions.chunk_by(|a, b| segment_of(*a) == segment_of(*b)) {
             self.segment(handle, segment_of(same[0]), |segment| {
-                places.extend(same.iter().map_while(|version| segment.frame_of(*version)));
+                for version in same {
+                    places.extend(segment.frame_of(*version)?);
+                }
+                Ok(())
             })?;
         }
         if places.len() < versions.len() {
@@ -365,48 +373,12 @@ impl Store {
         }
         Ok(places)
     }
-
-    /// Looks into a segment of a stream.
-    pub(super) fn segment<T>(
-        &self,
-        handle: &Handle,
-        number: u64,
-        look: impl FnOnce(&Segment) -> T,
-    ) -> Result<T, HistoryError> {
-        let waiting = {
-            let index = handle.index();
-            if index.open().number() == number {
-                return Ok(look(index.open()));
-            }
-            index.waiting(number).cloned()
-        };
-        if let Some(segment) = waiting {
-            return Ok(look(&segment));
-        }
-        let after = || self.frame_after(handle, number);
-        let segment = self.inner.segments.full(handle.stream(), number, after)?;
-        Ok(look(&segment))
-    }
-
-    /// A frame at or after the last one of a full segment.
-    fn frame_after(&self, handle: &Handle, number: u64) -> Result<FramePlace, HistoryError> {
-        let head = handle.view().head;
-        let first = self.segment(handle, number + 1, |segment| segment.frames().first())?;
-        // Where the next segment has no version yet, the stream ends in this one.
-        Ok(first.unwrap_or(FramePlace { first: head.version, position: head.position, at: head.at }))
-    }
 }
 
-/// Adds the counts of a segment to those of others. Every value was written by its type's own name.
-fn add<'a, K: Ord>(
-    sums: &mut BTreeMap<K, u64>,
-    counts: impl Iterator<Item = (&'a str, u64)>,
-    read: impl Fn(&str) -> Option<K>,
-) {
-    for (value, count) in counts {
-        if let Some(key) = read(value) {
-            *sums.entry(key).or_default() += count;
-        }
+/// Adds a count of a value to that of others. Every value was written by its type's own name.
+fn add<K: Ord>(sums: &mut BTreeMap<K, u64>, key: Option<K>, count: u64) {
+    if let Some(key) = key {
+        *sums.entry(key).or_default() += count;
     }
 }
 

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use crate::actor::Actor;
 use crate::clock::Timestamp;
-use crate::event::{Outcome, Recorded, Resource, Version};
-use crate::ids::{EventId, SessionId, StreamId, UserId};
+use crate::event::{Event, Outcome, Recorded, Resource, Version};
+use crate::ids::{CustomerId, EventId, SessionId, StreamId, UserId};
 use crate::seal::Sealed;
+use crate::settings::customer_data::key_path;
+use crate::settings::executions::event::ExecutionsEvent;
+use crate::settings::executions::workflows;
 use crate::store::Store;
 use crate::store::bounded::Bounded;
 use crate::store::history::HistoryError;
@@ -33,11 +36,46 @@ pub struct Envelope {
     pub outcome: Outcome,
     pub count: Option<u64>,
     pub reason: Option<Sealed>,
+    /// What the resource is called, where that is sealed in the data.
+    pub called: Option<SealedName>,
+    /// The version of the event that says what the resource is called, where this one does not.
+    pub called_at: Option<Version>,
+}
+
+/// A resource's name, under a customer's key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SealedName {
+    /// The customer.
+    pub customer: CustomerId,
+    /// The field that it is sealed in, of the resource.
+    pub field: String,
+    /// The name.
+    pub sealed: Sealed,
+}
+
+impl SealedName {
+    /// What an event's resource is called.
+    pub fn of(event: &Event) -> Option<Self> {
+        let (customer, field, sealed) = match event {
+            Event::CustomerData(event) => (event.customer(), key_path(event.document()), event.key()),
+            Event::Executions(ExecutionsEvent::ExecutionStarted(started)) => {
+                (started.customer, workflows::FIELD.to_owned(), started.workflow.as_ref())
+            }
+            _ => return None,
+        };
+        Some(Self { customer, field, sealed: sealed?.clone() })
+    }
 }
 
 impl From<Recorded> for Envelope {
     fn from(recorded: Recorded) -> Self {
+        let called_at = match &recorded.event {
+            Event::Executions(ExecutionsEvent::ExecutionFinished(finished)) => Some(finished.started),
+            _ => None,
+        };
         Self {
+            called: SealedName::of(&recorded.event),
+            called_at,
             id: recorded.id,
             version: recorded.version,
             at: recorded.at,
@@ -55,7 +93,8 @@ impl Envelope {
     fn bytes(&self) -> usize {
         let texts = [&self.action, &self.resource.id].into_iter().chain(&self.resource.name);
         let reason = self.reason.as_ref().map_or(0, |sealed| sealed.data.0.len());
-        KEPT_OVERHEAD_BYTES + size_of::<Self>() + texts.map(String::len).sum::<usize>() + reason
+        let called = self.called.as_ref().map_or(0, |name| name.field.len() + name.sealed.data.0.len());
+        KEPT_OVERHEAD_BYTES + size_of::<Self>() + texts.map(String::len).sum::<usize>() + reason + called
     }
 }
 

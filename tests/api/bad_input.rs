@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use settled::settings::customer_data::value::DataKeyName;
 
+use crate::documented::Document;
 use crate::server::{Answer, Somebody, TestServer, send};
 use crate::sound::sound_bodies;
 use crate::things::{Things, is_page, with_query};
@@ -18,25 +19,6 @@ struct Operation {
     /// The schema of its body, references resolved.
     body: Option<Value>,
     sound: Value,
-}
-
-fn document() -> Value {
-    serde_json::to_value(settled::http::openapi::document()).unwrap()
-}
-
-/// A schema with its references replaced by what they refer to.
-fn resolved(document: &Value, schema: &Value) -> Value {
-    if let Some(reference) = schema["$ref"].as_str() {
-        let target = document.pointer(reference.trim_start_matches('#'));
-        return resolved(document, target.unwrap_or_else(|| panic!("{reference} is not in the document")));
-    }
-    match schema {
-        Value::Object(members) => {
-            members.iter().map(|(name, member)| (name.clone(), resolved(document, member))).collect()
-        }
-        Value::Array(items) => items.iter().map(|item| resolved(document, item)).collect(),
-        other => other.clone(),
-    }
 }
 
 fn wrong_value(name: &str) -> Option<&'static str> {
@@ -57,12 +39,12 @@ fn wrong_value(name: &str) -> Option<&'static str> {
 }
 
 fn operations(owner: &Somebody, things: &Things) -> Vec<Operation> {
-    let document = document();
+    let document = Document::read();
     let bodies = sound_bodies(things, owner);
     let mut operations = Vec::new();
     // Keys alone come to `/v1/ctx`, and each use of one is an event: what is wrong there is tested in `ctx`.
     let is_tested = |path: &String| !path.starts_with("/v1/ctx") && !is_page(path);
-    let paths = document["paths"].as_object().unwrap();
+    let paths = document.0["paths"].as_object().unwrap();
     for (path, methods) in paths.iter().filter(|(path, _)| is_tested(path)) {
         for (method, operation) in methods.as_object().unwrap() {
             let upper = method.to_uppercase();
@@ -83,7 +65,7 @@ fn operations(owner: &Somebody, things: &Things) -> Vec<Operation> {
                 method: upper.parse().unwrap(),
                 path: things.path(path),
                 query,
-                body: body.map(|schema| resolved(&document, schema)),
+                body: body.map(|schema| document.resolved(schema)),
                 sound: sound.unwrap_or(Value::Null),
             });
         }

@@ -61,7 +61,7 @@ fn soft(meter: &str, limit: u64) -> Value {
 fn is_exceeded(answer: Answer, meter: &str, limit: u64, used: u64) {
     let problem = answer.is_problem(402, "quota_exceeded");
     assert_eq!(
-        (&problem["quota"], &problem["limit"], &problem["used"]),
+        (&problem["quota"], &problem["limit"], &problem["use"]),
         (&json!(meter), &json!(limit), &json!(used))
     );
 }
@@ -162,8 +162,8 @@ async fn a_plan_is_taken_as_it_is_and_only_one_for_self_service_that_fits() {
     server.take_plan(&owner, "ours").await.is_problem(409, "plan_not_self_service");
     let exceeded = server.take_plan(&owner, "small").await.is_problem(409, "plan_exceeded");
     let exceeds = json!([
-        {"quota": "people", "limit": 0, "used": 1},
-        {"quota": "environments", "limit": 1, "used": 2},
+        {"quota": "people", "limit": 0, "use": 1},
+        {"quota": "environments", "limit": 1, "use": 2},
     ]);
     assert_eq!(exceeded["exceeds"], exceeds);
     assert_eq!(server.version(owner.organization), version, "what is refused is no event");

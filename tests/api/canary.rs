@@ -93,6 +93,8 @@ impl Canaries {
             "customer secret",
             "secret description",
             "document",
+            "document key",
+            "workflow",
             "trigger",
             "execution error",
             "client secret",

@@ -40,7 +40,7 @@ async fn a_customer_has_no_more_than_its_limits_and_keeps_what_it_has() {
     let again = server.limit_customer(&owner, &a, &json!({"executions": 2, "secrets": 1})).await;
     assert_eq!((again, server.version(owner.organization)), (limited.clone(), version), "it is so already");
     let full = secret(&a, "TWO").await.is_problem(402, "quota_exceeded");
-    assert_eq!((&full["quota"], &full["limit"], &full["used"]), (&json!("secrets"), &json!(1), &json!(1)));
+    assert_eq!((&full["quota"], &full["limit"], &full["use"]), (&json!("secrets"), &json!(1), &json!(1)));
     secret(&b, "TWO").await.is(201);
     // What goes makes room; neither undeleting nor a restore is a way around.
     server.delete(&format!("/v1/secrets/{first}"), &owner).await.is(204);
@@ -58,7 +58,7 @@ async fn a_customer_has_no_more_than_its_limits_and_keeps_what_it_has() {
         begin(&a).await.is(201);
     }
     let full = begin(&a).await.is_problem(402, "quota_exceeded");
-    assert_eq!((&full["quota"], &full["used"]), (&json!("executions"), &json!(2)));
+    assert_eq!((&full["quota"], &full["use"]), (&json!("executions"), &json!(2)));
     begin(&b).await.is(201);
 
     // Deleting the customer and bringing it back lifts nothing.

@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use settled::ids::CustomerId;
+use settled::log::{Append, Key};
 use settled::settings::roles::role::SystemRole;
 
 use crate::roles::ids;
@@ -122,7 +124,8 @@ async fn what_cannot_begin_or_end_is_refused_and_named() {
     }
     assert_eq!(server.version(owner.organization), version);
     server.about_customer(&owner, &a, "suspend").await.is(200);
-    server.post(&path, Some(&owner), &with(json!({}))).await.is_problem(409, "customer_suspended");
+    server.post(&path, Some(&owner), &with(json!({}))).await.is_problem(403, "customer_suspended");
+    assert_eq!(server.audit(&owner, "&outcome=denied").await[0]["action"], "execution.start");
     server.finish(&owner, &a, &id, &json!({"status": "succeeded"})).await.is(200);
 }
 
@@ -172,6 +175,52 @@ async fn lists_go_on_in_history_by_status_workflow_and_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_ended_is_listed_in_the_order_in_which_it_ended() {
+    let (server, owner, a, b) = acme().await;
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        all.push(server.execution(&owner, &a, "sync").await);
+    }
+    for (number, status) in [(4, "failed"), (0, "failed"), (5, "succeeded"), (3, "failed"), (1, "cancelled")]
+    {
+        server.finish(&owner, &a, &all[number], &json!({"status": status})).await.is(200);
+    }
+    let other = server.execution(&owner, &b, "sync").await;
+    server.finish(&owner, &b, &other, &json!({"status": "failed"})).await.is(200);
+    for (query, expected) in [
+        ("status=failed&limit=1", &[4, 0, 3][..]),
+        ("status=failed", &[4, 0, 3]),
+        ("status=succeeded", &[5]),
+        ("status=cancelled&workflow=sync", &[1]),
+        ("status=cancelled&workflow=other", &[]),
+        ("status=running", &[2]),
+        ("limit=4", &[0, 1, 2, 3, 4, 5]),
+    ] {
+        let expected: Vec<_> = expected.iter().map(|number| all[*number].clone()).collect();
+        assert_eq!(server.all_executions(&owner, &a, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_whose_key_is_lost_is_no_empty_one() {
+    let (mut server, owner, a, _) = acme().await;
+    let of_a = server.execution(&owner, &a, "sync").await;
+    let path = format!("/v1/customers/{a}/executions");
+    {
+        let handle = server.handle(owner.organization);
+        let customer: CustomerId = a.parse().unwrap();
+        let key = handle.view().organization().customers.get(customer).unwrap().key;
+        let remove = vec![Key::DataKey(handle.stream(), key)];
+        let lost = Append { stream: handle.stream(), expected: None, frame: None, put: Vec::new(), remove };
+        server.app().store.log().append(vec![lost]).unwrap();
+    }
+    server.restart().await;
+    server.get(&path, &owner).await.is(500);
+    server.get(&format!("{path}?status=running"), &owner).await.is(500);
+    server.get(&format!("{path}/{of_a}"), &owner).await.is(500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_runs_for_whom_or_where_something_goes_is_abandoned() {
     let (server, owner, a, b) = acme().await;
     let then = server.version(owner.organization);
@@ -188,10 +237,12 @@ async fn what_runs_for_whom_or_where_something_goes_is_abandoned() {
     server.restored(&owner, then, &json!({"resource": a})).await;
     assert_eq!(status(&a, &of_a).await, "abandoned");
     assert_eq!(server.all_executions(&owner, &a, "status=abandoned").await, std::slice::from_ref(&of_a));
-    server.finish(&owner, &a, &of_a, &json!({"status": "succeeded"})).await.is_problem(404, "not_found");
+    let end = json!({"status": "succeeded"});
+    server.finish(&owner, &a, &of_a, &end).await.is_problem(409, "execution_finished");
     assert_eq!(status(&b, &of_b).await, "running");
     server.delete("/v1/environments/dev", &owner).await.is(204);
     assert_eq!(status(&b, &of_b).await, "abandoned");
+    server.finish(&owner, &b, &of_b, &end).await.is_problem(409, "execution_finished");
     server.about_customer(&owner, &b, "erase").await.is(200);
     server.get(&format!("/v1/customers/{b}/executions"), &owner).await.is_problem(404, "not_found");
 }

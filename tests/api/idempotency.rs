@@ -140,6 +140,44 @@ async fn every_route_that_appends_to_the_organization_replays() {
     }
 }
 
+/// What a replay reads of the past is as little as its events tell that it needs: whatever it is about, that is enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_is_made_once_whatever_it_is() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let member = server.add_with_role(owner.organization, SystemRole::Viewer).await;
+    let customer = server.customer(&owner, &json!({"name": "A", "tags": {"plan": "pro"}})).await;
+    let person = member.person.to_string();
+    let of_customer = json!({"name": "OF_A", "environment": "dev", "customer": customer, "value": "v"});
+    for (path, body) in [
+        ("/v1/environments".to_owned(), json!({"name": "Stage", "mode": "test"})),
+        ("/v1/secrets".to_owned(), json!({"name": "OTHER", "environment": "dev", "value": "v"})),
+        ("/v1/secrets".to_owned(), of_customer),
+        ("/v1/teams".to_owned(), json!({"name": "Ops"})),
+        ("/v1/roles".to_owned(), json!({"name": "Reader", "permissions": ["environment:read"]})),
+        (
+            "/v1/role-assignments".to_owned(),
+            json!({"subject": person, "role": "developer", "environment": "dev"}),
+        ),
+        ("/v1/invitations".to_owned(), json!({"email": "new@example.com", "role": "viewer"})),
+        ("/v1/customers".to_owned(), json!({"name": "B", "external_id": "b-1"})),
+        (format!("/v1/customers/{customer}/executions"), json!({"workflow": "sync", "environment": "dev"})),
+        (format!("/v1/customers/{customer}/suspend"), json!({})),
+        (format!("/v1/people/{person}/suspend"), json!({})),
+    ] {
+        let once = format!("once {}", body["name"]).replace(['"', ' '], "-");
+        let key = [("idempotency-key", once.as_str())];
+        let first = server.send(Method::POST, &path, &owner, &key, &body).await;
+        assert!([200, 201].contains(&first.status), "{path}: {}", first.text);
+        server.patch("/v1/environments/dev", &owner, &json!({"description": path})).await.is(200);
+        let version = server.version(owner.organization);
+        let again = server.send(Method::POST, &path, &owner, &key, &body).await.is(first.status);
+        assert_eq!(again.header("idempotency-replayed").as_deref(), Some("true"), "{path}");
+        assert_eq!(again.json(), first.json(), "{path}");
+        assert_eq!(server.version(owner.organization), version, "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_founding_founds_once() {
     let (mut server, owner) = TestServer::set_up().await;

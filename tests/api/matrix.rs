@@ -165,7 +165,7 @@ async fn exactly_the_permission_is_enough_and_everything_else_is_not() {
             cells += 1;
         }
     }
-    assert!(cells >= 2 * rows().count());
+    assert!(cells > 200, "{cells} cells");
 }
 
 #[tokio::test(flavor = "multi_thread")]

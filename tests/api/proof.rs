@@ -77,6 +77,7 @@ async fn a_bundle_of_all_that_happened_holds_against_the_servers_key() {
     let events = server.get("/v1/events?after=255&limit=3", &owner).await.is(200).json();
     let some = bundle(&server, &owner, "?from=256&to=258").await;
     assert!(verified(&some, &keys).unwrap().holds);
+    assert_eq!((some.lines().count(), events["data"].as_array().unwrap().len()), (4, 3));
     for (line, event) in some.lines().skip(1).zip(events["data"].as_array().unwrap()) {
         let item = Item::read(line).unwrap();
         assert_eq!(serde_json::from_str::<Value>(item.event).unwrap(), *event);

@@ -135,7 +135,7 @@ async fn every_way_in_meets_the_limit_of_people() {
     let accept = json!({"token": token, "name": "Ivy", "password": PASSWORD});
     let accepts = "/v1/auth/invitations/accept";
     let refused = server.post(accepts, None, &accept).await.is_problem(402, "quota_exceeded");
-    let figures = [&refused["quota"], &refused["limit"], &refused["used"]];
+    let figures = [&refused["quota"], &refused["limit"], &refused["use"]];
     assert_eq!(figures, [&json!("people"), &Value::Null, &Value::Null], "no figures for who is no member");
     server.patch("/v1/general", &owner, &json!({"auto_approve_domain_users": true})).await.is(200);
     // Who would be let in at once waits where there is no room.
@@ -340,7 +340,7 @@ async fn race(meter: &str, path: &str, body: impl Fn(u32) -> Value) {
     let answers = join_all(made).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 50);
     for answer in answers.into_iter().filter(|answer| answer.status != 201) {
-        assert_eq!(answer.is_problem(402, "quota_exceeded")["used"], 50);
+        assert_eq!(answer.is_problem(402, "quota_exceeded")["use"], 50);
     }
     assert_eq!(server.version(owner.organization), version + 50);
     assert_eq!(server.meter(owner, meter).await["used"], 50);

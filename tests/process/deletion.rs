@@ -9,6 +9,7 @@ use hyper::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use settled::cli::socket::{SocketError, call};
+use tempfile::TempDir;
 
 use crate::destroy::{CANARY, is_canary, loot, make, reveal};
 use crate::disk::Disk;
@@ -17,6 +18,7 @@ use crate::journal::assert_sound;
 use crate::keys::{is_stopped, stop};
 use crate::preload::library;
 use crate::process::{Login, Server, Start, scale, settled_on, text};
+use crate::snapshots::taken;
 use crate::thief::Thief;
 
 /// Asks on the operator's socket; a status that is no success.
@@ -111,6 +113,24 @@ pub fn founding(dir: impl Into<PathBuf>) -> Start {
     Start::on(dir).with(&["--organizations", "open"])
 }
 
+/// A server with two organizations, and the history of a snapshot of them.
+pub struct Snapped {
+    pub folder: TempDir,
+    pub start: Start,
+    pub server: Server,
+    pub two: Two,
+    pub history: PathBuf,
+}
+
+pub async fn snapped() -> Snapped {
+    let folder = tempfile::tempdir().unwrap();
+    let start = founding(folder.path().join("data"));
+    let server = start.serve();
+    let two = two(&server).await;
+    let history = taken(&start.dir);
+    Snapped { folder, start, server, two, history }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_organization_is_gone_and_its_history_stays_as_ciphertext() {
     let dir = tempfile::tempdir().unwrap();
@@ -155,15 +175,9 @@ async fn a_deleted_organization_is_gone_and_its_history_stays_as_ciphertext() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_of_before_does_not_bring_it_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let start = founding(dir.path().join("data"));
-    let server = start.serve();
-    let two = two(&server).await;
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
-    let history = PathBuf::from(text(&taken.json()["path"]));
+    let Snapped { folder, start, server, two, history } = snapped().await;
     let keys = history.with_added_extension("keys");
-    let older = dir.path().join("older.keys");
+    let older = folder.path().join("older.keys");
     fs::copy(&keys, &older).unwrap();
     assert_eq!(delete(&server, &two.goes.organization), Ok(Value::Null));
     let are_rewritten = || fs::read(&keys).unwrap() != fs::read(&older).unwrap();
@@ -179,7 +193,7 @@ async fn a_snapshot_of_before_does_not_bring_it_back() {
     };
 
     // The keys of then, and the ledger, which lies beside the history.
-    let by_ledger = founding(dir.path().join("ledger")).with(&["--root-key-file", root.to_str().unwrap()]);
+    let by_ledger = founding(folder.path().join("ledger")).with(&["--root-key-file", root.to_str().unwrap()]);
     restore(&history, &older, &by_ledger.dir);
     let server = by_ledger.serve();
     is_gone(&server, &two).await;
@@ -187,24 +201,19 @@ async fn a_snapshot_of_before_does_not_bring_it_back() {
     nothing_opens(&by_ledger.dir, &root, &two);
 
     // The newest keys, and no ledger anywhere.
-    let alone = dir.path().join("alone");
+    let alone = folder.path().join("alone");
     fs::create_dir(&alone).unwrap();
     let moved = alone.join("moved.settled");
     fs::copy(&history, &moved).unwrap();
-    let by_keys = dir.path().join("keys");
+    let by_keys = folder.path().join("keys");
     restore(&moved, &keys, &by_keys);
     nothing_opens(&by_keys, &root, &two);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_a_snapshot_that_cannot_be_rewritten_are_told_until_they_are() {
-    let dir = tempfile::tempdir().unwrap();
-    let start = founding(dir.path().join("data"));
-    let server = start.serve();
-    let two = two(&server).await;
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
-    let keys = PathBuf::from(text(&taken.json()["path"])).with_added_extension("keys");
+    let Snapped { folder: _folder, start, server, two, history } = snapped().await;
+    let keys = history.with_added_extension("keys");
     let whole = fs::read(&keys).unwrap();
     fs::write(&keys, &whole[..whole.len() / 2]).unwrap();
     let problems = || {

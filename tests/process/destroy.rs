@@ -20,6 +20,7 @@ use crate::journal::assert_sound;
 use crate::keys::{is_stopped, names, stop};
 use crate::preload::library;
 use crate::process::{Ended, Login, Server, Start, command, scale, settled_on, text};
+use crate::snapshots::taken;
 use crate::thief::{Loot, Thief};
 
 /// What every value begins with, its number after it.
@@ -80,8 +81,8 @@ pub fn loot(dir: &Path, stream: &str) -> Vec<(String, Loot)> {
 }
 
 /// The data keys that the keys of a snapshot open.
-pub fn carried(history: &str, root: &str) -> Vec<DataKeyId> {
-    let keys = Located::from(Path::new(history)).keys();
+pub fn carried(history: &Path, root: &str) -> Vec<DataKeyId> {
+    let keys = Located::from(history).keys();
     let root = RootKey::from_text(&Plain::from(root.trim())).unwrap();
     let mut found = Vec::new();
     let read = KeysFile::open(&keys, &root).unwrap().read(|_, keys| {
@@ -110,8 +111,7 @@ async fn nobody_with_the_whole_disk_and_the_root_key_opens_what_was_destroyed_on
     let (status, _) = server.call(&login, "PATCH", &format!("/v1/secrets/{}", secrets[5]), Some(body)).await;
     assert_eq!(status, 200);
     // A snapshot has the keys of all of them until they are destroyed.
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let history = taken(&start.dir);
     destroy(&server, &login, &secrets[1]).await;
     destroy(&server, &login, &secrets[4]).await;
     let path = format!("/v1/secrets/{}/versions/1/destroy", secrets[5]);
@@ -137,7 +137,7 @@ async fn nobody_with_the_whole_disk_and_the_root_key_opens_what_was_destroyed_on
         assert_eq!(reveal(&server, &login, secret).await, Ok(format!("{CANARY}{expected}")));
     }
     stop(server);
-    let carried = carried(&text(&taken.json()["path"]), &root);
+    let carried = carried(&history, &root);
     for (number, (_, loot)) in all.iter().enumerate() {
         assert_eq!(
             carried.contains(&loot.key),

@@ -2,17 +2,17 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::deletion::{founding, two};
+use crate::deletion::{Snapped, snapped};
 use crate::destroy::rotate;
 use crate::keys::stop;
 use crate::process::{Start, settled_on, text};
-use crate::snapshots::as_text;
+use crate::snapshots::{as_text, taken};
 
 /// Has a folder of snapshots, as another store's server does that works there.
 fn hold(folder: &Path) -> File {
@@ -34,13 +34,8 @@ pub async fn until(what: &str, has_come: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_is_answered_at_once_and_the_keys_of_snapshots_follow_once_the_folder_is_free() {
-    let dir = tempfile::tempdir().unwrap();
-    let start = founding(dir.path().join("data"));
-    let server = start.serve();
-    let two = two(&server).await;
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
-    let keys = PathBuf::from(text(&taken.json()["path"])).with_added_extension("keys");
+    let Snapped { folder: _folder, start, server, two, history } = snapped().await;
+    let keys = history.with_added_extension("keys");
     let before = fs::read(&keys).unwrap();
 
     let held = hold(keys.parent().unwrap());
@@ -86,9 +81,7 @@ async fn the_data_directory_itself_may_be_the_folder() {
     let start = Start::on(&data).with(&["--snapshots-dir", as_text(&data)]);
     let server = start.serve();
     server.set_up().await;
-    let taken = settled_on(&data, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
-    assert_eq!(Path::new(&text(&taken.json()["path"])).parent(), Some(&*data));
+    assert_eq!(taken(&data).parent(), Some(&*data));
     let drilled = settled_on(&data, &["snapshot", "drill", "--json"]);
     assert_eq!(drilled.code, Some(0), "{drilled:?}");
     stop(server);

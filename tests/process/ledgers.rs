@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::destroy::{destroy, make, rotate};
 use crate::keys::stop;
 use crate::preload::library;
-use crate::process::{Start, settled_on, text};
-use crate::snapshots::as_text;
+use crate::process::{Start, settled_on};
+use crate::snapshots::{as_text, taken};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_note_that_fails_takes_no_line_of_another_store_with_it() {
@@ -47,8 +47,7 @@ async fn without_a_server_a_drill_tells_destroyed_keys_from_lost_ones_and_a_rest
     let server = start.serve();
     let login = server.set_up().await;
     let secrets = make(&server, &login, 0..2).await;
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let history = taken(&start.dir);
     destroy(&server, &login, &secrets[0]).await;
     // The snapshot's keys are rewritten without what was destroyed.
     assert_eq!(rotate(&start.dir, &login.organization).code, Some(0));
@@ -74,8 +73,7 @@ async fn without_a_server_a_drill_tells_destroyed_keys_from_lost_ones_and_a_rest
     let other = folder.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::copy(start.dir.join("root.key"), other.join("root.key")).unwrap();
-    let taken = text(&taken.json()["path"]);
-    let restored = settled_on(&other, &["snapshot", "restore", &taken, "--json"]);
+    let restored = settled_on(&other, &["snapshot", "restore", as_text(&history), "--json"]);
     assert_eq!(restored.code, Some(1), "{restored:?}");
     assert!(restored.stderr.contains("WARNING") && restored.stderr.contains("at byte 0"), "{restored:?}");
     assert_eq!(

@@ -1,13 +1,15 @@
 //! The operator's socket: figures and status of a server that has worked.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::journal::Journal;
-use crate::process::Start;
+use crate::process::{Start, settled_on, text};
 
 /// The value of the one line that begins with this.
 pub fn figure(metrics: &str, begins: &str) -> f64 {
@@ -74,4 +76,66 @@ async fn operators_routes_are_not_on_the_public_port() {
         let (status, body) = server.call(&login, "GET", path, None).await;
         assert_eq!((status, &body["code"]), (404, &json!("not_found")), "{path}");
     }
+}
+
+/// Where operators are served over TCP, as a running server notes it.
+fn port(data: &Path) -> String {
+    let note: Value = serde_json::from_str(&fs::read_to_string(data.join("server.json")).unwrap()).unwrap();
+    text(&note["operator_listen"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_port_operators_need_the_token_whatever_they_ask_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let start = Start::on(&data).with(&["--operator-listen", "127.0.0.1:0"]);
+    let server = start.serve();
+    let login = server.set_up().await;
+    let (at, file) = (port(&data), data.join("operator-token"));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = fs::read_to_string(&file).unwrap().trim().to_owned();
+    let client = settled::client::http::plain().build().unwrap();
+    let ask = async |path: &str, credential: Option<(&str, &str)>| {
+        let mut request = client.get(format!("http://{at}{path}"));
+        if let Some((name, value)) = credential {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let bearer = format!("Bearer {token}");
+    for path in ["/v1/operator/status", "/metrics", "/readyz", "/v1/operator/log/export", "/nowhere"] {
+        let others =
+            [format!("Bearer {}", login.token), format!("Bearer {token}x"), format!("Basic {token}")];
+        for other in others {
+            assert_eq!(ask(path, Some(("authorization", &other))).await.0, 401, "{path}, {other}");
+        }
+        assert_eq!(ask(path, Some(("x-fastn-api-key", &token))).await.0, 401, "{path}");
+        let (status, body) = ask(path, None).await;
+        assert_eq!(status, 401, "{path}");
+        assert!(body.contains("unauthenticated") && !body.contains(&token), "{body}");
+        let expected = if path == "/nowhere" { 404 } else { 200 };
+        assert_eq!(ask(path, Some(("authorization", &bearer))).await.0, expected, "{path}");
+    }
+    // The socket is as it was, and so is the token after another start.
+    assert!(server.operator("/metrics").ends_with("# EOF\n"));
+    assert_eq!(server.stop().and_then(|status| status.code()), Some(0));
+    let server = start.serve();
+    assert_eq!(fs::read_to_string(&file).unwrap().trim(), token);
+    drop(server);
+}
+
+#[test]
+fn a_token_goes_over_no_network_in_the_clear_and_a_weak_one_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let serve = |args: &[&str]| settled_on(&data, &[&["serve", "--listen", "127.0.0.1:0"], args].concat());
+    let refused = serve(&["--operator-listen", "0.0.0.0:0"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("needs --tls-cert"), "{refused:?}");
+    let weak = dir.path().join("token");
+    fs::write(&weak, "hunter2\n").unwrap();
+    fs::set_permissions(&weak, fs::Permissions::from_mode(0o600)).unwrap();
+    let refused =
+        serve(&["--operator-listen", "127.0.0.1:0", "--operator-token-file", weak.to_str().unwrap()]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("32 visible ASCII characters"), "{refused:?}");
 }

@@ -1,7 +1,6 @@
 //! `settled organizations`: a running server and a directory of no server list the same, and delete alike.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -9,6 +8,7 @@ use crate::deletion::{Two, founding, is_gone, nothing_opens, two};
 use crate::journal::assert_sound;
 use crate::keys::{copy, stop};
 use crate::process::{Ended, Start, settled_on, text};
+use crate::snapshots::taken;
 
 fn organizations(start: &Start, args: &[&str]) -> Ended {
     settled_on(&start.dir, &[&["organizations"], args].concat())
@@ -52,14 +52,12 @@ async fn a_server_and_a_directory_list_and_delete_them_alike() {
     let table = organizations(&start, &["list"]);
     assert!(table.stdout.contains("ORGANIZATION") && table.stdout.contains(&ids[1]), "{table:?}");
     refusals(&start, &two);
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let history = taken(&start.dir);
     stop(server);
     assert_eq!(listed(&start, ITSELF).1, by_server);
     refusals(&start, &two);
     let served = founding(dir.path().join("served"));
     copy(&start.dir, &served.dir);
-    let history = PathBuf::from(text(&taken.json()["path"]));
     let name = history.with_added_extension("keys");
     let name = name.file_name().unwrap();
     let keys = |of: &Start| fs::read(of.dir.join("snapshots").join(name)).unwrap();

@@ -3,40 +3,57 @@
 
 use std::fs;
 
-use crate::deletion::{beside, founding, is_gone};
+use settled::snapshot::keys_of;
+
+use crate::deletion::{Snapped, founding, is_gone, snapped};
 use crate::destroy::reveal;
+use crate::held::until;
 use crate::keys::stop;
-use crate::process::{settled_on, text};
+use crate::process::settled_on;
 use crate::repair::in_use;
 use crate::snapshots::as_text;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_organization_that_is_deleted_for_practice_is_there_still() {
-    let folder = tempfile::tempdir().unwrap();
-    let start = founding(folder.path().join("data"));
-    let server = start.serve();
-    let login = server.set_up().await;
-    let two = beside(&server, login).await;
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let Snapped { folder, start, server, two, history } = snapped().await;
     stop(server);
-    let (history, root) = (text(&taken.json()["path"]), start.dir.join("root.key"));
+    let root = start.dir.join("root.key");
     let shared = start.dir.join("snapshots");
     let shared = ["--snapshots-dir", as_text(&shared), "--root-key-file", as_text(&root)];
     let practice = founding(folder.path().join("practice")).with(&shared);
-    let restored =
-        settled_on(&practice.dir, &[&["snapshot", "restore", &history, "--json"][..], &shared[..]].concat());
+    let restored = settled_on(
+        &practice.dir,
+        &[&["snapshot", "restore", as_text(&history), "--json"][..], &shared[..]].concat(),
+    );
     assert_eq!(restored.code, Some(0), "{restored:?}");
     assert!(restored.stderr.contains("to practise, name a folder of its own"), "{restored:?}");
     let server = practice.serve();
     let deleted = settled_on(&practice.dir, &["organizations", "delete", &two.goes.organization, "--yes"]);
     assert_eq!(deleted.code, Some(0), "{deleted:?}");
     is_gone(&server, &two).await;
+    let are_told =
+        || server.operator("/v1/operator/status").contains("are of stores elsewhere, which may go on");
+    until("that another store's keys open what is gone here", are_told).await;
     stop(server);
 
     let server = start.serve();
     let login = server.log_in_to(&two.goes.organization).await;
     assert!(reveal(&server, &login, &two.secrets[0]).await.is_ok(), "nothing was destroyed here");
+    let rotated = settled_on(&start.dir, &["key", "rotate", "--stream", &two.stays.organization]);
+    assert_eq!(rotated.code, Some(0), "the keys of snapshots are looked at: {rotated:?}");
+    stop(server);
+    // The ledger would tell of it, but here are the two files alone.
+    let elsewhere = folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let copy = elsewhere.join(history.file_name().unwrap());
+    fs::copy(&history, &copy).unwrap();
+    fs::copy(keys_of(&history), keys_of(&copy)).unwrap();
+    let again = founding(folder.path().join("again")).with(&["--root-key-file", as_text(&root)]);
+    let args = ["snapshot", "restore", as_text(&copy), "--root-key-file", as_text(&root)];
+    assert_eq!(settled_on(&again.dir, &args).code, Some(0));
+    let server = again.serve();
+    let login = server.log_in_to(&two.goes.organization).await;
+    assert!(reveal(&server, &login, &two.secrets[0]).await.is_ok(), "nor can it no more be restored");
     stop(server);
     let checked = settled_on(&start.dir, &["fsck"]);
     assert!(checked.code == Some(0) && checked.stdout.contains("are of stores elsewhere"), "{checked:?}");
@@ -44,15 +61,10 @@ async fn an_organization_that_is_deleted_for_practice_is_there_still() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_was_deleted_after_a_restore_is_gone_for_whoever_goes_back_to_the_store_before_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let start = founding(folder.path().join("data"));
-    let server = start.serve();
-    let login = server.set_up().await;
-    let two = beside(&server, login).await;
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
+    let Snapped { folder: _folder, start, server, two, history } = snapped().await;
     stop(server);
-    let (before, history) = (in_use(&start.dir), text(&taken.json()["path"]));
-    let restored = settled_on(&start.dir, &["snapshot", "restore", &history, "--json"]);
+    let before = in_use(&start.dir);
+    let restored = settled_on(&start.dir, &["snapshot", "restore", as_text(&history), "--json"]);
     assert!(restored.code == Some(0) && restored.json()["shared_ledger"].is_null(), "{restored:?}");
     let deleted = settled_on(&start.dir, &["organizations", "delete", &two.goes.organization, "--yes"]);
     assert_eq!(deleted.code, Some(0), "{deleted:?}");

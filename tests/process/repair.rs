@@ -1,6 +1,7 @@
 //! Stores that are damaged, repaired by `settled fsck --repair-from`: they come out as they were, or are refused and left alone.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -234,6 +235,28 @@ async fn a_snapshot_that_is_not_of_this_store_or_too_short_is_refused() {
     assert_eq!(restored.code, Some(0), "{restored:?}");
     let later = given.repair(&other, "end", &[]);
     assert!(later.stderr.contains("a restore lies between them"), "{later:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_root_key_of_a_repair_comes_from_wherever_the_servers_does() {
+    let given = Given::stopped().await;
+    let (data, store) = given.copied("gone");
+    fs::remove_file(store.join("keys").join(&given.login.organization)).unwrap();
+    let key = fs::read_to_string(data.join("root.key")).unwrap();
+    fs::remove_file(data.join("root.key")).unwrap();
+    let without = given.repair(&data, "end", &[]);
+    assert!(without.code != Some(0) && without.stderr.contains("--root-key-command"), "{without:?}");
+    assert_eq!(in_use(&data), store);
+    let from = given.snapshot("end");
+    let mut command = crate::process::command(&["fsck", "--repair-from", as_text(&from), "--json"]);
+    command.args(["--data-dir", as_text(&data)]);
+    command.env("SETTLED_ROOT_KEY_ENV", "KEY_OF_THE_ROOT").env("KEY_OF_THE_ROOT", key.trim());
+    let repaired = run(command);
+    assert_eq!(repaired.code, Some(0), "{repaired:?}");
+    assert_eq!(repaired.json()["key_files"], json!([given.login.organization]));
+    fs::write(data.join("root.key"), key).unwrap();
+    fs::set_permissions(data.join("root.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    given.is_as_it_was(&data);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,8 +11,9 @@ use crate::deletion::{beside, founding};
 use crate::destroy::{destroy, is_canary, loot, make, reveal, rotate};
 use crate::held::until;
 use crate::keys::{copy, generate, stop};
-use crate::process::{Start, settled_on, text};
+use crate::process::{Start, settled_on};
 use crate::repair::in_use;
+use crate::snapshots::{as_text, taken};
 use crate::thief::{Loot, Thief};
 
 /// What a restore or a repair left that was killed: a store that never came to be, with keys that the root key opens.
@@ -67,8 +68,7 @@ async fn what_the_store_before_destroyed_last_opens_in_it_no_more_also_where_the
     let server = start.serve();
     let login = server.set_up().await;
     make(&server, &login, 0..1).await;
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let history = taken(&start.dir);
     // A secret that was made and destroyed since, and an organization that was founded since, in which one was.
     let secrets = make(&server, &login, 1..2).await;
     destroy(&server, &login, &secrets[0]).await;
@@ -78,8 +78,7 @@ async fn what_the_store_before_destroyed_last_opens_in_it_no_more_also_where_the
     let all = loot(&start.dir, &login.organization);
     let of_goes = loot(&start.dir, &two.goes.organization);
     let (before, root) = (in_use(&start.dir), fs::read_to_string(start.dir.join("root.key")).unwrap());
-    let taken = text(&taken.json()["path"]);
-    let restored = settled_on(&start.dir, &["snapshot", "restore", &taken, "--json"]);
+    let restored = settled_on(&start.dir, &["snapshot", "restore", as_text(&history), "--json"]);
     assert_eq!(restored.code, Some(0), "{restored:?}");
     assert_eq!(opened(&start.dir, &root, &all), [0, 1], "the thief knows how");
     assert_eq!(opened_from(1, &start.dir, &root, &of_goes), [1, 2, 3]);
@@ -114,11 +113,10 @@ async fn a_key_beside_that_cannot_be_overwritten_keeps_none_here_from_being_repl
     let server = start.serve();
     let login = server.set_up().await;
     let secrets = make(&server, &login, 0..2).await;
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
+    let history = taken(&start.dir);
     stop(server);
     let before = in_use(&start.dir);
-    let taken = text(&taken.json()["path"]);
-    assert_eq!(settled_on(&start.dir, &["snapshot", "restore", &taken]).code, Some(0));
+    assert_eq!(settled_on(&start.dir, &["snapshot", "restore", as_text(&history)]).code, Some(0));
     let server = start.serve();
     let login = server.log_in().await;
     destroy(&server, &login, &secrets[1]).await;
@@ -149,13 +147,11 @@ async fn what_is_destroyed_after_a_restore_opens_in_the_store_before_neither_nor
     let server = start.serve();
     let login = server.set_up().await;
     let secrets = make(&server, &login, 0..3).await;
-    let taken = settled_on(&start.dir, &["snapshot", "create", "--json"]);
-    assert_eq!(taken.code, Some(0), "{taken:?}");
+    let history = taken(&start.dir);
     stop(server);
     let all = loot(&start.dir, &login.organization);
     let before = in_use(&start.dir);
-    let taken = text(&taken.json()["path"]);
-    let restored = settled_on(&start.dir, &["snapshot", "restore", &taken, "--json"]);
+    let restored = settled_on(&start.dir, &["snapshot", "restore", as_text(&history), "--json"]);
     assert_eq!(restored.code, Some(0), "{restored:?}");
     assert_eq!(restored.json()["replaced"], before.file_name().unwrap().to_str().unwrap());
     let server = start.serve();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::journal::Journal;
-use crate::process::{Ended, Server, Start, command, run};
+use crate::process::{Ended, Server, Start, command, run, settled, settled_on, text};
 
 /// Runs `settled snapshot` to its end, with the root key of a data directory.
 pub fn snapshot(root: &Path, args: &[&str]) -> Ended {
@@ -18,6 +18,13 @@ pub fn snapshot(root: &Path, args: &[&str]) -> Ended {
 
 pub fn as_text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// Takes a snapshot of a data directory, into where they go by default: the path of its history.
+pub fn taken(dir: &Path) -> PathBuf {
+    let taken = settled_on(dir, &["snapshot", "create", "--json"]);
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    PathBuf::from(text(&taken.json()["path"]))
 }
 
 /// Waits until so many writes were acknowledged.
@@ -39,7 +46,7 @@ pub struct Given {
 pub fn given() -> Given {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root.key");
-    let made = crate::process::settled(&["key", "generate", "--output", as_text(&root)]);
+    let made = settled(&["key", "generate", "--output", as_text(&root)]);
     assert_eq!(made.code, Some(0), "{made:?}");
     let start = Start::on(folder.path().join("data")).env("SETTLED_ROOT_KEY_FILE", as_text(&root));
     Given { folder, start, root }
@@ -139,6 +146,17 @@ async fn a_running_server_and_a_directory_are_drilled_alike() {
     assert_eq!(drilled.code, Some(0), "{drilled:?}");
     assert!(drilled.stdout.contains("each as it was here then"), "{drilled:?}");
     let file = PathBuf::from(listed.json()["data"][0]["path"].as_str().unwrap());
+    let another = data.join("another.key");
+    assert_eq!(settled(&["key", "generate", "--output", as_text(&another)]).code, Some(0));
+    let into = data.with_extension("elsewhere");
+    for args in [&["verify", as_text(&file)][..], &["restore", as_text(&file), "--data-dir", as_text(&into)]]
+    {
+        let refused = snapshot(&another, args);
+        assert!(
+            refused.code == Some(2) && refused.stderr.contains("wrong root key"),
+            "no verdict: {refused:?}"
+        );
+    }
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -10,7 +10,7 @@ use settled::event::Recorded;
 use settled::ids::{Fresh, OrganizationId, StoreId, StreamId};
 use settled::log::EventLog;
 use settled::log::memory::MemoryLog;
-use settled::log::segment::encoding::{SECTIONS, SHAPE};
+use settled::log::segment::encoding::SHAPE;
 use settled::log::segment::frames::FramePlace;
 use settled::log::segment::{SEGMENT_VERSIONS, Segment};
 use settled::store::check::{DerivedReport, check};
@@ -204,7 +204,7 @@ fn lie(stopped: &Stopped) -> BTreeSet<PathBuf> {
     for (kind, place, index) in [(Kind::Segment, 0, full), (Kind::Open, view.version(), rest)] {
         let name = FileName { kind, stream, place };
         let anchor = files.open(name, &*stopped.log).unwrap().anchor();
-        let sections = SECTIONS.into_iter().zip(index.sections());
+        let sections = index.sections().into_iter();
         let sections: Vec<_> =
             sections.map(|(name, bytes)| Section { name, projection: SHAPE, bytes }).collect();
         files.write(name, anchor, &sections).unwrap();

@@ -183,8 +183,8 @@ async fn the_newest_snapshot_is_the_stores_own_where_others_lie_in_the_same_plac
     let (one, other, third) = (of(), of(), of());
     let ones = one.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
     let others = other.take(&store.store, None, Actor::OPERATOR, |_, _| {}).await.unwrap();
-    assert_eq!((one.newest().unwrap().id, other.newest().unwrap().id), (ones.id, others.id));
-    third.newest().expect("whichever is there");
+    assert_eq!((one.newest("0").unwrap().id, other.newest("0").unwrap().id), (ones.id, others.id));
+    third.newest("0").expect("whichever is there");
 }
 
 #[tokio::test]

@@ -9,13 +9,13 @@ use settled::seal::{Plain, Sealed};
 use settled::settings::billing::command::{BillingCommand, LimitCustomer};
 use settled::settings::billing::customer_limits::OF_CUSTOMERS;
 use settled::settings::customer_data::command::{CustomerDataCommand, DeleteDocument, SetDocument};
-use settled::settings::customer_data::value::DataKeyName;
-use settled::settings::customer_data::{field as document_field, path_of};
+use settled::settings::customer_data::{field as document_field, named as named_document, value_path};
 use settled::settings::customers::command::{CustomersCommand, UpdateCustomer};
 use settled::settings::customers::event::CustomerCreated;
 use settled::settings::customers::profile::Field;
 use settled::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
 use settled::settings::executions::event::Ending;
+use settled::settings::executions::workflows;
 use settled::settings::secrets::command::{At, SecretsCommand};
 use settled::settings::secrets::value::Scope;
 use settled::store::Submission;
@@ -161,15 +161,17 @@ impl CustomerAsk {
             }
             Self::Document { which, key: number, writes } => {
                 let (customer, data_key) = made.chosen(which, organization, with);
-                let key = DataKeyName::try_from(format!("doc-{number}").as_str()).unwrap();
+                let name = named_document(stream, customer, data_key.key(), &format!("doc-{number}"));
+                let document = name.id;
                 if !writes {
-                    let delete = DeleteDocument { customer, key };
+                    let delete = DeleteDocument { customer, document };
                     return Submission::new(CustomerDataCommand::Delete(delete), actor);
                 }
-                let (place, path) = (customer.to_string(), path_of(key.as_str()));
+                let (place, path) = (customer.to_string(), value_path(&document));
                 let place = document_field(stream, &place, &path);
                 let value = data_key.key().seal(&place, &Plain::from(format!("\"{mark}\"")));
-                Submission::new(CustomerDataCommand::Set(SetDocument { customer, key, value }), actor)
+                let set = SetDocument { customer, document, key: Some(name.sealed), value };
+                Submission::new(CustomerDataCommand::Set(set), actor)
             }
             Self::Secret { which, environment: within } => {
                 let (customer, _) = made.chosen(which, organization, with);
@@ -182,10 +184,10 @@ impl CustomerAsk {
                 submission
             }
             Self::Start { which, environment: within } => {
-                let (customer, _) = made.chosen(which, organization, with);
+                let (customer, key) = made.chosen(which, organization, with);
                 let (execution, environment) = (Fresh.id(), environment(within));
                 made.executions.push((execution, customer, environment));
-                let workflow = mark.to_owned();
+                let workflow = workflows::named(stream, execution, key.key(), mark);
                 let start = StartExecution { execution, customer, environment, workflow, trigger: None };
                 Submission::new(ExecutionsCommand::Start(start), actor)
             }
@@ -194,6 +196,7 @@ impl CustomerAsk {
                 let (execution, customer, environment) =
                     if made.executions.is_empty() { nobody } else { *which.get(&made.executions) };
                 let finish = FinishExecution {
+                    over: None,
                     execution,
                     customer,
                     environment,

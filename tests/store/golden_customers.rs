@@ -6,18 +6,17 @@ use settled::actor::Actor;
 use settled::command::Command;
 use settled::ids::{CustomerId, EnvironmentId, ExecutionId, Fresh, StreamId};
 use settled::seal::keyring::NewDataKey;
-use settled::seal::{Plain, Sealed};
+use settled::seal::{BlindName, Plain, Sealed};
 use settled::settings::billing::command::{BillingCommand, LimitCustomer};
 use settled::settings::billing::value::Meter;
 use settled::settings::customer_data::command::{CustomerDataCommand, DeleteDocument, SetDocument};
-use settled::settings::customer_data::value::DataKeyName;
-use settled::settings::customer_data::{field as document_field, path_of};
+use settled::settings::customer_data::{field as document_field, named as named_document, value_path};
 use settled::settings::customers::command::{CustomersCommand, UpdateCustomer};
 use settled::settings::customers::event::CustomerCreated;
 use settled::settings::customers::profile::Field;
 use settled::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
 use settled::settings::executions::event::Ending;
-use settled::settings::executions::field as execution_field;
+use settled::settings::executions::{field as execution_field, workflows};
 use settled::settings::secrets::command::{At, CreateSecret, SecretsCommand};
 use settled::settings::secrets::described::Described;
 use settled::settings::secrets::value::Scope;
@@ -29,10 +28,6 @@ use crate::test_store::{Founded, TestStore};
 
 fn of(owner: Actor, command: impl Into<Command>) -> Submission {
     Submission::new(command, owner)
-}
-
-fn key(text: &str) -> DataKeyName {
-    DataKeyName::try_from(text).unwrap()
 }
 
 /// One customer who stays, with documents and executions, one who is deleted, one who is erased with what it has.
@@ -64,7 +59,7 @@ pub async fn record_customers(store: &TestStore, founded: &Founded) {
         described,
         of(owner, kept.document(founded, "profile")),
         of(owner, kept.document(founded, "gone")),
-        of(owner, CustomerDataCommand::Delete(DeleteDocument { customer: kept.id, key: key("gone") })),
+        of(owner, kept.without(founded, "gone")),
         started(&kept, Fresh.id()),
         started(&kept, ended),
         Submission::new(ExecutionsCommand::Finish(kept.finished(founded, ended, environment)), owner),
@@ -124,10 +119,17 @@ impl Customer {
     }
 
     fn document(&self, founded: &Founded, name: &str) -> CustomerDataCommand {
-        let (place, path) = (self.id.to_string(), path_of(name));
-        let field = document_field(StreamId::Organization(founded.organization), &place, &path);
-        let value = self.key.key().seal(&field, &Plain::from("{\"a\":1}"));
-        CustomerDataCommand::Set(SetDocument { customer: self.id, key: key(name), value })
+        let stream = StreamId::Organization(founded.organization);
+        let BlindName { id: document, sealed } = named_document(stream, self.id, self.key.key(), name);
+        let (place, path) = (self.id.to_string(), value_path(&document));
+        let value = self.key.key().seal(&document_field(stream, &place, &path), &Plain::from("{\"a\":1}"));
+        CustomerDataCommand::Set(SetDocument { customer: self.id, document, key: Some(sealed), value })
+    }
+
+    fn without(&self, founded: &Founded, name: &str) -> CustomerDataCommand {
+        let stream = StreamId::Organization(founded.organization);
+        let document = named_document(stream, self.id, self.key.key(), name).id;
+        CustomerDataCommand::Delete(DeleteDocument { customer: self.id, document })
     }
 
     /// That an execution begins for it.
@@ -138,17 +140,20 @@ impl Customer {
         environment: EnvironmentId,
     ) -> StartExecution {
         let trigger = Some(self.said(founded, execution, "trigger", "a timer"));
-        let workflow = "crm/sync".to_owned();
+        let stream = StreamId::Organization(founded.organization);
+        let workflow = workflows::named(stream, execution, self.key.key(), "crm/sync");
         StartExecution { execution, customer: self.id, environment, workflow, trigger }
     }
 
-    fn finished(
+    /// That one ends.
+    pub fn finished(
         &self,
         founded: &Founded,
         execution: ExecutionId,
         environment: EnvironmentId,
     ) -> FinishExecution {
         FinishExecution {
+            over: None,
             execution,
             customer: self.id,
             environment,

@@ -151,6 +151,31 @@ async fn what_was_asked_of_the_past_is_not_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_area_that_is_carried_on_reads_no_event_twice() {
+    let past = Past::new().await;
+    past.write(20).await;
+    let saved = past.save();
+    past.write(30).await;
+    let (handle, store) = (past.handle(), &past.store.store);
+    let (view, focus) = (handle.view(), Focus::Actions(&["config.set"]));
+    let mut at = past.ask(saved, &focus).0;
+    past.log.read_since();
+    for (from, to) in (0..30).map(|round| (saved + round * VALUES, saved + (round + 1) * VALUES)) {
+        at = store.carried_on(&handle, &view, (at, from), to, &focus).unwrap();
+        let then = store.as_of(&handle, to).unwrap();
+        let config = |area: &Environments| area.get(past.environment).unwrap().config.clone();
+        assert_eq!(config(&at), config(&then.organization().environments), "as of {to}");
+        past.log.read_since();
+    }
+    let mut again = past.ask(saved, &focus).0;
+    past.log.read_since();
+    for (from, to) in (0..30).map(|round| (saved + round * VALUES, saved + (round + 1) * VALUES)) {
+        again = store.carried_on(&handle, &view, (again, from), to, &focus).unwrap();
+    }
+    assert_eq!((digest(&again), past.log.read_since()), (digest(&at), 30), "each frame once, and no file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_past_area_keeps_no_more_than_its_focus_needs() {
     let past = Past::new().await;
     past.write(20).await;

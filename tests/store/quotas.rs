@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use settled::actor::Actor;
 use settled::command::Rejection;
 use settled::event::{Event, Recorded};
-use settled::ids::{ApiKeyId, CustomerId, EnvironmentId, Fresh, StreamId};
+use settled::ids::{ApiKeyId, EnvironmentId, Fresh, StreamId};
 use settled::organization::Organization;
 use settled::seal::Plain;
 use settled::settings::api_keys::command::{ApiKeysCommand, CreateApiKey};
@@ -22,7 +22,7 @@ use settled::settings::connections::value::Kind;
 use settled::settings::connections::{CREDENTIAL, credential_field};
 use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::Slug;
-use settled::settings::executions::command::{ExecutionsCommand, StartExecution};
+use settled::settings::executions::command::ExecutionsCommand;
 use settled::settings::people::command::PeopleCommand;
 use settled::settings::roles::role::{RoleRef, SystemRole};
 use settled::settings::secrets::command::At;
@@ -46,7 +46,7 @@ struct Making {
     store: TestStore,
     founded: Founded,
     environment: EnvironmentId,
-    customer: CustomerId,
+    customer: Customer,
 }
 
 impl Making {
@@ -56,7 +56,7 @@ impl Making {
         let (environment, customer) = (Fresh.id(), Customer::new(&store, &founded));
         store.execute(&founded, create(founded.owner, environment, "dev")).await.unwrap();
         store.execute(&founded, customer.created(&founded)).await.unwrap();
-        Self { store, founded, environment, customer: customer.id }
+        Self { store, founded, environment, customer }
     }
 
     /// How much there is.
@@ -120,9 +120,7 @@ impl Making {
             }
             Meter::Connections => connects(store, founded, Scope::Environment(*environment), number),
             Meter::Executions => {
-                let (execution, workflow) = (Fresh.id(), "sync".to_owned());
-                let (customer, environment) = (*customer, *environment);
-                let start = StartExecution { execution, customer, environment, workflow, trigger: None };
+                let start = customer.start(founded, Fresh.id(), *environment);
                 Submission::new(ExecutionsCommand::Start(start), founded.owner)
             }
             Meter::ApiRequests => unreachable!("requests are counted, and not made by a command"),

@@ -66,7 +66,7 @@ fn assert_answers(store: &TestStore, long: &Long, leaves: &[[u8; 32]]) {
     let after = store.store.versions_after(&handle, &view, &config, SEGMENT_VERSIONS - 2, 4).unwrap();
     assert_eq!(after, (0..4).map(|on| SEGMENT_VERSIONS - 1 + on).collect::<Vec<_>>());
     let events = store.store.recorded(&handle, &view, &after).unwrap();
-    assert!(events.iter().zip(&after).all(|(event, version)| event.version == *version));
+    assert_eq!(events.iter().map(|event| event.version).collect::<Vec<_>>(), after);
     let facets = store.store.facets(&handle, &view, &Filter::default()).unwrap();
     assert_eq!(facets.total, newest);
     assert_eq!(facets.actions["config.set"], total);

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use settled::actor::Actor;
-use settled::ids::{Fresh, StreamId};
-
+use settled::ids::{Fresh, StoreId, StreamId};
 use settled::log::{Append, Key, Position};
 use settled::seal::root::RootKey;
 use settled::settings::api_keys::command::{ApiKeysCommand, RevokeApiKey};
@@ -21,12 +20,13 @@ use settled::snapshot::verify::Until;
 use settled::snapshot::{SnapshotError, keys_of};
 use settled::store::Submission;
 use settled::store::ledger::Ledger;
+use uuid::Uuid;
 
 use crate::keys::key;
 use crate::secrets::Values;
 use crate::snapshot_writing::waits;
 use crate::snapshots::{Place, all, destroy, given, ledger_of, secrets};
-use crate::test_store::{STORE, TestStore, keeper};
+use crate::test_store::{BESIDE, STORE, TestStore, keeper};
 
 pub fn snapshots(place: &Place) -> Snapshots {
     Snapshots::new(place.path("snapshots"), Fresh.id())
@@ -58,7 +58,7 @@ async fn a_snapshot_whose_asker_went_away_is_taken_and_noted() {
         )
         .await
         .unwrap();
-    let newest = snapshots.newest().unwrap();
+    let newest = snapshots.newest("0").unwrap();
     let noted = || store.store.platform().view().platform().operations.last_snapshot;
     while noted().is_none() {
         tokio::task::yield_now().await;
@@ -316,17 +316,41 @@ async fn what_cannot_be_opened_after_a_rotation_of_the_root_key_is_no_bad_snapsh
 }
 
 #[tokio::test]
-async fn keys_of_a_store_that_this_one_was_restored_from_are_rewritten_when_a_key_of_both_is_replaced() {
+async fn keys_of_a_store_beside_are_rewritten_when_a_key_of_both_is_replaced() {
     let (store, founded, _) = given().await;
     let place = Place::new();
-    let keys = keys_of(&take(&snapshots(&place), &store).await.path);
+    let beside = Snapshots::new(place.path("snapshots"), StoreId::from_uuid(Uuid::from_u128(BESIDE)));
+    let keys = keys_of(&take(&beside, &store).await.path);
     let before = fs::read(&keys).unwrap();
-    // A store of another id with the same keys, as a restore makes it.
-    let restored = snapshots(&place);
-    restored.renew_keys(&store.store).await;
+    let own = snapshots(&place);
+    own.renew_keys(&store.store).await;
     assert_eq!(fs::read(&keys).unwrap(), before, "nothing was replaced");
     let stream = StreamId::Organization(founded.organization);
     store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
-    restored.renew_keys(&store.store).await;
+    own.renew_keys(&store.store).await;
     assert_ne!(fs::read(&keys).unwrap(), before, "it opened what lies about here");
+}
+
+#[tokio::test]
+async fn keys_of_a_store_elsewhere_stay_as_they_are_and_are_told_of_where_they_open_what_was_destroyed() {
+    let (store, founded, at) = given().await;
+    let place = Place::new();
+    // A store of another id with the same keys, as a restore makes it.
+    let (theirs, ours) = (snapshots(&place), snapshots(&place));
+    let keys = keys_of(&take(&theirs, &store).await.path);
+    let before = fs::read(&keys).unwrap();
+    let stream = StreamId::Organization(founded.organization);
+    store.store.rotate_stream_key(stream, Actor::SYSTEM).await.unwrap();
+    assert!(ours.renew_keys(&store.store).await);
+    assert_eq!(ours.problem(), None, "it opens nothing that is gone");
+    destroy(&store, &founded, at).await;
+    for _ in 0..2 {
+        assert!(ours.renew_keys(&store.store).await, "nothing is left to be tried");
+        let told = ours.problem().expect("it is told of");
+        assert!(told.contains(keys.to_str().unwrap()) && told.contains("may go on"), "{told}");
+    }
+    assert_eq!(fs::read(&keys).unwrap(), before);
+    fs::remove_file(&keys).unwrap();
+    ours.renew_keys(&store.store).await;
+    assert_eq!(ours.problem(), None);
 }

@@ -388,7 +388,7 @@ async fn a_drill_says_whether_a_snapshot_comes_back_as_it_is_here() {
 
     std::fs::write(&taken.path, b"SETLSNAP").unwrap();
     assert_eq!(
-        snapshots.newest().unwrap_err().to_string(),
+        snapshots.newest("0").unwrap_err().to_string(),
         format!("there is no snapshot in {}", snapshots.folder.display())
     );
 }

@@ -9,6 +9,17 @@ use crate::server::TestServer;
 impl TestServer {
     /// An answer over the operator's socket: status and body.
     pub async fn operator(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
+        let (head, body) = self.over_the_socket(method, path, body).await;
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+    }
+
+    /// The status and the headers of one without a body.
+    pub async fn operator_head(&self, method: &str, path: &str) -> (u16, String) {
+        let (head, _) = self.over_the_socket(method, path, None).await;
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), head)
+    }
+
+    async fn over_the_socket(&self, method: &str, path: &str, body: Option<&Value>) -> (String, String) {
         let mut socket = UnixStream::connect(self.data_dir().join("operator.sock")).await.unwrap();
         let head = format!("{method} {path} HTTP/1.1\r\nhost: settled\r\nconnection: close\r\n");
         let rest = body.map_or_else(String::new, |body| {
@@ -20,7 +31,7 @@ impl TestServer {
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (head.to_owned(), body.to_owned())
     }
 
     /// An operator's request that goes through, with its answer.

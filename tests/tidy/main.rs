@@ -2,6 +2,7 @@
 //!
 //! What a compiler or clippy can check is theirs. A rule is a function from files to complaints, in `rules.rs`.
 
+mod named;
 mod rules;
 mod source;
 
@@ -133,6 +134,7 @@ fn a_dependency_that_points_back_is_found() {
         ("src/settings/doors/projection.rs", "crate::http::problem::Problem"),
         ("src/settings/doors/event.rs", "crate::seal::keyring::KeyRing"),
         ("src/settings/doors/command.rs", "crate::settings::windows::command::OpenWindow"),
+        ("src/settings/doors/hinges.rs", "crate::clock::Clock"),
         ("src/store/writer.rs", "crate::http::call::Call"),
         ("src/store/writer.rs", "crate::settings::doors::http::list"),
         ("src/log/sled/mod.rs", "crate::settings::doors::projection::Doors"),
@@ -144,6 +146,7 @@ fn a_dependency_that_points_back_is_found() {
     }
     for (path, import) in [
         ("src/settings/doors/http.rs", "crate::store::Store"),
+        ("src/settings/roles/explain.rs", "crate::store::Store"),
         ("src/settings/doors/command.rs", "crate::settings::windows::projection::Windows"),
         ("src/settings/doors/command.rs", "crate::settings::doors::projection::Doors"),
         ("src/settings/doors/event.rs", "crate::seal::Sealed"),
@@ -184,4 +187,54 @@ fn a_re_export_is_found() {
     let rule = "a name has one place";
     assert!(complains(rule, "src/store/writer.rs", "//! X.\npub use crate::event::Event;\n"));
     assert!(!complains(rule, "src/store/writer.rs", "//! X.\npub(crate) fn f() {}\n"));
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_found() {
+    let rule = "a path that is named is there";
+    assert!(complains(rule, "README.md", "It is in `store/cellar.rs`.\n"));
+    assert!(complains(rule, "clippy.toml", "# see src/cellar.rs\n"));
+    assert!(complains(rule, "docs/x.md", "More: [there](docs/cellar.md).\n"));
+    for there in
+        ["`store/writer.rs`", "src/store/writer.rs", "`writer.rs`", "`src/store/`", "https://x.example/y"]
+    {
+        assert!(!complains(rule, "README.md", there), "{there}");
+    }
+}
+
+#[test]
+fn a_dependency_that_nothing_uses_is_found() {
+    let rule = "a dependency is used";
+    for section in ["dependencies", "dev-dependencies"] {
+        assert!(complains(rule, "Cargo.toml", &format!("[{section}]\ncrab-apple = \"1\"\n")), "{section}");
+        assert!(!complains(rule, "Cargo.toml", &format!("[{section}]\nsled = \"1\"\n")), "{section}");
+    }
+    assert!(!complains(rule, "Cargo.toml", "[dependencies]\naes = \"1\"\n\n[features]\ncrab-apple = []\n"));
+}
+
+#[test]
+fn two_types_that_are_documented_alike_are_found() {
+    let rule = "a documented type has a name of its own";
+    let derived = "#[derive(ToSchema)]\npub enum Kind {}\n";
+    for other in [
+        "#[derive(Debug, utoipa::ToSchema)]\n#[serde(untagged)]\nstruct Kind;\n",
+        "#[derive(ToSchema)]\n#[schema(as = Kind)]\npub struct DoorBody {}\n",
+        "impl ToSchema for Kind {}\n",
+        "checked_text!(Kind, min_length = 1);\n",
+    ] {
+        assert!(
+            complains(rule, "src/settings/doors/http.rs", &format!("//! X.\n{derived}{other}")),
+            "{other}"
+        );
+    }
+    for other in [
+        "#[derive(Debug)]\npub struct Kind;\n",
+        "#[derive(ToSchema)]\n#[schema(as = DoorKind)]\npub struct Kind;\n",
+        "#[cfg(test)]\nmod tests {\n    #[derive(ToSchema)]\n    struct Kind;\n}\n",
+    ] {
+        assert!(
+            !complains(rule, "src/settings/doors/http.rs", &format!("//! X.\n{derived}{other}")),
+            "{other}"
+        );
+    }
 }

@@ -53,16 +53,20 @@ impl Source {
     }
 }
 
-/// Every Rust file of the repository, and its map.
+/// What of the repository is no code, and is held against it.
+const PAGES: [&str; 5] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "Cargo.toml", "README.md", "clippy.toml"];
+
+/// Every Rust file of the repository, and its pages.
 pub(crate) fn tree(root: &Path) -> Vec<Source> {
-    let mut files = vec![read(root, &root.join("ARCHITECTURE.md"))];
-    let mut folders: Vec<_> = ["src", "tests", "tools"].map(|folder| root.join(folder)).into();
+    let mut files: Vec<_> = PAGES.iter().map(|page| read(root, &root.join(page))).collect();
+    let mut folders: Vec<_> =
+        ["docs", "examples", "src", "tests", "tools"].map(|folder| root.join(folder)).into();
     while let Some(folder) = folders.pop() {
         for entry in folder.read_dir().expect("a folder of the repository") {
             let path = entry.expect("an entry of it").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "md") {
                 files.push(read(root, &path));
             }
         }

@@ -11,6 +11,7 @@ use crate::cli::root_key::RootKeyOptions;
 use crate::clock::Clock;
 use crate::data_dir::SNAPSHOTS;
 use crate::open::OpenDir;
+use crate::snapshot::SnapshotError;
 use crate::snapshot::operating::{OperatingError, Snapshots};
 use crate::snapshot::place::url::BucketUrl;
 use crate::snapshot::place::{Place, UnusableBucket, place};
@@ -44,6 +45,18 @@ pub enum Snapshot {
     Restore(restore::Restore),
     /// Restore a snapshot for practice, and compare what comes out with the store
     Drill(drill::Drill),
+}
+
+/// How a command ends for which a snapshot was of no use: only one that is not what was written is a verdict on it.
+fn exit_of(error: &SnapshotError, otherwise: Exit) -> Exit {
+    match error {
+        error if error.is_verdict() => Exit::DoesNotHold,
+        SnapshotError::WrongRootKey { .. }
+        | SnapshotError::Newer { .. }
+        | SnapshotError::NoKeys { .. }
+        | SnapshotError::OutOfReach { .. } => Exit::Usage,
+        _ => otherwise,
+    }
 }
 
 impl Snapshot {

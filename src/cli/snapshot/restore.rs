@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::SnapshotsDir;
+use super::{SnapshotsDir, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::root_key::RootKeyOptions;
 use crate::cli::target::failed;
 use crate::clock::Clock;
 use crate::data_dir::{DEFAULT_BALLAST_BYTES, DataDir};
-use crate::snapshot::SnapshotError;
 use crate::snapshot::into::look_at;
 use crate::snapshot::place::url::FileName;
 use crate::snapshot::restore::{RestoreError, Restored, Wanted, restore};
@@ -50,14 +49,8 @@ impl Restore {
             Ok(restored) => self.print(&restored),
             Err(error) => {
                 let exit = failed(&*error);
-                match error.downcast_ref::<RestoreError>() {
-                    Some(RestoreError::Snapshot(SnapshotError::NoRoom { .. } | SnapshotError::Io { .. })) => {
-                        exit
-                    }
-                    Some(RestoreError::Snapshot(
-                        SnapshotError::OutOfReach { .. } | SnapshotError::NoKeys { .. },
-                    )) => Exit::Usage,
-                    Some(RestoreError::Snapshot(_)) => Exit::DoesNotHold,
+                match error.downcast_ref() {
+                    Some(RestoreError::Snapshot(error)) => exit_of(error, exit),
                     _ => exit,
                 }
             }

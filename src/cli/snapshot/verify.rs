@@ -4,12 +4,12 @@ use std::error::Error;
 
 use clap::Args;
 
+use super::exit_of;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::root_key::RootKeyOptions;
 use crate::cli::target::{Target, failed};
 use crate::data_dir::SNAPSHOTS;
-use crate::snapshot::SnapshotError;
 use crate::snapshot::operating::{Verified, verify};
 use crate::snapshot::place::url::FileName;
 
@@ -37,10 +37,7 @@ impl Verify {
             Ok(verified) => self.print(&verified),
             Err(error) => {
                 let exit = failed(&*error);
-                match error.downcast_ref() {
-                    None | Some(SnapshotError::Io { .. }) => exit,
-                    Some(_) => Exit::DoesNotHold,
-                }
+                error.downcast_ref().map_or(exit, |error| exit_of(error, exit))
             }
         }
     }

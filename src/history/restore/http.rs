@@ -21,6 +21,7 @@ use crate::http::call::{Call, read_history};
 use crate::http::patch::not_null;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
+use crate::settings::customer_data::keys;
 use crate::settings::general::event::RestoredScope;
 use crate::settings::roles::access::Grants;
 use crate::settings::roles::permission::Permission;
@@ -54,7 +55,8 @@ pub struct NewScope {
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     environment: Option<String>,
-    /// One thing, by id; a configuration value as `<environment's id>/<KEY>`. 404 where there is and was no such thing.
+    /// One thing, by id; a configuration value as `<environment's id>/<KEY>`, a document as `<customer's id>/<key>`. 404
+    /// where there is and was no such thing.
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     resource: Option<String>,
@@ -64,6 +66,7 @@ impl NewScope {
     /// Refuses a thing that is not there for the caller and never was, as a question about it would be.
     async fn require_known(&self, app: &App, call: &Call) -> Result<(), Problem> {
         let Some(focus) = self.resource.as_deref().and_then(readable::focus) else { return Ok(()) };
+        let focus = keys::found_by(&app.store, &call.organization.handle, focus)?;
         if is_known(app, call, focus).await? { Ok(()) } else { Err(Problem::not_found()) }
     }
 }
@@ -182,7 +185,7 @@ async fn wanted(app: &App, call: &Call, new: &NewRestore, as_of: Version) -> Res
             let focus = readable::focus(text).ok_or_else(|| {
                 Problem::invalid_field("/scope/resource", "invalid", "expected the id of a setting")
             })?;
-            (RestoredScope::Resource, focus)
+            (RestoredScope::Resource, keys::found_by(&app.store, &call.organization.handle, focus)?)
         }
         _ => {
             let message = "expected one of organization (true), environment and resource";

@@ -26,10 +26,12 @@ use crate::http::page::json_bytes;
 use crate::ids::EnvironmentId;
 use crate::organization::Organization;
 use crate::seal::keyring::KeyError;
+use crate::settings::customer_data::keys;
 use crate::settings::general::event::RestoredScope;
 use crate::store::Store;
 use crate::store::brought::Brought;
 use crate::store::customers::SearchError;
+use crate::store::customers::opening::Openings;
 use crate::store::history::HistoryError;
 use crate::store::resident::{Handle, View};
 
@@ -174,6 +176,12 @@ pub fn prepare(
     let mut brought = Brought::default();
     let states = (past.organization(), present);
     claim(store, handle, states, (&mut steps, &mut cannot), &mut brought)?;
+    let mut openings = Openings::new(store, handle);
+    let steps_called = steps.iter_mut().map(|step| (&step.subject, &mut step.shown));
+    let cannot_called = cannot.iter_mut().map(|cannot| (&cannot.subject, &mut cannot.shown));
+    for (subject, shown) in steps_called.chain(cannot_called) {
+        keys::call_by_key(&mut openings, states.into(), subject, shown);
+    }
     let mut bytes = told_bytes(&steps, &cannot);
     match seal_anew(&mut steps, view.stream, store.ring())? {
         Some(keys) => brought.keys = keys,

@@ -7,6 +7,8 @@ use std::ops::Bound;
 
 use roaring::RoaringBitmap;
 
+use crate::log::segment::mentions::Mentions;
+use crate::log::segment::search::{Dimension, Mentioned};
 use crate::log::segment::{Postings, Segment};
 
 /// How much a piece copies before it ends, in bytes: some 20 µs of work.
@@ -15,6 +17,8 @@ const PIECE_BYTES: usize = 32 << 10;
 const PIECE_FRAMES: usize = 1 << 10;
 /// What a value takes beside its bitmap: it is allocated several times over.
 const VALUE_BYTES: usize = 128;
+/// How many parts there are: the frames, the values of each dimension, and what is mentioned.
+const PARTS: usize = 1 + Dimension::ALL.len() + Mentioned::ALL.len();
 
 /// A copy that is being made.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ impl Copying {
         let copy = Segment {
             count: segment.count,
             hashes: segment.hashes.clone(),
-            mentions: segment.mentions.without_fresh(),
+            mentions: segment.mentions.each_ref().map(Mentions::without_fresh),
             ..Segment::new(segment.number)
         };
         Self { copy, part: 0, after: None }
@@ -45,25 +49,18 @@ impl Copying {
 
     /// Copies the next piece out of the segment as it is by now; whether more is to come.
     pub fn piece(&mut self, of: &Segment) -> bool {
-        let from: &Postings = match self.part {
+        let Segment { values, mentions, count, .. } = &mut self.copy;
+        let (from, into): (&Postings, &mut Postings) = match self.part {
             0 => {
                 self.frames(of);
                 return true;
             }
-            1 => &of.actors,
-            2 => &of.actions,
-            3 => &of.types,
-            4 => &of.outcomes,
-            5 => of.mentions.fresh(),
+            part if part <= values.len() => (&of.values[part - 1], &mut values[part - 1]),
+            part if part < PARTS => {
+                let part = part - 1 - values.len();
+                (of.mentions[part].fresh(), mentions[part].fresh_mut())
+            }
             _ => return false,
-        };
-        let Segment { actors, actions, types, outcomes, mentions, count, .. } = &mut self.copy;
-        let into = match self.part {
-            1 => actors,
-            2 => actions,
-            3 => types,
-            4 => outcomes,
-            _ => mentions.fresh_mut(),
         };
         let after = self.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut bytes = 0;
@@ -96,7 +93,7 @@ impl Copying {
 
     /// The copy. Everything has to be copied.
     pub fn finish(self) -> Segment {
-        debug_assert_eq!(self.part, 6, "the copy is whole");
+        debug_assert_eq!(self.part, PARTS, "the copy is whole");
         self.copy
     }
 }
@@ -113,6 +110,8 @@ fn before(bitmap: &RoaringBitmap, count: u32) -> Option<RoaringBitmap> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
     use crate::event::{Event, Refused, RefusedData};
     use crate::given::{id, now, person, recorded};
@@ -138,7 +137,12 @@ mod tests {
     fn a_copy_is_the_segment_as_it_was_when_it_was_begun_however_it_goes_on() {
         let mut read = Segment::new(0);
         push(&mut read, 3_000);
-        let mut segment = Segment::from_sections(0, &read.sections()).unwrap();
+        let sections = read.sections();
+        let find = |name: &str| {
+            let pieces = sections.iter().filter(|(of, _)| *of == name);
+            Ok::<_, Infallible>(pieces.map(|(_, piece)| piece.clone()).collect())
+        };
+        let mut segment = Segment::from_sections(0, find).unwrap().unwrap();
         push(&mut segment, 3_000);
         let then = segment.clone();
         let mut copying = Copying::of(&segment);

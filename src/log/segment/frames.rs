@@ -22,17 +22,17 @@ pub struct FramePlace {
 
 impl FramePlace {
     /// Before all others.
-    const ZERO: Self = Self { first: 0, position: Position(0), at: Timestamp::EPOCH };
+    pub(super) const ZERO: Self = Self { first: 0, position: Position(0), at: Timestamp::EPOCH };
 
     /// Appends how it differs from the one before it.
-    fn write_after(&self, before: &Self, out: &mut Vec<u8>) {
+    pub(super) fn write_after(&self, before: &Self, out: &mut Vec<u8>) {
         varint::write(self.first - before.first, out);
         varint::write(self.position.0 - before.position.0, out);
         varint::write(self.at.micros().abs_diff(before.at.micros()), out);
     }
 
     /// Reads the one after this.
-    fn read_after(&self, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(super) fn read_after(&self, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let first = self.first.checked_add(reader.varint()?).ok_or(Malformed)?;
         let position = self.position.0.checked_add(reader.varint()?).ok_or(Malformed)?;
         let micros = i64::try_from(reader.varint()?).ok().and_then(|more| self.at.micros().checked_add(more));
@@ -92,10 +92,7 @@ impl Frames {
 
     /// The last place of which something is true, and the first of which it is not. It has to be true of all up to one,
     /// and of none after that.
-    pub(super) fn around(
-        &self,
-        is: impl Fn(&FramePlace) -> bool,
-    ) -> (Option<FramePlace>, Option<FramePlace>) {
+    pub fn around(&self, is: impl Fn(&FramePlace) -> bool) -> (Option<FramePlace>, Option<FramePlace>) {
         let after = self.blocks.partition_point(|block| is(&block.first));
         let mut last = None;
         if let Some(block) = after.checked_sub(1).and_then(|index| self.blocks.get(index)) {
@@ -137,7 +134,7 @@ impl Frames {
     }
 
     /// How much memory they take, in bytes.
-    pub(super) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         self.rest.capacity() + self.blocks.capacity() * size_of::<Block>()
     }
 }

@@ -1,8 +1,5 @@
 //! Which versions mention which ids: the one part of a segment with very many values. What was read from a file stays as
-//! it is there, and one id's versions are decoded when they are asked for; what came since is beside it.
-//!
-//! Most ids are mentioned a few times in a segment, as an execution is by its beginning and its end. Their versions stand
-//! there as they are, two bytes each, where a bitmap would take sixteen more.
+//! it is there, in pieces by a hash of the ids, so that whoever asks for one id reads one piece; what came since is beside it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,21 +7,19 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use crate::log::segment::Postings;
-use crate::varint::{self, Malformed, Reader};
+use crate::log::segment::piece::{Piece, write_entry};
+use crate::log::segment::sieve::IdHash;
 
-/// The most versions of an id that stand there as they are.
-const FEW: usize = 8;
-/// How versions begin that do, and those that are a bitmap.
-const AS_THEY_ARE: u8 = 0;
-const AS_BITMAP: u8 = 1;
+/// How long a piece is, roughly, in bytes: of some 400 executions.
+const PIECE_BYTES: usize = 16 << 10;
+/// The most pieces of a segment; a table in the file's header has a line for each.
+const PIECES_MAX: usize = 128;
 
 /// Versions by the id that they mention, as offsets within the segment.
 #[derive(Clone, Debug, Default)]
 pub struct Mentions {
-    /// As in the file: ids in order, each with its versions. Shared by all copies.
-    packed: Arc<[u8]>,
-    /// Where each id begins in `packed`.
-    starts: Arc<[u32]>,
+    /// As in the file; empty where none was read. Shared by all copies.
+    pieces: Arc<[Piece]>,
     /// What came since.
     fresh: Postings,
 }
@@ -44,66 +39,58 @@ impl Mentions {
 
     /// The versions that mention an id.
     pub(super) fn get(&self, id: &str) -> RoaringBitmap {
-        let mut found = self.packed(id).unwrap_or_default();
+        let piece = || self.pieces.get(IdHash::of(id.as_bytes()).piece(self.pieces.len()));
+        let read = if self.pieces.is_empty() { None } else { piece().and_then(|piece| piece.get(id)) };
+        let mut found = read.unwrap_or_default();
         if let Some(fresh) = self.fresh.get(id) {
             found |= fresh;
         }
         found
     }
 
-    fn packed(&self, id: &str) -> Option<RoaringBitmap> {
-        let at = self.starts.partition_point(|start| {
-            entry(&self.packed, *start).is_ok_and(|(found, _)| found < id.as_bytes())
-        });
-        let (found, versions) = entry(&self.packed, *self.starts.get(at)?).ok()?;
-        (found == id.as_bytes()).then(|| read_versions(versions))?
+    /// The ids.
+    pub(super) fn hashes(&self) -> Vec<IdHash> {
+        let read = self.pieces.iter().flat_map(Piece::entries).map(|(id, _)| id);
+        let fresh = self.fresh.keys().map(|id| id.as_bytes());
+        let read = read.filter(|id| !str::from_utf8(id).is_ok_and(|id| self.fresh.contains_key(id)));
+        read.chain(fresh).map(IdHash::of).collect()
     }
 
-    /// As in a file.
-    pub(super) fn write(&self) -> Vec<u8> {
-        if self.fresh.is_empty() {
-            return self.packed.to_vec();
+    /// The pieces of a file. How many there are follows from what is in them, so that equal ones have equal files.
+    pub(super) fn write(&self) -> Vec<Vec<u8>> {
+        if self.fresh.is_empty() && !self.pieces.is_empty() {
+            return self.pieces.iter().map(|piece| piece.bytes().to_vec()).collect();
         }
-        let mut all: BTreeMap<&[u8], RoaringBitmap> = BTreeMap::new();
-        for start in &*self.starts {
-            if let Ok((id, versions)) = entry(&self.packed, *start) {
-                all.insert(id, read_versions(versions).unwrap_or_default());
-            }
-        }
+        let mut all: BTreeMap<&[u8], RoaringBitmap> = self.pieces.iter().flat_map(Piece::entries).collect();
         for (id, fresh) in &self.fresh {
             *all.entry(id.as_bytes()).or_default() |= fresh;
         }
-        let mut out = Vec::new();
+        let mut entries = Vec::new();
+        let mut ends = Vec::with_capacity(all.len());
         for (id, mut versions) in all {
-            varint::write(id.len() as u64, &mut out);
-            out.extend_from_slice(id);
-            let versions = write_versions(&mut versions);
-            varint::write(versions.len() as u64, &mut out);
-            out.extend_from_slice(&versions);
+            write_entry(id, &mut versions, &mut entries);
+            ends.push((IdHash::of(id), entries.len()));
         }
-        out
+        let count = (entries.len() / PIECE_BYTES).next_power_of_two().min(PIECES_MAX);
+        let mut pieces = vec![Vec::new(); count];
+        let mut begin = 0;
+        for (hash, end) in ends {
+            pieces[hash.piece(count)].extend_from_slice(&entries[begin..end]);
+            begin = end;
+        }
+        pieces
     }
 
-    /// What a file of so many versions has; `None` if it is not that.
-    pub(super) fn read(count: u32, packed: Vec<u8>) -> Option<Self> {
-        let mut starts = Vec::new();
-        let mut reader = Reader(&packed);
-        let mut last: Option<&[u8]> = None;
-        while !reader.0.is_empty() {
-            starts.push(u32::try_from(packed.len() - reader.0.len()).ok()?);
-            let (id, versions) = next(&mut reader).ok()?;
-            let is_sound = read_versions(versions)?.max().is_some_and(|last| last < count);
-            if last.is_some_and(|last| last >= id) || !is_sound {
-                return None;
-            }
-            last = Some(id);
-        }
-        Some(Self { starts: starts.into(), packed: packed.into(), fresh: Postings::new() })
+    /// What the pieces of a file of so many versions have; `None` if it is not that.
+    pub(super) fn read(count: u32, pieces: Vec<Vec<u8>>) -> Option<Self> {
+        let pieces: Option<Vec<Piece>> = pieces.into_iter().map(|piece| Piece::read(count, piece)).collect();
+        let pieces = pieces.filter(|pieces| !pieces.is_empty())?;
+        Some(Self { pieces: pieces.into(), fresh: Postings::new() })
     }
 
     /// The same without what came since it was read from a file.
     pub(super) fn without_fresh(&self) -> Self {
-        Self { packed: Arc::clone(&self.packed), starts: Arc::clone(&self.starts), fresh: Postings::new() }
+        Self { pieces: Arc::clone(&self.pieces), fresh: Postings::new() }
     }
 
     /// What came since.
@@ -119,51 +106,14 @@ impl Mentions {
     /// How much memory it takes, roughly, in bytes.
     pub(super) fn weight(&self) -> usize {
         let fresh = self.fresh.iter().map(|(id, versions)| id.len() + versions.serialized_size() + 120);
-        self.packed.len() + self.starts.len() * size_of::<u32>() + fresh.sum::<usize>()
+        self.pieces.iter().map(Piece::weight).sum::<usize>() + fresh.sum::<usize>()
     }
-}
-
-fn entry(packed: &[u8], start: u32) -> Result<(&[u8], &[u8]), Malformed> {
-    next(&mut Reader(packed.get(start as usize..).ok_or(Malformed)?))
-}
-
-/// Versions in the form that takes least, so that equal ones have equal bytes.
-fn write_versions(versions: &mut RoaringBitmap) -> Vec<u8> {
-    if versions.len() <= FEW as u64 {
-        // A segment has no more than 65,536.
-        let few = versions.iter().filter_map(|version| u16::try_from(version).ok());
-        return std::iter::once(AS_THEY_ARE).chain(few.flat_map(u16::to_le_bytes)).collect();
-    }
-    versions.optimize();
-    let mut out = vec![AS_BITMAP];
-    versions.serialize_into(&mut out).expect("a vector takes all that is written to it");
-    out
-}
-
-/// Reads them back; `None` where they are none.
-fn read_versions(bytes: &[u8]) -> Option<RoaringBitmap> {
-    match bytes.split_first()? {
-        (&AS_THEY_ARE, few) => {
-            let (few, []) = few.as_chunks::<2>() else { return None };
-            RoaringBitmap::from_sorted_iter(few.iter().map(|version| u16::from_le_bytes(*version).into()))
-                .ok()
-        }
-        (&AS_BITMAP, bitmap) => RoaringBitmap::deserialize_from(bitmap).ok(),
-        _ => None,
-    }
-}
-
-/// The next id, and its versions.
-fn next<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], &'a [u8]), Malformed> {
-    let length = reader.size()?;
-    let id = reader.bytes(length)?;
-    let length = reader.size()?;
-    Ok((id, reader.bytes(length)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::segment::piece::FEW;
 
     #[test]
     fn what_was_read_and_what_came_since_are_one() {
@@ -182,10 +132,18 @@ mod tests {
         }
         assert!(again.get("id").is_empty() && again.get("id_99").is_empty() && again.get("").is_empty());
         assert_eq!(again.write(), mentions.write());
+        let ids = |mentions: &Mentions| {
+            let mut ids: Vec<String> = mentions.hashes().iter().map(|id| format!("{id:?}")).collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(ids(&again), ids(&mentions));
+        assert_eq!(ids(&again).len(), 41, "each once");
         let mut torn = mentions.write();
-        torn.truncate(torn.len() - 1);
+        torn[0].pop();
         assert_eq!(Mentions::read(700, torn), None);
         assert_eq!(Mentions::read(699, mentions.write()), None, "none of its versions lies behind it");
+        assert_eq!(Mentions::read(700, Vec::new()), None);
     }
 
     #[test]
@@ -194,11 +152,28 @@ mod tests {
             let mut mentions = Mentions::default();
             let versions: RoaringBitmap = (0..count).map(|number| number * 13).collect();
             versions.iter().for_each(|version| mentions.note("exe_01kqxk5rd0e5xrpzzv0jjq4zgn", version));
-            let packed = mentions.write();
+            let pieces = mentions.write();
             let most = if count as usize <= FEW { 33 + 2 * count as usize } else { 60 + 2 * count as usize };
-            assert!(packed.len() <= most, "{count}: {} bytes", packed.len());
-            let read = Mentions::read(65_536, packed).unwrap();
+            assert!(pieces.concat().len() <= most, "{count}: {} bytes", pieces.concat().len());
+            let read = Mentions::read(65_536, pieces).unwrap();
             assert_eq!(read.get("exe_01kqxk5rd0e5xrpzzv0jjq4zgn"), versions);
         }
+    }
+
+    #[test]
+    fn many_ids_are_in_pieces_of_a_length() {
+        let mut mentions = Mentions::default();
+        let id = |number: u32| format!("exe_{number:026}");
+        (0..20_000).for_each(|number| mentions.note(&id(number), number));
+        let pieces = mentions.write();
+        let longest = pieces.iter().map(Vec::len).max().unwrap();
+        assert_eq!(pieces.len(), 64);
+        assert!(longest < PIECE_BYTES, "{longest} bytes");
+        let mut read = Mentions::read(20_000, pieces).unwrap();
+        assert_eq!(read, mentions);
+        assert_eq!(read.get(&id(7)), RoaringBitmap::from_iter([7]));
+        read.note(&id(7), 20_000);
+        assert_eq!(read.get(&id(7)), RoaringBitmap::from_iter([7, 20_000]));
+        assert_ne!(read, mentions);
     }
 }

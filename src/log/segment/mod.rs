@@ -10,13 +10,17 @@ use roaring::RoaringBitmap;
 use crate::event::{Recorded, Version};
 use crate::log::segment::frames::{FramePlace, Frames};
 use crate::log::segment::mentions::Mentions;
+use crate::log::segment::search::{Dimension, Mentioned};
 use crate::log::segment::tree::{Hash, Hashes};
 
 pub mod copying;
 pub mod encoding;
 pub mod frames;
 pub mod mentions;
+pub mod outline;
+pub mod piece;
 pub mod search;
+pub mod sieve;
 pub mod tree;
 
 /// How many versions a segment has when it is full: one container of a roaring bitmap.
@@ -40,13 +44,10 @@ pub struct Segment {
     number: u64,
     count: u32,
     frames: Frames,
-    /// By the id of the actor; `system` and `operator` are their own.
-    actors: Postings,
-    actions: Postings,
-    types: Postings,
-    outcomes: Postings,
-    /// By the id of a resource that is changed or concerned.
-    mentions: Mentions,
+    /// By the values of each [`Dimension`], in its order.
+    values: [Postings; Dimension::ALL.len()],
+    /// By each of what is [`Mentioned`], in its order.
+    mentions: [Mentions; Mentioned::ALL.len()],
     hashes: Hashes,
 }
 
@@ -57,11 +58,8 @@ impl Segment {
             number,
             count: 0,
             frames: Frames::default(),
-            actors: Postings::new(),
-            actions: Postings::new(),
-            types: Postings::new(),
-            outcomes: Postings::new(),
-            mentions: Mentions::default(),
+            values: [const { Postings::new() }; Dimension::ALL.len()],
+            mentions: Default::default(),
             hashes: Hashes::default(),
         }
     }
@@ -96,6 +94,20 @@ impl Segment {
         &self.hashes
     }
 
+    /// Its versions by the values of a dimension.
+    pub fn postings(&self, dimension: Dimension) -> &Postings {
+        &self.values[dimension as usize]
+    }
+
+    fn postings_mut(&mut self, dimension: Dimension) -> &mut Postings {
+        &mut self.values[dimension as usize]
+    }
+
+    /// The versions that mention something, as offsets from [`base`](Self::base) + 1.
+    pub fn mentioning(&self, mentioned: Mentioned, name: &str) -> RoaringBitmap {
+        self.mentions[mentioned as usize].get(name)
+    }
+
     /// Takes in the stream's next event, in its frame and with its leaf hash.
     ///
     /// # Panics
@@ -107,23 +119,19 @@ impl Segment {
             self.frames.push(frame);
         }
         let actor = recorded.actor.id.to_string();
-        note(&mut self.actors, &actor, offset);
-        note(&mut self.actions, recorded.event.action(), offset);
-        note(&mut self.types, recorded.resource.kind.name(), offset);
-        note(&mut self.outcomes, recorded.outcome.name(), offset);
+        let mut note_value = |dimension, value| note(self.postings_mut(dimension), value, offset);
+        note_value(Dimension::Actor, actor.as_str());
+        note_value(Dimension::Action, recorded.event.action());
+        note_value(Dimension::Type, recorded.resource.kind.name());
+        note_value(Dimension::Outcome, recorded.outcome.name());
         for id in recorded.mentions() {
-            self.mentions.note(&id, offset);
+            self.mentions[Mentioned::Id as usize].note(&id, offset);
+        }
+        if let Some(mark) = recorded.event.mark() {
+            self.mentions[Mentioned::Mark as usize].note(mark, offset);
         }
         self.hashes.push(leaf);
         self.count += 1;
-    }
-
-    /// The place of the frame that a version is in.
-    pub fn frame_of(&self, version: Version) -> Option<FramePlace> {
-        if version <= self.base() || version > self.version() {
-            return None;
-        }
-        self.frames.around(|frame| frame.first <= version).0
     }
 }
 

@@ -1,19 +1,18 @@
-//! Searching a segment: a filter is an intersection of unions of bitmaps.
+//! What a filter means in a segment, part by part: it is an intersection of unions of bitmaps, one union a dimension. Where
+//! the parts come from is not known here.
 
 use std::ops::RangeInclusive;
 
 use roaring::RoaringBitmap;
 
-use crate::clock::Timestamp;
 use crate::event::Version;
 use crate::log::filter::Filter;
-use crate::log::segment::frames::FramePlace;
-use crate::log::segment::{Postings, SEGMENT_VERSIONS, Segment, segment_of};
+use crate::log::segment::{Postings, SEGMENT_VERSIONS, segment_of};
 
 /// What the values of an event's envelope can be counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dimension {
-    /// Who acted.
+    /// Who acted, by id; `system` and `operator` are their own.
     Actor,
     /// What was done.
     Action,
@@ -21,6 +20,43 @@ pub enum Dimension {
     Type,
     /// How it ended.
     Outcome,
+}
+
+impl Dimension {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Actor, Self::Action, Self::Type, Self::Outcome];
+
+    /// The section of a file that has its values.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Actor => "actors",
+            Self::Action => "actions",
+            Self::Type => "types",
+            Self::Outcome => "outcomes",
+        }
+    }
+}
+
+/// What else events are found by, of which there are very many, each of few versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mentioned {
+    /// An id: of the resource that is changed, or of one concerned.
+    Id,
+    /// [`Event::mark`](crate::event::Event::mark).
+    Mark,
+}
+
+impl Mentioned {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Id, Self::Mark];
+
+    /// The section of a file that has them, in pieces.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Id => "mentions",
+            Self::Mark => "marks",
+        }
+    }
 }
 
 impl Filter {
@@ -38,115 +74,35 @@ impl Filter {
             && self.after.is_none_or(|after| after <= base)
             && self.until.is_none_or(|until| until >= base + SEGMENT_VERSIONS)
     }
-}
 
-impl Segment {
-    /// The versions that a filter means, as offsets from [`base`](Segment::base) + 1.
-    pub fn matching(&self, filter: &Filter) -> RoaringBitmap {
-        let mut found: Option<RoaringBitmap> = None;
-        let mut narrow = |bitmap: RoaringBitmap| match &mut found {
-            Some(found) => *found &= bitmap,
-            None => found = Some(bitmap),
-        };
-        if !filter.actors.is_empty() {
-            narrow(union(&self.actors, filter.actors.iter().map(String::as_str)));
+    /// What has to be mentioned: one of the values, where there are any.
+    pub fn mentioned(&self, mentioned: Mentioned) -> &[String] {
+        match mentioned {
+            Mentioned::Id => &self.resources,
+            Mentioned::Mark => &self.marks,
         }
-        if !filter.types.is_empty() {
-            narrow(union(&self.types, filter.types.iter().map(|kind| kind.name())));
-        }
-        if !filter.outcomes.is_empty() {
-            narrow(union(&self.outcomes, filter.outcomes.iter().map(|outcome| outcome.name())));
-        }
-        if !filter.resources.is_empty() {
-            let mut mentioned = RoaringBitmap::new();
-            for id in &filter.resources {
-                mentioned |= self.mentions.get(id);
-            }
-            narrow(mentioned);
-        }
-        if !filter.actions.is_empty() {
-            narrow(union(
-                &self.actions,
-                self.actions.keys().map(|k| &**k).filter(|a| filter.means_action(a)),
-            ));
-        }
-        let range = self.range(filter);
-        let mut found = match found {
-            None => {
-                let mut all = RoaringBitmap::new();
-                all.insert_range(range.clone().map_or(0..0, |range| *range.start()..range.end() + 1));
-                all
-            }
-            Some(mut found) => {
-                if let Some(range) = &range {
-                    found.remove_range(..*range.start());
-                    found.remove_range(range.end() + 1..);
-                } else {
-                    found.clear();
-                }
-                found
-            }
-        };
-        if filter.actions.is_empty() {
-            for action in filter.unless_named {
-                if let Some(hidden) = self.actions.get(*action) {
-                    found -= hidden;
-                }
-            }
-        }
-        found
     }
 
-    /// How many of these versions have each value of a dimension.
-    pub fn counts<'a>(
-        &'a self,
-        found: &'a RoaringBitmap,
-        dimension: Dimension,
-    ) -> impl Iterator<Item = (&'a str, u64)> + 'a {
-        let postings = match dimension {
-            Dimension::Actor => &self.actors,
-            Dimension::Action => &self.actions,
-            Dimension::Type => &self.types,
-            Dimension::Outcome => &self.outcomes,
-        };
-        postings
-            .iter()
-            .map(move |(value, bitmap)| (&**value, found.intersection_len(bitmap)))
-            .filter(|(_, count)| *count > 0)
+    /// The dimensions that have a condition.
+    pub fn dimensions(&self) -> impl Iterator<Item = Dimension> {
+        Dimension::ALL.into_iter().filter(|dimension| match dimension {
+            Dimension::Actor => !self.actors.is_empty(),
+            Dimension::Action => !self.actions.is_empty(),
+            Dimension::Type => !self.types.is_empty(),
+            Dimension::Outcome => !self.outcomes.is_empty(),
+        })
     }
 
-    /// The first version that mentions an id.
-    pub fn first_mention(&self, id: &str) -> Option<Version> {
-        let first = self.mentions.get(id).min()?;
-        Some(self.base() + 1 + u64::from(first))
-    }
-
-    /// The newest version that is not after a time; that before the first one where all are.
-    pub fn version_at(&self, at: Timestamp) -> Version {
-        self.before(self.frames.around(|frame| frame.at <= at).1)
-    }
-
-    /// The offsets that time and version leave; `None` where they leave nothing.
-    fn range(&self, filter: &Filter) -> Option<RangeInclusive<u32>> {
-        let first = filter
-            .from
-            .map_or(self.base(), |from| self.before(self.frames.around(|frame| frame.at < from).1));
-        let last =
-            filter.to.map_or(self.version(), |to| self.before(self.frames.around(|frame| frame.at < to).1));
-        let last = filter.until.map_or(last, |until| last.min(until));
-        let first = filter.after.map_or(first, |after| first.max(after));
-        if first >= last {
-            return None;
-        }
-        let offset = |version: Version| u32::try_from(version - self.base()).unwrap_or(u32::MAX);
-        Some(offset(first)..=offset(last) - 1)
-    }
-
-    /// The newest version of the segment before a frame of it; its newest at all where there is no such frame.
-    fn before(&self, frame: Option<FramePlace>) -> Version {
-        match frame {
-            Some(frame) => (frame.first - 1).max(self.base()),
-            None => self.version(),
+    /// The versions that meet the condition of a dimension, of which these are all values.
+    pub fn meant(&self, dimension: Dimension, postings: &Postings) -> RoaringBitmap {
+        match dimension {
+            Dimension::Actor => union(postings, self.actors.iter().map(String::as_str)),
+            Dimension::Action => union(
+                postings,
+                postings.keys().map(|action| &**action).filter(|action| self.means_action(action)),
+            ),
+            Dimension::Type => union(postings, self.types.iter().map(|kind| kind.name())),
+            Dimension::Outcome => union(postings, self.outcomes.iter().map(|outcome| outcome.name())),
         }
     }
 }

@@ -114,7 +114,7 @@ impl Hashes {
     }
 
     /// Reads the hashes of `count` leaves; `None` if the bytes are not those.
-    pub(super) fn read(count: usize, bytes: &[u8]) -> Option<Self> {
+    pub fn read(count: usize, bytes: &[u8]) -> Option<Self> {
         let (chunks, rest) = bytes.as_chunks::<32>();
         let kept = count >> LOWEST_LEVEL;
         let open: Vec<usize> = (0..LOWEST_LEVEL).filter(|level| count >> level & 1 == 1).collect();
@@ -129,6 +129,11 @@ impl Hashes {
             hashes.frontier[level] = Some(*hash);
         }
         Some(hashes)
+    }
+
+    /// How much memory they take, in bytes.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.levels.iter().map(|level| level.len() * size_of::<Hash>()).sum::<usize>()
     }
 
     fn push_kept(&mut self, hash: Hash) {

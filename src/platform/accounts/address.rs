@@ -23,7 +23,7 @@ use crate::mail::{Mailer, Page};
 use crate::platform::accounts::command::AccountsCommand;
 use crate::platform::accounts::credentials::{ChangeEmail, RequestEmailChange};
 use crate::platform::accounts::email::{EmailAddress, folded};
-use crate::platform::accounts::http::{Secret, account_of, find};
+use crate::platform::accounts::http::{SecretText, account_of, find};
 use crate::platform::accounts::mailed::{
     address_of, behind_the_answer, by_link, draw_link, execute, followed, presented,
 };
@@ -43,7 +43,7 @@ const CHANGE_SECONDS: i64 = DAY_SECONDS;
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// What stands behind `#token=`.
-    token: Secret,
+    token: SecretText,
 }
 
 /// Another address.
@@ -53,7 +53,7 @@ pub struct EmailChange {
     /// The address.
     email: EmailAddress,
     /// The present password.
-    password: Secret,
+    password: SecretText,
 }
 
 /// Asks for another address: a link goes there, and a notice to the present one. The answer is the same whether or not

@@ -17,7 +17,7 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::NoParameters;
 use crate::ids::{OrganizationId, UserId};
 use crate::platform::accounts::command::{AccountsCommand, DeleteAccount, EndMembership};
-use crate::platform::accounts::http::Secret;
+use crate::platform::accounts::http::SecretText;
 use crate::platform::accounts::own::OwnRequest;
 use crate::platform::accounts::{claim, login, open_email};
 use crate::settings::people::command::PeopleCommand;
@@ -28,7 +28,7 @@ use crate::store::Submission;
 #[serde(deny_unknown_fields)]
 pub struct Farewell {
     /// The present password.
-    password: Secret,
+    password: SecretText,
 }
 
 /// Leaves the organization: roles and sessions there end. The last Owner stays (409 `last_owner`).

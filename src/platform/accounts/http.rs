@@ -40,12 +40,12 @@ use crate::store::resident::Handle;
 use crate::store::strangers::Stranger;
 
 /// Text that is secret: at most 256 bytes, zeroed when dropped, and shown by nothing.
-pub struct Secret(pub Plain);
+pub struct SecretText(pub Plain);
 
 /// The longest password in bytes; hashing a longer one would only cost time.
 const SECRET_MAX_BYTES: usize = 256;
 
-impl<'de> Deserialize<'de> for Secret {
+impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let plain = Plain::from(text);
@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-impl utoipa::PartialSchema for Secret {
+impl utoipa::PartialSchema for SecretText {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
         utoipa::openapi::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::String)
@@ -66,14 +66,14 @@ impl utoipa::PartialSchema for Secret {
     }
 }
 
-impl ToSchema for Secret {}
+impl ToSchema for SecretText {}
 
 /// An address and a password.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoginRequest {
     email: EmailAddress,
-    password: Secret,
+    password: SecretText,
     /// Which organization; null for none. Needed where there are several.
     #[serde(default)]
     #[schema(value_type = Option<OrganizationId>)]
@@ -158,7 +158,7 @@ fn login_failed() -> Problem {
 pub async fn verified(
     app: &App,
     email: &EmailAddress,
-    password: Secret,
+    password: SecretText,
     ip: Option<IpAddr>,
 ) -> Result<Account, Problem> {
     let attempt = Attempt::begin(app, folded(email.as_str()), ip)?;
@@ -168,7 +168,7 @@ pub async fn verified(
 }
 
 /// The account of an address, if the password is its own. Takes the same time for every cause of failure.
-async fn verify(app: &App, email: &EmailAddress, password: Secret) -> Result<Option<Account>, Problem> {
+async fn verify(app: &App, email: &EmailAddress, password: SecretText) -> Result<Option<Account>, Problem> {
     let account = find(app, email);
     let opened = account.map(|account| {
         let open = || accounts::open_password(&account, app.store.ring());

@@ -12,7 +12,7 @@ use crate::http::request_id::RequestId;
 use crate::platform::accounts::command::AccountsCommand;
 use crate::platform::accounts::email::{EmailAddress, folded};
 use crate::platform::accounts::event::MailedLink;
-use crate::platform::accounts::http::Secret;
+use crate::platform::accounts::http::SecretText;
 use crate::platform::accounts::open_email;
 use crate::platform::accounts::projection::{Account, Link};
 use crate::seal::token::PlainToken;
@@ -66,7 +66,7 @@ pub fn draw_link(app: &App, good_seconds: i64) -> (PlainToken, MailedLink) {
 ///
 /// # Errors
 /// 422 for what cannot be one.
-pub fn presented(token: &Secret) -> Result<TokenHash, Problem> {
+pub fn presented(token: &SecretText) -> Result<TokenHash, Problem> {
     token.0.as_str().map(|text| PlainToken::presented(text).hash()).map_err(|_| Problem::invalid_link())
 }
 

@@ -28,7 +28,7 @@ use crate::ids::UserId;
 use crate::platform::accounts;
 use crate::platform::accounts::command::AccountsCommand;
 use crate::platform::accounts::credentials::ChangePassword;
-use crate::platform::accounts::http::{Secret, check_password};
+use crate::platform::accounts::http::{SecretText, check_password};
 use crate::platform::accounts::own::OwnRequest;
 use crate::platform::accounts::projection::Account;
 use crate::platform::foundings::http::OrganizationName;
@@ -148,9 +148,9 @@ pub struct MePatch {
 #[serde(deny_unknown_fields)]
 pub struct PasswordChange {
     /// The present password.
-    current: Secret,
+    current: SecretText,
     /// The new password: 12 to 256 bytes, and not a common one.
-    new: Secret,
+    new: SecretText,
 }
 
 /// The caller: who, where, and what they may do.

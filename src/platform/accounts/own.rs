@@ -18,7 +18,7 @@ use crate::http::request_id::RequestId;
 use crate::ids::StreamId;
 use crate::platform::accounts;
 use crate::platform::accounts::attempt::Attempt;
-use crate::platform::accounts::http::{Secret, account_of};
+use crate::platform::accounts::http::{SecretText, account_of};
 use crate::platform::accounts::projection::Account;
 use crate::seal::DataKey;
 use crate::store::{Done, Idempotency, Refusal, Replay, Submission};
@@ -76,7 +76,7 @@ impl<'a> OwnRequest<'a> {
         &self,
         (peer, headers): (Peer, &HeaderMap),
         pointer: &'static str,
-        password: Secret,
+        password: SecretText,
     ) -> Result<Option<Replay>, Problem> {
         let (app, now) = (self.app, self.app.store.clock().now());
         let ip = client_address(peer, headers, &app.policy.trusted_proxies);

@@ -22,7 +22,7 @@ use crate::platform::accounts;
 use crate::platform::accounts::command::AccountsCommand;
 use crate::platform::accounts::credentials::{RequestReset, ResetPassword};
 use crate::platform::accounts::email::{EmailAddress, folded};
-use crate::platform::accounts::http::{Secret, account_of, check_password, find};
+use crate::platform::accounts::http::{SecretText, account_of, check_password, find};
 use crate::platform::accounts::mailed::{
     address_of, behind_the_answer, by_link, draw_link, execute, followed, presented, slow_down,
 };
@@ -44,9 +44,9 @@ pub struct ForgottenPassword {
 #[serde(deny_unknown_fields)]
 pub struct NewPassword {
     /// What stands behind `#token=`.
-    token: Secret,
+    token: SecretText,
     /// The new password: 12 to 256 bytes, and not a common one.
-    password: Secret,
+    password: SecretText,
 }
 
 /// Asks for a link to set a new password. The answer is the same whether or not the address has an account.

@@ -25,7 +25,7 @@ use crate::platform::accounts;
 use crate::platform::accounts::command::{AccountsCommand, VerifyEmail};
 use crate::platform::accounts::email::{EmailAddress, domain_of};
 use crate::platform::accounts::event::SignedUp;
-use crate::platform::accounts::http::{Secret, check_password, find};
+use crate::platform::accounts::http::{SecretText, check_password, find};
 use crate::platform::accounts::mailed::{
     address_of, behind_the_answer, by_link, draw_link, execute, slow_down,
 };
@@ -49,7 +49,7 @@ pub struct NewPerson {
     /// Their name.
     pub name: Name,
     /// Their password: 12 to 256 bytes, and not a common one.
-    pub password: Secret,
+    pub password: SecretText,
 }
 
 /// Signs up. The answer is the same whether or not the address has an account, or may have one: what there is to know is

@@ -25,7 +25,7 @@ use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, Fresh, OrganizationId};
 use crate::organization::Organization;
 use crate::platform::accounts;
-use crate::platform::accounts::http::{Secret, account_of, check_password};
+use crate::platform::accounts::http::{SecretText, account_of, check_password};
 use crate::platform::accounts::login::{self, Target};
 use crate::platform::accounts::me::{PersonBody, person_body};
 use crate::platform::accounts::own::OwnRequest;
@@ -44,7 +44,7 @@ use crate::text::Name;
 #[serde(deny_unknown_fields)]
 pub struct SetUpRequest {
     /// What stands in `DIR/setup-token`.
-    setup_token: Secret,
+    setup_token: SecretText,
     /// The organization to found.
     organization: NewOrganization,
     /// Its Owner.
@@ -149,7 +149,7 @@ pub async fn set_up(
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-fn check_setup_token(app: &App, presented: &Secret) -> Result<(), Problem> {
+fn check_setup_token(app: &App, presented: &SecretText) -> Result<(), Problem> {
     let refused =
         || Problem::refused("invalid_setup_token", "the token is not the one in the data directory");
     let expected = std::fs::read_to_string(&app.policy.setup_token).map_err(|_| refused())?;

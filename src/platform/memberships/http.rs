@@ -154,7 +154,7 @@ pub async fn leads_in(app: &App, domain: &str) -> Result<bool, Problem> {
 /// Asks to join an organization; whoever it lets in at once is a member with the answer. Asking again while one waits gives
 /// the same request. Whoever is declined may ask again, ten times a day in all: then 429.
 #[utoipa::path(post, path = "/v1/me/join-requests", tag = "account", request_body = JoinRequestBy, responses(
-    (status = 201, body = OwnJoinRequest), (status = "4XX", body = ProblemBody)))]
+    (status = 201, body = OwnJoinRequest), (status = 200, body = OwnJoinRequest), (status = "4XX", body = ProblemBody)))]
 pub async fn ask(
     State(app): State<App>,
     headers: HeaderMap,

@@ -85,10 +85,17 @@ mod tests {
                 elsewhere,
             })
         };
-        let drilled = |number, sound| {
-            OperationsCommand::NoteDrill(SnapshotDrilled { snapshot: id(number), position: 7, sound })
+        let drilled = |number, position, sound| {
+            OperationsCommand::NoteDrill(SnapshotDrilled { snapshot: id(number), position, sound })
         };
-        let all = [created(1, false), drilled(1, true), created(2, true), drilled(2, false)];
+        let all = [
+            created(1, false),
+            drilled(1, 7, true),
+            created(2, true),
+            drilled(2, 9, false),
+            // An older one, for once.
+            drilled(3, 4, true),
+        ];
         let operations = platform(all.into_iter().flat_map(decided)).operations;
         assert_eq!(operations.last_snapshot.unwrap().snapshot, id(2));
         assert_eq!(operations.last_in_place.unwrap().snapshot, id(1), "the second one lies elsewhere");
@@ -115,10 +122,13 @@ mod tests {
         };
         let created =
             SnapshotCreated { snapshot: id(1), position: 7, events: 9, bytes: 1_000, elsewhere: false };
-        let taken = decided(OperationsCommand::NoteSnapshot(created));
+        let drilled = SnapshotDrilled { snapshot: id(1), position: 9, sound: true };
+        let taken = [OperationsCommand::NoteSnapshot(created), OperationsCommand::NoteDrill(drilled)];
+        let taken = taken.into_iter().flat_map(decided);
         let begun = decided(OperationsCommand::BeginEpoch(restored));
-        let operations = platform(taken.into_iter().chain(begun)).operations;
+        let operations = platform(taken.chain(begun)).operations;
         assert_eq!((operations.restored_at, operations.restored_until), (Some(now()), Some(7)));
         assert!(operations.last_snapshot.is_some() && operations.last_in_place.is_none(), "it has none yet");
+        assert!(operations.last_verified_restore.is_none(), "nor has one of it come back");
     }
 }

@@ -35,7 +35,7 @@ pub struct AcceptedClock {
 }
 
 /// A snapshot, and when something was noted of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NotedSnapshot {
     /// The snapshot.
     pub snapshot: SnapshotId,
@@ -47,7 +47,7 @@ pub struct NotedSnapshot {
 
 impl Fold for Operations {
     const NAME: &'static str = "operations";
-    const PROJECTION: u32 = 3;
+    const PROJECTION: u32 = 4;
 
     fn apply(&mut self, recorded: &Recorded) {
         let Event::Operations(event) = &recorded.event else { return };
@@ -67,14 +67,15 @@ impl Fold for Operations {
             OperationsEvent::SnapshotVerified(_) => {}
             OperationsEvent::SnapshotDrilled(drilled) => {
                 let (snapshot, position) = (drilled.snapshot, drilled.position);
-                if drilled.sound {
+                // A drill of an older one says nothing of a newer one that held.
+                if drilled.sound && self.last_verified_restore.is_none_or(|held| held.position <= position) {
                     self.last_verified_restore = Some(NotedSnapshot { snapshot, position, at });
                 }
             }
             OperationsEvent::StoreRestored(restored) => {
                 (self.restored_at, self.restored_until) = (Some(at), Some(restored.position));
                 // Those are another store's.
-                self.last_in_place = None;
+                (self.last_in_place, self.last_verified_restore) = (None, None);
             }
         }
     }

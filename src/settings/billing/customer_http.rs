@@ -24,6 +24,7 @@ use crate::settings::customers::http::{AtCustomer, named};
 
 /// What a customer may have, and how much it has.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CustomerLimits)]
 pub struct CustomerLimitsBody {
     /// The customer.
     pub customer: CustomerId,

@@ -156,7 +156,8 @@ fn executions_are_counted_by_the_month() {
             execution: id(number),
             customer: id(1),
             environment: id(1),
-            workflow: "sync".to_owned(),
+            workflow_id: "sync".to_owned(),
+            workflow: None,
             trigger: None,
             period: Some(period.to_owned()),
         };

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::area::Area;
 use crate::audit::query::point_in_time;
 use crate::clock::{DAY_SECONDS, Timestamp};
-use crate::event::{Event, Outcome, Recorded};
+use crate::event::{Event, Outcome, Recorded, Version};
 use crate::history::description::Focus;
 use crate::history::restore::PointInTime;
 use crate::http::call::{Call, read_history};
@@ -35,6 +35,8 @@ const SPANS_MAX: usize = 1_000;
 const LEVELS_MAX: usize = 100;
 /// How far back what is counted is told: each hour in it may be an event that is read.
 const COUNTED_SECONDS_MAX: i64 = 400 * DAY_SECONDS;
+/// How many events are in memory at once while they are summed.
+const READ_AT_ONCE: usize = 256;
 /// An hour is recorded soon after it has ended; only where the store refused for so long is it told with none.
 const RECORDED_WITHIN_SECONDS: i64 = 2 * DAY_SECONDS;
 
@@ -176,11 +178,21 @@ impl Measured {
         count: fn(&A) -> usize,
     ) -> Result<Vec<SpanUsage>, HistoryError> {
         let (store, handle, view) = (&self.store, &self.handle, &self.view);
+        let focus = Focus::Actions(actions);
+        let mut before: Option<(A, Version)> = None;
         for span in &mut self.spans {
             let last = Timestamp::from_micros(span.end.micros() - 1).min(store.clock().credible_now());
             let version = PointInTime::Time(last).version(store, handle, view)?.unwrap_or(view.version());
-            let area = store.area_as_of::<A>(handle, view, version, &Focus::Actions(actions))?;
+            // A large area is not kept in memory: it is read once, and from there on carried from span to span.
+            let area = match before.take() {
+                Some(before) if before.1 == version => before.0,
+                Some(before) if version < view.version() => {
+                    store.carried_on(handle, view, before, version, &focus)?
+                }
+                _ => store.area_as_of::<A>(handle, view, version, &focus)?,
+            };
             span.used = count(&area) as u64;
+            before = Some((area, version));
         }
         Ok(self.spans)
     }
@@ -206,14 +218,20 @@ impl Measured {
         };
         let open = self.handle.requests().unrecorded();
         let versions = self.store.versions_after(&self.handle, &self.view, &filter, 0, usize::MAX)?;
-        let recorded = self.store.recorded(&self.handle, &self.view, &versions)?;
-        for (start, count) in recorded.iter().filter_map(requests_of).chain(open) {
-            let number = self.spans.partition_point(|span| span.end <= start);
-            if let Some(span) = self.spans.get_mut(number).filter(|span| span.start <= start) {
-                span.used += count;
-            }
+        for versions in versions.chunks(READ_AT_ONCE) {
+            let recorded = self.store.recorded(&self.handle, &self.view, versions)?;
+            recorded.iter().filter_map(requests_of).for_each(|counted| self.add(counted));
         }
+        open.into_iter().for_each(|counted| self.add(counted));
         Ok(self.spans)
+    }
+
+    /// Adds what was counted in an hour to the span that the hour is in.
+    fn add(&mut self, (start, count): (Timestamp, u64)) {
+        let number = self.spans.partition_point(|span| span.end <= start);
+        if let Some(span) = self.spans.get_mut(number).filter(|span| span.start <= start) {
+            span.used += count;
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::ids::OauthAppId;
 /// What is kept of a connection, and where it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ConnectionKind)]
 pub enum Kind {
     /// Tokens that a provider hands out once a person has consented.
     Oauth,
@@ -33,6 +34,7 @@ impl Kind {
 /// How a connection is, at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ConnectionStatus)]
 pub enum Status {
     /// Nobody has consented yet.
     Pending,

@@ -1,18 +1,17 @@
-//! Writing and deleting customers' documents. What they say comes sealed.
+//! Writing and deleting customers' documents. Their keys and what they say come sealed.
 
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
 use crate::ids::CustomerId;
 use crate::organization::Organization;
 use crate::seal::Sealed;
-use crate::settings::customer_data::event::{CustomerDataEvent, DocumentDeleted, DocumentSet};
-use crate::settings::customer_data::value::DataKeyName;
+use crate::settings::customer_data::event::{Content, CustomerDataEvent, DocumentDeleted, DocumentSet};
 use crate::settings::roles::access::grants;
 use crate::settings::roles::permission::Permission;
 
 /// The most documents of a customer.
 pub const DOCUMENTS_MAX: usize = 1_000;
-/// The most documents of all customers of an organization: each has some 300 bytes in memory.
+/// The most documents of all customers of an organization: each has some 400 bytes in memory.
 pub const ALL_DOCUMENTS_MAX: usize = 500_000;
 
 /// A command to customers' documents.
@@ -29,8 +28,10 @@ pub enum CustomerDataCommand {
 pub struct SetDocument {
     /// Whose.
     pub customer: CustomerId,
-    /// Its key.
-    pub key: DataKeyName,
+    /// What it is found by.
+    pub document: String,
+    /// Its key, under the customer's; `None` of one that is there, and is found by the key itself.
+    pub key: Option<Sealed>,
     /// What it says, under the customer's key.
     pub value: Sealed,
 }
@@ -40,8 +41,8 @@ pub struct SetDocument {
 pub struct DeleteDocument {
     /// Whose.
     pub customer: CustomerId,
-    /// Its key.
-    pub key: DataKeyName,
+    /// What it is found by.
+    pub document: String,
 }
 
 /// Why a command to customers' documents appends nothing.
@@ -78,9 +79,10 @@ impl CustomerDataCommand {
     }
 }
 
-/// An event about a document.
-pub(super) fn about(customer: CustomerId, key: &str, event: CustomerDataEvent) -> NewEvent {
-    NewEvent::new(Resource::named(ResourceType::CustomerData, customer, key), event)
+/// An event about a document, which is called what it is found by.
+pub(super) fn about(event: CustomerDataEvent) -> NewEvent {
+    let resource = Resource::named(ResourceType::CustomerData, event.customer(), event.document());
+    NewEvent::new(resource, event)
 }
 
 /// Refuses whose customer is not there for the actor.
@@ -96,30 +98,38 @@ fn check_customer(
 
 impl SetDocument {
     fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
-        let (customer, key) = (self.customer, self.key.as_str());
+        let customer = self.customer;
         check_customer(state, context, customer)?;
         let documents = &state.customer_data;
-        let current = documents.get(customer, key);
+        let current = documents.get(customer, &self.document);
         context.check_version(current.map_or(0, |current| current.version))?;
         let is_full =
             || documents.of(customer).count() >= DOCUMENTS_MAX || documents.len() >= ALL_DOCUMENTS_MAX;
         if current.is_none() && is_full() {
             return Err(CustomerDataRejection::TooManyDocuments.into());
         }
-        let set =
-            DocumentSet { customer, key: key.to_owned(), value: Some(self.value.clone()), recorded: None };
-        Ok(vec![about(customer, key, CustomerDataEvent::DocumentSet(set))])
+        // Nothing is called by a key in the clear that is not so already.
+        if current.is_none() && self.key.is_none() {
+            return Err(CustomerDataRejection::NotFound.into());
+        }
+        let set = DocumentSet {
+            customer,
+            document: self.document.clone(),
+            key: current.map_or_else(|| self.key.clone(), |current| current.key.clone()),
+            content: Content::Value(self.value.clone()),
+        };
+        Ok(vec![about(CustomerDataEvent::DocumentSet(set))])
     }
 }
 
 impl DeleteDocument {
     fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
-        let (customer, key) = (self.customer, self.key.as_str());
+        let (customer, document) = (self.customer, self.document.clone());
         check_customer(state, context, customer)?;
-        let current = state.customer_data.get(customer, key).ok_or(CustomerDataRejection::NotFound)?;
+        let current = state.customer_data.get(customer, &document).ok_or(CustomerDataRejection::NotFound)?;
         context.check_version(current.version)?;
-        let deleted = DocumentDeleted { customer, key: key.to_owned() };
-        Ok(vec![about(customer, key, CustomerDataEvent::DocumentDeleted(deleted))])
+        let deleted = DocumentDeleted { customer, document, key: current.key.clone() };
+        Ok(vec![about(CustomerDataEvent::DocumentDeleted(deleted))])
     }
 }
 
@@ -131,23 +141,31 @@ mod tests {
     use crate::given::{by, by_having_seen, events, founded, has_customer, id, organization, person, sealed};
     use crate::settings::customers::event::{CustomerNamed, CustomersEvent};
 
-    fn set(customer: u128, key: &str) -> CustomerDataCommand {
-        let key = DataKeyName::try_from(key).unwrap();
-        CustomerDataCommand::Set(SetDocument { customer: id(customer), key, value: sealed(customer) })
-    }
-
-    fn delete(customer: u128, key: &str) -> CustomerDataCommand {
-        let key = DataKeyName::try_from(key).unwrap();
-        CustomerDataCommand::Delete(DeleteDocument { customer: id(customer), key })
-    }
-
-    fn was_set(customer: u128, key: &str) -> Event {
-        Event::CustomerData(CustomerDataEvent::DocumentSet(DocumentSet {
+    fn set(customer: u128, document: &str) -> CustomerDataCommand {
+        CustomerDataCommand::Set(SetDocument {
             customer: id(customer),
-            key: key.to_owned(),
-            value: Some(sealed(customer)),
-            recorded: None,
-        }))
+            document: document.to_owned(),
+            key: Some(sealed(customer)),
+            value: sealed(customer),
+        })
+    }
+
+    fn delete(customer: u128, document: &str) -> CustomerDataCommand {
+        let document = document.to_owned();
+        CustomerDataCommand::Delete(DeleteDocument { customer: id(customer), document })
+    }
+
+    fn said(customer: u128, document: &str, content: Content) -> DocumentSet {
+        let key = Some(sealed(customer));
+        DocumentSet { customer: id(customer), document: document.to_owned(), key, content }
+    }
+
+    fn happened(set: DocumentSet) -> Event {
+        Event::CustomerData(CustomerDataEvent::DocumentSet(set))
+    }
+
+    fn was_set(customer: u128, document: &str) -> Event {
+        happened(said(customer, document, Content::Value(sealed(customer))))
     }
 
     /// Acme with the customers 1 and 2: version 5.
@@ -171,11 +189,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_called_by_its_key_in_the_clear_stays_so_and_nothing_becomes_so() {
+        let clear = SetDocument { customer: id(1), document: "a".to_owned(), key: None, value: sealed(1) };
+        let clear = CustomerDataCommand::Set(clear);
+        assert_eq!(decide(&clear, &acme([])), Err(CustomerDataRejection::NotFound.into()));
+        let before = || DocumentSet { key: None, ..said(1, "a", Content::Value(sealed(1))) };
+        let state = acme([happened(before())]);
+        assert_eq!(decide(&clear, &state), Ok(vec![happened(before())]));
+    }
+
+    #[test]
+    fn a_document_keeps_the_ciphertext_of_its_key() {
+        let first = DocumentSet { key: Some(sealed(7)), ..said(1, "a", Content::Value(sealed(1))) };
+        let state = acme([happened(first.clone())]);
+        assert_eq!(decide(&set(1, "a"), &state), Ok(vec![happened(first)]));
+        let deleted = decide(&delete(1, "a"), &state).unwrap().remove(0);
+        let Event::CustomerData(deleted) = deleted else { panic!() };
+        assert_eq!(deleted.key(), Some(&sealed(7)));
+    }
+
+    #[test]
     fn what_is_there_is_the_newest_or_what_came_back() {
         let state = acme([was_set(1, "a"), was_set(1, "a")]);
         assert_eq!(state.customer_data.get(id(1), "a").map(|document| document.recorded), Some(7));
-        let back = DocumentSet { customer: id(1), key: "a".to_owned(), value: None, recorded: Some(6) };
-        let back = Event::CustomerData(CustomerDataEvent::DocumentSet(back));
+        let back = happened(said(1, "a", Content::Recorded(6)));
         let state = acme([was_set(1, "a"), was_set(1, "a"), back]);
         let document = state.customer_data.get(id(1), "a").unwrap();
         assert_eq!((document.recorded, document.version), (6, 8));

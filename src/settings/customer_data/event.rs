@@ -12,26 +12,71 @@ events! {
     /// Customers' documents.
     pub enum CustomerDataEvent {
         /// A document was written.
-        "customer_data.set", 1 => DocumentSet(DocumentSet);
+        "customer_data.set", 2 => DocumentSet(DocumentSet);
         /// A document was deleted.
-        "customer_data.delete", 1 => DocumentDeleted(DocumentDeleted);
+        "customer_data.delete", 2 => DocumentDeleted(DocumentDeleted);
     }
 }
 
-/// A document was written, or is again what it was. It has one of `value` and `recorded`.
+impl CustomerDataEvent {
+    /// Whose document it is.
+    pub fn customer(&self) -> CustomerId {
+        match self {
+            Self::DocumentSet(set) => set.customer,
+            Self::DocumentDeleted(deleted) => deleted.customer,
+        }
+    }
+
+    /// What the document is found by.
+    pub fn document(&self) -> &str {
+        match self {
+            Self::DocumentSet(set) => &set.document,
+            Self::DocumentDeleted(deleted) => &deleted.document,
+        }
+    }
+
+    /// The document's key, under the customer's.
+    pub fn key(&self) -> Option<&Sealed> {
+        match self {
+            Self::DocumentSet(set) => set.key.as_ref(),
+            Self::DocumentDeleted(deleted) => deleted.key.as_ref(),
+        }
+    }
+}
+
+/// A document was written, or is again what it was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentSet {
     /// The customer.
     pub customer: CustomerId,
-    /// The document's key.
-    pub key: String,
-    /// What it says, canonical JSON, under the customer's key.
+    /// What the document is found by: the blind id of its key, or the key itself where it was first written under schema 1.
+    pub document: String,
+    /// The document's key, under the customer's; absent where it was first written under schema 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<Sealed>,
-    /// The version of the event that has what it says, where it came back as it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recorded: Option<Version>,
+    pub key: Option<Sealed>,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a document says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// This: canonical JSON, under the customer's key.
+    Value(Sealed),
+    /// What the event of this version has, where it came back as it was.
+    Recorded(Version),
+}
+
+impl Content {
+    /// What it says, where it is this.
+    pub fn into_value(self) -> Option<Sealed> {
+        match self {
+            Self::Value(sealed) => Some(sealed),
+            Self::Recorded(_) => None,
+        }
+    }
 }
 
 /// A document was deleted.
@@ -40,6 +85,9 @@ pub struct DocumentSet {
 pub struct DocumentDeleted {
     /// The customer.
     pub customer: CustomerId,
-    /// The document's key.
-    pub key: String,
+    /// What the document is found by, as where it was written.
+    pub document: String,
+    /// The document's key, under the customer's; absent where it was first written under schema 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Sealed>,
 }

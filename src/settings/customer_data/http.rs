@@ -15,21 +15,20 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Version};
 use crate::history::description::Focus;
 use crate::http::app::App;
-use crate::http::as_of::{AsOfParameters, Seen};
+use crate::http::as_of::AsOfParameters;
 use crate::http::call::{Call, read_history};
 use crate::http::page::{After, Page, PageParameters};
 use crate::http::path::PathText;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::query::{NoParameters, RawQuery};
 use crate::ids::CustomerId;
-use crate::seal::Plain;
 use crate::settings::customer_data::command::{CustomerDataCommand, DeleteDocument, SetDocument};
 use crate::settings::customer_data::event::CustomerDataEvent;
+use crate::settings::customer_data::keys::Keys;
 use crate::settings::customer_data::projection::{CustomerData, Document};
 use crate::settings::customer_data::value::{DOCUMENT_MAX_BYTES, DataKeyName};
-use crate::settings::customer_data::{field, path_of};
 use crate::settings::customers::http::{AtCustomer, named};
-use crate::settings::customers::projection::{Customer, Customers};
+use crate::settings::customers::projection::Customers;
 
 /// A document, without what it says.
 #[derive(Debug, Serialize, ToSchema)]
@@ -96,8 +95,11 @@ pub async fn list(path: PathText, call: Call, query: RawQuery) -> Result<Respons
     }
     let NoParameters {} = asked.query.parse()?;
     let documents = call.seen::<CustomerData>(&asked, focus()).await?;
-    let after = request.after.as_ref().map(|after| after.last.clone());
-    let rest = documents.of(customer).filter(|(key, _)| after.as_deref().is_none_or(|after| *key > after));
+    // All keys are opened, of which there are a thousand at most: a page is of those that follow in their order.
+    let keys = keys_of(&call, customer)?.ok_or_else(Problem::not_found)?;
+    let by_key = keys.open_all(&documents)?;
+    let after = request.after.as_ref().map(|after| after.last.as_str());
+    let rest = by_key.iter().filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
     let found = rest.map(|(key, document)| DocumentBody::new(key, document));
     let page = call
         .app
@@ -113,62 +115,48 @@ pub async fn list(path: PathText, call: Call, query: RawQuery) -> Result<Respons
 pub async fn show(path: PathText, call: Call, query: RawQuery) -> Result<Response, Problem> {
     let (customer, key) = (named(&path)?, path.second());
     let reaches = call.organization.grants.reaches(customer);
-    let focus = Focus::Named(customer.to_string(), key.to_owned());
-    let is_there = |documents: &CustomerData| reaches && documents.get(customer, key).is_some();
+    let keys = if reaches { keys_of(&call, customer)? } else { None };
+    // Of somebody who is not there nothing is, whatever it is called.
+    let id = keys.as_ref().map(|keys| keys.id_of(&call.settings().customer_data, key)).unwrap_or_default();
+    let focus = Focus::Named(customer.to_string(), id.clone());
+    let is_there = |documents: &CustomerData| reaches && documents.get(customer, &id).is_some();
     let (asked, documents) = call.seen_at::<CustomerData>(&query, focus, is_there).await?;
     let NoParameters {} = asked.query.parse()?;
-    let customers = call.seen::<Customers>(&asked, Focus::Resource(customer.to_string())).await?;
-    let whose = customers.get(customer).ok_or_else(Problem::not_found)?;
-    let document = *documents.get(customer, key).ok_or_else(Problem::not_found)?;
-    answer(&call, &documents, whose, key, document).await
+    let document = documents.get(customer, &id).ok_or_else(Problem::not_found)?;
+    let whole = Whole { customer, keys: keys.ok_or_else(Problem::not_found)?, id: id.clone() };
+    let value = whole.value(&call, document.recorded).await?;
+    let body = WholeDocumentBody { of: DocumentBody::new(key, document), value };
+    Ok(call.seen_resource(&documents, document.version, &body))
 }
 
-/// The answer with a document as it was seen; of a customer who was erased meanwhile there is none.
-async fn answer(
-    call: &Call,
-    documents: &Seen<CustomerData>,
-    whose: &Customer,
-    key: &str,
-    document: Document,
-) -> Result<Response, Problem> {
-    let body = whole(call, whose, key, document).await?;
-    Ok(call.seen_resource(documents, document.version, &body))
+/// A document that is to be shown with what it says.
+struct Whole {
+    customer: CustomerId,
+    keys: Keys,
+    id: String,
 }
 
-/// A document with what it says, which the event says that wrote it.
-async fn whole(
-    call: &Call,
-    whose: &Customer,
-    key: &str,
-    document: Document,
-) -> Result<WholeDocumentBody, Problem> {
-    let (store, handle) = (call.app.store.clone(), Arc::clone(&call.organization.handle));
-    let (whose, path, stream) = (whose.clone(), path_of(key), handle.stream());
-    let read = move || {
-        let event = store.recorded(&handle, &handle.view(), &[document.recorded])?.pop();
-        let sealed = event.and_then(|event| match event.event {
-            Event::CustomerData(CustomerDataEvent::DocumentSet(set)) => set.value,
-            _ => None,
-        });
-        let open = || {
-            let data_key = store.ring().data_key(stream, whose.key, whose.commitment)?;
-            let place = whose.id.to_string();
-            sealed
-                .as_ref()
-                .map(|sealed| Ok(data_key.open(&field(stream, &place, &path), sealed)?))
-                .transpose()
+impl Whole {
+    /// What it says, as the event of a version does; of a customer who was erased meanwhile nothing.
+    async fn value(self, call: &Call, recorded: Version) -> Result<Box<RawValue>, Problem> {
+        let (store, handle) = (call.app.store.clone(), Arc::clone(&call.organization.handle));
+        let read = move || {
+            let event = store.recorded(&handle, &handle.view(), &[recorded])?.pop();
+            let sealed = event.and_then(|event| match event.event {
+                Event::CustomerData(CustomerDataEvent::DocumentSet(set)) => set.content.into_value(),
+                _ => None,
+            });
+            let open = || sealed.as_ref().map(|sealed| self.keys.open_value(&self.id, sealed)).transpose();
+            Ok(handle.open_of_customer(self.customer, open))
         };
-        Ok(handle.open_of_customer(whose.id, open))
-    };
-    let opened = read_history(read).await??.flatten().ok_or_else(Problem::not_found)?;
-    let text = opened.as_str().map_err(|_| Problem::internal())?.to_owned();
-    // Only canonical JSON text is ever sealed as a document.
-    let value = RawValue::from_string(text).map_err(|_| Problem::internal())?;
-    Ok(WholeDocumentBody { of: DocumentBody::new(key, &document), value })
+        let opened = read_history(read).await??.flatten().ok_or_else(Problem::not_found)?;
+        let text = opened.as_str().map_err(|_| Problem::internal())?.to_owned();
+        // Only canonical JSON text is ever sealed as a document.
+        RawValue::from_string(text).map_err(|_| Problem::internal())
+    }
 }
 
-/// Writes a document. What it says is forgotten with the customer; its key is a name for programs, which the log keeps, and
-/// no place for what is known of somebody.
+/// Writes a document. Its key and what it says are forgotten with the customer.
 #[utoipa::path(put, path = "/v1/customers/{cus}/data/{key}", tag = "customers", request_body = NewDocument<'static>,
     params(("cus" = CustomerId, Path), ("key" = DataKeyName, Path)), responses(
     (status = 200, body = DocumentBody), (status = 201, body = DocumentBody), (status = "4XX", body = ProblemBody)))]
@@ -182,16 +170,12 @@ pub async fn put(
     let new: NewDocument<'_> = call.body().parse()?;
     let text = canonical::value(new.value.get(), DOCUMENT_MAX_BYTES)
         .map_err(|error| Problem::invalid_field("/value", error.code(), error.to_string()))?;
-    let whose = call.settings().customers.get(customer).ok_or_else(Problem::not_found)?;
-    let (store, handle) = (&call.app.store, &call.organization.handle);
-    let data_key = handle
-        .open_of_customer(customer, || store.ring().data_key(handle.stream(), whose.key, whose.commitment))?;
-    let data_key = data_key.ok_or_else(Problem::not_found)?;
-    let (place, at) = (customer.to_string(), path_of(key.as_str()));
-    let value = data_key.seal(&field(handle.stream(), &place, &at), &Plain::from(text));
-    let command = CustomerDataCommand::Set(SetDocument { customer, key, value });
-    let done = call.submit(command, StatusCode::OK).await?;
-    let document = done.view.organization().customer_data.get(customer, path.second());
+    let keys = keys_of(&call, customer)?.ok_or_else(Problem::not_found)?;
+    let (document, sealed_key) = keys.name_of(&call.settings().customer_data, &key);
+    let value = keys.seal_value(&document, text);
+    let set = SetDocument { customer, document: document.clone(), key: sealed_key, value };
+    let done = call.submit(CustomerDataCommand::Set(set), StatusCode::OK).await?;
+    let document = done.view.organization().customer_data.get(customer, &document);
     let document = document.ok_or_else(Problem::not_found)?;
     // Of two first writes at once, one creates: what the writer decided says which.
     let created = done.events > 0 && document.created_version == done.version;
@@ -206,10 +190,10 @@ pub async fn put(
     params(("cus" = CustomerId, Path), ("key" = DataKeyName, Path)), responses(
     (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
-    AtDocument { call, customer, key }: AtDocument,
+    AtDocument { call, customer, document }: AtDocument,
     _: NoParameters,
 ) -> Result<Response, Problem> {
-    let command = CustomerDataCommand::Delete(DeleteDocument { customer, key });
+    let command = CustomerDataCommand::Delete(DeleteDocument { customer, document });
     let done = call.submit(command, StatusCode::NO_CONTENT).await?;
     Ok(call.no_content(&done))
 }
@@ -218,7 +202,8 @@ pub async fn delete(
 pub struct AtDocument {
     call: Call,
     customer: CustomerId,
-    key: DataKeyName,
+    /// What it is found by.
+    document: String,
 }
 
 impl FromRequestParts<App> for AtDocument {
@@ -227,12 +212,19 @@ impl FromRequestParts<App> for AtDocument {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let AtCustomer { call, customer } = AtCustomer::from_request_parts(parts, app).await?;
         let path = PathText::from_request_parts(parts, app).await?;
-        let key = DataKeyName::try_from(path.second()).map_err(|_| Problem::not_found())?;
-        if call.settings().customer_data.get(customer, key.as_str()).is_none() {
+        let keys = keys_of(&call, customer)?.ok_or_else(Problem::not_found)?;
+        let documents = &call.settings().customer_data;
+        let document = keys.id_of(documents, path.second());
+        if documents.get(customer, &document).is_none() {
             return Err(Problem::not_found());
         }
-        Ok(Self { call, customer, key })
+        Ok(Self { call, customer, document })
     }
+}
+
+/// The keys of a customer's documents; of whom nobody knows, or who is erased, there are none.
+fn keys_of(call: &Call, customer: CustomerId) -> Result<Option<Keys>, Problem> {
+    Ok(Keys::of(&call.app.store, &call.organization.handle, customer)?)
 }
 
 /// Whether a customer is there for the caller, also as it was: of one who was erased since nothing is told.

@@ -1,4 +1,4 @@
-//! Which documents customers have, as a fold; where each was recorded, not what it says.
+//! Which documents customers have, as a fold: by what each is found by, and where it was recorded, not what it says.
 
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,8 @@ use crate::history::description::{Description, Difference, Field, Focus, Subject
 use crate::history::restore::plan::{Outlook, Plan};
 use crate::ids::CustomerId;
 use crate::organization::Organization;
-use crate::settings::customer_data::event::{CustomerDataEvent, DocumentSet};
+use crate::seal::Sealed;
+use crate::settings::customer_data::event::{Content, CustomerDataEvent, DocumentSet};
 use crate::settings::customer_data::restore::restore;
 use crate::settings::roles::permission::Permission;
 
@@ -21,8 +22,10 @@ pub struct CustomerData {
 }
 
 /// A document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
+    /// Its key, under the customer's; `None` where it is found by the key itself.
+    pub key: Option<Sealed>,
     /// The stream version of the event that has what it says.
     pub recorded: Version,
     /// When it was first written.
@@ -36,16 +39,16 @@ pub struct Document {
 }
 
 impl CustomerData {
-    /// A customer's document by its key.
-    pub fn get(&self, customer: CustomerId, key: &str) -> Option<&Document> {
-        self.documents.get(&(customer, key.to_owned()))
+    /// A customer's document by what it is found by.
+    pub fn get(&self, customer: CustomerId, id: &str) -> Option<&Document> {
+        self.documents.get(&(customer, id.to_owned()))
     }
 
-    /// The documents of a customer, by key.
+    /// The documents of a customer, each with what it is found by.
     pub fn of(&self, customer: CustomerId) -> impl Iterator<Item = (&str, &Document)> {
         let from = self.documents.range((customer, String::new())..);
         let own = from.take_while(move |((of, _), _)| *of == customer);
-        own.map(|((_, key), document)| (key.as_str(), document))
+        own.map(|((_, id), document)| (id.as_str(), document))
     }
 
     /// How many there are.
@@ -59,34 +62,38 @@ impl CustomerData {
     }
 
     fn set(&mut self, set: &DocumentSet, recorded: &Recorded) {
-        let before = self.get(set.customer, &set.key);
+        let before = self.get(set.customer, &set.document);
         let document = Document {
-            recorded: set.recorded.unwrap_or(recorded.version),
+            key: set.key.clone(),
+            recorded: match set.content {
+                Content::Value(_) => recorded.version,
+                Content::Recorded(version) => version,
+            },
             created_at: before.map_or(recorded.at, |before| before.created_at),
             updated_at: recorded.at,
             created_version: before.map_or(recorded.version, |before| before.created_version),
             version: recorded.version,
         };
-        self.documents.insert_mut((set.customer, set.key.clone()), document);
+        self.documents.insert_mut((set.customer, set.document.clone()), document);
     }
 
     fn forget(&mut self, customer: CustomerId) {
-        let keys: Vec<String> = self.of(customer).map(|(key, _)| key.to_owned()).collect();
-        for key in keys {
-            self.documents.remove_mut(&(customer, key));
+        let ids: Vec<String> = self.of(customer).map(|(id, _)| id.to_owned()).collect();
+        for id in ids {
+            self.documents.remove_mut(&(customer, id));
         }
     }
 }
 
 impl Fold for CustomerData {
     const NAME: &'static str = "customer_data";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::CustomerData(CustomerDataEvent::DocumentSet(set)) => self.set(set, recorded),
             Event::CustomerData(CustomerDataEvent::DocumentDeleted(deleted)) => {
-                self.documents.remove_mut(&(deleted.customer, deleted.key.clone()));
+                self.documents.remove_mut(&(deleted.customer, deleted.document.clone()));
             }
             Event::Customers(event) => {
                 event.departed().into_iter().for_each(|customer| self.forget(customer))
@@ -105,7 +112,7 @@ impl Fold for CustomerData {
 impl Area for CustomerData {
     const READS: &'static [&'static str] =
         &["customer_data.set", "customer_data.delete", "customer.delete", "customer.erase"];
-    const CASCADES: &'static [&'static str] = &["customer.delete", "customer.erase"];
+    const CASCADES: &'static [&'static str] = &[];
     const RESTORABLE: bool = true;
     const KINDS: &'static [Reads] =
         &[Reads { kind: ResourceType::CustomerData, permission: Permission::CustomerDataRead }];
@@ -118,30 +125,27 @@ impl Area for CustomerData {
         let (Focus::Resource(id) | Focus::Named(id, _)) = focus else { return self.clone() };
         let mut narrowed = Self::default();
         let Ok(customer) = id.parse::<CustomerId>() else { return narrowed };
-        for (key, document) in self.of(customer) {
-            if focus.includes_named(id, key) {
-                narrowed.documents.insert_mut((customer, key.to_owned()), *document);
-            }
+        for (document, held) in self.of(customer).filter(|(document, _)| focus.includes_named(id, document)) {
+            narrowed.documents.insert_mut((customer, document.to_owned()), held.clone());
         }
         narrowed
     }
 
     fn describe(&self, focus: &Focus, into: &mut Description) {
-        let tell = |into: &mut Description, customer: CustomerId, key: &str, document: &Document| {
-            let told =
-                fields([("key", Some(key.into())), ("value", Some(Field::Recorded(document.recorded)))]);
-            into.insert(Subject::named(ResourceType::CustomerData, customer, key), told);
+        let tell = |into: &mut Description, customer: CustomerId, id: &str, document: &Document| {
+            let told = fields([("value", Some(Field::Recorded(document.recorded)))]);
+            into.insert(Subject::named(ResourceType::CustomerData, customer, id), told);
         };
         match focus {
             Focus::All | Focus::Actions(_) => {
-                for ((customer, key), document) in self.documents.iter() {
-                    tell(into, *customer, key, document);
+                for ((customer, id), document) in self.documents.iter() {
+                    tell(into, *customer, id, document);
                 }
             }
             Focus::Resource(id) | Focus::Named(id, _) => {
                 let Ok(customer) = id.parse::<CustomerId>() else { return };
-                for (key, document) in self.of(customer).filter(|(key, _)| focus.includes_named(id, key)) {
-                    tell(into, customer, key, document);
+                for (name, document) in self.of(customer).filter(|(name, _)| focus.includes_named(id, name)) {
+                    tell(into, customer, name, document);
                 }
             }
         }

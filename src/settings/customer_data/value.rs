@@ -9,7 +9,7 @@ pub const DATA_KEY_MAX_CHARS: usize = 128;
 /// The longest canonical text of a document, in bytes.
 pub const DOCUMENT_MAX_BYTES: usize = 256 << 10;
 
-/// The key of a document: `[A-Za-z0-9][A-Za-z0-9_.-]{0,127}`. It is recorded in the clear, as that of a configuration value.
+/// The key of a document: `[A-Za-z0-9][A-Za-z0-9_.-]{0,127}`. It is recorded sealed alone, for people name them after people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct DataKeyName(String);
 

@@ -32,7 +32,7 @@ impl Field {
     }
 
     /// Where it is sealed.
-    fn place(self, stream: StreamId, customer: &str) -> SealedField<'_> {
+    pub fn place(self, stream: StreamId, customer: &str) -> SealedField<'_> {
         let (resource_type, field) = (ResourceType::Customer, self.name());
         SealedField { stream, resource_type, resource_id: customer, field }
     }

@@ -1,10 +1,10 @@
 //! Starting and finishing executions. What is said of them comes sealed.
 
 use crate::command::{Context, Need, NewEvent, Rejection};
-use crate::event::{Resource, ResourceType};
+use crate::event::{Resource, ResourceType, Version};
 use crate::ids::{CustomerId, EnvironmentId, ExecutionId};
 use crate::organization::Organization;
-use crate::seal::Sealed;
+use crate::seal::{BlindName, Sealed};
 use crate::settings::billing::period::Period;
 use crate::settings::customers::projection::Status;
 use crate::settings::executions::event::{Ending, ExecutionFinished, ExecutionStarted, ExecutionsEvent};
@@ -36,7 +36,7 @@ pub struct StartExecution {
     /// In which environment.
     pub environment: EnvironmentId,
     /// Of which workflow.
-    pub workflow: String,
+    pub workflow: BlindName,
     /// What sets it off.
     pub trigger: Option<Sealed>,
 }
@@ -50,6 +50,8 @@ pub struct FinishExecution {
     pub customer: CustomerId,
     /// In which environment, which never changes.
     pub environment: EnvironmentId,
+    /// The version of its last change where history says that it is over: the state knows only those that ended lately.
+    pub over: Option<Version>,
     /// How it ended.
     pub status: Ending,
     /// What went wrong.
@@ -107,7 +109,7 @@ impl ExecutionsCommand {
 
 /// An event about an execution, which concerns its customer and its environment.
 fn about(execution: ExecutionId, running: &Running, event: ExecutionsEvent) -> NewEvent {
-    let resource = Resource::named(ResourceType::Execution, execution, running.workflow.as_str());
+    let resource = Resource::new(ResourceType::Execution, execution);
     NewEvent::new(resource, event).relating(running.environment).relating(running.customer)
 }
 
@@ -131,7 +133,8 @@ impl StartExecution {
             execution,
             customer,
             environment,
-            workflow: self.workflow.clone(),
+            workflow_id: self.workflow.id.clone(),
+            workflow: Some(self.workflow.sealed.clone()),
             trigger: self.trigger.clone(),
             period: Some(Period::counting(state, executions.period(), context.now)),
         };
@@ -148,7 +151,13 @@ impl FinishExecution {
             reaches && running.customer == self.customer && running.environment == self.environment
         };
         let Some(running) = running.filter(own) else {
-            let ended = reaches && state.executions.ended_lately(self.execution, self.customer);
+            if !reaches {
+                return Err(ExecutionsRejection::NotFound.into());
+            }
+            if let Some(version) = self.over {
+                context.check_version(version)?;
+            }
+            let ended = self.over.is_some() || state.executions.ended_lately(self.execution, self.customer);
             return Err(
                 if ended { ExecutionsRejection::Finished } else { ExecutionsRejection::NotFound }.into()
             );
@@ -183,7 +192,8 @@ mod tests {
             execution: id(number),
             customer: id(customer),
             environment: id(1),
-            workflow: "sync".to_owned(),
+            workflow_id: "sync".to_owned(),
+            workflow: Some(sealed(customer)),
             trigger: Some(sealed(customer)),
             period: Some("2026-01".to_owned()),
         }
@@ -198,6 +208,7 @@ mod tests {
             execution: id(number),
             customer: id(customer),
             environment: id(1),
+            over: None,
             status: Ending::Failed,
             error: Some(sealed(customer)),
             duration_ms: Some(7),
@@ -216,8 +227,9 @@ mod tests {
     }
 
     fn start(number: u128, customer: u128) -> ExecutionsCommand {
-        let ExecutionStarted { execution, customer, environment, workflow, trigger, .. } =
-            started(number, customer);
+        let begun = started(number, customer);
+        let workflow = BlindName { id: begun.workflow_id, sealed: begun.workflow.unwrap() };
+        let ExecutionStarted { execution, customer, environment, trigger, .. } = started(number, customer);
         ExecutionsCommand::Start(StartExecution { execution, customer, environment, workflow, trigger })
     }
 
@@ -271,5 +283,16 @@ mod tests {
         let decide = |seen| finish(5, 1).decide(&state, &by_having_seen(person(id(1)), seen));
         assert_eq!(decide(6), Err(PreconditionFailed.into()));
         assert!(decide(7).is_ok());
+    }
+
+    #[test]
+    fn what_history_says_is_over_has_ended_whatever_the_state_knows() {
+        let ExecutionsCommand::Finish(finish) = finish(5, 1) else { panic!() };
+        let late = ExecutionsCommand::Finish(FinishExecution { over: Some(9), ..finish });
+        let state = acme([]);
+        assert_eq!(decide(&late, &state), Err(ExecutionsRejection::Finished.into()));
+        let having_seen = |seen| late.decide(&state, &by_having_seen(person(id(1)), seen));
+        assert_eq!(having_seen(8), Err(PreconditionFailed.into()));
+        assert_eq!(having_seen(9), Err(ExecutionsRejection::Finished.into()));
     }
 }

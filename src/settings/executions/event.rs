@@ -12,7 +12,7 @@ events! {
     /// Executions of workflows for customers.
     pub enum ExecutionsEvent {
         /// An execution began.
-        "execution.start", 1 => ExecutionStarted(ExecutionStarted);
+        "execution.start", 2 => ExecutionStarted(ExecutionStarted);
         /// An execution ended.
         "execution.finish", 1 => ExecutionFinished(ExecutionFinished);
     }
@@ -24,6 +24,14 @@ impl ExecutionsEvent {
         match self {
             Self::ExecutionStarted(started) => started.customer,
             Self::ExecutionFinished(finished) => finished.customer,
+        }
+    }
+
+    /// What it is found by: what a beginning's workflow is found by, and how an end says that it ended.
+    pub fn mark(&self) -> &str {
+        match self {
+            Self::ExecutionStarted(started) => &started.workflow_id,
+            Self::ExecutionFinished(finished) => finished.status.name(),
         }
     }
 }
@@ -40,6 +48,17 @@ pub enum Ending {
     Cancelled,
 }
 
+impl Ending {
+    /// Its name on disk.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// An execution began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -50,8 +69,11 @@ pub struct ExecutionStarted {
     pub customer: CustomerId,
     /// In which environment.
     pub environment: EnvironmentId,
-    /// Of which workflow.
-    pub workflow: String,
+    /// What its workflow is found by: the blind id of its name, or the name itself where this was recorded under schema 1.
+    pub workflow_id: String,
+    /// The workflow's name, under the customer's key; absent where this was recorded under schema 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<Sealed>,
     /// What set it off, under the customer's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Sealed>,

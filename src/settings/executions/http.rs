@@ -25,8 +25,9 @@ use crate::settings::customers::http::AtCustomer;
 use crate::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
 use crate::settings::executions::event::Ending;
 use crate::settings::executions::field;
-use crate::settings::executions::listing::{Told, Which, find_one};
+use crate::settings::executions::told::{Told, Which, find_one, key_of};
 use crate::settings::executions::value::{FIGURE_MAX, Failure, Trigger, Usage, Workflow};
+use crate::settings::executions::workflows::named;
 use crate::settings::roles::permission::Permission;
 
 /// An execution.
@@ -119,7 +120,8 @@ pub struct ExecutionEnd {
     usage: Option<Usage>,
 }
 
-/// Begins an execution. For a suspended customer none begins (409 `customer_suspended`).
+/// Begins an execution. For a suspended customer none begins (403 `customer_suspended`). What is said of it, its workflow's
+/// name as well, is forgotten with the customer; how it ended and how long it took is not.
 #[utoipa::path(post, path = "/v1/customers/{cus}/executions", tag = "executions", request_body = NewExecution,
     params(("cus" = CustomerId, Path)), responses(
     (status = 201, body = ExecutionBody), (status = "4XX", body = ProblemBody)))]
@@ -131,14 +133,14 @@ pub async fn start(AtCustomer { call, customer }: AtCustomer, _: NoParameters) -
         execution: sealing.execution,
         customer,
         environment,
-        workflow: new.workflow.to_string(),
+        workflow: named(sealing.stream, sealing.execution, &sealing.key, new.workflow.as_str()),
         trigger: new.trigger.as_ref().map(|trigger| sealing.seal("trigger", trigger.as_str())),
     };
     let done = call.submit(ExecutionsCommand::Start(command), StatusCode::CREATED).await?;
     // A replay shows the execution that the first request began, which has another id.
     let told = told(&call, customer, Which::Began(done.version), done.version).await?;
     let location = format!("/v1/customers/{customer}/executions/{}", told.id());
-    let body = told.body(&call)?;
+    let body = told.body(sealing.stream, &sealing.key)?;
     Ok(call.done(&done, StatusCode::CREATED, done.version, Some(location), &body))
 }
 
@@ -159,11 +161,12 @@ async fn environment(call: &Call, named: &str) -> Result<EnvironmentId, Problem>
     (status = 200, body = ExecutionBody), (status = "4XX", body = ProblemBody)))]
 pub async fn show(at: AtExecution, query: RawQuery) -> Result<Response, Problem> {
     let NoParameters {} = query.parse()?;
-    let body = at.told.body(&at.call)?;
+    let key = key_of(&at.call, at.told.customer())?;
+    let body = at.told.body(at.call.organization.handle.stream(), &key)?;
     Ok(at.call.resource(StatusCode::OK, &at.call.organization.view, body.version, &body))
 }
 
-/// Ends an execution, once (409 `execution_finished`).
+/// Ends an execution, once: 409 `execution_finished` where it ended before, however long ago, or was abandoned.
 #[utoipa::path(post, path = "/v1/customers/{cus}/executions/{exe}/finish", tag = "executions",
     request_body = ExecutionEnd, params(("cus" = CustomerId, Path), ("exe" = ExecutionId, Path)), responses(
     (status = 200, body = ExecutionBody), (status = "4XX", body = ProblemBody)))]
@@ -180,6 +183,7 @@ pub async fn finish(at: AtExecution, _: NoParameters) -> Result<Response, Proble
         execution: told.id(),
         customer: told.customer(),
         environment: told.environment(),
+        over: told.is_over().then(|| told.version()),
         status: end.status,
         error: end.error.as_ref().map(|error| sealing.seal("error", error.as_str())),
         duration_ms: end.duration_ms,
@@ -187,7 +191,7 @@ pub async fn finish(at: AtExecution, _: NoParameters) -> Result<Response, Proble
     };
     let done = call.submit(ExecutionsCommand::Finish(command), StatusCode::OK).await?;
     let told = self::told(&call, told.customer(), Which::Began(told.began()), done.version).await?;
-    let body = told.body(&call)?;
+    let body = told.body(sealing.stream, &sealing.key)?;
     Ok(call.done(&done, StatusCode::OK, done.version, None, &body))
 }
 
@@ -200,11 +204,7 @@ struct Sealing {
 
 impl Sealing {
     fn of(call: &Call, customer: CustomerId, execution: ExecutionId) -> Result<Self, Problem> {
-        let whose = call.settings().customers.get(customer).ok_or_else(Problem::not_found)?;
-        let (handle, ring) = (&call.organization.handle, call.app.store.ring());
-        let open = || ring.data_key(handle.stream(), whose.key, whose.commitment);
-        let key = handle.open_of_customer(customer, open)?.ok_or_else(Problem::not_found)?;
-        Ok(Self { key, stream: handle.stream(), execution })
+        Ok(Self { key: key_of(call, customer)?, stream: call.organization.handle.stream(), execution })
     }
 
     fn seal(&self, name: &str, text: &str) -> Sealed {

@@ -6,7 +6,9 @@ pub mod event;
 pub mod http;
 pub mod listing;
 pub mod projection;
+pub mod told;
 pub mod value;
+pub mod workflows;
 
 use crate::event::ResourceType;
 use crate::ids::StreamId;

@@ -10,8 +10,8 @@ use crate::ids::{CustomerId, EnvironmentId, ExecutionId};
 use crate::settings::environments::event::EnvironmentsEvent;
 use crate::settings::executions::event::{ExecutionStarted, ExecutionsEvent};
 
-/// How many executions of an organization that ended are known beside those that run: whoever ends one twice within so
-/// many is told that it ended, and after that that there is none.
+/// How many executions of an organization that ended are known beside those that run: who ends one while somebody else does is
+/// told that it ended. Of all others history says so, which whoever asks has read.
 pub const ENDED_MAX: usize = 10_000;
 
 /// The executions of an organization.
@@ -38,8 +38,6 @@ pub struct Running {
     pub customer: CustomerId,
     /// In which environment.
     pub environment: EnvironmentId,
-    /// Of which workflow.
-    pub workflow: String,
     /// Since when.
     pub started_at: Timestamp,
     /// The stream version of its beginning.
@@ -49,13 +47,7 @@ pub struct Running {
 impl Running {
     /// One that begins.
     pub fn of(started: &ExecutionStarted, version: Version, at: Timestamp) -> Self {
-        Self {
-            customer: started.customer,
-            environment: started.environment,
-            workflow: started.workflow.clone(),
-            started_at: at,
-            version,
-        }
+        Self { customer: started.customer, environment: started.environment, started_at: at, version }
     }
 }
 
@@ -147,7 +139,7 @@ impl Executions {
 
 impl Fold for Executions {
     const NAME: &'static str = "executions";
-    const PROJECTION: u32 = 3;
+    const PROJECTION: u32 = 4;
 
     fn apply(&mut self, recorded: &Recorded) {
         match &recorded.event {
@@ -190,7 +182,8 @@ mod tests {
                 execution: id(number),
                 customer: id(1),
                 environment: id(1),
-                workflow: "sync".to_owned(),
+                workflow_id: "sync".to_owned(),
+                workflow: None,
                 trigger: None,
                 period: Some("2026-01".to_owned()),
             };
@@ -223,7 +216,8 @@ mod tests {
                     execution: id(number),
                     customer: id(1),
                     environment: id(1),
-                    workflow: "sync".to_owned(),
+                    workflow_id: "sync".to_owned(),
+                    workflow: None,
                     trigger: None,
                     period: month.map(ToOwned::to_owned),
                 }))

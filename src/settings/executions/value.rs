@@ -16,7 +16,7 @@ pub const FIGURES_MAX: usize = 20;
 /// The greatest figure: the greatest integer up to which every integer is a double of its own.
 pub const FIGURE_MAX: u64 = (1 << 53) - 1;
 
-/// The name of a workflow: `[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}`. It is recorded in the clear, and lists are filtered by it.
+/// The name of a workflow: `[A-Za-z0-9][A-Za-z0-9_.:/-]{0,127}`. It is recorded sealed, with what lists find it by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Workflow(String);
 

@@ -151,7 +151,7 @@ pub struct OrganizationRestored {
     pub as_of: u64,
     /// What of them.
     pub scope: RestoredScope,
-    /// The environment's or the thing's id, or `<id>/<name>` of what is named inside it.
+    /// The environment's or the thing's id, or `<id>/<name>` of what is named inside it: a document by what it is found by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// How many events did it.

@@ -26,7 +26,7 @@ use crate::http::request_id::RequestId;
 use crate::ids::{AccountId, OrganizationId, StreamId};
 use crate::platform::accounts::email::{EmailAddress, folded};
 use crate::platform::accounts::http::{
-    LoginBody, Secret, account_of, check_password, find, login_body, verified,
+    LoginBody, SecretText, account_of, check_password, find, login_body, verified,
 };
 use crate::platform::accounts::login::{self, Target};
 use crate::platform::accounts::projection::Account;
@@ -50,7 +50,7 @@ use crate::text::Name;
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
     /// What stands behind `#token=`.
-    token: Secret,
+    token: SecretText,
     /// The name of whoever has no account yet.
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
@@ -58,7 +58,7 @@ pub struct Acceptance {
     /// The password of the account; of whoever has none yet, the one that it is to have. Not needed in a session.
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
-    password: Option<Secret>,
+    password: Option<SecretText>,
 }
 
 /// The token of an invitation.
@@ -66,7 +66,7 @@ pub struct Acceptance {
 #[serde(deny_unknown_fields)]
 pub struct Decline {
     /// What stands behind `#token=`.
-    token: Secret,
+    token: SecretText,
 }
 
 /// An invitation that somebody holds the token of.
@@ -153,7 +153,7 @@ fn missing(pointer: &'static str) -> Problem {
 
 impl Held {
     /// The invitation whose token was presented. One that is good for nothing is counted.
-    async fn by(app: &App, presented: &Secret) -> Result<Self, Problem> {
+    async fn by(app: &App, presented: &SecretText) -> Result<Self, Problem> {
         let invalid = || {
             app.store.count_stranger(Stranger::InvalidLink);
             Problem::invalid_link()
@@ -196,7 +196,7 @@ impl Held {
         app: &App,
         email: &EmailAddress,
         name: Option<Name>,
-        password: Option<Secret>,
+        password: Option<SecretText>,
         origin: &Origin,
     ) -> Result<Response, Problem> {
         let name = name.ok_or_else(|| missing("/name"))?;

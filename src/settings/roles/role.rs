@@ -27,7 +27,7 @@ pub enum SystemRole {
 }
 
 impl SystemRole {
-    /// All of them, in the order of API.md §6.
+    /// All of them, from the one that may most to the one that programs have.
     pub const ALL: [Self; 7] = [
         Self::Owner,
         Self::Admin,

@@ -44,6 +44,7 @@ pub struct SecretFilters {
 /// Whether a secret is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = SecretStatus)]
 pub enum Status {
     /// It is not.
     #[default]

@@ -23,6 +23,7 @@ use crate::store::writer::{Job, Learn};
 use crate::store::{Refusal, Store};
 
 pub mod index;
+pub mod opening;
 pub mod past;
 
 /// How much memory all indexes take, in bytes.

@@ -129,16 +129,16 @@ pub(super) fn read(path: &Path, part: Range<u64>) -> io::Result<Lines> {
     Ok(found)
 }
 
-/// All data keys that a file says were destroyed.
+/// All data keys that those lines of a file say were destroyed that are `wanted`.
 ///
 /// # Errors
 /// Those of the file system.
-pub(super) fn destroyed_keys(path: &Path) -> io::Result<DestroyedKeys> {
+pub(super) fn destroyed_keys(path: &Path, wanted: impl Fn(&Noted) -> bool) -> io::Result<DestroyedKeys> {
     let mut destroyed = DestroyedKeys::new();
     let mut at = 0;
     loop {
         let lines = read(path, at..u64::MAX)?;
-        for (_, Noted { event, .. }) in &lines.entries {
+        for (_, Noted { event, .. }) in lines.entries.iter().filter(|(_, noted)| wanted(noted)) {
             destroyed.extend(event.event.destroyed_keys().iter().map(|id| (event.stream, *id)));
         }
         if lines.next == at {

@@ -124,10 +124,14 @@ impl Ledger {
         &self.keeper
     }
 
+    /// Whether a store is this one or lies beside it, in one data directory. Any other may go on by itself.
+    pub fn is_ours(&self, store: StoreId) -> bool {
+        store == self.keeper.store || self.keeper.beside.contains(&store)
+    }
+
     /// Whether what a line says is for this store to finish: it stands where the store does that wrote it, or nobody knows.
     pub fn is_for_us(&self, noted: &Noted) -> bool {
-        let Keeper { store, beside, .. } = &self.keeper;
-        noted.store.is_none_or(|wrote| wrote == *store || beside.contains(&wrote))
+        noted.store.is_none_or(|wrote| self.is_ours(wrote))
     }
 
     /// How many bytes of it this store has held against its log and remembers; `None` if it never did in this epoch.
@@ -152,15 +156,23 @@ impl Ledger {
     /// Those of the file system.
     pub fn destroyed_keys_in(snapshots: &Path) -> io::Result<Option<DestroyedKeys>> {
         let path = snapshots.join(NAME);
-        if path.try_exists()? { lines::destroyed_keys(&path).map(Some) } else { Ok(None) }
+        if path.try_exists()? { lines::destroyed_keys(&path, |_| true).map(Some) } else { Ok(None) }
     }
 
-    /// All data keys that it says were destroyed.
+    /// All data keys that it says were destroyed, wherever.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn destroyed_keys(&self) -> io::Result<DestroyedKeys> {
-        lines::destroyed_keys(&self.path)
+        lines::destroyed_keys(&self.path, |_| true)
+    }
+
+    /// Those that were destroyed in this store, or in one beside it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn keys_destroyed_here(&self) -> io::Result<DestroyedKeys> {
+        lines::destroyed_keys(&self.path, |noted| self.is_for_us(noted))
     }
 
     /// Notes events that are about to be appended; durable before this returns. Other stores may do the same, in other

@@ -19,7 +19,7 @@ use super::{Length, ONE, Row, count};
 use crate::mix::customers::{Customers, external_id};
 use crate::mix::programs::Programs;
 
-/// What the contract's figures are about.
+/// What the figures in `BENCHMARKS.md` are about.
 const WHOLE: Customers = Customers { customers: 100_000, executions: 1_000_000 };
 /// How many programs read at once.
 const CONNECTIONS: u32 = 64;

@@ -137,7 +137,10 @@ pub fn load(request: &Request, connections: u32, seconds: u32, seed: u32) -> Res
     let output = wrk.stderr(Stdio::inherit()).output().context("wrk could not be started")?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "wrk failed: {text}");
-    parse(&text).with_context(|| format!("{} {}{first}", request.method, request.base))
+    let load = parse(&text).with_context(|| format!("{} {}{first}", request.method, request.base))?;
+    // Of nothing wrk says that it took no time.
+    let whole = Duration::from_secs(seconds.into());
+    Ok(if load.per_second > 0.0 { load } else { Load { p50: whole, p99: whole, ..load } })
 }
 
 fn lines(lines: &[String]) -> Result<NamedTempFile> {

@@ -144,9 +144,19 @@ impl Row for Snapshot {
     }
 }
 
-/// Writes from 64 connections while one snapshot after another is taken, held against writes without: the time within which
-/// 99 of 100 are answered.
-pub struct BesideSnapshots {
+/// What goes on beside writes.
+#[derive(Clone, Copy, Debug)]
+pub enum Beside {
+    /// One snapshot after another is taken.
+    Snapshots,
+    /// One is restored for practice again and again.
+    Drills,
+}
+
+/// Writes from 64 connections while the server works on snapshots, held against writes without: the time within which 99 of 100
+/// are answered.
+pub struct Writes {
+    what: Beside,
     servers: Rc<Servers>,
     size: Size,
     length: Length,
@@ -156,25 +166,36 @@ pub struct BesideSnapshots {
     details: Vec<String>,
 }
 
-impl BesideSnapshots {
+impl Writes {
     /// Of so many events of as many organizations as [`Snapshot`] has.
-    pub fn new(servers: &Rc<Servers>, events: u64, length: Length) -> Self {
+    pub fn new(what: Beside, servers: &Rc<Servers>, events: u64, length: Length) -> Self {
         let (servers, size) = (Rc::clone(servers), Size { events, organizations: 1_000 });
         // Other values than those of any other row's writes.
-        Self { servers, size, length, seed: 9_000_000, server: None, details: Vec::new() }
+        Self { what, servers, size, length, seed: 9_000_000, server: None, details: Vec::new() }
     }
 
     fn server(&mut self) -> Result<Rc<Server>> {
         if self.server.is_none() {
-            self.server = Some(Rc::new(self.servers.of_its_own(self.size)?));
+            let server = self.servers.of_its_own(self.size)?;
+            if matches!(self.what, Beside::Drills) {
+                run(self.on("create", &server))?;
+            }
+            self.server = Some(Rc::new(server));
         }
         self.server.clone().context("started just now")
+    }
+
+    /// A command about snapshots, which asks a server.
+    fn on(&self, command: &str, server: &Server) -> Command {
+        let mut on = self.servers.program(&["snapshot", command]);
+        on.arg("--data-dir").arg(server.data_dir());
+        on
     }
 
     /// One over the p99 of a load, and the highest resident memory while it lasted.
     fn writes(&mut self, server: &Server) -> Result<(f64, f64)> {
         self.seed += 1;
-        let (request, seconds, seed) = (values(server), self.length.seconds(), self.seed);
+        let (request, seconds, seed) = (values(server), self.length.seconds().max(SECONDS_MIN), self.seed);
         let (measured, highest) =
             server.highest_resident_bytes(|| load(&request, CONNECTIONS, seconds, seed))?;
         self.details.push(format!("{}, {:.0} MiB", measured.times(), highest / MIB));
@@ -182,9 +203,12 @@ impl BesideSnapshots {
     }
 }
 
-impl Row for BesideSnapshots {
+impl Row for Writes {
     fn name(&self) -> &'static str {
-        "p99 of durable writes, 64 connections, while snapshots are taken"
+        match self.what {
+            Beside::Snapshots => "p99 of durable writes, 64 connections, while snapshots are taken",
+            Beside::Drills => "p99 of durable writes, 64 connections, while snapshots are drilled",
+        }
     }
 
     fn reference_name(&self) -> &'static str {
@@ -196,7 +220,14 @@ impl Row for BesideSnapshots {
     }
 
     fn limit(&self) -> &'static str {
-        "a snapshot packs and hashes on one of the cores, and its reads of the engine take turns with commits"
+        match self.what {
+            Beside::Snapshots => {
+                "a snapshot packs and hashes on one of the cores, and its reads of the engine take turns with commits"
+            }
+            Beside::Drills => {
+                "a drill fills another log, and folds both, on the cores that serve; what it writes goes to the same disk"
+            }
+        }
     }
 
     fn reference(&mut self) -> Result<f64> {
@@ -206,31 +237,32 @@ impl Row for BesideSnapshots {
 
     fn work(&mut self) -> Result<f64> {
         let server = self.server()?;
-        let done = AtomicBool::new(false);
-        let servers = Rc::clone(&self.servers);
-        let ((quickness, _), taken) = std::thread::scope(|scope| {
-            let mut create = servers.program(&["snapshot", "create"]);
-            let dir = scratch()?;
-            create.arg("--data-dir").arg(server.data_dir());
-            let done = &done;
-            let taking = scope.spawn(move || -> Result<u32> {
-                let mut taken = 0;
+        let (what, done) = (self.what, AtomicBool::new(false));
+        let one = match what {
+            Beside::Snapshots => self.on("create", &server),
+            Beside::Drills => self.on("drill", &server),
+        };
+        let ((quickness, _), times) = std::thread::scope(|scope| {
+            let (dir, done) = (scratch()?, &done);
+            let working = scope.spawn(move || -> Result<u32> {
+                let mut times = 0;
                 while !done.load(Ordering::Relaxed) {
-                    taken += 1;
-                    let mut next = Command::new(create.get_program());
-                    next.args(create.get_args())
-                        .arg("--output")
-                        .arg(dir.path().join(format!("{taken}.settled")));
+                    times += 1;
+                    let mut next = Command::new(one.get_program());
+                    next.args(one.get_args());
+                    if matches!(what, Beside::Snapshots) {
+                        next.arg("--output").arg(dir.path().join(format!("{times}.settled")));
+                    }
                     run(next)?;
                 }
-                Ok(taken)
+                Ok(times)
             });
             let measured = self.writes(&server);
             done.store(true, Ordering::Relaxed);
-            let taken = taking.join().ok().context("the thread that takes snapshots panicked")??;
-            anyhow::Ok((measured?, taken))
+            let times = working.join().ok().context("the thread that works on snapshots panicked")??;
+            anyhow::Ok((measured?, times))
         })?;
-        self.details.push(format!("{taken} snapshots meanwhile"));
+        self.details.push(format!("{times} begun meanwhile"));
         Ok(quickness)
     }
 
@@ -242,6 +274,9 @@ impl Row for BesideSnapshots {
         Ok(self.server.as_ref().context("the reference started it")?.process())
     }
 }
+
+/// A second, as a quick run has it, is no longer than one stall of a disk.
+const SECONDS_MIN: u32 = 3;
 
 /// A snapshot in a folder of its own; gone when dropped.
 struct Taken {

@@ -39,7 +39,7 @@ pub struct Crowd {
     pub people: usize,
 }
 
-/// What the contract's figures are about.
+/// What the figures in `BENCHMARKS.md` are about.
 pub const CROWD: Crowd = Crowd { roles: 200, teams: 500, people: 10_000 };
 
 impl Crowd {

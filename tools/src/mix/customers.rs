@@ -14,6 +14,7 @@ use settled::settings::environments::event::Mode;
 use settled::settings::environments::value::Slug;
 use settled::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
 use settled::settings::executions::event::Ending;
+use settled::settings::executions::workflows;
 use settled::store::Submission;
 use settled::store::resident::Handle;
 use settled::text::Name;
@@ -76,7 +77,7 @@ impl Customers {
             let some = left.min(AT_ONCE);
             let all: Vec<(ExecutionId, CustomerId)> =
                 (0..some).map(|_| (Fresh.id(), customers[dice.below(customers.len())])).collect();
-            let starts = all.iter().map(|(id, customer)| Ok(gathering.start(*id, *customer, environment)));
+            let starts = all.iter().map(|(id, customer)| gathering.start(*id, *customer, environment));
             gathering.submit(starts).await?;
             let ends = all.iter().enumerate().map(|(number, (id, customer))| {
                 let fails = (left - number).is_multiple_of(FAILS_PER);
@@ -129,10 +130,17 @@ impl Gathering<'_> {
         Ok(submission)
     }
 
-    fn start(&self, execution: ExecutionId, customer: CustomerId, environment: EnvironmentId) -> Submission {
-        let workflow = "sync".to_owned();
+    fn start(
+        &self,
+        execution: ExecutionId,
+        customer: CustomerId,
+        environment: EnvironmentId,
+    ) -> Result<Submission> {
+        let key = self.open.store.key_of_customer(&self.handle, customer)?;
+        let key = key.context("the customer is there")?;
+        let workflow = workflows::named(self.handle.stream(), execution, &key, "sync");
         let start = StartExecution { execution, customer, environment, workflow, trigger: None };
-        Submission::new(ExecutionsCommand::Start(start), self.owner)
+        Ok(Submission::new(ExecutionsCommand::Start(start), self.owner))
     }
 
     fn finish(
@@ -143,6 +151,7 @@ impl Gathering<'_> {
         status: Ending,
     ) -> Submission {
         let finish = FinishExecution {
+            over: None,
             execution,
             customer,
             environment,

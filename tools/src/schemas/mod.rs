@@ -1,6 +1,6 @@
 //! `cargo xtask schemas`: the JSON Schemas of what is recorded and of the HTTP API, generated from the types.
 //!
-//! Under `schemas/` stand what the types say now (`events/`, `refused.json`, `openapi.json`) and what has been
+//! Under `schemas/` stand what the types say now (`events/`, `refused.json`, `openapi.json`, `operator.json`) and what has been
 //! released (`released/<action>.<schema>.json`), which nobody may break: old records stay readable for ever.
 //! What counts as breaking is in `compatibility.rs`.
 
@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use settled::event::declare::{Shape, shape_of};
 use settled::event::{Event, Refused, RefusedData};
+use settled::http::openapi;
 
 use crate::run::{root, say};
 
@@ -87,13 +88,16 @@ pub fn generated() -> BTreeMap<String, String> {
         Refused::SCHEMA,
         shape_of::<RefusedData>(),
     );
-    let files = events.chain([("refused.json".to_owned(), refused)]).chain([openapi()]);
+    let files = events.chain([("refused.json".to_owned(), refused)]).chain(openapi());
     files.map(|(path, document)| (path, text(&document))).collect()
 }
 
-/// The OpenAPI document of the public listener.
-fn openapi() -> (String, Value) {
-    ("openapi.json".to_owned(), json!(settled::http::openapi::document()))
+/// The OpenAPI documents: of the public listener, and of the operator's socket.
+fn openapi() -> [(String, Value); 2] {
+    [
+        ("openapi.json".to_owned(), json!(openapi::document())),
+        ("operator.json".to_owned(), json!(openapi::operators::document())),
+    ]
 }
 
 /// The schema number and the JSON Schema of each action.

@@ -93,7 +93,7 @@ impl Company {
             Kind::ReactivateCustomer => self.reactivate_customer(actor)?,
             Kind::DeleteCustomer => self.delete_customer(actor),
             Kind::EraseCustomer => self.erase_customer(actor),
-            Kind::SetDocument => self.set_document(actor)?,
+            Kind::SetDocument => self.set_document(actor),
             Kind::DeleteDocument => self.delete_document(actor)?,
             Kind::CreateApp => self.create_app(actor, store)?,
             Kind::UpdateApp => self.update_app(actor, store)?,

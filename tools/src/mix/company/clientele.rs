@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use settled::actor::{Actor, ActorId};
-use settled::ids::{CustomerId, EnvironmentId, ExecutionId, Fresh};
-use settled::seal::{DataKey, Plain, Sealed};
+use settled::ids::{CustomerId, EnvironmentId, ExecutionId, Fresh, StreamId};
+use settled::seal::{BlindName, DataKey, Plain, Sealed};
 use settled::settings::customer_data::command::{CustomerDataCommand, DeleteDocument, SetDocument};
-use settled::settings::customer_data::value::DataKeyName;
-use settled::settings::customer_data::{field as document_field, path_of};
+use settled::settings::customer_data::{field as document_field, named as named_document, value_path};
 use settled::settings::customers::command::{CustomersCommand, UpdateCustomer};
 use settled::settings::customers::event::CustomerCreated;
 use settled::settings::customers::profile::Field;
 use settled::settings::environments::event::Mode;
 use settled::settings::executions::command::{ExecutionsCommand, FinishExecution, StartExecution};
 use settled::settings::executions::event::Ending;
-use settled::settings::executions::field as execution_field;
+use settled::settings::executions::{field as execution_field, workflows};
 use settled::store::{Store, Submission};
 
 use super::Company;
@@ -45,6 +44,13 @@ struct Customer {
     id: CustomerId,
     key: Arc<DataKey>,
     documents: BTreeSet<usize>,
+}
+
+impl Customer {
+    /// How the document with a number is recorded.
+    fn named(&self, stream: StreamId, number: usize) -> BlindName {
+        named_document(stream, self.id, &self.key, words::document_key(number))
+    }
 }
 
 struct Running {
@@ -186,25 +192,26 @@ impl Company {
         customer
     }
 
-    pub(super) fn set_document(&mut self, actor: Actor) -> Result<Submission> {
+    pub(super) fn set_document(&mut self, actor: Actor) -> Submission {
         let stream = self.handle.stream();
         let (at, number) =
             (self.dice.skewed_below(self.clientele.len()), self.dice.skewed_below(DOCUMENTS_MAX));
         let text = words::document(&mut self.dice);
         let customer = &mut self.clientele.customers[at];
         customer.documents.insert(number);
-        let (name, place) = (words::document_key(number), customer.id.to_string());
-        let value = customer.key.seal(&document_field(stream, &place, &path_of(name)), &Plain::from(text));
-        let set = SetDocument { customer: customer.id, key: DataKeyName::try_from(name)?, value };
-        Ok(self.submit_change(CustomerDataCommand::Set(set), actor))
+        let BlindName { id: document, sealed } = customer.named(stream, number);
+        let (place, path) = (customer.id.to_string(), value_path(&document));
+        let value = customer.key.seal(&document_field(stream, &place, &path), &Plain::from(text));
+        let set = SetDocument { customer: customer.id, document, key: Some(sealed), value };
+        self.submit_change(CustomerDataCommand::Set(set), actor)
     }
 
     pub(super) fn delete_document(&mut self, actor: Actor) -> Result<Submission> {
+        let stream = self.handle.stream();
         let has_some = |customer: &&mut Customer| !customer.documents.is_empty();
         let customer = self.clientele.customers.iter_mut().find(has_some).context("somebody has one")?;
         let number = customer.documents.pop_last().context("they have one")?;
-        let key = DataKeyName::try_from(words::document_key(number))?;
-        let delete = DeleteDocument { customer: customer.id, key };
+        let delete = DeleteDocument { customer: customer.id, document: customer.named(stream, number).id };
         Ok(self.submit_change(CustomerDataCommand::Delete(delete), actor))
     }
 
@@ -213,7 +220,9 @@ impl Company {
         let (key, mode) = self.keys[self.dice.skewed_below(self.keys.len())];
         let environment = self.environments[usize::from(mode == Mode::Test)].id;
         let customer = self.clientele.at(self.dice.skewed_below(self.clientele.len()));
-        let (execution, workflow) = (Fresh.id(), words::workflow(&mut self.dice).to_owned());
+        let (execution, workflow) = (Fresh.id(), words::workflow(&mut self.dice));
+        let workflow =
+            workflows::named(self.handle.stream(), execution, self.clientele.key_of(customer)?, workflow);
         let trigger = self.dice.happens(600).then(|| words::trigger(&mut self.dice));
         let trigger = trigger.map(|text| self.said(execution, customer, "trigger", text)).transpose()?;
         self.clientele.running.push(Running { execution, customer, environment, mode });
@@ -235,6 +244,7 @@ impl Company {
         let error = fails.then(|| words::failure(&mut self.dice));
         let error = error.map(|text| self.said(execution, customer, "error", text)).transpose()?;
         let finish = FinishExecution {
+            over: None,
             execution,
             customer,
             environment,

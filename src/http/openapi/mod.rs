@@ -1,4 +1,5 @@
-//! The OpenAPI document of the public listener, made from the handlers' own annotations.
+//! The OpenAPI document of the public listener, made from the handlers' own annotations; what many of them have alike is added in
+//! `alike`.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,7 @@ use crate::ctx;
 use crate::history;
 use crate::http::access::Access;
 use crate::http::health;
+use crate::http::openapi::alike::Alike;
 use crate::http::problem::Problem;
 use crate::http::query::NoParameters;
 use crate::http::routes;
@@ -26,10 +28,13 @@ use crate::settings::{
     join_requests, oauth_apps, people, roles, secrets, sessions, teams,
 };
 
+mod alike;
+pub mod operators;
+
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Settled", description = "An event-sourced settings store."),
-    modifiers(&Credentials, &OwnRoutes, &Problems, &EmptyBodies),
+    modifiers(&Credentials, &OwnRoutes, &Problems, &Alike, &EmptyBodies),
     // Named by parameters alone, which do not bring their schemas with them.
     components(schemas(environments::value::ConfigKey, customer_data::value::DataKeyName)),
     paths(

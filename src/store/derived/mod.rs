@@ -18,15 +18,13 @@
 //!   ‖ count of sections ‖ of each: length of its name ‖ name ‖ number ‖ length ‖ checksum (16)
 //!   ‖ checksum of all that precedes (16) ‖ the sections, each compressed alone
 //! ```
-//! Integers are varints; a checksum is the first half of a SHA-256.
+//! Integers are varints; a checksum is the first half of a SHA-256. Sections of one name and number are the pieces of one.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use sha2::{Digest, Sha256};
 
 use crate::area::Section;
 use crate::causes::with_causes;
@@ -34,15 +32,16 @@ use crate::clock::Timestamp;
 use crate::ids::{StoreId, StreamId};
 use crate::log::frame::frame_hash;
 use crate::log::{EventLog, FrameHash, Head, Position, ReadError};
+use crate::store::derived::file::{DerivedFile, Entry, MAX_SECTION_BYTES, checksum};
 use crate::varint::{self, Malformed, Reader};
+
+pub mod file;
 
 const MAGIC: &[u8; 8] = b"settled\xd1";
 const FORMAT: u8 = 1;
 /// Level 3 halves what level 1 leaves of maps with alike keys; files are written in the background.
 const COMPRESSION_LEVEL: i32 = 3;
-/// The largest section before compression: beyond any honest one, and a bound for a damaged length.
-const MAX_SECTION_BYTES: usize = 1 << 30;
-/// The longest header: some twenty sections of a name, three varints and a checksum.
+/// The longest header: some 150 sections of a name, three varints and a checksum.
 const MAX_HEADER_BYTES: usize = 8 << 10;
 /// What is wrong with a header that another build may read.
 const OTHER_FORMAT: &str = "its format is another build's";
@@ -146,27 +145,6 @@ pub struct DerivedFiles {
     mending: bool,
 }
 
-/// A file whose header was read and believed.
-#[derive(Debug)]
-pub struct DerivedFile {
-    path: PathBuf,
-    file: File,
-    anchor: Head,
-    sections: Vec<Entry>,
-}
-
-/// A section's line in the table.
-#[derive(Debug)]
-struct Entry {
-    name: String,
-    number: u32,
-    /// Where it begins in the file.
-    begin: u64,
-    /// Its length as stored.
-    length: usize,
-    checksum: [u8; 16],
-}
-
 impl DerivedFiles {
     /// The derived files in a store's folder for them, to look at: what is damaged stays as it is, for whoever wants to
     /// know what is wrong with it.
@@ -263,10 +241,10 @@ impl DerivedFiles {
     /// When it is not there, or not what its name says, or of another log.
     pub fn open(&self, name: FileName, log: &dyn EventLog) -> Result<DerivedFile, Unreadable> {
         let file = self.open_of_any_log(name)?;
-        match is_of(log, file.anchor) {
+        match is_of(log, file.anchor()) {
             Ok(true) => Ok(file),
             Ok(false) => Err(file.damaged("the log has another frame where it ends")),
-            Err(source) => Err(Unreadable::Log { path: file.path, source }),
+            Err(source) => Err(Unreadable::Log { path: file.path().to_owned(), source }),
         }
     }
 
@@ -291,7 +269,7 @@ impl DerivedFiles {
         };
         let (file, head) = read().map_err(|source| Unreadable::Io { path: path.clone(), source })?;
         match self.header(name, &head) {
-            Ok((anchor, sections)) => Ok(DerivedFile { path, file, anchor, sections }),
+            Ok((anchor, sections)) => Ok(DerivedFile::new(path, file, anchor, sections)),
             Err(what) if what == OTHER_FORMAT => Err(Unreadable::Format { path }),
             Err(what) => Err(Unreadable::Damaged { path, what }),
         }
@@ -402,65 +380,6 @@ impl DerivedFiles {
     }
 }
 
-impl DerivedFile {
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The last frame that it was made of.
-    pub fn anchor(&self) -> Head {
-        self.anchor
-    }
-
-    /// The names of all sections.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.sections.iter().map(|entry| entry.name.as_str())
-    }
-
-    /// What a section of that name and number holds; `None` where the file has none such.
-    ///
-    /// # Errors
-    /// When it is there and its checksum does not hold.
-    pub fn section(&self, name: &str, number: u32) -> Result<Option<Vec<u8>>, Unreadable> {
-        let entry = self.sections.iter().find(|entry| entry.name == name && entry.number == number);
-        let Some(entry) = entry else { return Ok(None) };
-        let damaged = |what| self.damaged(what);
-        if entry.length > MAX_SECTION_BYTES {
-            return Err(damaged("a section's length"));
-        }
-        let mut stored = vec![0; entry.length];
-        let read = self.file.read_exact_at(&mut stored, entry.begin);
-        read.map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => damaged("a section ends early"),
-            _ => Unreadable::Io { path: self.path.clone(), source },
-        })?;
-        if checksum(&stored) != entry.checksum {
-            return Err(damaged("a section's checksum does not hold"));
-        }
-        let size = zstd::zstd_safe::get_frame_content_size(&stored).ok().flatten();
-        let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size <= MAX_SECTION_BYTES);
-        let bytes = size.and_then(|size| zstd::bulk::decompress(&stored, size).ok());
-        bytes.map(Some).ok_or_else(|| damaged("a section does not decompress"))
-    }
-
-    /// The error that says so.
-    pub fn damaged(&self, what: &'static str) -> Unreadable {
-        Unreadable::Damaged { path: self.path.clone(), what }
-    }
-
-    /// Reads every section, so that all checksums are held against what is there.
-    ///
-    /// # Errors
-    /// The first that does not hold.
-    pub fn verify(&self) -> Result<(), Unreadable> {
-        for entry in &self.sections {
-            self.section(&entry.name, entry.number)?;
-        }
-        Ok(())
-    }
-}
-
 /// Whether a log has the frame that a file names as the last one that it was made of.
 pub fn holds(log: &dyn EventLog, anchor: Head) -> bool {
     is_of(log, anchor).unwrap_or(false)
@@ -474,11 +393,4 @@ fn is_of(log: &dyn EventLog, anchor: Head) -> Result<bool, ReadError> {
         return Ok(false);
     }
     Ok(log.read_at(&[anchor.position])?.iter().all(|frame| frame_hash(frame) == anchor.hash))
-}
-
-fn checksum(bytes: &[u8]) -> [u8; 16] {
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
-    let mut half = [0; 16];
-    half.copy_from_slice(&digest[..16]);
-    half
 }
