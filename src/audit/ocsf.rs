@@ -146,12 +146,12 @@ mod tests {
         (
             300499,
             "auth.signup auth.switch auth.verify_email billing.alert billing.usage clock.accept \
-             connection.connect connection.reconnect credential.token_refresh deletion.close email_change.close \
-             email_change.request execution.finish execution.start founding.close founding.open invitation.accept \
-             invitation.decline invitation.expire invitation.resend join_request.approve join_request.decline \
-             membership.close membership.end membership.open organization.check_domain organization.end \
-             organization.forget password_reset.request secret.expire signup.expire snapshot.drill \
-             snapshot.verify",
+             connection.connect connection.reconnect connection.refresh credential.token_refresh deletion.close \
+             email_change.close email_change.request execution.finish execution.start founding.close founding.open \
+             invitation.accept invitation.decline invitation.expire invitation.resend join_request.approve \
+             join_request.decline membership.close membership.end membership.open organization.check_domain \
+             organization.end organization.forget password_reset.request secret.expire signup.expire \
+             snapshot.drill snapshot.verify",
         ),
     ];
 

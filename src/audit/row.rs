@@ -99,8 +99,9 @@ pub struct Rows {
     handle: Arc<Handle>,
     view: Arc<View>,
     names: HashMap<UserId, Option<String>>,
-    /// Customers' keys, for a page: of an export of any length the next page sees who was erased meanwhile.
+    /// Customers' keys and names, for a page: of an export of any length the next page sees who was erased meanwhile.
     openings: Openings,
+    customers: HashMap<CustomerId, Option<String>>,
     addresses: HashMap<SessionId, Option<String>>,
 }
 
@@ -113,6 +114,7 @@ impl Rows {
             view: Arc::clone(view),
             names: HashMap::new(),
             openings: Openings::new(store, handle),
+            customers: HashMap::new(),
             addresses: HashMap::new(),
         }
     }
@@ -123,6 +125,7 @@ impl Rows {
     /// When the history cannot be read.
     pub fn of(&mut self, versions: &[Version]) -> Result<Vec<Row>, HistoryError> {
         self.openings.forget();
+        self.customers.clear();
         let events = self.store.envelopes(&self.handle, &self.view, versions)?;
         events.iter().map(|event| self.row(event)).collect()
     }
@@ -193,17 +196,21 @@ impl Rows {
         remember(&mut self.names, person, name)
     }
 
-    /// A customer's name as of the view; of one who was deleted none is known.
+    /// A customer's name as of the view, opened once a page; of one who was deleted none is known.
     fn customer(&mut self, id: CustomerId) -> Option<String> {
+        if let Some(name) = self.customers.get(&id) {
+            return name.clone();
+        }
         let customers = &self.view.organization().customers;
         let place = id.to_string();
-        match customers.get(id) {
+        let name = match customers.get(id) {
             Some(customer) => {
                 let field = Field::Name.place(self.view.stream, &place);
                 self.openings.open(id, &field, &customer.name)
             }
             None => customers.is_erased(id).then(|| ERASED.to_owned()),
-        }
+        };
+        remember(&mut self.customers, id, name)
     }
 
     fn sealed_name(&mut self, resource: &Resource, called: &SealedName) -> Option<String> {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::clock::Timestamp;
 use crate::seal::Plain;
 
-/// Configuration and secrets of an environment, as the server told them at once. Secrets are wiped from memory with
-/// the last clone.
+/// Configuration, secrets and connections of an environment, as the server told them at once. Secrets and what connections
+/// are used with are wiped from memory with the last clone.
 #[derive(Clone)]
 pub struct Values {
     content: Arc<Content>,
@@ -25,6 +26,43 @@ pub(super) struct Content {
     version: String,
     config: BTreeMap<String, Box<RawValue>>,
     secrets: BTreeMap<String, Plain>,
+    /// Absent where the server is older than they are.
+    #[serde(default)]
+    connections: BTreeMap<String, Connection>,
+}
+
+/// Access to somebody's account elsewhere.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Connection {
+    kind: String,
+    access_token: Option<Plain>,
+    expires_at: Option<Timestamp>,
+    token: Option<Plain>,
+    username: Option<Plain>,
+    password: Option<Plain>,
+}
+
+impl Connection {
+    /// What it is: `oauth`, `token`, `basic`, or what a later server adds.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// What is sent as a bearer token: a provider's access token, or a token that somebody set.
+    pub fn token(&self) -> Option<&Plain> {
+        self.access_token.as_ref().or(self.token.as_ref())
+    }
+
+    /// When the access token ends, of one of kind `oauth` whose provider says so. The server has another one before; where
+    /// this has passed, the provider has handed out none since.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// The name and the password, of one of kind `basic`.
+    pub fn basic(&self) -> Option<(&Plain, &Plain)> {
+        self.username.as_ref().zip(self.password.as_ref())
+    }
 }
 
 /// One secret, read alone.
@@ -55,6 +93,16 @@ impl Values {
     /// Every secret, by name.
     pub fn secrets(&self) -> impl Iterator<Item = (&str, &Plain)> {
         self.content.secrets.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The connection of this name, if it can be used.
+    pub fn connection(&self, name: &str) -> Option<&Connection> {
+        self.content.connections.get(name)
+    }
+
+    /// Every connection that can be used, by name.
+    pub fn connections(&self) -> impl Iterator<Item = (&str, &Connection)> {
+        self.content.connections.iter().map(|(name, connection)| (name.as_str(), connection))
     }
 
     /// The configuration value of this name, as a type of the caller's.
@@ -127,6 +175,37 @@ mod tests {
         assert!(values.config::<bool>("URL").is_err());
         assert_eq!(values.secret("LINES").unwrap().as_str(), Ok("a\nb"));
         assert_eq!(values.secret("URL"), None);
+    }
+
+    #[test]
+    fn a_connection_has_what_its_kind_is_used_with() {
+        let values = Values::told(
+            r#"{"version": "v1", "config": {}, "secrets": {}, "connections": {
+            "crm": {"kind": "oauth", "access_token": "a", "expires_at": "2026-11-30T19:46:35.680776Z"},
+            "for_ever": {"kind": "oauth", "access_token": "b", "expires_at": null},
+            "billing": {"kind": "token", "token": "c"}, "later": {"kind": "mtls", "certificate": "d"},
+            "legacy": {"kind": "basic", "username": "e", "password": "f\u00e9"}}}"#,
+        );
+        let told = |name| {
+            let connection = values.connection(name)?;
+            let text = |plain: &Plain| plain.as_str().unwrap().to_owned();
+            let basic = connection.basic().map(|(name, password)| (text(name), text(password)));
+            Some((connection.kind().to_owned(), connection.token().map(text), basic))
+        };
+        let token = |kind: &str, token: &str| Some((kind.to_owned(), Some(token.to_owned()), None));
+        assert_eq!(told("crm"), token("oauth", "a"));
+        assert_eq!(told("for_ever"), token("oauth", "b"));
+        assert_eq!(told("billing"), token("token", "c"));
+        let basic = Some(("e".to_owned(), "f\u{e9}".to_owned()));
+        assert_eq!(told("legacy"), Some(("basic".to_owned(), None, basic)));
+        assert_eq!(told("later"), Some(("mtls".to_owned(), None, None)));
+        assert_eq!(told("nowhere"), None);
+        assert_eq!(values.connections().count(), 5);
+        let ends = values.connection("crm").unwrap().expires_at().unwrap();
+        assert_eq!(ends.to_string(), "2026-11-30T19:46:35.680776Z");
+        assert_eq!(values.connection("for_ever").unwrap().expires_at(), None);
+        let shown = format!("{:?}", values.connection("billing"));
+        assert!(shown.contains("token") && !shown.contains("\"c\""), "{shown}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "POST",
                 "/v1/connections/{con}/refresh",
                 Environment(P::ConnectionManage),
-                "credential.token_refresh",
+                "connection.refresh",
             ),
             post(connections::linking::refresh),
         ),

@@ -139,6 +139,13 @@ pub(super) fn connections(rejection: ConnectionsRejection) -> Problem {
         ConnectionsRejection::OtherKind => {
             Problem::conflict("other_kind", "the connection is of a kind that has none of that")
         }
+        ConnectionsRejection::CustomerInactive => {
+            Problem::conflict("customer_inactive", "the connection's customer is suspended or deleted")
+        }
+        ConnectionsRejection::NotRefreshable => {
+            let message = "the provider gave nothing to refresh it with: somebody has to connect again";
+            Problem::conflict("not_refreshable", message)
+        }
         ConnectionsRejection::NameTaken => {
             Problem::conflict("name_taken", "another connection has this name there")
         }
@@ -147,6 +154,9 @@ pub(super) fn connections(rejection: ConnectionsRejection) -> Problem {
         }
         ConnectionsRejection::CustomerFull => {
             Problem::conflict("customer_full", "the customer has as many connections as it can")
+        }
+        ConnectionsRejection::TooMuchSealed => {
+            Problem::conflict("connections_full", "the connections' credentials take as much as they can")
         }
     }
 }

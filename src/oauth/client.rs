@@ -31,6 +31,17 @@ pub struct Granted {
     pub expires_in: Option<u64>,
     /// What was granted.
     pub scopes: Option<Vec<String>>,
+    /// How the access token is used, where the provider says that.
+    token_type: Option<Value>,
+}
+
+impl Granted {
+    /// Whether whoever has the access token can use it, which is all that programs are told (RFC 6749 §7.1). It is also where
+    /// nothing is said, and where the catalogue knows the provider's own word for that.
+    fn is_bearer(&self, own: &[String]) -> bool {
+        let is = |told: &str| told.eq_ignore_ascii_case("bearer") || own.iter().any(|word| word == told);
+        self.token_type.as_ref().is_none_or(|told| told.as_str().is_some_and(is))
+    }
 }
 
 /// Why a provider handed out nothing.
@@ -48,6 +59,9 @@ pub enum NotGranted {
     /// What it answered has no meaning.
     #[error("the provider's answer has no meaning")]
     Meaningless,
+    /// The token that it handed out is of no use to whoever just has it.
+    #[error("the provider handed out a token that is no bearer token")]
+    NotBearer,
     /// It could not be asked.
     #[error(transparent)]
     Outgoing(#[from] OutgoingError),
@@ -61,6 +75,7 @@ impl NotGranted {
             Self::Refused => "refused",
             Self::Unavailable => "unavailable",
             Self::Meaningless | Self::Outgoing(OutgoingError::Malformed) => "meaningless_answer",
+            Self::NotBearer => "not_bearer",
             Self::Outgoing(OutgoingError::TooLarge) => "answer_too_large",
             Self::Outgoing(OutgoingError::TimedOut) => "timed_out",
             Self::Outgoing(OutgoingError::NotPublic) => "host_not_public",
@@ -78,6 +93,7 @@ struct TokenAnswer {
     refresh_token: Option<Plain>,
     expires_in: Option<Value>,
     scope: Option<Value>,
+    token_type: Option<Value>,
     error: Option<Value>,
 }
 
@@ -140,7 +156,8 @@ async fn ask(outgoing: &Outgoing, registration: &Registration, form: Form) -> Re
     // Who does not say how long may have said it in their documentation.
     let catalogued = registration.catalogued.and_then(|provider| provider.access_token_seconds);
     granted.expires_in = granted.expires_in.or(catalogued);
-    Ok(granted)
+    let own = registration.catalogued.map_or(&[][..], |provider| &provider.token_types);
+    if granted.is_bearer(own) { Ok(granted) } else { Err(NotGranted::NotBearer) }
 }
 
 fn authenticated(registration: &Registration, form: Form) -> Result<Form, NotGranted> {
@@ -181,6 +198,7 @@ fn read(answer: &Answer) -> Result<Granted, NotGranted> {
         refresh_token: told.refresh_token.filter(fits),
         expires_in: told.expires_in.as_ref().and_then(seconds),
         scopes: told.scope.as_ref().and_then(scopes),
+        token_type: told.token_type,
     })
 }
 
@@ -222,6 +240,26 @@ mod tests {
         // RFC 7636 appendix B.
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
         assert_eq!(challenge(verifier), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    }
+
+    #[test]
+    fn a_token_is_a_bearer_token_unless_something_else_is_said() {
+        let own = ["bot".to_owned()];
+        for (told, is, is_in_own_words) in [
+            ("", true, true),
+            (r#", "token_type": null"#, true, true),
+            (r#", "token_type": "Bearer""#, true, true),
+            (r#", "token_type": "bEARER""#, true, true),
+            (r#", "token_type": "bot""#, false, true),
+            (r#", "token_type": "DPoP""#, false, false),
+            (r#", "token_type": "mac""#, false, false),
+            (r#", "token_type": "N_A""#, false, false),
+            (r#", "token_type": ["bearer"]"#, false, false),
+        ] {
+            let body = Plain::from(format!(r#"{{"access_token": "a"{told}}}"#));
+            let granted = read(&Answer { status: 200, body }).unwrap();
+            assert_eq!((granted.is_bearer(&[]), granted.is_bearer(&own)), (is, is_in_own_words), "{told}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::causes::with_causes;
 use crate::http::app::App;
 use crate::http::path::PathText;
 use crate::http::problem::Problem;
-use crate::ids::{OrganizationId, StreamId};
+use crate::ids::StreamId;
 use crate::oauth::attempts::Attempt;
 use crate::oauth::browser::{Said, cookie, is_own_page, set_cookie};
 use crate::oauth::callback_url;
@@ -25,11 +25,12 @@ use crate::oauth::pages::{ConnectPage, ContinuePage, page, told};
 use crate::oauth::refresh::sealed;
 use crate::oauth::registration::{NoRegistration, Registration};
 use crate::oauth::revocation::give_back;
+use crate::seal::DataKey;
 use crate::seal::token::PlainToken;
 use crate::settings::connections::command::ConnectionsCommand;
 use crate::settings::connections::connection::{Connection, Grant};
 use crate::settings::connections::event::ConnectLink;
-use crate::settings::connections::granting::Connect;
+use crate::settings::connections::granting::{Connect, is_served};
 use crate::store::resident::Handle;
 use crate::store::{Refusal, Submission};
 
@@ -50,7 +51,9 @@ impl Linked {
         };
         let Some(handle) = app.store.organization(id).await? else { return Ok(None) };
         let view = handle.view();
-        let found = view.organization().connections.by_link(token.hash()).cloned();
+        let organization = view.organization();
+        let found = organization.connections.by_link(token.hash());
+        let found = found.filter(|connection| is_served(organization, connection)).cloned();
         let now = app.store.clock().credible_now();
         let linked = found.and_then(|connection| {
             let grant = connection.grant.clone()?;
@@ -62,23 +65,19 @@ impl Linked {
 
     /// As whom the provider is asked; `None` where that app cannot be used any more.
     async fn registration(&self, app: &App) -> Result<Option<Registration>, Problem> {
-        registration(app, &self.handle, &self.grant).await
+        let (store, guard, handle) = (app.store.clone(), app.outgoing.guard(), Arc::clone(&self.handle));
+        let as_whom = self.grant.app.clone();
+        let find = move || {
+            let view = handle.view();
+            Registration::find(&store, guard, handle.stream(), view.organization(), &as_whom)
+        };
+        found(tokio::task::spawn_blocking(find).await?)
     }
 }
 
-async fn registration(
-    app: &App,
-    handle: &Arc<Handle>,
-    grant: &Grant,
-) -> Result<Option<Registration>, Problem> {
-    let (store, guard, handle) = (app.store.clone(), app.outgoing.guard(), Arc::clone(handle));
-    let as_whom = grant.app.clone();
-    let find = move || {
-        let view = handle.view();
-        Registration::find(&store, guard, handle.stream(), view.organization(), &as_whom)
-    };
-    match tokio::task::spawn_blocking(find).await? {
-        Ok(registration) => Ok(Some(registration)),
+fn found<T>(found: Result<T, NoRegistration>) -> Result<Option<T>, Problem> {
+    match found {
+        Ok(found) => Ok(Some(found)),
         Err(NoRegistration::Gone) => Ok(None),
         Err(NoRegistration::Died) => Err(Problem::internal()),
         Err(NoRegistration::Key(error)) => Err(error.into()),
@@ -135,10 +134,7 @@ pub async fn begin(State(app): State<App>, path: PathText, headers: HeaderMap) -
         verifier,
     };
     let redirect_uri = callback_url(&app.policy.public_url, &attempt.app);
-    let Ok(state) = app.attempts.begin(attempt, app.store.clock().credible_now()) else {
-        let text = "Too many people are on their way at the moment. Try again in a few minutes.";
-        return Ok(told(StatusCode::SERVICE_UNAVAILABLE, "Not now", text));
-    };
+    let state = app.attempts.begin(attempt, app.store.clock().credible_now());
     let url =
         authorize_url(&registration, &linked.grant.scopes, &redirect_uri, &state, code_challenge.as_deref());
     let host = registration.authorize_url.host().to_string();
@@ -203,12 +199,9 @@ pub async fn callback(
 
 async fn finish(app: &App, attempt: &Attempt, said: &Said) -> Result<Response, Problem> {
     let StreamId::Organization(organization) = attempt.stream else { return Ok(not_begun()) };
-    let Some((handle, connection, grant)) = found(app, organization, attempt).await? else {
-        return Ok(no_link());
-    };
-    let registration = registration(app, &handle, &grant).await?;
-    let registration = registration.filter(|found| found.credentials_version == attempt.credentials_version);
-    let Some(registration) = registration else { return Ok(no_link()) };
+    let Some(handle) = app.store.organization(organization).await? else { return Ok(no_link()) };
+    let Some(awaited) = Awaited::by(app, &handle, attempt).await? else { return Ok(no_link()) };
+    let Awaited { registration, key, scopes } = awaited;
     if !registration.is_issuer(said.issuer.as_deref()) {
         return Ok(not_begun());
     }
@@ -219,62 +212,71 @@ async fn finish(app: &App, attempt: &Attempt, said: &Said) -> Result<Response, P
     let redirect_uri = callback_url(&app.policy.public_url, &attempt.app);
     let asked_at = app.store.clock().credible_now();
     let verifier = attempt.verifier.as_ref().map(|verifier| verifier.as_str());
+    let id = attempt.connection;
     let granted = match exchange_code(&app.outgoing, &registration, code, verifier, &redirect_uri).await {
         Ok(granted) => granted,
         Err(error) => {
-            tracing::warn!(%organization, connection = %connection.id, cause = error.cause(), "nobody was connected");
+            tracing::warn!(%organization, connection = %id, cause = error.cause(), "nobody was connected");
             let text = "The provider did not hand out access. You can open the link again.";
             return Ok(told(StatusCode::BAD_GATEWAY, "Not connected", text));
         }
     };
-    let key = {
-        let (store, connection, stream) = (app.store.clone(), connection.clone(), attempt.stream);
-        let read = move || store.ring().data_key(stream, connection.key, connection.commitment);
-        tokio::task::spawn_blocking(read).await??
-    };
+    // From here on there are tokens: each way out records them or gives them back.
     let command = Connect {
-        connection: connection.id,
+        connection: id,
         link: attempt.link,
         credentials_version: attempt.credentials_version,
-        handed_out: sealed(&granted, &key, (attempt.stream, connection.id), &grant.scopes, false, asked_at),
+        handed_out: sealed(&granted, &key, (attempt.stream, id), &scopes, false, asked_at),
     };
     let submission = Submission::new(ConnectionsCommand::Connect(command), Actor::SYSTEM);
-    match app.store.execute(&handle, submission).await {
-        Ok(_) => {
-            let text = "You can close this page.";
-            Ok(told(StatusCode::OK, "Connected", text))
-        }
-        Err(refusal) => {
-            let view = handle.view();
-            let now = view.organization().connections.get(connection.id);
-            // Where somebody else has come by the link, theirs may be one with these at the provider.
-            if now.is_none_or(|connection| connection.usable().is_none()) {
-                give_back(&app.outgoing, &registration, &granted).await;
-            }
-            if let Refusal::Rejected(_) = refusal {
-                return Ok(no_link());
-            }
-            tracing::error!(%organization, error = with_causes(&refusal), "a consent was not recorded");
-            let text = "It could not be recorded. You can open the link again.";
-            Ok(told(StatusCode::SERVICE_UNAVAILABLE, "Not connected", text))
-        }
+    let Err(refusal) = app.store.execute(&handle, submission).await else {
+        return Ok(told(StatusCode::OK, "Connected", "You can close this page."));
+    };
+    let view = handle.view();
+    let now = view.organization().connections.get(id);
+    // Where somebody else has come by the link, theirs may be one with these at the provider.
+    if now.is_none_or(|connection| connection.usable().is_none()) {
+        give_back(&app.outgoing, &registration, &granted).await;
     }
+    if let Refusal::Rejected(_) = refusal {
+        return Ok(no_link());
+    }
+    tracing::error!(%organization, error = with_causes(&refusal), "a consent was not recorded");
+    let text = "It could not be recorded. You can open the link again.";
+    Ok(told(StatusCode::SERVICE_UNAVAILABLE, "Not connected", text))
 }
 
-/// The connection of an attempt, if its link is good still.
-async fn found(
-    app: &App,
-    organization: OrganizationId,
-    attempt: &Attempt,
-) -> Result<Option<(Arc<Handle>, Connection, Grant)>, Problem> {
-    let Some(handle) = app.store.organization(organization).await? else { return Ok(None) };
-    let view = handle.view();
-    let connection = view.organization().connections.get(attempt.connection).cloned();
-    Ok(connection.and_then(|connection| {
-        let grant = connection.grant.clone()?;
-        let is_by_link = grant.link.is_some_and(|link| link.token == attempt.link);
-        is_by_link.then_some((handle, connection, grant))
-    }))
+/// What a code is exchanged with, and what comes of it is sealed under: all of it had before, since a connection that is
+/// ended while the provider answers has no key any more, and what the provider then hands out has to be given back.
+struct Awaited {
+    registration: Registration,
+    key: Arc<DataKey>,
+    /// What people are asked for.
+    scopes: Vec<String>,
+}
+
+impl Awaited {
+    /// Of an attempt whose link is good still, at an app that is what it was then.
+    async fn by(app: &App, handle: &Arc<Handle>, attempt: &Attempt) -> Result<Option<Self>, Problem> {
+        let (store, guard, view, stream) =
+            (app.store.clone(), app.outgoing.guard(), handle.view(), attempt.stream);
+        let organization = view.organization();
+        let connection = organization.connections.get(attempt.connection);
+        let connection = connection.filter(|connection| is_served(organization, connection)).cloned();
+        let awaited = connection.and_then(|connection| Some((connection.grant.clone()?, connection)));
+        let Some((grant, connection)) = awaited else { return Ok(None) };
+        if grant.link.is_none_or(|link| link.token != attempt.link) {
+            return Ok(None);
+        }
+        let open = move || {
+            let registration = Registration::find(&store, guard, stream, view.organization(), &grant.app)?;
+            let key = store.ring().data_key(stream, connection.key, connection.commitment)?;
+            Ok(Self { registration, key, scopes: grant.scopes })
+        };
+        let awaited = found(tokio::task::spawn_blocking(open).await?)?;
+        let version = attempt.credentials_version;
+        Ok(awaited.filter(|awaited| awaited.registration.credentials_version == version))
+    }
 }
 
 fn no_link() -> Response {

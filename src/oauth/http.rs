@@ -40,6 +40,10 @@ pub struct ProviderBody {
     pub refresh: Refresh,
     /// How long an access token is good for, in seconds, where the provider's answer does not say so.
     pub access_token_seconds: Option<u64>,
+    /// What it calls its bearer tokens where it calls them something else.
+    pub token_types: &'static [String],
+    /// What it calls itself in its answers, where it does.
+    pub issuer: Option<&'static str>,
     /// Where its documentation says all this.
     pub source: &'static str,
     /// Whether the operator keeps an app of it, for all organizations.
@@ -61,6 +65,8 @@ impl ProviderBody {
             authorize_parameters: &provider.authorize_parameters,
             refresh: provider.refresh,
             access_token_seconds: provider.access_token_seconds,
+            token_types: &provider.token_types,
+            issuer: provider.issuer.as_deref(),
             source: &provider.source,
             managed,
         }

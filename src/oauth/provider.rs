@@ -59,6 +59,11 @@ pub struct Provider {
     pub refresh: Refresh,
     /// How long an access token is good for, in seconds, where the answer that brings it does not say so.
     pub access_token_seconds: Option<u64>,
+    /// What it calls its bearer tokens where it calls them something else (RFC 6749 §7.1).
+    #[serde(default)]
+    pub token_types: Vec<String>,
+    /// What it calls itself in its answers, where it does (RFC 9207).
+    pub issuer: Option<String>,
     /// Where its documentation says all this.
     pub source: String,
 }
@@ -160,7 +165,7 @@ mod tests {
     #[test]
     fn each_url_is_one_that_may_be_asked_and_each_scope_one_that_may_be_set() {
         for provider in providers() {
-            let Provider { id, authorize_url, token_url, revoke_url, source, .. } = provider;
+            let Provider { id, authorize_url, token_url, revoke_url, issuer, source, .. } = provider;
             for url in [authorize_url, token_url, source].into_iter().chain(revoke_url) {
                 let plain = url.split('#').next().unwrap();
                 let endpoint =
@@ -174,6 +179,9 @@ mod tests {
                 assert!(!provider.authorize_parameters.contains_key(own), "{id}: {own}");
             }
             assert!(provider.access_token_seconds.is_none_or(|seconds| seconds >= 60), "{id}");
+            // RFC 8414 §2: a URL of https without query or fragment, compared as it is.
+            let is_issuer = |url: &String| url.starts_with("https://") && !url.contains(['?', '#']);
+            assert!(issuer.as_ref().is_none_or(is_issuer), "{id}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
@@ -23,7 +23,6 @@ use crate::outgoing::Outgoing;
 use crate::seal::keyring::KeyError;
 use crate::seal::{DataKey, Plain};
 use crate::settings::connections::command::ConnectionsCommand;
-use crate::settings::connections::connection::Connection;
 use crate::settings::connections::granting::{HandedOut, NoteFailure, NoteRefresh};
 use crate::settings::connections::{ACCESS_TOKEN, REFRESH_TOKEN, credential_field};
 use crate::store::resident::Handle;
@@ -38,6 +37,8 @@ const FIRST_PAUSE_SECONDS: i64 = 30;
 const LONGEST_PAUSE_SECONDS: i64 = 6 * 3_600;
 /// How long before its end a token is refreshed at most, but for as much again at random, in seconds.
 const LEAD_MAX_SECONDS: u64 = 600;
+/// The most refreshes that are begun at one look.
+const BEGUN_AT_ONCE: usize = 1_000;
 /// After which pause what a provider handed out is tried to be recorded again.
 const RECORD_PAUSE: Duration = Duration::from_secs(5);
 
@@ -54,6 +55,7 @@ struct Inner {
     /// Those under way; whoever comes while one is joins it.
     flights: Mutex<BTreeMap<(StreamId, ConnectionId), watch::Receiver<()>>>,
     turns: Turns,
+    landed: Notify,
     stopping: watch::Sender<bool>,
 }
 
@@ -67,6 +69,7 @@ struct Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         self.inner.flights().remove(&self.key);
+        self.inner.landed.notify_one();
     }
 }
 
@@ -98,28 +101,49 @@ impl Refresher {
     }
 
     /// Refreshes a connection's access token, or joins whoever does already; then what came of it stands in the state.
-    pub async fn refresh(&self, handle: &Arc<Handle>, connection: ConnectionId) {
-        let mut over = self.begin(handle.stream(), connection);
-        while over.changed().await.is_ok() {}
+    pub async fn refresh(&self, handle: &Handle, connection: ConnectionId) {
+        over(self.begin(handle.stream(), connection)).await;
     }
 
-    /// Begins what is due by a time, without waiting for any of it; nothing while it could not be recorded.
-    pub fn refresh_due(&self, now: Timestamp) {
-        if self.store.check_recording().is_err() {
-            return;
+    /// Waits for whoever refreshes a connection's access token, if anybody does.
+    pub async fn join(&self, handle: &Handle, connection: ConnectionId) {
+        let under_way = self.inner.flights().get(&(handle.stream(), connection)).cloned();
+        if let Some(under_way) = under_way {
+            over(under_way).await;
         }
-        let is_new = |stream, connection| !self.inner.flights().contains_key(&(stream, connection));
-        for (stream, connection) in self.store.directory().connections_due(now, is_new) {
+    }
+
+    /// Begins what is due by a time, without waiting for any of it, and says whether that was all of it; nothing while it
+    /// could not be recorded.
+    pub fn refresh_due(&self, now: Timestamp) -> bool {
+        self.refresh_due_after(Timestamp::from_micros(0), now)
+    }
+
+    /// The same, of what is due after another time: all that was due by then was begun.
+    pub fn refresh_due_after(&self, begun: Timestamp, now: Timestamp) -> bool {
+        if self.store.check_recording().is_err() {
+            return false;
+        }
+        let all = self.store.directory().connections_due();
+        let due = all.after(begun).take_while(|(at, ..)| *at <= now).map(|(_, stream, id)| (stream, id));
+        let mut left = due.filter(|key| !self.inner.flights().contains_key(key));
+        for (stream, connection) in left.by_ref().take(BEGUN_AT_ONCE) {
             let _under_way = self.begin(stream, connection);
         }
+        left.next().is_none()
+    }
+
+    /// Ends when a refresh has.
+    pub async fn landed(&self) {
+        self.inner.landed.notified().await;
     }
 
     /// Begins nothing any more, and waits for what is at providers.
     pub async fn end(&self) {
         self.inner.stopping.send_replace(true);
         let flights: Vec<_> = self.inner.flights().values().cloned().collect();
-        for mut over in flights {
-            while over.changed().await.is_ok() {}
+        for flight in flights {
+            over(flight).await;
         }
     }
 
@@ -154,23 +178,29 @@ impl Refresher {
             }
         };
         let looked_at = self.store.clock().credible_now();
-        let host = match self.prepare(&handle, id).await {
-            Some((_, Ok(Prepared { registration: Registration { token_url, .. }, .. }))) => {
-                Some(format!("{}:{}", token_url.host(), token_url.port()))
-            }
-            Some((_, Err(_))) => None,
-            None => return self.store.directory().nothing_is_due(stream, id, looked_at),
+        let host = {
+            let view = handle.view();
+            let connection = view.organization().connections.get(id).filter(|found| found.is_refreshable());
+            let app = connection.and_then(|connection| connection.grant.as_ref()).map(|grant| &grant.app);
+            let host_of = |app| Registration::token_host(self.outgoing.guard(), view.organization(), app);
+            app.map(|app| host_of(app).unwrap_or_default())
+        };
+        let Some(host) = host else {
+            return self.store.directory().nothing_is_due(stream, id, looked_at);
         };
         // Kept until what comes of it is recorded: while nothing can be, no more refresh tokens are used up.
-        let _turn = match host {
-            Some(host) => Some(self.inner.turns.turn(stream, host).await),
-            None => None,
-        };
+        let _turn = self.inner.turns.turn(stream, host).await;
+        // In a place of its own: thousands may wait for a turn, and what waits is small.
+        Box::pin(self.take_turn(&handle, id, looked_at)).await;
+    }
+
+    /// What is done once there is a turn. Nothing is opened before.
+    async fn take_turn(&self, handle: &Arc<Handle>, id: ConnectionId, looked_at: Timestamp) {
+        let stream = handle.stream();
         if self.is_stopping() || self.store.check_recording().is_err() {
             return;
         }
-        // Opened once more: it may be another by now, and nothing lies open while it waits for its turn.
-        let Some((Held { from, tries }, prepared)) = self.prepare(&handle, id).await else {
+        let Some((Held { from, tries }, prepared)) = self.prepare(handle, id).await else {
             return self.store.directory().nothing_is_due(stream, id, looked_at);
         };
         let asked_at = self.store.clock().credible_now();
@@ -188,11 +218,16 @@ impl Refresher {
         match asked {
             Ok((Prepared { registration, key, asked, .. }, granted)) => {
                 let handed_out = sealed(&granted, &key, (stream, id), &asked, true, asked_at);
-                let note = NoteRefresh { connection: id, from, handed_out };
-                if let Some(done) = self.record(&handle, ConnectionsCommand::NoteRefresh(note)).await
-                    && !is_in_use(&done, id)
-                {
+                let note = ConnectionsCommand::NoteRefresh(NoteRefresh { connection: id, from, handed_out });
+                let has_no_place = match self.record(handle, note).await {
                     // It was ended meanwhile, or its app's URLs are others.
+                    Ok(done) => !is_in_use(&done, id),
+                    // The organization has ended.
+                    Err(Refusal::Rejected(_)) => true,
+                    // A stop: at the next start it may be asked for again.
+                    Err(_) => false,
+                };
+                if has_no_place {
                     give_back(&self.outgoing, &registration, &granted).await;
                 }
             }
@@ -201,7 +236,8 @@ impl Refresher {
                 let now = self.store.clock().credible_now();
                 let next_at = (!is_final).then(|| now.plus_seconds(pause(tries)));
                 let note = NoteFailure { connection: id, from, cause, next_at };
-                self.record(&handle, ConnectionsCommand::NoteFailure(note)).await;
+                // Whatever refuses it for good leaves nothing to be noted.
+                let _noted = self.record(handle, ConnectionsCommand::NoteFailure(note)).await;
             }
         }
     }
@@ -221,7 +257,7 @@ impl Refresher {
     ) -> Option<(Held, Result<Prepared, NoRegistration>)> {
         let view = handle.view();
         let connection =
-            view.organization().connections.get(id).filter(|connection| is_refreshable(connection))?;
+            view.organization().connections.get(id).filter(|connection| connection.is_refreshable())?;
         let (connection, from) = (connection.clone(), connection.credential.as_ref()?.number);
         let tries = connection.grant.as_ref().map_or(0, |grant| grant.tries);
         let (store, guard, handle) = (self.store.clone(), self.outgoing.guard(), Arc::clone(handle));
@@ -240,21 +276,19 @@ impl Refresher {
         Some((Held { from, tries }, opened))
     }
 
-    /// Records what came of it, however often that takes: what a provider has handed out is lost otherwise. `None` where
-    /// the organization is gone, or the server stops.
-    async fn record(&self, handle: &Arc<Handle>, command: ConnectionsCommand) -> Option<Done> {
+    /// Records what came of it, however often that takes: what a provider has handed out is lost otherwise. What refuses
+    /// it is final: that the organization is gone, or that the server stops.
+    async fn record(&self, handle: &Arc<Handle>, command: ConnectionsCommand) -> Result<Done, Refusal> {
         loop {
             let submission = Submission::new(command.clone(), Actor::SYSTEM);
-            match self.store.execute(handle, submission).await {
-                Ok(done) => return Some(done),
-                Err(Refusal::Rejected(_)) => return None,
-                Err(error) => {
-                    let stream = handle.stream();
-                    tracing::error!(%stream, error = with_causes(&error), "what came of a refresh is not recorded yet");
-                }
-            }
+            let refusal = match self.store.execute(handle, submission).await {
+                Err(refusal) if !matches!(refusal, Refusal::Rejected(_)) => refusal,
+                recorded => return recorded,
+            };
+            let stream = handle.stream();
+            tracing::error!(%stream, error = with_causes(&refusal), "what came of a refresh is not recorded yet");
             if self.is_stopping() {
-                return None;
+                return Err(refusal);
             }
             // Once more at a stop, without the pause.
             let mut stopping = self.inner.stopping.subscribe();
@@ -266,14 +300,15 @@ impl Refresher {
     }
 }
 
+/// Ends with a flight.
+async fn over(mut flight: watch::Receiver<()>) {
+    while flight.changed().await.is_ok() {}
+}
+
 /// Whether a connection is used still, after a command.
 pub fn is_in_use(done: &Done, id: ConnectionId) -> bool {
     let found = done.view.organization().connections.get(id);
     found.is_some_and(|connection| connection.usable().is_some())
-}
-
-fn is_refreshable(connection: &Connection) -> bool {
-    connection.grant.as_ref().is_some_and(|grant| grant.refresh_token.is_some() && !grant.is_over)
 }
 
 /// Whether trying again helps nothing.

@@ -118,9 +118,19 @@ impl Registration {
             authorize_url: endpoint(&found.authorize_url)?,
             token_url: endpoint(&found.token_url)?,
             revoke_url: found.revoke_url.as_deref().map(endpoint).transpose()?,
-            issuer: None,
+            issuer: found.issuer.clone(),
             catalogued: Some(found),
         })
+    }
+
+    /// Where an app's tokens are refreshed, by host and port, with nothing opened; `None` where that is nowhere any more.
+    pub fn token_host(guard: Guard, organization: &Organization, app: &AppRef) -> Option<String> {
+        let url = match app {
+            AppRef::Own(id) => organization.oauth_apps.get(*id)?.effective_urls()?.token_url,
+            AppRef::Managed(name) => provider(name)?.token_url.clone(),
+        };
+        let url = Endpoint::parse(&url, guard).ok()?;
+        Some(format!("{}:{}", url.host(), url.port()))
     }
 
     /// What stands between scopes.
@@ -132,10 +142,12 @@ impl Registration {
     }
 
     /// Whether an answer is the provider's own by what it calls itself (RFC 9207 §2.4): the issuer that the app names, which it
-    /// then has to say; else, where it says any, a URL of the host that people were sent to, or that the code is exchanged at.
+    /// then has to say, or that the catalogue does, where it says any; where neither does, a URL of the host that people were
+    /// sent to, or that the code is exchanged at.
     pub fn is_issuer(&self, issuer: Option<&str>) -> bool {
         match (&self.issuer, issuer) {
-            (Some(expected), said) => said == Some(expected),
+            (Some(expected), Some(said)) => said == expected,
+            (Some(_), None) => self.catalogued.is_some(),
             (None, None) => true,
             (None, Some(said)) => {
                 let origin = url::Url::parse(said).map(|url| url.origin());
@@ -143,6 +155,54 @@ impl Registration {
                     [&self.authorize_url, &self.token_url].iter().any(|own| own.url().origin() == origin)
                 })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration(provider_name: &str, issuer: Option<&str>) -> Registration {
+        let endpoint = |url| Endpoint::parse(url, Guard::Public).unwrap();
+        let catalogued = provider(provider_name);
+        let issuer = issuer.map(ToOwned::to_owned);
+        Registration {
+            provider_name: provider_name.to_owned(),
+            app_name: "Ours".to_owned(),
+            credentials_version: None,
+            client_id: "client".to_owned(),
+            client_secret: Plain::from("secret"),
+            authentication: ClientAuthentication::Body,
+            sends_pkce: true,
+            authorize_url: endpoint("https://login.example.com/authorize"),
+            token_url: endpoint("https://api.example.com/token"),
+            revoke_url: None,
+            issuer: issuer.or_else(|| catalogued?.issuer.clone()),
+            catalogued,
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_the_one_that_is_named_or_of_the_providers_own_hosts() {
+        let (own, elsewhere) = ("https://login.example.com/oauth2", "https://evil.example.net");
+        for (provider, named, said, is) in [
+            ("custom", None, None, true),
+            ("custom", None, Some(own), true),
+            ("custom", None, Some("https://api.example.com"), true),
+            ("custom", None, Some(elsewhere), false),
+            ("custom", None, Some("nonsense"), false),
+            ("custom", Some("https://id.example.org"), Some("https://id.example.org"), true),
+            ("custom", Some("https://id.example.org"), Some(own), false),
+            ("custom", Some("https://id.example.org"), None, false),
+            // The catalogue knows what Google calls itself, but not whether it always says so.
+            ("google", None, Some("https://accounts.google.com"), true),
+            ("google", None, Some("https://accounts.google.com/"), false),
+            ("google", None, Some(own), false),
+            ("google", None, None, true),
+        ] {
+            let registration = registration(provider, named);
+            assert_eq!(registration.is_issuer(said), is, "{provider} {named:?} {said:?}");
         }
     }
 }

@@ -2,8 +2,12 @@
 //! connection that is ended, and what has no place any more by the time it comes.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
 
 use crate::causes::with_causes;
+use crate::clock::Clock;
 use crate::http::app::App;
 use crate::ids::ConnectionId;
 use crate::oauth::client::{Granted, revoke};
@@ -14,6 +18,11 @@ use crate::seal::keyring::KeyError;
 use crate::settings::connections::{ACCESS_TOKEN, REFRESH_TOKEN, credential_field};
 use crate::store::Store;
 use crate::store::resident::{Handle, View};
+
+/// How many tokens are given back at once.
+const AT_ONCE: usize = 8;
+/// How long that takes at most.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What a connection holds that a provider can take back, opened before its key goes.
 pub struct Held {
@@ -64,9 +73,16 @@ impl Held {
         Ok(Some(Self { registration, token: token.map_err(KeyError::from)?, hint }))
     }
 
-    /// Gives it back. Whatever comes of that, the connection has ended.
-    pub async fn give_back(self, outgoing: &Outgoing) {
-        revoke(outgoing, &self.registration, &self.token, self.hint).await;
+    /// Gives all of it back, some at a time, and for so long at most: what was opened is wiped then. Whatever comes of that,
+    /// the connections have ended.
+    pub async fn give_back(all: Vec<Self>, outgoing: &Outgoing, clock: &Clock) {
+        let each = stream::iter(all).for_each_concurrent(AT_ONCE, |held| async move {
+            revoke(outgoing, &held.registration, &held.token, held.hint).await;
+        });
+        tokio::select! {
+            () = each => {}
+            () = clock.sleep(LONGEST) => tracing::warn!("not all tokens could be given back in time"),
+        }
     }
 }
 

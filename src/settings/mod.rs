@@ -11,6 +11,7 @@ pub mod invitations;
 pub mod join_requests;
 pub mod oauth_apps;
 pub mod people;
+pub mod places;
 pub mod roles;
 pub mod secrets;
 pub mod sessions;

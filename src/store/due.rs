@@ -1,11 +1,13 @@
 //! What is due at a time, over all streams: the part of the directory that the scheduler looks at, and what it does then.
 
+use std::ops::Bound;
+
 use rpds::RedBlackTreeMapSync;
 
 use crate::actor::Actor;
 use crate::causes::with_causes;
 use crate::clock::Timestamp;
-use crate::ids::{ConnectionId, InvitationId, SecretId, StreamId};
+use crate::ids::{ConnectionId, InvitationId, OrganizationId, SecretId, StreamId};
 use crate::settings::invitations::command::InvitationsCommand;
 use crate::settings::secrets::command::SecretsCommand;
 use crate::store::load::LoadError;
@@ -26,17 +28,24 @@ pub struct DueThing {
     pub resource: String,
 }
 
-impl DueThing {
-    /// The connection that it is, if it is one.
-    fn connection(&self) -> Option<ConnectionId> {
-        self.resource.parse().ok()
+/// The connections whose tokens are to be refreshed. Cheap to clone: whoever walks them keeps no batch waiting.
+#[derive(Clone, Debug, Default)]
+pub struct DueConnections(RedBlackTreeMapSync<(Timestamp, StreamId, ConnectionId), ()>);
+
+impl DueConnections {
+    /// Those that are due after a time, soonest first, each with when.
+    pub fn after(&self, time: Timestamp) -> impl Iterator<Item = (Timestamp, StreamId, ConnectionId)> + '_ {
+        let last = (time, StreamId::Organization(OrganizationId::max()), ConnectionId::max());
+        self.0.range((Bound::Excluded(last), Bound::Unbounded)).map(|(due, ())| *due)
     }
 }
 
 /// What is due when: persistent, so that a save takes it as it is without keeping anybody waiting.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Due {
+    /// All but connections, which stay due while they are at their providers: whoever looks for the rest walks none.
     next: RedBlackTreeMapSync<DueThing, ()>,
+    connections: DueConnections,
     known: RedBlackTreeMapSync<(StreamId, String), Timestamp>,
 }
 
@@ -45,7 +54,10 @@ impl Due {
     pub(super) fn set(&mut self, thing: DueThing) {
         self.clear(thing.stream, &thing.resource);
         self.known.insert_mut((thing.stream, thing.resource.clone()), thing.at);
-        self.next.insert_mut(thing, ());
+        match thing.resource.parse() {
+            Ok(connection) => self.connections.0.insert_mut((thing.at, thing.stream, connection), ()),
+            Err(_) => self.next.insert_mut(thing, ()),
+        }
     }
 
     /// Nothing of a thing is due any more.
@@ -54,7 +66,10 @@ impl Due {
         if let Some(at) = self.known.get(&key).copied() {
             self.known.remove_mut(&key);
             let (stream, resource) = key;
-            self.next.remove_mut(&DueThing { at, stream, resource });
+            match resource.parse() {
+                Ok(connection) => self.connections.0.remove_mut(&(at, stream, connection)),
+                Err(_) => self.next.remove_mut(&DueThing { at, stream, resource }),
+            };
         }
     }
 
@@ -80,44 +95,44 @@ impl Due {
         }
     }
 
-    /// When the first is due.
-    pub(super) fn first(&self) -> Option<Timestamp> {
-        self.next.first().map(|(thing, ())| thing.at)
+    /// When the first is due, of connections the first after a time: those of before were begun then.
+    pub(super) fn first(&self, begun: Timestamp) -> Option<Timestamp> {
+        let thing = self.next.first().map(|(thing, ())| thing.at);
+        let connection = self.connections.after(begun).next().map(|(at, ..)| at);
+        [thing, connection].into_iter().flatten().min()
     }
 
     /// The first things that are due by a time, but for connections.
     pub(super) fn by(&self, now: Timestamp) -> Vec<DueThing> {
-        let due = self.next.keys().take_while(|thing| thing.at <= now);
-        due.filter(|thing| thing.connection().is_none()).take(AT_ONCE).cloned().collect()
+        self.next.keys().take_while(|thing| thing.at <= now).take(AT_ONCE).cloned().collect()
     }
 
-    /// The first connections whose tokens are to be refreshed by a time, of those that are meant. They stay due until their
-    /// stream says another time: whoever refreshes them may die first.
-    pub(super) fn connections_by(
-        &self,
-        now: Timestamp,
-        is_meant: impl Fn(StreamId, ConnectionId) -> bool,
-    ) -> Vec<(StreamId, ConnectionId)> {
-        let due = self.next.keys().take_while(|thing| thing.at <= now);
-        let due = due.filter_map(|thing| Some((thing.stream, thing.connection()?)));
-        due.filter(|(stream, connection)| is_meant(*stream, *connection)).take(AT_ONCE).collect()
+    /// The connections as they are due now. They stay so until their stream says another time: whoever refreshes them may
+    /// die first.
+    pub(super) fn connections(&self) -> DueConnections {
+        self.connections.clone()
     }
 
     /// Whether this, saved, is what was folded from the log, but for what was due by now: that may have been looked at.
     pub(super) fn agrees_with(&self, folded: &Self, now: Timestamp) -> bool {
+        let is_in = |at: Timestamp, own: bool| own || at <= now;
         self.next.keys().all(|thing| folded.next.contains_key(thing))
-            && folded.next.keys().all(|thing| thing.at <= now || self.next.contains_key(thing))
+            && folded.next.keys().all(|thing| is_in(thing.at, self.next.contains_key(thing)))
+            && self.connections.0.keys().all(|due| folded.connections.0.contains_key(due))
+            && folded.connections.0.keys().all(|due| is_in(due.0, self.connections.0.contains_key(due)))
     }
 
     /// What a file holds of it.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for thing in self.next.keys() {
-            varint::write(thing.at.micros().cast_unsigned(), &mut out);
-            out.extend_from_slice(&thing.stream.to_bytes());
-            varint::write(thing.resource.len() as u64, &mut out);
-            out.extend_from_slice(thing.resource.as_bytes());
-        }
+        let mut write = |at: Timestamp, stream: StreamId, resource: &str| {
+            varint::write(at.micros().cast_unsigned(), &mut out);
+            out.extend_from_slice(&stream.to_bytes());
+            varint::write(resource.len() as u64, &mut out);
+            out.extend_from_slice(resource.as_bytes());
+        };
+        self.next.keys().for_each(|thing| write(thing.at, thing.stream, &thing.resource));
+        self.connections.0.keys().for_each(|(at, stream, id)| write(*at, *stream, &id.to_string()));
         out
     }
 
@@ -198,14 +213,33 @@ mod tests {
     #[test]
     fn a_thing_is_due_once_and_when_it_was_said_last() {
         let mut due = of(&[thing(9, "a"), thing(5, "b"), thing(7, "a")]);
-        assert_eq!(due.first(), Some(now().plus_seconds(5)));
+        assert_eq!(due.first(now()), Some(now().plus_seconds(5)));
         assert_eq!(due.by(now().plus_seconds(4)), []);
         assert_eq!(due.by(now().plus_seconds(9)), [thing(5, "b"), thing(7, "a")]);
         due.drop_thing(&thing(9, "a"));
         due.drop_thing(&thing(5, "b"));
         assert_eq!(due.by(now().plus_seconds(9)), [thing(7, "a")], "another time was said meanwhile");
         due.clear(StreamId::Organization(id(1)), "a");
-        assert_eq!(due.first(), None);
+        assert_eq!(due.first(now()), None);
+    }
+
+    #[test]
+    fn a_connection_is_among_connections_alone_and_its_time_counts_until_it_was_begun() {
+        let connection: ConnectionId = id(1);
+        let mut due = of(&[thing(5, &connection.to_string()), thing(9, "a")]);
+        let at = |seconds| now().plus_seconds(seconds);
+        assert_eq!(due.by(at(9)), [thing(9, "a")]);
+        let of_stream = StreamId::Organization(id(1));
+        let after = |time| due.connections().after(time).collect::<Vec<_>>();
+        assert_eq!((after(at(4)), after(at(5))), (vec![(at(5), of_stream, connection)], vec![]));
+        assert_eq!((due.first(at(4)), due.first(at(5))), (Some(at(5)), Some(at(9))));
+        let read = Due::decode(&due.encode()).unwrap();
+        assert!(read.agrees_with(&due, at(0)) && due.agrees_with(&read, at(0)));
+        assert!(!of(&[thing(9, "a")]).agrees_with(&due, at(4)));
+        due.clear_by(of_stream, &connection.to_string(), at(4));
+        assert!(due.connections().after(at(0)).next().is_some(), "another time was said meanwhile");
+        due.clear_by(of_stream, &connection.to_string(), at(5));
+        assert!(due.connections().after(at(0)).next().is_none());
     }
 
     #[test]

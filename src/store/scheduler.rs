@@ -25,13 +25,25 @@ pub async fn run(store: Store, dns: Dns, refresher: Refresher, stop: impl Future
         }
     });
     let mut stop = std::pin::pin!(stop);
+    let mut begun = Timestamp::from_micros(0);
     loop {
         tokio::select! {
             () = &mut stop => return,
-            () = store.clock().sleep(until_next(&store)) => {}
+            () = store.clock().sleep(until_next(&store, begun)) => {}
+            // What came of it may be due again before anything else is.
+            () = refresher.landed() => {
+                let now = store.clock().credible_now();
+                if refresher.refresh_due_after(begun, now) {
+                    begun = now;
+                }
+                continue;
+            }
         }
         tick(&store).await;
-        refresher.refresh_due(store.clock().credible_now());
+        let now = store.clock().credible_now();
+        if refresher.refresh_due(now) {
+            begun = now;
+        }
         // Beside all else: both may take long, and can be cut off anywhere.
         tokio::spawn({
             let store = store.clone();
@@ -76,9 +88,9 @@ async fn forget_sign_ups(store: &Store, now: Timestamp) {
     }
 }
 
-fn until_next(store: &Store) -> Duration {
+fn until_next(store: &Store, begun: Timestamp) -> Duration {
     let now = store.clock().now();
     let tick = now.next_full(TICK_SECONDS);
-    let due = store.directory().next_due().map_or(tick, |due| due.max(now.plus_seconds(1)));
+    let due = store.directory().next_due(begun).map_or(tick, |due| due.max(now.plus_seconds(1)));
     Duration::from_micros(due.min(tick).micros().abs_diff(now.micros()))
 }

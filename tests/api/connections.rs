@@ -138,16 +138,32 @@ async fn what_a_kind_does_not_have_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_environment_is_kept_while_it_has_connections() {
-    let (server, owner, _) = acme().await;
+    let (server, owner) = TestServer::set_up().await;
     let then = server.version(owner.organization);
+    server.environment(&owner, "Dev", "test").await;
+    let key = json!({"name": "P", "mode": "test", "environments": ["dev"]});
+    let (_, program) = server.api_key(&owner, &key).await;
     let connection = make(&server, &owner, &token("billing")).await;
+    let secret = json!({"name": "KEY", "value": "Zq7 a value", "environment": "dev"});
+    server.post("/v1/secrets", Some(&owner), &secret).await.is(201);
+    server.put("/v1/environments/dev/config/URL", &owner, &json!({"value": "Zq7"})).await.is(201);
     server.delete("/v1/environments/dev", &owner).await.is_problem(409, "has_connections");
-    // Nor does a restore to before take it away.
-    let restore = json!({"as_of": then - 2, "scope": {"organization": true}, "dry_run": true});
-    let planned = server.post("/v1/restore", Some(&owner), &restore).await.is(200).json();
-    let whys: Vec<&Value> =
-        planned["cannot"].as_array().unwrap().iter().map(|cannot| &cannot["why"]).collect();
-    assert!(whys.contains(&&json!("has_connections")), "{planned}");
+    // Nor does a restore to before take it away, or anything in it.
+    let before = server.get("/v1/ctx?environment=dev", &program).await.is(200).json();
+    let restore = json!({"as_of": then, "scope": {"organization": true}});
+    let any = [("if-match", "*")];
+    let restored = server.send(Method::POST, "/v1/restore", &owner, &any, &restore).await.is(200).json();
+    let cannot = restored["cannot"].as_array().unwrap();
+    let whys: Vec<&Value> = cannot.iter().map(|cannot| &cannot["why"]).collect();
+    assert_eq!(whys, ["has_connections"], "{restored}");
+    assert_eq!(server.get("/v1/ctx?environment=dev", &program).await.is(200).json(), before);
+    assert_eq!((&before["secrets"]["KEY"], &before["config"]["URL"]), (&json!("Zq7 a value"), &json!("Zq7")));
+    // A secret alone is as it was then, if that is what is asked for.
+    let secrets = server.get("/v1/secrets", &owner).await.is(200).json();
+    let alone = json!({"as_of": then, "scope": {"resource": secrets["data"][0]["id"]}});
+    server.send(Method::POST, "/v1/restore", &owner, &any, &alone).await.is(200);
+    let after = server.get("/v1/ctx?environment=dev", &program).await.is(200).json();
+    assert_eq!(after["secrets"], json!({}));
     server.delete(&format!("/v1/connections/{}", text(&connection["id"])), &owner).await.is(204);
     server.delete("/v1/environments/dev", &owner).await.is(204);
 }

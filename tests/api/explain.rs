@@ -142,6 +142,41 @@ async fn who_could_read_a_secret_by_which_grant_and_who_did() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_and_an_app_are_asked_about_like_all_else() {
+    let (server, owner) = TestServer::set_up().await;
+    server.environment(&owner, "Dev", "test").await;
+    let sam = server.add(owner.organization, "sam@example.com", "Sam").await;
+    let here = json!({"subject": sam.person, "role": "developer", "environment": "dev"});
+    server.post("/v1/role-assignments", Some(&owner), &here).await.is(201);
+    let app = json!({"provider": "github", "client_id": "c", "client_secret": "s"});
+    let app = text(&server.post("/v1/oauth-apps", Some(&owner), &app).await.is(201).json()["id"]);
+    let [one, other] = [
+        server.customer(&owner, &json!({"name": "One"})).await,
+        server.customer(&owner, &json!({"name": "Other"})).await,
+    ];
+    let body = json!({"kind": "token", "name": "crm", "token": "t", "environment": "dev", "customer": one});
+    let made = server.post("/v1/connections", Some(&owner), &body).await.is(201).json();
+    let connection = text(&made["connection"]["id"]);
+    let mut keys = Vec::new();
+    for customer in [&one, &other] {
+        let key = json!({"name": "K", "mode": "test", "role": "admin", "customers": [customer]});
+        keys.push(server.api_key(&owner, &key).await.0);
+    }
+    let allowed = async |subject: &str, asked: String| {
+        explain(&server, &owner, &format!("subject={subject}&{asked}")).await["allowed"] == true
+    };
+    let read = || format!("permission=connection:read&resource={connection}");
+    assert!(allowed(&sam.person.to_string(), read()).await, "in its environment");
+    assert!(allowed(&keys[0], read()).await);
+    assert!(!allowed(&keys[1], read()).await, "it is limited to another customer");
+    let of_app = || format!("permission=oauth_app:read&resource={app}");
+    assert!(allowed(&owner.person.to_string(), of_app()).await);
+    assert!(!allowed(&sam.person.to_string(), of_app()).await, "an app is the whole organization's");
+    let told = explain(&server, &owner, &read()).await;
+    assert!(subjects(&told).contains(&sam.person.to_string()), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_asked_is_named() {
     let (server, owner) = TestServer::set_up().await;
     let cases = [

@@ -1,7 +1,7 @@
 //! Consenting, from the link to the token that a program reads, with a provider on a real port.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -75,6 +75,27 @@ async fn a_provider_that_refuses_pkce_is_sent_none() {
     let [asked] = &acme.provider.asked()[..] else { panic!("one request") };
     assert_eq!(asked.field("code_verifier"), None);
     assert_eq!(acme.show(&connection).await["status"], "connected");
+}
+
+/// RFC 6749 §2.3.1: the secret is in one place, whichever the provider wants.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_proves_itself_in_a_header_sends_no_secret_in_the_form() {
+    let acme = Acme::new().await;
+    let path = format!("/v1/oauth-apps/{}", acme.app);
+    let basic = json!({"client_authentication": "basic", "client_id": "a:b", "client_secret": "Zq7:%"});
+    acme.server.patch(&path, &acme.owner, &basic).await.is(200);
+    let connection = acme.connected("crm").await;
+    let refresh = format!("/v1/connections/{connection}/refresh");
+    acme.server.post(&refresh, Some(&acme.owner), &json!({})).await.is(200);
+    acme.server.delete(&format!("/v1/connections/{connection}"), &acme.owner).await.is(204);
+    let asked = acme.provider.asked();
+    assert_eq!(asked.iter().map(|asked| &*asked.path).collect::<Vec<_>>(), ["/token", "/token", "/revoke"]);
+    // Both as in a form, so that what stands between them is the only colon.
+    let expected = format!("Basic {}", STANDARD.encode("a%3Ab:Zq7%3A%25"));
+    for asked in asked {
+        assert_eq!(asked.authorization.as_ref(), Some(&expected));
+        assert_eq!((asked.field("client_id"), asked.field("client_secret")), (None, None));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,6 +55,13 @@ async fn an_error_that_is_called_a_success() {
     comes_to_nothing(says("200 OK", "", &error.to_string())).await;
 }
 
+/// RFC 6749 §7.1: what is no bearer token programs are told is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_of_no_use_to_whoever_has_it() {
+    let token = json!({"access_token": SECRET, "token_type": "DPoP", "refresh_token": SECRET});
+    comes_to_nothing(says("200 OK", "", &token.to_string())).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_of_its_own() {
     comes_to_nothing(says("500 Oops", "", SECRET)).await;

@@ -98,6 +98,7 @@ async fn an_answer_that_was_lost_is_asked_for_again() {
     acme.server.eventually(|| async { acme.read().await["crm"]["access_token"] == "Zq7access3" }).await;
     assert_eq!(refreshes(&acme.provider.asked()), ["Zq7refresh1", "Zq7refresh1"]);
     let path = format!("/v1/connections/{connection}/refresh");
+    acme.server.advance(10);
     acme.server.post(&path, Some(&acme.owner), &json!({})).await.is(200);
     assert_eq!(refreshes(&acme.provider.asked())[2], "Zq7refresh3", "the newest is the one that is used");
 }
@@ -131,10 +132,17 @@ async fn nothing_is_refreshed_while_nothing_can_be_recorded() {
     let refused = acme.server.post(&path, Some(&acme.owner), &json!({})).await;
     refused.is_problem(503, "clock_jumped");
     let app = acme.server.app();
-    app.refresher.refresh_due(app.store.clock().credible_now().plus_seconds(86_400));
-    app.refresher.end().await;
+    let (handle, id) = (acme.server.handle(acme.owner.organization), connection.parse().unwrap());
+    let tomorrow = app.store.clock().credible_now().plus_seconds(86_400);
+    assert!(!app.refresher.refresh_due(tomorrow), "nothing is begun");
+    app.refresher.join(&handle, id).await;
+    // Nor is anybody asked by what was begun before.
+    app.refresher.refresh(&handle, id).await;
     assert_eq!(refreshes(&acme.provider.asked()), [""; 0]);
     hands.jump(3_600);
+    assert!(app.refresher.refresh_due(tomorrow));
+    app.refresher.join(&handle, id).await;
+    assert_eq!(refreshes(&acme.provider.asked()), ["Zq7refresh1"]);
 }
 
 /// A connection that is ended while its token is refreshed is given back what that brings, too.

@@ -67,3 +67,32 @@ async fn a_client_goes_on_while_the_server_is_away_and_a_watcher_misses_nothing(
     assert_eq!(ctx.secret("VALUE").await.unwrap().value.as_str(), Ok("three"));
     assert_eq!(ctx.fetch().await.unwrap().unconfirmed_for(), None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_reads_connections_and_a_watcher_is_told_of_another_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let workflow = Workflow::start(&Start::on(dir.path().join("data")), "workflow").await;
+    workflow.secret("VALUE", "one").await;
+    let call = async |method: &str, path: &str, body, expected| {
+        let (status, body) = workflow.server.call(&workflow.login, method, path, Some(body)).await;
+        assert_eq!(status, expected, "{body}");
+        body
+    };
+    let token = json!({"kind": "token", "name": "billing", "token": "first", "environment": "prod"});
+    let made = call("POST", "/v1/connections", token, 201).await;
+    let basic =
+        json!({"kind": "basic", "name": "legacy", "username": "n", "password": "p", "environment": "prod"});
+    call("POST", "/v1/connections", basic, 201).await;
+
+    let ctx = Ctx::new(Api::new(&workflow.server.url, &workflow.key).unwrap(), "prod");
+    let first = ctx.fetch().await.unwrap();
+    let billing = first.connection("billing").unwrap();
+    assert_eq!((billing.kind(), billing.token().unwrap().as_str()), ("token", Ok("first")));
+    let (name, password) = first.connection("legacy").unwrap().basic().unwrap();
+    assert_eq!((name.as_str(), password.as_str()), (Ok("n"), Ok("p")));
+    let mut watch = ctx.watch(&first);
+    let path = format!("/v1/connections/{}", made["connection"]["id"].as_str().unwrap());
+    call("PATCH", &path, json!({"token": "second"}), 200).await;
+    let told = tokio::time::timeout(Duration::from_secs(30), watch.next()).await.unwrap().unwrap();
+    assert_eq!(told.connection("billing").unwrap().token().unwrap().as_str(), Ok("second"));
+}

@@ -150,6 +150,7 @@ pub async fn record_connections(store: &TestStore, founded: &Founded) {
             Actor::SYSTEM,
             vec![],
         ),
+        (ConnectionsCommand::Refresh(asked), founded.owner, vec![]),
         (
             ConnectionsCommand::NoteRefresh(NoteRefresh {
                 connection,

@@ -47,6 +47,8 @@ pub struct State {
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub path: String,
+    /// How the app proved to be itself, where it did so beside the form.
+    pub authorization: Option<String>,
     /// The fields of the form.
     pub form: Vec<(String, String)>,
 }
@@ -125,6 +127,10 @@ impl State {
 
     /// Whether there are tokens for a code or a refresh token (RFC 6749 §5.2, RFC 7636 §4.6).
     fn accepts(&mut self, asked: &Asked) -> bool {
+        // Who it is an app says in one way, and no more than one (RFC 6749 §2.3).
+        if asked.authorization.is_some() == asked.field("client_secret").is_some() {
+            return false;
+        }
         if let Some(token) = asked.field("refresh_token") {
             return self.used.insert(token.to_owned()) || !self.is_strict;
         }
@@ -157,7 +163,8 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
             if body.len() >= length {
                 let path = head.split(' ').nth(1)?.to_owned();
                 let form = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
-                return Some(Asked { path, form });
+                let authorization = head.lines().find_map(|line| line.strip_prefix("authorization: "));
+                return Some(Asked { path, authorization: authorization.map(ToOwned::to_owned), form });
             }
         }
         match stream.read(&mut chunk).await {

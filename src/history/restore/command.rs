@@ -46,13 +46,14 @@ impl RestoreSettings {
     /// Decides. `If-Match` is held against the last change to a restorable setting.
     ///
     /// # Errors
-    /// A failed precondition; [`Rejection::Stale`] if the plan was made from other settings; the first permission
+    /// A failed precondition; [`Rejection::Stale`] if the plan was made from other settings, or takes away what somebody
+    /// is connected by since (making a connection is no change to what a restore can bring back); the first permission
     /// that a step needs and the actor lacks; [`Rejection::TooLarge`] if it is longer than [`PLAN_MAX_BYTES`].
     pub fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
         let founded = state.general.founded().ok_or(GeneralRejection::NotFound)?;
         let revision = state.revision.version();
         context.check_version(revision)?;
-        if revision != self.revision {
+        if revision != self.revision || self.steps.iter().any(|step| step.takes_what_is_in_use(state)) {
             return Err(Rejection::Stale);
         }
         if self.include_access {
@@ -91,13 +92,18 @@ mod tests {
     use super::*;
     use crate::command::PreconditionFailed;
     use crate::event::Event;
-    use crate::given::{assigned, by, by_having_seen, events, founded, id, member, organization, person};
+    use crate::given::{
+        assigned, by, by_having_seen, events, founded, id, member, organization, person, sealed,
+    };
     use crate::history::description::Focus;
     use crate::history::restore::plan::{Cannot, plan};
+    use crate::settings::connections::event::{ConnectionCreated, ConnectionsEvent};
+    use crate::settings::connections::value::Kind;
     use crate::settings::environments::event::{
-        EnvironmentCreated, EnvironmentUpdated, EnvironmentsEvent, Mode,
+        EnvironmentCreated, EnvironmentDeleted, EnvironmentUpdated, EnvironmentsEvent, Mode,
     };
     use crate::settings::general::event::OrganizationUpdated;
+    use crate::settings::oauth_apps::event::{OauthAppCreated, OauthAppsEvent};
     use crate::settings::roles::role::{RoleRef, SystemRole};
 
     fn created(number: u128, slug: &str) -> Event {
@@ -107,6 +113,12 @@ mod tests {
             slug: slug.to_owned(),
             mode: Mode::Test,
             description: None,
+        }))
+    }
+
+    fn deleted(number: u128) -> Event {
+        Event::Environments(EnvironmentsEvent::EnvironmentDeleted(EnvironmentDeleted {
+            environment: id(number),
         }))
     }
 
@@ -192,6 +204,65 @@ mod tests {
         // Somebody who joins is no setting that a restore brings back.
         let joined = acme([created(1, "a")].into_iter().chain(member(3, None)));
         assert!(command.decide(&joined, &by(person(id(1)))).is_ok());
+    }
+
+    /// A connection, as an app of the organization's.
+    fn connected(number: u128, environment: u128, app: u128) -> Event {
+        Event::Connections(ConnectionsEvent::ConnectionCreated(ConnectionCreated {
+            connection: id(number),
+            kind: Kind::Oauth,
+            name: "crm".to_owned(),
+            environment: id(environment),
+            customer: None,
+            key: id(number),
+            credential: None,
+            oauth_app: Some(id(app)),
+            provider: None,
+            scopes: Vec::new(),
+            link: None,
+        }))
+    }
+
+    fn app(number: u128) -> Event {
+        Event::OauthApps(OauthAppsEvent::OauthAppCreated(OauthAppCreated {
+            app: id(number),
+            provider: "github".to_owned(),
+            name: "GitHub".to_owned(),
+            client_id: "client".to_owned(),
+            credentials_version: 1,
+            client_secret: sealed(number),
+            scopes: Vec::new(),
+            urls: None,
+            client_authentication: None,
+            pkce: None,
+            copied_from: None,
+        }))
+    }
+
+    #[test]
+    fn what_somebody_was_connected_by_since_is_not_taken_away() {
+        let since = [app(1), created(2, "b")];
+        let (past, present) = (acme([]), acme(since.clone()));
+        let (command, _) = prepared(&past, &present, false);
+        let decided = |more: Vec<Event>| {
+            command.decide(&acme(since.clone().into_iter().chain(more)), &by(person(id(1))))
+        };
+        assert_eq!(events(decided(vec![])).unwrap().len(), 3);
+        assert_eq!(decided(vec![connected(3, 1, 1)]), Err(Rejection::Stale), "by the app");
+        assert_eq!(decided(vec![connected(3, 2, 7)]), Err(Rejection::Stale), "in the environment");
+        assert!(decided(vec![connected(3, 1, 7)]).is_ok(), "by neither");
+    }
+
+    #[test]
+    fn what_has_connections_stays_with_its_name() {
+        let then = [created(1, "a")];
+        let since = [deleted(1), created(2, "a"), app(1), connected(3, 2, 1)];
+        let (past, present) = (acme(then.clone()), acme(then.into_iter().chain(since)));
+        let (command, cannot) = prepared(&past, &present, false);
+        assert!(command.steps.is_empty(), "{command:?}");
+        let mut whys: Vec<_> = cannot.iter().map(|cannot| cannot.why).collect();
+        whys.sort_unstable();
+        assert_eq!(whys, ["has_connections", "in_use", "name_taken"]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::history::description::{Change, Description, Difference, Field, FieldC
 use crate::ids::{CustomerId, EnvironmentId, OauthAppId, SecretId, TeamId};
 use crate::organization::Organization;
 use crate::seal::Commitment;
+use crate::settings::environments::event::EnvironmentsEvent;
+use crate::settings::oauth_apps::event::OauthAppsEvent;
 use crate::settings::roles::access::{Held, ceiling};
 use crate::settings::roles::permission::PermissionSet;
 use crate::settings::roles::role::RoleRef;
@@ -105,7 +107,12 @@ impl Outlook<'_> {
     /// Whether an environment will be there once all is as planned.
     pub fn has_environment(&self, environment: EnvironmentId) -> bool {
         let state = if self.whole { self.past } else { self.present };
-        state.environments.get(environment).is_some()
+        state.environments.get(environment).is_some() || self.keeps(environment)
+    }
+
+    /// Whether an environment that came since stays, with all that is in it: no restore takes connections away.
+    pub fn keeps(&self, environment: EnvironmentId) -> bool {
+        self.past.environments.get(environment).is_none() && self.present.connections.has_any_in(environment)
     }
 
     /// Whether a customer came since, and stays with what it has: where the whole organization goes back, whom it works for
@@ -196,6 +203,19 @@ impl Step {
         ceiling(state, context.actor.id, &self.gives).map_err(Rejection::Forbidden)
     }
 
+    /// Whether it takes away what has connections: an environment, or the app that people were asked as.
+    pub fn takes_what_is_in_use(&self, state: &Organization) -> bool {
+        match &self.event.event {
+            Event::Environments(EnvironmentsEvent::EnvironmentDeleted(deleted)) => {
+                state.connections.has_any_in(deleted.environment)
+            }
+            Event::OauthApps(OauthAppsEvent::OauthAppDeleted(deleted)) => {
+                state.connections.use_app(deleted.app)
+            }
+            _ => false,
+        }
+    }
+
     /// The fields that change, as they are; `None` where the thing is made.
     pub fn from(&self) -> Option<Map<String, Value>> {
         (self.change != Change::Created).then(|| told(&self.fields, |change| &change.from))
@@ -225,6 +245,11 @@ impl Plan {
     pub fn change_of(&self, subject: &Subject) -> Option<Change> {
         let of = |(_, step): &&(Phase, Step)| step.subject == *subject;
         self.steps.iter().find(of).map(|(_, step)| step.change)
+    }
+
+    /// Whether a thing does not come to what it was, or not in all.
+    pub fn refuses(&self, subject: &Subject) -> bool {
+        self.cannot.iter().any(|cannot| cannot.subject == *subject)
     }
 
     /// Notes what does not come back.

@@ -3,14 +3,14 @@
 
 use crate::command::{Context, Need, NewEvent, Rejection};
 use crate::event::{Resource, ResourceType};
-use crate::ids::{ConnectionId, CustomerId, DataKeyId};
+use crate::ids::{ConnectionId, DataKeyId};
 use crate::organization::Organization;
 use crate::seal::Sealed;
 use crate::settings::connections::connection::Connection;
 use crate::settings::connections::event::{
     ConnectLink, ConnectionCreated, ConnectionRevoked, ConnectionUpdated, ConnectionsEvent,
 };
-use crate::settings::connections::granting::{Connect, NoteFailure, NoteRefresh, Reconnect};
+use crate::settings::connections::granting::{Connect, NoteFailure, NoteRefresh, Reconnect, ask_to_refresh};
 use crate::settings::connections::projection::Connections;
 use crate::settings::connections::value::{AppRef, Kind};
 use crate::settings::environments::value::Slug;
@@ -22,6 +22,8 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 /// The most connections of a customer in all environments: erasing the customer removes the keys of all in one batch, beside
 /// those of its secrets.
 pub const CUSTOMER_CONNECTIONS_MAX: usize = 1_000;
+/// The most bytes of an organization's connections that are sealed, all of which are in memory: a token can have 64 KiB.
+pub const SEALED_BYTES_MAX: usize = 256 << 20;
 
 /// A command to connections.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub enum ConnectionsCommand {
     Revoke(At),
     /// Asks somebody to consent again.
     Reconnect(Reconnect),
+    /// Asks for another access token now.
+    Refresh(At),
     /// Somebody consented.
     Connect(Connect),
     /// An access token was refreshed.
@@ -126,9 +130,18 @@ pub enum ConnectionsRejection {
     /// More connections than a customer can have.
     #[error("a customer has at most {CUSTOMER_CONNECTIONS_MAX} connections")]
     CustomerFull,
+    /// The credentials of all connections take as much as they can.
+    #[error("the credentials of all connections have at most {SEALED_BYTES_MAX} bytes")]
+    TooMuchSealed,
     /// The connection is of another kind.
     #[error("the connection is of another kind")]
     OtherKind,
+    /// The provider gave nothing that another access token is had for, or does not accept that any more.
+    #[error("the connection has nothing to refresh its token with")]
+    NotRefreshable,
+    /// Nobody is asked to consent for a customer who is suspended or deleted.
+    #[error("the connection's customer is suspended or deleted")]
+    CustomerInactive,
     /// The link by which somebody came is void, or has ended.
     #[error("the link is void or has ended")]
     InvalidLink,
@@ -155,7 +168,7 @@ impl ConnectionsCommand {
         match self {
             Self::Create(command) => command.at.needs(),
             Self::Update(command) => command.at.needs(),
-            Self::Revoke(at) => at.needs(),
+            Self::Revoke(at) | Self::Refresh(at) => at.needs(),
             Self::Reconnect(command) => command.at.needs(),
             Self::Connect(_) | Self::NoteRefresh(_) | Self::NoteFailure(_) => Need::System,
         }
@@ -175,7 +188,8 @@ impl ConnectionsCommand {
                 context.check_version(current.version)?;
                 Ok(vec![revoked(current)])
             }
-            Self::Reconnect(command) => command.decide(connections, context),
+            Self::Reconnect(command) => command.decide(state, context),
+            Self::Refresh(at) => ask_to_refresh(*at, connections, context),
             Self::Connect(command) => Ok(command.decide(state, context)?),
             Self::NoteRefresh(command) => Ok(command.decide(connections)),
             Self::NoteFailure(command) => Ok(command.decide(connections)),
@@ -231,10 +245,15 @@ impl CreateConnection {
             return Err(ConnectionsRejection::TooMany);
         }
         if let Some(customer) = scope.customer()
-            && of_customer(state, customer) >= CUSTOMER_CONNECTIONS_MAX
+            && state.connections.of_customer(customer).count() >= CUSTOMER_CONNECTIONS_MAX
         {
             return Err(ConnectionsRejection::CustomerFull);
         }
+        let sealed = match &self.made {
+            Made::Held { credential, .. } => Some(credential),
+            Made::Asked { .. } => None,
+        };
+        check_room(state.connections.sealed_bytes(), sealed)?;
         let mut created = ConnectionCreated {
             connection,
             kind: Kind::Oauth,
@@ -272,10 +291,12 @@ impl CreateConnection {
     }
 }
 
-/// How many connections a customer has: an environment that has any is not deleted, so those that there are have all.
-fn of_customer(state: &Organization, customer: CustomerId) -> usize {
-    let scopes = state.environments.iter().map(|environment| Scope::Customer(environment.id, customer));
-    scopes.map(|scope| state.connections.count(scope)).sum()
+/// Refuses what comes where there is no room for it. What a provider hands out is not refused, but counted: nobody makes
+/// more connections, then.
+fn check_room(sealed_bytes: usize, coming: Option<&Sealed>) -> Result<(), ConnectionsRejection> {
+    let coming = coming.map_or(0, |sealed| sealed.data.0.len());
+    let has_room = sealed_bytes + coming <= SEALED_BYTES_MAX;
+    if has_room { Ok(()) } else { Err(ConnectionsRejection::TooMuchSealed) }
 }
 
 impl UpdateConnection {
@@ -293,6 +314,9 @@ impl UpdateConnection {
             && connections.find(current.scope, name.as_str()).is_some()
         {
             return Err(ConnectionsRejection::NameTaken.into());
+        }
+        if let Some((_, credential)) = &self.credential {
+            check_room(connections.sealed_bytes(), Some(credential))?;
         }
         let number = current.credential.as_ref().map_or(1, |credential| credential.number + 1);
         let updated = ConnectionUpdated {

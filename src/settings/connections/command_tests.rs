@@ -10,10 +10,12 @@ use crate::ids::EnvironmentId;
 use crate::seal::Commitment;
 use crate::settings::connections::connection::INVALID_GRANT;
 use crate::settings::connections::event::{
-    ConnectionConnected, ConnectionReconnected, TOKEN_REFRESH, TokenRefreshed, Tokens,
+    ConnectionConnected, ConnectionReconnected, ConnectionRefreshAsked, TOKEN_REFRESH, TokenRefreshed, Tokens,
 };
 use crate::settings::connections::granting::{CONSENT_SECONDS, HandedOut};
 use crate::settings::connections::value::Status;
+use crate::settings::customers::command::erased;
+use crate::settings::customers::event::{CustomerNamed, CustomersEvent};
 use crate::settings::environments::event::Mode;
 use crate::settings::oauth_apps::event::{CustomUrls, OauthAppCreated, OauthAppUpdated, OauthAppsEvent};
 
@@ -153,6 +155,114 @@ fn a_customer_has_so_many_connections_in_all_environments() {
     );
     let room = state((1..max).map(created));
     assert!(one_more.decide(&room, &by(person(id(1)))).is_ok());
+}
+
+#[test]
+fn what_is_sealed_is_counted_and_bounds_what_is_made() {
+    let bytes = |given: &[Event]| acme(given.iter().cloned()).connections.sealed_bytes();
+    let own = |number| sealed(number).data.0.len();
+    let one = made(&[], ConnectionsCommand::Create(held(1, "billing")));
+    assert_eq!(bytes(&one), own(1));
+    let update = UpdateConnection { at: at(1), name: None, credential: Some((Kind::Token, sealed(2))) };
+    assert_eq!(bytes(&made(&one, ConnectionsCommand::Update(update))), own(2));
+    assert_eq!(bytes(&made(&one, ConnectionsCommand::Revoke(at(1)))), 0);
+    assert_eq!(bytes(&connected()), own(20) + own(120), "an access token and a refresh token");
+    let coming = sealed(1);
+    let room = |bytes| check_room(bytes, Some(&coming));
+    assert_eq!(room(SEALED_BYTES_MAX - own(1)), Ok(()));
+    assert_eq!(room(SEALED_BYTES_MAX - own(1) + 1), Err(ConnectionsRejection::TooMuchSealed));
+    assert_eq!(check_room(SEALED_BYTES_MAX + 1, None), Err(ConnectionsRejection::TooMuchSealed));
+}
+
+#[test]
+fn connections_are_found_by_whom_and_where_they_are_of() {
+    let of = |number, customer| {
+        let scope = Scope::Customer(id(1), id(customer));
+        CreateConnection { at: At { connection: id(number), scope }, ..asked(number, "crm") }
+    };
+    let mut given = vec![has_customer(1), has_customer(2)];
+    for command in [held(1, "billing"), of(2, 1), of(3, 2), asked(4, "crm")] {
+        given = made(&given, ConnectionsCommand::Create(command));
+    }
+    let told = |given: &[Event]| {
+        let connections = acme(given.iter().cloned()).connections;
+        let ids = |found: Vec<&Connection>| found.iter().map(|found| found.id).collect::<Vec<_>>();
+        let of_customer = |customer| ids(connections.of_customer(id(customer)).collect());
+        let within = ids(connections.in_environment_after(id(1), Some(id(1))).collect());
+        (of_customer(1), of_customer(2), within, connections.use_app(id(1)))
+    };
+    let ids = |all: &[u128]| all.iter().map(|number| id(*number)).collect::<Vec<ConnectionId>>();
+    assert_eq!(told(&given), (ids(&[2]), ids(&[3]), ids(&[2, 3, 4]), true));
+    let erased = erased(&acme(given.iter().cloned()), id(1), id(1)).event;
+    given.push(erased);
+    assert_eq!(told(&given), (ids(&[]), ids(&[3]), ids(&[3, 4]), true));
+    let at_customer = At { connection: id(3), scope: Scope::Customer(id(1), id(2)) };
+    for ended in [at_customer, at(4)] {
+        given = made(&given, ConnectionsCommand::Revoke(ended));
+    }
+    assert_eq!(told(&given), (ids(&[]), ids(&[]), ids(&[]), false));
+    assert!(acme(given).connections.has_any_in(id(1)), "one is there still");
+}
+
+#[test]
+fn whoever_asks_for_a_refresh_right_after_one_has_it() {
+    let given = connected();
+    let ask = |given: &[Event], seconds| {
+        let context = Context { now: now().plus_seconds(seconds), ..by(person(id(1))) };
+        events(ConnectionsCommand::Refresh(at(1)).decide(&acme(given.iter().cloned()), &context))
+    };
+    let asked = ConnectionRefreshAsked { connection: id(1) };
+    let asked = Event::Connections(ConnectionsEvent::ConnectionRefreshAsked(asked));
+    assert_eq!(ask(&given, 0), Ok(vec![asked.clone()]), "a consent is no refresh");
+    let refresh = NoteRefresh { connection: id(1), from: 1, handed_out: handed_out(30, true) };
+    let refreshed = made(&given, ConnectionsCommand::NoteRefresh(refresh));
+    assert_eq!(ask(&refreshed, 9), Ok(vec![]));
+    assert_eq!(ask(&refreshed, 10), Ok(vec![asked]));
+    let not_refreshable = Err(ConnectionsRejection::NotRefreshable.into());
+    let moved: Vec<Event> = given.into_iter().chain([moved()]).collect();
+    assert_eq!(ask(&moved, 0), not_refreshable);
+    assert_eq!(ask(&made(&[], ConnectionsCommand::Create(held(1, "billing"))), 0), not_refreshable);
+}
+
+#[test]
+fn what_was_granted_is_recorded_once_it_is_another() {
+    let refreshed = |given: &[Event], from, scopes: &[&str]| {
+        let scopes = Some(scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>());
+        let handed_out = HandedOut { scopes, ..handed_out(30, true) };
+        made(given, ConnectionsCommand::NoteRefresh(NoteRefresh { connection: id(1), from, handed_out }))
+    };
+    let recorded = |given: &[Event]| match given.last() {
+        Some(Event::Connections(ConnectionsEvent::TokenRefreshed(refreshed))) => {
+            refreshed.tokens.scopes.clone()
+        }
+        other => panic!("{other:?}"),
+    };
+    let granted = |given: &[Event]| {
+        acme(given.iter().cloned()).connections.get(id(1)).unwrap().grant.clone().unwrap().granted
+    };
+    let read = Some(vec!["read".to_owned()]);
+    let once = refreshed(&connected(), 1, &["read"]);
+    assert_eq!((recorded(&once), granted(&once)), (read.clone(), read.clone()));
+    let again = refreshed(&once, 2, &["read"]);
+    assert_eq!((recorded(&again), granted(&again)), (None, read));
+    let less = refreshed(&again, 3, &[]);
+    assert_eq!((recorded(&less), granted(&less)), (Some(vec![]), Some(vec![])));
+}
+
+#[test]
+fn nobody_consents_for_a_customer_who_is_not_served() {
+    let scope = Scope::Customer(id(1), id(1));
+    let at = At { connection: id(1), scope };
+    let create = ConnectionsCommand::Create(CreateConnection { at, ..asked(1, "crm") });
+    let given = made(&[has_customer(1)], create);
+    let named = CustomerNamed { customer: id(1) };
+    let again = || ConnectionsCommand::Reconnect(Reconnect { at, link: link(2) });
+    assert!(decide(&given, connect(1, 1)).is_ok() && decide(&given, again()).is_ok());
+    for left in [CustomersEvent::CustomerSuspended(named.clone()), CustomersEvent::CustomerDeleted(named)] {
+        let left: Vec<Event> = given.iter().cloned().chain([Event::Customers(left)]).collect();
+        assert_eq!(decide(&left, connect(1, 1)), Err(ConnectionsRejection::InvalidLink.into()));
+        assert_eq!(decide(&left, again()), Err(ConnectionsRejection::CustomerInactive.into()));
+    }
 }
 
 #[test]

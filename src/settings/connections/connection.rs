@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::event::{ResourceType, Version};
 use crate::history::description::{Description, Field, Subject, fields};
-use crate::ids::{ConnectionId, DataKeyId};
+use crate::ids::{ConnectionId, DataKeyId, OauthAppId};
 use crate::seal::{Commitment, Sealed};
 use crate::settings::connections::event::{ConnectLink, Tokens};
 use crate::settings::connections::value::{AppRef, Kind, Status};
@@ -67,6 +67,8 @@ pub struct Grant {
     pub link: Option<ConnectLink>,
     /// What another access token is had for.
     pub refresh_token: Option<Arc<Sealed>>,
+    /// When it was last refreshed.
+    pub refreshed_at: Option<Timestamp>,
     /// How often in a row it could not be refreshed.
     pub tries: u64,
     /// Why not, the last time: a fixed word.
@@ -97,6 +99,26 @@ impl Connection {
     pub fn usable(&self) -> Option<&Credential> {
         let is_over = self.grant.as_ref().is_some_and(|grant| grant.is_over);
         self.credential.as_ref().filter(|_| !is_over)
+    }
+
+    /// Whether another access token can be had for it without anybody's consent.
+    pub fn is_refreshable(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.refresh_token.is_some() && !grant.is_over)
+    }
+
+    /// The organization's app that people are asked as.
+    pub fn own_app(&self) -> Option<OauthAppId> {
+        match &self.grant.as_ref()?.app {
+            AppRef::Own(app) => Some(*app),
+            AppRef::Managed(_) => None,
+        }
+    }
+
+    /// How many bytes of it are sealed.
+    pub(super) fn sealed_bytes(&self) -> usize {
+        let credential = self.credential.as_ref().map(|credential| &credential.sealed);
+        let refresh_token = self.grant.as_ref().and_then(|grant| grant.refresh_token.as_ref());
+        credential.into_iter().chain(refresh_token).map(|sealed| sealed.data.0.len()).sum()
     }
 
     pub(super) fn describe(&self, into: &mut Description) {

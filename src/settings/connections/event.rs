@@ -26,6 +26,8 @@ events! {
         "connection.reconnect", 1 => ConnectionReconnected(ConnectionReconnected);
         /// A connection was ended.
         "connection.revoke", 1 => ConnectionRevoked(ConnectionRevoked) destroys destroyed_keys;
+        /// Somebody asked for another access token before it was due.
+        "connection.refresh", 1 => ConnectionRefreshAsked(ConnectionRefreshAsked);
         /// The provider handed out another access token. That it did not is recorded under the same action, as a failure.
         "credential.token_refresh", 1 => TokenRefreshed(TokenRefreshed);
     }
@@ -108,7 +110,7 @@ pub struct Tokens {
     /// When it is to be refreshed; absent where it cannot be, or need not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_at: Option<Timestamp>,
-    /// Which of what was asked for was granted, where the provider says that.
+    /// Which of what was asked for was granted, where the provider says that, and where it is not what it was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
 }
@@ -168,4 +170,12 @@ pub struct TokenRefreshed {
     pub connection: ConnectionId,
     /// What the provider handed out.
     pub tokens: Tokens,
+}
+
+/// Somebody asked for another access token; what came of that is recorded by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionRefreshAsked {
+    /// The connection.
+    pub connection: ConnectionId,
 }

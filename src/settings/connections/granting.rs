@@ -9,11 +9,12 @@ use crate::seal::{Commitment, Sealed};
 use crate::settings::connections::command::{At, ConnectionsRejection, about, resource, within};
 use crate::settings::connections::connection::Connection;
 use crate::settings::connections::event::{
-    ConnectLink, ConnectionConnected, ConnectionReconnected, ConnectionsEvent, TOKEN_REFRESH, TokenRefreshed,
-    Tokens,
+    ConnectLink, ConnectionConnected, ConnectionReconnected, ConnectionRefreshAsked, ConnectionsEvent,
+    TOKEN_REFRESH, TokenRefreshed, Tokens,
 };
 use crate::settings::connections::projection::Connections;
 use crate::settings::connections::value::AppRef;
+use crate::settings::customers::projection::Status;
 
 /// What a provider handed out, sealed under the connection's key.
 #[derive(Clone, Debug)]
@@ -90,16 +91,15 @@ pub struct NoteFailure {
 }
 
 impl Reconnect {
-    pub(super) fn decide(
-        &self,
-        connections: &Connections,
-        context: &Context,
-    ) -> Result<Vec<NewEvent>, Rejection> {
-        let current = self.at.find(connections)?;
+    pub(super) fn decide(&self, state: &Organization, context: &Context) -> Result<Vec<NewEvent>, Rejection> {
+        let current = self.at.find(&state.connections)?;
         if current.grant.is_none() {
             return Err(ConnectionsRejection::OtherKind.into());
         }
         context.check_version(current.version)?;
+        if !is_served(state, current) {
+            return Err(ConnectionsRejection::CustomerInactive.into());
+        }
         let reconnected = ConnectionReconnected { connection: current.id, link: self.link };
         Ok(vec![about(self.at, &current.name, ConnectionsEvent::ConnectionReconnected(reconnected))])
     }
@@ -112,7 +112,8 @@ impl Connect {
         context: &Context,
     ) -> Result<Vec<NewEvent>, ConnectionsRejection> {
         let current = state.connections.get(self.connection).ok_or(ConnectionsRejection::NotFound)?;
-        let grant = current.grant.as_ref().ok_or(ConnectionsRejection::InvalidLink)?;
+        let grant = current.grant.as_ref().filter(|_| is_served(state, current));
+        let grant = grant.ok_or(ConnectionsRejection::InvalidLink)?;
         let link = grant.link.filter(|link| link.token == self.link);
         // Whoever came in time may take a while at the provider.
         link.filter(|link| context.now <= link.ends_at.plus_seconds(CONSENT_SECONDS))
@@ -134,6 +135,35 @@ impl Connect {
     }
 }
 
+/// How long what was refreshed is new to whoever asks for that, in seconds.
+const JUST_SECONDS: i64 = 10;
+
+/// Notes that somebody asks for another access token; nothing, where there is a new one.
+pub(super) fn ask_to_refresh(
+    at: At,
+    connections: &Connections,
+    context: &Context,
+) -> Result<Vec<NewEvent>, Rejection> {
+    let current = at.find(connections)?;
+    context.check_version(current.version)?;
+    if !current.is_refreshable() {
+        return Err(ConnectionsRejection::NotRefreshable.into());
+    }
+    let refreshed_at = current.grant.as_ref().and_then(|grant| grant.refreshed_at);
+    if refreshed_at.is_some_and(|refreshed_at| context.now < refreshed_at.plus_seconds(JUST_SECONDS)) {
+        return Ok(Vec::new());
+    }
+    let asked = ConnectionRefreshAsked { connection: current.id };
+    Ok(vec![about(at, &current.name, ConnectionsEvent::ConnectionRefreshAsked(asked))])
+}
+
+/// Whether somebody may consent for whom a connection belongs to: a customer who is there and not suspended, or nobody.
+pub fn is_served(state: &Organization, connection: &Connection) -> bool {
+    let is_active =
+        |customer| state.customers.get(customer).is_some_and(|customer| customer.status == Status::Active);
+    connection.scope.customer().is_none_or(is_active)
+}
+
 /// How long a person may take at the provider, in seconds.
 pub const CONSENT_SECONDS: i64 = 600;
 
@@ -147,7 +177,10 @@ fn at_number(connections: &Connections, id: ConnectionId, number: u64) -> Option
 impl NoteRefresh {
     pub(super) fn decide(&self, connections: &Connections) -> Vec<NewEvent> {
         let Some(current) = at_number(connections, self.connection, self.from) else { return Vec::new() };
-        let refreshed = TokenRefreshed { connection: current.id, tokens: self.handed_out.tokens(current) };
+        let mut tokens = self.handed_out.tokens(current);
+        let granted = current.grant.as_ref().and_then(|grant| grant.granted.as_ref());
+        tokens.scopes = tokens.scopes.filter(|scopes| Some(scopes) != granted);
+        let refreshed = TokenRefreshed { connection: current.id, tokens };
         vec![about(current.into(), &current.name, ConnectionsEvent::TokenRefreshed(refreshed))]
     }
 }

@@ -213,9 +213,7 @@ pub async fn list(call: Call, query: RawQuery) -> Result<Response, Problem> {
     let now = call.time_of(&asked).await?;
     let connections = call.seen::<Connections>(&asked, Focus::All).await?;
     let after = request.after.as_ref().and_then(|after| after.last.parse::<ConnectionId>().ok());
-    let found = connections
-        .iter()
-        .filter(|connection| after.is_none_or(|after| connection.id > after))
+    let found = narrowest(&connections, after, customer, within)
         .filter(|connection| within.is_none() || connection.scope.environment() == within)
         .filter(|connection| customer.is_none() || connection.scope.customer() == customer)
         .filter(|connection| status.is_none_or(|status| connection.status(now) == status))
@@ -226,6 +224,20 @@ pub async fn list(call: Call, query: RawQuery) -> Result<Response, Problem> {
         version: asked.at,
     });
     Ok(connections.mark(call.list(&call.organization.view, &page)))
+}
+
+/// The connections that follow an id, by id, of as few as can be told by where they belong.
+fn narrowest(
+    connections: &Connections,
+    after: Option<ConnectionId>,
+    customer: Option<CustomerId>,
+    within: Option<EnvironmentId>,
+) -> Box<dyn Iterator<Item = &Connection> + '_> {
+    match (customer, within) {
+        (Some(customer), _) => Box::new(connections.of_customer_after(customer, after)),
+        (None, Some(environment)) => Box::new(connections.in_environment_after(environment, after)),
+        (None, None) => Box::new(connections.after(after)),
+    }
 }
 
 /// A connection.
@@ -277,13 +289,8 @@ pub async fn delete(
     let held = Held::of(&call.app, &call.organization.handle, vec![connection.id]).await;
     let done = call.submit(ConnectionsCommand::Revoke(At::from(&connection)), StatusCode::NO_CONTENT).await?;
     // Once it has ended, so that what is refused leaves all as it was; and whether or not anybody waits for the answer.
-    let outgoing = call.app.outgoing.clone();
-    let given = tokio::spawn(async move {
-        for held in held {
-            held.give_back(&outgoing).await;
-        }
-    });
-    given.await?;
+    let (outgoing, clock) = (call.app.outgoing.clone(), call.app.store.clock().clone());
+    tokio::spawn(async move { Held::give_back(held, &outgoing, &clock).await }).await?;
     Ok(call.no_content(&done))
 }
 

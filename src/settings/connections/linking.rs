@@ -1,5 +1,7 @@
 //! `POST /v1/connections` and what leads somebody to consent: the link, again, and refreshing by hand.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -17,7 +19,7 @@ use crate::seal::token::PlainToken;
 use crate::settings::connections::command::{At, ConnectionsCommand, CreateConnection, Made};
 use crate::settings::connections::event::ConnectLink;
 use crate::settings::connections::granting::Reconnect;
-use crate::settings::connections::http::{AtConnection, ConnectionBody, Credential};
+use crate::settings::connections::http::{AtConnection, ConnectionBody, Credential, answer};
 use crate::settings::connections::value::{AppRef, Kind};
 use crate::settings::environments::value::Slug;
 use crate::settings::oauth_apps::value::{ProviderName, Scopes};
@@ -27,6 +29,11 @@ use crate::store::Done;
 
 /// How long a link to connect by is good, in seconds.
 pub const LINK_SECONDS: i64 = 30 * 60;
+
+/// How long somebody who asks for a refresh waits for it: as long as a provider may take, and a moment to record it.
+const REFRESH_WAIT: Duration = Duration::from_secs(15);
+/// When whoever has waited so long may ask again, in seconds.
+const REFRESH_AGAIN_SECONDS: u64 = 5;
 
 /// A connection to be made: of kind `token` or `basic` with its credential, or for somebody to consent to.
 #[derive(Deserialize, ToSchema)]
@@ -235,7 +242,8 @@ pub async fn reconnect(
     shown(&call, &done, connection.id, Some(link), StatusCode::OK, |_| None).await
 }
 
-/// Refreshes the access token now; whoever asks while that is under way waits for the same.
+/// Refreshes the access token now; whoever asks while that is under way waits for the same, and whoever asks right after it
+/// has what came of it. That somebody asked is recorded. 503 `refresh_under_way` after 15 seconds: it goes on all the same.
 #[utoipa::path(post, path = "/v1/connections/{con}/refresh", tag = "oauth", params(("con" = ConnectionId, Path)),
     responses((status = 200, body = ConnectionBody), (status = "4XX", body = ProblemBody)))]
 pub async fn refresh(
@@ -243,18 +251,25 @@ pub async fn refresh(
     _: NoParameters,
 ) -> Result<Response, Problem> {
     let NoFields {} = call.body().parse()?;
-    call.check_seen(connection.version)?;
-    let grant = connection.grant.as_ref().filter(|grant| grant.refresh_token.is_some() && !grant.is_over);
-    if grant.is_none() {
-        let message = "the provider gave nothing to refresh it with: somebody has to connect again";
-        return Err(Problem::conflict("not_refreshable", message));
+    let command = ConnectionsCommand::Refresh(At::from(&connection));
+    let done = call.submit(command, StatusCode::OK).await?;
+    let (refresher, handle) = (&call.app.refresher, &call.organization.handle);
+    let refreshed = async {
+        if done.events > 0 && done.replay.is_none() {
+            refresher.refresh(handle, connection.id).await;
+        } else {
+            refresher.join(handle, connection.id).await;
+        }
+    };
+    tokio::select! {
+        () = refreshed => {}
+        () = call.app.store.clock().sleep(REFRESH_WAIT) => {
+            return Err(Problem::unavailable("refresh_under_way", REFRESH_AGAIN_SECONDS));
+        }
     }
-    call.app.store.check_recording()?;
-    call.app.refresher.refresh(&call.organization.handle, connection.id).await;
-    let view = call.organization.handle.view();
-    let refreshed = view.organization().connections.get(connection.id).ok_or_else(Problem::not_found)?;
-    let body = ConnectionBody::new(refreshed, call.app.store.clock().credible_now());
-    Ok(call.resource(StatusCode::OK, &view, refreshed.version, &body))
+    // What came of it, also for whoever asks again.
+    let done = Done { view: handle.view(), ..done };
+    answer(&call, &done, connection.id)
 }
 
 /// The answer with a link; that of a repeated request has none to show.

@@ -17,9 +17,9 @@ use crate::organization::Organization;
 use crate::seal::Commitment;
 use crate::settings::connections::connection::{Connection, Credential, Grant};
 use crate::settings::connections::event::{ConnectionCreated, ConnectionsEvent, TOKEN_REFRESH};
-use crate::settings::connections::value::AppRef;
 use crate::settings::customers::event::CustomersEvent;
 use crate::settings::oauth_apps::event::OauthAppsEvent;
+use crate::settings::places::Places;
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::value::Scope;
 
@@ -27,16 +27,12 @@ use crate::settings::secrets::value::Scope;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Connections {
     connections: RedBlackTreeMapSync<ConnectionId, Connection>,
-    scopes: RedBlackTreeMapSync<Scope, InScope>,
+    places: Places<ConnectionId>,
     links: RedBlackTreeMapSync<Commitment, ConnectionId>,
-}
-
-/// What belongs to one scope.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct InScope {
-    names: RedBlackTreeMapSync<String, ConnectionId>,
-    /// The stream version of the last change to what programs read.
-    changed: Version,
+    /// Those of each of the organization's apps.
+    apps: RedBlackTreeMapSync<(OauthAppId, ConnectionId), ()>,
+    /// How much of them is sealed.
+    sealed_bytes: usize,
 }
 
 impl Connections {
@@ -55,25 +51,48 @@ impl Connections {
         self.connections.values()
     }
 
-    /// The connection of this name in a scope.
-    pub fn find(&self, scope: Scope, name: &str) -> Option<&Connection> {
-        self.scopes.get(&scope)?.names.get(name).and_then(|id| self.get(*id))
+    /// The connections that follow an id, by id.
+    pub fn after(&self, after: Option<ConnectionId>) -> impl Iterator<Item = &Connection> {
+        let rest = self.connections.range(after.unwrap_or_else(ConnectionId::min)..);
+        rest.map(|(_, connection)| connection).filter(move |connection| Some(connection.id) != after)
     }
 
-    /// A customer's connections, in whichever environment.
+    /// The connection of this name in a scope.
+    pub fn find(&self, scope: Scope, name: &str) -> Option<&Connection> {
+        self.places.named(scope, name).and_then(|id| self.get(id))
+    }
+
+    /// A customer's connections, in whichever environment, by id.
     pub fn of_customer(&self, customer: CustomerId) -> impl Iterator<Item = &Connection> {
-        self.iter().filter(move |connection| connection.scope.customer() == Some(customer))
+        self.of_customer_after(customer, None)
+    }
+
+    /// The same, those that follow an id.
+    pub fn of_customer_after(
+        &self,
+        customer: CustomerId,
+        after: Option<ConnectionId>,
+    ) -> impl Iterator<Item = &Connection> {
+        self.places.of_customer(Some(customer), after).filter_map(|id| self.get(id))
+    }
+
+    /// The connections in an environment, its customers' included, that follow an id, by id.
+    pub fn in_environment_after(
+        &self,
+        environment: EnvironmentId,
+        after: Option<ConnectionId>,
+    ) -> impl Iterator<Item = &Connection> {
+        self.places.in_environment(environment, after).filter_map(|id| self.get(id))
     }
 
     /// The connections of a scope, by name.
     pub fn in_scope(&self, scope: Scope) -> impl Iterator<Item = &Connection> {
-        let names = self.scopes.get(&scope).map(|within| &within.names);
-        names.into_iter().flat_map(|names| names.values()).filter_map(|id| self.get(*id))
+        self.places.in_scope(scope).filter_map(|id| self.get(id))
     }
 
     /// How many a scope has.
     pub fn count(&self, scope: Scope) -> usize {
-        self.scopes.get(&scope).map_or(0, |within| within.names.size())
+        self.places.count(scope)
     }
 
     /// How many there are in all.
@@ -81,20 +100,29 @@ impl Connections {
         self.connections.size()
     }
 
+    /// How many bytes of them are sealed.
+    pub fn sealed_bytes(&self) -> usize {
+        self.sealed_bytes
+    }
+
     /// Whether an environment has any, of whomever.
     pub fn has_any_in(&self, environment: EnvironmentId) -> bool {
-        let within = self.scopes.iter().filter(|(scope, _)| scope.environment() == Some(environment));
-        within.map(|(_, within)| within.names.size()).any(|size| size > 0)
+        self.in_environment_after(environment, None).next().is_some()
     }
 
     /// Whether people were asked for any of them as an app of the organization's.
     pub fn use_app(&self, app: OauthAppId) -> bool {
-        self.iter().any(|connection| is_of(connection, app))
+        self.of_app(app).next().is_some()
+    }
+
+    fn of_app(&self, app: OauthAppId) -> impl Iterator<Item = ConnectionId> {
+        let range = self.apps.range((app, ConnectionId::min())..=(app, ConnectionId::max()));
+        range.map(|((_, id), ())| *id)
     }
 
     /// The stream version of the last change to what programs read in a scope; 0 before the first.
     pub fn changed(&self, scope: Scope) -> Version {
-        self.scopes.get(&scope).map_or(0, |within| within.changed)
+        self.places.changed(scope)
     }
 
     fn meant(&self, focus: &Focus) -> Vec<&Connection> {
@@ -103,8 +131,7 @@ impl Connections {
             Focus::All | Focus::Actions(_) | Focus::Named(..) => "",
         };
         if let Ok(environment) = whole.parse::<EnvironmentId>() {
-            let within = |connection: &&Connection| connection.scope.environment() == Some(environment);
-            return self.iter().filter(within).collect();
+            return self.in_environment_after(environment, None).collect();
         }
         match whole.parse::<CustomerId>() {
             Ok(customer) => self.of_customer(customer).collect(),
@@ -112,26 +139,18 @@ impl Connections {
         }
     }
 
-    fn scope_mut(&mut self, scope: Scope) -> Option<&mut InScope> {
-        if !self.scopes.contains_key(&scope) {
-            self.scopes.insert_mut(scope, InScope::default());
-        }
-        self.scopes.get_mut(&scope)
-    }
-
     /// Changes a connection that is there, as somebody sees it.
     fn change(&mut self, id: ConnectionId, recorded: &Recorded, change: impl FnOnce(&mut Connection)) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (old, old_link) = (connection.name.clone(), link_of(connection));
+        let old_bytes = connection.sealed_bytes();
         change(connection);
         connection.updated_at = recorded.at;
         connection.version = recorded.version;
         let (scope, new, new_link) = (connection.scope, connection.name.clone(), link_of(connection));
+        self.sealed_bytes = self.sealed_bytes + connection.sealed_bytes() - old_bytes;
         self.linked(id, old_link, new_link);
-        let Some(within) = self.scope_mut(scope) else { return };
-        within.changed = recorded.version;
-        within.names.remove_mut(&old);
-        within.names.insert_mut(new, id);
+        self.places.called(scope, id, Some(&old), Some(&new), recorded.version);
     }
 
     /// Notes by which link somebody comes now.
@@ -157,6 +176,7 @@ impl Connections {
             granted: None,
             link: created.link,
             refresh_token: None,
+            refreshed_at: None,
             tries: 0,
             cause: None,
             is_over: false,
@@ -174,23 +194,40 @@ impl Connections {
             updated_at: recorded.at,
             version: recorded.version,
         };
-        self.linked(created.connection, None, link_of(&connection));
-        self.connections.insert_mut(created.connection, connection);
-        if let Some(within) = self.scope_mut(scope) {
-            within.names.insert_mut(created.name.clone(), created.connection);
-            within.changed = recorded.version;
+        self.insert(connection, recorded.version);
+    }
+
+    fn insert(&mut self, connection: Connection, changed: Version) {
+        let (id, scope) = (connection.id, connection.scope);
+        self.linked(id, None, link_of(&connection));
+        if let Some(app) = connection.own_app() {
+            self.apps.insert_mut((app, id), ());
         }
+        self.sealed_bytes += connection.sealed_bytes();
+        self.places.add(scope, id);
+        self.places.called(scope, id, None, Some(&connection.name), changed);
+        self.connections.insert_mut(id, connection);
     }
 
     fn revoke(&mut self, id: ConnectionId, recorded: &Recorded) {
-        let Some(connection) = self.get(id) else { return };
-        let (scope, name, link) = (connection.scope, connection.name.clone(), link_of(connection));
+        let Some(connection) = self.get(id).cloned() else { return };
         self.connections.remove_mut(&id);
-        self.linked(id, link, None);
-        if let Some(within) = self.scope_mut(scope) {
-            within.names.remove_mut(&name);
-            within.changed = recorded.version;
+        self.linked(id, link_of(&connection), None);
+        if let Some(app) = connection.own_app() {
+            self.apps.remove_mut(&(app, id));
         }
+        self.sealed_bytes -= connection.sealed_bytes();
+        self.places.called(connection.scope, id, Some(&connection.name), None, recorded.version);
+        self.places.remove(connection.scope, id);
+    }
+
+    /// Whoever is erased has no connections any more.
+    fn revoke_all_of(&mut self, customer: CustomerId, recorded: &Recorded) {
+        let all: Vec<(ConnectionId, Scope)> =
+            self.of_customer(customer).map(|connection| (connection.id, connection.scope)).collect();
+        // A scope goes once nothing is left in it.
+        all.iter().for_each(|(id, _)| self.revoke(*id, recorded));
+        all.iter().for_each(|(_, scope)| self.places.forget(*scope));
     }
 
     /// A refresh that failed.
@@ -208,8 +245,7 @@ impl Connections {
 
     /// What was handed out for other URLs is sent nowhere any more.
     fn fail_all_of(&mut self, app: OauthAppId, recorded: &Recorded) {
-        let of = self.iter().filter(|connection| is_of(connection, app)).map(|connection| connection.id);
-        for id in of.collect::<Vec<_>>() {
+        for id in self.of_app(app).collect::<Vec<_>>() {
             self.change(id, recorded, |connection| {
                 if let Some(grant) = &mut connection.grant {
                     grant.link = None;
@@ -224,10 +260,6 @@ fn link_of(connection: &Connection) -> Option<Commitment> {
     connection.grant.as_ref().and_then(|grant| grant.link).map(|link| link.token)
 }
 
-fn is_of(connection: &Connection, app: OauthAppId) -> bool {
-    connection.grant.as_ref().is_some_and(|grant| grant.app == AppRef::Own(app))
-}
-
 /// The refresh that a record says has failed.
 fn failed(recorded: &Recorded) -> Option<&Refused> {
     let Event::Refused(refused) = &recorded.event else { return None };
@@ -236,7 +268,7 @@ fn failed(recorded: &Recorded) -> Option<&Refused> {
 
 impl Fold for Connections {
     const NAME: &'static str = "connections";
-    const PROJECTION: u32 = 1;
+    const PROJECTION: u32 = 2;
 
     fn apply(&mut self, recorded: &Recorded) {
         if let Some(refused) = failed(recorded) {
@@ -248,8 +280,7 @@ impl Fold for Connections {
             return self.fail_all_of(updated.app, recorded);
         }
         if let Event::Customers(CustomersEvent::CustomerErased(erased)) = &recorded.event {
-            let all = self.of_customer(erased.customer).map(|connection| connection.id);
-            return all.collect::<Vec<_>>().into_iter().for_each(|id| self.revoke(id, recorded));
+            return self.revoke_all_of(erased.customer, recorded);
         }
         let Event::Connections(event) = &recorded.event else { return };
         match event {
@@ -284,8 +315,15 @@ impl Fold for Connections {
             }
             ConnectionsEvent::ConnectionRevoked(revoked) => self.revoke(revoked.connection, recorded),
             ConnectionsEvent::TokenRefreshed(refreshed) => {
-                self.change(refreshed.connection, recorded, |connection| connection.hold(&refreshed.tokens));
+                self.change(refreshed.connection, recorded, |connection| {
+                    connection.hold(&refreshed.tokens);
+                    if let Some(grant) = &mut connection.grant {
+                        grant.refreshed_at = Some(recorded.at);
+                    }
+                });
             }
+            // What comes of it is recorded when it is known.
+            ConnectionsEvent::ConnectionRefreshAsked(_) => {}
         }
     }
 
@@ -308,6 +346,10 @@ impl Fold for Connections {
             }
             ConnectionsEvent::ConnectionRevoked(revoked) => {
                 entries.push(due(revoked.connection.to_string(), None));
+            }
+            // So that a server which dies before it has done so does it at its next start.
+            ConnectionsEvent::ConnectionRefreshAsked(asked) => {
+                entries.push(due(asked.connection.to_string(), Some(recorded.at)));
             }
             ConnectionsEvent::ConnectionCreated(_)
             | ConnectionsEvent::ConnectionUpdated(_)
@@ -348,13 +390,7 @@ impl Area for Connections {
         }
         let mut narrowed = Self::default();
         for connection in self.meant(focus) {
-            narrowed.connections.insert_mut(connection.id, connection.clone());
-            narrowed.linked(connection.id, None, link_of(connection));
-            let changed = self.changed(connection.scope);
-            if let Some(within) = narrowed.scope_mut(connection.scope) {
-                within.names.insert_mut(connection.name.clone(), connection.id);
-                within.changed = changed;
-            }
+            narrowed.insert(connection.clone(), self.changed(connection.scope));
         }
         narrowed
     }

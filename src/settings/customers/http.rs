@@ -316,12 +316,8 @@ pub async fn erase(path: PathText, call: Call, _: NoParameters) -> Result<Respon
     let held = Held::of(&call.app, &call.organization.handle, connections.collect()).await;
     let done = call.submit(CustomersCommand::Erase(customer), StatusCode::OK).await?;
     // Nobody waits for providers to take theirs back.
-    let outgoing = call.app.outgoing.clone();
-    tokio::spawn(async move {
-        for held in held {
-            held.give_back(&outgoing).await;
-        }
-    });
+    let (outgoing, clock) = (call.app.outgoing.clone(), call.app.store.clock().clone());
+    tokio::spawn(async move { Held::give_back(held, &outgoing, &clock).await });
     let former = done.view.organization().customers.former(customer).ok_or_else(Problem::not_found)?;
     let body = CustomerBody::erased(customer, former)?;
     Ok(call.done(&done, StatusCode::OK, former.version, None, &body))

@@ -148,10 +148,14 @@ fn find(environments: &Environments, id: EnvironmentId) -> Result<&Environment, 
     environments.get(id).ok_or(EnvironmentsRejection::NotFound)
 }
 
-/// Whether another environment's name looks like this one.
-pub(super) fn is_taken(environments: &Environments, own: EnvironmentId, name: &str) -> bool {
+/// Whether another environment's name, of these, looks like this one.
+pub(super) fn is_taken<'a>(
+    mut environments: impl Iterator<Item = &'a Environment>,
+    own: EnvironmentId,
+    name: &str,
+) -> bool {
     let name = seen(name);
-    environments.iter().any(|other| other.id != own && seen(&other.name) == name)
+    environments.any(|other| other.id != own && seen(&other.name) == name)
 }
 
 fn check_free(
@@ -160,7 +164,7 @@ fn check_free(
     name: Option<&Name>,
     slug: Option<&Slug>,
 ) -> Result<(), EnvironmentsRejection> {
-    if name.is_some_and(|name| is_taken(environments, own, name.as_str())) {
+    if name.is_some_and(|name| is_taken(environments.iter(), own, name.as_str())) {
         return Err(EnvironmentsRejection::NameTaken);
     }
     match slug.and_then(|slug| environments.by_slug(slug.as_str())) {

@@ -48,7 +48,7 @@ impl Planned {
     ) {
         let (past, present) = (outlook.past.environments.get(id), outlook.present.environments.get(id));
         match (past, present) {
-            (None, Some(_)) if outlook.present.connections.has_any_in(id) => {
+            (None, Some(_)) if outlook.keeps(id) => {
                 self.refused.insert(id);
                 plan.cannot(difference, "has_connections");
             }
@@ -132,25 +132,28 @@ fn named(id: EnvironmentId, name: &str) -> Resource {
     Resource::named(ResourceType::Environment, id, name)
 }
 
+/// The environments that another comes back beside: where all come back, those alone that cannot go.
+fn staying<'a>(outlook: &Outlook<'a>) -> impl Iterator<Item = &'a Environment> {
+    let outlook = *outlook;
+    outlook.present.environments.iter().filter(move |other| !outlook.whole || outlook.keeps(other.id))
+}
+
 /// Why an environment cannot come back beside those that stay. Where all come back, they fit as they did then.
 fn refusal(past: &Environment, outlook: &Outlook<'_>) -> Option<&'static str> {
-    if outlook.whole {
-        return None;
-    }
-    if outlook.present.environments.iter().count() >= ENVIRONMENTS_MAX {
+    let coming = if outlook.whole { outlook.past.environments.iter().count() } else { 1 };
+    if staying(outlook).count() + coming > ENVIRONMENTS_MAX {
         return Some("too_many_environments");
     }
     name_taken(past, outlook).or_else(|| slug_taken(past, outlook))
 }
 
 fn name_taken(past: &Environment, outlook: &Outlook<'_>) -> Option<&'static str> {
-    let is_taken = || is_taken(&outlook.present.environments, past.id, &past.name);
-    (!outlook.whole && is_taken()).then_some("name_taken")
+    is_taken(staying(outlook), past.id, &past.name).then_some("name_taken")
 }
 
 fn slug_taken(past: &Environment, outlook: &Outlook<'_>) -> Option<&'static str> {
-    let other = outlook.present.environments.by_slug(&past.slug).filter(|other| other.id != past.id);
-    (!outlook.whole && other.is_some()).then_some("slug_taken")
+    let is = |other: &Environment| other.id != past.id && other.slug == past.slug;
+    staying(outlook).any(is).then_some("slug_taken")
 }
 
 fn update(

@@ -174,7 +174,8 @@ pub struct OauthAppPatch {
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     name: Option<Name>,
-    /// The new id at the provider.
+    /// The new id at the provider. What people consented to as the one before is refreshed no more (RFC 6749 §6): they have to
+    /// connect again.
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     client_id: Option<ClientId>,

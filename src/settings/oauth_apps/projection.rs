@@ -100,7 +100,7 @@ impl OauthApp {
             authorize_url: provider.authorize_url.clone(),
             token_url: provider.token_url.clone(),
             revoke_url: provider.revoke_url.clone(),
-            issuer: None,
+            issuer: provider.issuer.clone(),
         })
     }
 

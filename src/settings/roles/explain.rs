@@ -333,6 +333,13 @@ fn extents_of(then: &Organization, resource: &str) -> Option<Vec<Extent>> {
         let environment = then.secrets.get(secret)?.scope.environment();
         return Some(vec![Extent::of(environment)]);
     }
+    if let Ok(connection) = id.parse() {
+        let environment = then.connections.get(connection)?.scope.environment();
+        return Some(vec![Extent::of(environment)]);
+    }
+    if let Ok(app) = id.parse() {
+        return whole(then.oauth_apps.get(app).is_some());
+    }
     if let Ok(customer) = id.parse() {
         return whole(then.customers.get(customer).is_some());
     }
@@ -353,7 +360,8 @@ fn extents_of(then: &Organization, resource: &str) -> Option<Vec<Extent>> {
 fn customer_of(then: &Organization, resource: &str) -> Option<CustomerId> {
     let id = resource.split_once('/').map_or(resource, |(id, _)| id);
     let of_secret = || then.secrets.get(id.parse().ok()?)?.scope.customer();
-    id.parse().ok().or_else(of_secret)
+    let of_connection = || then.connections.get(id.parse().ok()?)?.scope.customer();
+    id.parse().ok().or_else(of_secret).or_else(of_connection)
 }
 
 /// Whether the caller may see a thing that these extents are of.

@@ -13,7 +13,6 @@ pub mod event;
 pub mod http;
 pub mod import;
 pub mod listing;
-mod places;
 pub mod projection;
 pub mod promotion;
 mod restore;

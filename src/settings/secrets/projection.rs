@@ -17,6 +17,7 @@ use crate::organization::Organization;
 use crate::seal::{Commitment, Sealed};
 use crate::settings::customers::event::CustomersEvent;
 use crate::settings::environments::event::{EnvironmentsEvent, Mode};
+use crate::settings::places::Places;
 use crate::settings::roles::permission::Permission;
 use crate::settings::secrets::command::VALUES_MAX;
 use crate::settings::secrets::described::Described;
@@ -25,7 +26,6 @@ use crate::settings::secrets::due::due;
 use crate::settings::secrets::event::{
     Origin, SecretCreated, SecretUpdated, SecretVersionDestroyed, SecretsEvent,
 };
-use crate::settings::secrets::places::Places;
 use crate::settings::secrets::restore::restore;
 use crate::settings::secrets::value::Scope;
 
@@ -33,7 +33,7 @@ use crate::settings::secrets::value::Scope;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Secrets {
     secrets: RedBlackTreeMapSync<SecretId, Secret>,
-    places: Places,
+    places: Places<SecretId>,
     /// How many are not deleted.
     live: usize,
 }

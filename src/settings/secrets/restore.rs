@@ -34,13 +34,13 @@ pub(super) fn restore(differences: &[Difference], outlook: &Outlook<'_>, plan: &
     }
 }
 
-/// What came since goes; with its environment, where that goes, and not where its customer stays.
+/// What came since goes; with its environment, where that goes, and not where its environment or its customer stays.
 fn delete(difference: &Difference, present: &Secret, outlook: &Outlook<'_>, plan: &mut Plan) {
     if present.scope.customer().is_some_and(|customer| outlook.stays(customer)) {
         return;
     }
     if let Some(environment) = present.scope.environment()
-        && change_of(environment, plan) == Some(Change::Deleted)
+        && (change_of(environment, plan) == Some(Change::Deleted) || is_kept(environment, outlook, plan))
     {
         return;
     }
@@ -187,6 +187,12 @@ fn step(difference: &Difference, secret: &Secret, name: &str, event: SecretsEven
 /// What the plan does to an environment.
 fn change_of(environment: EnvironmentId, plan: &Plan) -> Option<Change> {
     plan.change_of(&Subject::new(ResourceType::Environment, environment))
+}
+
+/// Whether the plan was to take an environment away, which stays with all that is in it.
+fn is_kept(environment: EnvironmentId, outlook: &Outlook<'_>, plan: &Plan) -> bool {
+    let environment_cannot = || plan.refuses(&Subject::new(ResourceType::Environment, environment));
+    outlook.keeps(environment) && environment_cannot()
 }
 
 /// What the plan does to a customer.

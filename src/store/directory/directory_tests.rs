@@ -21,7 +21,7 @@ fn a_closed_credential_is_not_found() {
     assert_eq!(directory.credential(Commitment([1; 32])).unwrap().session, session);
     take(&directory, &[DirectoryEntry::CredentialClosed { session }]);
     assert!(directory.credential(Commitment([1; 32])).is_none());
-    assert_eq!(directory.next_due(), None);
+    assert_eq!(directory.next_due(START), None);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn what_is_saved_is_of_one_moment_whatever_happens_while_it_is_encoded() {
 fn ended_sessions_are_dropped_after_30_days_and_not_before() {
     let directory = Directory::default();
     take(&directory, &[opened(Fresh.id(), 1)]);
-    let due = directory.next_due().unwrap();
+    let due = directory.next_due(START).unwrap();
     assert_eq!(directory.drop_ended(due.plus_seconds(-1)), 0);
     assert_eq!(directory.drop_ended(due), 1);
     assert!(directory.is_empty());
@@ -68,13 +68,13 @@ fn sessions_dated_in_the_future_end_as_if_they_were_opened_now() {
     directory.bring_back(now.plus_seconds(60));
     assert_eq!(credential.expires_at(), now.plus_seconds(SESSION_MAX_SECONDS), "once");
     assert_eq!(directory.drop_ended(now.plus_seconds(SESSION_MAX_SECONDS)), 2);
-    assert_eq!(directory.next_due(), None);
+    assert_eq!(directory.next_due(START), None);
     // Closed, it leaves nothing behind.
     let entry = DirectoryEntry::CredentialOpened { token: Commitment([3; 32]), session, opened_at: future };
     take(&directory, &[entry]);
     directory.bring_back(now);
     take(&directory, &[DirectoryEntry::CredentialClosed { session }]);
-    assert_eq!(directory.next_due(), None);
+    assert_eq!(directory.next_due(START), None);
 }
 
 #[test]

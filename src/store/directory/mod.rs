@@ -20,7 +20,7 @@ use crate::store::destroyed::Destroyed;
 use crate::store::directory::domains::Domains;
 use crate::store::directory::encoding::{decode_credentials, decode_heads, encode_credentials, encode_heads};
 use crate::store::directory::keys::{Keys, KnownKey};
-use crate::store::due::{Due, DueThing};
+use crate::store::due::{Due, DueConnections, DueThing};
 use crate::varint::Malformed;
 
 mod domains;
@@ -329,11 +329,11 @@ impl Directory {
         self.all_heads().iter().map(|(stream, head)| (*stream, *head)).collect()
     }
 
-    /// When something is next due that cannot wait for the scheduler's minute.
-    pub fn next_due(&self) -> Option<Timestamp> {
+    /// When something is next due that cannot wait for the scheduler's minute, but for connections that were begun.
+    pub fn next_due(&self, begun: Timestamp) -> Option<Timestamp> {
         let known = self.known();
         let ends = known.ends.first().map(|(at, _)| *at);
-        [ends, known.due.first()].into_iter().flatten().min()
+        [ends, known.due.first(begun)].into_iter().flatten().min()
     }
 
     /// The first things of streams that are due by a time, soonest first.
@@ -351,13 +351,9 @@ impl Directory {
         self.known().domains.has(stream, domain)
     }
 
-    /// The first connections whose tokens are to be refreshed by a time, of those that are meant, soonest first.
-    pub fn connections_due(
-        &self,
-        now: Timestamp,
-        is_meant: impl Fn(StreamId, ConnectionId) -> bool,
-    ) -> Vec<(StreamId, ConnectionId)> {
-        self.known().due.connections_by(now, is_meant)
+    /// The connections whose tokens are to be refreshed, as they are now.
+    pub fn connections_due(&self) -> DueConnections {
+        self.known().due.connections()
     }
 
     /// Nothing of a connection is due any more that was by a time; what was said since then is.

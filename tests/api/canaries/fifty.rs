@@ -47,7 +47,7 @@ const READ: [&str; 4] = ["access token", "held token", "held user", "held passwo
 const KNOWN: [&str; 3] = ["customer", "external id", "metadata"];
 /// What of an execution is sealed.
 const EXECUTED: [&str; 2] = ["trigger", "error"];
-/// How many sealed values they come to: a name and a password are one.
+/// How many sealed values they come to at least: a name and a password are one.
 const SEALED: usize = 42;
 
 fn planted() -> Canaries {
@@ -298,7 +298,8 @@ fn none_opens(data: &Path) {
         opens.collect::<Vec<_>>()
     };
     assert_eq!(opens(&["oauth_app"]), [true; 3]);
-    assert_eq!(opens(&["customer", "customer_data", "execution", "connection"]), [false; SEALED]);
+    let gone = opens(&["customer", "customer_data", "execution", "connection"]);
+    assert!(gone.len() >= SEALED && gone.iter().all(|opens| !opens), "{gone:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

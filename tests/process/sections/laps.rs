@@ -114,7 +114,9 @@ async fn teams(w: &Writer, n: u64) -> Lap {
 async fn general(w: &Writer, n: u64) -> Lap {
     let timezone = if n.is_multiple_of(2) { "Europe/Paris" } else { "UTC" };
     let body = json!({"name": format!("Acme {n}"), "timezone": timezone});
-    w.ask("PATCH", "/v1/general", body.clone(), [(Place::whole("/v1/general"), has(body))]).await?;
+    let place = Place::whole("/v1/general");
+    w.knows(place.clone(), has(json!({})));
+    w.ask("PATCH", "/v1/general", body.clone(), [(place, has(body))]).await?;
     Ok(())
 }
 
@@ -241,6 +243,7 @@ async fn billing(w: &Writer, n: u64) -> Lap {
     let meter = meters[(n % 7) as usize];
     let row = Place::row("/v1/billing", "meter", meter);
     let path = format!("/v1/billing/quotas/{meter}");
+    w.knows(row.clone(), has(json!({"own_limit": null})));
     let quota = json!({"limit": 1_000_000 + n, "soft": n.is_multiple_of(2)});
     w.ask("PUT", &path, quota.clone(), [(row.clone(), has(json!({"own_limit": quota})))]).await?;
     w.ask("DELETE", &path, Value::Null, [(row, has(json!({"own_limit": null})))]).await?;
@@ -257,6 +260,7 @@ async fn customers(w: &Writer, n: u64) -> Lap {
     w.ask("PATCH", &path, patch.clone(), [(row.clone(), has(patch))]).await?;
 
     let limit = Place::row(&format!("{path}/limits"), "meter", "secrets");
+    w.knows(limit.clone(), has(json!({"limit": null})));
     let then = [(limit.clone(), has(json!({"limit": 5})))];
     w.ask("PUT", &format!("{path}/limits"), json!({"secrets": 5}), then).await?;
     let cart = format!("{path}/data/cart");

@@ -208,9 +208,9 @@ impl Writer {
         self.send(self.request("POST", path, &body), then).await
     }
 
-    /// Says what is at a place that a change did not tell of.
+    /// Says what is at a place of which nothing was told yet.
     pub fn knows(&self, place: Place, stands: Stands) {
-        self.sections.known().stands.insert(place, stands);
+        self.sections.known().stands.entry(place).or_insert(stands);
     }
 
     /// What a program reads at run time.
