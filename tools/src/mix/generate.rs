@@ -328,9 +328,11 @@ mod tests {
         let of = |filled: &Filled| {
             let stream = StreamId::Organization(filled.known.organization);
             let own = events.iter().filter(|event| event.stream == stream);
-            // Members of teams are named after who they are, which is drawn.
-            let name =
-                |event: &Recorded| event.resource.name.clone().filter(|name| name.parse::<UserId>().is_err());
+            // Members of teams are named after who they are, and documents by blind ids, which is drawn.
+            let is_drawn = |event: &Recorded, name: &str| {
+                name.parse::<UserId>().is_ok() || event.event.action().starts_with("customer_data.")
+            };
+            let name = |event: &Recorded| event.resource.name.clone().filter(|name| !is_drawn(event, name));
             own.map(|event| (event.version, event.event.action().to_owned(), name(event))).collect()
         };
         let history = filled.iter().map(of).collect();
