@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
 use settled::data_dir::DataDir;
 use settled::log::frame::Frame;
-use settled::log::{EventLog as _, Position};
+use settled::log::{EventLog, Position};
 use settled::open::{LogOptions, open_log};
 
 /// What is recorded in the open: where it is found, what was not found is not there.
@@ -163,21 +164,23 @@ pub fn nothing_on_disk(data: &Path, canaries: &Canaries) {
 
     let opened = open_log(DataDir::open(data, 4096).unwrap(), LogOptions::default()).unwrap();
     let mut events = Vec::new();
-    let mut after = Position(0);
-    loop {
-        let frames = opened.log.read(after).unwrap();
-        let Some((last, _)) = frames.last() else { break };
-        after = *last;
-        for (_, bytes) in frames {
-            let frame = Frame::parse(bytes).unwrap();
-            for json in frame.jsons() {
-                events.extend(json.unwrap().to_string().into_bytes());
-            }
-        }
-    }
+    each_recorded(&*opened.log, |json| events.extend(json.to_string().into_bytes()));
     assert_eq!(canaries.found(&events), Vec::<&str>::new(), "events as recorded");
     assert!(has_control(&events));
     opened.log.close().unwrap();
+}
+
+/// Goes through all that a log has recorded, as JSON.
+pub fn each_recorded(log: &dyn EventLog, mut take: impl FnMut(&Value)) {
+    let mut after = Position(0);
+    loop {
+        let frames = log.read(after).unwrap();
+        let Some((last, _)) = frames.last() else { return };
+        after = *last;
+        for (_, bytes) in frames {
+            Frame::parse(bytes).unwrap().jsons().for_each(|json| take(&json.unwrap()));
+        }
+    }
 }
 
 /// All that a file has compressed: the frames of zstd that open without a dictionary. Those of the log, which need one,

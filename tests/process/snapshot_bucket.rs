@@ -91,6 +91,7 @@ async fn a_store_that_is_lost_comes_back_from_a_bucket_without_what_was_destroye
     let restored = on(&["restore", &history, "--keys", &keys, "--json"]);
     assert_eq!((restored.code, &restored.json()["absent"]), (Some(0), &json!(1)), "{restored:?}");
     assert!(restored.stderr.contains("WARNING: no ledger"), "{restored:?}");
+    assert!(restored.json()["shared_ledger"].is_null(), "nobody else has one there: {restored:?}");
     let server = start.serve();
     let login = server.log_in().await;
     assert_eq!(reveal(&server, &login, &kept).await.1["value"], "a canary");

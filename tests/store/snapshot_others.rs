@@ -83,6 +83,8 @@ async fn what_was_destroyed_for_practice_is_gone_where_it_was_practised_alone() 
     drop(opened);
 
     let restored = place.restore(&newest(&ours, &root), "ours", &[]).unwrap();
+    let newer = keys_of(&theirs.path).display().to_string();
+    assert!(restored.unknown.iter().any(|what| what.contains(&newer)), "{:?}", restored.unknown);
     assert_eq!((restored.keys, restored.absent), (keys_of(&ours.path), 0));
     let there = place.restore(&newest(&ours, &root), "practice", &[]).unwrap();
     assert_eq!((there.keys, there.absent), (keys_of(&theirs.path), 1), "what is destroyed there stays so");

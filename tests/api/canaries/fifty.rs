@@ -10,15 +10,13 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use settled::data_dir::DataDir;
 use settled::ids::StreamId;
-use settled::log::frame::Frame;
-use settled::log::{EventLog as _, Position};
 use settled::open::{LogOptions, OpenDir, key_ring, open_log};
 use settled::seal::Plain;
 use settled::seal::root::RootKey;
 use url::Url;
 
 use super::operator;
-use crate::canary::{CONTROL, Canaries, nothing_on_disk};
+use crate::canary::{CONTROL, Canaries, each_recorded, nothing_on_disk};
 use crate::process::Process;
 use crate::provider::Provider;
 use crate::server::{Answer, send, text};
@@ -281,17 +279,7 @@ fn none_opens(data: &Path) {
     let opened: OpenDir = open_log(DataDir::open(data, 4096).unwrap(), LogOptions::default()).unwrap();
     let ring = key_ring(&opened, root.expect("the text of a root key")).unwrap();
     let mut all = Vec::new();
-    let mut after = Position(0);
-    loop {
-        let frames = opened.log.read(after).unwrap();
-        let Some((last, _)) = frames.last() else { break };
-        after = *last;
-        for (_, bytes) in frames {
-            for json in Frame::parse(bytes).unwrap().jsons() {
-                sealed(&json.unwrap(), &mut all);
-            }
-        }
-    }
+    each_recorded(&*opened.log, |json| sealed(json, &mut all));
     let opens = |kinds: &[&str]| {
         let of = all.iter().filter(|(kind, ..)| kinds.contains(&kind.as_str()));
         let opens = of.map(|(_, stream, key)| ring.data_key(*stream, key.parse().unwrap(), None).is_ok());
