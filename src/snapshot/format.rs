@@ -51,6 +51,11 @@ pub(super) const HEADER_BYTES_MAX: usize = 4 << 10;
 /// The most bytes of a manifest: that of some 500 GiB of history.
 pub(super) const MANIFEST_BYTES_MAX: usize = 64 << 20;
 
+/// A length as the file has it.
+pub(super) fn length_of(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("bounded by the format, far under 4 GiB")
+}
+
 const HEAD_BYTES: usize = 16 + 8 + 8 + 16 + 8 + 1 + 32;
 
 /// What a history says of itself at its beginning.

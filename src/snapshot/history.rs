@@ -2,6 +2,7 @@
 //! not vouch for, and takes no length for granted.
 
 use std::io::{self, BufWriter, Write as _};
+use std::mem;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -13,21 +14,21 @@ use super::SnapshotError;
 use super::format::{
     self, CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkEntry, ChunkKind, END_BYTES, END_MAGIC, FORMAT,
     HEADER_BYTES_MAX, Header, MAGIC, MANIFEST_BYTES_MAX, Manifest, PLAIN_BYTES_MAX, SEAL_BYTES, SEAL_LABEL,
-    STORED_BYTES_MAX, StreamHead,
+    STORED_BYTES_MAX, StreamHead, length_of,
 };
+use super::packing::{Packed, Packing, Plain};
 use super::place::{Begun, Located, ReadAt};
 use crate::log::Position;
 use crate::seal::signing::{PublicKey, Signature, Signer};
 
-/// Level 1: the events are compressed already, what is left is what they share.
-const ZSTD_LEVEL: i32 = 1;
-
 /// A history being written. Until [`HistoryWriter::finish`] it has another name.
 pub struct HistoryWriter {
     at: Located,
-    file: BufWriter<Box<dyn Begun>>,
-    written: u64,
+    packing: Packing,
+    /// Where the first chunk begins.
+    chunks_from: u64,
     manifest: Manifest,
+    /// The chunk that is being collected.
     plain: Vec<u8>,
     count: u64,
     last: Position,
@@ -39,12 +40,12 @@ impl HistoryWriter {
     /// # Errors
     /// `Exists`, `Io`.
     pub fn create(at: &Located, header: &Header) -> Result<Self, SnapshotError> {
-        let file = at.create()?;
+        let mut file = BufWriter::new(at.create()?);
         let text = serde_json::to_vec(header).expect("plain data with text keys");
         let mut beginning = Vec::new();
         beginning.extend_from_slice(&MAGIC);
         beginning.push(FORMAT);
-        beginning.extend_from_slice(&length_of(&text).to_be_bytes());
+        beginning.extend_from_slice(&length_of(text.len()).to_be_bytes());
         beginning.extend_from_slice(&text);
         let manifest = Manifest {
             header_sha256: digest_of(&beginning),
@@ -53,17 +54,16 @@ impl HistoryWriter {
             streams: 0,
             chunks: Vec::new(),
         };
-        let mut writer = Self {
+        file.write_all(&beginning).map_err(SnapshotError::io("write", at.path()))?;
+        Ok(Self {
             at: at.clone(),
-            file: BufWriter::new(file),
-            written: 0,
+            packing: Packing::begin(file, at.path())?,
+            chunks_from: beginning.len() as u64,
             manifest,
-            plain: Vec::new(),
+            plain: Vec::with_capacity(PLAIN_BYTES_MAX),
             count: 0,
             last: Position(0),
-        };
-        writer.put(&beginning)?;
-        Ok(writer)
+        })
     }
 
     /// Adds a frame of so many events.
@@ -101,41 +101,28 @@ impl HistoryWriter {
     /// # Errors
     /// Those of the file system.
     pub fn finish(mut self, signer: &Signer) -> Result<Unfinished, SnapshotError> {
-        let offset = self.written;
+        let Packed { mut file, bytes, chunks } = self.packing.finish()?;
+        self.manifest.chunks = chunks;
+        let offset = self.chunks_from + bytes;
         let manifest = serde_json::to_vec(&self.manifest).expect("plain data with text keys");
         let mut end = manifest.clone();
         end.extend_from_slice(&signer.public_key().0);
         end.extend_from_slice(&signer.sign(&signed(&manifest)).0);
         let digest = Sha256::digest(&end);
         end.extend_from_slice(&offset.to_be_bytes());
-        end.extend_from_slice(&length_of(&manifest).to_be_bytes());
+        end.extend_from_slice(&length_of(manifest.len()).to_be_bytes());
         end.extend_from_slice(&digest);
         end.extend_from_slice(&END_MAGIC);
-        self.put(&end)?;
-        Unfinished::durable(self.file, self.at, self.written)
+        file.write_all(&end).map_err(SnapshotError::io("write", self.at.path()))?;
+        Unfinished::durable(file, self.at, offset + end.len() as u64)
     }
 
     fn close(&mut self, kind: ChunkKind) -> Result<(), SnapshotError> {
         if self.plain.is_empty() {
             return Ok(());
         }
-        let packed = zstd::bulk::compress(&self.plain, ZSTD_LEVEL)
-            .map_err(SnapshotError::io("compress", self.at.path()))?;
-        let mut stored = Vec::with_capacity(CHUNK_HEADER_BYTES + packed.len());
-        stored.push(kind.byte());
-        stored.extend_from_slice(&length_of(&packed).to_be_bytes());
-        stored.extend_from_slice(&length_of(&self.plain).to_be_bytes());
-        stored.extend_from_slice(&packed);
-        let (count, bytes, sha256) = (self.count, stored.len() as u64, digest_of(&stored));
-        self.manifest.chunks.push(ChunkEntry { kind, count, bytes, sha256 });
-        self.plain.clear();
-        self.count = 0;
-        self.put(&stored)
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
-        self.written += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(SnapshotError::io("write", self.at.path()))
+        let bytes = mem::replace(&mut self.plain, Vec::with_capacity(PLAIN_BYTES_MAX));
+        self.packing.give(Plain { kind, count: mem::take(&mut self.count), bytes })
     }
 }
 
@@ -391,8 +378,4 @@ fn read_at(
 
 fn digest_of(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))
-}
-
-fn length_of(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).expect("bounded by the format, far under 4 GiB")
 }

@@ -8,20 +8,17 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Scope};
 
 use bytes::Bytes;
-use rustix::process::setpriority_process;
 
 use crate::event::Recorded;
 use crate::log::Position;
 use crate::log::frame::Frame;
+use crate::snapshot::priority::give_way;
 
 /// What one thread takes at a time: so many bytes of frames, and the frame that goes beyond.
 const BATCH_BYTES: usize = 64 << 10;
 
 /// For each thread, so many batches are on their way: one that it unpacks, and one that it finds when it is done.
 const BATCHES_EACH: usize = 2;
-
-/// The least priority that a thread can have.
-const LEAST: i32 = 19;
 
 /// A frame with its events.
 pub(super) struct Unpacked {
@@ -115,8 +112,7 @@ impl Unpackers {
 
 fn unpack_what_is_given<'scope>(scope: &'scope Scope<'scope, '_>, given: &'scope Mutex<Receiver<Job>>) {
     scope.spawn(|| {
-        // Whoever serves requests goes first: a priority is a thread's. Without it this only takes more of the machine.
-        let _ = setpriority_process(None, LEAST);
+        give_way();
         loop {
             let job = given.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Job { frames, done }) = job else { return };

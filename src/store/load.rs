@@ -9,19 +9,21 @@ use crate::ids::StreamId;
 use crate::log::codec::CodecError;
 use crate::log::frame::{Frame, FrameError};
 use crate::log::segment::frames::FramePlace;
-use crate::log::segment::{Segment, segment_of};
+use crate::log::segment::tree::Hashes;
+use crate::log::segment::{SEGMENT_VERSIONS, Segment, segment_of};
 use crate::log::{EventLog, Position, ReadError};
 use crate::platform::accounts;
 use crate::seal::keyring::{KeyError, KeyRing};
 use crate::store::batch::head_after;
-use crate::store::derived::{DerivedFiles, FileName, Kind};
+use crate::store::derived::file::DerivedFile;
+use crate::store::derived::{DerivedFiles, FileName, Kind, Unreadable};
 use crate::store::directory::Directory;
 use crate::store::history::{HistoryError, frames_after};
 use crate::store::index::StreamIndex;
 use crate::store::lookup::{Hasher, Lookup};
 use crate::store::resident::{View, directory_entries};
 use crate::store::savepoint::Savepoints;
-use crate::store::segments::decode;
+use crate::store::segments::{decode, open_hashes};
 
 /// A log that could not be loaded. Nothing is skipped: what stops here names where.
 #[derive(Debug, thiserror::Error)]
@@ -125,8 +127,42 @@ fn saved_index(
     stream: StreamId,
     until: Version,
 ) -> StreamIndex {
-    let open = savepoints.and_then(|saved| newest_open(saved.files(), log, stream, until));
+    let read = |file: &DerivedFile, version| decode(file, segment_of(version + 1));
+    let open = savepoints.and_then(|saved| newest_open(saved.files(), log, stream, until, read));
     StreamIndex::new(open.unwrap_or_else(|| Segment::new(segment_of(until))))
+}
+
+/// The hashes of the tree over a stream's first events, fewer than fill a segment, all of them durable: those that were saved,
+/// and the leaves after them. No index is made for it, which takes a hundred times the memory. Blocks.
+pub(super) fn load_hashes(
+    log: &dyn EventLog,
+    savepoints: Option<&Savepoints>,
+    stream: StreamId,
+    size: Version,
+) -> Result<Hashes, LoadError> {
+    debug_assert!(size < SEGMENT_VERSIONS, "the index finds the hashes of full segments");
+    let read = |file: &DerivedFile, version| Ok((version, open_hashes(file, version)?));
+    let saved = savepoints.and_then(|saved| newest_open(saved.files(), log, stream, size, read));
+    let (mut version, mut hashes) = saved.unwrap_or_default();
+    if version == size {
+        return Ok(hashes);
+    }
+    let last = log.last(stream).unwrap_or_default().position;
+    frames_after(log, stream, version, last, |position, frame| {
+        for (index, next) in (0..frame.len()).zip(frame.header().first_version..) {
+            if next == version + 1 && next <= size {
+                hashes.push(frame.leaf(index).map_err(|error| LoadError::Event {
+                    stream,
+                    version: next,
+                    position: position.0,
+                    error,
+                })?);
+                version = next;
+            }
+        }
+        Ok::<_, LoadError>(())
+    })?;
+    Ok(hashes)
 }
 
 /// Takes an event into an index, if it is the next one there.
@@ -163,17 +199,18 @@ fn each_event(
     Ok(())
 }
 
-/// The newest index of a stream's last versions that can be believed.
-fn newest_open(
+/// What is read of the newest index of a stream's last versions that can be believed; `read` hears up to which version it goes.
+fn newest_open<T>(
     files: &DerivedFiles,
     log: &dyn EventLog,
     stream: StreamId,
     until: Version,
-) -> Option<Segment> {
+    read: impl Fn(&DerivedFile, Version) -> Result<T, Unreadable>,
+) -> Option<T> {
     let places = files.places(Kind::Open, stream).unwrap_or_default();
     places.into_iter().rev().filter(|version| *version <= until).find_map(|version| {
         let name = FileName { kind: Kind::Open, stream, place: version };
-        let read = files.open(name, log).and_then(|file| decode(&file, segment_of(version + 1)));
+        let read = files.open(name, log).and_then(|file| read(&file, version));
         read.map_err(|error| files.pass_over(name, &error)).ok()
     })
 }

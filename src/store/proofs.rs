@@ -13,12 +13,13 @@ use crate::ids::{EventId, StreamId};
 use crate::log::Head;
 use crate::log::canonical::leaf_of;
 use crate::log::reading::as_one;
+use crate::log::segment::SEGMENT_VERSIONS;
 use crate::log::segment::tree::{HIGHEST_LEVEL, Hash, LOWEST_LEVEL, node_hash, root};
 use crate::proof::tree::{Node, Span, consistency, inclusion};
 use crate::store::Store;
 use crate::store::bounded::Bounded;
 use crate::store::history::HistoryError;
-use crate::store::load::{LoadError, load_index};
+use crate::store::load::{LoadError, load_hashes, load_index};
 use crate::store::resident::{Handle, View};
 
 /// How many events have one lowest stored hash.
@@ -125,8 +126,7 @@ impl Prover {
 
     fn hash(&mut self, span: Span) -> Result<Hash, HistoryError> {
         let nodes = span.nodes().into_iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
-        // RFC 6962 section 2.1: the hash of an empty tree is that of an empty string.
-        Ok(root(&nodes).unwrap_or_else(|| Sha256::digest([]).into()))
+        Ok(root_over_peaks(&nodes))
     }
 
     fn node(&mut self, Node { level, index }: Node) -> Result<Hash, HistoryError> {
@@ -181,6 +181,11 @@ impl Prover {
     }
 }
 
+/// The root over complete subtrees, also of an empty tree, whose hash is that of an empty string (RFC 6962 section 2.1).
+fn root_over_peaks(peaks: &[Hash]) -> Hash {
+    root(peaks).unwrap_or_else(|| Sha256::digest([]).into())
+}
+
 /// The complete subtrees over up to 256 leaves, level by level.
 fn levels(leaves: Vec<Hash>) -> Vec<Vec<Hash>> {
     let mut levels = vec![leaves];
@@ -205,16 +210,27 @@ impl Store {
         as_one(|| {
             // What is durable may not be published yet.
             let resident = self.resident(stream).filter(|handle| handle.view().version() >= size);
-            if let Some(handle) = resident {
-                return Ok(Prover::new(self, &handle, &handle.view()).root(size)?);
-            }
-            let handle = Arc::new(self.load_indexed(stream)?);
-            let (view, index) = (handle.view(), handle.index().version());
-            match self.root(&handle)?.filter(|_| index == size) {
+            let handle = match resident {
+                Some(handle) => handle,
+                None if size < SEGMENT_VERSIONS => return self.root_of_short(stream, size),
+                None => Arc::new(self.load_indexed(stream)?),
+            };
+            // Where nothing came since, the index has it.
+            let known = {
+                let index = handle.index();
+                (index.version() == size).then(|| index.root().ok().flatten()).flatten()
+            };
+            match known {
                 Some(root) => Ok(root),
-                None => Ok(Prover::new(self, &handle, &view).root(size)?),
+                None => Ok(Prover::new(self, &handle, &handle.view()).root(size)?),
             }
         })
+    }
+
+    /// The root over the first events of a stream that is not in memory, fewer than fill a segment.
+    fn root_of_short(&self, stream: StreamId, size: Version) -> Result<Hash, LoadError> {
+        let hashes = load_hashes(&**self.log(), self.inner.savepoints.as_deref(), stream, size)?;
+        Ok(root_over_peaks(&hashes.peaks()))
     }
 
     /// A stream as an index alone, for this one caller: it has no state.

@@ -280,6 +280,13 @@ pub(super) fn decode(file: &DerivedFile, number: u64) -> Result<Segment, Unreada
     segment.ok_or_else(|| file.damaged("its sections do not agree"))
 }
 
+/// The hashes in the file of a stream's first segment, which has the versions up to one and is not full.
+pub(super) fn open_hashes(file: &DerivedFile, version: Version) -> Result<Hashes, Unreadable> {
+    let bytes = file.section(HASHES, SHAPE)?.ok_or_else(|| file.of_another_build())?;
+    let hashes = usize::try_from(version).ok().and_then(|count| Hashes::read(count, &bytes));
+    hashes.ok_or_else(|| file.damaged("its hashes are not those of its versions"))
+}
+
 /// The first section of a file that is another than a segment's.
 pub(super) fn differing(file: &DerivedFile, segment: &Segment) -> Result<Option<&'static str>, Unreadable> {
     let sections = segment.sections();

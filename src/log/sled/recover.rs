@@ -8,6 +8,7 @@ use sled::{Batch, Db, IVec};
 use super::engine::guarded;
 use super::keys;
 use super::open::Known;
+use super::read::let_go;
 use crate::log::frame::frame_hash;
 use crate::log::heads::Heads;
 use crate::log::run::{assemble, divide};
@@ -54,6 +55,7 @@ pub(super) fn survey(db: &Db, watched: Position, known: Option<&Known>) -> io::R
     guarded(|| {
         for entry in db.range(&from[..]..keys::RUNS_TO) {
             let (key, part) = entry?;
+            let_go(db, &key)?;
             match keys::of_part(&key) {
                 Some((position, _)) if position != run.position => {
                     survey.add(&run, watched);

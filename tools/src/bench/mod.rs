@@ -29,7 +29,7 @@ use self::read::Read;
 use self::replay::Replay;
 use self::report::{Line, Report};
 use self::server::Servers;
-use self::snapshot::{Beside, Snapshot, Writes};
+use self::snapshot::{Beside, Growth, Snapshot, Writes};
 use self::start::Start;
 use self::write::DurableWrite;
 use crate::mix::generate::Size;
@@ -280,6 +280,7 @@ pub fn rows(options: &Options) -> Result<Vec<Box<dyn Row>>> {
         Box::new(BesideCheckpoints::new(&servers, length)),
         Box::new(Writes::new(Beside::Snapshots, &servers, options.events, length)),
         Box::new(Writes::new(Beside::Drills, &servers, options.events, length)),
+        Box::new(Growth::new(&servers, options.events, length)),
         Box::new(Memory::new(&servers, many, length, peers.of(Work::Memory))),
         Box::new(KeysMemory::new(&servers)),
         Box::new(CustomersMemory::new(&servers, length)),

@@ -1,7 +1,7 @@
 //! Snapshots beside the backups of databases that hold the same events: taken while a server serves, and restored into a
 //! new folder. They are measured where peers are, since what they are held against is a peer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,7 +120,7 @@ impl Row for Snapshot {
         let (took, memory) = match self.what {
             What::Take => {
                 let taken = Taken::of(&self.servers, &*self.server()?)?;
-                (taken.seconds, format!(", memory + {:.1} MiB", taken.grew / MIB))
+                (taken.seconds, format!(", memory + {:.1} MiB", (taken.highest - taken.before) / MIB))
             }
             What::Restore => (self.restore()?, String::new()),
         };
@@ -142,6 +142,81 @@ impl Row for Snapshot {
     fn process(&self) -> Result<u32> {
         Ok(self.server()?.process())
     }
+}
+
+/// What a server may grow by while it takes snapshots.
+const GROWTH_ALLOWED_BYTES: f64 = 32.0 * MIB;
+
+/// How many snapshots are taken one after another: what each of them left behind would add up.
+const TAKEN: u32 = 4;
+
+/// By how much a server grows at most while it takes snapshots and 64 connections write, beyond what it is while they write alone.
+pub struct Growth(Writes);
+
+impl Growth {
+    /// Of so many events of as many organizations as [`Snapshot`] has.
+    pub fn new(servers: &Rc<Servers>, events: u64, length: Length) -> Self {
+        Self(Writes::new(Beside::Snapshots, servers, events, length))
+    }
+}
+
+impl Row for Growth {
+    fn name(&self) -> &'static str {
+        "growth of memory while snapshots are taken, 1,000 organizations"
+    }
+
+    fn reference_name(&self) -> &'static str {
+        "32 MiB"
+    }
+
+    fn goal(&self) -> f64 {
+        1.0
+    }
+
+    fn limit(&self) -> &'static str {
+        "the engine's cache, which has pages of all streams then; the chunks on their way, and what packs them"
+    }
+
+    fn reference(&mut self) -> Result<f64> {
+        Ok(1.0 / GROWTH_ALLOWED_BYTES)
+    }
+
+    fn work(&mut self) -> Result<f64> {
+        let server = self.0.server()?;
+        server.restart()?;
+        let (_, alone) = self.0.writes(&server)?;
+        let one = self.0.on("create", &server);
+        let highest = std::thread::scope(|scope| {
+            let working = scope.spawn(move || -> Result<()> {
+                let dir = scratch()?;
+                (0..TAKEN).try_for_each(|number| run(next(&one, dir.path(), number)))
+            });
+            let mut highest = alone;
+            while !working.is_finished() {
+                highest = highest.max(self.0.writes(&server)?.1);
+            }
+            working.join().ok().context("the thread that takes snapshots panicked")??;
+            anyhow::Ok(highest)
+        })?;
+        let (more, beyond) = ((highest - alone) / MIB, alone / MIB);
+        self.0.details.push(format!("{more:.1} MiB beyond {beyond:.1} MiB over {TAKEN} snapshots"));
+        Ok(1.0 / (highest - alone).max(1.0))
+    }
+
+    fn details(&mut self) -> Vec<String> {
+        self.0.details()
+    }
+
+    fn process(&self) -> Result<u32> {
+        self.0.process()
+    }
+}
+
+/// The same command that takes a snapshot, into a file of its own.
+fn next(one: &Command, dir: &Path, number: u32) -> Command {
+    let mut next = Command::new(one.get_program());
+    next.args(one.get_args()).arg("--output").arg(dir.join(format!("{number}.settled")));
+    next
 }
 
 /// What goes on beside writes.
@@ -248,12 +323,14 @@ impl Row for Writes {
                 let mut times = 0;
                 while !done.load(Ordering::Relaxed) {
                     times += 1;
-                    let mut next = Command::new(one.get_program());
-                    next.args(one.get_args());
-                    if matches!(what, Beside::Snapshots) {
-                        next.arg("--output").arg(dir.path().join(format!("{times}.settled")));
-                    }
-                    run(next)?;
+                    run(match what {
+                        Beside::Snapshots => next(&one, dir.path(), times),
+                        Beside::Drills => {
+                            let mut drill = Command::new(one.get_program());
+                            drill.args(one.get_args());
+                            drill
+                        }
+                    })?;
                 }
                 Ok(times)
             });
@@ -283,19 +360,20 @@ struct Taken {
     dir: TempDir,
     /// How long it took.
     seconds: f64,
-    /// By how much the server's resident memory grew at most meanwhile, in bytes.
-    grew: f64,
+    /// The server's resident memory before, in bytes.
+    before: f64,
+    /// The most that it was meanwhile.
+    highest: f64,
 }
 
 impl Taken {
     /// Of a running server, by its socket.
     fn of(servers: &Servers, server: &Server) -> Result<Self> {
-        let mut taken = Self { dir: scratch()?, seconds: 0.0, grew: 0.0 };
+        let mut taken = Self { dir: scratch()?, seconds: 0.0, before: server.resident_bytes()?, highest: 0.0 };
         let mut create = servers.program(&["snapshot", "create"]);
         create.arg("--output").arg(taken.history()).arg("--data-dir").arg(server.data_dir());
-        let before = server.resident_bytes()?;
-        let (seconds, highest) = server.highest_resident_bytes(|| seconds_on_a_quiet_disk(|| run(create)))?;
-        (taken.seconds, taken.grew) = (seconds, highest - before);
+        (taken.seconds, taken.highest) =
+            server.highest_resident_bytes(|| seconds_on_a_quiet_disk(|| run(create)))?;
         ensure!(taken.history().exists(), "there is no snapshot");
         Ok(taken)
     }
