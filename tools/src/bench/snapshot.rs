@@ -369,7 +369,8 @@ struct Taken {
 impl Taken {
     /// Of a running server, by its socket.
     fn of(servers: &Servers, server: &Server) -> Result<Self> {
-        let mut taken = Self { dir: scratch()?, seconds: 0.0, before: server.resident_bytes()?, highest: 0.0 };
+        let mut taken =
+            Self { dir: scratch()?, seconds: 0.0, before: server.resident_bytes()?, highest: 0.0 };
         let mut create = servers.program(&["snapshot", "create"]);
         create.arg("--output").arg(taken.history()).arg("--data-dir").arg(server.data_dir());
         (taken.seconds, taken.highest) =
